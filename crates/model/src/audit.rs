@@ -1,0 +1,382 @@
+//! Audit entries and their canonical form. Keeps R6 and R7.
+//!
+//! # Canonical form
+//! `entry_hash` is the SHA-256 of the ASCII tag `panaversity-audit-1` followed by the columns id,
+//! timestamp, `agent_id`, operation, `book_id`, path, `user_id`, status, `error_code`,
+//! `error_message`, `execution_time_ms`, `request_id`, `change_id`, `old_content_hash`,
+//! `new_content_hash`, `prev_hash`, in this order. A NULL column is the byte 0; any other is the
+//! byte 1, the length of its text in bytes as a big-endian u32, and the text in UTF-8. Numbers
+//! are decimal; the timestamp is RFC 3339 in UTC with six decimals and `Z`. So both databases
+//! give the same bytes, and no two rows share a form.
+
+use sha2::{Digest, Sha256};
+
+use crate::agent::AgentId;
+use crate::book::BookId;
+use crate::hash::ContentHash;
+use crate::ids::{ChangeId, EntryId, RequestId};
+use crate::layer::Layer;
+use crate::path::BookPath;
+use crate::timestamp::Timestamp;
+
+/// The act a call asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A file or several were read.
+    Read,
+    /// A file was written.
+    Write,
+    /// A file was deleted.
+    Delete,
+    /// A book was created.
+    Create,
+    /// Books were listed.
+    List,
+    /// A build was planned.
+    Plan,
+    /// The log was queried.
+    Query,
+    /// The chains were verified.
+    Verify,
+}
+
+impl Operation {
+    /// Every operation, for schemas and filters.
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::Delete,
+        Self::Create,
+        Self::List,
+        Self::Plan,
+        Self::Query,
+        Self::Verify,
+    ];
+
+    /// The name as stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "READ",
+            Self::Write => "WRITE",
+            Self::Delete => "DELETE",
+            Self::Create => "CREATE",
+            Self::List => "LIST",
+            Self::Plan => "PLAN",
+            Self::Query => "QUERY",
+            Self::Verify => "VERIFY",
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Success,
+    /// The caller can mend it.
+    Refused {
+        /// The stable code.
+        code: &'static str,
+        /// The refusal as the caller saw it.
+        message: String,
+    },
+    /// The world broke.
+    Failed {
+        /// The stable code.
+        code: &'static str,
+    },
+}
+
+impl Outcome {
+    /// The `status` column.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Refused { .. } => "refused",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// Longest `error_message` kept, in bytes.
+const MAX_MESSAGE_BYTES: usize = 500;
+
+/// An entry before it is linked into its chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its id.
+    pub id: EntryId,
+    /// The call it records.
+    pub request: RequestId,
+    /// Who called.
+    pub agent: AgentId,
+    /// What was asked.
+    pub operation: Operation,
+    /// The book, if one was named that parses.
+    pub book: Option<BookId>,
+    /// The path, if one file was meant and it parses.
+    pub path: Option<BookPath>,
+    /// The layer or view that was used.
+    pub layer: Layer,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Milliseconds from the call's arrival until this entry was drafted.
+    pub elapsed_ms: u64,
+    /// The change set it belongs to.
+    pub change: Option<ChangeId>,
+    /// What the file held before, for an entry that changed it.
+    pub old: Option<ContentHash>,
+    /// What it holds now; `None` for a deletion. An entry that changed nothing has neither.
+    pub new: Option<ContentHash>,
+}
+
+/// The key of a chain as stored: `(book_id, path, user_id)`, bytewise ordered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainKey {
+    /// The book, or empty.
+    pub book: String,
+    /// The path, or empty.
+    pub path: String,
+    /// The owner, or `__base__`.
+    pub user: String,
+}
+
+impl Draft {
+    /// The chain it belongs to. Calls about a book chain under the empty path, calls about no
+    /// book under the empty book and the base.
+    pub fn chain(&self) -> ChainKey {
+        match &self.book {
+            None => {
+                ChainKey { book: String::new(), path: String::new(), user: Layer::Base.as_str().to_owned() }
+            }
+            Some(book) => ChainKey {
+                book: book.as_str().to_owned(),
+                path: self.path.as_ref().map_or(String::new(), |path| path.as_str().to_owned()),
+                user: self.layer.as_str().to_owned(),
+            },
+        }
+    }
+
+    /// Links the entry to its chain's tip and seals it.
+    pub fn seal(&self, at: Timestamp, prev: Option<&str>) -> Entry {
+        let chain = self.chain();
+        let (code, message) = match &self.outcome {
+            Outcome::Success => (None, None),
+            Outcome::Refused { code, message } => (Some((*code).to_owned()), Some(printable(message))),
+            Outcome::Failed { code } => (Some((*code).to_owned()), None),
+        };
+        let mut entry = Entry {
+            id: self.id.to_string(),
+            timestamp: at,
+            agent_id: self.agent.as_str().to_owned(),
+            operation: self.operation.as_str().to_owned(),
+            book_id: chain.book,
+            path: chain.path,
+            user_id: chain.user,
+            status: self.outcome.status().to_owned(),
+            error_code: code,
+            error_message: message,
+            execution_time_ms: i64::try_from(self.elapsed_ms).unwrap_or(i64::MAX),
+            request_id: self.request.to_string(),
+            change_id: self.change.map(|id| id.to_string()),
+            old_content_hash: self.old.map(|hash| hash.to_string()),
+            new_content_hash: self.new.map(|hash| hash.to_string()),
+            prev_hash: prev.map(str::to_owned),
+            entry_hash: String::new(),
+        };
+        entry.entry_hash = entry.computed_hash();
+        entry
+    }
+}
+
+/// A message safe to store and print: control characters escaped, cut at a character.
+fn printable(message: &str) -> String {
+    let mut kept = String::new();
+    for c in message.chars() {
+        let piece: String = if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+        if kept.len() + piece.len() > MAX_MESSAGE_BYTES {
+            kept.push('…');
+            break;
+        }
+        kept.push_str(&piece);
+    }
+    kept
+}
+
+/// A row of the audit log, exactly as stored: nothing in it is trusted until it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns are named and explained in contract §8")]
+pub struct Entry {
+    pub id: String,
+    pub timestamp: Timestamp,
+    pub agent_id: String,
+    pub operation: String,
+    pub book_id: String,
+    pub path: String,
+    pub user_id: String,
+    pub status: String,
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+    pub execution_time_ms: i64,
+    pub request_id: String,
+    pub change_id: Option<String>,
+    pub old_content_hash: Option<String>,
+    pub new_content_hash: Option<String>,
+    pub prev_hash: Option<String>,
+    pub entry_hash: String,
+}
+
+impl Entry {
+    /// The hash its columns should have.
+    pub fn computed_hash(&self) -> String {
+        let timestamp = self.timestamp.to_string();
+        let elapsed = self.execution_time_ms.to_string();
+        let columns: [Option<&str>; 16] = [
+            Some(&self.id),
+            Some(&timestamp),
+            Some(&self.agent_id),
+            Some(&self.operation),
+            Some(&self.book_id),
+            Some(&self.path),
+            Some(&self.user_id),
+            Some(&self.status),
+            self.error_code.as_deref(),
+            self.error_message.as_deref(),
+            Some(&elapsed),
+            Some(&self.request_id),
+            self.change_id.as_deref(),
+            self.old_content_hash.as_deref(),
+            self.new_content_hash.as_deref(),
+            self.prev_hash.as_deref(),
+        ];
+        let mut digest = Sha256::new_with_prefix("panaversity-audit-1");
+        for column in columns {
+            match column {
+                None => digest.update([0]),
+                Some(text) => {
+                    digest.update([1]);
+                    digest.update(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+                    digest.update(text.as_bytes());
+                }
+            }
+        }
+        ContentHash::from_bytes(digest.finalize().into()).to_string()
+    }
+
+    /// The chain it says it belongs to.
+    pub fn chain(&self) -> ChainKey {
+        ChainKey { book: self.book_id.clone(), path: self.path.clone(), user: self.user_id.clone() }
+    }
+
+    /// Did it change its file? Entries of a change set for files that were already as wished
+    /// carry neither content hash.
+    pub fn is_change(&self) -> bool {
+        self.status == "success"
+            && self.change_id.is_some()
+            && (self.old_content_hash.is_some() || self.new_content_hash.is_some())
+    }
+}
+
+/// Which entries a query wants; every given field must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntryFilter {
+    /// The book.
+    pub book: Option<BookId>,
+    /// Only paths from here ...
+    pub path_from: Option<String>,
+    /// ... to before here, bytewise.
+    pub path_to: Option<String>,
+    /// The agent, exactly.
+    pub agent: Option<String>,
+    /// The operation as stored.
+    pub operation: Option<String>,
+    /// The status as stored.
+    pub status: Option<String>,
+    /// The layer, `None` for all (operators only).
+    pub layer: Option<Layer>,
+    /// Not before this moment.
+    pub from: Option<Timestamp>,
+    /// Not after this moment.
+    pub to: Option<Timestamp>,
+}
+
+/// Where a page of the log, newest first, goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPosition {
+    /// The timestamp of the last entry seen.
+    pub timestamp: Timestamp,
+    /// Its id.
+    pub id: String,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    pub(crate) fn draft(n: u128) -> Draft {
+        Draft {
+            id: EntryId::new(Uuid::from_u128(n)),
+            request: RequestId::new(Uuid::from_u128(n)),
+            agent: AgentId::unnamed(),
+            operation: Operation::Write,
+            book: Some(BookId::parse("ai-python").unwrap()),
+            path: Some(BookPath::parse("content/README.md").unwrap()),
+            layer: Layer::Base,
+            outcome: Outcome::Success,
+            elapsed_ms: 4,
+            change: Some(ChangeId::new(Uuid::from_u128(n))),
+            old: None,
+            new: Some(ContentHash::of(b"x")),
+        }
+    }
+
+    #[test]
+    fn r6_the_canonical_form_is_fixed_for_ever() {
+        let entry = draft(1).seal(Timestamp::from_micros(1_700_000_000_000_001), None);
+        assert_eq!(entry.entry_hash, "80a76617868ebb9276fe3ac67068c8493642d39a69146317d82ee80f5747f5ba",);
+    }
+
+    #[test]
+    fn r6_every_column_counts() {
+        let entry = draft(1).seal(Timestamp::from_micros(5), Some("ab"));
+        let changes: [fn(&mut Entry); 16] = [
+            |e| e.id.push('x'),
+            |e| e.timestamp = Timestamp::from_micros(6),
+            |e| e.agent_id.push('x'),
+            |e| e.operation.push('x'),
+            |e| e.book_id.push('x'),
+            |e| e.path.push('x'),
+            |e| e.user_id.push('x'),
+            |e| e.status.push('x'),
+            |e| e.error_code = Some(String::new()),
+            |e| e.error_message = Some(String::new()),
+            |e| e.execution_time_ms = 5,
+            |e| e.request_id.push('x'),
+            |e| e.change_id = None,
+            |e| e.old_content_hash = Some(String::new()),
+            |e| e.new_content_hash = None,
+            |e| e.prev_hash = None,
+        ];
+        for (column, change) in changes.iter().enumerate() {
+            let mut other = entry.clone();
+            change(&mut other);
+            assert_ne!(other.computed_hash(), entry.entry_hash, "column {column}");
+        }
+    }
+
+    #[test]
+    fn r6_what_stands_in_one_column_cannot_pass_for_another() {
+        let mut a = draft(1).seal(Timestamp::from_micros(5), None);
+        let mut b = a.clone();
+        (a.agent_id, a.operation) = ("ab".into(), "c".into());
+        (b.agent_id, b.operation) = ("a".into(), "bc".into());
+        assert_ne!(a.computed_hash(), b.computed_hash());
+    }
+
+    #[test]
+    fn a_message_is_kept_short_and_printable() {
+        assert_eq!(printable("a\nb"), "a\\nb");
+        assert!(printable(&"é".repeat(9999)).len() <= MAX_MESSAGE_BYTES + 3);
+    }
+}

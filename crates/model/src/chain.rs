@@ -1,0 +1,189 @@
+//! Walking a chain of audit entries. Keeps R6: an edited, deleted, inserted, reordered or cut-off
+//! row is found.
+//!
+//! # What is compared
+//! 1. Each entry's hash with its columns (edited).
+//! 2. Each entry's `prev_hash` with the entry before it in time (deleted, inserted, reordered).
+//! 3. The entry at the chain's count with the chain's tip, both kept in the `chains` row in the
+//!    same transaction as the entry (cut off, added).
+//! 4. Each change's `old_content_hash` with the last change's new one, and the last with the
+//!    journal (a file changed behind the log's back).
+
+use crate::audit::{ChainKey, Entry};
+
+/// A `chains` row and what the journal says of its file, read in one statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainRecord {
+    /// Its key.
+    pub key: ChainKey,
+    /// The hash of its last entry.
+    pub tip: Option<String>,
+    /// How many entries it has.
+    pub count: i64,
+    /// What the journal says the file holds.
+    pub journal: Option<String>,
+}
+
+/// Something is wrong with a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Break {
+    /// The chain.
+    pub key: ChainKey,
+    /// The entry where it shows, if one is to blame.
+    pub id: Option<String>,
+    /// What was found.
+    pub reason: String,
+}
+
+/// Walks one chain, entry by entry in time order, without holding them.
+#[derive(Debug)]
+pub struct Walk {
+    record: ChainRecord,
+    seen: i64,
+    last: Option<String>,
+    holds: Option<String>,
+    breaks: Vec<Break>,
+}
+
+impl Walk {
+    /// Starts at the chain's first entry.
+    pub fn new(record: ChainRecord) -> Self {
+        Self { record, seen: 0, last: None, holds: None, breaks: Vec::new() }
+    }
+
+    /// How many more entries the chain's row promises; entries beyond were added since.
+    pub fn remaining(&self) -> i64 {
+        self.record.count - self.seen
+    }
+
+    /// Checks the next entry.
+    pub fn step(&mut self, entry: &Entry) {
+        if self.remaining() <= 0 {
+            return;
+        }
+        self.seen += 1;
+        if entry.computed_hash() != entry.entry_hash {
+            self.report(Some(entry), "the entry was edited: its hash does not match its columns");
+        }
+        if entry.prev_hash != self.last {
+            self.report(
+                Some(entry),
+                "the entry does not follow the one before it: a row was deleted, inserted or reordered",
+            );
+        }
+        if entry.is_change() {
+            if entry.old_content_hash != self.holds {
+                self.report(Some(entry), "the file held something else than the last recorded change left");
+            }
+            self.holds.clone_from(&entry.new_content_hash);
+        }
+        self.last = Some(entry.entry_hash.clone());
+    }
+
+    /// Compares the end of the chain with its row and the journal; gives every break found.
+    pub fn finish(mut self) -> Vec<Break> {
+        if self.remaining() > 0 {
+            let missing = self.remaining();
+            self.report(None, &format!("{missing} of {} entries are missing", self.record.count));
+        } else if self.last != self.record.tip {
+            self.report(None, "the last entry is not the chain's tip: rows were cut off, replaced or added");
+        }
+        if self.holds != self.record.journal {
+            self.report(None, "the journal says something else than the last recorded change");
+        }
+        self.breaks
+    }
+
+    fn report(&mut self, entry: Option<&Entry>, reason: &str) {
+        self.breaks.push(Break {
+            key: self.record.key.clone(),
+            id: entry.map(|entry| entry.id.clone()),
+            reason: reason.to_owned(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::tests::draft;
+    use crate::hash::ContentHash;
+    use crate::timestamp::Timestamp;
+    use proptest::prelude::*;
+
+    fn chain(length: u8) -> (Vec<Entry>, ChainRecord) {
+        let (mut entries, mut prev, mut holds) = (Vec::<Entry>::new(), None::<String>, None);
+        for n in 0..length {
+            let mut draft = draft(u128::from(n) + 1);
+            draft.old = holds;
+            draft.new = Some(ContentHash::of(&[n]));
+            holds = draft.new;
+            entries.push(draft.seal(Timestamp::from_micros(i64::from(n)), prev.as_deref()));
+            prev = entries.last().map(|e| e.entry_hash.clone());
+        }
+        let record = ChainRecord {
+            key: draft(1).chain(),
+            tip: prev,
+            count: i64::from(length),
+            journal: holds.map(|h| h.to_string()),
+        };
+        (entries, record)
+    }
+
+    fn breaks(entries: &[Entry], record: &ChainRecord) -> Vec<Break> {
+        let mut walk = Walk::new(record.clone());
+        for entry in entries {
+            walk.step(entry);
+        }
+        walk.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn r6_an_untouched_chain_has_no_breaks(length in 0u8..20) {
+            let (entries, record) = chain(length);
+            prop_assert_eq!(breaks(&entries, &record), vec![]);
+        }
+
+        #[test]
+        fn r6_any_tampering_with_rows_is_found(length in 2u8..12, at: prop::sample::Index, kind in 0..6) {
+            let (mut entries, record) = chain(length);
+            let at = at.index(entries.len());
+            match kind {
+                0 => entries[at].agent_id = "somebody-else".into(),
+                1 => { entries.remove(at); }
+                2 => {
+                    let mut forged = entries[at].clone();
+                    forged.id = "forged".into();
+                    forged.entry_hash = forged.computed_hash();
+                    entries.insert(at, forged);
+                }
+                3 => { let other = (at + 1) % entries.len(); entries.swap(at, other); }
+                4 => entries.truncate(at),
+                _ => {
+                    // Edited, and every later row made consistent again: only the tip still tells.
+                    entries[at].agent_id = "somebody-else".into();
+                    for n in at..entries.len() {
+                        entries[n].prev_hash = n.checked_sub(1).map(|n| entries[n].entry_hash.clone());
+                        entries[n].entry_hash = entries[n].computed_hash();
+                    }
+                }
+            }
+            prop_assert!(!breaks(&entries, &record).is_empty());
+        }
+    }
+
+    #[test]
+    fn r6_a_file_changed_behind_the_log_s_back_is_found() {
+        let (entries, mut record) = chain(3);
+        record.journal = Some("something else".into());
+        assert!(breaks(&entries, &record)[0].reason.contains("journal"));
+    }
+
+    #[test]
+    fn entries_added_while_walking_are_no_break() {
+        let (entries, _) = chain(5);
+        let (_, earlier) = chain(3);
+        assert_eq!(breaks(&entries, &earlier), vec![]);
+    }
+}

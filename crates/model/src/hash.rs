@@ -1,0 +1,83 @@
+//! Content hashes: SHA-256, written as 64 lower-case hex digits.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::refusal::Refusal;
+
+/// The SHA-256 of some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash([u8; 32]);
+
+impl ContentHash {
+    /// Hashes the bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Wraps a finished digest.
+    pub fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// The digest itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads 64 hex digits of either case; anything else is `None`.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+            let high = char::from(pair[0]).to_digit(16)?;
+            let low = char::from(pair[1]).to_digit(16)?;
+            *byte = u8::try_from(high * 16 + low).ok()?;
+        }
+        Some(Self(digest))
+    }
+
+    /// Reads the argument called `name`, refusing what is no SHA-256.
+    pub fn parse(name: &'static str, text: &str) -> Result<Self, Refusal> {
+        Self::from_hex(text).ok_or_else(|| {
+            Refusal::argument(name, "it must be a SHA-256: 64 hexadecimal digits, as read_content returns it")
+        })
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContentHash({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_hash_reads_back_as_written(digest: [u8; 32]) {
+            let hash = ContentHash::from_bytes(digest);
+            prop_assert_eq!(ContentHash::from_hex(&hash.to_string()), Some(hash));
+        }
+    }
+
+    #[test]
+    fn what_is_no_sha_256_is_refused() {
+        for bad in ["", "abc", &"g".repeat(64), &"a".repeat(63), &"é".repeat(32)] {
+            assert!(ContentHash::parse("hash", bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The law of `PanaversityFS`: nouns, rules and ports.
+//!
+//! Nothing here reads a clock, a disk, a socket or the environment: whatever comes from outside
+//! is handed in. What parses here is valid everywhere inside, so the rooms above never check a
+//! path, an id or a hash again.
+
+pub mod agent;
+pub mod audit;
+pub mod blob;
+pub mod book;
+pub mod chain;
+pub mod change;
+pub mod fault;
+pub mod file;
+pub mod grammar;
+pub mod hash;
+pub mod ids;
+pub mod layer;
+pub mod manifest;
+pub mod path;
+pub mod ports;
+pub mod precondition;
+pub mod publication;
+pub mod refusal;
+pub mod suggestion;
+pub mod timestamp;
+
+pub use agent::AgentId;
+pub use book::{Book, BookId, Schema};
+pub use fault::{Error, Fault};
+pub use hash::ContentHash;
+pub use layer::{Layer, UserId, View};
+pub use path::BookPath;
+pub use refusal::Refusal;
+pub use timestamp::Timestamp;

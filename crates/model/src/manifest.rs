@@ -1,0 +1,256 @@
+//! Manifests: the base files of a book at one moment, and what differs between two.
+//!
+//! # Formats
+//! The manifest hash is the SHA-256, in hex, of `"{path}:{sha256}"` for every base file, sorted by
+//! path bytewise, joined by `\n`, without a final newline.
+//!
+//! A kept manifest is the byte 1, the number of files, then per file: how many bytes its path
+//! shares with the one before, the rest of the path with its length, the size, all numbers as
+//! LEB128, and the 32 bytes of the hash; the whole as one raw deflate stream, level 1.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+use sha2::{Digest, Sha256};
+
+use crate::fault::Fault;
+use crate::hash::ContentHash;
+
+const FORMAT: u64 = 1;
+/// Longest kept manifest that is read back, in bytes before compression.
+const MAX_KEPT_BYTES: u64 = 1 << 30;
+
+/// What a manifest says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    /// What it holds.
+    pub hash: ContentHash,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Base files by path, bytewise ordered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// The files.
+    pub files: BTreeMap<String, Item>,
+}
+
+/// How a file differs between two manifests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The path.
+    pub path: String,
+    /// What the book holds now; `None`: deleted.
+    pub current: Option<Item>,
+    /// What the other manifest holds; `None`: added.
+    pub target: Option<Item>,
+}
+
+impl Manifest {
+    /// The manifest hash.
+    pub fn hash(&self) -> ContentHash {
+        let mut digest = Sha256::new();
+        let mut line = String::new();
+        for (position, (path, item)) in self.files.iter().enumerate() {
+            line.clear();
+            if position > 0 {
+                line.push('\n');
+            }
+            line.push_str(path);
+            line.push(':');
+            push_hex(&mut line, item.hash);
+            digest.update(line.as_bytes());
+        }
+        ContentHash::from_bytes(digest.finalize().into())
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|item| item.size).sum()
+    }
+
+    /// What is different here from `target`, in path order.
+    pub fn differences(&self, target: &Self) -> Vec<Difference> {
+        let (mut ours, mut theirs) = (self.files.iter().peekable(), target.files.iter().peekable());
+        let mut found = Vec::new();
+        loop {
+            let order = match (ours.peek(), theirs.peek()) {
+                (None, None) => return found,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+            };
+            let current = if order.is_le() { ours.next() } else { None };
+            let other = if order.is_ge() { theirs.next() } else { None };
+            if current.map(|(_, item)| item.hash) != other.map(|(_, item)| item.hash)
+                && let Some((path, _)) = current.or(other)
+            {
+                found.push(Difference {
+                    path: path.clone(),
+                    current: current.map(|(_, item)| *item),
+                    target: other.map(|(_, item)| *item),
+                });
+            }
+        }
+    }
+
+    /// The kept form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(self.files.len() * 80 + 16);
+        push_number(&mut plain, FORMAT);
+        push_number(&mut plain, self.files.len() as u64);
+        let mut before = "";
+        for (path, item) in &self.files {
+            let shared = before.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+            push_number(&mut plain, shared as u64);
+            push_number(&mut plain, (path.len() - shared) as u64);
+            plain.extend_from_slice(&path.as_bytes()[shared..]);
+            push_number(&mut plain, item.size);
+            plain.extend_from_slice(item.hash.as_bytes());
+            before = path;
+        }
+        let mut stream = DeflateEncoder::new(Vec::with_capacity(plain.len()), Compression::fast());
+        // Writing into memory cannot fail.
+        stream.write_all(&plain).and_then(|()| stream.finish()).unwrap_or_default()
+    }
+
+    /// Reads the kept form back.
+    pub fn decode(kept: &[u8]) -> Result<Self, Fault> {
+        let mut plain = Vec::new();
+        let broken = |what: &str| Fault::corrupt(format!("kept manifest: {what}"));
+        DeflateDecoder::new(kept)
+            .take(MAX_KEPT_BYTES)
+            .read_to_end(&mut plain)
+            .map_err(|error| broken(&error.to_string()))?;
+        read_files(&mut plain.as_slice()).ok_or_else(|| broken("it does not read back"))
+    }
+}
+
+fn read_files(rest: &mut &[u8]) -> Option<Manifest> {
+    if take_number(rest)? != FORMAT {
+        return None;
+    }
+    let count = take_number(rest)?;
+    let (mut files, mut before) = (BTreeMap::new(), Vec::new());
+    for _ in 0..count {
+        let shared = usize::try_from(take_number(rest)?).ok()?;
+        let fresh = usize::try_from(take_number(rest)?).ok()?;
+        before.truncate(shared);
+        before.extend_from_slice(rest.split_off(..fresh)?);
+        let size = take_number(rest)?;
+        let hash = ContentHash::from_bytes(rest.split_off(..32)?.try_into().ok()?);
+        files.insert(String::from_utf8(before.clone()).ok()?, Item { hash, size });
+    }
+    Some(Manifest { files })
+}
+
+fn push_hex(line: &mut String, hash: ContentHash) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in hash.as_bytes() {
+        line.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        line.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push((number & 0x7f) as u8);
+}
+
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let byte = *rest.split_off_first()?;
+        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// A row of a manifest as the journal gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRow {
+    /// The path.
+    pub path: String,
+    /// What it holds and how large it is.
+    pub item: Item,
+    /// The version of its last change.
+    pub version: i64,
+}
+
+/// What tells whether a manifest read earlier still holds: versions grow over the whole store and
+/// are never reused, so replacing any rows by as many newer ones raises the sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// How many base files the book has.
+    pub count: i64,
+    /// The sum of their versions.
+    pub sum: i64,
+    /// The highest of their versions.
+    pub highest: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn manifests() -> impl Strategy<Value = Manifest> {
+        prop::collection::btree_map("[a-cé/]{1,12}", (any::<u8>(), 0u64..1 << 40), 0..12).prop_map(|files| {
+            Manifest {
+                files: files
+                    .into_iter()
+                    .map(|(path, (n, size))| (path, Item { hash: ContentHash::of(&[n]), size }))
+                    .collect(),
+            }
+        })
+    }
+
+    #[test]
+    fn the_manifest_hash_is_the_documented_one() {
+        let item = |bytes: &[u8]| Item { hash: ContentHash::of(bytes), size: bytes.len() as u64 };
+        let files = BTreeMap::from([
+            ("content/b.md".to_owned(), item(b"b")),
+            ("content/a.md".to_owned(), item(b"a")),
+        ]);
+        let text = format!("content/a.md:{}\ncontent/b.md:{}", ContentHash::of(b"a"), ContentHash::of(b"b"));
+        assert_eq!(Manifest { files }.hash(), ContentHash::of(text.as_bytes()));
+        assert_eq!(Manifest::default().hash(), ContentHash::of(b""));
+    }
+
+    proptest! {
+        #[test]
+        fn a_kept_manifest_reads_back_as_written(manifest in manifests()) {
+            prop_assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
+        }
+
+        #[test]
+        fn the_differences_turn_the_target_into_the_current(current in manifests(), target in manifests()) {
+            let mut files = target.files.clone();
+            for difference in current.differences(&target) {
+                prop_assert_eq!(target.files.get(&difference.path).copied(), difference.target);
+                match difference.current {
+                    Some(item) => files.insert(difference.path, item),
+                    None => files.remove(&difference.path),
+                };
+            }
+            let hashes = |m: &BTreeMap<String, Item>| m.iter().map(|(p, i)| (p.clone(), i.hash)).collect::<Vec<_>>();
+            prop_assert_eq!(hashes(&files), hashes(&current.files));
+        }
+
+        #[test]
+        fn a_damaged_kept_manifest_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Manifest::decode(&bytes);
+        }
+    }
+}

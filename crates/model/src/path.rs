@@ -1,0 +1,189 @@
+//! Paths inside a book: what is safe whatever the book's schema.
+//!
+//! # Grammar
+//! A path is relative to its book, `/`-separated and at most 255 bytes of UTF-8 in NFC. Refused
+//! are: `.` and `..` as a segment, a leading `/` or `~`, `\`, `%`, NUL and every other control
+//! character, empty segments, and anything below `users/` (overlays are reached only through
+//! `user_id`). Which of these a book then admits is its [`grammar`](crate::grammar).
+
+use std::fmt;
+
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+use crate::refusal::Refusal;
+
+/// Longest path in bytes.
+pub const MAX_BYTES: usize = 255;
+
+/// A safe path of a file inside a book.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BookPath(String);
+
+impl BookPath {
+    /// Reads a `path` argument.
+    pub fn parse(raw: &str) -> Result<Self, Refusal> {
+        match fault_of(raw) {
+            None => Ok(Self(raw.to_owned())),
+            Some(why) => Err(Refusal::InvalidPath { path: raw.to_owned(), why: why.to_owned() }),
+        }
+    }
+
+    /// The path as stored.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its segments, at least one.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Everything before the last `/`, or the empty string.
+    pub fn folder(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+
+    /// The name that must be unique in a book: two paths that differ only by case fold into one,
+    /// because a build machine may not tell them apart.
+    pub fn folded(&self) -> String {
+        self.0.to_lowercase().nfc().collect()
+    }
+
+    /// Is this an asset, below `static/`?
+    pub fn is_asset(&self) -> bool {
+        self.0.starts_with("static/")
+    }
+}
+
+impl fmt::Display for BookPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A folder of a book, without a trailing `/`; its files are the paths below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder(String);
+
+impl Folder {
+    /// All pages of a book.
+    pub fn content() -> Self {
+        Self("content".to_owned())
+    }
+
+    /// The whole book: content and assets.
+    pub fn everything() -> Self {
+        Self(String::new())
+    }
+
+    /// The first `depth` segments of a path, if it has that many.
+    pub fn prefix_of(path: &BookPath, depth: usize) -> Option<Self> {
+        let segments: Vec<_> = path.segments().take(depth).collect();
+        (segments.len() == depth).then(|| Self(segments.join("/")))
+    }
+
+    /// The folder that holds this file.
+    pub fn holding(path: &BookPath) -> Self {
+        Self(path.folder().to_owned())
+    }
+
+    /// The folder above, or `None` at the top.
+    pub fn parent(&self) -> Option<Self> {
+        (!self.0.is_empty())
+            .then(|| Self(self.0.rsplit_once('/').map_or(String::new(), |(up, _)| up.to_owned())))
+    }
+
+    /// The folder's path; empty for the whole book.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The bounds `from <= path < to`, bytewise, of all paths below; `to` is `None` when there is
+    /// no upper bound. Prefix queries are ranges, never `LIKE`.
+    pub fn range(&self) -> (String, Option<String>) {
+        if self.0.is_empty() {
+            (String::new(), None)
+        } else {
+            // `0` is the byte after `/`.
+            (format!("{}/", self.0), Some(format!("{}0", self.0)))
+        }
+    }
+}
+
+fn fault_of(raw: &str) -> Option<&'static str> {
+    if raw.is_empty() {
+        Some("it is empty")
+    } else if raw.len() > MAX_BYTES {
+        Some("it is longer than 255 bytes")
+    } else if raw.starts_with('/') || raw.starts_with('~') {
+        Some("it must be relative to the book: no leading `/` or `~`")
+    } else if raw.chars().any(char::is_control) {
+        Some("it contains a control character")
+    } else if raw.contains('\\') {
+        Some("it contains `\\`; segments are separated by `/`")
+    } else if raw.contains('%') {
+        Some("it contains `%`; write the character itself instead of an escape")
+    } else if raw.split('/').any(str::is_empty) {
+        Some("it has an empty segment (`//` or a trailing `/`)")
+    } else if raw.split('/').any(|s| s == "." || s == "..") {
+        Some("it has a `.` or `..` segment")
+    } else if raw == "users" || raw.starts_with("users/") {
+        Some("overlays are reached through user_id, not through a path below `users/`")
+    } else if !is_nfc(raw) {
+        Some("it is not in Unicode NFC")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_path_trick_is_refused() {
+        let long = format!("content/{}.md", "x".repeat(255));
+        for bad in [
+            "",
+            "/etc/passwd",
+            "~/x",
+            "content/../x.md",
+            "..",
+            "content/./x.md",
+            "content//x.md",
+            "content/x.md/",
+            "content\\x.md",
+            "content/%2e%2e/x.md",
+            "content/a\0.md",
+            "content/a\nb.md",
+            "content/a\u{85}b.md",
+            "users/eve/content/x.md",
+            "users",
+            "content/cafe\u{301}.md",
+            &long,
+        ] {
+            assert!(matches!(BookPath::parse(bad), Err(Refusal::InvalidPath { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn paths_that_differ_by_case_fold_into_one() {
+        let fold = |s: &str| BookPath::parse(s).unwrap().folded();
+        assert_eq!(fold("static/img/Logo.PNG"), fold("static/img/logo.png"));
+        assert_ne!(fold("static/img/a.png"), fold("static/images/a.png"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_folder_s_range_holds_exactly_what_lies_below_it(
+            folder in "[a-c]{1,2}(/[a-c.0-]{1,2}){0,1}",
+            path in "[a-c]{1,2}(/[a-c.0-]{1,3}){0,3}",
+        ) {
+            prop_assume!(fault_of(&folder).is_none() && fault_of(&path).is_none());
+            let (from, to) = Folder(folder.clone()).range();
+            let inside = path.as_str() >= from.as_str() && to.is_none_or(|to| path.as_str() < to.as_str());
+            prop_assert_eq!(inside, path.starts_with(&format!("{folder}/")));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Publications: the tree's backlog.
+//!
+//! # Protocol
+//! 1. A commit marks each changed path pending, with the change's version, and takes the lease on
+//!    it unless somebody holds one.
+//! 2. The holder reads what the path holds now, puts or removes it in the tree, and settles by
+//!    (path, version, lease). A version that moved on meanwhile stays pending.
+//! 3. A lease that ends without a definite answer keeps the path pending until it expires; any
+//!    publisher may then claim it.
+//! 4. Where a put is not durable by itself (a folder), a settled path is kept as *published*
+//!    until a clean point has made the folder durable; after an unclean stop it is pending again.
+
+use crate::book::BookId;
+use crate::ids::LeaseId;
+use crate::layer::Layer;
+use crate::path::BookPath;
+
+/// A file of a layer of a book: what a chain, a publication and a journal row are about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey {
+    /// The book.
+    pub book: BookId,
+    /// The path.
+    pub path: BookPath,
+    /// The layer.
+    pub layer: Layer,
+}
+
+/// A path this server holds the lease on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The file.
+    pub key: FileKey,
+    /// The version it is to be published at; a later one may be found.
+    pub version: i64,
+    /// The lease.
+    pub lease: LeaseId,
+}
+
+/// What a publisher learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// The tree holds what was read.
+    Done,
+    /// The storage said no; the tree is as before, and the path may be tried again.
+    Failed,
+}
+
+/// What settling a publication found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The path is published.
+    Published,
+    /// The path is still pending: it changed meanwhile, or the attempt failed.
+    Pending,
+}

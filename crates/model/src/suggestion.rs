@@ -1,0 +1,127 @@
+//! Suggestions: the next best name, for a path that does not fit and for a file that is not there.
+
+use crate::book::Schema;
+use crate::grammar::{ends_like_a_file, is_numbered};
+use crate::path::BookPath;
+
+/// Most suggestions given for a missing path.
+pub const MOST: usize = 5;
+
+/// A path near to `path` that the schema admits, if an obvious one exists.
+pub fn admitted_name(schema: Schema, path: &BookPath) -> Option<String> {
+    if schema != Schema::Strict || path.is_asset() {
+        return None;
+    }
+    let mut rest: Vec<&str> = path.segments().filter(|s| *s != "content").collect();
+    let name = rest.pop()?;
+    if !ends_like_a_file(name) {
+        return None;
+    }
+    let folder =
+        |at: usize, default: &str| rest.get(at).map_or_else(|| format!("01-{default}"), |s| numbered(s));
+    let (part, chapter) = (folder(0, "Part"), folder(1, "Chapter"));
+    let (stem, end) = match name.rsplit_once('.')? {
+        (stem, "mdx") => (stem, ".mdx"),
+        (stem, _) => (stem, ".md"),
+    };
+    let (stem, end) = match stem.strip_suffix(".summary") {
+        Some(lesson) => (lesson, format!(".summary{end}")),
+        None => (stem, end.to_owned()),
+    };
+    let candidate = BookPath::parse(&format!("content/{part}/{chapter}/{}{end}", numbered(stem))).ok()?;
+    (candidate != *path && schema.admit(&candidate).is_ok()).then(|| candidate.as_str().to_owned())
+}
+
+/// The segment in the form `NN-Name`.
+fn numbered(segment: &str) -> String {
+    if is_numbered(segment) {
+        return segment.to_owned();
+    }
+    let digits: String = segment.chars().take_while(char::is_ascii_digit).take(2).collect();
+    let plain: String = segment[digits.len()..]
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
+        .collect();
+    let name = plain.trim_matches(['-', '_']);
+    let name = if name.is_empty() { "name" } else { name };
+    format!("{digits:0>2}-{name}").replacen("00-", "01-", usize::from(digits.is_empty()))
+}
+
+/// Of the paths a caller may read, the up to five nearest to the missing one, best first.
+pub fn nearest(missing: &BookPath, readable: impl IntoIterator<Item = BookPath>) -> Vec<String> {
+    let wanted = missing.as_str().to_lowercase();
+    let mut scored: Vec<(f64, String)> = readable
+        .into_iter()
+        .map(|path| {
+            (
+                strsim::normalized_damerau_levenshtein(&wanted, &path.as_str().to_lowercase()),
+                path.as_str().to_owned(),
+            )
+        })
+        .filter(|(score, _)| *score > 0.5)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    scored.into_iter().take(MOST).map(|(_, path)| path).collect()
+}
+
+/// The known name nearest to a mistyped one, if it is near enough to be meant.
+pub fn nearest_name<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(given, name), name))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn suggested(path: &str) -> Option<String> {
+        admitted_name(Schema::Strict, &BookPath::parse(path).unwrap())
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_gets_one_that_does() {
+        assert_eq!(
+            suggested("content/05-Python/32-gil/07_chapter_30_quiz.md").as_deref(),
+            Some("content/05-Python/32-gil/07-chapter_30_quiz.md")
+        );
+        assert_eq!(
+            suggested("content/thesis.md").as_deref(),
+            Some("content/01-Part/01-Chapter/01-thesis.md")
+        );
+        assert_eq!(
+            suggested("content/1. Intro/Set up/3 install.summary.mdx").as_deref(),
+            Some("content/01-Intro/01-Set-up/03-install.summary.mdx")
+        );
+        assert_eq!(suggested("content/01-Part/02-Chapter/notes.txt"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn r1_every_suggested_name_is_admitted(raw in "content/[ -~é]{1,20}(/[ -~]{1,12}){0,3}\\.(md|mdx|png)") {
+            if let Ok(path) = BookPath::parse(&raw) && let Some(name) = admitted_name(Schema::Strict, &path) {
+                prop_assert!(Schema::Strict.admit(&BookPath::parse(&name).unwrap()).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_paths_come_first_and_far_ones_not_at_all() {
+        let path = |s: &str| BookPath::parse(s).unwrap();
+        let found = nearest(
+            &path("content/01-A/01-B/01-instal.md"),
+            [
+                path("content/01-A/01-B/01-install.md"),
+                path("content/01-A/01-B/02-install.md"),
+                path("static/img/x.png"),
+            ],
+        );
+        assert_eq!(found, ["content/01-A/01-B/01-install.md", "content/01-A/01-B/02-install.md"]);
+        assert_eq!(nearest_name("book", ["book_id", "path"]), Some("book_id"));
+        assert_eq!(nearest_name("zzz", ["book_id", "path"]), None);
+    }
+}
