@@ -31,6 +31,8 @@ pub struct Item {
     pub hash: ContentHash,
     /// Bytes.
     pub size: u64,
+    /// The version of its last change; 0 in a manifest that was kept.
+    pub version: i64,
 }
 
 /// Base files by path, bytewise ordered.
@@ -144,7 +146,7 @@ fn read_files(rest: &mut &[u8]) -> Option<Manifest> {
         before.extend_from_slice(rest.split_off(..fresh)?);
         let size = take_number(rest)?;
         let hash = ContentHash::from_bytes(rest.split_off(..32)?.try_into().ok()?);
-        files.insert(String::from_utf8(before.clone()).ok()?, Item { hash, size });
+        files.insert(String::from_utf8(before.clone()).ok()?, Item { hash, size, version: 0 });
     }
     Some(Manifest { files })
 }
@@ -182,10 +184,8 @@ fn take_number(rest: &mut &[u8]) -> Option<u64> {
 pub struct ManifestRow {
     /// The path.
     pub path: String,
-    /// What it holds and how large it is.
+    /// What it holds.
     pub item: Item,
-    /// The version of its last change.
-    pub version: i64,
 }
 
 /// What tells whether a manifest read earlier still holds: versions grow over the whole store and
@@ -210,7 +210,7 @@ mod tests {
             Manifest {
                 files: files
                     .into_iter()
-                    .map(|(path, (n, size))| (path, Item { hash: ContentHash::of(&[n]), size }))
+                    .map(|(path, (n, size))| (path, Item { hash: ContentHash::of(&[n]), size, version: 0 }))
                     .collect(),
             }
         })
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_manifest_hash_is_the_documented_one() {
-        let item = |bytes: &[u8]| Item { hash: ContentHash::of(bytes), size: bytes.len() as u64 };
+        let item = |bytes: &[u8]| Item { hash: ContentHash::of(bytes), size: bytes.len() as u64, version: 0 };
         let files = BTreeMap::from([
             ("content/b.md".to_owned(), item(b"b")),
             ("content/a.md".to_owned(), item(b"a")),

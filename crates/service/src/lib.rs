@@ -1,1 +1,22 @@
-//! placeholder
+//! The acts of `PanaversityFS`: one file per act that a caller can ask for.
+//!
+//! An act takes parsed values, uses the ports it was given and returns values; it knows neither
+//! the protocol above nor the engines below. The commit protocol stands in [`commit`].
+
+pub mod audit;
+pub mod books;
+mod bytes;
+pub mod call;
+pub mod commit;
+pub mod delete;
+pub mod health;
+mod manifests;
+pub mod plan;
+pub mod publish;
+pub mod read;
+mod service;
+pub mod verify;
+pub mod write;
+
+pub use call::Call;
+pub use service::{Engines, Limits, Service, Stats};

@@ -1,0 +1,68 @@
+//! Recording calls and querying the log. Keeps R6 and R7: every call leaves an entry before its
+//! answer leaves, and a query shows no other user's entries.
+
+use panaversity_model::audit::{Entry, EntryFilter, EntryPosition, Outcome};
+use panaversity_model::{Error, Fault};
+
+use crate::call::Call;
+use crate::service::Service;
+
+/// How an error is recorded.
+pub fn outcome_of(error: &Error) -> Outcome {
+    match error {
+        Error::Refused(refusal) => Outcome::Refused { code: refusal.code(), message: refusal.to_string() },
+        Error::Broken(fault) => Outcome::Failed { code: fault.kind.code() },
+    }
+}
+
+/// A page of the log.
+#[derive(Debug, Clone)]
+pub struct EntryPage {
+    /// Newest first.
+    pub entries: Vec<Entry>,
+    /// Where the next page goes on.
+    pub next: Option<EntryPosition>,
+}
+
+impl Service {
+    /// Records how a call ended, unless its change's transaction did.
+    pub async fn record(&self, call: &Call, outcome: Outcome) -> Result<(), Fault> {
+        if call.recorded {
+            return Ok(());
+        }
+        self.inner.journal.append(self.draft(call, outcome)).await
+    }
+
+    /// A page of the log, newest first, of the entries that `keep` accepts. Looks at a bounded
+    /// number of entries a call, so a page may be short and still have a next one.
+    pub async fn query_audit_log(
+        &self,
+        filter: &EntryFilter,
+        after: Option<EntryPosition>,
+        limit: usize,
+        keep: impl Fn(&Entry) -> bool + Send,
+    ) -> Result<EntryPage, Error> {
+        const LOOKED_AT: usize = 10_000;
+        let (mut entries, mut position, mut looked_at) = (Vec::new(), after, 0);
+        loop {
+            let page = self.inner.journal.entries(filter, position.as_ref(), limit).await?;
+            let last_page = page.len() < limit;
+            looked_at += page.len();
+            for entry in page {
+                position = Some(EntryPosition { timestamp: entry.timestamp, id: entry.id.clone() });
+                if keep(&entry) {
+                    entries.push(entry);
+                    if entries.len() == limit {
+                        return Ok(EntryPage { entries, next: position });
+                    }
+                }
+            }
+            if last_page {
+                return Ok(EntryPage { entries, next: None });
+            }
+            if looked_at >= LOOKED_AT {
+                return Ok(EntryPage { entries, next: position });
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `create_book` and `list_books`.
+
+use panaversity_model::ports::Creation;
+use panaversity_model::{Book, BookId, ContentHash, Error, Refusal, Schema, Timestamp};
+
+use crate::service::Service;
+
+/// Books on a page.
+const PAGE_BOOKS: usize = 100;
+/// Folders on a page, over all its books.
+const PAGE_FOLDERS: usize = 1_000;
+/// File names on a page, over all its books; what keeps an answer below 1 MB.
+const PAGE_NAMES: usize = 20_000;
+
+/// Which files of a book are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Structure {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those below `content/`.
+    Content,
+    /// Those below `static/`.
+    Assets,
+    /// All.
+    All,
+}
+
+/// A folder and the names of the files in it, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderNames {
+    /// The folder's path.
+    pub folder: String,
+    /// The names of its files.
+    pub names: Vec<String>,
+}
+
+/// A book in a list.
+#[derive(Debug, Clone)]
+pub struct BookSummary {
+    /// The book.
+    pub book: Book,
+    /// Base files.
+    pub files: usize,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// The hash of its manifest.
+    pub manifest: ContentHash,
+    /// When a base file was last written; when it was created, if none was.
+    pub updated_at: Timestamp,
+    /// Folders with their files, as far as they were asked for.
+    pub folders: Vec<FolderNames>,
+}
+
+/// Where a list goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookPosition {
+    /// The book the next page is about, or begins after.
+    pub book: BookId,
+    /// The last folder of it that was listed; `None`: the book is done.
+    pub folder: Option<String>,
+}
+
+/// A page of books in id order.
+#[derive(Debug, Clone)]
+pub struct BookPage {
+    /// The books.
+    pub books: Vec<BookSummary>,
+    /// Where the next page goes on.
+    pub next: Option<BookPosition>,
+}
+
+impl Service {
+    /// Creates a book; repeating it is harmless. Tells whether the book is new.
+    pub async fn create_book(&self, id: &BookId, schema: Option<Schema>) -> Result<(Book, bool), Error> {
+        match self.inner.journal.create_book(id, schema).await? {
+            Creation::Created(book) => Ok((book, true)),
+            Creation::Existed(book) => Ok((book, false)),
+            Creation::Fixed(book) => Err(Refusal::schema_fixed(book.schema).into()),
+        }
+    }
+
+    /// A page of all books, or the one asked for.
+    pub async fn list_books(
+        &self,
+        only: Option<&BookId>,
+        structure: Structure,
+        after: Option<BookPosition>,
+    ) -> Result<BookPage, Error> {
+        let mut todo = self.books_to_list(only, after.as_ref()).await?;
+        let more_books = todo.len() > PAGE_BOOKS;
+        todo.truncate(PAGE_BOOKS);
+        let mut room = Room { folders: PAGE_FOLDERS, names: PAGE_NAMES };
+        let mut books: Vec<BookSummary> = Vec::with_capacity(todo.len());
+        for book in todo {
+            let resumed = after.as_ref().filter(|after| after.book == book.id);
+            let (summary, cut) = self
+                .summary(book, structure, resumed.and_then(|after| after.folder.as_deref()), &mut room)
+                .await?;
+            let position = cut.then(|| BookPosition {
+                book: summary.book.id.clone(),
+                folder: summary.folders.last().map(|folder| folder.folder.clone()),
+            });
+            books.push(summary);
+            if position.is_some() {
+                return Ok(BookPage { books, next: position });
+            }
+        }
+        let next = match books.last() {
+            Some(last) if more_books => Some(BookPosition { book: last.book.id.clone(), folder: None }),
+            _ => None,
+        };
+        Ok(BookPage { books, next })
+    }
+
+    async fn books_to_list(
+        &self,
+        only: Option<&BookId>,
+        after: Option<&BookPosition>,
+    ) -> Result<Vec<Book>, Error> {
+        let journal = &self.inner.journal;
+        if let Some(id) = only {
+            let book = journal.book(id).await?.ok_or_else(|| Refusal::BookNotFound(id.clone()))?;
+            return Ok(vec![book]);
+        }
+        let mut todo = Vec::new();
+        if let Some(BookPosition { book, folder: Some(_) }) = after {
+            todo.extend(journal.book(book).await?);
+        }
+        todo.extend(journal.books(after.map(|after| &after.book), PAGE_BOOKS + 1).await?);
+        Ok(todo)
+    }
+
+    /// A book's summary; also tells whether its folders were cut to the page.
+    async fn summary(
+        &self,
+        book: Book,
+        structure: Structure,
+        after: Option<&str>,
+        room: &mut Room,
+    ) -> Result<(BookSummary, bool), Error> {
+        let named = self.manifest(&book.id).await?;
+        let written = self.inner.journal.last_written(&book.id).await?;
+        let paths = named.manifest.files.keys().filter(|path| wanted(structure, path));
+        let (folders, cut) = folders_of(paths.map(String::as_str), after, room);
+        let summary = BookSummary {
+            files: named.manifest.files.len(),
+            bytes: named.bytes,
+            manifest: named.hash,
+            updated_at: written.unwrap_or(book.created_at),
+            folders,
+            book,
+        };
+        Ok((summary, cut))
+    }
+}
+
+/// What is left of a page.
+struct Room {
+    folders: usize,
+    names: usize,
+}
+
+fn wanted(structure: Structure, path: &str) -> bool {
+    match structure {
+        Structure::Nothing => false,
+        Structure::All => true,
+        Structure::Content => path.starts_with("content/"),
+        Structure::Assets => path.starts_with("static/"),
+    }
+}
+
+/// Groups paths by folder, folders in order, as far as there is room; at least one folder a page.
+fn folders_of<'a>(
+    paths: impl Iterator<Item = &'a str>,
+    after: Option<&str>,
+    room: &mut Room,
+) -> (Vec<FolderNames>, bool) {
+    let mut by_folder = std::collections::BTreeMap::<&str, Vec<String>>::new();
+    for path in paths {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if after.is_none_or(|after| folder > after) {
+            by_folder.entry(folder).or_default().push(name.to_owned());
+        }
+    }
+    let mut folders = Vec::new();
+    for (folder, names) in by_folder {
+        if !folders.is_empty() && (room.folders == 0 || room.names < names.len()) {
+            return (folders, true);
+        }
+        room.folders = room.folders.saturating_sub(1);
+        room.names = room.names.saturating_sub(names.len());
+        folders.push(FolderNames { folder: folder.to_owned(), names });
+    }
+    (folders, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_cut_to_a_page_go_on_where_they_stopped() {
+        let paths = ["content/a/1.md", "content/a/2.md", "content/b/1.md", "content/c/1.md"];
+        let (first, cut) = folders_of(paths.into_iter(), None, &mut Room { folders: 2, names: 9 });
+        assert!(cut);
+        assert_eq!(first.iter().map(|f| f.folder.as_str()).collect::<Vec<_>>(), ["content/a", "content/b"]);
+        assert_eq!(first[0].names, ["1.md", "2.md"]);
+        let (rest, cut) =
+            folders_of(paths.into_iter(), Some("content/b"), &mut Room { folders: 2, names: 9 });
+        assert!(!cut);
+        assert_eq!(rest.len(), 1);
+    }
+}

@@ -1,0 +1,72 @@
+//! A call: who asks, through which request, and about what. The door fills it in as it parses;
+//! the audit entry is drafted from it. Keeps R7: there is no call without an agent.
+
+use std::time::Duration;
+
+use panaversity_model::audit::{Draft, Operation, Outcome};
+use panaversity_model::ids::{EntryId, RequestId};
+use panaversity_model::{AgentId, BookId, BookPath, Layer};
+
+use crate::service::Service;
+
+/// One call of one caller.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The request.
+    pub request: RequestId,
+    /// Who asks.
+    pub agent: AgentId,
+    /// What is asked.
+    pub operation: Operation,
+    /// The book, once it has parsed.
+    pub book: Option<BookId>,
+    /// The file, once it has parsed and if one file is meant.
+    pub path: Option<BookPath>,
+    /// The layer or view that is used.
+    pub layer: Layer,
+    /// Its audit entries are already written, in the transaction of its change.
+    pub recorded: bool,
+    began: Duration,
+}
+
+impl Service {
+    /// A call that begins now.
+    pub fn begin(&self, agent: AgentId, operation: Operation) -> Call {
+        Call {
+            request: RequestId::new(self.inner.world.fresh_id()),
+            agent,
+            operation,
+            book: None,
+            path: None,
+            layer: Layer::Base,
+            recorded: false,
+            began: self.inner.world.monotonic(),
+        }
+    }
+
+    /// Time since the call began.
+    pub fn elapsed(&self, call: &Call) -> Duration {
+        self.inner.world.monotonic().saturating_sub(call.began)
+    }
+
+    pub(crate) fn elapsed_ms(&self, call: &Call) -> u64 {
+        u64::try_from(self.elapsed(call).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn draft(&self, call: &Call, outcome: Outcome) -> Draft {
+        Draft {
+            id: EntryId::new(self.inner.world.fresh_id()),
+            request: call.request,
+            agent: call.agent.clone(),
+            operation: call.operation,
+            book: call.book.clone(),
+            path: call.path.clone(),
+            layer: call.layer.clone(),
+            outcome,
+            elapsed_ms: self.elapsed_ms(call),
+            change: None,
+            old: None,
+            new: None,
+        }
+    }
+}

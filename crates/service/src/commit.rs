@@ -1,0 +1,207 @@
+//! The commit protocol: how one file or a set changes. Keeps I8, I9 and I10.
+//!
+//! # Protocol
+//! 1. **Check** the shape, each path against the book's schema, and, once and unlocked, each
+//!    precondition: cheap refusals before any byte moves. If every file is already as wished,
+//!    the blobs are made present and that is all.
+//! 2. **Stage**: blobs above the inline limit are marked live in the database, then put as
+//!    objects. Idempotent, and harmless if abandoned.
+//! 3. **Commit**: one database transaction tests every precondition against the locked rows and
+//!    writes blobs, journal, versions, audit entries and publications. It alone decides. It runs
+//!    in a task of its own, which neither the caller's going away nor a time limit aborts.
+//! 4. **Publish**: the changed paths are put into the tree, for a short while within the request,
+//!    then in the background. Nobody's success depends on it.
+//!
+//! A crash before 3 leaves nothing visible; after 3 the change is durable and the tree catches up.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use panaversity_model::blob::{Blob, Place};
+use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
+use panaversity_model::file::Found;
+use panaversity_model::ids::{ChangeId, EntryId, LeaseId};
+use panaversity_model::precondition::{Effect, Wish, decide};
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, Schema};
+
+use crate::call::Call;
+use crate::publish::Fresh;
+use crate::service::Service;
+
+/// What a caller wants of one file.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The file.
+    pub path: BookPath,
+    /// Its new bytes; `None`: it goes away.
+    pub bytes: Option<Vec<u8>>,
+    /// What the caller expects it to hold.
+    pub expected: Option<ContentHash>,
+}
+
+impl Wanted {
+    fn wish(&self) -> Wish {
+        self.bytes.as_deref().map_or(Wish::Gone, |bytes| Wish::Hold(ContentHash::of(bytes)))
+    }
+}
+
+/// What became of one wanted change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// What happened.
+    pub effect: Effect,
+    /// What the file held before.
+    pub old: Option<ContentHash>,
+}
+
+impl Service {
+    /// Changes files of one layer of a book, all or nothing. On success `call.recorded` tells
+    /// that the audit entries are written.
+    pub async fn change(
+        &self,
+        call: &mut Call,
+        book: &BookId,
+        layer: &Layer,
+        wanted: Vec<Wanted>,
+    ) -> Result<Vec<Done>, Error> {
+        let schema = self.schema_of(book).await?;
+        let checked = self.check(book, schema, layer, &wanted).await?;
+        if let Some(done) = self.already_so(&checked, &wanted).await? {
+            return Ok(done);
+        }
+        let (set, staged) = self.stage(call, book, schema, layer, &wanted).await?;
+        let result = self.commit(set).await;
+        if staged && !matches!(result, Ok(Verdict::Committed(_))) {
+            self.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
+        }
+        match result? {
+            Verdict::Refused(_, refusal) => Err(refusal.into()),
+            Verdict::Committed(applied) => {
+                call.recorded = true;
+                let done = applied.iter().map(|a| Done { effect: a.effect, old: a.old }).collect();
+                self.publish_fresh(fresh(applied, wanted)).await;
+                Ok(done)
+            }
+        }
+    }
+
+    /// The schema paths are admitted by: the book's, or strict for a book that its first write
+    /// will create. The commit refuses if it is another by then.
+    async fn schema_of(&self, book: &BookId) -> Result<Schema, Fault> {
+        Ok(self.inner.journal.book(book).await?.map_or_else(Schema::default, |book| book.schema))
+    }
+
+    /// Step 1. Returns what each file holds now and what would happen to it.
+    async fn check(
+        &self,
+        book: &BookId,
+        schema: Schema,
+        layer: &Layer,
+        wanted: &[Wanted],
+    ) -> Result<Vec<(Option<Found>, Effect)>, Error> {
+        let mut paths = HashSet::new();
+        let mut checked = Vec::with_capacity(wanted.len());
+        for want in wanted {
+            // What a book admitted once it also lets go, so a deletion needs no schema.
+            if want.bytes.is_some() {
+                schema.admit(&want.path)?;
+            }
+            if !paths.insert(&want.path) {
+                return Err(Refusal::argument("path", format!("`{}` is named twice", want.path)).into());
+            }
+            let key = panaversity_model::publication::FileKey {
+                book: book.clone(),
+                path: want.path.clone(),
+                layer: layer.clone(),
+            };
+            let found = self.inner.journal.holds(&key).await?;
+            let now = found.as_ref().map(|found| found.record.hash);
+            let effect = decide(now, want.wish(), want.expected)?;
+            checked.push((found, effect));
+        }
+        Ok(checked)
+    }
+
+    async fn already_so(
+        &self,
+        checked: &[(Option<Found>, Effect)],
+        wanted: &[Wanted],
+    ) -> Result<Option<Vec<Done>>, Fault> {
+        if checked.iter().any(|(_, effect)| *effect != Effect::Unchanged) {
+            return Ok(None);
+        }
+        for ((found, _), want) in checked.iter().zip(wanted) {
+            if let (Some(found), Some(bytes)) = (found, &want.bytes) {
+                self.make_present(&found.blob, bytes).await?;
+            }
+        }
+        let done = checked.iter().map(|(found, effect)| Done {
+            effect: *effect,
+            old: found.as_ref().map(|found| found.record.hash),
+        });
+        Ok(Some(done.collect()))
+    }
+
+    /// Step 2. Also tells whether an object was put.
+    async fn stage(
+        &self,
+        call: &Call,
+        book: &BookId,
+        schema: Schema,
+        layer: &Layer,
+        wanted: &[Wanted],
+    ) -> Result<(ChangeSet, bool), Fault> {
+        let world = &self.inner.world;
+        let (mut changes, mut staged) = (Vec::with_capacity(wanted.len()), false);
+        for want in wanted {
+            let act = match &want.bytes {
+                None => Act::Delete,
+                Some(bytes) => {
+                    let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
+                    if matches!(blob.place, Place::Object(_)) {
+                        self.inner.journal.stage(&blob).await?;
+                        self.inner.objects.put(blob.hash, bytes).await?;
+                        staged = true;
+                    }
+                    Act::Write(blob)
+                }
+            };
+            changes.push(Change {
+                path: want.path.clone(),
+                act,
+                expected: want.expected,
+                entry: EntryId::new(world.fresh_id()),
+                lease: LeaseId::new(world.fresh_id()),
+            });
+        }
+        let set = ChangeSet {
+            id: ChangeId::new(world.fresh_id()),
+            request: call.request,
+            agent: call.agent.clone(),
+            operation: call.operation,
+            book: book.clone(),
+            schema,
+            layer: layer.clone(),
+            changes,
+            elapsed_ms: self.elapsed_ms(call),
+        };
+        Ok((set, staged))
+    }
+
+    /// Step 3.
+    async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
+        let journal = self.inner.journal.clone();
+        let task = tokio::spawn(async move { journal.commit(set).await });
+        task.await.unwrap_or_else(|broken| Err(Fault::internal(broken.to_string()).with_unknown_outcome()))
+    }
+}
+
+/// The publications this commit holds the lease on, with the bytes that are already at hand.
+fn fresh(applied: Vec<Applied>, wanted: Vec<Wanted>) -> Vec<Fresh> {
+    let pairs = applied.into_iter().zip(wanted);
+    pairs
+        .filter_map(|(applied, want)| {
+            applied.publication.map(|publication| Fresh { publication, bytes: want.bytes })
+        })
+        .collect()
+}

@@ -1,0 +1,28 @@
+//! `delete_content`: one file goes away. Keeps R3: deleting again is success.
+
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal};
+
+use crate::call::Call;
+use crate::commit::Wanted;
+use crate::service::Service;
+
+impl Service {
+    /// Deletes the file; tells whether it existed. Deleting from an overlay lets the base show
+    /// again.
+    pub async fn delete_content(
+        &self,
+        call: &mut Call,
+        book: &BookId,
+        path: &BookPath,
+        layer: &Layer,
+        expected: Option<ContentHash>,
+    ) -> Result<bool, Error> {
+        if self.inner.journal.book(book).await?.is_none() {
+            return Err(Refusal::BookNotFound(book.clone()).into());
+        }
+        let wanted = vec![Wanted { path: path.clone(), bytes: None, expected }];
+        let done = self.change(call, book, layer, wanted).await?;
+        Ok(done.first().is_some_and(|done| done.effect == Effect::Deleted))
+    }
+}

@@ -1,0 +1,126 @@
+//! Manifests of the base of books, cached. A cached one is used only while its stamp — row count
+//! and sum of row versions, read in one statement — is the book's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use panaversity_model::manifest::{Manifest, ManifestRow, Stamp};
+use panaversity_model::{BookId, ContentHash, Error, Fault};
+
+use crate::service::Service;
+
+/// Files of all cached manifests together; beyond it the cache is emptied.
+const CACHED_FILES: usize = 100_000;
+
+/// Books whose last kept manifest is remembered.
+const KEPT_BOOKS: usize = 10_000;
+/// How long a kept manifest need not be kept again. Far below the 30 days it is kept for.
+const KEPT_AGAIN_AFTER: Duration = Duration::from_hours(1);
+
+/// A manifest with its hash.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) hash: ContentHash,
+    pub(crate) bytes: u64,
+    stamp: Stamp,
+}
+
+/// The cache.
+#[derive(Default)]
+pub(crate) struct Manifests {
+    by_book: Mutex<HashMap<BookId, Named>>,
+    kept_at: Mutex<HashMap<BookId, (ContentHash, Duration)>>,
+}
+
+impl Manifests {
+    fn get(&self, book: &BookId) -> Option<Named> {
+        self.by_book.lock().unwrap_or_else(PoisonError::into_inner).get(book).cloned()
+    }
+
+    fn put(&self, book: &BookId, named: &Named) {
+        let mut cache = self.by_book.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.remove(book);
+        let held: usize = cache.values().map(|named| named.manifest.files.len()).sum();
+        if held + named.manifest.files.len() > CACHED_FILES {
+            cache.clear();
+        }
+        cache.insert(book.clone(), named.clone());
+    }
+}
+
+impl Service {
+    /// The manifest of a book's base as it is now.
+    pub(crate) async fn manifest(&self, book: &BookId) -> Result<Named, Error> {
+        let journal = &self.inner.journal;
+        let cached = self.inner.manifests.get(book);
+        let stamp = journal.stamp(book).await?;
+        if let Some(cached) = &cached
+            && cached.stamp == stamp
+        {
+            return Ok(cached.clone());
+        }
+        if stamp == Stamp::default() {
+            self.require_book(book).await?;
+        }
+        let named = if let Some(named) = self.advanced(book, cached).await? {
+            named
+        } else {
+            let (stamp, rows) = journal.rows(book, 0).await?;
+            named(Manifest::default(), stamp, rows)
+        };
+        self.inner.manifests.put(book, &named);
+        Ok(named)
+    }
+
+    /// Keeps a manifest that is about to be named.
+    pub(crate) async fn keep(&self, book: &BookId, named: &Named) -> Result<(), Fault> {
+        let now = self.inner.world.monotonic();
+        let fresh = |kept: &(ContentHash, Duration)| kept.0 == named.hash && now < kept.1 + KEPT_AGAIN_AFTER;
+        let manifests = &self.inner.manifests;
+        if manifests.kept_at.lock().unwrap_or_else(PoisonError::into_inner).get(book).is_some_and(fresh) {
+            return Ok(());
+        }
+        self.inner.journal.keep(book, named.hash, &named.manifest.encode()).await?;
+        let mut kept_at = manifests.kept_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept_at.len() >= KEPT_BOOKS {
+            kept_at.clear();
+        }
+        kept_at.insert(book.clone(), (named.hash, now));
+        Ok(())
+    }
+
+    /// A manifest that was named before.
+    pub(crate) async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Manifest>, Fault> {
+        match self.inner.journal.kept(book, hash).await? {
+            Some(encoded) => Manifest::decode(&encoded).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The cached manifest with the newer rows put in, if its stamp then is the book's; a deleted
+    /// row shows in the stamp, and then all rows are read.
+    async fn advanced(&self, book: &BookId, cached: Option<Named>) -> Result<Option<Named>, Fault> {
+        let Some(cached) = cached else { return Ok(None) };
+        let (stamp, rows) = self.inner.journal.rows(book, cached.stamp.highest).await?;
+        let mut reached = Stamp { highest: stamp.highest, ..cached.stamp };
+        for row in &rows {
+            match cached.manifest.files.get(&row.path) {
+                Some(replaced) => reached.sum -= replaced.version,
+                None => reached.count += 1,
+            }
+            reached.sum += row.item.version;
+        }
+        if reached != stamp {
+            return Ok(None);
+        }
+        Ok(Some(named(Arc::unwrap_or_clone(cached.manifest), stamp, rows)))
+    }
+}
+
+fn named(mut manifest: Manifest, stamp: Stamp, rows: Vec<ManifestRow>) -> Named {
+    manifest.files.extend(rows.into_iter().map(|row| (row.path, row.item)));
+    let (hash, bytes) = (manifest.hash(), manifest.bytes());
+    Named { manifest: Arc::new(manifest), hash, bytes, stamp }
+}

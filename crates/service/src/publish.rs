@@ -1,0 +1,189 @@
+//! Publishing: the tree catches up with the journal, by the protocol in the model's
+//! `publication`. Keeps the last part of R2: once the publisher is idle, the tree holds what the
+//! journal says.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use panaversity_model::Fault;
+use panaversity_model::ids::LeaseId;
+use panaversity_model::layer::Layer;
+use panaversity_model::publication::{Attempt, Publication, Settled};
+use tokio::sync::oneshot;
+
+use crate::service::Service;
+
+/// How long a request waits for its own change to reach the tree.
+const IN_REQUEST: Duration = Duration::from_millis(250);
+/// How often the background publisher looks for paths nobody is publishing.
+const PUBLISHER_EVERY: Duration = Duration::from_secs(1);
+/// How long the background publisher rests after the storage or the database refused.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
+/// How often published files are made durable.
+const CLEAN_POINT_EVERY: Duration = Duration::from_secs(30);
+/// Paths claimed at once.
+const CLAIMED_AT_ONCE: usize = 64;
+/// Paths one clean point forgets at once.
+const CLEANED_AT_ONCE: usize = 10_000;
+/// Publications of one claim under way at once.
+const SIDE_BY_SIDE: usize = 8;
+
+/// A publication whose bytes are at hand: the change was made a moment ago.
+pub(crate) struct Fresh {
+    pub(crate) publication: Publication,
+    pub(crate) bytes: Option<Vec<u8>>,
+}
+
+impl Service {
+    /// Publishes what was just committed, in the background, and waits a short while for it.
+    pub(crate) async fn publish_fresh(&self, all: Vec<Fresh>) {
+        let mut under_way = Vec::with_capacity(all.len());
+        for fresh in all {
+            let (reached, wait) = oneshot::channel();
+            let service = self.clone();
+            tokio::spawn(async move { service.publish_one(fresh, reached).await });
+            under_way.push(wait);
+        }
+        let all_reached = futures::future::join_all(under_way);
+        let _ = tokio::time::timeout(IN_REQUEST, all_reached).await;
+    }
+
+    /// Publishes one path; `reached` is told when the tree holds it, before it is settled.
+    async fn publish_one(&self, fresh: Fresh, reached: oneshot::Sender<()>) {
+        let Ok(_permit) = self.inner.publications.clone().acquire_owned().await else { return };
+        let Fresh { publication, bytes } = fresh;
+        let put = self.put_or_remove(&publication, bytes.as_deref()).await;
+        let _ = reached.send(());
+        if let Err(fault) = &put {
+            warn_of(&publication, fault);
+        }
+        self.settle(&publication, attempt_of(&put)).await;
+    }
+
+    /// Publishes what a claimed path holds now.
+    async fn publish_claimed(&self, publication: Publication) -> Result<(), (Publication, Fault)> {
+        let put = self.read_and_put(&publication).await;
+        self.settle(&publication, attempt_of(&put)).await;
+        put.map_err(|fault| (publication, fault))
+    }
+
+    async fn read_and_put(&self, publication: &Publication) -> Result<(), Fault> {
+        let bytes = match self.inner.journal.holds(&publication.key).await? {
+            Some(found) => Some(self.bytes_of(&found.blob).await?),
+            None => None,
+        };
+        self.put_or_remove(publication, bytes.as_deref()).await
+    }
+
+    async fn put_or_remove(&self, publication: &Publication, bytes: Option<&[u8]>) -> Result<(), Fault> {
+        let private = matches!(publication.key.layer, Layer::Overlay(_));
+        if private && !self.inner.limits.publish_overlays {
+            return Ok(());
+        }
+        match bytes {
+            Some(bytes) => self.inner.tree.put(&publication.key, bytes).await,
+            None => self.inner.tree.remove(&publication.key).await,
+        }
+    }
+
+    /// A path that moved on meanwhile is for the background publisher, at once.
+    async fn settle(&self, publication: &Publication, attempt: Attempt) {
+        match self.inner.journal.settle(publication, attempt).await {
+            Ok(Settled::Pending) if attempt == Attempt::Done => self.inner.backlog.notify_one(),
+            Ok(Settled::Published | Settled::Pending) => {}
+            // The lease expires by itself and somebody publishes the path again.
+            Err(fault) => {
+                tracing::warn!(path = %publication.key.path, error = %fault, "a publication was not settled");
+            }
+        }
+    }
+
+    /// Publishes everything that is pending and not leased; returns how many paths it tried and
+    /// how many of them the storage refused.
+    pub async fn publish_pending(&self) -> Result<(usize, usize), Fault> {
+        let (mut tried, mut refused) = (0, 0);
+        loop {
+            let leases: Vec<_> =
+                (0..CLAIMED_AT_ONCE).map(|_| LeaseId::new(self.inner.world.fresh_id())).collect();
+            let claimed = self.inner.journal.claim(&leases).await?;
+            let found = claimed.len();
+            let results = futures::stream::iter(claimed)
+                .map(|publication| self.publish_claimed(publication))
+                .buffer_unordered(SIDE_BY_SIDE)
+                .collect::<Vec<_>>()
+                .await;
+            let failures: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+            if let Some((publication, fault)) = failures.first() {
+                warn_of(publication, fault);
+            }
+            tried += found;
+            refused += failures.len();
+            if found < CLAIMED_AT_ONCE || !failures.is_empty() {
+                return Ok((tried, refused));
+            }
+        }
+    }
+
+    /// Makes everything published so far survive a power cut, so that the next start need not
+    /// look at it again.
+    pub async fn clean_point(&self) -> Result<(), Fault> {
+        loop {
+            let paths = self.inner.journal.unsynced(CLEANED_AT_ONCE).await?;
+            if paths.is_empty() {
+                return Ok(());
+            }
+            self.inner.tree.sync().await?;
+            self.inner.journal.synced(&paths).await?;
+            if paths.len() < CLEANED_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// After a start: what was published since the last clean point is published again.
+    pub async fn recheck_published(&self) -> Result<u64, Fault> {
+        self.inner.journal.recheck().await
+    }
+
+    /// How many paths are pending.
+    pub async fn pending_publications(&self) -> Result<i64, Fault> {
+        self.inner.journal.pending().await
+    }
+
+    /// The background publisher; runs until it is dropped.
+    pub async fn run_publisher(&self) {
+        let mut clean_points = tokio::time::interval(CLEAN_POINT_EVERY);
+        loop {
+            tokio::select! {
+                _ = clean_points.tick() => {
+                    if let Err(fault) = self.clean_point().await {
+                        tracing::warn!(error = %fault, "no clean point was reached; the next start checks more files again");
+                    }
+                }
+                () = self.inner.backlog.notified() => {}
+                () = tokio::time::sleep(PUBLISHER_EVERY) => {}
+            }
+            match self.publish_pending().await {
+                Ok((_, 0)) => {}
+                Ok(_) => tokio::time::sleep(AFTER_A_FAILURE).await,
+                Err(fault) => {
+                    tracing::warn!(error = %fault, "the publisher could not read its backlog; it tries again");
+                    tokio::time::sleep(AFTER_A_FAILURE).await;
+                }
+            }
+        }
+    }
+}
+
+fn attempt_of(put: &Result<(), Fault>) -> Attempt {
+    if put.is_ok() { Attempt::Done } else { Attempt::Failed }
+}
+
+fn warn_of(publication: &Publication, fault: &Fault) {
+    tracing::warn!(
+        book_id = publication.key.book.as_str(),
+        path = publication.key.path.as_str(),
+        error = %fault,
+        "a file could not be published; it stays pending and is tried again"
+    );
+}

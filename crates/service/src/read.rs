@@ -1,0 +1,155 @@
+//! `read_content`: one file, one version of it, or all files below a folder. Keeps R2 and R5.
+
+use panaversity_model::file::FileRecord;
+use panaversity_model::path::Folder;
+use panaversity_model::suggestion;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, View};
+
+use crate::service::Service;
+
+/// Most files on a page.
+pub const PAGE_FILES: usize = 1_000;
+/// Most bytes of content on a page, unless a single file has more.
+pub const PAGE_BYTES: u64 = 800_000;
+/// Paths looked at for suggestions.
+const SUGGESTED_FROM: usize = 500;
+
+/// One file to read.
+#[derive(Debug, Clone)]
+pub struct ReadFile {
+    /// The book.
+    pub book: BookId,
+    /// The path.
+    pub path: BookPath,
+    /// Whose view.
+    pub view: View,
+    /// That version instead of the current one.
+    pub version: Option<ContentHash>,
+    /// Leave the content out if the file still has this hash.
+    pub unless: Option<ContentHash>,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone)]
+pub struct FileRead {
+    /// Its row.
+    pub record: FileRecord,
+    /// Its bytes; `None`: unchanged.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// A page of files in path order.
+#[derive(Debug, Clone)]
+pub struct FilePage {
+    /// The files.
+    pub files: Vec<FileRead>,
+    /// The path after which the next page goes on.
+    pub next: Option<BookPath>,
+}
+
+impl Service {
+    /// Reads one file.
+    pub async fn read_file(&self, read: &ReadFile) -> Result<FileRead, Error> {
+        let journal = &self.inner.journal;
+        let found = match read.version {
+            Some(hash) => journal.find_version(&read.book, &read.path, &read.view, hash).await?,
+            None => journal.find(&read.book, &read.path, &read.view).await?,
+        };
+        let Some(found) = found else { return Err(self.missing(read).await?.into()) };
+        if read.unless == Some(found.record.hash) {
+            return Ok(FileRead { record: found.record, bytes: None });
+        }
+        let bytes = self.bytes_of(&found.blob).await?;
+        Ok(FileRead { record: found.record, bytes: Some(bytes) })
+    }
+
+    /// What a file holds now, without reading it.
+    pub async fn hash_of(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        view: &View,
+    ) -> Result<Option<ContentHash>, Error> {
+        self.require_book(book).await?;
+        let found = self.inner.journal.find(book, path, view).await?;
+        Ok(found.map(|found| found.record.hash))
+    }
+
+    /// Reads the files below a folder, page by page, each page as it is then.
+    pub async fn read_folder(
+        &self,
+        book: &BookId,
+        folder: &Folder,
+        view: &View,
+        after: Option<&BookPath>,
+    ) -> Result<FilePage, Error> {
+        let mut records = self.inner.journal.list(book, folder, view, after, PAGE_FILES + 1).await?;
+        if records.is_empty() && after.is_none() {
+            self.require_book(book).await?;
+            if folder.as_str() != Folder::content().as_str() {
+                let what = format!("There are no files below `{}`", folder.as_str());
+                return Err(Refusal::not_found(what).into());
+            }
+        }
+        let fits = page_length(&records);
+        let more = fits < records.len();
+        records.truncate(fits);
+        let files = self.read_all(records).await?;
+        let next = if more { files.last().map(|file| file.record.path.clone()) } else { None };
+        Ok(FilePage { files, next })
+    }
+
+    async fn read_all(&self, records: Vec<FileRecord>) -> Result<Vec<FileRead>, Fault> {
+        let hashes: Vec<_> = records.iter().map(|record| record.hash).collect();
+        let blobs = self.inner.journal.blobs(&hashes).await?;
+        let by_hash: std::collections::HashMap<_, _> =
+            blobs.iter().map(|stored| (stored.blob.hash, stored)).collect();
+        let mut files = Vec::with_capacity(records.len());
+        for record in records {
+            let stored = by_hash
+                .get(&record.hash)
+                .ok_or_else(|| Fault::corrupt(format!("the blob {} has no row", record.hash)))?;
+            let bytes = self.bytes_of(stored).await?;
+            files.push(FileRead { record, bytes: Some(bytes) });
+        }
+        Ok(files)
+    }
+
+    pub(crate) async fn require_book(&self, book: &BookId) -> Result<(), Error> {
+        match self.inner.journal.book(book).await? {
+            Some(_) => Ok(()),
+            None => Err(Refusal::BookNotFound(book.clone()).into()),
+        }
+    }
+
+    /// Why a file was not found, with near paths of the same folder, else of the folders above.
+    async fn missing(&self, read: &ReadFile) -> Result<Refusal, Fault> {
+        if self.inner.journal.book(&read.book).await?.is_none() {
+            return Ok(Refusal::BookNotFound(read.book.clone()));
+        }
+        if read.version.is_some() {
+            return Ok(Refusal::not_found("The file has no such version"));
+        }
+        let mut folder = Some(Folder::holding(&read.path));
+        let mut suggestions = Vec::new();
+        while let Some(here) = folder {
+            let near = self.inner.journal.list(&read.book, &here, &read.view, None, SUGGESTED_FROM).await?;
+            suggestions = suggestion::nearest(&read.path, near.into_iter().map(|record| record.path));
+            if !suggestions.is_empty() {
+                break;
+            }
+            folder = here.parent();
+        }
+        Ok(Refusal::NotFound { what: format!("There is no file `{}` in the book", read.path), suggestions })
+    }
+}
+
+/// How many of the records fit a page: at least one, at most the page's files and bytes.
+fn page_length(records: &[FileRecord]) -> usize {
+    let mut bytes = 0;
+    let fitting = records.iter().take(PAGE_FILES).take_while(|record| {
+        bytes += record.size;
+        bytes <= PAGE_BYTES
+    });
+    fitting.count().max(usize::from(!records.is_empty()))
+}

@@ -1,0 +1,94 @@
+//! The service: the engines behind the ports, and what all acts share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use panaversity_model::ports::{Journal, Objects, Tree, World};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::manifests::Manifests;
+use crate::verify::Standing;
+
+/// Publications under way at once.
+const PUBLICATIONS_AT_ONCE: usize = 32;
+
+/// What the acts work with.
+pub struct Engines {
+    /// The truth.
+    pub journal: Arc<dyn Journal>,
+    /// Large blobs.
+    pub objects: Arc<dyn Objects>,
+    /// The published copy.
+    pub tree: Arc<dyn Tree>,
+    /// Time and ids.
+    pub world: Arc<dyn World>,
+}
+
+/// The limits an operator sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Blobs up to this many bytes lie in the database; 0: none.
+    pub inline_bytes: usize,
+    /// Whether overlays are published to the tree.
+    pub publish_overlays: bool,
+}
+
+/// Counts since the start, for the metrics.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Commits that failed or were refused after a blob was staged.
+    pub rollbacks: AtomicU64,
+    /// Blobs found missing or corrupt.
+    pub damaged_reads: AtomicU64,
+}
+
+/// All acts. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) objects: Arc<dyn Objects>,
+    pub(crate) tree: Arc<dyn Tree>,
+    pub(crate) world: Arc<dyn World>,
+    pub(crate) limits: Limits,
+    pub(crate) stats: Stats,
+    pub(crate) manifests: Manifests,
+    pub(crate) publications: Arc<Semaphore>,
+    pub(crate) backlog: Notify,
+    pub(crate) standing: Standing,
+}
+
+impl Service {
+    /// A service over these engines.
+    pub fn new(engines: Engines, limits: Limits) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                journal: engines.journal,
+                objects: engines.objects,
+                tree: engines.tree,
+                world: engines.world,
+                limits,
+                stats: Stats::default(),
+                manifests: Manifests::default(),
+                publications: Arc::new(Semaphore::new(PUBLICATIONS_AT_ONCE)),
+                backlog: Notify::new(),
+                standing: Standing::default(),
+            }),
+        }
+    }
+
+    /// Counts since the start.
+    pub fn stats(&self) -> &Stats {
+        &self.inner.stats
+    }
+
+    /// How many journal rows each book has.
+    pub async fn journal_counts(
+        &self,
+    ) -> Result<Vec<(panaversity_model::BookId, i64)>, panaversity_model::Fault> {
+        self.inner.journal.journal_counts().await
+    }
+}

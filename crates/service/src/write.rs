@@ -1,0 +1,56 @@
+//! `write_content`: one text file gets new content, under the agent contract.
+
+use panaversity_model::file::check_text_size;
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal};
+
+use crate::call::Call;
+use crate::commit::Wanted;
+use crate::service::Service;
+
+/// A text file as a caller wants it.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// The book; created with the schema `strict` if it does not exist.
+    pub book: BookId,
+    /// The file, below `content/`.
+    pub path: BookPath,
+    /// The layer.
+    pub layer: Layer,
+    /// The text, stored byte for byte; at most 500,000 bytes.
+    pub content: String,
+    /// What the caller expects the file to hold.
+    pub expected: Option<ContentHash>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Created, updated or unchanged.
+    pub effect: Effect,
+    /// Bytes.
+    pub size: u64,
+    /// The hash the file has now.
+    pub hash: ContentHash,
+}
+
+impl Service {
+    /// Writes the file or refuses.
+    pub async fn write_content(&self, call: &mut Call, write: Write) -> Result<Written, Error> {
+        check_text_size(&write.content)?;
+        if write.path.is_asset() {
+            return Err(Refusal::SchemaViolation {
+                rule: "Text is written below content/".to_owned(),
+                why: "`static` holds assets, which are uploaded".to_owned(),
+                suggestion: None,
+            }
+            .into());
+        }
+        let bytes = write.content.into_bytes();
+        let (hash, size) = (ContentHash::of(&bytes), bytes.len() as u64);
+        let wanted = vec![Wanted { path: write.path, bytes: Some(bytes), expected: write.expected }];
+        let done = self.change(call, &write.book, &write.layer, wanted).await?;
+        let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
+        Ok(Written { effect, size, hash })
+    }
+}
