@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use panaversity_model::ports::{Journal, Objects, Tree, World};
+use panaversity_model::{BookId, Fault};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::manifests::Manifests;
@@ -85,10 +86,13 @@ impl Service {
         &self.inner.stats
     }
 
+    /// Where files are published, as results name it.
+    pub fn storage_backend(&self) -> &'static str {
+        self.inner.tree.backend()
+    }
+
     /// How many journal rows each book has.
-    pub async fn journal_counts(
-        &self,
-    ) -> Result<Vec<(panaversity_model::BookId, i64)>, panaversity_model::Fault> {
+    pub async fn journal_counts(&self) -> Result<Vec<(BookId, i64)>, Fault> {
         self.inner.journal.journal_counts().await
     }
 }

@@ -1,1 +1,12 @@
-//! placeholder
+//! The matter of `PanaversityFS`: the journal on SQLite and PostgreSQL, objects and tree in a
+//! folder. The only room that knows `sqlx`.
+
+mod database;
+mod fs;
+mod journal;
+mod keys;
+pub mod migrations;
+
+pub use database::{Database, DatabaseUrl, PoolOptions};
+pub use fs::FileStorage;
+pub use journal::SqlJournal;

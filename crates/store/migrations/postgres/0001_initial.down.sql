@@ -1,0 +1,11 @@
+DROP TABLE audit_log;
+DROP FUNCTION audit_log_is_append_only;
+DROP TABLE publications;
+DROP TABLE manifests;
+DROP TABLE versions;
+DROP TABLE file_journal;
+DROP TABLE chains;
+DROP TABLE blobs;
+DROP TABLE books;
+DROP SEQUENCE file_versions;
+DROP TABLE store;

@@ -1,0 +1,10 @@
+DROP TABLE audit_log;
+DROP TABLE publications;
+DROP TABLE manifests;
+DROP TABLE versions;
+DROP TABLE file_journal;
+DROP TABLE chains;
+DROP TABLE blobs;
+DROP TABLE books;
+DROP TABLE counters;
+DROP TABLE store;

@@ -1,0 +1,169 @@
+//! A database, SQLite or PostgreSQL, and sessions on it.
+//!
+//! Both speak the same SQL where both understand it (`$1` placeholders, row values, upserts,
+//! `RETURNING`); where not, the pairs stand side by side at their use. SQLite has one writer at a
+//! time: a gate in the process spares its busy-waiting.
+
+mod postgres;
+mod sql;
+mod sqlite;
+mod url;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use panaversity_model::Fault;
+use sqlx::{PgPool, SqlitePool};
+use tokio::sync::Mutex;
+
+pub(crate) use sql::{Row, Session, Value, placeholders, values_list};
+pub use url::DatabaseUrl;
+
+/// The result of a statement.
+pub(crate) type Sql<T> = Result<T, sqlx::Error>;
+
+/// How many connections a server holds.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolOptions {
+    /// Connections kept.
+    pub size: u32,
+    /// Connections beyond that under load.
+    pub overflow: u32,
+    /// How long a call waits for one.
+    pub timeout: Duration,
+}
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// Whether a commit survives a power cut, or only a killed process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    PowerCut,
+    Kill,
+}
+
+/// A database. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) engine: Engine,
+}
+
+#[derive(Clone)]
+pub(crate) enum Engine {
+    Sqlite {
+        /// Many readers.
+        readers: SqlitePool,
+        /// One connection that waits for the disk at each commit.
+        durable: SqlitePool,
+        /// One connection that does not.
+        relaxed: SqlitePool,
+        /// Whoever holds it writes.
+        gate: Arc<Mutex<()>>,
+    },
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// Connects; a missing SQLite file is created.
+    ///
+    /// # Errors
+    /// `DATABASE_UNAVAILABLE` if the database does not answer or refuses us.
+    pub async fn connect(url: &DatabaseUrl, pool: PoolOptions) -> Result<Self, Fault> {
+        let engine = match url {
+            DatabaseUrl::Sqlite { file } => sqlite::connect(file, pool).await,
+            DatabaseUrl::Postgres { .. } => postgres::connect(url, pool).await,
+        };
+        engine.map(|engine| Self { engine }).map_err(|error| fault("connect", &error))
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Sqlite { readers, durable, relaxed, .. } => {
+                readers.close().await;
+                relaxed.close().await;
+                durable.close().await;
+            }
+            Engine::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.engine {
+            Engine::Sqlite { .. } => Dialect::Sqlite,
+            Engine::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// The database's time in SQL, in whole microseconds.
+    pub(crate) fn now_sql(&self) -> &'static str {
+        match self.dialect() {
+            // SQLite knows milliseconds.
+            Dialect::Sqlite => "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')",
+            Dialect::Postgres => "clock_timestamp()",
+        }
+    }
+
+    /// A session for one statement that reads.
+    pub(crate) async fn read(&self) -> Sql<Session> {
+        match &self.engine {
+            Engine::Sqlite { readers, .. } => Ok(Session::Sqlite(readers.acquire().await?)),
+            Engine::Postgres(pool) => Ok(Session::Postgres(pool.acquire().await?)),
+        }
+    }
+
+    /// A session whose statements all see one state.
+    pub(crate) async fn snapshot(&self) -> Sql<Session> {
+        match &self.engine {
+            Engine::Sqlite { readers, .. } => Ok(Session::SqliteTransaction(readers.begin().await?, None)),
+            Engine::Postgres(pool) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                Ok(Session::PostgresTransaction(pool.begin_with(begin).await?))
+            }
+        }
+    }
+
+    /// A transaction that writes. Dropped without a commit, it is rolled back.
+    pub(crate) async fn begin(&self, durability: Durability) -> Sql<Session> {
+        match &self.engine {
+            Engine::Sqlite { durable, relaxed, gate, .. } => {
+                let turn = gate.clone().lock_owned().await;
+                let pool = if durability == Durability::PowerCut { durable } else { relaxed };
+                let transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+                Ok(Session::SqliteTransaction(transaction, Some(turn)))
+            }
+            Engine::Postgres(pool) => {
+                let begin = match durability {
+                    Durability::PowerCut => "BEGIN",
+                    Durability::Kill => "BEGIN; SET LOCAL synchronous_commit = off",
+                };
+                Ok(Session::PostgresTransaction(pool.begin_with(begin).await?))
+            }
+        }
+    }
+}
+
+/// A failed statement as a fault; `what` names it for the log.
+pub(crate) fn fault(what: &str, error: &sqlx::Error) -> Fault {
+    Fault::database(format!("{what}: {error}"))
+}
+
+/// Can the whole transaction be tried again? Deadlocks, serialization failures, a busy SQLite,
+/// and a unique index that saw a concurrent writer first.
+pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(refused) = error else { return false };
+    let postgres = ["40001", "40P01", "23505", "55P03"];
+    // SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT and their like, and the two unique constraints.
+    let sqlite = ["5", "261", "517", "1555", "2067"];
+    refused.code().is_some_and(|code| postgres.contains(&&*code) || sqlite.contains(&&*code))
+}
+
+/// Did the database itself answer with an error? Otherwise its answer never came.
+pub(crate) fn was_answered(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(_))
+}

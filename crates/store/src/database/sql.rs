@@ -1,0 +1,250 @@
+//! Statements, values and rows, the same for both databases.
+
+use panaversity_model::Timestamp;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, Executor, Postgres, Row as _, SqlStr, Sqlite, Transaction};
+use time::OffsetDateTime;
+use tokio::sync::OwnedMutexGuard;
+
+use super::Sql;
+
+/// A bound value; `None` is a typed NULL.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Text(Option<String>),
+    Int(i64),
+    Bytes(Option<Vec<u8>>),
+    Time(Option<Timestamp>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(at: Timestamp) -> Self {
+        Self::Time(Some(at))
+    }
+}
+
+impl From<Option<Timestamp>> for Value {
+    fn from(at: Option<Timestamp>) -> Self {
+        Self::Time(at)
+    }
+}
+
+/// A row of either database. Columns are read by position.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+macro_rules! read_column {
+    ($self:ident, $index:ident, $type:ty) => {
+        match $self {
+            Row::Sqlite(row) => row.try_get::<$type, _>($index),
+            Row::Postgres(row) => row.try_get::<$type, _>($index),
+        }
+    };
+}
+
+impl Row {
+    pub(crate) fn text(&self, index: usize) -> Sql<String> {
+        read_column!(self, index, String)
+    }
+
+    pub(crate) fn optional_text(&self, index: usize) -> Sql<Option<String>> {
+        read_column!(self, index, Option<String>)
+    }
+
+    pub(crate) fn int(&self, index: usize) -> Sql<i64> {
+        read_column!(self, index, i64)
+    }
+
+    pub(crate) fn optional_bytes(&self, index: usize) -> Sql<Option<Vec<u8>>> {
+        read_column!(self, index, Option<Vec<u8>>)
+    }
+
+    pub(crate) fn bytes(&self, index: usize) -> Sql<Vec<u8>> {
+        read_column!(self, index, Vec<u8>)
+    }
+
+    pub(crate) fn optional_time(&self, index: usize) -> Sql<Option<Timestamp>> {
+        match self {
+            Self::Sqlite(row) => match row.try_get::<Option<String>, _>(index)? {
+                None => Ok(None),
+                Some(text) => Timestamp::parse(&text).map(Some).ok_or_else(|| undecodable(&text)),
+            },
+            Self::Postgres(row) => {
+                let moment = row.try_get::<Option<OffsetDateTime>, _>(index)?;
+                let micros = moment.map(|at| i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000)));
+                Ok(micros.map(|micros| Timestamp::from_micros(micros.unwrap_or(i64::MAX))))
+            }
+        }
+    }
+
+    pub(crate) fn time(&self, index: usize) -> Sql<Timestamp> {
+        self.optional_time(index)?.ok_or_else(|| undecodable("NULL"))
+    }
+}
+
+fn undecodable(text: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("`{text}` is no timestamp").into())
+}
+
+/// A connection or a transaction on either database.
+pub(crate) enum Session {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+    SqliteTransaction(Transaction<'static, Sqlite>, Option<OwnedMutexGuard<()>>),
+    PostgresTransaction(Transaction<'static, Postgres>),
+}
+
+impl Session {
+    /// The rows of a statement. Its text is ours alone: what comes from outside is bound.
+    pub(crate) async fn rows(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<Vec<Row>> {
+        let sql = AssertSqlSafe(sql.into());
+        let rows = match self {
+            Self::Sqlite(connection) => sqlite_rows(connection, sql, values).await?,
+            Self::SqliteTransaction(transaction, _) => sqlite_rows(transaction, sql, values).await?,
+            Self::Postgres(connection) => postgres_rows(connection, sql, values).await?,
+            Self::PostgresTransaction(transaction) => postgres_rows(transaction, sql, values).await?,
+        };
+        Ok(rows)
+    }
+
+    /// The first row of a statement, if there is one.
+    pub(crate) async fn row(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<Option<Row>> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// Runs a statement; gives the number of rows it changed.
+    pub(crate) async fn execute(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<u64> {
+        let sql = AssertSqlSafe(sql.into());
+        Ok(match self {
+            Self::Sqlite(connection) => {
+                sqlite_query(sql, values).execute(&mut **connection).await?.rows_affected()
+            }
+            Self::SqliteTransaction(t, _) => {
+                sqlite_query(sql, values).execute(&mut **t).await?.rows_affected()
+            }
+            Self::Postgres(connection) => {
+                postgres_query(sql, values)?.execute(&mut **connection).await?.rows_affected()
+            }
+            Self::PostgresTransaction(t) => {
+                postgres_query(sql, values)?.execute(&mut **t).await?.rows_affected()
+            }
+        })
+    }
+
+    /// Runs a script of several statements.
+    pub(crate) async fn script(&mut self, sql: &'static str) -> Sql<()> {
+        match self {
+            Self::Sqlite(connection) => connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
+            Self::SqliteTransaction(t, _) => t.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
+            Self::Postgres(connection) => connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
+            Self::PostgresTransaction(t) => t.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
+        }
+    }
+
+    /// Commits a transaction; a plain connection has nothing to commit.
+    pub(crate) async fn commit(self) -> Sql<()> {
+        match self {
+            Self::SqliteTransaction(transaction, _turn) => transaction.commit().await,
+            Self::PostgresTransaction(transaction) => transaction.commit().await,
+            Self::Sqlite(_) | Self::Postgres(_) => Ok(()),
+        }
+    }
+}
+
+async fn sqlite_rows(
+    connection: &mut sqlx::SqliteConnection,
+    sql: AssertSqlSafe<String>,
+    values: Vec<Value>,
+) -> Sql<Vec<Row>> {
+    let rows = sqlite_query(sql, values).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(Row::Sqlite).collect())
+}
+
+async fn postgres_rows(
+    connection: &mut sqlx::PgConnection,
+    sql: AssertSqlSafe<String>,
+    values: Vec<Value>,
+) -> Sql<Vec<Row>> {
+    let rows = postgres_query(sql, values)?.fetch_all(connection).await?;
+    Ok(rows.into_iter().map(Row::Postgres).collect())
+}
+
+fn sqlite_query(sql: AssertSqlSafe<String>, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
+    let mut query = sqlx::query(sql_str(sql));
+    for value in values {
+        query = match value {
+            Value::Text(text) => query.bind(text),
+            Value::Int(number) => query.bind(number),
+            Value::Bytes(bytes) => query.bind(bytes),
+            Value::Time(at) => query.bind(at.map(|at| at.to_string())),
+        };
+    }
+    query
+}
+
+fn postgres_query(
+    sql: AssertSqlSafe<String>,
+    values: Vec<Value>,
+) -> Sql<Query<'static, Postgres, PgArguments>> {
+    let mut query = sqlx::query(sql_str(sql));
+    for value in values {
+        query = match value {
+            Value::Text(text) => query.bind(text),
+            Value::Int(number) => query.bind(number),
+            Value::Bytes(bytes) => query.bind(bytes),
+            Value::Time(at) => query.bind(at.map(moment).transpose()?),
+        };
+    }
+    Ok(query)
+}
+
+fn sql_str(sql: AssertSqlSafe<String>) -> SqlStr {
+    sqlx::SqlSafeStr::into_sql_str(sql)
+}
+
+fn moment(at: Timestamp) -> Sql<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.micros()) * 1_000)
+        .map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// `$from, $from+1, ...`, `count` of them.
+pub(crate) fn placeholders(from: usize, count: usize) -> String {
+    let names: Vec<String> = (from..from + count).map(|n| format!("${n}")).collect();
+    names.join(", ")
+}
+
+/// `($1, $2), ($3, $4), ...`: `rows` rows of `columns` placeholders, the first being `$from`.
+pub(crate) fn values_list(from: usize, rows: usize, columns: usize) -> String {
+    let lists: Vec<String> =
+        (0..rows).map(|row| format!("({})", placeholders(from + row * columns, columns))).collect();
+    lists.join(", ")
+}

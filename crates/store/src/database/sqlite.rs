@@ -1,0 +1,72 @@
+//! Connecting to SQLite: write-ahead log, one durable and one relaxed writer, many readers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlitePool};
+use tokio::sync::Mutex;
+
+use super::{Engine, PoolOptions, Sql};
+
+/// How long a writer waits for a writer of another process.
+const BUSY: Duration = Duration::from_secs(10);
+/// A laptop has few cores; more readers only cost memory.
+const MOST_READERS: u32 = 4;
+
+pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .busy_timeout(BUSY)
+        .foreign_keys(true)
+        .statement_cache_capacity(256)
+        .disable_statement_logging();
+    let writer = |synchronous| writer_pool(options.clone().synchronous(synchronous), pool);
+    let durable = writer(SqliteSynchronous::Full);
+    // The first connection creates the file and turns the log on, which no two may do at once.
+    let first = patiently(&durable).await?;
+    drop(first);
+    let readers = SqlitePoolOptions::new()
+        .max_connections(pool.size.clamp(1, MOST_READERS))
+        .acquire_timeout(pool.timeout)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(options.clone().pragma("query_only", "ON"));
+    Ok(Engine::Sqlite {
+        readers,
+        durable,
+        relaxed: writer(SqliteSynchronous::Normal),
+        gate: Arc::new(Mutex::new(())),
+    })
+}
+
+fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(pool.timeout)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(options)
+}
+
+/// Switching the log on is not covered by the busy timeout when several servers start at once.
+async fn patiently(pool: &SqlitePool) -> Sql<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
+    let mut tries = 0;
+    loop {
+        match pool.acquire().await {
+            Err(error) if tries < 50 && super::is_passing(&error) => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Objects and tree in a folder. Keeps I9 for objects and the tree's part of R2.
+//!
+//! Why not opendal: see ADR 0002. Files appear by rename, so a reader sees the old one or the
+//! new; links inside the folder are never followed. An object is durable when `put` returns:
+//! its file, its folder and the folders created for it are synced. A published file is not; it is
+//! checked again after an unclean stop.
+
+mod folder;
+mod presence;
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use panaversity_model::ports::{Objects, Tree};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{ContentHash, Fault};
+use rustix::io::Errno;
+
+use crate::keys;
+use folder::{Folder, Place};
+use presence::Presence;
+
+/// A folder with objects and published books.
+pub struct FileStorage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: Folder,
+    presence: Presence,
+    /// Object folders this process has made sure of.
+    durable_folders: Mutex<HashSet<String>>,
+}
+
+impl FileStorage {
+    /// Opens or creates the folder. `store_id` is the database's; `fresh` tells that the database
+    /// holds no book yet, so that a folder without an id may be taken.
+    ///
+    /// # Errors
+    /// `STORAGE_UNAVAILABLE` if the folder cannot be used or belongs to another database; the
+    /// detail is meant for the operator.
+    pub fn open(root: &Path, store_id: &str, fresh: bool) -> Result<Arc<Self>, Fault> {
+        let shown = root.display();
+        let trouble = |error: &dyn std::fmt::Display| {
+            Fault::storage(format!("the storage folder {shown} cannot be used: {error}"))
+        };
+        std::fs::create_dir_all(root).map_err(|error| trouble(&error))?;
+        let folder = Folder::open(root).map_err(|error| trouble(&error))?;
+        let presence = Presence::enter(root).map_err(|error| trouble(&error))?;
+        let storage = Self {
+            inner: Arc::new(Inner { root: folder, presence, durable_folders: Mutex::new(HashSet::new()) }),
+        };
+        storage.inner.pair_with(store_id, fresh, &shown.to_string())?;
+        Ok(Arc::new(storage))
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        act: impl FnOnce(&Inner) -> Result<T, Errno> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let inner = self.inner.clone();
+        let done = tokio::task::spawn_blocking(move || act(&inner)).await;
+        match done {
+            Ok(result) => result.map_err(|error| Fault::storage(format!("{what}: {error}"))),
+            Err(broken) => Err(Fault::internal(format!("{what}: {broken}"))),
+        }
+    }
+}
+
+impl Inner {
+    /// Database and storage carry the same id.
+    fn pair_with(&self, store_id: &str, fresh: bool, shown: &str) -> Result<(), Fault> {
+        let read = self.read(keys::STORE_ID, 100);
+        let found = read.map_err(|error| Fault::storage(format!("{shown}: read the store id: {error}")))?;
+        match found.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()) {
+            Some(id) if id == store_id => Ok(()),
+            Some(_) => Err(Fault::storage(format!(
+                "the storage folder {shown} belongs to another database: \
+                 check PANAVERSITY_STORAGE_ROOT and DATABASE_URL"
+            ))),
+            None if fresh => self
+                .write(keys::STORE_ID, format!("{store_id}\n").as_bytes(), Durable::Yes)
+                .map_err(|error| Fault::storage(format!("{shown}: write the store id: {error}"))),
+            None => Err(Fault::storage(format!(
+                "the database has books, but {shown} is not the storage folder they are in: \
+                 check PANAVERSITY_STORAGE_ROOT"
+            ))),
+        }
+    }
+
+    /// Writes beside and renames into place.
+    fn write(&self, key: &str, bytes: &[u8], durable: Durable) -> Result<(), Errno> {
+        let temporary = self.presence.fresh_name();
+        let result = self.write_by(&temporary, key, bytes, durable);
+        if result.is_err() {
+            // Nothing to do if that fails too: the next start sweeps it.
+            let _ = self.root.remove(&temporary);
+        }
+        result
+    }
+
+    fn write_by(&self, temporary: &str, key: &str, bytes: &[u8], durable: Durable) -> Result<(), Errno> {
+        self.root.create(temporary, bytes, durable == Durable::Yes)?;
+        let mut tries = 0;
+        let place = loop {
+            let place = self.root.place(key, true)?;
+            match self.root.rename(temporary, &place) {
+                Ok(()) => break place,
+                // Somebody removed the folder because it had become empty.
+                Err(Errno::NOENT) if tries < 5 => tries += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        if durable == Durable::Yes {
+            self.make_durable(key, &place)?;
+        }
+        Ok(())
+    }
+
+    /// Syncs the folder of a file, and once per process the folders above it.
+    fn make_durable(&self, key: &str, place: &Place) -> Result<(), Errno> {
+        rustix::fs::fsync(place.folder())?;
+        let above = key.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let mut known = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(&above) {
+            place.folders_above().try_for_each(rustix::fs::fsync)?;
+            known.insert(above);
+        }
+        Ok(())
+    }
+
+    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, Errno> {
+        let Some(file) = self.root.open_file(key)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = std::fs::File::from(file).take(limit).read_to_end(&mut bytes);
+        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok(Some(bytes))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    Yes,
+    No,
+}
+
+#[async_trait]
+impl Objects for FileStorage {
+    async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault> {
+        let bytes = bytes.to_vec();
+        self.run("put an object", move |inner| inner.write(&keys::object(hash), &bytes, Durable::Yes)).await
+    }
+
+    async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault> {
+        self.run("look for an object", move |inner| inner.root.size(&keys::object(hash))).await
+    }
+
+    async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        self.run("get an object", move |inner| inner.read(&keys::object(hash), limit)).await
+    }
+}
+
+#[async_trait]
+impl Tree for FileStorage {
+    async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
+        let (key, bytes) = (keys::published(key), bytes.to_vec());
+        self.run("publish a file", move |inner| inner.write(&key, &bytes, Durable::No)).await
+    }
+
+    async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
+        let key = keys::published(key);
+        self.run("remove a published file", move |inner| inner.root.remove_with_empty_folders(&key, 2)).await
+    }
+
+    async fn sync(&self) -> Result<(), Fault> {
+        self.run("sync the folder", |inner| inner.root.sync()).await
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        self.run("write into the folder", |inner| {
+            let name = inner.presence.fresh_name();
+            inner.root.create(&name, b"", false)?;
+            inner.root.remove(&name)
+        })
+        .await
+    }
+
+    fn backend(&self) -> &'static str {
+        "fs"
+    }
+}

@@ -1,0 +1,147 @@
+//! A folder whose files are reached step by step, never through a link.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
+const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// The root.
+pub(super) struct Folder {
+    root: OwnedFd,
+}
+
+/// A name in an open folder, with the open folders above it.
+pub(super) struct Place {
+    folders: Vec<OwnedFd>,
+    name: String,
+}
+
+impl Place {
+    /// The folder the name is in.
+    pub(super) fn folder(&self) -> BorrowedFd<'_> {
+        self.folders[self.folders.len() - 1].as_fd()
+    }
+
+    /// The folders above that, up to the root.
+    pub(super) fn folders_above(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.folders[..self.folders.len() - 1].iter().rev().map(AsFd::as_fd)
+    }
+}
+
+impl Folder {
+    /// Opens the root; a link to it is followed, as the operator chose it.
+    pub(super) fn open(root: &Path) -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { root: rustix::fs::open(root, flags, Mode::empty())? })
+    }
+
+    /// Walks to where a key lies; missing folders are created or `NOENT`.
+    pub(super) fn place(&self, key: &str, create: bool) -> Result<Place, Errno> {
+        let (above, name) = key.rsplit_once('/').unwrap_or(("", key));
+        let mut folders =
+            vec![self.root.try_clone().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?];
+        for segment in above.split('/').filter(|segment| !segment.is_empty()) {
+            let here = folders[folders.len() - 1].as_fd();
+            let next = match rustix::fs::openat(here, segment, FOLDER, Mode::empty()) {
+                Err(Errno::NOENT) if create => {
+                    match rustix::fs::mkdirat(here, segment, FOLDER_MODE) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error),
+                    }
+                    rustix::fs::openat(here, segment, FOLDER, Mode::empty())?
+                }
+                result => result?,
+            };
+            folders.push(next);
+        }
+        Ok(Place { folders, name: name.to_owned() })
+    }
+
+    /// Creates a new file with these bytes.
+    pub(super) fn create(&self, key: &str, bytes: &[u8], durable: bool) -> Result<(), Errno> {
+        let place = self.place(key, true)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(place.folder(), &place.name, flags, FILE_MODE)?;
+        let mut file = std::fs::File::from(file);
+        file.write_all(bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        if durable {
+            rustix::fs::fsync(&file)?;
+        }
+        Ok(())
+    }
+
+    /// Moves a file into place, over what is there.
+    pub(super) fn rename(&self, from: &str, to: &Place) -> Result<(), Errno> {
+        let from = self.place(from, false)?;
+        rustix::fs::renameat(from.folder(), &from.name, to.folder(), &to.name)
+    }
+
+    /// Opens a file for reading; `None` if it is not there.
+    pub(super) fn open_file(&self, key: &str) -> Result<Option<OwnedFd>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        absent_is_none(
+            self.place(key, false)
+                .and_then(|place| rustix::fs::openat(place.folder(), &place.name, flags, Mode::empty())),
+        )
+    }
+
+    /// A file's size; `None` if it is not there.
+    pub(super) fn size(&self, key: &str) -> Result<Option<u64>, Errno> {
+        let stat = self
+            .place(key, false)
+            .and_then(|place| rustix::fs::statat(place.folder(), &place.name, AtFlags::SYMLINK_NOFOLLOW));
+        let stat =
+            absent_is_none(stat)?.filter(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile);
+        Ok(stat.map(|stat| u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// Removes a file; one that is not there is fine.
+    pub(super) fn remove(&self, key: &str) -> Result<(), Errno> {
+        let removed = self.place(key, false).and_then(|place| unlink(&place));
+        absent_is_none(removed).map(|_| ())
+    }
+
+    /// Removes a file and the folders that have become empty, but not the first `keep`.
+    pub(super) fn remove_with_empty_folders(&self, key: &str, keep: usize) -> Result<(), Errno> {
+        let Some(place) = absent_is_none(self.place(key, false))? else { return Ok(()) };
+        absent_is_none(unlink(&place))?;
+        let segments: Vec<&str> = key.split('/').collect();
+        for depth in (keep..segments.len() - 1).rev() {
+            let above = place.folders[depth].as_fd();
+            // Not empty, or somebody was faster: either way it is not ours to remove.
+            if rustix::fs::unlinkat(above, segments[depth], AtFlags::REMOVEDIR).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything written so far survive a power cut.
+    pub(super) fn sync(&self) -> Result<(), Errno> {
+        #[cfg(target_os = "linux")]
+        return rustix::fs::syncfs(&self.root);
+        #[cfg(not(target_os = "linux"))]
+        {
+            rustix::fs::sync();
+            Ok(())
+        }
+    }
+}
+
+fn unlink(place: &Place) -> Result<(), Errno> {
+    rustix::fs::unlinkat(place.folder(), &place.name, AtFlags::empty())
+}
+
+fn absent_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

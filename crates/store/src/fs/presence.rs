@@ -1,0 +1,83 @@
+//! One server's presence in a folder: where it writes temporary files, swept by the next start
+//! when it is gone. Several servers may share the folder.
+//!
+//! # Protocol
+//! 1. A server creates `tmp/{id}.lock`, locks it, and writes below `tmp/{id}/`.
+//! 2. At its start it tries the lock of every other; where it gets one, that server is gone, and
+//!    its files and its lock are removed.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use uuid::Uuid;
+
+use crate::keys;
+
+/// A server that is here as long as this lives.
+pub(super) struct Presence {
+    folder: PathBuf,
+    id: String,
+    counter: AtomicU64,
+    _lock: File,
+}
+
+impl Presence {
+    pub(super) fn enter(root: &Path) -> io::Result<Self> {
+        let folder = root.join(keys::TEMPORARY);
+        std::fs::create_dir_all(&folder)?;
+        sweep(&folder)?;
+        let id = Uuid::now_v7().simple().to_string();
+        let lock = File::create_new(folder.join(format!("{id}.lock")))?;
+        lock.try_lock().map_err(io::Error::from)?;
+        Ok(Self { folder, id, counter: AtomicU64::new(0), _lock: lock })
+    }
+
+    /// A key for a temporary file, never given before.
+    pub(super) fn fresh_name(&self) -> String {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        format!("{}/{}/{number}", keys::TEMPORARY, self.id)
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept by the next start.
+        let _ = std::fs::remove_dir_all(self.folder.join(&self.id));
+        let _ = std::fs::remove_file(self.folder.join(format!("{}.lock", self.id)));
+    }
+}
+
+fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "lock") {
+            let lock = match File::open(&path) {
+                Ok(lock) => lock,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            match lock.try_lock() {
+                Ok(()) => leave(&path)?,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        } else if !path.with_extension("lock").exists() {
+            gone_is_fine(std::fs::remove_dir_all(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn leave(lock: &Path) -> io::Result<()> {
+    gone_is_fine(std::fs::remove_dir_all(lock.with_extension("")))?;
+    gone_is_fine(std::fs::remove_file(lock))
+}
+
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,139 @@
+//! The journal on SQL: the truth, on SQLite and PostgreSQL alike (I11).
+
+mod batch;
+mod blobs;
+mod books;
+mod commit;
+mod committer;
+mod files;
+mod ledger;
+mod manifests;
+mod publications;
+mod rows;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use panaversity_model::audit::Draft;
+use panaversity_model::change::{ChangeSet, Verdict};
+use panaversity_model::ports::{Changes, Journal};
+use panaversity_model::{Fault, Timestamp};
+
+use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault, is_passing};
+use committer::Committer;
+
+/// The journal of one server.
+pub struct SqlJournal {
+    pub(crate) db: Database,
+    committer: Committer,
+    store_id: String,
+    storage: &'static str,
+}
+
+impl SqlJournal {
+    /// Opens the journal of a migrated database. `storage` names where files are published.
+    pub async fn open(db: Database, storage: &'static str) -> Result<Arc<Self>, Fault> {
+        let store_id = store_id(&db).await?;
+        let committer = Committer::start(db.clone(), storage);
+        Ok(Arc::new(Self { db, committer, store_id, storage }))
+    }
+
+    /// The id that database and storage share.
+    pub fn store_id(&self) -> &str {
+        &self.store_id
+    }
+
+    /// Finishes what was asked for and takes no more.
+    pub async fn close(&self) {
+        self.committer.close().await;
+    }
+
+    /// Runs one reading statement.
+    async fn read(
+        &self,
+        what: &str,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<Vec<crate::database::Row>, Fault> {
+        let run = async { self.db.read().await?.rows(sql, values).await };
+        run.await.map_err(|error| fault(what, &error))
+    }
+
+    /// Runs one writing statement in a transaction; gives the number of rows it changed.
+    async fn write(&self, what: &str, sql: &str, values: Vec<Value>) -> Result<u64, Fault> {
+        retried(what, || async {
+            let mut session = self.db.begin(Durability::Kill).await?;
+            let changed = session.execute(sql, values.clone()).await?;
+            session.commit().await?;
+            Ok(changed)
+        })
+        .await
+    }
+}
+
+/// Runs a whole transaction, again if another writer was in its way.
+async fn retried<T, F>(what: &str, mut act: impl FnMut() -> F) -> Result<T, Fault>
+where
+    F: Future<Output = Sql<T>> + Send,
+{
+    let mut tries = 1;
+    loop {
+        match act().await {
+            Err(error) if is_passing(&error) && tries < 6 => tries += 1,
+            result => return result.map_err(|error| fault(what, &error)),
+        }
+    }
+}
+
+/// The store's id; the first start draws it.
+async fn store_id(db: &Database) -> Result<String, Fault> {
+    let run = async {
+        let mut session = db.begin(Durability::PowerCut).await?;
+        let fresh = uuid::Uuid::now_v7().hyphenated().to_string();
+        // Two first starts at once: both see the one row that won.
+        if db.dialect() == Dialect::Postgres {
+            session.execute("LOCK TABLE store IN EXCLUSIVE MODE", Vec::new()).await?;
+        }
+        let insert = format!(
+            "INSERT INTO store (id, created_at) SELECT $1, {} WHERE NOT EXISTS (SELECT 1 FROM store)",
+            db.now_sql()
+        );
+        session.execute(insert, vec![fresh.into()]).await?;
+        let row = session.row("SELECT id FROM store", Vec::new()).await?;
+        let id = row.ok_or(sqlx::Error::RowNotFound)?.text(0)?;
+        session.commit().await?;
+        Ok(id)
+    };
+    run.await.map_err(|error| fault("read the store id", &error))
+}
+
+#[async_trait]
+impl Journal for SqlJournal {
+    async fn ping(&self) -> Result<(), Fault> {
+        self.read("ping", "SELECT count(*) FROM store", Vec::new()).await.map(|_| ())
+    }
+
+    fn backend(&self) -> &'static str {
+        match self.db.dialect() {
+            Dialect::Sqlite => "sqlite",
+            Dialect::Postgres => "postgresql",
+        }
+    }
+}
+
+/// The database's time, asked for within a session.
+async fn now(db: &Database, session: &mut Session) -> Sql<Timestamp> {
+    let row = session.row(format!("SELECT {}", db.now_sql()), Vec::new()).await?;
+    row.ok_or(sqlx::Error::RowNotFound)?.time(0)
+}
+
+#[async_trait]
+impl Changes for SqlJournal {
+    async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
+        self.committer.commit(set).await
+    }
+
+    async fn append(&self, draft: Draft) -> Result<(), Fault> {
+        self.committer.append(draft).await
+    }
+}

@@ -1,0 +1,264 @@
+//! A batch of changes and audit entries, decided in memory against rows that are locked in the
+//! database. Keeps I8 and I10: each member is tested against what earlier members left, and one
+//! that is refused leaves nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use panaversity_model::audit::{ChainKey, Draft, Entry, Outcome};
+use panaversity_model::blob::Blob;
+use panaversity_model::change::{Act, Change, ChangeSet};
+use panaversity_model::ids::LeaseId;
+use panaversity_model::layer::BASE;
+use panaversity_model::precondition::{Effect, decide};
+use panaversity_model::{BookPath, ContentHash, Refusal, Schema, Timestamp};
+
+/// The members of one transaction.
+pub(super) struct Batch<'a> {
+    pub(super) sets: Vec<&'a ChangeSet>,
+    pub(super) drafts: Vec<&'a Draft>,
+}
+
+/// A name in a layer as a case-insensitive machine sees it: book, user, folded path.
+pub(super) type FoldedKey = (String, String, String);
+
+/// The chain's row.
+#[derive(Debug, Clone)]
+pub(super) struct ChainState {
+    pub(super) tip: Option<String>,
+    pub(super) count: i64,
+    pub(super) version: i64,
+    pub(super) last_at: Option<Timestamp>,
+}
+
+/// A row of the journal.
+#[derive(Debug, Clone)]
+pub(super) struct FileState {
+    pub(super) hash: ContentHash,
+    pub(super) size: i64,
+    pub(super) at: Timestamp,
+    pub(super) version: i64,
+    pub(super) folded: String,
+}
+
+/// What is locked, as it is now and as the batch leaves it.
+pub(super) struct State {
+    pub(super) now: Timestamp,
+    /// One for each change of the batch.
+    pub(super) versions: std::vec::IntoIter<i64>,
+    pub(super) schemas: HashMap<String, Schema>,
+    pub(super) chains: HashMap<ChainKey, ChainState>,
+    /// What the locked paths hold.
+    pub(super) files: HashMap<ChainKey, ContentHash>,
+    /// Which path has a name.
+    pub(super) names: HashMap<FoldedKey, String>,
+}
+
+/// What a batch writes.
+#[derive(Default)]
+pub(super) struct Writes {
+    pub(super) books: BTreeMap<String, Schema>,
+    pub(super) files: BTreeMap<ChainKey, Option<FileState>>,
+    pub(super) versions: Vec<VersionRow>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) publications: BTreeMap<ChainKey, (i64, LeaseId)>,
+    pub(super) chains: BTreeSet<ChainKey>,
+}
+
+/// A row of the versions.
+pub(super) struct VersionRow {
+    pub(super) key: ChainKey,
+    pub(super) version: i64,
+    pub(super) hash: Option<ContentHash>,
+    pub(super) size: i64,
+    pub(super) at: Timestamp,
+    pub(super) agent: String,
+    pub(super) operation: &'static str,
+    pub(super) change: String,
+}
+
+/// What became of a change; its publication is known once the leases are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decided {
+    pub(super) effect: Effect,
+    pub(super) old: Option<ContentHash>,
+    pub(super) version: i64,
+}
+
+impl Batch<'_> {
+    /// The chains to lock.
+    pub(super) fn chain_keys(&self) -> BTreeSet<ChainKey> {
+        let of_sets = self.sets.iter().flat_map(|set| set.changes.iter().map(|c| key_of(set, &c.path)));
+        of_sets.chain(self.drafts.iter().map(|draft| draft.chain())).collect()
+    }
+
+    /// The names that changes of this batch must not collide with.
+    pub(super) fn folded_keys(&self) -> BTreeSet<FoldedKey> {
+        let mut keys = BTreeSet::new();
+        for set in &self.sets {
+            for change in &set.changes {
+                keys.insert(folded_key(set, set.layer.as_str(), &change.path));
+                keys.insert(folded_key(set, BASE, &change.path));
+            }
+        }
+        keys
+    }
+
+    /// The blobs that changes refer to, in the order they are locked in.
+    pub(super) fn blobs(&self) -> BTreeMap<ContentHash, &Blob> {
+        let changes = self.sets.iter().flat_map(|set| &set.changes);
+        changes
+            .filter_map(|change| match &change.act {
+                Act::Write(blob) => Some((blob.hash, blob)),
+                Act::Delete => None,
+            })
+            .collect()
+    }
+
+    pub(super) fn books(&self) -> BTreeSet<&str> {
+        self.sets.iter().map(|set| set.book.as_str()).collect()
+    }
+
+    pub(super) fn change_count(&self) -> usize {
+        self.sets.iter().map(|set| set.changes.len()).sum()
+    }
+}
+
+pub(super) fn key_of(set: &ChangeSet, path: &BookPath) -> ChainKey {
+    ChainKey {
+        book: set.book.as_str().to_owned(),
+        path: path.as_str().to_owned(),
+        user: set.layer.as_str().to_owned(),
+    }
+}
+
+fn folded_key(set: &ChangeSet, user: &str, path: &BookPath) -> FoldedKey {
+    (set.book.as_str().to_owned(), user.to_owned(), path.folded())
+}
+
+impl State {
+    /// Decides a set against what earlier members left; applies it as a whole or not at all.
+    pub(super) fn apply(
+        &mut self,
+        set: &ChangeSet,
+        writes: &mut Writes,
+    ) -> Result<Vec<Decided>, (usize, Refusal)> {
+        if let Some(schema) = self.schemas.get(set.book.as_str())
+            && *schema != set.schema
+        {
+            let why = format!("The book has just been given the schema `{}`: try again", schema.as_str());
+            return Err((0, Refusal::Conflict { why, current: None }));
+        }
+        let mut effects = Vec::with_capacity(set.changes.len());
+        for (index, change) in set.changes.iter().enumerate() {
+            let now = self.files.get(&key_of(set, &change.path)).copied();
+            let effect =
+                decide(now, change.act.wish(), change.expected).map_err(|refusal| (index, refusal))?;
+            if effect == Effect::Created {
+                self.check_name(set, index).map_err(|refusal| (index, refusal))?;
+            }
+            effects.push((effect, now));
+        }
+        if effects.iter().any(|(effect, _)| *effect == Effect::Created)
+            && !self.schemas.contains_key(set.book.as_str())
+        {
+            self.schemas.insert(set.book.as_str().to_owned(), set.schema);
+            writes.books.insert(set.book.as_str().to_owned(), set.schema);
+        }
+        let pairs = set.changes.iter().zip(effects);
+        Ok(pairs.map(|(change, (effect, old))| self.write(set, change, effect, old, writes)).collect())
+    }
+
+    /// Refuses a name that differs from an existing one, or from an earlier one of the set, only
+    /// by case. What other users have in their overlays does not count, and does not show.
+    fn check_name(&self, set: &ChangeSet, index: usize) -> Result<(), Refusal> {
+        let path = &set.changes[index].path;
+        let stored = [set.layer.as_str(), BASE].into_iter();
+        let stored = stored.filter_map(|user| self.names.get(&folded_key(set, user, path)).cloned());
+        let within = set.changes[..index].iter().map(|change| &change.path);
+        let within = within.filter(|other| other.folded() == path.folded()).map(ToString::to_string);
+        match stored.chain(within).find(|other| other != path.as_str()) {
+            None => Ok(()),
+            Some(other) => Err(Refusal::Conflict {
+                why: format!("The book has `{other}`, which differs from `{path}` only by case"),
+                current: None,
+            }),
+        }
+    }
+
+    fn write(
+        &mut self,
+        set: &ChangeSet,
+        change: &Change,
+        effect: Effect,
+        old: Option<ContentHash>,
+        writes: &mut Writes,
+    ) -> Decided {
+        let key = key_of(set, &change.path);
+        let changed = effect != Effect::Unchanged;
+        let (hash, size) = match &change.act {
+            Act::Write(blob) => (Some(blob.hash), i64::try_from(blob.size).unwrap_or(i64::MAX)),
+            Act::Delete => (None, 0),
+        };
+        let draft = Draft {
+            id: change.entry,
+            request: set.request,
+            agent: set.agent.clone(),
+            operation: set.operation,
+            book: Some(set.book.clone()),
+            path: Some(change.path.clone()),
+            layer: set.layer.clone(),
+            outcome: Outcome::Success,
+            elapsed_ms: set.elapsed_ms,
+            change: Some(set.id),
+            old: old.filter(|_| changed),
+            new: hash.filter(|_| changed),
+        };
+        let at = self.link(&draft, writes);
+        if !changed {
+            return Decided { effect, old, version: 0 };
+        }
+        // As many were taken as the batch has changes.
+        let version = self.versions.next().unwrap_or_default();
+        if let Some(chain) = self.chains.get_mut(&key) {
+            chain.version = version;
+        }
+        let folded = change.path.folded();
+        let name = (key.book.clone(), key.user.clone(), folded.clone());
+        let row = hash.map(|hash| FileState { hash, size, at, version, folded });
+        if let Some(row) = &row {
+            self.files.insert(key.clone(), row.hash);
+            self.names.insert(name, key.path.clone());
+        } else {
+            self.files.remove(&key);
+            self.names.remove(&name);
+        }
+        writes.versions.push(VersionRow {
+            key: key.clone(),
+            version,
+            hash,
+            size,
+            at,
+            agent: set.agent.as_str().to_owned(),
+            operation: set.operation.as_str(),
+            change: set.id.to_string(),
+        });
+        writes.files.insert(key.clone(), row);
+        writes.publications.insert(key, (version, change.lease));
+        Decided { effect, old, version }
+    }
+
+    /// Links an entry to its chain; gives its time, strictly after the chain's last.
+    pub(super) fn link(&mut self, draft: &Draft, writes: &mut Writes) -> Timestamp {
+        let key = draft.chain();
+        let fresh = ChainState { tip: None, count: 0, version: 0, last_at: None };
+        let chain = self.chains.entry(key.clone()).or_insert(fresh);
+        let at = self.now.strictly_after(chain.last_at);
+        let entry = draft.seal(at, chain.tip.as_deref());
+        chain.tip = Some(entry.entry_hash.clone());
+        chain.count += 1;
+        chain.last_at = Some(at);
+        writes.entries.push(entry);
+        writes.chains.insert(key);
+        at
+    }
+}

@@ -1,0 +1,105 @@
+//! Books.
+
+use async_trait::async_trait;
+use panaversity_model::ports::{Books, Creation};
+use panaversity_model::{Book, BookId, Fault, Schema, Timestamp};
+
+use super::{SqlJournal, retried, rows};
+use crate::database::{Dialect, Durability, Session, Sql, Value, fault};
+
+const BOOK: &str = "SELECT book_id, schema, created_at FROM books";
+
+#[async_trait]
+impl Books for SqlJournal {
+    async fn book(&self, id: &BookId) -> Result<Option<Book>, Fault> {
+        let sql = format!("{BOOK} WHERE book_id = $1");
+        let found = self.read("read a book", &sql, vec![id.as_str().into()]).await?;
+        found.first().map(rows::book).transpose()
+    }
+
+    async fn books(&self, after: Option<&BookId>, limit: usize) -> Result<Vec<Book>, Fault> {
+        let sql = format!("{BOOK} WHERE book_id > $1 ORDER BY book_id LIMIT $2");
+        let after = after.map_or("", |id| id.as_str());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = self.read("list books", &sql, vec![after.into(), Value::Int(limit)]).await?;
+        found.iter().map(rows::book).collect()
+    }
+
+    async fn create_book(&self, id: &BookId, schema: Option<Schema>) -> Result<Creation, Fault> {
+        let (fate, row) = retried("create a book", || async {
+            let mut session = self.db.begin(Durability::PowerCut).await?;
+            let created = create(&self.db, &mut session, id, schema).await?;
+            session.commit().await?;
+            Ok(created)
+        })
+        .await?;
+        let book = rows::book(&row)?;
+        Ok(match fate {
+            Fate::New => Creation::Created(book),
+            Fate::Known => Creation::Existed(book),
+            Fate::Fixed => Creation::Fixed(book),
+        })
+    }
+
+    async fn last_written(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
+        let sql = "SELECT last_written_at FROM file_journal WHERE book_id = $1 AND user_id = '__base__' \
+                   ORDER BY version DESC LIMIT 1";
+        let found = self.read("read when a book was written", sql, vec![id.as_str().into()]).await?;
+        found.first().map(|row| row.time(0)).transpose().map_err(|error| fault("read a time", &error))
+    }
+
+    async fn journal_counts(&self) -> Result<Vec<(BookId, i64)>, Fault> {
+        let sql = "SELECT b.book_id, (SELECT count(*) FROM file_journal f WHERE f.book_id = b.book_id) \
+                   FROM books b ORDER BY b.book_id";
+        let found = self.read("count journal rows", sql, Vec::new()).await?;
+        found
+            .iter()
+            .map(|row| {
+                let count = row.int(1).map_err(|error| fault("count journal rows", &error))?;
+                let id = row.text(0).map_err(|error| fault("count journal rows", &error))?;
+                Ok((rows::book_id(&id)?, count))
+            })
+            .collect()
+    }
+}
+
+enum Fate {
+    New,
+    Known,
+    Fixed,
+}
+
+/// Under a lock that commits of this book share, so that no file slips in under a schema that is
+/// about to change.
+async fn create(
+    db: &crate::database::Database,
+    session: &mut Session,
+    id: &BookId,
+    schema: Option<Schema>,
+) -> Sql<(Fate, crate::database::Row)> {
+    if db.dialect() == Dialect::Postgres {
+        let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        session.execute(lock, vec![id.as_str().into()]).await?;
+    }
+    let insert = format!(
+        "INSERT INTO books (book_id, schema, created_at) VALUES ($1, $2, {}) ON CONFLICT (book_id) DO NOTHING",
+        db.now_sql()
+    );
+    let wanted = schema.unwrap_or_default().as_str();
+    let fresh = session.execute(insert, vec![id.as_str().into(), wanted.into()]).await? > 0;
+    let select = format!("{BOOK} WHERE book_id = $1");
+    let row = session.row(select.clone(), vec![id.as_str().into()]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    if fresh {
+        return Ok((Fate::New, row));
+    }
+    if schema.is_none() || row.text(1)? == wanted {
+        return Ok((Fate::Known, row));
+    }
+    let update = "UPDATE books SET schema = $2 WHERE book_id = $1 \
+                  AND NOT EXISTS (SELECT 1 FROM file_journal f WHERE f.book_id = $1)";
+    if session.execute(update, vec![id.as_str().into(), wanted.into()]).await? == 0 {
+        return Ok((Fate::Fixed, row));
+    }
+    let row = session.row(select, vec![id.as_str().into()]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok((Fate::Known, row))
+}

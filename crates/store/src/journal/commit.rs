@@ -1,0 +1,437 @@
+//! The transaction that decides. Keeps I8, I9, I10 and R6.
+//!
+//! # Protocol
+//! 1. Begin. Share each book's lock, so that no schema changes underneath.
+//! 2. Write or touch the blobs, in hash order. A blob in an object must be live.
+//! 3. Create missing `chains` rows and lock all of them, in key order. They cover files that do
+//!    not exist. This order, blobs then chains, is the same in every transaction.
+//! 4. Read what the locked paths hold, who has their names, and the time.
+//! 5. Decide every member in memory, each against what earlier members left.
+//! 6. Write journal, versions, audit entries, chains and publications.
+//! 7. Commit. The answers go out only after it.
+//!
+//! The number of statements does not depend on the number of members (up to 64 rows each).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use panaversity_model::Refusal;
+use panaversity_model::audit::ChainKey;
+use panaversity_model::blob::{Health, Place};
+use panaversity_model::change::{Applied, ChangeSet, Verdict};
+use panaversity_model::publication::{FileKey, Publication};
+use sqlx::Error;
+
+use super::batch::{Batch, ChainState, Decided, State, Writes};
+use super::publications::lease_end;
+use super::{blobs, now, rows};
+use crate::database::{Database, Dialect, Durability, Session, Sql, Value, placeholders, values_list};
+
+/// Most rows in one statement.
+const ROWS: usize = 64;
+
+/// A decided batch, before its commit.
+pub(super) struct Prepared {
+    pub(super) session: Session,
+    /// One verdict per set, in order.
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+/// Steps 1 to 6.
+pub(super) async fn prepare(
+    db: &Database,
+    storage: &'static str,
+    batch: &Batch<'_>,
+    durability: Durability,
+) -> Sql<Prepared> {
+    let mut session = db.begin(durability).await?;
+    share_books(db, &mut session, batch).await?;
+    let dead = write_blobs(db, &mut session, batch).await?;
+    let keys = batch.chain_keys();
+    let chains = lock_chains(db, &mut session, &keys).await?;
+    let mut state = read_state(db, &mut session, batch, chains).await?;
+
+    let mut writes = Writes::default();
+    let mut decided = Vec::with_capacity(batch.sets.len());
+    for set in &batch.sets {
+        decided.push(if dead.is_empty() { state.apply(set, &mut writes) } else { Err((0, staged_again())) });
+    }
+    for draft in &batch.drafts {
+        state.link(draft, &mut writes);
+    }
+    let leases = write_all(db, storage, &mut session, &state, &writes).await?;
+    let sets = batch.sets.iter().zip(decided);
+    let verdicts = sets.map(|(set, decided)| verdict(set, decided, &leases)).collect();
+    Ok(Prepared { session, verdicts })
+}
+
+/// An object's row was condemned between its staging and this commit.
+fn staged_again() -> Refusal {
+    Refusal::Conflict {
+        why: "The content was being cleaned up: repeat the same call".to_owned(),
+        current: None,
+    }
+}
+
+fn verdict(
+    set: &ChangeSet,
+    decided: Result<Vec<Decided>, (usize, Refusal)>,
+    leases: &HashMap<ChainKey, (i64, String)>,
+) -> Verdict {
+    let decided = match decided {
+        Ok(decided) => decided,
+        Err((index, refusal)) => return Verdict::Refused(index, refusal),
+    };
+    let applied = set.changes.iter().zip(decided).map(|(change, decided)| {
+        let held = leases.get(&super::batch::key_of(set, &change.path));
+        let ours = held.is_some_and(|(version, lease)| {
+            *version == decided.version && *lease == change.lease.to_string()
+        });
+        let publication = ours.then(|| Publication {
+            key: FileKey { book: set.book.clone(), path: change.path.clone(), layer: set.layer.clone() },
+            version: decided.version,
+            lease: change.lease,
+        });
+        Applied { effect: decided.effect, old: decided.old, publication }
+    });
+    Verdict::Committed(applied.collect())
+}
+
+async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<()> {
+    if db.dialect() == Dialect::Postgres {
+        for book in batch.books() {
+            let sql = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
+            session.execute(sql, vec![book.into()]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Step 2. Gives the objects whose rows are not live.
+async fn write_blobs(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<Vec<String>> {
+    let mut dead = Vec::new();
+    let all: Vec<_> = batch.blobs().into_values().collect();
+    for some in in_powers_of_two(&all) {
+        let lists: Vec<String> = (0..some.len())
+            .map(|n| {
+                let at = n * 6;
+                format!("({}, {}, {})", placeholders(at + 1, 4), db.now_sql(), placeholders(at + 5, 2))
+            })
+            .collect();
+        // An object counts only if its row was live before; an inline blob brings its bytes along.
+        let sql = format!(
+            "INSERT INTO blobs ({}) VALUES {} ON CONFLICT (hash) DO UPDATE SET \
+             touched_at = excluded.touched_at, \
+             state = CASE WHEN excluded.deflated IS NULL THEN blobs.state ELSE 'live' END, \
+             deflated = CASE WHEN blobs.state = 'live' THEN blobs.deflated ELSE excluded.deflated END \
+             RETURNING hash, state",
+            blobs::COLUMNS,
+            lists.join(", ")
+        );
+        let values = some.iter().flat_map(|blob| {
+            let state = match blob.place {
+                Place::Inline(_) => Health::Live,
+                Place::Object(_) => Health::Missing,
+            };
+            blobs::values(blob, state)
+        });
+        for row in session.rows(sql, values.collect()).await? {
+            if row.text(1)? != Health::Live.as_str() {
+                dead.push(row.text(0)?);
+            }
+        }
+    }
+    Ok(dead)
+}
+
+/// Step 3.
+async fn lock_chains(
+    db: &Database,
+    session: &mut Session,
+    keys: &BTreeSet<ChainKey>,
+) -> Sql<HashMap<ChainKey, ChainState>> {
+    let keys: Vec<&ChainKey> = keys.iter().collect();
+    let lock = match db.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "FOR UPDATE OF c",
+    };
+    for some in in_powers_of_two(&keys) {
+        let lists: Vec<String> =
+            (0..some.len()).map(|n| format!("({}, 0, 0)", placeholders(n * 3 + 1, 3))).collect();
+        let sql = format!(
+            "INSERT INTO chains (book_id, path, user_id, count, version) VALUES {} ON CONFLICT DO NOTHING",
+            lists.join(", ")
+        );
+        session.execute(sql, key_values(some)).await?;
+    }
+    let mut chains = HashMap::with_capacity(keys.len());
+    for some in in_powers_of_two(&keys) {
+        let sql = format!(
+            "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, c.version, c.last_at FROM chains c \
+             WHERE (c.book_id, c.path, c.user_id) IN (VALUES {}) \
+             ORDER BY c.book_id, c.path, c.user_id {lock}",
+            values_list(1, some.len(), 3)
+        );
+        for row in session.rows(sql, key_values(some)).await? {
+            let state = ChainState {
+                tip: row.optional_text(3)?,
+                count: row.int(4)?,
+                version: row.int(5)?,
+                last_at: row.optional_time(6)?,
+            };
+            chains.insert(rows::chain_key(&row)?, state);
+        }
+    }
+    Ok(chains)
+}
+
+/// Step 4. A statement of its own, after the locks: only then does it see what the writers we
+/// waited for have left.
+async fn read_state(
+    db: &Database,
+    session: &mut Session,
+    batch: &Batch<'_>,
+    chains: HashMap<ChainKey, ChainState>,
+) -> Sql<State> {
+    let (mut files, mut names, mut schemas) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let folded: Vec<_> = batch.folded_keys().into_iter().collect();
+    for some in in_powers_of_two(&folded) {
+        let sql = format!(
+            "SELECT f.book_id, f.path, f.user_id, f.sha256, f.folded FROM file_journal f \
+             WHERE (f.book_id, f.user_id, f.folded) IN (VALUES {})",
+            values_list(1, some.len(), 3)
+        );
+        let values = some.iter().flat_map(|(book, user, name)| [book, user, name].map(|t| t.as_str().into()));
+        for row in session.rows(sql, values.collect()).await? {
+            let key = rows::chain_key(&row)?;
+            names.insert((key.book.clone(), key.user.clone(), row.text(4)?), key.path.clone());
+            files.insert(key, rows::hash(&row.text(3)?).map_err(|fault| Error::Decode(fault.into()))?);
+        }
+    }
+    let books: Vec<&str> = batch.books().into_iter().collect();
+    for some in in_powers_of_two(&books) {
+        let sql =
+            format!("SELECT book_id, schema FROM books WHERE book_id IN ({})", placeholders(1, some.len()));
+        for row in session.rows(sql, some.iter().map(|book| (*book).into()).collect()).await? {
+            let schema = rows::schema(&row.text(1)?).map_err(|fault| Error::Decode(fault.into()))?;
+            schemas.insert(row.text(0)?, schema);
+        }
+    }
+    let versions = take_versions(db, session, batch.change_count()).await?;
+    Ok(State { now: now(db, session).await?, versions: versions.into_iter(), schemas, chains, files, names })
+}
+
+/// Takes `count` versions, ascending.
+async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sql<Vec<i64>> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let number = i64::try_from(count).unwrap_or(i64::MAX);
+    match db.dialect() {
+        Dialect::Sqlite => {
+            let sql = "UPDATE counters SET value = value + $1 WHERE name = 'version' RETURNING value";
+            let row = session.row(sql, vec![Value::Int(number)]).await?.ok_or(Error::RowNotFound)?;
+            let last = row.int(0)?;
+            Ok((last - number + 1..=last).collect())
+        }
+        Dialect::Postgres => {
+            let sql = "SELECT nextval('file_versions') FROM generate_series(1, $1)";
+            session.rows(sql, vec![Value::Int(number)]).await?.iter().map(|row| row.int(0)).collect()
+        }
+    }
+}
+
+/// Step 6. Gives, per published path, the version and the lease its row has now.
+async fn write_all(
+    db: &Database,
+    storage: &'static str,
+    session: &mut Session,
+    state: &State,
+    writes: &Writes,
+) -> Sql<HashMap<ChainKey, (i64, String)>> {
+    for (book, schema) in &writes.books {
+        let sql = format!(
+            "INSERT INTO books (book_id, schema, created_at) VALUES ($1, $2, {}) ON CONFLICT DO NOTHING",
+            db.now_sql()
+        );
+        session.execute(sql, vec![book.as_str().into(), schema.as_str().into()]).await?;
+    }
+    write_files(storage, session, writes).await?;
+    insert(session, VERSIONS, "", &version_values(writes)).await?;
+    insert(session, ENTRIES, "", &entry_values(writes)).await?;
+    let chains: Vec<Vec<Value>> = writes
+        .chains
+        .iter()
+        .filter_map(|key| state.chains.get(key).map(|chain| chain_values(key, chain)))
+        .collect();
+    insert(session, CHAINS, CHAINS_UPDATE, &chains).await?;
+    write_publications(db, session, &writes.publications).await
+}
+
+const FILES: &str =
+    "file_journal (book_id, path, user_id, sha256, last_written_at, storage_backend, size, version, folded)";
+const FILES_UPDATE: &str = "ON CONFLICT (book_id, user_id, path) DO UPDATE SET sha256 = excluded.sha256, \
+    last_written_at = excluded.last_written_at, storage_backend = excluded.storage_backend, \
+    size = excluded.size, version = excluded.version";
+const VERSIONS: &str =
+    "versions (book_id, path, user_id, version, sha256, size, at, agent_id, operation, change_id)";
+const ENTRIES: &str = "audit_log (id, timestamp, agent_id, operation, book_id, path, user_id, status, error_code, \
+    error_message, execution_time_ms, request_id, change_id, old_content_hash, new_content_hash, prev_hash, entry_hash)";
+const CHAINS: &str = "chains (book_id, path, user_id, tip, count, version, last_at)";
+const CHAINS_UPDATE: &str = "ON CONFLICT (book_id, path, user_id) DO UPDATE SET tip = excluded.tip, \
+    count = excluded.count, version = excluded.version, last_at = excluded.last_at";
+
+async fn write_files(storage: &'static str, session: &mut Session, writes: &Writes) -> Sql<()> {
+    let gone: Vec<&ChainKey> =
+        writes.files.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
+    for some in in_powers_of_two(&gone) {
+        let sql = format!(
+            "DELETE FROM file_journal WHERE (book_id, path, user_id) IN (VALUES {})",
+            values_list(1, some.len(), 3)
+        );
+        session.execute(sql, key_values(some)).await?;
+    }
+    let held = writes.files.iter().filter_map(|(key, row)| row.as_ref().map(|row| (key, row)));
+    let values: Vec<Vec<Value>> = held
+        .map(|(key, row)| {
+            let mut values = key_values(&[key]);
+            values.extend([
+                row.hash.to_string().into(),
+                row.at.into(),
+                storage.into(),
+                Value::Int(row.size),
+                Value::Int(row.version),
+                row.folded.as_str().into(),
+            ]);
+            values
+        })
+        .collect();
+    insert(session, FILES, FILES_UPDATE, &values).await
+}
+
+fn version_values(writes: &Writes) -> Vec<Vec<Value>> {
+    let row = |row: &super::batch::VersionRow| {
+        let mut values = key_values(&[&row.key]);
+        values.extend([
+            Value::Int(row.version),
+            row.hash.map(|hash| hash.to_string()).into(),
+            Value::Int(row.size),
+            row.at.into(),
+            row.agent.as_str().into(),
+            row.operation.into(),
+            row.change.as_str().into(),
+        ]);
+        values
+    };
+    writes.versions.iter().map(row).collect()
+}
+
+fn entry_values(writes: &Writes) -> Vec<Vec<Value>> {
+    let row = |entry: &panaversity_model::audit::Entry| {
+        vec![
+            entry.id.as_str().into(),
+            entry.timestamp.into(),
+            entry.agent_id.as_str().into(),
+            entry.operation.as_str().into(),
+            entry.book_id.as_str().into(),
+            entry.path.as_str().into(),
+            entry.user_id.as_str().into(),
+            entry.status.as_str().into(),
+            entry.error_code.clone().into(),
+            entry.error_message.clone().into(),
+            Value::Int(entry.execution_time_ms),
+            entry.request_id.as_str().into(),
+            entry.change_id.clone().into(),
+            entry.old_content_hash.clone().into(),
+            entry.new_content_hash.clone().into(),
+            entry.prev_hash.clone().into(),
+            entry.entry_hash.as_str().into(),
+        ]
+    };
+    writes.entries.iter().map(row).collect()
+}
+
+fn chain_values(key: &ChainKey, chain: &ChainState) -> Vec<Value> {
+    let mut values = key_values(&[key]);
+    values.extend([
+        chain.tip.clone().into(),
+        Value::Int(chain.count),
+        Value::Int(chain.version),
+        chain.last_at.into(),
+    ]);
+    values
+}
+
+/// Marks paths pending; takes the lease on each unless somebody holds it.
+async fn write_publications(
+    db: &Database,
+    session: &mut Session,
+    publications: &BTreeMap<ChainKey, (i64, panaversity_model::ids::LeaseId)>,
+) -> Sql<HashMap<ChainKey, (i64, String)>> {
+    let all: Vec<_> = publications.iter().collect();
+    let mut leases = HashMap::with_capacity(all.len());
+    for some in in_powers_of_two(&all) {
+        let lists: Vec<String> = (0..some.len())
+            .map(|n| {
+                let at = n * 5;
+                format!("({}, 'pending', ${}, {})", placeholders(at + 1, 4), at + 5, lease_end(db.dialect()))
+            })
+            .collect();
+        let held = format!("publications.lease IS NOT NULL AND publications.lease_until > {}", db.now_sql());
+        let sql = format!(
+            "INSERT INTO publications (book_id, path, user_id, version, state, lease, lease_until) VALUES {} \
+             ON CONFLICT (book_id, path, user_id) DO UPDATE SET version = excluded.version, state = 'pending', \
+             lease = CASE WHEN {held} THEN publications.lease ELSE excluded.lease END, \
+             lease_until = CASE WHEN {held} THEN publications.lease_until ELSE excluded.lease_until END \
+             RETURNING book_id, path, user_id, version, lease",
+            lists.join(", ")
+        );
+        let values = some.iter().flat_map(|(key, (version, lease))| {
+            key_values(&[*key]).into_iter().chain([Value::Int(*version), lease.to_string().into()])
+        });
+        for row in session.rows(sql, values.collect()).await? {
+            leases.insert(rows::chain_key(&row)?, (row.int(3)?, row.text(4)?));
+        }
+    }
+    Ok(leases)
+}
+
+/// Inserts rows of equal length into `table`, given with its columns.
+async fn insert(session: &mut Session, table: &str, on_conflict: &str, rows: &[Vec<Value>]) -> Sql<()> {
+    for some in in_powers_of_two(rows) {
+        let columns = some[0].len();
+        let sql = format!("INSERT INTO {table} VALUES {} {on_conflict}", values_list(1, some.len(), columns));
+        session.execute(sql, some.concat()).await?;
+    }
+    Ok(())
+}
+
+fn key_values(keys: &[&ChainKey]) -> Vec<Value> {
+    keys.iter().flat_map(|key| [&key.book, &key.path, &key.user].map(|text| text.as_str().into())).collect()
+}
+
+/// Cuts into pieces whose lengths are powers of two, so that few statement texts exist and the
+/// database's cache of prepared statements works.
+pub(super) fn in_powers_of_two<T>(mut items: &[T]) -> Vec<&[T]> {
+    let mut pieces = Vec::new();
+    while !items.is_empty() {
+        let length = items.len().min(ROWS);
+        let power = 1 << length.ilog2();
+        let (piece, rest) = items.split_at(power);
+        pieces.push(piece);
+        items = rest;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_powers_of_two_and_keep_the_order() {
+        let items: Vec<_> = (0..203).collect();
+        let pieces = in_powers_of_two(&items);
+        assert_eq!(pieces.iter().map(|p| p.len()).collect::<Vec<_>>(), [64, 64, 64, 8, 2, 1]);
+        assert_eq!(pieces.concat(), items);
+    }
+}

@@ -1,0 +1,314 @@
+//! The committer: shares commits between concurrent callers (group commit). Keeps I8 and I9.
+//!
+//! # Protocol
+//! 1. Callers queue jobs: a change set, an audit entry, a publication to settle.
+//! 2. A lane takes what is queued. If the batch before had several members it waits a moment for
+//!    as many again: callers answered together come back together.
+//! 3. The batch is prepared and committed in one transaction (see `commit`). A batch with a
+//!    change set survives a power cut, any other a killed process.
+//! 4. Only then each caller is answered. A caller that went away changes nothing.
+//! 5. A batch refused by the database for another reason than a passing one is taken apart and
+//!    each member tried alone, so a failing member never spoils the others.
+//! 6. If the answer to COMMIT never came, its audit entry is looked for, under the chain's lock,
+//!    which waits for the lost transaction to end. If that fails too, the outcome is unknown.
+//!
+//! On SQLite, which has one writer, one lane does everything. On PostgreSQL two lanes commit
+//! changes, and a third the rest.
+
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use panaversity_model::audit::{ChainKey, Draft};
+use panaversity_model::change::{ChangeSet, Verdict};
+use panaversity_model::publication::{Attempt, Publication, Settled};
+use panaversity_model::{Fault, blob::Place, change::Act};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::batch::{Batch, key_of};
+use super::{commit, publications};
+use crate::database::{Database, Dialect, Durability, Sql, fault, is_passing, was_answered};
+
+/// Most members of a batch, and most bytes of blobs.
+const MEMBERS: usize = 128;
+const BYTES: usize = 8 << 20;
+/// Jobs that may wait before callers do.
+const QUEUE: usize = 1024;
+/// How long a lane waits for callers to come back.
+const GATHER: Duration = Duration::from_millis(1);
+/// How often a batch is tried again after a passing refusal.
+const TRIES: u32 = 8;
+/// How long the fate of a lost COMMIT is looked for.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+type Reply<T> = oneshot::Sender<Result<T, Fault>>;
+
+enum Job {
+    Change(Box<ChangeSet>, Reply<Verdict>),
+    Entry(Box<Draft>, Reply<()>),
+    Settle(Publication, Attempt, Reply<Settled>),
+}
+
+/// The queues and lanes of one server.
+pub(super) struct Committer {
+    queues: StdMutex<Option<Queues>>,
+    lanes: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Clone)]
+struct Queues {
+    changes: mpsc::Sender<Job>,
+    records: mpsc::Sender<Job>,
+}
+
+impl Committer {
+    pub(super) fn start(db: Database, storage: &'static str) -> Self {
+        let (changes, jobs) = mpsc::channel(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let mut lanes = vec![tokio::spawn(run_lane(db.clone(), storage, jobs.clone()))];
+        let records = match db.dialect() {
+            Dialect::Sqlite => changes.clone(),
+            Dialect::Postgres => {
+                lanes.push(tokio::spawn(run_lane(db.clone(), storage, jobs)));
+                let (records, jobs) = mpsc::channel(QUEUE);
+                lanes.push(tokio::spawn(run_lane(db, storage, Arc::new(Mutex::new(jobs)))));
+                records
+            }
+        };
+        let queues = StdMutex::new(Some(Queues { changes, records }));
+        Self { queues, lanes: Mutex::new(lanes) }
+    }
+
+    pub(super) async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(Job::Change(Box::new(set), reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    pub(super) async fn append(&self, draft: Draft) -> Result<(), Fault> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(Job::Entry(Box::new(draft), reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    pub(super) async fn settle(&self, publication: Publication, attempt: Attempt) -> Result<Settled, Fault> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(Job::Settle(publication, attempt, reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    async fn queue(&self, job: Job) -> Result<(), Fault> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let closed = || Fault::database("the server is stopping and takes no more changes");
+        let queues = queues.ok_or_else(closed)?;
+        let queue = if matches!(job, Job::Change(..)) { queues.changes } else { queues.records };
+        queue.send(job).await.map_err(|_| closed())
+    }
+
+    /// Lets the lanes finish what is queued.
+    pub(super) async fn close(&self) {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for lane in self.lanes.lock().await.drain(..) {
+            // A lane that panicked has dropped its replies, so its callers know.
+            let _ = lane.await;
+        }
+    }
+}
+
+fn lost() -> Fault {
+    Fault::internal("the committer dropped a job").with_unknown_outcome()
+}
+
+async fn run_lane(db: Database, storage: &'static str, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
+    let mut expected = 1;
+    loop {
+        let batch = gather(&mut *jobs.lock().await, expected).await;
+        if batch.is_empty() {
+            return;
+        }
+        expected = batch.len();
+        process(&db, storage, batch).await;
+    }
+}
+
+/// Steps 1 and 2. Empty when the queue is closed.
+async fn gather(jobs: &mut mpsc::Receiver<Job>, expected: usize) -> Vec<Job> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let Some(first) = jobs.recv().await else { return batch };
+    bytes += size_of(&first);
+    batch.push(first);
+    let until = Instant::now() + GATHER;
+    while batch.len() < MEMBERS && bytes < BYTES {
+        let next = match jobs.try_recv() {
+            Ok(job) => job,
+            Err(_) if batch.len() >= expected => break,
+            Err(_) => match tokio::time::timeout_at(until, jobs.recv()).await {
+                Ok(Some(job)) => job,
+                Ok(None) | Err(_) => break,
+            },
+        };
+        bytes += size_of(&next);
+        batch.push(next);
+    }
+    batch
+}
+
+fn size_of(job: &Job) -> usize {
+    let Job::Change(set, _) = job else { return 0 };
+    let blobs = set.changes.iter().map(|change| match &change.act {
+        Act::Write(blob) => match &blob.place {
+            Place::Inline(deflated) => deflated.len(),
+            Place::Object(_) => 0,
+        },
+        Act::Delete => 0,
+    });
+    blobs.sum()
+}
+
+/// What a transaction came to.
+struct Outcome {
+    verdicts: Vec<Verdict>,
+    settled: Vec<Settled>,
+}
+
+enum Failure {
+    /// Nothing happened.
+    Before(sqlx::Error),
+    /// COMMIT was sent and its answer was an error or never came.
+    AtCommit(sqlx::Error, Outcome),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Before(error)
+    }
+}
+
+/// Steps 3 to 6.
+async fn process(db: &Database, storage: &'static str, jobs: Vec<Job>) {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let failure = match transact(db, storage, &jobs).await {
+            Ok(outcome) => return answer(jobs, outcome),
+            Err(failure) => failure,
+        };
+        match failure {
+            Failure::Before(error) if tries < TRIES && may_pass(&error) => {
+                tokio::time::sleep(Duration::from_millis(u64::from(tries * tries))).await;
+            }
+            Failure::Before(error) if jobs.len() > 1 && was_answered(&error) => {
+                for job in jobs {
+                    Box::pin(process(db, storage, vec![job])).await;
+                }
+                return;
+            }
+            Failure::Before(error) => return refuse(jobs, &fault("commit", &error)),
+            Failure::AtCommit(error, _) if was_answered(&error) && is_passing(&error) && tries < TRIES => {}
+            Failure::AtCommit(error, outcome) => match resolve(db, &jobs).await {
+                Ok(true) => return answer(jobs, outcome),
+                Ok(false) => return refuse(jobs, &fault("commit", &error)),
+                Err(_) => return refuse(jobs, &fault("commit", &error).with_unknown_outcome()),
+            },
+        }
+    }
+}
+
+/// Nothing happened yet, so a connection that turned out dead may also be tried again.
+fn may_pass(error: &sqlx::Error) -> bool {
+    is_passing(error) || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+}
+
+async fn transact(db: &Database, storage: &'static str, jobs: &[Job]) -> Result<Outcome, Failure> {
+    let (mut batch, mut settles) = (Batch { sets: Vec::new(), drafts: Vec::new() }, Vec::new());
+    for job in jobs {
+        match job {
+            Job::Change(set, _) => batch.sets.push(set),
+            Job::Entry(draft, _) => batch.drafts.push(draft),
+            Job::Settle(publication, attempt, _) => settles.push((publication, *attempt)),
+        }
+    }
+    let durability = if batch.sets.is_empty() { Durability::Kill } else { Durability::PowerCut };
+    let (mut session, verdicts) = if batch.sets.is_empty() && batch.drafts.is_empty() {
+        (db.begin(durability).await?, Vec::new())
+    } else {
+        let prepared = commit::prepare(db, storage, &batch, durability).await?;
+        (prepared.session, prepared.verdicts)
+    };
+    let settled = if settles.is_empty() {
+        Vec::new()
+    } else {
+        publications::settle_all(&mut session, &settles).await?
+    };
+    let outcome = Outcome { verdicts, settled };
+    match session.commit().await {
+        Ok(()) => Ok(outcome),
+        Err(error) => Err(Failure::AtCommit(error, outcome)),
+    }
+}
+
+/// Step 6: did the transaction of these jobs commit? Any entry of it tells.
+async fn resolve(db: &Database, jobs: &[Job]) -> Result<bool, sqlx::Error> {
+    let until = Instant::now() + RESOLVE;
+    let Some((key, entry)) = jobs.iter().find_map(witness) else { return Ok(false) };
+    loop {
+        match tokio::time::timeout_at(until, look_up(db, &key, &entry)).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) if Instant::now() >= until => return Err(error),
+            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(_) => return Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+}
+
+/// An entry that the transaction wrote if it committed. A refused set wrote none; then another
+/// member's is asked for, and without any the refusal stands either way.
+fn witness(job: &Job) -> Option<(ChainKey, String)> {
+    match job {
+        Job::Change(set, _) => {
+            let change = set.changes.first()?;
+            Some((key_of(set, &change.path), change.entry.to_string()))
+        }
+        Job::Entry(draft, _) => Some((draft.chain(), draft.id.to_string())),
+        Job::Settle(..) => None,
+    }
+}
+
+async fn look_up(db: &Database, key: &ChainKey, entry: &str) -> Sql<bool> {
+    let mut session = db.begin(Durability::Kill).await?;
+    let lock = match db.dialect() {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "FOR UPDATE",
+    };
+    let chain = format!("SELECT count FROM chains WHERE book_id = $1 AND path = $2 AND user_id = $3 {lock}");
+    let values = [&key.book, &key.path, &key.user].map(|text| text.as_str().into()).to_vec();
+    session.row(chain, values).await?;
+    let found = session.row("SELECT 1 FROM audit_log WHERE id = $1", vec![entry.into()]).await?.is_some();
+    session.commit().await?;
+    Ok(found)
+}
+
+/// Step 4.
+fn answer(jobs: Vec<Job>, outcome: Outcome) {
+    let (mut verdicts, mut settled) = (outcome.verdicts.into_iter(), outcome.settled.into_iter());
+    for job in jobs {
+        // A caller that went away does not read its answer.
+        match job {
+            Job::Change(_, reply) => drop(verdicts.next().map(|verdict| reply.send(Ok(verdict)))),
+            Job::Entry(_, reply) => drop(reply.send(Ok(()))),
+            Job::Settle(_, _, reply) => drop(settled.next().map(|settled| reply.send(Ok(settled)))),
+        }
+    }
+}
+
+fn refuse(jobs: Vec<Job>, fault: &Fault) {
+    for job in jobs {
+        match job {
+            Job::Change(_, reply) => drop(reply.send(Err(fault.clone()))),
+            Job::Entry(_, reply) => drop(reply.send(Err(fault.clone()))),
+            Job::Settle(_, _, reply) => drop(reply.send(Err(fault.clone()))),
+        }
+    }
+}

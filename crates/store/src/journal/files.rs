@@ -1,0 +1,110 @@
+//! Reading files. Keeps R5: every query names the layers of the view, and no other.
+
+use async_trait::async_trait;
+use panaversity_model::file::{FileRecord, Found};
+use panaversity_model::path::Folder;
+use panaversity_model::ports::Files;
+use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, View};
+
+use super::SqlJournal;
+use super::rows::{self, BLOB, FILE};
+use crate::database::{Session, Sql, Value, fault};
+
+#[async_trait]
+impl Files for SqlJournal {
+    async fn find(&self, book: &BookId, path: &BookPath, view: &View) -> Result<Option<Found>, Fault> {
+        let sql = format!(
+            "SELECT {FILE}, {BLOB} FROM file_journal f JOIN blobs b ON b.hash = f.sha256 \
+             WHERE f.book_id = $1 AND f.user_id IN ($2, '__base__') AND f.path = $3 \
+             ORDER BY f.user_id = '__base__' LIMIT 1"
+        );
+        let values = vec![book.as_str().into(), view.top().as_str().into(), path.as_str().into()];
+        let found = self.read("find a file", &sql, values).await?;
+        found.first().map(rows::found).transpose()
+    }
+
+    async fn find_version(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        view: &View,
+        hash: ContentHash,
+    ) -> Result<Option<Found>, Fault> {
+        let sql = format!(
+            "SELECT f.path, f.user_id, f.sha256, f.size, f.at, '', f.version, {BLOB} \
+             FROM versions f JOIN blobs b ON b.hash = f.sha256 \
+             WHERE f.book_id = $1 AND f.path = $2 AND f.user_id IN ($3, '__base__') AND f.sha256 = $4 \
+             ORDER BY f.user_id = '__base__', f.version DESC LIMIT 1"
+        );
+        let values = vec![
+            book.as_str().into(),
+            path.as_str().into(),
+            view.top().as_str().into(),
+            hash.to_string().into(),
+        ];
+        let found = self.read("find a version", &sql, values).await?;
+        let mut found = found.first().map(rows::found).transpose()?;
+        if let Some(found) = &mut found {
+            self.storage.clone_into(&mut found.record.storage);
+        }
+        Ok(found)
+    }
+
+    async fn list(
+        &self,
+        book: &BookId,
+        folder: &Folder,
+        view: &View,
+        after: Option<&BookPath>,
+        limit: usize,
+    ) -> Result<Vec<FileRecord>, Fault> {
+        let run = async {
+            let mut session = self.db.snapshot().await?;
+            let base = list_layer(&mut session, book, folder, &Layer::Base, after, limit).await?;
+            let own = match view.top() {
+                Layer::Base => Vec::new(),
+                own @ Layer::Overlay(_) => list_layer(&mut session, book, folder, own, after, limit).await?,
+            };
+            session.commit().await?;
+            Ok((base, own))
+        };
+        let (base, own) = run.await.map_err(|error| fault("list files", &error))?;
+        let base = base.iter().map(|row| rows::file(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        let own = own.iter().map(|row| rows::file(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        Ok(merge(base, own, limit))
+    }
+}
+
+async fn list_layer(
+    session: &mut Session,
+    book: &BookId,
+    folder: &Folder,
+    layer: &Layer,
+    after: Option<&BookPath>,
+    limit: usize,
+) -> Sql<Vec<crate::database::Row>> {
+    let (from, to) = folder.range();
+    // Every path sorts above the empty string and below `\u{10ffff}`.
+    let to = to.unwrap_or_else(|| char::MAX.to_string());
+    let sql = format!(
+        "SELECT {FILE} FROM file_journal f WHERE f.book_id = $1 AND f.user_id = $2 \
+         AND f.path >= $3 AND f.path < $4 AND f.path > $5 ORDER BY f.path LIMIT $6"
+    );
+    let values = vec![
+        book.as_str().into(),
+        layer.as_str().into(),
+        from.into(),
+        to.into(),
+        after.map_or("", |path| path.as_str()).into(),
+        Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)),
+    ];
+    session.rows(sql, values).await
+}
+
+/// Both in path order; where both have a path, the overlay's file is shown.
+fn merge(base: Vec<FileRecord>, own: Vec<FileRecord>, limit: usize) -> Vec<FileRecord> {
+    let mut by_path: std::collections::BTreeMap<BookPath, FileRecord> =
+        base.into_iter().map(|record| (record.path.clone(), record)).collect();
+    by_path.extend(own.into_iter().map(|record| (record.path.clone(), record)));
+    by_path.into_values().take(limit).collect()
+}

@@ -1,0 +1,148 @@
+//! Reading the audit log and its chains.
+
+use async_trait::async_trait;
+use panaversity_model::audit::{ChainKey, Entry, EntryFilter, EntryPosition};
+use panaversity_model::chain::ChainRecord;
+use panaversity_model::ports::Ledger;
+use panaversity_model::{BookId, Fault, Layer, Timestamp};
+
+use super::rows::{self, ENTRY};
+use super::{SqlJournal, now};
+use crate::database::{Row, Value, fault};
+
+const CHAIN: &str = "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, f.sha256 FROM chains c \
+    LEFT JOIN file_journal f ON f.book_id = c.book_id AND f.path = c.path AND f.user_id = c.user_id";
+
+#[async_trait]
+impl Ledger for SqlJournal {
+    async fn entries(
+        &self,
+        filter: &EntryFilter,
+        after: Option<&EntryPosition>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Fault> {
+        let mut wanted = Conditions::default();
+        wanted.require("book_id = ", filter.book.as_ref().map(|book| book.as_str().into()));
+        wanted.require("path >= ", filter.path_from.clone().map(Value::from));
+        wanted.require("path < ", filter.path_to.clone().map(Value::from));
+        wanted.require("agent_id = ", filter.agent.clone().map(Value::from));
+        wanted.require("operation = ", filter.operation.clone().map(Value::from));
+        wanted.require("status = ", filter.status.clone().map(Value::from));
+        wanted.require("user_id = ", filter.layer.as_ref().map(|layer| layer.as_str().into()));
+        wanted.require("timestamp >= ", filter.from.map(Value::from));
+        wanted.require("timestamp <= ", filter.to.map(Value::from));
+        wanted.require_pair("(timestamp, id) < ", after);
+        let sql = format!(
+            "SELECT {ENTRY} FROM audit_log {} ORDER BY timestamp DESC, id DESC LIMIT {limit}",
+            wanted.text
+        );
+        let found = self.read("query the audit log", &sql, wanted.values).await?;
+        found.iter().map(rows::entry).collect()
+    }
+
+    async fn chains(
+        &self,
+        layer: Option<&Layer>,
+        book: Option<&BookId>,
+        after: Option<&ChainKey>,
+        limit: usize,
+    ) -> Result<Vec<ChainRecord>, Fault> {
+        let mut wanted = Conditions::default();
+        wanted.require("c.user_id = ", layer.map(|layer| layer.as_str().into()));
+        wanted.require("c.book_id = ", book.map(|book| book.as_str().into()));
+        if let Some(after) = after {
+            let from = wanted.values.len() + 1;
+            wanted.add(&format!("(c.book_id, c.path, c.user_id) > (${from}, ${}, ${})", from + 1, from + 2));
+            wanted.values.extend([&after.book, &after.path, &after.user].map(|text| text.as_str().into()));
+        }
+        let sql = format!("{CHAIN} {} ORDER BY c.book_id, c.path, c.user_id LIMIT {limit}", wanted.text);
+        let found = self.read("read chains", &sql, wanted.values).await?;
+        found.iter().map(rows::chain).collect()
+    }
+
+    async fn chain(&self, key: &ChainKey) -> Result<Option<ChainRecord>, Fault> {
+        let sql = format!("{CHAIN} WHERE c.book_id = $1 AND c.path = $2 AND c.user_id = $3");
+        let found = self.read("read a chain", &sql, key_values(key)).await?;
+        found.first().map(rows::chain).transpose()
+    }
+
+    async fn chain_entries(
+        &self,
+        key: &ChainKey,
+        after: Option<&EntryPosition>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Fault> {
+        let mut wanted = Conditions::default();
+        wanted.require("book_id = ", Some(key.book.as_str().into()));
+        wanted.require("path = ", Some(key.path.as_str().into()));
+        wanted.require("user_id = ", Some(key.user.as_str().into()));
+        wanted.require_pair("(timestamp, id) > ", after);
+        let sql =
+            format!("SELECT {ENTRY} FROM audit_log {} ORDER BY timestamp, id LIMIT {limit}", wanted.text);
+        let found = self.read("read a chain's entries", &sql, wanted.values).await?;
+        found.iter().map(rows::entry).collect()
+    }
+
+    async fn unchained(&self, limit: usize) -> Result<Vec<ChainKey>, Fault> {
+        let lone = |table: &str| {
+            format!(
+                "SELECT t.book_id, t.path, t.user_id FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM chains c \
+                 WHERE c.book_id = t.book_id AND c.path = t.path AND c.user_id = t.user_id)"
+            )
+        };
+        let sql = format!("{} UNION {} LIMIT {limit}", lone("audit_log"), lone("file_journal"));
+        keys(&self.read("look for lost chains", &sql, Vec::new()).await?)
+    }
+
+    async fn chains_since(&self, since: Timestamp, limit: usize) -> Result<Vec<ChainKey>, Fault> {
+        let sql = format!(
+            "SELECT DISTINCT book_id, path, user_id FROM audit_log WHERE timestamp >= $1 LIMIT {limit}"
+        );
+        keys(&self.read("look for new entries", &sql, vec![since.into()]).await?)
+    }
+
+    async fn now(&self) -> Result<Timestamp, Fault> {
+        let run = async {
+            let mut session = self.db.read().await?;
+            now(&self.db, &mut session).await
+        };
+        run.await.map_err(|error| fault("read the time", &error))
+    }
+}
+
+fn keys(found: &[Row]) -> Result<Vec<ChainKey>, Fault> {
+    found.iter().map(rows::chain_key).collect::<Result<_, _>>().map_err(|error| fault("read a chain", &error))
+}
+
+fn key_values(key: &ChainKey) -> Vec<Value> {
+    [&key.book, &key.path, &key.user].map(|text| text.as_str().into()).to_vec()
+}
+
+/// A growing `WHERE`.
+#[derive(Default)]
+struct Conditions {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn require(&mut self, condition: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.values.push(value);
+            self.add(&format!("{condition}${}", self.values.len()));
+        }
+    }
+
+    fn require_pair(&mut self, condition: &str, position: Option<&EntryPosition>) {
+        if let Some(position) = position {
+            let from = self.values.len() + 1;
+            self.values.extend([position.timestamp.into(), position.id.as_str().into()]);
+            self.add(&format!("{condition}(${from}, ${})", from + 1));
+        }
+    }
+
+    fn add(&mut self, condition: &str) {
+        self.text.push_str(if self.text.is_empty() { "WHERE " } else { " AND " });
+        self.text.push_str(condition);
+    }
+}

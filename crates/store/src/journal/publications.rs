@@ -1,0 +1,182 @@
+//! The tree's backlog; the protocol stands in the model's `publication`.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use panaversity_model::Fault;
+use panaversity_model::audit::ChainKey;
+use panaversity_model::file::Found;
+use panaversity_model::ids::LeaseId;
+use panaversity_model::ports::Publications;
+use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
+
+use super::commit::in_powers_of_two;
+use super::rows::{self, BLOB, FILE};
+use super::{SqlJournal, retried};
+use crate::database::{Dialect, Durability, Session, Sql, Value, fault, values_list};
+
+/// How long a lease holds, in SQL: longer than the longest storage request.
+pub(super) fn lease_end(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+10 seconds')",
+        Dialect::Postgres => "clock_timestamp() + interval '10 seconds'",
+    }
+}
+
+#[async_trait]
+impl Publications for SqlJournal {
+    async fn claim(&self, leases: &[LeaseId]) -> Result<Vec<Publication>, Fault> {
+        if self.pending().await? == 0 {
+            return Ok(Vec::new());
+        }
+        let skip = match self.db.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => "FOR UPDATE SKIP LOCKED",
+        };
+        let select = format!(
+            "SELECT book_id, path, user_id, version FROM publications WHERE state = 'pending' \
+             AND (lease IS NULL OR lease_until <= {}) LIMIT {} {skip}",
+            self.db.now_sql(),
+            leases.len()
+        );
+        let update = format!(
+            "UPDATE publications SET lease = $4, lease_until = {} WHERE book_id = $1 AND path = $2 AND user_id = $3",
+            lease_end(self.db.dialect())
+        );
+        let found = retried("claim publications", || async {
+            let mut session = self.db.begin(Durability::Kill).await?;
+            let found = session.rows(select.clone(), Vec::new()).await?;
+            for (row, lease) in found.iter().zip(leases) {
+                let key = rows::chain_key(row)?;
+                let values =
+                    vec![key.book.into(), key.path.into(), key.user.into(), lease.to_string().into()];
+                session.execute(update.clone(), values).await?;
+            }
+            session.commit().await?;
+            Ok(found)
+        })
+        .await?;
+        found
+            .iter()
+            .zip(leases)
+            .map(|(row, lease)| {
+                let version = row.int(3).map_err(|error| fault("claim publications", &error))?;
+                Ok(Publication { key: rows::file_key(row)?, version, lease: *lease })
+            })
+            .collect()
+    }
+
+    async fn holds(&self, key: &FileKey) -> Result<Option<Found>, Fault> {
+        let sql = format!(
+            "SELECT {FILE}, {BLOB} FROM file_journal f JOIN blobs b ON b.hash = f.sha256 \
+             WHERE f.book_id = $1 AND f.path = $2 AND f.user_id = $3"
+        );
+        let found = self.read("read what a file holds", &sql, key_values(key).to_vec()).await?;
+        found.first().map(rows::found).transpose()
+    }
+
+    async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {
+        self.committer.settle(publication.clone(), attempt).await
+    }
+
+    async fn pending(&self) -> Result<i64, Fault> {
+        let sql = "SELECT count(*) FROM publications WHERE state = 'pending'";
+        let found = self.read("count publications", sql, Vec::new()).await?;
+        found.first().map_or(Ok(0), |row| row.int(0)).map_err(|error| fault("count publications", &error))
+    }
+
+    async fn unsynced(&self, limit: usize) -> Result<Vec<(FileKey, i64)>, Fault> {
+        let sql = format!(
+            "SELECT book_id, path, user_id, version FROM publications WHERE state = 'published' LIMIT {limit}"
+        );
+        let found = self.read("read published files", &sql, Vec::new()).await?;
+        found
+            .iter()
+            .map(|row| {
+                let version = row.int(3).map_err(|error| fault("read published files", &error))?;
+                Ok((rows::file_key(row)?, version))
+            })
+            .collect()
+    }
+
+    async fn synced(&self, paths: &[(FileKey, i64)]) -> Result<(), Fault> {
+        for some in paths.chunks(64) {
+            let sql = format!(
+                "DELETE FROM publications WHERE state = 'published' AND (book_id, path, user_id, version) IN (VALUES {})",
+                values_list(1, some.len(), 4)
+            );
+            let values: Vec<Value> = some
+                .iter()
+                .flat_map(|(key, version)| key_values(key).into_iter().chain([Value::Int(*version)]))
+                .collect();
+            self.write("forget published files", &sql, values).await?;
+        }
+        Ok(())
+    }
+
+    async fn recheck(&self) -> Result<u64, Fault> {
+        // A server on SQLite is alone, so a lease it finds at its start is its own, from before.
+        let whose = match self.db.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => "WHERE state = 'published'",
+        };
+        let sql =
+            format!("UPDATE publications SET state = 'pending', lease = NULL, lease_until = NULL {whose}");
+        self.write("look again at published files", &sql, Vec::new()).await
+    }
+}
+
+/// Gives leases back, inside a transaction, with what was learned. One that was lost meanwhile
+/// leaves the path pending: whoever held it then may have been overwritten in the tree.
+pub(super) async fn settle_all(
+    session: &mut Session,
+    settles: &[(&Publication, Attempt)],
+) -> Sql<Vec<Settled>> {
+    let done: Vec<_> = settles.iter().filter(|(_, attempt)| *attempt == Attempt::Done).collect();
+    let mut published = HashSet::new();
+    for some in in_powers_of_two(&done) {
+        let sql = format!(
+            "UPDATE publications SET state = 'published', lease = NULL, lease_until = NULL \
+             WHERE (book_id, path, user_id, version, lease) IN (VALUES {}) RETURNING book_id, path, user_id",
+            values_list(1, some.len(), 5)
+        );
+        let values = some.iter().flat_map(|(publication, _)| {
+            let numbered = [Value::Int(publication.version), publication.lease.to_string().into()];
+            key_values(&publication.key).into_iter().chain(numbered)
+        });
+        for row in session.rows(sql, values.collect()).await? {
+            published.insert(rows::chain_key(&row)?);
+        }
+    }
+    let mut settled = Vec::with_capacity(settles.len());
+    for (publication, attempt) in settles {
+        let key = ChainKey {
+            book: publication.key.book.as_str().to_owned(),
+            path: publication.key.path.as_str().to_owned(),
+            user: publication.key.layer.as_str().to_owned(),
+        };
+        if *attempt == Attempt::Done && published.contains(&key) {
+            settled.push(Settled::Published);
+            continue;
+        }
+        let mut values = key_values(&publication.key).to_vec();
+        values.push(publication.lease.to_string().into());
+        let give_back = "UPDATE publications SET lease = NULL, lease_until = NULL \
+                         WHERE book_id = $1 AND path = $2 AND user_id = $3 AND lease = $4";
+        let ours = session.execute(give_back, values.clone()).await? > 0;
+        if !ours && *attempt == Attempt::Done {
+            values[3] = Value::Int(publication.version);
+            let again = "INSERT INTO publications (book_id, path, user_id, version, state) \
+                         VALUES ($1, $2, $3, $4, 'pending') \
+                         ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending'";
+            session.execute(again, values).await?;
+        }
+        settled.push(Settled::Pending);
+    }
+    Ok(settled)
+}
+
+/// Book, path and user.
+pub(super) fn key_values(key: &FileKey) -> [Value; 3] {
+    [key.book.as_str().into(), key.path.as_str().into(), key.layer.as_str().into()]
+}

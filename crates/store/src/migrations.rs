@@ -1,0 +1,186 @@
+//! Migrations: numbered pairs of scripts, one of each pair a database, forward and back.
+//!
+//! All pending revisions run in one transaction under a lock, so three servers that start at once
+//! migrate once, and a failed migration leaves nothing.
+
+use panaversity_model::Fault;
+
+use crate::database::{Database, Dialect, Durability, Session, Sql, fault};
+
+/// A step of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revision {
+    /// Its number, from 1.
+    pub number: u32,
+    /// What it does.
+    pub name: &'static str,
+    /// Going back drops the audit log.
+    pub destroys_audit: bool,
+}
+
+struct Scripts {
+    revision: Revision,
+    sqlite: Pair,
+    postgres: Pair,
+}
+
+struct Pair {
+    up: &'static str,
+    down: &'static str,
+}
+
+macro_rules! pair {
+    ($database:literal, $file:literal) => {
+        Pair {
+            up: include_str!(concat!("../migrations/", $database, "/", $file, ".up.sql")),
+            down: include_str!(concat!("../migrations/", $database, "/", $file, ".down.sql")),
+        }
+    };
+}
+
+static ALL: &[Scripts] = &[Scripts {
+    revision: Revision { number: 1, name: "initial", destroys_audit: true },
+    sqlite: pair!("sqlite", "0001_initial"),
+    postgres: pair!("postgres", "0001_initial"),
+}];
+
+/// Why a migration did not happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MigrationError {
+    /// The operator can mend it; the message says how.
+    Refused(String),
+    /// The database broke.
+    Broken(Fault),
+}
+
+impl From<sqlx::Error> for MigrationError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Broken(fault("migrate", &error))
+    }
+}
+
+/// Every revision this binary knows, oldest first.
+pub fn all() -> Vec<Revision> {
+    ALL.iter().map(|scripts| scripts.revision).collect()
+}
+
+fn newest() -> u32 {
+    ALL.last().map_or(0, |scripts| scripts.revision.number)
+}
+
+/// Goes forward to `to`, or to the newest; gives the revisions that ran.
+pub async fn upgrade(db: &Database, to: Option<u32>) -> Result<Vec<Revision>, MigrationError> {
+    let to = to.unwrap_or_else(newest);
+    known(to)?;
+    let mut session = locked(db).await?;
+    let from = number(&mut session).await?;
+    refuse_newer(from)?;
+    let mut ran = Vec::new();
+    for scripts in ALL.iter().filter(|s| s.revision.number > from && s.revision.number <= to) {
+        session.script(pair_of(db, scripts).up).await?;
+        record(db, &mut session, scripts.revision).await?;
+        ran.push(scripts.revision);
+    }
+    session.commit().await?;
+    Ok(ran)
+}
+
+/// Goes back to `to` (0: an empty database); gives the revisions that were undone.
+pub async fn downgrade(db: &Database, to: u32, destroy_audit: bool) -> Result<Vec<Revision>, MigrationError> {
+    if to > 0 {
+        known(to)?;
+    }
+    let mut session = locked(db).await?;
+    let from = number(&mut session).await?;
+    refuse_newer(from)?;
+    let mut ran = Vec::new();
+    for scripts in ALL.iter().rev().filter(|s| s.revision.number <= from && s.revision.number > to) {
+        if scripts.revision.destroys_audit && !destroy_audit {
+            return Err(MigrationError::Refused(format!(
+                "going back from revision {} drops the audit log; add --destroy-audit if that is meant",
+                scripts.revision.number
+            )));
+        }
+        session.script(pair_of(db, scripts).down).await?;
+        let number = i64::from(scripts.revision.number);
+        session.execute("DELETE FROM schema_migrations WHERE revision = $1", vec![number.into()]).await?;
+        ran.push(scripts.revision);
+    }
+    session.commit().await?;
+    Ok(ran)
+}
+
+/// The revision the database is at; `None`: it was never migrated.
+pub async fn current(db: &Database) -> Result<Option<u32>, MigrationError> {
+    let mut session = locked(db).await?;
+    let number = number(&mut session).await?;
+    session.commit().await?;
+    Ok((number > 0).then_some(number))
+}
+
+/// Declares the database to be at `to` without running anything.
+pub async fn stamp(db: &Database, to: u32) -> Result<(), MigrationError> {
+    if to > 0 {
+        known(to)?;
+    }
+    let mut session = locked(db).await?;
+    session.execute("DELETE FROM schema_migrations", Vec::new()).await?;
+    for scripts in ALL.iter().filter(|s| s.revision.number <= to) {
+        record(db, &mut session, scripts.revision).await?;
+    }
+    session.commit().await?;
+    Ok(())
+}
+
+/// A transaction that no other migration runs beside.
+async fn locked(db: &Database) -> Sql<Session> {
+    let mut session = db.begin(Durability::PowerCut).await?;
+    if db.dialect() == Dialect::Postgres {
+        // The number only has to be the same on every server.
+        session.execute("SELECT pg_advisory_xact_lock(7026201801)", Vec::new()).await?;
+    }
+    let table = "CREATE TABLE IF NOT EXISTS schema_migrations \
+                 (revision BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at TEXT NOT NULL)";
+    session.execute(table, Vec::new()).await?;
+    Ok(session)
+}
+
+async fn number(session: &mut Session) -> Sql<u32> {
+    let row = session.row("SELECT coalesce(max(revision), 0) FROM schema_migrations", Vec::new()).await?;
+    let number = row.map_or(Ok(0), |row| row.int(0))?;
+    Ok(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+async fn record(db: &Database, session: &mut Session, revision: Revision) -> Sql<()> {
+    let sql = format!(
+        "INSERT INTO schema_migrations (revision, name, applied_at) VALUES ($1, $2, CAST({} AS TEXT))",
+        db.now_sql()
+    );
+    session.execute(sql, vec![i64::from(revision.number).into(), revision.name.into()]).await?;
+    Ok(())
+}
+
+fn pair_of<'a>(db: &Database, scripts: &'a Scripts) -> &'a Pair {
+    match db.dialect() {
+        Dialect::Sqlite => &scripts.sqlite,
+        Dialect::Postgres => &scripts.postgres,
+    }
+}
+
+fn known(number: u32) -> Result<(), MigrationError> {
+    if ALL.iter().any(|scripts| scripts.revision.number == number) {
+        Ok(())
+    } else {
+        Err(MigrationError::Refused(format!("there is no revision {number}; the newest is {}", newest())))
+    }
+}
+
+fn refuse_newer(current: u32) -> Result<(), MigrationError> {
+    if current > newest() {
+        return Err(MigrationError::Refused(format!(
+            "the database is at revision {current}, newer than this binary knows ({}): run the newer binary",
+            newest()
+        )));
+    }
+    Ok(())
+}
