@@ -1,0 +1,32 @@
+# Everything a contributor runs. `make demo` and `make test` need no preparation.
+# Each recipe is one line; what takes more lives in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo clean-demo test torture bench lint
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+
+demo: ## build, start a server in .demo/ with the sample book, print what to try
+	@scripts/demo
+
+clean-demo: ## throw the demo's data away
+	rm -rf .demo
+
+test: ## install what the tests need, run all of them
+	scripts/install-test-tools && cargo test --workspace
+
+# What takes longer: more rounds, kill -9 under load, two servers on one database.
+# Settings for the long tests go here, so that one place says how they are run.
+TORTURE_ENV ?= RUST_BACKTRACE=1
+
+torture: ## run the long tests
+	scripts/install-test-tools && $(TORTURE_ENV) cargo test --workspace -- --ignored
+
+bench: ## measure speed and memory against this machine's own yardsticks
+	scripts/bench
+
+lint: ## formatting, lints, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
