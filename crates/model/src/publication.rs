@@ -6,7 +6,8 @@
 //! 2. The holder reads what the path holds now, puts or removes it in the tree, and settles by
 //!    (path, version, lease). A version that moved on meanwhile stays pending.
 //! 3. A lease that ends without a definite answer keeps the path pending until it expires; any
-//!    publisher may then claim it.
+//!    publisher may then claim it. Whoever settles under a lease that was lost meanwhile makes the
+//!    path pending again and takes the later lease away: the tree may hold the older bytes.
 //! 4. Where a put is not durable by itself (a folder), a settled path is kept as *published*
 //!    until a clean point has made the folder durable; after an unclean stop it is pending again.
 

@@ -115,7 +115,8 @@ impl Service {
         Ok(files)
     }
 
-    pub(crate) async fn require_book(&self, book: &BookId) -> Result<(), Error> {
+    /// Refuses a book that does not exist.
+    pub async fn require_book(&self, book: &BookId) -> Result<(), Error> {
         match self.inner.journal.book(book).await? {
             Some(_) => Ok(()),
             None => Err(Refusal::BookNotFound(book.clone()).into()),

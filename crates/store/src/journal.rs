@@ -34,6 +34,9 @@ impl SqlJournal {
     /// Opens the journal of a migrated database. `storage` names where files are published.
     pub async fn open(db: Database, storage: &'static str) -> Result<Arc<Self>, Fault> {
         let store_id = store_id(&db).await?;
+        if db.dialect() == Dialect::Sqlite {
+            drop_leases(&db).await?;
+        }
         let committer = Committer::start(db.clone(), storage);
         Ok(Arc::new(Self { db, committer, store_id, storage }))
     }
@@ -83,6 +86,16 @@ where
             result => return result.map_err(|error| fault(what, &error)),
         }
     }
+}
+
+/// A server on SQLite is alone: a lease it finds at its start is its own, from before it stopped.
+async fn drop_leases(db: &Database) -> Result<(), Fault> {
+    retried("drop old leases", || async {
+        let mut session = db.begin(Durability::Kill).await?;
+        session.execute("UPDATE publications SET lease = NULL, lease_until = NULL", Vec::new()).await?;
+        session.commit().await
+    })
+    .await
 }
 
 /// The store's id; the first start draws it.

@@ -1,1 +1,23 @@
-//! placeholder
+//! The workshop: fakes of every port, a hook that breaks any port call, the contract suites that
+//! fakes and engines both pass (I11), and a private `PostgreSQL`.
+//!
+//! Test code only: it panics where a test should fail, so nothing here may be linked into the
+//! server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "test code fails by panicking"
+)]
+
+pub mod contract;
+pub mod faults;
+pub mod memory;
+pub mod postgres;
+pub mod samples;
+pub mod world;
+
+pub use faults::{Failure, Faults, FaultyJournal, FaultyObjects, FaultyTree};
+pub use memory::{MemoryJournal, MemoryObjects, MemoryTree};
+pub use world::TestWorld;

@@ -148,13 +148,19 @@ impl State {
             let why = format!("The book has just been given the schema `{}`: try again", schema.as_str());
             return Err((0, Refusal::Conflict { why, current: None }));
         }
-        let mut effects = Vec::with_capacity(set.changes.len());
+        let mut effects: Vec<(Effect, Option<ContentHash>)> = Vec::with_capacity(set.changes.len());
         for (index, change) in set.changes.iter().enumerate() {
             let now = self.files.get(&key_of(set, &change.path)).copied();
             let effect =
                 decide(now, change.act.wish(), change.expected).map_err(|refusal| (index, refusal))?;
             if effect == Effect::Created {
-                self.check_name(set, index).map_err(|refusal| (index, refusal))?;
+                let freed = |path: &str| {
+                    let gone = |(change, (effect, _)): (&Change, &(Effect, _))| {
+                        *effect == Effect::Deleted && change.path.as_str() == path
+                    };
+                    set.changes.iter().zip(&effects).any(gone)
+                };
+                self.check_name(set, index, freed).map_err(|refusal| (index, refusal))?;
             }
             effects.push((effect, now));
         }
@@ -169,13 +175,18 @@ impl State {
     }
 
     /// Refuses a name that differs from an existing one, or from an earlier one of the set, only
-    /// by case. What other users have in their overlays does not count, and does not show.
-    fn check_name(&self, set: &ChangeSet, index: usize) -> Result<(), Refusal> {
+    /// by case, unless the set has just deleted it (`freed`). What other users have in their
+    /// overlays does not count, and does not show.
+    fn check_name(&self, set: &ChangeSet, index: usize, freed: impl Fn(&str) -> bool) -> Result<(), Refusal> {
         let path = &set.changes[index].path;
         let stored = [set.layer.as_str(), BASE].into_iter();
-        let stored = stored.filter_map(|user| self.names.get(&folded_key(set, user, path)).cloned());
+        let stored = stored
+            .filter_map(|user| self.names.get(&folded_key(set, user, path)).map(|name| (user, name.clone())))
+            .filter(|(user, name)| *user != set.layer.as_str() || !freed(name))
+            .map(|(_, name)| name);
         let within = set.changes[..index].iter().map(|change| &change.path);
         let within = within.filter(|other| other.folded() == path.folded()).map(ToString::to_string);
+        let within = within.filter(|name| !freed(name));
         match stored.chain(within).find(|other| other != path.as_str()) {
             None => Ok(()),
             Some(other) => Err(Refusal::Conflict {

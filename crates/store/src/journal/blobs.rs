@@ -37,9 +37,11 @@ pub(super) fn values(blob: &Blob, state: Health) -> [Value; 6] {
 impl Blobs for SqlJournal {
     async fn stage(&self, blob: &Blob) -> Result<(), Fault> {
         let sql = format!(
+            // Live inline bytes stay: the object that is to be put is not there yet.
             "INSERT INTO blobs ({COLUMNS}) VALUES ($1, $2, $3, $4, {}, $5, $6) \
              ON CONFLICT (hash) DO UPDATE SET state = excluded.state, touched_at = excluded.touched_at, \
-             deflated = excluded.deflated, chunks = excluded.chunks",
+             deflated = CASE WHEN blobs.state = 'live' AND blobs.deflated IS NOT NULL \
+             THEN blobs.deflated ELSE excluded.deflated END, chunks = excluded.chunks",
             self.db.now_sql()
         );
         self.write("stage a blob", &sql, values(blob, Health::Live).to_vec()).await.map(|_| ())

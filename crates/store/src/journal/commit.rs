@@ -12,13 +12,13 @@
 //!
 //! The number of statements does not depend on the number of members (up to 64 rows each).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use panaversity_model::Refusal;
 use panaversity_model::audit::ChainKey;
 use panaversity_model::blob::{Health, Place};
-use panaversity_model::change::{Applied, ChangeSet, Verdict};
+use panaversity_model::change::{Act, Applied, ChangeSet, Verdict};
 use panaversity_model::publication::{FileKey, Publication};
+use panaversity_model::{Fault, Refusal};
 use sqlx::Error;
 
 use super::batch::{Batch, ChainState, Decided, State, Writes};
@@ -33,7 +33,9 @@ const ROWS: usize = 64;
 pub(super) struct Prepared {
     pub(super) session: Session,
     /// One verdict per set, in order.
-    pub(super) verdicts: Vec<Verdict>,
+    pub(super) verdicts: Vec<Result<Verdict, Fault>>,
+    /// There is something to commit.
+    pub(super) written: bool,
 }
 
 /// Steps 1 to 6.
@@ -53,23 +55,27 @@ pub(super) async fn prepare(
     let mut writes = Writes::default();
     let mut decided = Vec::with_capacity(batch.sets.len());
     for set in &batch.sets {
-        decided.push(if dead.is_empty() { state.apply(set, &mut writes) } else { Err((0, staged_again())) });
+        decided.push(live(set, &dead).map(|()| state.apply(set, &mut writes)));
     }
     for draft in &batch.drafts {
         state.link(draft, &mut writes);
     }
     let leases = write_all(db, storage, &mut session, &state, &writes).await?;
     let sets = batch.sets.iter().zip(decided);
-    let verdicts = sets.map(|(set, decided)| verdict(set, decided, &leases)).collect();
-    Ok(Prepared { session, verdicts })
+    let verdicts = sets.map(|(set, decided)| Ok(verdict(set, decided?, &leases))).collect();
+    Ok(Prepared { session, verdicts, written: !writes.entries.is_empty() })
 }
 
-/// An object's row was condemned between its staging and this commit.
-fn staged_again() -> Refusal {
-    Refusal::Conflict {
-        why: "The content was being cleaned up: repeat the same call".to_owned(),
-        current: None,
+/// Are the set's objects staged? One may have been condemned between its staging and now.
+fn live(set: &ChangeSet, dead: &HashSet<String>) -> Result<(), Fault> {
+    for change in &set.changes {
+        if let Act::Write(blob) = &change.act
+            && dead.contains(&blob.hash.to_string())
+        {
+            return Err(Fault::internal(format!("the object {} is not staged", blob.hash)));
+        }
     }
+    Ok(())
 }
 
 fn verdict(
@@ -107,8 +113,8 @@ async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) ->
 }
 
 /// Step 2. Gives the objects whose rows are not live.
-async fn write_blobs(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<Vec<String>> {
-    let mut dead = Vec::new();
+async fn write_blobs(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<HashSet<String>> {
+    let mut dead = HashSet::new();
     let all: Vec<_> = batch.blobs().into_values().collect();
     for some in in_powers_of_two(&all) {
         let lists: Vec<String> = (0..some.len())
@@ -136,7 +142,7 @@ async fn write_blobs(db: &Database, session: &mut Session, batch: &Batch<'_>) ->
         });
         for row in session.rows(sql, values.collect()).await? {
             if row.text(1)? != Health::Live.as_str() {
-                dead.push(row.text(0)?);
+                dead.insert(row.text(0)?);
             }
         }
     }

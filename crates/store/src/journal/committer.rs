@@ -169,7 +169,7 @@ fn size_of(job: &Job) -> usize {
 
 /// What a transaction came to.
 struct Outcome {
-    verdicts: Vec<Verdict>,
+    verdicts: Vec<Result<Verdict, Fault>>,
     settled: Vec<Settled>,
 }
 
@@ -231,18 +231,22 @@ async fn transact(db: &Database, storage: &'static str, jobs: &[Job]) -> Result<
         }
     }
     let durability = if batch.sets.is_empty() { Durability::Kill } else { Durability::PowerCut };
-    let (mut session, verdicts) = if batch.sets.is_empty() && batch.drafts.is_empty() {
-        (db.begin(durability).await?, Vec::new())
+    let prepared = if batch.sets.is_empty() && batch.drafts.is_empty() {
+        commit::Prepared { session: db.begin(durability).await?, verdicts: Vec::new(), written: false }
     } else {
-        let prepared = commit::prepare(db, storage, &batch, durability).await?;
-        (prepared.session, prepared.verdicts)
+        commit::prepare(db, storage, &batch, durability).await?
     };
+    let commit::Prepared { mut session, verdicts, written } = prepared;
     let settled = if settles.is_empty() {
         Vec::new()
     } else {
         publications::settle_all(&mut session, &settles).await?
     };
     let outcome = Outcome { verdicts, settled };
+    if !written && settles.is_empty() {
+        // All were refused: rolled back, they leave nothing.
+        return Ok(outcome);
+    }
     match session.commit().await {
         Ok(()) => Ok(outcome),
         Err(error) => Err(Failure::AtCommit(error, outcome)),
@@ -296,7 +300,7 @@ fn answer(jobs: Vec<Job>, outcome: Outcome) {
     for job in jobs {
         // A caller that went away does not read its answer.
         match job {
-            Job::Change(_, reply) => drop(verdicts.next().map(|verdict| reply.send(Ok(verdict)))),
+            Job::Change(_, reply) => drop(verdicts.next().map(|verdict| reply.send(verdict))),
             Job::Entry(_, reply) => drop(reply.send(Ok(()))),
             Job::Settle(_, _, reply) => drop(settled.next().map(|settled| reply.send(Ok(settled)))),
         }

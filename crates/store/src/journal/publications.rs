@@ -115,19 +115,15 @@ impl Publications for SqlJournal {
     }
 
     async fn recheck(&self) -> Result<u64, Fault> {
-        // A server on SQLite is alone, so a lease it finds at its start is its own, from before.
-        let whose = match self.db.dialect() {
-            Dialect::Sqlite => "",
-            Dialect::Postgres => "WHERE state = 'published'",
-        };
-        let sql =
-            format!("UPDATE publications SET state = 'pending', lease = NULL, lease_until = NULL {whose}");
-        self.write("look again at published files", &sql, Vec::new()).await
+        let sql = "UPDATE publications SET state = 'pending', lease = NULL, lease_until = NULL \
+                   WHERE state = 'published'";
+        self.write("look again at published files", sql, Vec::new()).await
     }
 }
 
-/// Gives leases back, inside a transaction, with what was learned. One that was lost meanwhile
-/// leaves the path pending: whoever held it then may have been overwritten in the tree.
+/// Gives leases back, inside a transaction, with what was learned. A publisher that put something
+/// under a lease it had lost may have overwritten what a later holder put: the path is pending
+/// again, and the later holder's lease no longer settles it.
 pub(super) async fn settle_all(
     session: &mut Session,
     settles: &[(&Publication, Attempt)],
@@ -168,7 +164,8 @@ pub(super) async fn settle_all(
             values[3] = Value::Int(publication.version);
             let again = "INSERT INTO publications (book_id, path, user_id, version, state) \
                          VALUES ($1, $2, $3, $4, 'pending') \
-                         ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending'";
+                         ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending', \
+                         lease = NULL, lease_until = NULL";
             session.execute(again, values).await?;
         }
         settled.push(Settled::Pending);

@@ -1,0 +1,72 @@
+//! Both databases keep the journal's contract, the folder keeps the storages' (I11).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use panaversity_store::{Database, DatabaseUrl, PoolOptions, SqlJournal, migrations};
+use panaversity_testkit::contract::Setup;
+use panaversity_testkit::journal_contract;
+use sqlx::Executor;
+use tempfile::TempDir;
+
+pub(crate) const POOL: PoolOptions = PoolOptions { size: 8, overflow: 0, timeout: Duration::from_secs(20) };
+
+/// A migrated database, by URL.
+pub(crate) async fn open(url: &str) -> (Database, Arc<SqlJournal>) {
+    let db = Database::connect(&DatabaseUrl::parse(url).unwrap(), POOL).await.unwrap();
+    migrations::upgrade(&db, None).await.unwrap();
+    let journal = SqlJournal::open(db.clone(), "fs").await.unwrap();
+    (db, journal)
+}
+
+/// The URL of a new SQLite file.
+pub(crate) fn sqlite_url(folder: &TempDir) -> String {
+    format!("sqlite:{}", sqlite_file(folder).display())
+}
+
+pub(crate) fn sqlite_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("journal.db")
+}
+
+const EXPIRE: &str = "UPDATE publications SET lease_until = '2001-01-01T00:00:00.000000Z'";
+
+mod sqlite {
+    use super::*;
+
+    async fn setup() -> Setup {
+        let folder = TempDir::new().unwrap();
+        let (_, journal) = open(&sqlite_url(&folder)).await;
+        let file = sqlite_file(&folder);
+        Setup::new(journal, folder).expiring_leases(move || {
+            let file = file.clone();
+            async move {
+                let pool = sqlx::SqlitePool::connect(file.to_str().unwrap()).await.unwrap();
+                pool.execute(EXPIRE).await.unwrap();
+                pool.close().await;
+            }
+        })
+    }
+
+    journal_contract!(setup);
+}
+
+mod postgres {
+    use super::*;
+    use panaversity_testkit::postgres;
+
+    async fn setup() -> Setup {
+        let url = postgres::shared().create_database();
+        let (_, journal) = open(&url).await;
+        Setup::new(journal, ()).expiring_leases(move || {
+            let url = url.clone();
+            async move {
+                let pool = sqlx::PgPool::connect(&url).await.unwrap();
+                pool.execute(EXPIRE).await.unwrap();
+                pool.close().await;
+            }
+        })
+    }
+
+    journal_contract!(setup);
+}

@@ -1,0 +1,122 @@
+//! The folder keeps the contract of objects and trees, belongs to one database, follows no link,
+//! and is left clean.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use panaversity_model::ports::{Objects, Tree};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{BookId, BookPath, ContentHash, Layer};
+use panaversity_store::FileStorage;
+use panaversity_testkit::contract::{ObjectsSetup, TreeSetup};
+use panaversity_testkit::samples;
+use panaversity_testkit::{objects_contract, tree_contract};
+use tempfile::TempDir;
+
+fn key(book: &str, path: &str) -> FileKey {
+    samples::key(&BookId::parse(book).unwrap(), &BookPath::parse(path).unwrap(), &Layer::Base)
+}
+
+const STORE: &str = "0193-store";
+
+fn open(root: &Path) -> Arc<FileStorage> {
+    FileStorage::open(root, STORE, true).unwrap()
+}
+
+/// Every file below a folder, by its path from there.
+pub(crate) fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let (mut files, mut folders) = (BTreeMap::new(), vec![root.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+fn published(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    files_below(root).into_iter().filter(|(name, _)| name.starts_with("books/")).collect()
+}
+
+#[allow(clippy::unused_async, reason = "setups are async")]
+async fn objects_setup() -> ObjectsSetup {
+    let folder = TempDir::new().unwrap();
+    ObjectsSetup::new(open(folder.path()), folder)
+}
+
+#[allow(clippy::unused_async, reason = "setups are async")]
+async fn tree_setup() -> TreeSetup {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().to_path_buf();
+    TreeSetup::new(open(folder.path()), move || published(&root), folder)
+}
+
+objects_contract!(objects_setup);
+tree_contract!(tree_setup);
+
+#[test]
+fn a_folder_belongs_to_one_database() {
+    let folder = TempDir::new().unwrap();
+    open(folder.path());
+    assert!(FileStorage::open(folder.path(), STORE, false).is_ok());
+    let other = FileStorage::open(folder.path(), "another-store", true).err().unwrap();
+    assert!(other.detail.contains("belongs to another database"), "{other}");
+    let empty = TempDir::new().unwrap();
+    let lost = FileStorage::open(empty.path(), STORE, false).err().unwrap();
+    assert!(lost.detail.contains("is not the storage folder"), "{lost}");
+}
+
+#[tokio::test]
+async fn a_link_in_the_tree_is_never_followed() {
+    let (folder, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let storage = open(folder.path());
+    let key = key("linked-book", "content/README.md");
+    std::fs::create_dir_all(folder.path().join("books")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), folder.path().join("books/linked-book")).unwrap();
+    assert!(Tree::put(&*storage, &key, b"x").await.is_err());
+    assert!(files_below(outside.path()).is_empty());
+
+    std::fs::remove_file(folder.path().join("books/linked-book")).unwrap();
+    let target = outside.path().join("target");
+    std::fs::write(&target, b"kept").unwrap();
+    std::fs::create_dir_all(folder.path().join("books/linked-book/content")).unwrap();
+    std::os::unix::fs::symlink(&target, folder.path().join("books/linked-book/content/README.md")).unwrap();
+    Tree::put(&*storage, &key, b"x").await.unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), b"kept", "the link is replaced, not written through");
+    assert_eq!(published(folder.path())["books/linked-book/content/README.md"], b"x");
+}
+
+#[tokio::test]
+async fn removing_the_last_file_removes_its_folders_but_not_the_book() {
+    let folder = TempDir::new().unwrap();
+    let storage = open(folder.path());
+    let key = key("a-book", "content/01-Part/01-Chapter/01-lesson.md");
+    Tree::put(&*storage, &key, b"x").await.unwrap();
+    storage.remove(&key).await.unwrap();
+    assert!(folder.path().join("books/a-book").is_dir());
+    assert!(!folder.path().join("books/a-book/content").exists());
+}
+
+#[tokio::test]
+async fn i9_temporary_files_of_a_server_that_is_gone_are_swept() {
+    let folder = TempDir::new().unwrap();
+    let temporary = folder.path().join(".panaversity/tmp");
+    std::fs::create_dir_all(temporary.join("gone")).unwrap();
+    std::fs::write(temporary.join("gone.lock"), b"").unwrap();
+    std::fs::write(temporary.join("gone/7"), b"half a fi").unwrap();
+    std::fs::create_dir_all(temporary.join("lockless")).unwrap();
+
+    let here = open(folder.path());
+    Objects::put(&*here, ContentHash::of(b"x"), b"x").await.unwrap();
+    let beside = open(folder.path());
+    Tree::put(&*here, &key("a-book", "content/README.md"), b"x").await.unwrap();
+    drop((here, beside));
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+}

@@ -1,0 +1,86 @@
+//! The schema goes forward and back, once even if three servers start at once.
+
+use panaversity_store::migrations::{self, MigrationError};
+use panaversity_store::{Database, DatabaseUrl};
+use panaversity_testkit::postgres;
+use tempfile::TempDir;
+
+use crate::engines::{POOL, sqlite_url};
+
+async fn connect(url: &str) -> Database {
+    Database::connect(&DatabaseUrl::parse(url).unwrap(), POOL).await.unwrap()
+}
+
+async fn goes_forward_and_back(url: &str) {
+    let db = connect(url).await;
+    assert_eq!(migrations::current(&db).await, Ok(None));
+    let ran = migrations::upgrade(&db, None).await.unwrap();
+    assert_eq!(ran, migrations::all());
+    assert_eq!(migrations::upgrade(&db, None).await, Ok(vec![]));
+
+    let newest = ran.last().unwrap().number;
+    assert_eq!(migrations::current(&db).await, Ok(Some(newest)));
+    let refused = migrations::downgrade(&db, 0, false).await.unwrap_err();
+    assert!(
+        matches!(&refused, MigrationError::Refused(why) if why.contains("--destroy-audit")),
+        "{refused:?}"
+    );
+    assert_eq!(migrations::current(&db).await, Ok(Some(newest)), "a refused downgrade changes nothing");
+
+    assert_eq!(migrations::downgrade(&db, 0, true).await.unwrap().len(), ran.len());
+    assert_eq!(migrations::current(&db).await, Ok(None));
+    assert_eq!(migrations::upgrade(&db, None).await.unwrap(), ran, "and forward again");
+
+    let unknown = migrations::upgrade(&db, Some(newest + 1)).await.unwrap_err();
+    assert!(matches!(unknown, MigrationError::Refused(_)));
+    db.close().await;
+}
+
+#[tokio::test]
+async fn the_schema_goes_forward_and_back_on_sqlite() {
+    let folder = TempDir::new().unwrap();
+    goes_forward_and_back(&sqlite_url(&folder)).await;
+}
+
+#[tokio::test]
+async fn the_schema_goes_forward_and_back_on_postgresql() {
+    goes_forward_and_back(&postgres::shared().create_database()).await;
+}
+
+async fn migrates_once_for_three(url: &str) {
+    let start = |url: String| async move {
+        let db = connect(&url).await;
+        let ran = migrations::upgrade(&db, None).await.unwrap().len();
+        db.close().await;
+        ran
+    };
+    let tasks: Vec<_> = (0..3).map(|_| tokio::spawn(start(url.to_owned()))).collect();
+    let mut ran = 0;
+    for task in tasks {
+        ran += task.await.unwrap();
+    }
+    assert_eq!(ran, migrations::all().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_that_start_at_once_migrate_once_on_sqlite() {
+    let folder = TempDir::new().unwrap();
+    migrates_once_for_three(&sqlite_url(&folder)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_that_start_at_once_migrate_once_on_postgresql() {
+    migrates_once_for_three(&postgres::shared().create_database()).await;
+}
+
+#[tokio::test]
+async fn a_database_newer_than_the_binary_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let db = connect(&sqlite_url(&folder)).await;
+    migrations::upgrade(&db, None).await.unwrap();
+    let pool = sqlx::SqlitePool::connect(folder.path().join("journal.db").to_str().unwrap()).await.unwrap();
+    let newer = "INSERT INTO schema_migrations (revision, name, applied_at) VALUES (9999, 'future', '')";
+    sqlx::query(newer).execute(&pool).await.unwrap();
+    let refused = migrations::upgrade(&db, None).await.unwrap_err();
+    assert!(matches!(&refused, MigrationError::Refused(why) if why.contains("newer")), "{refused:?}");
+}

@@ -1,0 +1,84 @@
+//! Blob rows: what the database knows of its blobs.
+
+use panaversity_model::blob::Health;
+use panaversity_model::change::Act;
+use panaversity_model::{ContentHash, Layer};
+
+use super::Setup;
+use super::desk::Desk;
+use crate::samples::{change, inline, lesson, object, write};
+
+async fn health(desk: &Desk, hash: ContentHash) -> Option<Health> {
+    let found = desk.journal.blobs(&[hash]).await.unwrap();
+    assert!(found.len() <= 1);
+    found.first().map(|stored| stored.health)
+}
+
+/// Of the blobs asked for the known ones come back, each as it was stored.
+pub async fn known_blobs_are_found_and_unknown_ones_left_out(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let text = |n: u8| format!("{} {n}", desk.book).into_bytes();
+    let staged = object(&text(1));
+    desk.journal.stage(&staged).await.unwrap();
+    desk.put(&Layer::Base, &lesson(1), &text(2)).await;
+    let asked = [ContentHash::of(&text(3)), staged.hash, ContentHash::of(&text(2))];
+    let mut found = desk.journal.blobs(&asked).await.unwrap();
+    found.sort_by_key(|stored| stored.blob.hash);
+    let mut due = [staged, inline(&text(2))];
+    due.sort_by_key(|blob| blob.hash);
+    assert_eq!(found.iter().map(|stored| stored.blob.clone()).collect::<Vec<_>>(), due);
+    assert!(found.iter().all(|stored| stored.health == Health::Live));
+    assert_eq!(desk.journal.blobs(&[]).await.unwrap(), vec![]);
+}
+
+/// A blob is as it was last marked; staging it makes it live again.
+pub async fn a_staged_blob_is_live_whatever_it_was(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let blob = object(desk.book.as_str().as_bytes());
+    desk.journal.mark(blob.hash, Health::Missing).await.unwrap();
+    assert_eq!(health(&desk, blob.hash).await, None, "marking makes no row");
+    for mark in [Health::Missing, Health::Corrupt, Health::Condemned, Health::Live] {
+        desk.journal.stage(&blob).await.unwrap();
+        assert_eq!(health(&desk, blob.hash).await, Some(Health::Live));
+        desk.journal.mark(blob.hash, mark).await.unwrap();
+        assert_eq!(health(&desk, blob.hash).await, Some(mark));
+    }
+}
+
+/// Writing the bytes of a damaged inline blob again heals it, even where nothing changes.
+pub async fn writing_the_bytes_again_heals_an_inline_blob(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let text = desk.book.as_str().as_bytes();
+    let hash = ContentHash::of(text);
+    desk.put(&Layer::Base, &lesson(1), text).await;
+    for path in [lesson(2), lesson(1)] {
+        desk.journal.mark(hash, Health::Corrupt).await.unwrap();
+        desk.commit_one(&Layer::Base, write(&path, text, None)).await;
+        assert_eq!(health(&desk, hash).await, Some(Health::Live), "{path}");
+    }
+}
+
+/// Damaged blobs count once each, and only while a file holds them. Runs alone.
+pub async fn damaged_blobs_count_while_a_file_holds_them(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let before = desk.journal.damaged().await.unwrap();
+    let more = async || desk.journal.damaged().await.unwrap() - before;
+    let loose = object(format!("{} loose", desk.book).as_bytes());
+    desk.journal.stage(&loose).await.unwrap();
+    desk.journal.mark(loose.hash, Health::Missing).await.unwrap();
+    assert_eq!(more().await, 0, "no file holds it");
+    let held = object(desk.book.as_str().as_bytes());
+    desk.journal.stage(&held).await.unwrap();
+    let act = Act::Write(held.clone());
+    let changes = vec![change(&lesson(1), act.clone(), None), change(&lesson(2), act, None)];
+    desk.commit(&Layer::Base, changes).await;
+    assert_eq!(more().await, 0);
+    for health in [Health::Missing, Health::Corrupt] {
+        desk.journal.mark(held.hash, health).await.unwrap();
+        assert_eq!(more().await, 1, "{health:?}, held twice, is one blob");
+    }
+    desk.delete(&Layer::Base, &lesson(1)).await;
+    assert_eq!(more().await, 1);
+    desk.delete(&Layer::Base, &lesson(2)).await;
+    assert_eq!(more().await, 0);
+}

@@ -1,0 +1,141 @@
+//! Books: how they come into being and keep their schema.
+
+use panaversity_model::change::Verdict;
+use panaversity_model::ports::Creation;
+use panaversity_model::{Layer, Refusal, Schema, View};
+
+use super::Setup;
+use super::desk::{Desk, together};
+use crate::samples::{book, change_set, lesson, overlay, write};
+
+/// A book comes into being with its first write, under the schema of that write.
+pub async fn the_first_write_creates_the_book(setup: &Setup) {
+    for schema in [Schema::Strict, Schema::Docusaurus] {
+        let desk = Desk::new(setup);
+        let before = desk.journal.now().await.unwrap();
+        let mut set = change_set(&desk.book, &overlay("reader"), vec![write(&lesson(1), b"a", None)]);
+        set.schema = schema;
+        assert!(matches!(desk.journal.commit(set).await.unwrap(), Verdict::Committed(_)));
+        let found = desk.journal.book(&desk.book).await.unwrap().unwrap();
+        assert_eq!((found.id, found.schema), (desk.book.clone(), schema));
+        assert!(found.created_at >= before && found.created_at <= desk.journal.now().await.unwrap());
+    }
+}
+
+/// R1: a set whose paths were admitted by another schema than the book has is refused.
+pub async fn r1_a_set_admitted_by_another_schema_is_refused(setup: &Setup) {
+    let desk = Desk::new(setup);
+    desk.journal.create_book(&desk.book, Some(Schema::Docusaurus)).await.unwrap();
+    let (_, refusal) = desk.refused(&Layer::Base, vec![write(&lesson(1), b"a", None)]).await;
+    assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
+    assert_eq!(desk.chains().await, vec![]);
+}
+
+/// Creating a book again is fine, and an unnamed schema is `strict` for a new book only.
+pub async fn creating_a_book_is_idempotent(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let create = |schema| desk.journal.create_book(&desk.book, schema);
+    let Creation::Created(made) = create(None).await.unwrap() else { panic!("new") };
+    assert_eq!((&made.id, made.schema), (&desk.book, Schema::Strict));
+    assert_eq!(create(Some(Schema::Strict)).await.unwrap(), Creation::Existed(made.clone()));
+    assert_eq!(create(None).await.unwrap(), Creation::Existed(made.clone()));
+    assert_eq!(desk.journal.book(&desk.book).await.unwrap(), Some(made));
+    let other = Desk::new(setup);
+    let created = other.journal.create_book(&other.book, Some(Schema::Docusaurus)).await.unwrap();
+    let Creation::Created(made) = created else { panic!("new") };
+    assert_eq!(made.schema, Schema::Docusaurus);
+    let again = other.journal.create_book(&other.book, None).await.unwrap();
+    assert_eq!(again, Creation::Existed(made), "no schema asked for leaves it as it is");
+}
+
+/// A book without files takes another schema; one with files, in any layer, keeps its own.
+pub async fn a_book_keeps_its_schema_once_it_has_files(setup: &Setup) {
+    for layer in [Layer::Base, overlay("reader")] {
+        let desk = Desk::new(setup);
+        let create = |schema| desk.journal.create_book(&desk.book, Some(schema));
+        create(Schema::Docusaurus).await.unwrap();
+        let Creation::Existed(now) = create(Schema::Strict).await.unwrap() else { panic!("empty") };
+        assert_eq!(now.schema, Schema::Strict);
+        desk.put(&layer, &lesson(1), b"a").await;
+        assert_eq!(create(Schema::Docusaurus).await.unwrap(), Creation::Fixed(now.clone()));
+        assert_eq!(create(Schema::Strict).await.unwrap(), Creation::Existed(now.clone()));
+        assert_eq!(desk.journal.book(&desk.book).await.unwrap(), Some(now));
+        desk.delete(&layer, &lesson(1)).await;
+        let Creation::Existed(now) = create(Schema::Docusaurus).await.unwrap() else { panic!("empty again") };
+        assert_eq!(now.schema, Schema::Docusaurus);
+    }
+}
+
+/// R1: creating with another schema never slips between a write and its book.
+pub async fn r1_a_schema_never_changes_under_a_write(setup: &Setup) {
+    for _ in 0..10 {
+        let desk = Desk::new(setup);
+        desk.journal.create_book(&desk.book, Some(Schema::Strict)).await.unwrap();
+        let wrote = together(2, |task| {
+            let desk = desk.clone();
+            async move {
+                if task == 0 {
+                    desk.journal.create_book(&desk.book, Some(Schema::Docusaurus)).await.unwrap();
+                    return false;
+                }
+                let verdict = desk.try_commit(&Layer::Base, vec![write(&lesson(1), b"a", None)]).await;
+                matches!(verdict.unwrap(), Verdict::Committed(_))
+            }
+        })
+        .await[1];
+        let has = desk.journal.book(&desk.book).await.unwrap().unwrap().schema;
+        assert_eq!(wrote, has == Schema::Strict, "the file was admitted by the schema the book has");
+    }
+}
+
+/// Concurrent creators of a book agree on who made it.
+pub async fn of_concurrent_creators_of_a_book_one_made_it(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let created = together(8, |_| {
+        let desk = desk.clone();
+        async move { desk.journal.create_book(&desk.book, None).await.unwrap() }
+    })
+    .await;
+    let makers = created.iter().filter(|one| matches!(one, Creation::Created(_))).count();
+    assert_eq!(makers, 1, "{created:?}");
+}
+
+/// Books are listed by id, page by page.
+pub async fn books_are_listed_by_id(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let mut ids: Vec<_> = (0..5).map(|_| book()).collect();
+    ids.sort();
+    for id in ids.iter().rev() {
+        desk.journal.create_book(id, None).await.unwrap();
+    }
+    // Others may share the database: their books lie between ours or beside them.
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = desk.journal.books(after.as_ref(), 2).await.unwrap();
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        assert!(after.is_none_or(|after| after < last.id), "a page goes on");
+        after = Some(last.id.clone());
+        seen.extend(page.into_iter().map(|book| book.id));
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b), "each once, in order");
+    seen.retain(|id| ids.contains(id));
+    assert_eq!(seen, ids);
+    let unknown = desk.journal.book(&desk.book).await.unwrap();
+    assert_eq!(unknown, None);
+}
+
+/// A book knows when its base was last written and how many rows it has.
+pub async fn a_book_knows_its_rows_and_when_it_was_written(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let last = || desk.journal.last_written(&desk.book);
+    assert_eq!(last().await.unwrap(), None);
+    desk.put(&Layer::Base, &lesson(1), b"a").await;
+    desk.put(&Layer::Base, &lesson(2), b"a").await;
+    let second = desk.find(&View::base(), &lesson(2)).await.unwrap().record;
+    assert_eq!(last().await.unwrap(), Some(second.written_at));
+    desk.put(&overlay("reader"), &lesson(2), b"b").await;
+    assert_eq!(last().await.unwrap(), Some(second.written_at), "overlays do not count");
+    let counts = desk.journal.journal_counts().await.unwrap();
+    assert!(counts.contains(&(desk.book.clone(), 3)), "overlays are rows too");
+}

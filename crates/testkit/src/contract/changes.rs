@@ -1,0 +1,168 @@
+//! One change through a commit: the agent contract for writing, row by row, and what a commit
+//! leaves behind.
+
+use std::time::Duration;
+
+use panaversity_model::blob::Health;
+use panaversity_model::change::{Act, Verdict};
+use panaversity_model::precondition::{Effect, decide};
+use panaversity_model::{BookPath, ContentHash, Layer, View};
+
+use super::Setup;
+use super::desk::{Desk, unpack};
+use crate::samples::{change, change_set, delete, inline, lesson, object, overlay, view, write};
+
+/// I8, R3: every row of the precondition table, in the base and in an overlay.
+pub async fn i8_every_row_of_the_precondition_table_holds(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (a, b, c) = (b"a".as_slice(), b"b".as_slice(), ContentHash::of(b"c"));
+    let mut number = 0;
+    for layer in [Layer::Base, overlay("reader")] {
+        for now in [None, Some(a)] {
+            for act in [Act::Write(inline(a)), Act::Write(inline(b)), Act::Delete] {
+                for expected in [None, Some(ContentHash::of(a)), Some(c)] {
+                    number += 1;
+                    let path = lesson(number);
+                    if let Some(bytes) = now {
+                        desk.put(&layer, &path, bytes).await;
+                    }
+                    the_table_holds(&desk, &layer, &path, &act, expected).await;
+                }
+            }
+        }
+    }
+}
+
+async fn the_table_holds(
+    desk: &Desk,
+    layer: &Layer,
+    path: &BookPath,
+    act: &Act,
+    expected: Option<ContentHash>,
+) {
+    let before = desk.holds(layer, path).await;
+    let row = format!("{layer}: {before:?}, {:?}, {expected:?}", act.wish());
+    let verdict = desk.try_commit(layer, vec![change(path, act.clone(), expected)]).await.unwrap();
+    let after = desk.holds(layer, path).await;
+    match (verdict, decide(before, act.wish(), expected)) {
+        (Verdict::Committed(applied), Ok(effect)) => {
+            assert_eq!((applied[0].effect, applied[0].old), (effect, before), "{row}");
+            let wished = match act {
+                Act::Write(blob) => Some(blob.hash),
+                Act::Delete => None,
+            };
+            assert_eq!(after, wished, "{row}");
+        }
+        (Verdict::Refused(index, refusal), Err(due)) => {
+            assert_eq!((index, refusal, after), (0, due, before), "{row}");
+        }
+        (verdict, due) => panic!("{row}: {verdict:?} instead of {due:?}"),
+    }
+}
+
+/// R2: what was written is found, byte for byte, with its size, layer and time.
+pub async fn r2_what_was_written_is_found_byte_for_byte(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let bytes: Vec<u8> = (0..20_000u32).flat_map(u32::to_le_bytes).collect();
+    let texts: [&[u8]; 4] = [b"", b"# Title\r\n", "Grüße \u{0} 你好".as_bytes(), &bytes];
+    for (number, text) in texts.into_iter().enumerate() {
+        let before = desk.journal.now().await.unwrap();
+        desk.put(&Layer::Base, &lesson(number), text).await;
+        let found = desk.find(&View::base(), &lesson(number)).await.unwrap();
+        assert_eq!(unpack(&found), text);
+        assert_eq!(found.blob.blob, inline(text), "the blob is stored as it was given");
+        assert_eq!(found.blob.health, Health::Live);
+        let record = found.record;
+        assert_eq!((record.path, record.layer), (lesson(number), Layer::Base));
+        assert_eq!((record.hash, record.size), (ContentHash::of(text), text.len() as u64));
+        assert!(record.written_at >= before && record.written_at <= desk.journal.now().await.unwrap());
+        assert!(!record.storage.is_empty());
+    }
+}
+
+/// R3: deleting is idempotent.
+pub async fn r3_deleting_what_is_not_there_succeeds(setup: &Setup) {
+    let desk = Desk::new(setup);
+    desk.put(&Layer::Base, &lesson(1), b"a").await;
+    let first = desk.delete(&Layer::Base, &lesson(1)).await;
+    assert_eq!((first.effect, first.old), (Effect::Deleted, Some(ContentHash::of(b"a"))));
+    let second = desk.commit_one(&Layer::Base, delete(&lesson(1), Some(ContentHash::of(b"a")))).await;
+    assert_eq!((second.effect, second.old, second.publication), (Effect::Unchanged, None, None));
+    assert_eq!(desk.find(&View::base(), &lesson(1)).await, None);
+}
+
+/// Repeating a write is recorded, but neither the file nor its version moves.
+pub async fn writing_the_same_bytes_again_changes_nothing(setup: &Setup) {
+    let desk = Desk::new(setup);
+    desk.put(&Layer::Base, &lesson(1), b"a").await;
+    let before = desk.find(&View::base(), &lesson(1)).await.unwrap();
+    let again = desk.commit_one(&Layer::Base, write(&lesson(1), b"a", None)).await;
+    assert_eq!((again.effect, again.old), (Effect::Unchanged, Some(ContentHash::of(b"a"))));
+    assert_eq!(again.publication, None, "there is nothing to publish");
+    assert_eq!(desk.find(&View::base(), &lesson(1)).await.unwrap(), before);
+    let entries = desk.file_chain(&lesson(1), &Layer::Base).await;
+    let entry = entries.last().unwrap();
+    assert_eq!((entries.len(), entry.status.as_str()), (2, "success"));
+    assert_eq!((&entry.old_content_hash, &entry.new_content_hash), (&None, &None));
+    assert!(entry.change_id.is_some() && !entry.is_change());
+}
+
+/// A change recreates what was deleted, with a version above all before it.
+pub async fn versions_only_grow(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let mut last = 0;
+    for round in 0..3u8 {
+        for (path, layer) in [(lesson(1), Layer::Base), (lesson(2), Layer::Base), (lesson(1), overlay("u"))] {
+            let publication = desk.put(&layer, &path, &[round]).await.publication.map(|p| p.version);
+            let found = desk.find(&view(&layer), &path).await.unwrap().record;
+            assert!(found.version > last, "{} after {last}", found.version);
+            assert!(publication.is_none_or(|version| version == found.version));
+            last = found.version;
+        }
+        desk.delete(&Layer::Base, &lesson(2)).await;
+    }
+}
+
+/// I9: a set that names an object whose row is not live is a fault and leaves nothing.
+pub async fn i9_an_object_must_be_staged_before_it_is_committed(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let blob = object(desk.book.as_str().as_bytes());
+    let ask = || desk.try_commit(&Layer::Base, vec![change(&lesson(1), Act::Write(blob.clone()), None)]);
+    assert!(!ask().await.unwrap_err().outcome_unknown);
+    desk.assert_untouched().await;
+    for health in [Health::Condemned, Health::Missing, Health::Corrupt] {
+        desk.journal.stage(&blob).await.unwrap();
+        desk.journal.mark(blob.hash, health).await.unwrap();
+        assert!(ask().await.is_err(), "{health:?}");
+        desk.assert_untouched().await;
+    }
+    desk.journal.stage(&blob).await.unwrap();
+    assert!(matches!(ask().await.unwrap(), Verdict::Committed(_)));
+    let found = desk.find(&View::base(), &lesson(1)).await.unwrap();
+    assert_eq!(found.blob.blob, blob);
+}
+
+/// I9: a refused change leaves nothing, not even the book.
+pub async fn i9_a_refused_change_leaves_nothing(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let late = write(&lesson(1), b"b", Some(ContentHash::of(b"a")));
+    let (index, refusal) = desk.refused(&Layer::Base, vec![late]).await;
+    assert_eq!((index, refusal.code()), (0, "NOT_FOUND"));
+    desk.assert_untouched().await;
+}
+
+/// A commit once asked for runs to its end although its caller goes away.
+pub async fn a_commit_runs_to_its_end_without_its_caller(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let set = change_set(&desk.book, &Layer::Base, vec![write(&lesson(1), b"a", None)]);
+    // It is asked once and then dropped.
+    let _ = tokio::time::timeout(Duration::ZERO, desk.journal.commit(set)).await;
+    for _ in 0..500 {
+        if desk.find(&View::base(), &lesson(1)).await.is_some() {
+            assert_eq!(desk.breaks().await, vec![]);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the commit was never finished");
+}

@@ -1,0 +1,200 @@
+//! Reading files: layers, versions and lists. Keeps R5: an overlay is seen by its owner and
+//! nobody else.
+
+use panaversity_model::path::Folder;
+use panaversity_model::{BookPath, ContentHash, Layer, View};
+
+use super::Setup;
+use super::desk::{Desk, unpack};
+use crate::samples::{book, key, lesson, overlay, path, view};
+
+/// R5: an overlay hides the base for its owner, and for nobody else.
+pub async fn r5_an_overlay_is_found_by_its_owner_and_nobody_else(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (mine, other) = (overlay("owner"), overlay("other"));
+    desk.put(&Layer::Base, &lesson(1), b"base").await;
+    desk.put(&mine, &lesson(1), b"mine").await;
+    desk.put(&mine, &lesson(2), b"only mine").await;
+    let found = desk.find(&view(&mine), &lesson(1)).await.unwrap();
+    assert_eq!((unpack(&found), found.record.layer), (b"mine".to_vec(), mine.clone()));
+    for stranger in [View::base(), view(&other)] {
+        let found = desk.find(&stranger, &lesson(1)).await.unwrap();
+        assert_eq!((unpack(&found), found.record.layer), (b"base".to_vec(), Layer::Base));
+        assert_eq!(desk.find(&stranger, &lesson(2)).await, None);
+        assert_eq!(desk.paths(&stranger).await, vec![lesson(1)]);
+    }
+    assert_eq!(desk.paths(&view(&mine)).await, vec![lesson(1), lesson(2)]);
+    desk.delete(&mine, &lesson(1)).await;
+    assert_eq!(desk.read(&view(&mine), &lesson(1)).await, Some(b"base".to_vec()), "the base shows again");
+}
+
+/// R5: neither a hash nor a listing nor a manifest tells anyone of somebody else's overlay.
+pub async fn r5_no_version_of_an_overlay_is_found_by_anybody_else(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (mine, other) = (overlay("owner"), overlay("other"));
+    let secret = ContentHash::of(b"mine");
+    desk.put(&Layer::Base, &lesson(1), b"base").await;
+    let stamp = desk.journal.stamp(&desk.book).await.unwrap();
+    desk.put(&mine, &lesson(1), b"mine").await;
+    desk.put(&mine, &lesson(1), b"mine, later").await;
+    let found = desk.version(&view(&mine), &lesson(1), secret).await.unwrap();
+    assert_eq!((unpack(&found), found.record.layer), (b"mine".to_vec(), mine.clone()));
+    for stranger in [View::base(), view(&other)] {
+        assert_eq!(desk.version(&stranger, &lesson(1), secret).await, None);
+    }
+    assert_eq!(desk.journal.stamp(&desk.book).await.unwrap(), stamp);
+    assert_eq!(desk.journal.rows(&desk.book, 0).await.unwrap().1.len(), 1);
+}
+
+/// A publisher reads exactly the layer it publishes.
+pub async fn holding_looks_at_one_layer_only(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let mine = overlay("owner");
+    let holds = async |layer: &Layer, path: &BookPath| {
+        let found = desk.journal.holds(&key(&desk.book, path, layer)).await.unwrap();
+        found.map(|found| (unpack(&found), found.record.layer))
+    };
+    desk.put(&Layer::Base, &lesson(1), b"base").await;
+    assert_eq!(holds(&mine, &lesson(1)).await, None);
+    desk.put(&mine, &lesson(1), b"mine").await;
+    assert_eq!(holds(&Layer::Base, &lesson(1)).await, Some((b"base".to_vec(), Layer::Base)));
+    assert_eq!(holds(&mine, &lesson(1)).await, Some((b"mine".to_vec(), mine.clone())));
+}
+
+/// Every version stays readable by its hash, after updates and deletion alike.
+pub async fn every_version_is_found_by_its_hash(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let texts: [&[u8]; 3] = [b"one", b"two, longer", b"three"];
+    let mut times = Vec::new();
+    for text in texts {
+        desk.put(&Layer::Base, &lesson(1), text).await;
+        times.push(desk.find(&View::base(), &lesson(1)).await.unwrap().record);
+    }
+    desk.delete(&Layer::Base, &lesson(1)).await;
+    for (text, record) in texts.iter().zip(&times) {
+        let found = desk.version(&View::base(), &lesson(1), ContentHash::of(text)).await.unwrap();
+        assert_eq!(unpack(&found), *text);
+        assert_eq!((found.record.hash, found.record.size), (record.hash, text.len() as u64));
+        assert_eq!(found.record.written_at, record.written_at);
+        assert_eq!((&found.record.path, &found.record.layer), (&record.path, &record.layer));
+    }
+    // Bytes that come back are found with the time they came back.
+    desk.put(&Layer::Base, &lesson(1), texts[0]).await;
+    let found = desk.version(&View::base(), &lesson(1), ContentHash::of(texts[0])).await.unwrap();
+    let now = desk.find(&View::base(), &lesson(1)).await.unwrap();
+    assert_eq!(found.record.written_at, now.record.written_at);
+    assert!(found.record.written_at > times[2].written_at);
+}
+
+/// A hash is honoured for its own book, path and layer only.
+pub async fn a_hash_names_a_version_of_its_own_path_only(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let hash = ContentHash::of(b"one");
+    desk.put(&Layer::Base, &lesson(1), b"one").await;
+    desk.put(&Layer::Base, &lesson(2), b"two").await;
+    assert_eq!(desk.version(&View::base(), &lesson(2), hash).await, None);
+    assert_eq!(desk.version(&View::base(), &lesson(3), hash).await, None);
+    assert_eq!(desk.version(&View::base(), &lesson(1), ContentHash::of(b"never")).await, None);
+    let elsewhere = Desk { book: book(), ..desk.clone() };
+    elsewhere.put(&Layer::Base, &lesson(1), b"two").await;
+    assert_eq!(elsewhere.version(&View::base(), &lesson(1), hash).await, None);
+    // A view reaches the base's versions too, below its own.
+    let reader = view(&overlay("reader"));
+    assert_eq!(desk.version(&reader, &lesson(1), hash).await.unwrap().record.layer, Layer::Base);
+}
+
+/// What was never written is not found, in no book.
+pub async fn what_was_never_written_is_not_found(setup: &Setup) {
+    let desk = Desk::new(setup);
+    for view in [View::base(), view(&overlay("reader"))] {
+        assert_eq!(desk.find(&view, &lesson(1)).await, None);
+        assert_eq!(desk.version(&view, &lesson(1), ContentHash::of(b"")).await, None);
+        assert_eq!(desk.paths(&view).await, vec![]);
+    }
+}
+
+fn scattered() -> Vec<BookPath> {
+    // In bytewise order, which is neither that of a locale nor that of folders.
+    [
+        "content/01-Part/01-Chapter/01-a.md",
+        "content/01-Part/01-Chapter/01-b.md",
+        "content/01-Part/01-Chapter/02-B.md",
+        "content/01-Part/01-Chapter/02-_.md",
+        "content/01-Part/01-Chapter/README.md",
+        "content/01-Part/01-Chapter2/01-a.md",
+        "content/01-Part/README.md",
+        "content/02-Part/01-Chapter/01-a.md",
+        "content/README.md",
+        "static/img/Zebra.png",
+        "static/img/a b.png",
+        "static/img/ä.png",
+        "static/img/你好.png",
+    ]
+    .map(path)
+    .to_vec()
+}
+
+/// Lists come in the order of the paths' bytes, whatever the order of writing.
+pub async fn a_list_is_in_bytewise_order(setup: &Setup) {
+    let desk = Desk::new(setup);
+    for path in scattered().iter().rev() {
+        desk.put(&Layer::Base, path, b"a").await;
+    }
+    assert_eq!(desk.paths(&View::base()).await, scattered());
+}
+
+/// Pages join to the whole list, overlay and base merged, each path once.
+pub async fn pages_of_a_list_join_to_the_whole(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let mine = overlay("owner");
+    for (n, path) in scattered().iter().enumerate() {
+        if n % 3 != 0 {
+            desk.put(&Layer::Base, path, b"base").await;
+        }
+        if n % 3 != 1 {
+            desk.put(&mine, path, b"mine, longer").await;
+        }
+    }
+    for limit in [1, 4, 100] {
+        let (mut files, mut after) = (Vec::new(), None);
+        loop {
+            let everything = Folder::everything();
+            let page = desk
+                .journal
+                .list(&desk.book, &everything, &view(&mine), after.as_ref(), limit)
+                .await
+                .unwrap();
+            assert!(page.len() <= limit);
+            let Some(last) = page.last() else { break };
+            assert!(after.is_none_or(|after| after < last.path), "a page goes on");
+            after = Some(last.path.clone());
+            files.extend(page);
+        }
+        let paths: Vec<_> = files.iter().map(|file| file.path.clone()).collect();
+        assert_eq!(paths, scattered(), "limit {limit}");
+        for (n, file) in files.into_iter().enumerate() {
+            let layer = if n % 3 == 1 { Layer::Base } else { mine.clone() };
+            assert_eq!(file.layer, layer, "the overlay wins");
+            let found = desk.find(&view(&mine), &file.path).await.unwrap();
+            assert_eq!(found.record, file, "a list says what finding says");
+        }
+    }
+}
+
+/// A folder's list holds what lies below it and nothing beside it.
+pub async fn a_folder_s_list_holds_exactly_what_lies_below_it(setup: &Setup) {
+    let desk = Desk::new(setup);
+    for path in scattered() {
+        desk.put(&Layer::Base, &path, b"a").await;
+    }
+    let chapter = Folder::holding(&scattered()[0]);
+    for folder in [chapter.parent().unwrap(), chapter, Folder::content(), Folder::everything()] {
+        let files = desk.journal.list(&desk.book, &folder, &View::base(), None, 100).await.unwrap();
+        let listed: Vec<_> = files.into_iter().map(|file| file.path).collect();
+        let below = |path: &BookPath| {
+            folder.as_str().is_empty() || path.as_str().starts_with(&format!("{}/", folder.as_str()))
+        };
+        let due: Vec<_> = scattered().into_iter().filter(below).collect();
+        assert_eq!(listed, due, "{}", folder.as_str());
+    }
+}

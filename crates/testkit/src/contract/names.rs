@@ -1,0 +1,66 @@
+//! Names that a build machine may not tell apart: of those that differ only by case a book has
+//! one at most.
+
+use panaversity_model::{BookPath, Layer, Refusal, View};
+
+use super::Setup;
+use super::desk::Desk;
+use crate::samples::{delete, overlay, path, write};
+
+fn pair() -> (BookPath, BookPath) {
+    (path("static/img/Übersicht.PNG"), path("static/img/übersicht.png"))
+}
+
+/// A new path that differs only by case from one of its layer is refused and leaves nothing.
+pub async fn a_name_that_differs_only_by_case_is_refused(setup: &Setup) {
+    let (upper, lower) = pair();
+    for layer in [Layer::Base, overlay("reader")] {
+        let desk = Desk::new(setup);
+        desk.put(&layer, &upper, b"a").await;
+        let (_, refusal) = desk.refused(&layer, vec![write(&lower, b"b", None)]).await;
+        assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
+        assert_eq!(desk.holds(&layer, &lower).await, None);
+        assert_eq!(desk.file_chain(&lower, &layer).await, vec![]);
+        // The one that was first goes on as before, and once it is gone the name is free.
+        desk.put(&layer, &upper, b"c").await;
+        desk.delete(&layer, &upper).await;
+        desk.put(&layer, &lower, b"b").await;
+    }
+}
+
+/// An overlay's new path must not differ only by case from one of the base.
+pub async fn an_overlay_cannot_take_a_name_of_the_base_in_another_case(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (upper, lower) = pair();
+    desk.put(&Layer::Base, &upper, b"a").await;
+    let (_, refusal) = desk.refused(&overlay("reader"), vec![write(&lower, b"b", None)]).await;
+    assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
+    desk.put(&overlay("reader"), &upper, b"b").await;
+}
+
+/// R5: what an overlay holds stands in nobody else's way.
+pub async fn r5_a_name_in_an_overlay_stands_in_nobody_else_s_way(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (upper, lower) = pair();
+    desk.put(&overlay("reader"), &upper, b"a").await;
+    desk.put(&overlay("other"), &lower, b"b").await;
+    desk.put(&Layer::Base, &lower, b"c").await;
+    assert_eq!(desk.paths(&View::base()).await, vec![lower]);
+}
+
+/// I10: two new paths of one set that differ only by case are refused together.
+pub async fn i10_a_set_cannot_bring_two_names_that_differ_only_by_case(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (upper, lower) = pair();
+    desk.refused(&Layer::Base, vec![write(&upper, b"a", None), write(&lower, b"b", None)]).await;
+    desk.assert_untouched().await;
+}
+
+/// One set may free a name and take it in another case.
+pub async fn a_set_can_rename_a_file_to_another_case(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (upper, lower) = pair();
+    desk.put(&Layer::Base, &upper, b"a").await;
+    desk.commit(&Layer::Base, vec![delete(&upper, None), write(&lower, b"a", None)]).await;
+    assert_eq!(desk.paths(&View::base()).await, vec![lower]);
+}

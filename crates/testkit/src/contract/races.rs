@@ -1,0 +1,222 @@
+//! Many at once. Keeps I8: of concurrent writers with one precondition exactly one succeeds, and
+//! nobody waits for ever.
+
+use std::collections::BTreeSet;
+
+use panaversity_model::change::{Act, Change, Verdict};
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookPath, ContentHash, Layer, Refusal, Schema, View};
+
+use super::Setup;
+use super::desk::{Desk, together};
+use crate::samples::{change, change_set, draft, lesson, object, overlay, path, write};
+
+const WRITERS: usize = 16;
+const ROUNDS: usize = 5;
+
+fn text(round: usize, writer: usize) -> Vec<u8> {
+    format!("round {round}, writer {writer}").into_bytes()
+}
+
+/// All writers ask at once; gives their verdicts.
+async fn race(desk: &Desk, count: usize, ask: impl Fn(usize) -> Vec<Change>) -> Vec<Verdict> {
+    together(count, |writer| {
+        let (journal, set) = (desk.journal.clone(), change_set(&desk.book, &Layer::Base, ask(writer)));
+        async move { journal.commit(set).await.unwrap() }
+    })
+    .await
+}
+
+/// The one that won; the others must have been refused.
+fn winner(verdicts: &[Verdict]) -> usize {
+    let winners: Vec<usize> = verdicts
+        .iter()
+        .enumerate()
+        .filter_map(|(writer, verdict)| matches!(verdict, Verdict::Committed(_)).then_some(writer))
+        .collect();
+    assert_eq!(winners.len(), 1, "exactly one wins: {verdicts:?}");
+    winners[0]
+}
+
+/// I8: of concurrent creators of one file exactly one wins, and the others learn what it wrote.
+pub async fn i8_of_concurrent_creators_exactly_one_wins(setup: &Setup) {
+    let desk = Desk::new(setup);
+    for round in 0..ROUNDS {
+        let verdicts =
+            race(&desk, WRITERS, |writer| vec![write(&lesson(round), &text(round, writer), None)]).await;
+        let written = text(round, winner(&verdicts));
+        assert_eq!(desk.read(&View::base(), &lesson(round)).await, Some(written.clone()));
+        let due = Refusal::HashRequired { current: ContentHash::of(&written) };
+        for verdict in &verdicts {
+            if let Verdict::Refused(_, refusal) = verdict {
+                assert_eq!(*refusal, due);
+            }
+        }
+        assert_eq!(desk.file_chain(&lesson(round), &Layer::Base).await.len(), 1);
+    }
+    assert_eq!(desk.breaks().await, vec![]);
+}
+
+/// I8: of concurrent updates with one expected hash exactly one wins, round after round.
+pub async fn i8_of_concurrent_updates_exactly_one_wins(setup: &Setup) {
+    let desk = Desk::new(setup);
+    desk.put(&Layer::Base, &lesson(1), b"start").await;
+    let mut now = ContentHash::of(b"start");
+    for round in 0..ROUNDS {
+        let verdicts =
+            race(&desk, WRITERS, |writer| vec![write(&lesson(1), &text(round, writer), Some(now))]).await;
+        let written = text(round, winner(&verdicts));
+        now = ContentHash::of(&written);
+        assert_eq!(desk.read(&View::base(), &lesson(1)).await, Some(written));
+        for verdict in &verdicts {
+            if let Verdict::Refused(_, refusal) = verdict {
+                assert!(matches!(refusal, Refusal::Conflict { current, .. } if *current == Some(now)));
+            }
+        }
+    }
+    assert_eq!(desk.file_chain(&lesson(1), &Layer::Base).await.len(), ROUNDS + 1);
+    assert_eq!(desk.breaks().await, vec![]);
+}
+
+/// Of concurrent creators whose names differ only by case exactly one wins.
+pub async fn i8_of_concurrent_creators_of_names_that_differ_only_by_case_one_wins(setup: &Setup) {
+    let desk = Desk::new(setup);
+    for round in 0..ROUNDS {
+        let name = |writer: usize| {
+            let mut name = format!("round-{round}-abcd").into_bytes();
+            let letters = name.len() - 4;
+            for (bit, letter) in name[letters..].iter_mut().enumerate() {
+                if writer >> bit & 1 == 1 {
+                    letter.make_ascii_uppercase();
+                }
+            }
+            path(&format!("static/img/{}.png", String::from_utf8(name).unwrap()))
+        };
+        let verdicts = race(&desk, WRITERS, |writer| vec![write(&name(writer), b"a", None)]).await;
+        let won = name(winner(&verdicts));
+        let shown = desk.paths(&View::base()).await;
+        assert!(shown.contains(&won) && shown.len() == round + 1, "{shown:?}");
+    }
+}
+
+/// Sets that touch the same files in opposite order never wait for each other for ever.
+pub async fn i10_sets_in_opposite_order_do_not_deadlock(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let files: [BookPath; 2] = [lesson(1), lesson(2)];
+    desk.commit(&Layer::Base, files.iter().map(|file| write(file, b"start", None)).collect()).await;
+    let mut now = ContentHash::of(b"start");
+    for round in 0..ROUNDS {
+        let verdicts = race(&desk, 8, |writer| {
+            let bytes = text(round, writer);
+            let mut changes: Vec<_> = files.iter().map(|file| write(file, &bytes, Some(now))).collect();
+            if writer % 2 == 1 {
+                changes.reverse();
+            }
+            changes
+        })
+        .await;
+        let written = text(round, winner(&verdicts));
+        now = ContentHash::of(&written);
+        for file in &files {
+            assert_eq!(desk.read(&View::base(), file).await.as_ref(), Some(&written));
+        }
+    }
+    assert_eq!(desk.breaks().await, vec![]);
+}
+
+/// Writers of different files of a book all succeed, and share no version.
+pub async fn writers_of_different_files_do_not_hinder_each_other(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let verdicts = race(&desk, 32, |writer| vec![write(&lesson(writer), &text(0, writer), None)]).await;
+    let mut versions = BTreeSet::new();
+    for verdict in verdicts {
+        let Verdict::Committed(applied) = verdict else { panic!("{verdict:?}") };
+        versions.insert(applied[0].publication.as_ref().unwrap().version);
+    }
+    assert_eq!(versions.len(), 32);
+    let (stamp, rows) = desk.journal.rows(&desk.book, 0).await.unwrap();
+    assert_eq!((stamp.count, rows.len()), (32, 32));
+    assert_eq!(stamp.sum, versions.iter().sum::<i64>());
+}
+
+/// I8: concurrent sets never spoil each other, refused and failed ones included.
+pub async fn i8_a_refused_or_failed_set_spoils_no_other(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let unstaged = object(format!("never staged {}", desk.book).as_bytes());
+    let answers = together(24, |writer| {
+        let mut one = write(&lesson(writer), &text(0, writer), None);
+        match writer % 3 {
+            1 => one.expected = Some(ContentHash::of(b"never written")),
+            2 => one = change(&lesson(writer), Act::Write(unstaged.clone()), None),
+            _ => {}
+        }
+        let (journal, set) = (desk.journal.clone(), change_set(&desk.book, &Layer::Base, vec![one]));
+        async move { journal.commit(set).await }
+    })
+    .await;
+    for (writer, answer) in answers.into_iter().enumerate() {
+        let held = desk.holds(&Layer::Base, &lesson(writer)).await;
+        match writer % 3 {
+            0 => {
+                let verdict = answer.unwrap();
+                assert!(matches!(&verdict, Verdict::Committed(a) if a[0].effect == Effect::Created));
+                assert_eq!(held, Some(ContentHash::of(&text(0, writer))));
+            }
+            1 => {
+                assert!(matches!(answer.unwrap(), Verdict::Refused(0, Refusal::NotFound { .. })));
+                assert_eq!(held, None);
+            }
+            _ => {
+                assert!(!answer.unwrap_err().outcome_unknown);
+                assert_eq!(held, None);
+            }
+        }
+    }
+    assert_eq!(desk.chains().await.len(), 8);
+    assert_eq!(desk.breaks().await, vec![]);
+}
+
+/// Of concurrent first writes under two schemas one schema wins, and only its writers succeed.
+pub async fn concurrent_first_writes_agree_on_one_schema(setup: &Setup) {
+    for _ in 0..ROUNDS {
+        let desk = Desk::new(setup);
+        let schema = |writer: usize| [Schema::Strict, Schema::Docusaurus][writer % 2];
+        let verdicts = together(8, |writer| {
+            let changes = vec![write(&lesson(writer), b"a", None)];
+            let mut set = change_set(&desk.book, &Layer::Base, changes);
+            set.schema = schema(writer);
+            let journal = desk.journal.clone();
+            async move { journal.commit(set).await.unwrap() }
+        })
+        .await;
+        let has = desk.journal.book(&desk.book).await.unwrap().unwrap().schema;
+        for (writer, verdict) in verdicts.iter().enumerate() {
+            let won = matches!(verdict, Verdict::Committed(_));
+            assert_eq!(won, schema(writer) == has, "{verdict:?}");
+        }
+        assert_eq!(desk.paths(&View::base()).await.len(), 4);
+    }
+}
+
+/// R6: changes and entries that crowd one chain still link, one by one.
+pub async fn r6_a_crowded_chain_links(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let layer = overlay("reader");
+    together(WRITERS, |writer| {
+        let (desk, layer) = (desk.clone(), layer.clone());
+        async move {
+            for round in 0..4 {
+                let entry = draft(Some(&desk.book), Some(&lesson(1)), &layer);
+                desk.journal.append(entry).await.unwrap();
+                let now = desk.holds(&layer, &lesson(1)).await;
+                let change = write(&lesson(1), &text(round, writer), now);
+                desk.try_commit(&layer, vec![change]).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let entries = desk.file_chain(&lesson(1), &layer).await;
+    assert!(entries.len() > WRITERS * 4);
+    assert!(entries.is_sorted_by(|a, b| a.timestamp < b.timestamp), "time goes strictly up");
+    assert_eq!(desk.breaks().await, vec![]);
+}

@@ -1,0 +1,108 @@
+//! Random walks: an engine compared, step by step, with a map (R2, R5, R6). The walks are the
+//! same in every run.
+
+use std::collections::BTreeMap;
+
+use panaversity_model::change::{Act, Verdict};
+use panaversity_model::precondition::decide;
+use panaversity_model::{BookPath, ContentHash, Layer};
+
+use super::Setup;
+use super::desk::{Desk, unpack};
+use crate::samples::{change, inline, lesson, overlay, view};
+
+/// A small generator (xorshift); its numbers only have to be scattered.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+}
+
+/// What each file of each layer should hold, and every version it ever held.
+#[derive(Default)]
+struct Model {
+    files: BTreeMap<(Layer, BookPath), Vec<u8>>,
+    versions: BTreeMap<(Layer, BookPath), Vec<Vec<u8>>>,
+}
+
+impl Model {
+    fn shown(&self, layer: &Layer, path: &BookPath) -> Option<&Vec<u8>> {
+        let at = |layer: &Layer| self.files.get(&(layer.clone(), path.clone()));
+        at(layer).or_else(|| at(&Layer::Base))
+    }
+}
+
+/// R2, R5: through any sequence of writes and deletions, refused ones included, every view reads
+/// what a map would hold, and every version ever written stays readable.
+pub async fn r2_a_random_walk_reads_what_a_map_would_hold(setup: &Setup) {
+    for seed in [0x9e37_79b9_7f4a_7c15, 0x2545_f491_4f6c_dd1d] {
+        let desk = Desk::new(setup);
+        let (mut dice, mut model) = (Dice(seed), Model::default());
+        for step in 0..60 {
+            walk(&desk, &mut dice, &mut model).await;
+            compare(&desk, &model, &format!("seed {seed:x}, step {step}")).await;
+        }
+        compare_versions(&desk, &model).await;
+        assert_eq!(desk.breaks().await, vec![]);
+    }
+}
+
+async fn walk(desk: &Desk, dice: &mut Dice, model: &mut Model) {
+    let layer = [Layer::Base, overlay("ann")][dice.roll(2)].clone();
+    let mut changes = Vec::new();
+    let mut after = model.files.clone();
+    let mut refused = false;
+    // One file, or two different ones.
+    let first = dice.roll(3);
+    for n in 0..=dice.roll(2) {
+        let path = lesson((first + n) % 3);
+        let place = (layer.clone(), path.clone());
+        let now = model.files.get(&place).map(|bytes| ContentHash::of(bytes));
+        let bytes = vec![b'a' + u8::try_from(dice.roll(5)).unwrap(); 1 + dice.roll(3)];
+        let act = if dice.roll(4) == 0 { Act::Delete } else { Act::Write(inline(&bytes)) };
+        let expected = [now, now, now, None, Some(ContentHash::of(b"stale"))][dice.roll(5)];
+        refused |= decide(now, act.wish(), expected).is_err();
+        match &act {
+            Act::Write(_) => after.insert(place, bytes),
+            Act::Delete => after.remove(&place),
+        };
+        changes.push(change(&path, act, expected));
+    }
+    let verdict = desk.try_commit(&layer, changes).await.unwrap();
+    assert_eq!(matches!(verdict, Verdict::Refused(..)), refused, "{verdict:?}");
+    if !refused {
+        for (place, bytes) in &after {
+            let versions = model.versions.entry(place.clone()).or_default();
+            if !versions.contains(bytes) {
+                versions.push(bytes.clone());
+            }
+        }
+        model.files = after;
+    }
+}
+
+async fn compare(desk: &Desk, model: &Model, when: &str) {
+    for layer in [Layer::Base, overlay("ann"), overlay("ben")] {
+        let mut shown = Vec::new();
+        for path in (0..3).map(lesson) {
+            let read = desk.read(&view(&layer), &path).await;
+            assert_eq!(read.as_ref(), model.shown(&layer, &path), "{when}: {path} for {layer}");
+            shown.extend(read.map(|_| path));
+        }
+        assert_eq!(desk.paths(&view(&layer)).await, shown, "{when}: list for {layer}");
+    }
+}
+
+async fn compare_versions(desk: &Desk, model: &Model) {
+    for ((layer, path), versions) in &model.versions {
+        for bytes in versions {
+            let found = desk.version(&view(layer), path, ContentHash::of(bytes)).await;
+            assert_eq!(found.as_ref().map(unpack).as_ref(), Some(bytes), "{path} in {layer}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The lists of sentences. A test of the testkit compares them with the modules, so that no
+//! sentence is forgotten.
+
+/// One test per sentence about journals, in a module per suite, on what `$setup` (the path of an
+/// `async fn() -> Setup`) makes anew for each.
+#[macro_export]
+macro_rules! journal_contract {
+    ($setup:path) => {
+        $crate::sentences! { $setup, changes;
+            beside_others:
+                i8_every_row_of_the_precondition_table_holds,
+                r2_what_was_written_is_found_byte_for_byte,
+                r3_deleting_what_is_not_there_succeeds,
+                writing_the_same_bytes_again_changes_nothing,
+                versions_only_grow,
+                i9_an_object_must_be_staged_before_it_is_committed,
+                i9_a_refused_change_leaves_nothing,
+                a_commit_runs_to_its_end_without_its_caller;
+        }
+        $crate::sentences! { $setup, names;
+            beside_others:
+                a_name_that_differs_only_by_case_is_refused,
+                an_overlay_cannot_take_a_name_of_the_base_in_another_case,
+                r5_a_name_in_an_overlay_stands_in_nobody_else_s_way,
+                i10_a_set_cannot_bring_two_names_that_differ_only_by_case,
+                a_set_can_rename_a_file_to_another_case;
+        }
+        $crate::sentences! { $setup, sets;
+            beside_others:
+                i10_a_set_with_one_refused_change_does_nothing,
+                i10_a_refused_set_leaves_existing_files_alone,
+                a_set_answers_in_the_order_of_its_changes,
+                i10_a_set_of_a_thousand_files_is_all_or_nothing;
+        }
+        $crate::sentences! { $setup, races;
+            beside_others:
+                i8_of_concurrent_creators_exactly_one_wins,
+                i8_of_concurrent_updates_exactly_one_wins,
+                i8_of_concurrent_creators_of_names_that_differ_only_by_case_one_wins,
+                i10_sets_in_opposite_order_do_not_deadlock,
+                writers_of_different_files_do_not_hinder_each_other,
+                i8_a_refused_or_failed_set_spoils_no_other,
+                concurrent_first_writes_agree_on_one_schema,
+                r6_a_crowded_chain_links;
+        }
+        $crate::sentences! { $setup, files;
+            beside_others:
+                r5_an_overlay_is_found_by_its_owner_and_nobody_else,
+                r5_no_version_of_an_overlay_is_found_by_anybody_else,
+                holding_looks_at_one_layer_only,
+                every_version_is_found_by_its_hash,
+                a_hash_names_a_version_of_its_own_path_only,
+                what_was_never_written_is_not_found,
+                a_list_is_in_bytewise_order,
+                pages_of_a_list_join_to_the_whole,
+                a_folder_s_list_holds_exactly_what_lies_below_it;
+        }
+        $crate::sentences! { $setup, books;
+            beside_others:
+                the_first_write_creates_the_book,
+                r1_a_set_admitted_by_another_schema_is_refused,
+                creating_a_book_is_idempotent,
+                a_book_keeps_its_schema_once_it_has_files,
+                r1_a_schema_never_changes_under_a_write,
+                of_concurrent_creators_of_a_book_one_made_it,
+                books_are_listed_by_id,
+                a_book_knows_its_rows_and_when_it_was_written;
+        }
+        $crate::sentences! { $setup, audit;
+            beside_others:
+                r6_every_chain_links_after_a_random_load,
+                r6_an_entry_is_stored_as_it_was_sealed,
+                r6_each_change_starts_from_what_the_last_one_left,
+                r6_calls_chain_under_what_they_are_about,
+                r6_an_entry_s_id_is_used_once,
+                r7_every_entry_names_its_agent;
+        }
+        $crate::sentences! { $setup, ledger;
+            beside_others:
+                pages_of_the_log_join_to_the_whole,
+                filters_give_exactly_what_matches,
+                r5_one_layer_s_log_holds_no_other_s,
+                chains_are_listed_by_key,
+                chains_are_found_by_their_latest_entry;
+        }
+        $crate::sentences! { $setup, blobs;
+            beside_others:
+                known_blobs_are_found_and_unknown_ones_left_out,
+                a_staged_blob_is_live_whatever_it_was,
+                writing_the_bytes_again_heals_an_inline_blob;
+            alone: damaged_blobs_count_while_a_file_holds_them;
+        }
+        $crate::sentences! { $setup, manifests;
+            beside_others:
+                every_change_gives_a_new_stamp,
+                r5_an_overlay_leaves_the_stamp_alone,
+                rows_above_a_version_are_exactly_the_newer_ones,
+                a_kept_manifest_is_given_back_to_its_book;
+        }
+        $crate::sentences! { $setup, publications;
+            alone:
+                the_committer_gets_the_lease_and_nobody_else,
+                a_path_that_moved_on_stays_pending,
+                a_path_given_back_is_claimed_again,
+                a_lost_lease_settles_nothing,
+                an_expired_lease_goes_to_another,
+                concurrent_claims_never_share_a_path,
+                a_claim_takes_no_more_than_its_leases,
+                a_published_path_waits_for_a_clean_point,
+                i9_what_no_clean_point_covers_is_published_again;
+        }
+        $crate::sentences! { $setup, random;
+            beside_others: r2_a_random_walk_reads_what_a_map_would_hold;
+        }
+    };
+}
+
+/// One test per sentence about object storages, on what `$setup` (the path of an
+/// `async fn() -> ObjectsSetup`) makes anew for each.
+#[macro_export]
+macro_rules! objects_contract {
+    ($setup:path) => {
+        $crate::sentences! { $setup, objects;
+            beside_others:
+                r2_what_was_put_is_read_back,
+                what_was_never_put_is_absent,
+                putting_again_is_harmless,
+                no_more_than_the_limit_is_read;
+        }
+    };
+}
+
+/// One test per sentence about trees, on what `$setup` (the path of an `async fn() -> TreeSetup`)
+/// makes anew for each.
+#[macro_export]
+macro_rules! tree_contract {
+    ($setup:path) => {
+        $crate::sentences! { $setup, tree;
+            beside_others:
+                r2_a_path_holds_what_was_put_last,
+                r3_removing_twice_is_fine,
+                r5_layers_and_books_lie_apart,
+                a_name_is_kept_as_it_is,
+                neighbours_do_not_hinder_each_other,
+                a_clean_point_can_be_made_at_any_time;
+        }
+    };
+}
+
+/// The tests of one suite.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! sentences {
+    ($setup:path, $suite:ident; $($turn:ident: $($sentence:ident),+;)+) => {
+        mod $suite {
+            #[allow(unused_imports, reason = "the setup may be named by a path of its own")]
+            use super::*;
+            $($(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $sentence() {
+                    let _turn = $crate::contract::$turn().await;
+                    let setup = $setup().await;
+                    $crate::contract::$suite::$sentence(&setup).await;
+                }
+            )+)+
+        }
+    };
+}

@@ -1,0 +1,115 @@
+//! The tree: the published copy as an ordinary folder.
+
+use panaversity_model::publication::FileKey;
+use panaversity_model::{BookId, BookPath, Layer};
+
+use super::TreeSetup;
+use super::desk::together;
+use crate::memory::location;
+use crate::samples::{book, key, lesson, overlay, path};
+
+/// What the tree holds below a book, without the book's own folder.
+fn published(setup: &TreeSetup, book: &BookId) -> Vec<(String, Vec<u8>)> {
+    let prefix = format!("books/{book}/");
+    let files = setup.files().into_iter();
+    files.filter_map(|(at, bytes)| Some((at.strip_prefix(&prefix)?.to_owned(), bytes))).collect()
+}
+
+/// R2: a path holds what was put last, whatever its length.
+pub async fn r2_a_path_holds_what_was_put_last(setup: &TreeSetup) {
+    let book = book();
+    let file = key(&book, &lesson(1), &Layer::Base);
+    for bytes in [b"first, and longer".to_vec(), b"second".to_vec(), Vec::new(), vec![0; 300_000]] {
+        setup.tree.put(&file, &bytes).await.unwrap();
+        assert!(published(setup, &book) == [(lesson(1).as_str().to_owned(), bytes)], "and nothing beside it");
+    }
+}
+
+/// R3: removing is idempotent and touches nothing else.
+pub async fn r3_removing_twice_is_fine(setup: &TreeSetup) {
+    let book = book();
+    let (gone, kept) = (key(&book, &lesson(1), &Layer::Base), key(&book, &lesson(2), &Layer::Base));
+    setup.tree.remove(&gone).await.unwrap();
+    setup.tree.put(&gone, b"a").await.unwrap();
+    setup.tree.put(&kept, b"b").await.unwrap();
+    setup.tree.remove(&gone).await.unwrap();
+    setup.tree.remove(&gone).await.unwrap();
+    assert_eq!(published(setup, &book), [(lesson(2).as_str().to_owned(), b"b".to_vec())]);
+    setup.tree.remove(&kept).await.unwrap();
+    setup.tree.put(&gone, b"c").await.unwrap();
+    assert_eq!(published(setup, &book), [(lesson(1).as_str().to_owned(), b"c".to_vec())]);
+}
+
+/// R5: layers and books never meet in one place.
+pub async fn r5_layers_and_books_lie_apart(setup: &TreeSetup) {
+    let files: Vec<FileKey> = [book(), book()]
+        .iter()
+        .flat_map(|book| {
+            [Layer::Base, overlay("ann"), overlay("Ann"), overlay("content")]
+                .map(|layer| key(book, &lesson(1), &layer))
+        })
+        .collect();
+    for (n, file) in files.iter().enumerate() {
+        setup.tree.put(file, format!("{n}").as_bytes()).await.unwrap();
+    }
+    let holds = || setup.files();
+    for (n, file) in files.iter().enumerate() {
+        assert_eq!(holds().get(&location(file)), Some(&format!("{n}").into_bytes()), "{}", location(file));
+    }
+    setup.tree.remove(&files[1]).await.unwrap();
+    let left: Vec<bool> = files.iter().map(|file| holds().contains_key(&location(file))).collect();
+    assert_eq!(left, [true, false, true, true, true, true, true, true]);
+}
+
+/// Every path a book may admit can be published under its own name.
+pub async fn a_name_is_kept_as_it_is(setup: &TreeSetup) {
+    let book = book();
+    let longest = format!("static/img/{}/{}.png", "d".repeat(120), "n".repeat(119));
+    assert_eq!(longest.len(), 255);
+    let names: [&str; 7] = [
+        "content/README.md",
+        "content/a b/c (1).md",
+        "content/Grüße/你好.md",
+        "static/.nojekyll",
+        "static/CNAME",
+        "static/img/a, b & c's @2x+.png",
+        &longest,
+    ];
+    for name in names {
+        setup.tree.put(&key(&book, &path(name), &Layer::Base), name.as_bytes()).await.unwrap();
+    }
+    let mut due: Vec<_> = names.iter().map(|name| ((*name).to_owned(), name.as_bytes().to_vec())).collect();
+    due.sort();
+    assert_eq!(published(setup, &book), due);
+}
+
+/// Many files of one new folder can be put and removed at once.
+pub async fn neighbours_do_not_hinder_each_other(setup: &TreeSetup) {
+    let book = book();
+    let paths: Vec<BookPath> = (0..32).map(lesson).collect();
+    for round in 0..3 {
+        together(32, |n| {
+            let (tree, file) = (setup.tree.clone(), key(&book, &paths[n], &Layer::Base));
+            async move {
+                tree.put(&file, b"a").await.unwrap();
+                if (n + round) % 2 == 0 {
+                    tree.remove(&file).await.unwrap();
+                }
+            }
+        })
+        .await;
+        assert_eq!(published(setup, &book).len(), 16, "round {round}");
+    }
+}
+
+/// A clean point can be made at any time, also when there is nothing to make durable.
+pub async fn a_clean_point_can_be_made_at_any_time(setup: &TreeSetup) {
+    let file = key(&book(), &lesson(1), &Layer::Base);
+    setup.tree.sync().await.unwrap();
+    setup.tree.put(&file, b"a").await.unwrap();
+    setup.tree.sync().await.unwrap();
+    setup.tree.remove(&file).await.unwrap();
+    setup.tree.sync().await.unwrap();
+    setup.tree.ping().await.unwrap();
+    assert!(!setup.tree.backend().is_empty());
+}

@@ -1,0 +1,232 @@
+//! A hook that breaks any port call, for the crash matrix: run an act once to see which calls it
+//! makes, then once more for each of them and each [`Failure`], and look what is left (I9, I10).
+//!
+//! Calls are numbered from 0 in the order they are made, over every port that shares the hook.
+//! Only ports that can fail are counted; `backend()` is not.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use panaversity_model::audit::{ChainKey, Draft, Entry, EntryFilter, EntryPosition};
+use panaversity_model::blob::{Blob, Health, StoredBlob};
+use panaversity_model::chain::ChainRecord;
+use panaversity_model::change::{ChangeSet, Verdict};
+use panaversity_model::fault::FaultKind;
+use panaversity_model::file::{FileRecord, Found};
+use panaversity_model::ids::LeaseId;
+use panaversity_model::manifest::{ManifestRow, Stamp};
+use panaversity_model::path::Folder;
+use panaversity_model::ports::{
+    Blobs, Books, Changes, Creation, Files, Journal, Ledger, Manifests, Objects, Publications, Tree,
+};
+use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
+use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Schema, Timestamp, View};
+
+/// How a call breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// A fault comes back and nothing was done.
+    FailBefore,
+    /// It was done, but a fault comes back; for a commit, one that says so.
+    FailAfter,
+    /// The process dies before the call: neither it nor any later one does anything.
+    VanishBefore,
+    /// The process dies after the call: it was done, no later one does anything.
+    VanishAfter,
+}
+
+impl Failure {
+    /// Every way to break, for a matrix.
+    pub const ALL: [Self; 4] = [Self::FailBefore, Self::FailAfter, Self::VanishBefore, Self::VanishAfter];
+}
+
+/// The hook; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    plan: Arc<Mutex<Plan>>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    calls: Vec<&'static str>,
+    armed: Option<(usize, Failure)>,
+    vanished: bool,
+}
+
+impl Faults {
+    /// A hook that breaks nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Breaks call number `call`, counted from the last [`reset`](Self::reset).
+    pub fn arm(&self, call: usize, failure: Failure) {
+        self.plan().armed = Some((call, failure));
+    }
+
+    /// The calls since the last reset, such as `journal.commit`, in order.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.plan().calls.clone()
+    }
+
+    /// A new process takes over: calls work again.
+    pub fn revive(&self) {
+        let mut plan = self.plan();
+        plan.vanished = false;
+        plan.armed = None;
+    }
+
+    /// Forgets the calls and everything that was armed.
+    pub fn reset(&self) {
+        *self.plan() = Plan::default();
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call and tells what becomes of it.
+    fn enter(&self, name: &'static str) -> Option<Failure> {
+        let mut plan = self.plan();
+        let number = plan.calls.len();
+        plan.calls.push(name);
+        if plan.vanished {
+            return Some(Failure::VanishBefore);
+        }
+        let failure = plan.armed.filter(|(call, _)| *call == number).map(|(_, failure)| failure);
+        plan.vanished = matches!(failure, Some(Failure::VanishBefore | Failure::VanishAfter));
+        failure
+    }
+
+    async fn pass<T>(
+        &self,
+        name: &'static str,
+        kind: FaultKind,
+        call: impl Future<Output = Result<T, Fault>> + Send,
+    ) -> Result<T, Fault> {
+        match self.enter(name) {
+            None => call.await,
+            Some(Failure::FailBefore | Failure::VanishBefore) => {
+                Err(Fault::new(kind, format!("{name} was made to fail")))
+            }
+            Some(Failure::FailAfter | Failure::VanishAfter) => {
+                call.await?;
+                let fault = Fault::new(kind, format!("{name} was made to lose its answer"));
+                Err(if name == "journal.commit" { fault.with_unknown_outcome() } else { fault })
+            }
+        }
+    }
+}
+
+/// A journal whose calls can be broken.
+pub struct FaultyJournal {
+    inner: Arc<dyn Journal>,
+    faults: Faults,
+}
+
+/// An object storage whose calls can be broken.
+pub struct FaultyObjects {
+    inner: Arc<dyn Objects>,
+    faults: Faults,
+}
+
+/// A tree whose calls can be broken.
+pub struct FaultyTree {
+    inner: Arc<dyn Tree>,
+    faults: Faults,
+}
+
+/// Implements a port by handing every call through the hook.
+macro_rules! faulty {
+    (
+        $port:ident for $wrapper:ident, $prefix:literal, $kind:ident;
+        $(fn $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*
+        $(plain fn $plain:ident() -> $value:ty;)*
+    ) => {
+        #[async_trait]
+        impl $port for $wrapper {
+            $(async fn $method(&self, $($argument: $type),*) -> Result<$answer, Fault> {
+                let name = concat!($prefix, ".", stringify!($method));
+                self.faults.pass(name, FaultKind::$kind, self.inner.$method($($argument),*)).await
+            })*
+            $(fn $plain(&self) -> $value {
+                self.inner.$plain()
+            })*
+        }
+    };
+    (new $wrapper:ident over $port:ident) => {
+        impl $wrapper {
+            /// Wraps a port; clones of one hook may serve several ports.
+            pub fn new(inner: Arc<dyn $port>, faults: &Faults) -> Self {
+                Self { inner, faults: faults.clone() }
+            }
+        }
+    };
+}
+
+faulty! { new FaultyJournal over Journal }
+faulty! { new FaultyObjects over Objects }
+faulty! { new FaultyTree over Tree }
+
+faulty! { Changes for FaultyJournal, "journal", Database;
+    fn commit(set: ChangeSet) -> Verdict;
+    fn append(draft: Draft) -> ();
+}
+faulty! { Blobs for FaultyJournal, "journal", Database;
+    fn stage(blob: &Blob) -> ();
+    fn mark(hash: ContentHash, health: Health) -> ();
+    fn blobs(hashes: &[ContentHash]) -> Vec<StoredBlob>;
+    fn damaged() -> i64;
+}
+faulty! { Files for FaultyJournal, "journal", Database;
+    fn find(book: &BookId, path: &BookPath, view: &View) -> Option<Found>;
+    fn find_version(book: &BookId, path: &BookPath, view: &View, hash: ContentHash) -> Option<Found>;
+    fn list(book: &BookId, folder: &Folder, view: &View, after: Option<&BookPath>, limit: usize) -> Vec<FileRecord>;
+}
+faulty! { Books for FaultyJournal, "journal", Database;
+    fn book(id: &BookId) -> Option<Book>;
+    fn books(after: Option<&BookId>, limit: usize) -> Vec<Book>;
+    fn create_book(id: &BookId, schema: Option<Schema>) -> Creation;
+    fn last_written(id: &BookId) -> Option<Timestamp>;
+    fn journal_counts() -> Vec<(BookId, i64)>;
+}
+faulty! { Manifests for FaultyJournal, "journal", Database;
+    fn stamp(book: &BookId) -> Stamp;
+    fn rows(book: &BookId, above: i64) -> (Stamp, Vec<ManifestRow>);
+    fn keep(book: &BookId, hash: ContentHash, encoded: &[u8]) -> ();
+    fn kept(book: &BookId, hash: ContentHash) -> Option<Vec<u8>>;
+}
+faulty! { Ledger for FaultyJournal, "journal", Database;
+    fn entries(filter: &EntryFilter, after: Option<&EntryPosition>, limit: usize) -> Vec<Entry>;
+    fn chains(layer: Option<&Layer>, book: Option<&BookId>, after: Option<&ChainKey>, limit: usize) -> Vec<ChainRecord>;
+    fn chain(key: &ChainKey) -> Option<ChainRecord>;
+    fn chain_entries(key: &ChainKey, after: Option<&EntryPosition>, limit: usize) -> Vec<Entry>;
+    fn unchained(limit: usize) -> Vec<ChainKey>;
+    fn chains_since(since: Timestamp, limit: usize) -> Vec<ChainKey>;
+    fn now() -> Timestamp;
+}
+faulty! { Publications for FaultyJournal, "journal", Database;
+    fn claim(leases: &[LeaseId]) -> Vec<Publication>;
+    fn holds(key: &FileKey) -> Option<Found>;
+    fn settle(publication: &Publication, attempt: Attempt) -> Settled;
+    fn pending() -> i64;
+    fn unsynced(limit: usize) -> Vec<(FileKey, i64)>;
+    fn synced(paths: &[(FileKey, i64)]) -> ();
+    fn recheck() -> u64;
+}
+faulty! { Journal for FaultyJournal, "journal", Database;
+    fn ping() -> ();
+    plain fn backend() -> &'static str;
+}
+faulty! { Objects for FaultyObjects, "objects", Storage;
+    fn put(hash: ContentHash, bytes: &[u8]) -> ();
+    fn stat(hash: ContentHash) -> Option<u64>;
+    fn get(hash: ContentHash, limit: u64) -> Option<Vec<u8>>;
+}
+faulty! { Tree for FaultyTree, "tree", Storage;
+    fn put(key: &FileKey, bytes: &[u8]) -> ();
+    fn remove(key: &FileKey) -> ();
+    fn sync() -> ();
+    fn ping() -> ();
+    plain fn backend() -> &'static str;
+}

@@ -1,0 +1,55 @@
+//! Books.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use panaversity_model::ports::{Books, Creation};
+use panaversity_model::{Book, BookId, Fault, Layer, Schema, Timestamp};
+
+use super::MemoryJournal;
+
+#[async_trait]
+impl Books for MemoryJournal {
+    async fn book(&self, id: &BookId) -> Result<Option<Book>, Fault> {
+        Ok(self.state().books.get(id).cloned())
+    }
+
+    async fn books(&self, after: Option<&BookId>, limit: usize) -> Result<Vec<Book>, Fault> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        let later = state.books.range::<BookId, _>((from, Bound::Unbounded));
+        Ok(later.map(|(_, book)| book.clone()).take(limit).collect())
+    }
+
+    async fn create_book(&self, id: &BookId, schema: Option<Schema>) -> Result<Creation, Fault> {
+        let mut state = self.state();
+        let empty = state.rows(id).next().is_none();
+        let created_at = state.now();
+        let Some(book) = state.books.get_mut(id) else {
+            let book = Book { id: id.clone(), schema: schema.unwrap_or_default(), created_at };
+            state.books.insert(id.clone(), book.clone());
+            return Ok(Creation::Created(book));
+        };
+        let wanted = schema.unwrap_or(book.schema);
+        if wanted != book.schema && !empty {
+            return Ok(Creation::Fixed(book.clone()));
+        }
+        book.schema = wanted;
+        Ok(Creation::Existed(book.clone()))
+    }
+
+    async fn last_written(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
+        let state = self.state();
+        let base = state.rows(id).filter(|(key, _)| key.layer == Layer::Base);
+        Ok(base.map(|(_, row)| row.written_at).max())
+    }
+
+    async fn journal_counts(&self) -> Result<Vec<(BookId, i64)>, Fault> {
+        let mut counts = BTreeMap::new();
+        for key in self.state().files.keys() {
+            *counts.entry(key.book.clone()).or_default() += 1;
+        }
+        Ok(counts.into_iter().collect())
+    }
+}

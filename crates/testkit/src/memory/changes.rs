@@ -1,0 +1,169 @@
+//! Commits and entries. Keeps I8, I10 and R6: a set is decided as a whole before any of it is
+//! applied, all under one lock.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use panaversity_model::audit::{Draft, Outcome};
+use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
+use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
+use panaversity_model::ids::EntryId;
+use panaversity_model::ports::Changes;
+use panaversity_model::precondition::{Effect, decide};
+use panaversity_model::publication::{FileKey, Publication};
+use panaversity_model::{Book, BookPath, Fault, Layer, Refusal};
+
+use super::{MemoryJournal, Past, Row, State};
+
+#[async_trait]
+impl Changes for MemoryJournal {
+    async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
+        let mut state = self.state();
+        state.admit(&set)?;
+        let effects = match state.decide(&set) {
+            Ok(effects) => effects,
+            Err((index, refusal)) => return Ok(Verdict::Refused(index, refusal)),
+        };
+        state.ensure_book(&set);
+        let applied =
+            set.changes.iter().zip(effects).map(|(change, effect)| state.apply(&set, change, effect));
+        Ok(Verdict::Committed(applied.collect()))
+    }
+
+    async fn append(&self, draft: Draft) -> Result<(), Fault> {
+        let mut state = self.state();
+        state.admit_id(draft.id)?;
+        state.append(&draft);
+        Ok(())
+    }
+}
+
+impl State {
+    /// What no caller of ours may ask for: objects that are not live, ids used before.
+    fn admit(&self, set: &ChangeSet) -> Result<(), Fault> {
+        for change in &set.changes {
+            self.admit_id(change.entry)?;
+            if let Act::Write(Blob { hash, place: Place::Object(_), .. }) = &change.act {
+                let health = self.blobs.get(hash).map(|stored| stored.health);
+                if health != Some(Health::Live) {
+                    return Err(Fault::internal(format!("object {hash} is not staged but {health:?}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn admit_id(&self, id: EntryId) -> Result<(), Fault> {
+        if self.entry_ids.contains(&id.to_string()) {
+            return Err(Fault::internal(format!("audit entry {id} exists")));
+        }
+        Ok(())
+    }
+
+    /// The effect of every change, or the first refusal.
+    fn decide(&self, set: &ChangeSet) -> Result<Vec<Effect>, (usize, Refusal)> {
+        if let Some(book) = self.books.get(&set.book).filter(|book| book.schema != set.schema) {
+            return Err((0, Refusal::schema_fixed(book.schema)));
+        }
+        // The names that earlier changes of the set took up or gave free.
+        let mut names: HashMap<String, Option<&BookPath>> = HashMap::new();
+        let mut effects = Vec::with_capacity(set.changes.len());
+        for (index, change) in set.changes.iter().enumerate() {
+            let now = self.files.get(&key(set, change)).map(|row| row.hash);
+            let effect =
+                decide(now, change.act.wish(), change.expected).map_err(|refusal| (index, refusal))?;
+            match effect {
+                Effect::Created => {
+                    self.admit_name(set, &change.path, &names).map_err(|refusal| (index, refusal))?;
+                    names.insert(change.path.folded(), Some(&change.path));
+                }
+                Effect::Deleted => {
+                    names.insert(change.path.folded(), None);
+                }
+                Effect::Updated | Effect::Unchanged => {}
+            }
+            effects.push(effect);
+        }
+        Ok(effects)
+    }
+
+    /// Refuses a new path that differs only by case from another of its layer, or of the base
+    /// below its overlay.
+    fn admit_name(
+        &self,
+        set: &ChangeSet,
+        path: &BookPath,
+        names: &HashMap<String, Option<&BookPath>>,
+    ) -> Result<(), Refusal> {
+        let folded = path.folded();
+        let stored = |layer: &Layer| self.names.get(&(set.book.clone(), layer.clone(), folded.clone()));
+        let beside = names.get(&folded).copied().unwrap_or_else(|| stored(&set.layer));
+        let below = if set.layer == Layer::Base { None } else { stored(&Layer::Base) };
+        match [beside, below].into_iter().flatten().find(|other| *other != path) {
+            None => Ok(()),
+            Some(other) => {
+                let why = format!("The path differs only by case from `{other}`");
+                Err(Refusal::Conflict { why, current: None })
+            }
+        }
+    }
+
+    fn ensure_book(&mut self, set: &ChangeSet) {
+        let created_at = self.now();
+        self.books.entry(set.book.clone()).or_insert_with(|| Book {
+            id: set.book.clone(),
+            schema: set.schema,
+            created_at,
+        });
+    }
+
+    fn apply(&mut self, set: &ChangeSet, change: &Change, effect: Effect) -> Applied {
+        let key = key(set, change);
+        let old = self.files.get(&key).map(|row| row.hash);
+        let blob = match &change.act {
+            Act::Write(blob) => Some(blob),
+            Act::Delete => None,
+        };
+        if let Some(blob) = blob {
+            self.blobs.insert(blob.hash, StoredBlob { blob: blob.clone(), health: Health::Live });
+        }
+        let changed = effect != Effect::Unchanged;
+        let at = self.append(&Draft {
+            id: change.entry,
+            request: set.request,
+            agent: set.agent.clone(),
+            operation: set.operation,
+            book: Some(set.book.clone()),
+            path: Some(change.path.clone()),
+            layer: set.layer.clone(),
+            outcome: Outcome::Success,
+            elapsed_ms: set.elapsed_ms,
+            change: Some(set.id),
+            old: old.filter(|_| changed),
+            new: blob.map(|blob| blob.hash).filter(|_| changed),
+        });
+        if !changed {
+            return Applied { effect, old, publication: None };
+        }
+        self.version += 1;
+        let version = self.version;
+        let size = blob.map_or(0, |blob| blob.size);
+        let past = Past { hash: blob.map(|blob| blob.hash), size, at, version };
+        self.versions.entry(key.clone()).or_default().push(past);
+        let name = (key.book.clone(), key.layer.clone(), key.path.folded());
+        if let Some(blob) = blob {
+            self.names.insert(name, key.path.clone());
+            self.files.insert(key.clone(), Row { hash: blob.hash, size, written_at: at, version });
+        } else {
+            self.names.remove(&name);
+            self.files.remove(&key);
+        }
+        let leased = self.pend(&key, version, change.lease);
+        let publication = leased.then_some(Publication { key, version, lease: change.lease });
+        Applied { effect, old, publication }
+    }
+}
+
+fn key(set: &ChangeSet, change: &Change) -> FileKey {
+    FileKey { book: set.book.clone(), path: change.path.clone(), layer: set.layer.clone() }
+}

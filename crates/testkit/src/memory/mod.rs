@@ -1,0 +1,177 @@
+//! The ports in memory: what an engine must do, in the fewest words, for tests of the acts. They
+//! pass the same contract suites as the engines (I11).
+//!
+//! The journal is one state behind one lock, so every port call is one transaction. What may fail
+//! is tested before anything is changed, so a refused or failed call leaves nothing (I9, I10).
+
+mod blobs;
+mod books;
+mod changes;
+mod files;
+mod ledger;
+mod manifests;
+mod objects;
+mod publications;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use panaversity_model::audit::{ChainKey, Draft, Entry};
+use panaversity_model::blob::StoredBlob;
+use panaversity_model::file::{FileRecord, Found};
+use panaversity_model::ids::LeaseId;
+use panaversity_model::ports::Journal;
+use panaversity_model::publication::FileKey;
+use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Timestamp};
+
+pub use objects::MemoryObjects;
+pub use tree::{MemoryTree, location};
+
+/// A journal in memory.
+#[derive(Debug, Default)]
+pub struct MemoryJournal {
+    state: Mutex<State>,
+}
+
+impl MemoryJournal {
+    /// An empty journal.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves the journal's clock forward, for instance to let leases expire.
+    pub fn advance(&self, by: Duration) {
+        self.state().ahead += by;
+    }
+
+    /// The lock is never held across an await. A panic under it is a failed test already, so the
+    /// others may go on.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn ping(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn backend(&self) -> &'static str {
+        "memory"
+    }
+}
+
+/// Everything the journal knows.
+#[derive(Debug, Default)]
+struct State {
+    /// How far the clock was moved forward.
+    ahead: Duration,
+    /// The last version given to a change.
+    version: i64,
+    books: BTreeMap<BookId, Book>,
+    blobs: BTreeMap<ContentHash, StoredBlob>,
+    files: BTreeMap<FileKey, Row>,
+    /// The name each existing file takes up in its layer, folded.
+    names: BTreeMap<(BookId, Layer, String), BookPath>,
+    /// Every change of each file, oldest first.
+    versions: BTreeMap<FileKey, Vec<Past>>,
+    /// The entries of each chain, oldest first; its tip and count follow from them.
+    chains: BTreeMap<ChainKey, Vec<Entry>>,
+    entry_ids: BTreeSet<String>,
+    manifests: BTreeMap<(BookId, ContentHash), Vec<u8>>,
+    publications: BTreeMap<FileKey, Backlog>,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone)]
+struct Row {
+    hash: ContentHash,
+    size: u64,
+    written_at: Timestamp,
+    version: i64,
+}
+
+/// A change of a file; `hash: None` is a deletion.
+#[derive(Debug, Clone)]
+struct Past {
+    hash: Option<ContentHash>,
+    size: u64,
+    at: Timestamp,
+    version: i64,
+}
+
+/// A row of the publications table.
+#[derive(Debug)]
+struct Backlog {
+    version: i64,
+    /// Published, but no clean point covers it yet.
+    published: bool,
+    lease: Option<(LeaseId, Timestamp)>,
+}
+
+impl State {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.ahead;
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// The journal's rows of a book, in the order of their paths.
+    fn rows(&self, book: &BookId) -> impl Iterator<Item = (&FileKey, &Row)> {
+        self.files.iter().filter(move |(key, _)| key.book == *book)
+    }
+
+    /// Links an entry to its chain; gives the moment it was recorded at.
+    fn append(&mut self, draft: &Draft) -> Timestamp {
+        let now = self.now();
+        let chain = self.chains.entry(draft.chain()).or_default();
+        let at = now.strictly_after(chain.last().map(|entry| entry.timestamp));
+        let entry = draft.seal(at, chain.last().map(|entry| entry.entry_hash.as_str()));
+        self.entry_ids.insert(entry.id.clone());
+        chain.push(entry);
+        at
+    }
+
+    /// Marks a file pending at a version and takes the lease on it if nobody holds it.
+    fn pend(&mut self, key: &FileKey, version: i64, lease: LeaseId) -> bool {
+        let now = self.now();
+        let fresh = Backlog { version, published: false, lease: None };
+        let row = self.publications.entry(key.clone()).or_insert(fresh);
+        row.version = version;
+        row.published = false;
+        row.take(lease, now)
+    }
+
+    fn found(&self, key: &FileKey) -> Option<Found> {
+        let row = self.files.get(key)?;
+        let blob = self.blobs.get(&row.hash)?.clone();
+        Some(Found { record: record(key, row), blob })
+    }
+}
+
+impl Backlog {
+    /// Takes the lease unless an unexpired one is held.
+    fn take(&mut self, lease: LeaseId, now: Timestamp) -> bool {
+        const LEASE_MICROS: i64 = 30_000_000;
+        let free = self.lease.is_none_or(|(_, until)| until <= now);
+        if free {
+            self.lease = Some((lease, Timestamp::from_micros(now.micros() + LEASE_MICROS)));
+        }
+        free
+    }
+}
+
+fn record(key: &FileKey, row: &Row) -> FileRecord {
+    FileRecord {
+        path: key.path.clone(),
+        layer: key.layer.clone(),
+        hash: row.hash,
+        size: row.size,
+        written_at: row.written_at,
+        storage: "fs".to_owned(),
+        version: row.version,
+    }
+}

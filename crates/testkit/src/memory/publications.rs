@@ -1,0 +1,86 @@
+//! The tree's backlog; see [`publication`](panaversity_model::publication) for the protocol.
+
+use async_trait::async_trait;
+use panaversity_model::Fault;
+use panaversity_model::file::Found;
+use panaversity_model::ids::LeaseId;
+use panaversity_model::ports::Publications;
+use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
+
+use super::{Backlog, MemoryJournal};
+
+#[async_trait]
+impl Publications for MemoryJournal {
+    async fn claim(&self, leases: &[LeaseId]) -> Result<Vec<Publication>, Fault> {
+        let mut state = self.state();
+        let now = state.now();
+        let mut fresh = leases.iter().copied().peekable();
+        let mut claimed = Vec::new();
+        for (key, row) in state.publications.iter_mut().filter(|(_, row)| !row.published) {
+            let Some(&lease) = fresh.peek() else { break };
+            if row.take(lease, now) {
+                fresh.next();
+                claimed.push(Publication { key: key.clone(), version: row.version, lease });
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn holds(&self, key: &FileKey) -> Result<Option<Found>, Fault> {
+        Ok(self.state().found(key))
+    }
+
+    async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {
+        let mut state = self.state();
+        let version = publication.version;
+        let fresh = || Backlog { version, published: false, lease: None };
+        let Some(row) = state.publications.get_mut(&publication.key) else {
+            if attempt == Attempt::Done {
+                state.publications.insert(publication.key.clone(), fresh());
+            }
+            return Ok(Settled::Pending);
+        };
+        if row.lease.is_some_and(|(lease, _)| lease == publication.lease) {
+            row.lease = None;
+            row.published = attempt == Attempt::Done && row.version == version;
+        } else if attempt == Attempt::Done {
+            *row = Backlog { version: row.version, ..fresh() };
+        } else {
+            return Ok(Settled::Pending);
+        }
+        Ok(if row.published { Settled::Published } else { Settled::Pending })
+    }
+
+    async fn pending(&self) -> Result<i64, Fault> {
+        let state = self.state();
+        let pending = state.publications.values().filter(|row| !row.published);
+        Ok(i64::try_from(pending.count()).unwrap())
+    }
+
+    async fn unsynced(&self, limit: usize) -> Result<Vec<(FileKey, i64)>, Fault> {
+        let state = self.state();
+        let published = state.publications.iter().filter(|(_, row)| row.published);
+        Ok(published.map(|(key, row)| (key.clone(), row.version)).take(limit).collect())
+    }
+
+    async fn synced(&self, paths: &[(FileKey, i64)]) -> Result<(), Fault> {
+        let mut state = self.state();
+        for (key, version) in paths {
+            let covered =
+                state.publications.get(key).is_some_and(|row| row.published && row.version == *version);
+            if covered {
+                state.publications.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    async fn recheck(&self) -> Result<u64, Fault> {
+        let mut count = 0;
+        for row in self.state().publications.values_mut().filter(|row| row.published) {
+            row.published = false;
+            count += 1;
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,115 @@
+//! Samples: the nouns a test needs, from as few words as possible. Every id is fresh, so that
+//! tests may share a database.
+
+use panaversity_model::audit::{Draft, Operation, Outcome};
+use panaversity_model::blob::Blob;
+use panaversity_model::change::{Act, Change, ChangeSet};
+use panaversity_model::ids::{ChangeId, EntryId, LeaseId, RequestId};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Schema, UserId, View};
+use uuid::Uuid;
+
+/// The inline limit of samples, that of the server's default configuration.
+pub const INLINE_LIMIT: usize = 128 * 1024;
+
+/// A book nobody else has.
+pub fn book() -> BookId {
+    BookId::parse(&format!("t-{}", Uuid::now_v7().simple())).unwrap()
+}
+
+/// A path, which must be a safe one.
+pub fn path(text: &str) -> BookPath {
+    BookPath::parse(text).unwrap()
+}
+
+/// The path of the `n`-th lesson of a chapter; later ones sort later.
+pub fn lesson(n: usize) -> BookPath {
+    path(&format!("content/01-Part/01-Chapter/{:02}-lesson-{n:05}.md", n % 100))
+}
+
+/// The overlay of a user.
+pub fn overlay(user: &str) -> Layer {
+    Layer::Overlay(UserId::parse(user).unwrap())
+}
+
+/// The view of a caller who names this layer's owner.
+pub fn view(layer: &Layer) -> View {
+    match layer {
+        Layer::Base => View::base(),
+        Layer::Overlay(user) => View::of(Some(user.clone())),
+    }
+}
+
+/// The agent of this name.
+pub fn agent(name: &str) -> AgentId {
+    AgentId::parse(name).unwrap()
+}
+
+/// A file of a layer of a book.
+pub fn key(book: &BookId, path: &BookPath, layer: &Layer) -> FileKey {
+    FileKey { book: book.clone(), path: path.clone(), layer: layer.clone() }
+}
+
+/// An inline blob.
+pub fn inline(bytes: &[u8]) -> Blob {
+    Blob::pack(bytes, INLINE_LIMIT)
+}
+
+/// A blob in an object, however small.
+pub fn object(bytes: &[u8]) -> Blob {
+    Blob::pack(bytes, 0)
+}
+
+/// A lease nobody else has.
+pub fn lease() -> LeaseId {
+    LeaseId::new(Uuid::now_v7())
+}
+
+/// An act on one file.
+pub fn change(path: &BookPath, act: Act, expected: Option<ContentHash>) -> Change {
+    Change { path: path.clone(), act, expected, entry: EntryId::new(Uuid::now_v7()), lease: lease() }
+}
+
+/// Writing these bytes, inline.
+pub fn write(path: &BookPath, bytes: &[u8], expected: Option<ContentHash>) -> Change {
+    change(path, Act::Write(inline(bytes)), expected)
+}
+
+/// Deleting the file.
+pub fn delete(path: &BookPath, expected: Option<ContentHash>) -> Change {
+    change(path, Act::Delete, expected)
+}
+
+/// A change set of the agent `tester`, of a strict book.
+pub fn change_set(book: &BookId, layer: &Layer, changes: Vec<Change>) -> ChangeSet {
+    let deletes = changes.iter().all(|change| change.act == Act::Delete);
+    ChangeSet {
+        id: ChangeId::new(Uuid::now_v7()),
+        request: RequestId::new(Uuid::now_v7()),
+        agent: agent("tester"),
+        operation: if deletes { Operation::Delete } else { Operation::Write },
+        book: book.clone(),
+        schema: Schema::Strict,
+        layer: layer.clone(),
+        changes,
+        elapsed_ms: 3,
+    }
+}
+
+/// An entry of the agent `tester` about a successful read.
+pub fn draft(book: Option<&BookId>, path: Option<&BookPath>, layer: &Layer) -> Draft {
+    Draft {
+        id: EntryId::new(Uuid::now_v7()),
+        request: RequestId::new(Uuid::now_v7()),
+        agent: agent("tester"),
+        operation: Operation::Read,
+        book: book.cloned(),
+        path: path.cloned(),
+        layer: layer.clone(),
+        outcome: Outcome::Success,
+        elapsed_ms: 2,
+        change: None,
+        old: None,
+        new: None,
+    }
+}

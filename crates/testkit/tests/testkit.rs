@@ -1,0 +1,268 @@
+//! The testkit's own tests: the fakes keep the contract (I11), no sentence is forgotten, the hook
+//! breaks what it was told to, and a private `PostgreSQL` comes and goes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use panaversity_model::Layer;
+use panaversity_model::change::Verdict;
+use panaversity_model::fault::FaultKind;
+use panaversity_model::ports::{Changes, Files, Journal, Objects, Tree, World};
+use panaversity_testkit::contract::{ObjectsSetup, Setup, TreeSetup};
+use panaversity_testkit::postgres::{self, Postgres};
+use panaversity_testkit::samples::{book, change_set, key, lesson, view, write};
+use panaversity_testkit::{
+    Failure, Faults, FaultyJournal, FaultyObjects, FaultyTree, MemoryJournal, MemoryObjects, MemoryTree,
+    TestWorld, journal_contract, objects_contract, tree_contract,
+};
+
+mod memory {
+    use super::*;
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn setup() -> Setup {
+        let journal = Arc::new(MemoryJournal::new());
+        let clock = journal.clone();
+        Setup::new(journal, ()).expiring_leases(move || {
+            clock.advance(Duration::from_mins(1));
+            async {}
+        })
+    }
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn objects_setup() -> ObjectsSetup {
+        ObjectsSetup::new(Arc::new(MemoryObjects::new()), ())
+    }
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn tree_setup() -> TreeSetup {
+        let tree = Arc::new(MemoryTree::new());
+        let seen = tree.clone();
+        TreeSetup::new(tree, move || seen.files(), ())
+    }
+
+    journal_contract!(setup);
+    objects_contract!(objects_setup);
+    tree_contract!(tree_setup);
+}
+
+/// One database for all sentences, as engines may have it.
+mod memory_shared {
+    use super::*;
+    use std::sync::OnceLock;
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn setup() -> Setup {
+        static JOURNAL: OnceLock<Arc<MemoryJournal>> = OnceLock::new();
+        Setup::new(JOURNAL.get_or_init(Arc::default).clone(), ())
+    }
+
+    journal_contract!(setup);
+}
+
+/// A hook that breaks nothing changes nothing.
+mod memory_behind_the_hook {
+    use super::*;
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn setup() -> Setup {
+        let journal = Arc::new(MemoryJournal::new());
+        Setup::new(Arc::new(FaultyJournal::new(journal, &Faults::new())), ())
+    }
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn objects_setup() -> ObjectsSetup {
+        let objects = Arc::new(MemoryObjects::new());
+        ObjectsSetup::new(Arc::new(FaultyObjects::new(objects, &Faults::new())), ())
+    }
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn tree_setup() -> TreeSetup {
+        let tree = Arc::new(MemoryTree::new());
+        let seen = tree.clone();
+        TreeSetup::new(Arc::new(FaultyTree::new(tree, &Faults::new())), move || seen.files(), ())
+    }
+
+    journal_contract!(setup);
+    objects_contract!(objects_setup);
+    tree_contract!(tree_setup);
+}
+
+#[test]
+fn no_sentence_is_forgotten() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/contract");
+    let lists = std::fs::read_to_string(folder.join("suites.rs")).unwrap();
+    let listed: Vec<_> = lists.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let mut sentences = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if ["mod.rs", "desk.rs", "suites.rs"].iter().any(|other| path.ends_with(other)) {
+            continue;
+        }
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let Some(rest) = line.strip_prefix("pub async fn ") else { continue };
+            let name = rest.split('(').next().unwrap();
+            assert!(listed.contains(&name), "{name} of {} is in no list", path.display());
+            sentences += 1;
+        }
+    }
+    assert!(sentences > 50, "{sentences} sentences");
+}
+
+#[test]
+fn the_ids_of_a_world_ascend() {
+    let world = TestWorld::new();
+    let ids: Vec<_> = (0..1000).map(|_| world.fresh_id()).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    assert!(world.monotonic() <= world.monotonic());
+}
+
+/// A journal, objects and a tree behind one hook.
+struct Broken {
+    faults: Faults,
+    memory: Arc<MemoryJournal>,
+    stored: Arc<MemoryObjects>,
+    published: Arc<MemoryTree>,
+    journal: FaultyJournal,
+    objects: FaultyObjects,
+    tree: FaultyTree,
+}
+
+impl Broken {
+    fn new() -> Self {
+        let (memory, faults) = (Arc::new(MemoryJournal::new()), Faults::new());
+        let (stored, published) = (Arc::new(MemoryObjects::new()), Arc::new(MemoryTree::new()));
+        Self {
+            journal: FaultyJournal::new(memory.clone(), &faults),
+            objects: FaultyObjects::new(stored.clone(), &faults),
+            tree: FaultyTree::new(published.clone(), &faults),
+            faults,
+            memory,
+            stored,
+            published,
+        }
+    }
+
+    /// Puts an object, commits a file, publishes it, as far as it gets; tells what was done.
+    async fn act(&self) -> (Vec<Option<(FaultKind, bool)>>, [bool; 3]) {
+        let (book, hash) = (book(), panaversity_model::ContentHash::of(b"a"));
+        let set = change_set(&book, &Layer::Base, vec![write(&lesson(1), b"a", None)]);
+        let answers = vec![
+            self.objects.put(hash, b"a").await.err(),
+            self.journal.commit(set).await.err(),
+            self.tree.put(&key(&book, &lesson(1), &Layer::Base), b"a").await.err(),
+        ];
+        let committed = self.memory.find(&book, &lesson(1), &view(&Layer::Base)).await.unwrap().is_some();
+        let done = [!self.stored.contents().is_empty(), committed, !self.published.files().is_empty()];
+        let faults = answers.into_iter().map(|fault| fault.map(|f| (f.kind, f.outcome_unknown)));
+        (faults.collect(), done)
+    }
+}
+
+#[tokio::test]
+async fn the_hook_names_the_calls_in_order() {
+    let broken = Broken::new();
+    assert_eq!(broken.act().await, (vec![None, None, None], [true, true, true]));
+    assert_eq!(broken.faults.calls(), ["objects.put", "journal.commit", "tree.put"]);
+    broken.faults.reset();
+    broken.journal.ping().await.unwrap();
+    assert_eq!(broken.journal.backend(), "memory");
+    assert_eq!(broken.faults.calls(), ["journal.ping"]);
+}
+
+#[tokio::test]
+async fn the_hook_breaks_the_call_it_was_armed_for() {
+    let (storage, database) = (Some((FaultKind::Storage, false)), Some((FaultKind::Database, false)));
+    let unknown = Some((FaultKind::Database, true));
+    let cases = [
+        (0, Failure::FailBefore, vec![storage, None, None], [false, true, true]),
+        (0, Failure::FailAfter, vec![storage, None, None], [true, true, true]),
+        (1, Failure::FailBefore, vec![None, database, None], [true, false, true]),
+        (1, Failure::FailAfter, vec![None, unknown, None], [true, true, true]),
+        (2, Failure::FailAfter, vec![None, None, storage], [true, true, true]),
+        (0, Failure::VanishBefore, vec![storage, database, storage], [false, false, false]),
+        (0, Failure::VanishAfter, vec![storage, database, storage], [true, false, false]),
+        (1, Failure::VanishBefore, vec![None, database, storage], [true, false, false]),
+        (1, Failure::VanishAfter, vec![None, unknown, storage], [true, true, false]),
+        (9, Failure::VanishBefore, vec![None, None, None], [true, true, true]),
+    ];
+    for (call, failure, faults, done) in cases {
+        let broken = Broken::new();
+        broken.faults.arm(call, failure);
+        assert_eq!(broken.act().await, (faults, done), "call {call}, {failure:?}");
+        broken.faults.revive();
+        assert_eq!(broken.act().await.0, vec![None, None, None], "after call {call}, {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lease_of_the_fake_expires_in_its_own_time() {
+    let journal = MemoryJournal::new();
+    let book = book();
+    let mut held = None;
+    for (seconds, bytes, leased) in [(0, b"a", true), (29, b"b", false), (2, b"c", true)] {
+        journal.advance(Duration::from_secs(seconds));
+        let set = change_set(&book, &Layer::Base, vec![write(&lesson(1), bytes, held)]);
+        let Verdict::Committed(applied) = journal.commit(set).await.unwrap() else { panic!("committed") };
+        assert_eq!(applied[0].publication.is_some(), leased, "{seconds} seconds later");
+        held = Some(panaversity_model::ContentHash::of(bytes));
+    }
+}
+
+#[test]
+fn a_private_postgres_answers() {
+    let server = postgres::shared();
+    let (one, other) = (server.create_database(), server.create_database());
+    assert_ne!(one, other);
+    assert_eq!(server.query(&one, "select 1"), "1");
+    server.query(&one, "create table t (n int); insert into t values (7)");
+    let copy = server.copy_database(&one);
+    assert_eq!(server.query(&copy, "select n from t"), "7");
+    assert_eq!(server.query(&other, "select count(*) from pg_tables where tablename = 't'"), "0");
+    assert_eq!(server.query(&one, "show max_connections"), "200");
+    assert_eq!(server.query(&one, "show server_encoding"), "UTF8");
+}
+
+/// Where the process that is to be killed notes its server's process id.
+const NOTE: &str = "PANAVERSITY_TEST_ORPHAN_NOTE";
+
+#[test]
+#[ignore = "it is run, and killed, by the test below"]
+fn a_postgres_to_be_orphaned() {
+    let Some(note) = std::env::var_os(NOTE) else { return };
+    let server = Postgres::start();
+    std::fs::write(note, server.pid().to_string()).unwrap();
+    std::thread::sleep(Duration::from_mins(1));
+}
+
+#[test]
+fn a_private_postgres_ends_with_a_killed_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let note = folder.path().join("pid");
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_postgres_to_be_orphaned", "--ignored"])
+        .env(NOTE, &note)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = wait_for(|| std::fs::read_to_string(&note).ok()?.parse::<u32>().ok());
+    let server = format!("/proc/{pid}");
+    assert!(Path::new(&server).exists());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    wait_for(|| (!Path::new(&server).exists()).then_some(()));
+}
+
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..1500 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it did not happen within 30 seconds");
+}
