@@ -1,2 +1,23 @@
-//! placeholder
-fn main() {}
+//! `panaversity-fs`: the doors of `PanaversityFS` in one binary. This file only wires the rooms
+//! together; the commands stand in [`cli`].
+
+mod app;
+mod cli;
+mod client;
+mod config;
+mod http;
+mod logging;
+mod mcp;
+mod metrics;
+mod pipeline;
+mod wire;
+mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before any connection: TLS asks for the provider the process has chosen. A second choice
+    // would be refused, and there is none.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    cli::run()
+}

@@ -1,0 +1,161 @@
+//! Starting and stopping what every server runs on. Invariant: nothing is served before the
+//! schema is this binary's and the files are this database's; and on the way down nothing is closed
+//! that something still running could need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use panaversity_model::Fault;
+use panaversity_model::ports::Books;
+use panaversity_service::{Engines, Service};
+use panaversity_store::migrations::{self, MigrationError};
+use panaversity_store::{Database, FileStorage, SqlJournal};
+use tokio::task::JoinHandle;
+
+use super::Failure;
+use crate::app::App;
+use crate::config::settings::{DatabaseSettings, StoreSettings};
+use crate::metrics::Metrics;
+use crate::world::RealWorld;
+
+/// How long the way down waits for paths that are not published yet; they are not lost, only late.
+const LAST_PUBLICATIONS: Duration = Duration::from_secs(2);
+/// How long it waits for the disk, and for the database.
+const LAST_WORK: Duration = Duration::from_secs(5);
+/// A background task that broke rests this long before it is started again.
+const AFTER_A_BUG: Duration = Duration::from_secs(5);
+
+/// All that runs behind the doors.
+pub(super) struct Running {
+    pub(super) app: App,
+    database: Database,
+    journal: Arc<SqlJournal>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+/// Connects to the database.
+pub(super) async fn connect(settings: DatabaseSettings) -> Result<Database, Failure> {
+    let named = settings.url.masked();
+    Database::connect(&settings.url, settings.pool).await.map_err(|fault| {
+        Failure::Failed(format!(
+            "cannot open the database {named}: {fault} (check DATABASE_URL, and that the database can be reached)"
+        ))
+    })
+}
+
+/// What a refused or failed migration tells the operator.
+pub(super) fn migration_failed(error: MigrationError) -> Failure {
+    match error {
+        MigrationError::Refused(why) => Failure::Failed(why),
+        MigrationError::Broken(fault) => {
+            Failure::Failed(format!("the database could not be migrated: {fault}"))
+        }
+    }
+}
+
+impl Running {
+    /// Opens the engines and starts what works in the background.
+    pub(super) async fn start(settings: StoreSettings) -> Result<Self, Failure> {
+        let database = connect(settings.database).await?;
+        for revision in migrations::upgrade(&database, None).await.map_err(migration_failed)? {
+            tracing::info!(
+                target: "panaversity_fs.migrations",
+                revision = revision.number,
+                name = revision.name,
+                "migrated the database"
+            );
+        }
+        let journal = SqlJournal::open(database.clone(), "fs").await.map_err(|fault| unreadable(&fault))?;
+        let fresh = journal.books(None, 1).await.map_err(|fault| unreadable(&fault))?.is_empty();
+        let storage = FileStorage::open(&settings.root, journal.store_id(), fresh).map_err(|fault| {
+            Failure::Failed(format!(
+                "cannot use the storage folder {}: {fault} (check PANAVERSITY_STORAGE_ROOT, and that it can be written)",
+                settings.root.display()
+            ))
+        })?;
+        let engines = Engines {
+            journal: journal.clone(),
+            objects: storage.clone(),
+            tree: storage,
+            world: Arc::new(RealWorld::new()),
+        };
+        let service = Service::new(engines, settings.limits);
+        let again = service.recheck_published().await.map_err(|fault| unreadable(&fault))?;
+        if again > 0 {
+            tracing::info!(
+                target: "panaversity_fs.server",
+                paths = again,
+                "the last stop was not clean; recent files are published again"
+            );
+        }
+        let metrics =
+            Metrics::new().map_err(|error| Failure::Failed(format!("the metrics are wrong: {error}")))?;
+        let tasks = in_background(&service);
+        Ok(Self { app: App { service, metrics: Arc::new(metrics) }, database, journal, tasks })
+    }
+
+    /// Stops everything, in the reverse order. The doors are closed by now.
+    pub(super) async fn stop(self) {
+        for task in self.tasks {
+            task.abort();
+            // Aborted is how it should end.
+            let _ = task.await;
+        }
+        let service = &self.app.service;
+        match tokio::time::timeout(LAST_PUBLICATIONS, service.publish_pending()).await {
+            Ok(Ok((_, 0))) => {}
+            _ => {
+                tracing::warn!(
+                    target: "panaversity_fs.server",
+                    "some files are not published yet; the next start does it"
+                );
+            }
+        }
+        match tokio::time::timeout(LAST_WORK, service.clean_point()).await {
+            Ok(Ok(())) => {}
+            _ => {
+                tracing::warn!(
+                    target: "panaversity_fs.server",
+                    "no clean point was reached; the next start checks recent files again"
+                );
+            }
+        }
+        let closed = tokio::time::timeout(LAST_WORK, async {
+            self.journal.close().await;
+            self.database.close().await;
+        });
+        if closed.await.is_err() {
+            tracing::warn!(target: "panaversity_fs.server", "the database did not close in time");
+        }
+    }
+}
+
+fn unreadable(fault: &Fault) -> Failure {
+    Failure::Failed(format!("the database cannot be used: {fault}"))
+}
+
+fn in_background(service: &Service) -> [JoinHandle<()>; 2] {
+    let (publisher, verifier) = (service.clone(), service.clone());
+    [
+        tokio::spawn(kept_running("publisher", move || {
+            let service = publisher.clone();
+            async move { service.run_publisher().await }
+        })),
+        tokio::spawn(kept_running("verifier", move || {
+            let service = verifier.clone();
+            async move { service.run_verifier().await }
+        })),
+    ]
+}
+
+/// Runs a task that should never end, and starts it again if a bug ends it. Dropped, it ends the
+/// task too.
+async fn kept_running<F: Future<Output = ()> + Send + 'static>(name: &'static str, task: impl Fn() -> F) {
+    loop {
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(task());
+        let _ = tasks.join_next().await;
+        tracing::error!(target: "panaversity_fs.server", task = name, "a background task ended; it is started again");
+        tokio::time::sleep(AFTER_A_BUG).await;
+    }
+}

@@ -1,0 +1,30 @@
+//! `mcp`: the same tools over stdin and stdout, for one agent on this machine. stdout belongs to
+//! the protocol; everything else goes to stderr.
+
+use super::Failure;
+use super::engines::Running;
+use super::serve::warn_of;
+use super::signals::Signals;
+use crate::config::Sources;
+use crate::config::flags::McpFlags;
+use crate::config::settings::{LogSettings, StoreSettings};
+use crate::logging;
+
+/// Runs `mcp`, until stdin ends or a signal comes.
+pub(super) async fn run(flags: McpFlags) -> Result<(), Failure> {
+    let sources = Sources::gather(flags.into_given())?;
+    let (log, store) = (LogSettings::read(&sources)?, StoreSettings::read(&sources)?);
+    logging::start(log);
+    warn_of(&sources);
+    let mut signals = Signals::listen()?;
+    let running = Running::start(store).await?;
+    let served = tokio::select! {
+        served = crate::mcp::serve_stdio(running.app.clone()) => served,
+        signal = signals.next() => {
+            tracing::info!(target: "panaversity_fs.server", signal, "stopping");
+            Ok(())
+        }
+    };
+    running.stop().await;
+    served.map_err(|error| Failure::Failed(format!("MCP over stdio ended: {error}")))
+}

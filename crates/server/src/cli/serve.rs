@@ -1,0 +1,132 @@
+//! `serve`: the HTTP door, from the first setting read to the last connection closed.
+//!
+//! 1. Settings, logging, what is odd about the settings.
+//! 2. The engines.
+//! 3. The port: who can connect is answered, no connection waits for a migration.
+//! 4. On a signal: no new connections, running calls end by themselves; after [`DRAIN`] what is
+//!    left is cancelled. Then the engines stop. A second signal ends the process at once.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use super::engines::Running;
+use super::signals::Signals;
+use crate::config::Sources;
+use crate::config::flags::ServeFlags;
+use crate::config::settings::{HttpSettings, LogSettings, StoreSettings};
+use crate::http::{self, Hosts};
+use crate::logging;
+
+/// How long running calls may go on after the signal.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long cancelled calls may take to end.
+const AFTER_CANCEL: Duration = Duration::from_secs(2);
+
+/// Runs `serve`.
+pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
+    let sources = Sources::gather(flags.into_given())?;
+    let (log, store, http) =
+        (LogSettings::read(&sources)?, StoreSettings::read(&sources)?, HttpSettings::read(&sources)?);
+    logging::start(log);
+    warn_of(&sources);
+    let mut signals = Signals::listen()?;
+    let database = store.database.url.backend();
+    let running = Running::start(store).await?;
+    let (listener, address) = match bind(&http).await {
+        Ok(bound) => bound,
+        Err(error) => {
+            running.stop().await;
+            return Err(no_listener(&http, &error));
+        }
+    };
+    let on_loopback = address.ip().is_loopback();
+    if http.production && !on_loopback {
+        tracing::warn!(
+            target: "panaversity_fs.server",
+            address = %address,
+            "this version has no authentication: everyone who reaches this address can read and write all books"
+        );
+    }
+
+    let stop = CancellationToken::new();
+    let router = http::router(running.app.clone(), Hosts::new(&http, on_loopback), stop.clone());
+    // Without it a streamed answer waits for the acknowledgement of its first half.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let closing = CancellationToken::new();
+    let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
+    let mut server = tokio::spawn(server.into_future());
+    announce(address, database);
+
+    tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(target: "panaversity_fs.server", signal, "stopping: running calls are finished");
+        }
+        ended = &mut server => {
+            running.stop().await;
+            return Err(Failure::Failed(format!("the server stopped listening: {ended:?}")));
+        }
+    }
+    closing.cancel();
+    let down = async {
+        if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
+            tracing::warn!(target: "panaversity_fs.server", "some calls did not end in time and are cancelled");
+            stop.cancel();
+            let _ = tokio::time::timeout(AFTER_CANCEL, &mut server).await;
+            server.abort();
+        }
+        running.stop().await;
+    };
+    tokio::select! {
+        () = down => tracing::info!(target: "panaversity_fs.server", "stopped"),
+        signal = signals.next() => at_once(signal),
+    }
+    Ok(())
+}
+
+/// Tells what in the environment sets nothing.
+pub(super) fn warn_of(sources: &Sources) {
+    for remark in sources.remarks() {
+        tracing::warn!(target: "panaversity_fs.config", "{remark}");
+    }
+}
+
+/// Ends the process without finishing anything: what was acknowledged is durable anyway.
+fn at_once(signal: &str) -> ! {
+    tracing::warn!(target: "panaversity_fs.server", signal, "asked a second time: ending at once");
+    std::process::exit(1)
+}
+
+fn announce(address: SocketAddr, database: &'static str) {
+    tracing::info!(
+        target: "panaversity_fs.server",
+        address = %address,
+        version = env!("CARGO_PKG_VERSION"),
+        database,
+        storage = "fs",
+        "listening on http://{address}"
+    );
+}
+
+async fn bind(settings: &HttpSettings) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn no_listener(settings: &HttpSettings, error: &std::io::Error) -> Failure {
+    let HttpSettings { host, port, .. } = settings;
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another program uses the port; choose one with PANAVERSITY_SERVER_PORT"
+        }
+        _ => "check PANAVERSITY_SERVER_HOST and PANAVERSITY_SERVER_PORT",
+    };
+    Failure::Failed(format!("cannot listen on {host} port {port}: {error} ({hint})"))
+}

@@ -1,0 +1,187 @@
+//! A small MCP client: one tool call is one `POST /mcp`, with an answer or a reason why not.
+//!
+//! Invariant: a call counts as done only if the server said so. A lost answer, a 5xx and an
+//! unknown outcome are asked again, a bounded number of times; after that the call has failed.
+//!
+//! # A call
+//! 1. The request is one JSON-RPC `tools/call`, no session and no handshake.
+//! 2. [`wire`] judges the answer: result, refusal, or something that may pass by itself.
+//! 3. What may pass is repeated after 0.1, 0.3, 0.9 and 2.7 s. Repeating a write is safe by the
+//!    agent contract: the same bytes are `unchanged`, a deleted file does not exist.
+//! 4. A rate limit is no fault: it is waited out for up to a minute.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::FutureExt;
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Response, Url, redirect};
+use serde_json::{Value, json};
+
+pub(crate) mod tools;
+mod wire;
+
+pub(crate) use wire::Refused;
+use wire::Verdict;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// Waits between tries; one more try than waits.
+const WAITS_MS: [u64; 4] = [100, 300, 900, 2_700];
+/// Longest time spent waiting for a rate limit.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest single wait that a server can ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// A server, and the name under which we call it.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    endpoint: Url,
+    agent: &'static str,
+}
+
+/// Why a call brought no answer.
+#[derive(Debug, Clone)]
+pub(crate) enum CallError {
+    /// The server understood and said no.
+    Refused(Refused),
+    /// The server could not be reached or failed, time and again.
+    Unreachable(String),
+    /// Something answered, but not as a `PanaversityFS` server does.
+    Strange(String),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => refused.fmt(f),
+            Self::Unreachable(why) | Self::Strange(why) => f.write_str(why),
+        }
+    }
+}
+
+/// An answer, and whether the call had to be repeated: then an `unchanged` may be our own doing.
+pub(crate) struct Answer {
+    pub(crate) value: Value,
+    pub(crate) repeated: bool,
+}
+
+impl Client {
+    /// A client of the server at `url`, with or without `/mcp` at its end.
+    pub(crate) fn new(url: &str, agent: &'static str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("--url {url}: {why}, such as http://127.0.0.1:8000");
+        let mut endpoint = Url::parse(url).map_err(|_| wrong("it must be a URL"))?;
+        if !matches!(endpoint.scheme(), "http" | "https") || endpoint.host_str().is_none() {
+            return Err(wrong("it must be an http or https URL"));
+        }
+        let base = endpoint.path().trim_end_matches('/');
+        let path = if base.ends_with("/mcp") { base.to_owned() } else { format!("{base}/mcp") };
+        endpoint.set_path(&path);
+
+        // Fails only if a provider is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .redirect(redirect::Policy::none());
+        if endpoint.scheme() == "http" {
+            // Without TLS there is no need to read the system's certificates: that takes longer
+            // than a whole unchanged run.
+            builder = builder.tls_certs_only([]);
+        }
+        if is_loopback(&endpoint) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| format!("the HTTP client: {}", root_cause(&error)))?;
+        Ok(Self { http, endpoint, agent })
+    }
+
+    /// Calls a tool, repeating what may pass.
+    pub(crate) async fn call(&self, tool: &str, arguments: &Value) -> Result<Answer, CallError> {
+        let request = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": tool, "arguments": arguments},
+        });
+        let mut waits = WAITS_MS.iter().map(|ms| Duration::from_millis(*ms));
+        let (mut patience, mut repeated) = (PATIENCE, false);
+        loop {
+            let (why, wait) = match self.ask(&request).await {
+                Verdict::Answer(value) => return Ok(Answer { value, repeated }),
+                Verdict::Refused(refused) => return Err(CallError::Refused(refused)),
+                Verdict::Strange(why) => {
+                    return Err(CallError::Strange(format!("{}: {why}", self.endpoint)));
+                }
+                Verdict::Limited { why, wait } => {
+                    let wait = wait.min(LONGEST_WAIT).min(patience);
+                    patience -= wait;
+                    (why, (!wait.is_zero()).then_some(wait))
+                }
+                Verdict::MayPass(why) => (why, waits.next()),
+            };
+            let Some(wait) = wait else {
+                let next =
+                    "tried several times; check that the server runs and --url is right, then run again";
+                return Err(CallError::Unreachable(format!("{}: {why}; {next}", self.endpoint)));
+            };
+            tokio::time::sleep(wait).await;
+            repeated = true;
+        }
+    }
+
+    async fn ask(&self, request: &Value) -> Verdict {
+        let sent =
+            self.http.post(self.endpoint.clone()).header("X-Agent-Id", self.agent).json(request).send();
+        // Boxed: the request's future is large, and many calls are in flight.
+        match sent.boxed().await {
+            Ok(response) => read(response).await,
+            Err(error) => Verdict::MayPass(root_cause(&error)),
+        }
+    }
+}
+
+async fn read(response: Response) -> Verdict {
+    let status = response.status();
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    match response.bytes().await {
+        Ok(body) => wire::judge(status, seconds.map(Duration::from_secs), &body),
+        Err(error) => Verdict::MayPass(root_cause(&error)),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The innermost reason, which is the one that helps: `Connection refused`, not `error sending request`.
+fn root_cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_is_found_from_any_form_of_the_url() {
+        for (url, endpoint) in [
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000/mcp"),
+            ("http://127.0.0.1:8000/", "http://127.0.0.1:8000/mcp"),
+            ("https://books.example.org/fs/mcp", "https://books.example.org/fs/mcp"),
+            ("https://books.example.org/fs/", "https://books.example.org/fs/mcp"),
+        ] {
+            assert_eq!(Client::new(url, "test").unwrap().endpoint.as_str(), endpoint);
+        }
+        for bad in ["", "localhost:8000", "ftp://x/", "127.0.0.1"] {
+            assert!(Client::new(bad, "test").is_err(), "{bad}");
+        }
+    }
+}

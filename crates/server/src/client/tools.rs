@@ -1,0 +1,260 @@
+//! The tools that the pipeline commands call, typed. Invariant: every hash is parsed before it is
+//! compared, and a plan is one moment of the book however many pages it took.
+
+use panaversity_model::manifest::{Item, Manifest};
+use panaversity_model::{BookId, BookPath, ContentHash, Schema};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use super::{CallError, Client};
+
+/// How often a plan is begun anew because the book changed between its pages.
+const MAX_PLANS: usize = 5;
+/// Most pages of one plan; a server that names a next page for ever must not hold us for ever.
+const MAX_PAGES: usize = 100_000;
+
+/// A book as `list_books` shows it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListedBook {
+    book_id: String,
+    #[serde(deserialize_with = "schema")]
+    pub(crate) schema: Schema,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    books: Vec<ListedBook>,
+}
+
+/// The answer of `create_book`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CreatedBook {
+    #[serde(deserialize_with = "schema")]
+    pub(crate) schema: Schema,
+}
+
+/// What `plan_build` says of the book, all pages together.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The book's manifest.
+    pub(crate) manifest_hash: ContentHash,
+    /// What differs from the target, or every file.
+    pub(crate) files: Vec<PlannedFile>,
+    /// `files` is the whole book, not a difference.
+    pub(crate) is_whole_book: bool,
+}
+
+/// One file of a plan.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PlannedFile {
+    /// As the server named it: not yet checked.
+    pub(crate) path: String,
+    /// What it holds now; `None`: it is gone.
+    #[serde(default, deserialize_with = "maybe_hash")]
+    pub(crate) current_hash: Option<ContentHash>,
+    /// Bytes.
+    #[serde(default)]
+    pub(crate) size: u64,
+}
+
+#[derive(Deserialize)]
+struct PlanPage {
+    #[serde(deserialize_with = "hash")]
+    manifest_hash: ContentHash,
+    files: Vec<PlannedFile>,
+    warning: Option<String>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    content: String,
+}
+
+/// How reading a plan's pages ended.
+enum Read {
+    Plan(Plan),
+    /// The server does not know the target any more.
+    UnknownTarget,
+    /// The book changed between two pages.
+    Changed,
+}
+
+impl Plan {
+    /// A whole book must be the one that the manifest hash names: a list that lost a page would
+    /// have files deleted.
+    fn checked(self) -> Result<Self, CallError> {
+        let item = |file: &PlannedFile| {
+            Some((file.path.clone(), Item { hash: file.current_hash?, size: file.size, version: 0 }))
+        };
+        let manifest = Manifest { files: self.files.iter().filter_map(item).collect() };
+        if self.is_whole_book && manifest.hash() != self.manifest_hash {
+            return Err(CallError::Strange(
+                "the server's list of files is not what its manifest_hash says".to_owned(),
+            ));
+        }
+        Ok(self)
+    }
+}
+
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    mode: String,
+    #[serde(deserialize_with = "hash")]
+    file_hash: ContentHash,
+}
+
+impl Client {
+    /// The book, if it exists.
+    pub(crate) async fn book(&self, book: &BookId) -> Result<Option<ListedBook>, CallError> {
+        match self.answer::<Listed>("list_books", &json!({"book_id": book.as_str()})).await {
+            Ok((listed, _)) => Ok(listed.books.into_iter().find(|listed| listed.book_id == book.as_str())),
+            Err(CallError::Refused(refused)) if refused.code == "BOOK_NOT_FOUND" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes sure that the book exists, with this schema if one is given.
+    pub(crate) async fn create_book(
+        &self,
+        book: &BookId,
+        schema: Option<Schema>,
+    ) -> Result<CreatedBook, CallError> {
+        let mut arguments = json!({"book_id": book.as_str()});
+        if let Some(schema) = schema {
+            arguments["schema"] = schema.as_str().into();
+        }
+        Ok(self.answer("create_book", &arguments).await?.0)
+    }
+
+    /// What differs from `target`; every file without one, or if the server no longer knows it.
+    pub(crate) async fn plan(&self, book: &BookId, target: Option<ContentHash>) -> Result<Plan, CallError> {
+        let mut target = target;
+        for _ in 0..MAX_PLANS {
+            match self.plan_once(book, target).await? {
+                Read::Plan(plan) => return Ok(plan),
+                Read::UnknownTarget => target = None,
+                Read::Changed => {}
+            }
+        }
+        Err(CallError::Strange("the book kept changing while its plan was read; run again".to_owned()))
+    }
+
+    async fn plan_once(&self, book: &BookId, target: Option<ContentHash>) -> Result<Read, CallError> {
+        let mut arguments = json!({"book_id": book.as_str()});
+        if let Some(target) = target {
+            arguments["target_manifest_hash"] = target.to_string().into();
+        }
+        let (mut first, mut files) = (None, Vec::new());
+        for _ in 0..MAX_PAGES {
+            let page: PlanPage = self.answer("plan_build", &arguments).await?.0;
+            let manifest_hash = *first.get_or_insert(page.manifest_hash);
+            if manifest_hash != page.manifest_hash {
+                return Ok(Read::Changed);
+            }
+            if target.is_some() && page.warning.is_some() {
+                return Ok(Read::UnknownTarget);
+            }
+            files.extend(page.files);
+            if let Some(cursor) = page.next_cursor {
+                arguments["cursor"] = cursor.into();
+                continue;
+            }
+            let plan = Plan { manifest_hash, files, is_whole_book: target.is_none() };
+            return plan.checked().map(Read::Plan);
+        }
+        Err(CallError::Strange("the plan does not end; the server may be of another version".to_owned()))
+    }
+
+    /// The text that `path` held as version `hash`, unchecked.
+    pub(crate) async fn read_version(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        hash: ContentHash,
+    ) -> Result<String, CallError> {
+        let arguments = json!({"book_id": book.as_str(), "path": path.as_str(), "hash": hash.to_string()});
+        Ok(self.answer::<Text>("read_content", &arguments).await?.0.content)
+    }
+
+    /// Writes a file that is expected to hold `expected`, or not to exist. The server must name
+    /// the hash of what was sent. A repeated call that finds its own first try counts as a write.
+    pub(crate) async fn write(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        content: String,
+        expected: Option<ContentHash>,
+    ) -> Result<Mode, CallError> {
+        let sent = ContentHash::of(content.as_bytes());
+        let mut arguments = json!({"book_id": book.as_str(), "path": path.as_str()});
+        arguments["content"] = content.into();
+        if let Some(expected) = expected {
+            arguments["expected_hash"] = expected.to_string().into();
+        }
+        let (written, repeated) = self.answer::<Written>("write_content", &arguments).await?;
+        if written.file_hash != sent {
+            return Err(CallError::Strange(format!(
+                "the server holds other bytes than were sent: {} instead of {sent}",
+                written.file_hash
+            )));
+        }
+        Ok(match (written.mode.as_str(), expected) {
+            ("unchanged", _) if !repeated => Mode::Unchanged,
+            ("created", _) | ("unchanged", None) => Mode::Created,
+            _ => Mode::Updated,
+        })
+    }
+
+    /// Deletes a file that is expected to hold `expected`.
+    pub(crate) async fn delete(
+        &self,
+        book: &BookId,
+        path: &str,
+        expected: ContentHash,
+    ) -> Result<(), CallError> {
+        let arguments =
+            json!({"book_id": book.as_str(), "path": path, "expected_hash": expected.to_string()});
+        self.answer::<Value>("delete_content", &arguments).await.map(|_| ())
+    }
+
+    /// The typed answer of a tool, and whether the call was repeated.
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        tool: &str,
+        arguments: &Value,
+    ) -> Result<(T, bool), CallError> {
+        let answer = self.call(tool, arguments).await?;
+        match serde_json::from_value(answer.value) {
+            Ok(typed) => Ok((typed, answer.repeated)),
+            Err(error) => Err(CallError::Strange(format!(
+                "{tool} answered in an unknown form ({error}); the server may be of another version"
+            ))),
+        }
+    }
+}
+
+fn hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ContentHash, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    ContentHash::from_hex(&text).ok_or_else(|| D::Error::custom("a hash is no SHA-256"))
+}
+
+fn maybe_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ContentHash>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| ContentHash::from_hex(&text).ok_or_else(|| D::Error::custom("a hash is no SHA-256")))
+        .transpose()
+}
+
+fn schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Schema, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Schema::parse(&text).map_err(D::Error::custom)
+}

@@ -1,0 +1,162 @@
+//! The table of settings: every name an operator can set, its flag, its default and its one line
+//! of help stand here and nowhere else.
+//!
+//! Flags are generated from the table ([`flags`]), values are looked up by it ([`sources`]) and
+//! parsed into types ([`settings`]). Invariant: a flag wins over the environment, the environment
+//! over `.env`, and a value that does not parse stops the program before it does anything.
+
+pub(crate) mod flags;
+pub(crate) mod hosts;
+pub(crate) mod settings;
+pub(crate) mod sources;
+
+pub(crate) use sources::Sources;
+
+/// A setting was given wrongly; the text is for the operator.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Misuse(pub(crate) String);
+
+/// What can be set. The order is that of [`SETTINGS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    DatabaseUrl,
+    PoolSize,
+    MaxOverflow,
+    PoolTimeout,
+    LogLevel,
+    LogFormat,
+    StorageBackend,
+    StorageRoot,
+    InlineLimit,
+    PublishOverlays,
+    Host,
+    Port,
+    PublicUrl,
+    AllowedHosts,
+    Env,
+}
+
+/// The narrowest command that reads a setting; each command also reads what the ones before it do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    Migrate,
+    Mcp,
+    Serve,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) key: Key,
+    pub(crate) reach: Reach,
+    /// Names in the environment, the winning one first; the flag is made from the first.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) default: Option<&'static str>,
+    pub(crate) value: &'static str,
+    pub(crate) help: &'static str,
+    /// Never shown, and readable from the file that `NAME_FILE` names.
+    pub(crate) secret: bool,
+}
+
+/// All settings, in the order of [`Key`].
+#[rustfmt::skip]
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting { key: Key::DatabaseUrl, reach: Reach::Migrate, names: &["PANAVERSITY_DATABASE_URL", "DATABASE_URL"], default: Some("sqlite:./panaversity_fs.db"), value: "URL", help: "The database: sqlite:FILE or postgresql://USER:PASSWORD@HOST/NAME", secret: true },
+    Setting { key: Key::PoolSize, reach: Reach::Migrate, names: &["DATABASE_POOL_SIZE"], default: Some("20"), value: "N", help: "Database connections kept open", secret: false },
+    Setting { key: Key::MaxOverflow, reach: Reach::Migrate, names: &["DATABASE_MAX_OVERFLOW"], default: Some("10"), value: "N", help: "Database connections opened beyond those under load", secret: false },
+    Setting { key: Key::PoolTimeout, reach: Reach::Migrate, names: &["DATABASE_POOL_TIMEOUT"], default: Some("30"), value: "SECONDS", help: "Longest wait for a database connection", secret: false },
+    Setting { key: Key::LogLevel, reach: Reach::Migrate, names: &["PANAVERSITY_LOG_LEVEL"], default: Some("INFO"), value: "LEVEL", help: "DEBUG, INFO, WARNING or ERROR", secret: false },
+    Setting { key: Key::LogFormat, reach: Reach::Migrate, names: &["PANAVERSITY_LOG_FORMAT"], default: None, value: "FORMAT", help: "json or text; json unless stderr is a terminal", secret: false },
+    Setting { key: Key::StorageBackend, reach: Reach::Mcp, names: &["PANAVERSITY_STORAGE_BACKEND"], default: Some("fs"), value: "NAME", help: "Where files are kept: fs, a folder", secret: false },
+    Setting { key: Key::StorageRoot, reach: Reach::Mcp, names: &["PANAVERSITY_STORAGE_ROOT"], default: Some("./panaversity-data"), value: "DIR", help: "The folder of the files", secret: false },
+    Setting { key: Key::InlineLimit, reach: Reach::Mcp, names: &["PANAVERSITY_INLINE_LIMIT_KB"], default: Some("128"), value: "KIB", help: "Files up to this size lie in the database; 0: none", secret: false },
+    Setting { key: Key::PublishOverlays, reach: Reach::Mcp, names: &["PANAVERSITY_PUBLISH_OVERLAYS"], default: Some("true"), value: "BOOL", help: "Whether users' overlays are published to the folder too", secret: false },
+    Setting { key: Key::Host, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
+    Setting { key: Key::Port, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
+    Setting { key: Key::PublicUrl, reach: Reach::Serve, names: &["PANAVERSITY_PUBLIC_URL"], default: None, value: "URL", help: "The URL under which clients reach this server", secret: false },
+    Setting { key: Key::AllowedHosts, reach: Reach::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
+    Setting { key: Key::Env, reach: Reach::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
+];
+
+/// Names that this program knows but that are no settings of its server.
+pub(crate) const NAMES_ELSEWHERE: &[&str] = &["PANAVERSITY_URL"];
+
+/// Settings of the product that this version does not have yet. Whoever sets one must learn that
+/// it has no effect, most of all where it was meant to protect something.
+pub(crate) const NAMES_LATER: &[&str] = &[
+    "PANAVERSITY_S3_BUCKET",
+    "PANAVERSITY_S3_REGION",
+    "PANAVERSITY_S3_ENDPOINT",
+    "PANAVERSITY_S3_ACCESS_KEY_ID",
+    "PANAVERSITY_S3_SECRET_ACCESS_KEY",
+    "PANAVERSITY_SUPABASE_URL",
+    "PANAVERSITY_SUPABASE_BUCKET",
+    "PANAVERSITY_SUPABASE_ACCESS_KEY_ID",
+    "PANAVERSITY_SUPABASE_SECRET_ACCESS_KEY",
+    "PANAVERSITY_CDN_BASE_URL",
+    "PANAVERSITY_MAX_DIRECT_UPLOAD_MB",
+    "PANAVERSITY_MAX_ASSET_SIZE_MB",
+    "PANAVERSITY_PRESIGN_EXPIRY_SECONDS",
+    "PANAVERSITY_ARCHIVE_TIMEOUT",
+    "PANAVERSITY_ARCHIVE_TIMEOUT_SECONDS",
+    "PANAVERSITY_RETENTION_DAYS",
+    "PANAVERSITY_SIGNING_KEY",
+    "PANAVERSITY_JWT_SECRET",
+    "PANAVERSITY_JWT_ALGORITHM",
+    "PANAVERSITY_AUTH_ISSUER",
+    "PANAVERSITY_AUTH_AUDIENCE",
+    "PANAVERSITY_AUTH_SERVER_URL",
+    "PANAVERSITY_AUTH_JWKS_PATH",
+    "PANAVERSITY_JWKS_CACHE_TTL",
+    "PANAVERSITY_RESOURCE_SERVER_URL",
+    "PANAVERSITY_CORS_ORIGINS",
+    "PANAVERSITY_TRUSTED_PROXIES",
+    "PANAVERSITY_RATE_LIMIT_PER_SECOND",
+    "PANAVERSITY_RATE_LIMIT_BURST",
+    "PANAVERSITY_REDIS_URL",
+];
+
+impl Setting {
+    /// The setting of a key.
+    pub(crate) fn of(key: Key) -> &'static Self {
+        let setting = &SETTINGS[key as usize];
+        debug_assert_eq!(setting.key, key, "the table is in the order of the keys");
+        setting
+    }
+
+    /// The flag, without its dashes.
+    pub(crate) fn flag(&self) -> String {
+        let name = self.names[0];
+        name.strip_prefix("PANAVERSITY_").unwrap_or(name).to_lowercase().replace('_', "-")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_keys() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            assert_eq!(setting.key as usize, index, "{:?}", setting.key);
+        }
+        assert_eq!(SETTINGS.len(), Key::Env as usize + 1);
+    }
+
+    #[test]
+    fn no_two_settings_share_a_name_or_a_flag() {
+        let flags: BTreeSet<_> = SETTINGS.iter().map(Setting::flag).collect();
+        assert_eq!(flags.len(), SETTINGS.len());
+        let names: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.names).chain(NAMES_LATER).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn flags_are_named_like_the_environment() {
+        assert_eq!(Setting::of(Key::StorageRoot).flag(), "storage-root");
+        assert_eq!(Setting::of(Key::PoolSize).flag(), "database-pool-size");
+        assert_eq!(Setting::of(Key::DatabaseUrl).flag(), "database-url");
+    }
+}

@@ -1,0 +1,260 @@
+//! The settings as types. A value that does not fit is refused with the name it was given under,
+//! the value unless it is a secret, and what is allowed.
+
+use std::io::IsTerminal;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use panaversity_service::Limits;
+use panaversity_store::{DatabaseUrl, PoolOptions};
+
+use super::hosts::{PublicUrl, host_of};
+use super::sources::Given;
+use super::{Key, Misuse, Sources};
+use crate::logging::{Form, LogLevel};
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogSettings {
+    pub(crate) level: LogLevel,
+    pub(crate) form: Form,
+}
+
+/// Which database, and how many connections.
+pub(crate) struct DatabaseSettings {
+    pub(crate) url: DatabaseUrl,
+    pub(crate) pool: PoolOptions,
+}
+
+/// What the engines need.
+pub(crate) struct StoreSettings {
+    pub(crate) database: DatabaseSettings,
+    pub(crate) root: PathBuf,
+    pub(crate) limits: Limits,
+}
+
+/// Where to listen, and for whom.
+#[derive(Debug)]
+pub(crate) struct HttpSettings {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) public_url: Option<PublicUrl>,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) production: bool,
+}
+
+impl LogSettings {
+    /// Reads them.
+    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+        let level = required(sources, Key::LogLevel, "DEBUG, INFO, WARNING or ERROR", LogLevel::parse)?;
+        let form = optional(sources, Key::LogFormat, "json or text", |text| match text {
+            "json" => Some(Form::Json),
+            "text" => Some(Form::Text),
+            _ => None,
+        })?;
+        let usual = || if std::io::stderr().is_terminal() { Form::Text } else { Form::Json };
+        Ok(Self { level, form: form.unwrap_or_else(usual) })
+    }
+}
+
+impl DatabaseSettings {
+    /// Reads them.
+    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+        let Given { text, name } = sources.text(Key::DatabaseUrl)?.ok_or_else(|| unset(Key::DatabaseUrl))?;
+        let url = DatabaseUrl::parse(text.trim())
+            .map_err(|why| Misuse(format!("{name} is no database URL that can be used: {why}")))?;
+        let pool = PoolOptions {
+            size: whole(sources, Key::PoolSize, 1, 1_000)?,
+            overflow: whole(sources, Key::MaxOverflow, 0, 1_000)?,
+            timeout: Duration::from_secs(u64::from(whole(sources, Key::PoolTimeout, 1, 3_600)?)),
+        };
+        Ok(Self { url, pool })
+    }
+}
+
+impl StoreSettings {
+    /// Reads them.
+    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+        let backend = sources.text(Key::StorageBackend)?.ok_or_else(|| unset(Key::StorageBackend))?;
+        match backend.text.as_str() {
+            "fs" => {}
+            "s3" | "supabase" => {
+                return Err(Misuse(format!(
+                    "{} is {:?}: this version stores in folders only; allowed is fs",
+                    backend.name, backend.text
+                )));
+            }
+            _ => return Err(bad(&backend, "fs")),
+        }
+        let kibibytes = whole(sources, Key::InlineLimit, 0, 16_384)?;
+        Ok(Self {
+            database: DatabaseSettings::read(sources)?,
+            root: required(sources, Key::StorageRoot, "a folder", |text| Some(PathBuf::from(text)))?,
+            limits: Limits {
+                inline_bytes: kibibytes as usize * 1024,
+                publish_overlays: required(sources, Key::PublishOverlays, "true or false", truth)?,
+            },
+        })
+    }
+}
+
+impl HttpSettings {
+    /// Reads them.
+    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+        Ok(Self {
+            host: required(sources, Key::Host, "an IP address or a host name", listening_host)?,
+            port: required(sources, Key::Port, "a port from 0 to 65535", |text| text.parse().ok())?,
+            public_url: optional(
+                sources,
+                Key::PublicUrl,
+                "a URL like https://books.example.com, without user, query or fragment",
+                PublicUrl::parse,
+            )?,
+            allowed_hosts: optional(
+                sources,
+                Key::AllowedHosts,
+                "host names separated by commas, like books.example.com,10.0.0.5",
+                host_list,
+            )?
+            .unwrap_or_default(),
+            production: required(sources, Key::Env, "development or production", |text| match text {
+                "development" => Some(false),
+                "production" => Some(true),
+                _ => None,
+            })?,
+        })
+    }
+}
+
+fn optional<T>(
+    sources: &Sources,
+    key: Key,
+    allowed: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Misuse> {
+    let Some(given) = sources.text(key)? else { return Ok(None) };
+    parse(given.text.trim()).map(Some).ok_or_else(|| bad(&given, allowed))
+}
+
+fn required<T>(
+    sources: &Sources,
+    key: Key,
+    allowed: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Misuse> {
+    optional(sources, key, allowed, parse)?.ok_or_else(|| unset(key))
+}
+
+fn whole(sources: &Sources, key: Key, least: u32, most: u32) -> Result<u32, Misuse> {
+    let allowed = format!("a whole number from {least} to {most}");
+    required(sources, key, &allowed, |text| {
+        text.parse().ok().filter(|number| (least..=most).contains(number))
+    })
+}
+
+/// Only settings that are no secret come here.
+fn bad(given: &Given, allowed: &str) -> Misuse {
+    Misuse(format!("{} is {:?}; allowed is {allowed}", given.name, given.text))
+}
+
+fn unset(key: Key) -> Misuse {
+    Misuse(format!("{} is not set", super::Setting::of(key).names[0]))
+}
+
+fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn listening_host(text: &str) -> Option<String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<IpAddr>().is_ok() {
+        return Some(bare.to_owned());
+    }
+    (!text.contains(':')).then(|| host_of(text)).flatten()
+}
+
+fn host_list(text: &str) -> Option<Vec<String>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| if part.contains('*') { None } else { host_of(part) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused<T>(read: fn(&Sources) -> Result<T, Misuse>, name: &str, value: &str) -> String {
+        match read(&Sources::of(&[], &[(name, value)], &[])) {
+            Ok(_) => panic!("{name}={value} was admitted"),
+            Err(Misuse(why)) => why,
+        }
+    }
+
+    #[test]
+    fn nothing_need_be_set() {
+        let none = Sources::of(&[], &[], &[]);
+        let http = HttpSettings::read(&none).unwrap();
+        assert_eq!((http.host.as_str(), http.port, http.production), ("127.0.0.1", 8000, false));
+        let store = StoreSettings::read(&none).unwrap();
+        assert_eq!(store.root, PathBuf::from("./panaversity-data"));
+        assert_eq!((store.limits.inline_bytes, store.limits.publish_overlays), (131_072, true));
+        assert_eq!(store.database.url.backend(), "sqlite");
+        assert_eq!((store.database.pool.size, store.database.pool.overflow), (20, 10));
+        assert_eq!(store.database.pool.timeout, Duration::from_secs(30));
+        assert_eq!(LogSettings::read(&none).unwrap().level, LogLevel::Info);
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_what_is_allowed() {
+        assert_eq!(
+            refused(HttpSettings::read, "PORT", "eighty"),
+            "PORT is \"eighty\"; allowed is a port from 0 to 65535"
+        );
+        assert_eq!(
+            refused(LogSettings::read, "PANAVERSITY_LOG_LEVEL", "loud"),
+            "PANAVERSITY_LOG_LEVEL is \"loud\"; allowed is DEBUG, INFO, WARNING or ERROR"
+        );
+        assert_eq!(
+            refused(StoreSettings::read, "PANAVERSITY_STORAGE_BACKEND", "s3"),
+            "PANAVERSITY_STORAGE_BACKEND is \"s3\": this version stores in folders only; allowed is fs"
+        );
+        assert_eq!(
+            refused(DatabaseSettings::read, "DATABASE_POOL_SIZE", "0"),
+            "DATABASE_POOL_SIZE is \"0\"; allowed is a whole number from 1 to 1000"
+        );
+        for (name, value) in [
+            ("PANAVERSITY_SERVER_HOST", "a b"),
+            ("PANAVERSITY_SERVER_HOST", "localhost:80"),
+            ("PANAVERSITY_PUBLIC_URL", "books.example.com"),
+            ("PANAVERSITY_ALLOWED_HOSTS", "a.example.com,*"),
+            ("PANAVERSITY_ENV", "prod"),
+        ] {
+            assert!(refused(HttpSettings::read, name, value).starts_with(name));
+        }
+        let flag = Sources::of(&[("server-port", "x")], &[], &[]);
+        let Misuse(why) = HttpSettings::read(&flag).unwrap_err();
+        assert!(why.starts_with("--server-port is \"x\""), "{why}");
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let why = refused(DatabaseSettings::read, "DATABASE_URL", "oracle://user:hunter2@host/db");
+        assert!(why.starts_with("DATABASE_URL is no database URL"), "{why}");
+        assert!(!why.contains("hunter2"), "{why}");
+    }
+
+    #[test]
+    fn hosts_are_read_as_the_guard_compares_them() {
+        let given = [
+            ("PANAVERSITY_ALLOWED_HOSTS", "Books.example.com:443, 10.0.0.5,"),
+            ("PANAVERSITY_SERVER_HOST", "[::1]"),
+        ];
+        let http = HttpSettings::read(&Sources::of(&[], &given, &[])).unwrap();
+        assert_eq!(http.allowed_hosts, ["books.example.com", "10.0.0.5"]);
+        assert_eq!(http.host, "::1");
+    }
+}

@@ -1,0 +1,263 @@
+//! Where values come from: flags, the environment, `.env`, and the files that `NAME_FILE` names.
+//! The process's own environment is read once and never changed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use panaversity_model::suggestion::nearest_name;
+
+use super::flags::file_flag;
+use super::{Key, Misuse, NAMES_ELSEWHERE, NAMES_LATER, SETTINGS, Setting};
+
+/// The prefix of the names that are ours alone.
+const OURS: &str = "PANAVERSITY_";
+/// A secret longer than this is no secret but the wrong file.
+const LONGEST_SECRET: u64 = 64 * 1024;
+
+/// A value, and under which name it was given.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) text: String,
+    pub(crate) name: String,
+}
+
+/// All that was given.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    flags: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+    dotenv: BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// Gathers flags, the process's environment and `.env` of the working directory.
+    pub(crate) fn gather(flags: BTreeMap<String, String>) -> Result<Self, Misuse> {
+        Ok(Self { flags, environment: environment(std::env::vars_os())?, dotenv: dotenv(Path::new(".env"))? })
+    }
+
+    /// The value of a setting, if one was given. An empty one counts as not given, as compose
+    /// files write it for a variable that is not there.
+    pub(crate) fn given(&self, key: Key) -> Result<Option<Given>, Misuse> {
+        let setting = Setting::of(key);
+        let flag = setting.flag();
+        let file = setting.secret.then(|| file_flag(setting));
+        let in_flags = one_of(&self.flags, &flag, file.as_deref(), "--")?;
+        if in_flags.is_some() {
+            return Ok(in_flags);
+        }
+        for source in [&self.environment, &self.dotenv] {
+            for name in setting.names {
+                let file = setting.secret.then(|| format!("{name}_FILE"));
+                let found = one_of(source, name, file.as_deref(), "")?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The value of a setting or its default.
+    pub(crate) fn text(&self, key: Key) -> Result<Option<Given>, Misuse> {
+        let setting = Setting::of(key);
+        let default =
+            setting.default.map(|text| Given { text: text.to_owned(), name: setting.names[0].to_owned() });
+        Ok(self.given(key)?.or(default))
+    }
+
+    /// What to tell the operator about `PANAVERSITY_*` names that set nothing.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let names: std::collections::BTreeSet<_> =
+            self.environment.keys().chain(self.dotenv.keys()).collect();
+        names.into_iter().filter(|name| name.starts_with(OURS)).filter_map(|name| remark(name)).collect()
+    }
+}
+
+fn remark(name: &str) -> Option<String> {
+    let known = || SETTINGS.iter().flat_map(|setting| setting.names).chain(NAMES_ELSEWHERE).copied();
+    let secret_file = |name: &str| {
+        let base = name.strip_suffix("_FILE");
+        base.is_some_and(|base| SETTINGS.iter().any(|s| s.secret && s.names.contains(&base)))
+    };
+    if known().any(|one| one == name) || secret_file(name) {
+        return None;
+    }
+    if NAMES_LATER.contains(&name.strip_suffix("_FILE").unwrap_or(name)) {
+        return Some(format!("{name} has no effect: this version does not have that setting yet"));
+    }
+    // All names share the prefix; compared with it, every name would be near to every other.
+    let bare = |name: &'static str| name.strip_prefix(OURS);
+    let nearest = nearest_name(&name[OURS.len()..], known().filter_map(bare));
+    Some(match nearest {
+        Some(nearest) => format!("{name} is no setting and has no effect; did you mean {OURS}{nearest}?"),
+        None => format!("{name} is no setting and has no effect"),
+    })
+}
+
+fn one_of(
+    source: &BTreeMap<String, String>,
+    name: &str,
+    file: Option<&str>,
+    dashes: &str,
+) -> Result<Option<Given>, Misuse> {
+    let get = |name: &str| source.get(name).filter(|text| !text.is_empty());
+    let from_file = file.and_then(|file| get(file).map(|path| (file, path)));
+    match (get(name), from_file) {
+        (Some(_), Some((file, _))) => {
+            Err(Misuse(format!("{dashes}{name} and {dashes}{file} are both set; set one of them")))
+        }
+        (Some(text), None) => Ok(Some(Given { text: text.clone(), name: format!("{dashes}{name}") })),
+        (None, Some((file, path))) => {
+            let text = secret(Path::new(path)).map_err(|error| {
+                Misuse(format!("{dashes}{file} is {path:?}, which cannot be read: {error}"))
+            })?;
+            Ok(Some(Given { text, name: format!("{dashes}{file}") }))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// The content of a secret's file, without the line end that editors add.
+fn secret(path: &Path) -> Result<String, String> {
+    let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if about.len() > LONGEST_SECRET {
+        return Err("it is too long for a secret".to_owned());
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = text.trim_end_matches(['\r', '\n']).to_owned();
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text) }
+}
+
+/// The variables that could matter to us.
+fn environment(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap<String, String>, Misuse> {
+    let mut found = BTreeMap::new();
+    for (name, value) in all {
+        let Ok(name) = name.into_string() else { continue };
+        if !matters(&name) {
+            continue;
+        }
+        let value = value.into_string().map_err(|_| Misuse(format!("{name} is not valid UTF-8")))?;
+        found.insert(name, value);
+    }
+    Ok(found)
+}
+
+fn matters(name: &str) -> bool {
+    let base = name.strip_suffix("_FILE").unwrap_or(name);
+    name.starts_with(OURS) || SETTINGS.iter().any(|setting| setting.names.contains(&base))
+}
+
+fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, Misuse> {
+    let lines = match dotenvy::from_path_iter(path) {
+        Ok(lines) => lines,
+        Err(error) if error.not_found() => return Ok(BTreeMap::new()),
+        Err(error) => return Err(Misuse(format!("{} cannot be read: {error}", path.display()))),
+    };
+    let mut found = BTreeMap::new();
+    for line in lines {
+        // A parse error would quote the line, which may hold a secret.
+        let (name, value) = line.map_err(|error| match error {
+            dotenvy::Error::LineParse(_, at) => {
+                Misuse(format!("{} has a line that is no NAME=value (at character {at})", path.display()))
+            }
+            _ => Misuse(format!("{} cannot be read", path.display())),
+        })?;
+        if matters(&name) {
+            found.insert(name, value);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+impl Sources {
+    /// Sources for tests: flags, environment, `.env`.
+    pub(crate) fn of(flags: &[(&str, &str)], environment: &[(&str, &str)], dotenv: &[(&str, &str)]) -> Self {
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+        Self { flags: map(flags), environment: map(environment), dotenv: map(dotenv) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(sources: &Sources, key: Key) -> String {
+        sources.text(key).unwrap().unwrap().text
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+        let name = "PANAVERSITY_STORAGE_ROOT";
+        let all = Sources::of(&[("storage-root", "a")], &[(name, "b")], &[(name, "c")]);
+        assert_eq!(text(&all, Key::StorageRoot), "a");
+        assert_eq!(text(&Sources::of(&[], &[(name, "b")], &[(name, "c")]), Key::StorageRoot), "b");
+        assert_eq!(text(&Sources::of(&[], &[(name, "")], &[(name, "c")]), Key::StorageRoot), "c");
+        assert_eq!(text(&Sources::of(&[], &[], &[]), Key::StorageRoot), "./panaversity-data");
+    }
+
+    #[test]
+    fn the_first_of_two_names_wins() {
+        let both = [("DATABASE_URL", "sqlite:b"), ("PANAVERSITY_DATABASE_URL", "sqlite:a")];
+        assert_eq!(text(&Sources::of(&[], &both, &[]), Key::DatabaseUrl), "sqlite:a");
+        let port = Sources::of(&[], &[("PORT", "1234")], &[]);
+        assert_eq!(port.text(Key::Port).unwrap(), Some(Given { text: "1234".into(), name: "PORT".into() }));
+    }
+
+    #[test]
+    fn a_secret_is_read_from_its_file_and_only_from_one_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("url");
+        std::fs::write(&file, "sqlite:x.db\r\n").unwrap();
+        let path = file.to_str().unwrap();
+        let given = Sources::of(&[], &[("DATABASE_URL_FILE", path)], &[]);
+        assert_eq!(text(&given, Key::DatabaseUrl), "sqlite:x.db");
+        let flag = Sources::of(&[("database-url-file", path)], &[("DATABASE_URL", "sqlite:y")], &[]);
+        assert_eq!(text(&flag, Key::DatabaseUrl), "sqlite:x.db");
+        let both = Sources::of(&[], &[("DATABASE_URL_FILE", path), ("DATABASE_URL", "sqlite:y")], &[]);
+        let Misuse(why) = both.text(Key::DatabaseUrl).unwrap_err();
+        assert_eq!(why, "DATABASE_URL and DATABASE_URL_FILE are both set; set one of them");
+        let gone = Sources::of(&[], &[("DATABASE_URL_FILE", "/nowhere/at/all")], &[]);
+        let Misuse(why) = gone.text(Key::DatabaseUrl).unwrap_err();
+        assert!(why.starts_with("DATABASE_URL_FILE is \"/nowhere/at/all\", which cannot be read"), "{why}");
+    }
+
+    #[test]
+    fn unknown_names_are_reported_with_the_nearest_known_one() {
+        let names = [
+            "PANAVERSITY_STORAGE_ROT",
+            "PANAVERSITY_QQ",
+            "PANAVERSITY_JWT_SECRET",
+            "PANAVERSITY_SIGNING_KEY_FILE",
+            "PANAVERSITY_ENV",
+            "PANAVERSITY_URL",
+            "PANAVERSITY_DATABASE_URL_FILE",
+        ];
+        let given: Vec<_> = names.iter().map(|name| (*name, "x")).collect();
+        assert_eq!(
+            Sources::of(&[], &given, &[("PANAVERSITY_LOG_LEVL", "x")]).remarks(),
+            [
+                "PANAVERSITY_JWT_SECRET has no effect: this version does not have that setting yet",
+                "PANAVERSITY_LOG_LEVL is no setting and has no effect; did you mean PANAVERSITY_LOG_LEVEL?",
+                "PANAVERSITY_QQ is no setting and has no effect",
+                "PANAVERSITY_SIGNING_KEY_FILE has no effect: this version does not have that setting yet",
+                "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
+            ]
+        );
+    }
+
+    #[test]
+    fn dotenv_is_read_without_touching_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(".env");
+        std::fs::write(&file, "# note\nexport PANAVERSITY_ENV=\"production\"\nOTHER=1\nPORT=81\n").unwrap();
+        let found = dotenv(&file).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["PANAVERSITY_ENV", "PORT"]);
+        assert_eq!(found["PANAVERSITY_ENV"], "production");
+        std::fs::write(&file, "PANAVERSITY_DATABASE_URL=a secret\n").unwrap();
+        let Misuse(why) = dotenv(&file).unwrap_err();
+        assert!(!why.contains("secret"), "{why}");
+        assert!(dotenv(&folder.path().join("none")).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,137 @@
+//! Health as the contract shows it. Invariant: `live` touches nothing, so a slow database never
+//! gets a server killed that could still answer.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use panaversity_service::health::{Health, Probe};
+use serde_json::{Value, json};
+
+use super::Door;
+
+/// `GET /health/live`: the process answers.
+pub(super) async fn live() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+/// `GET /health/ready`: traffic may be sent here.
+pub(super) async fn ready(State(door): State<Door>) -> Response {
+    let (database, storage) = door.app.service.readiness().await;
+    let up = database.up && storage.up;
+    let body = json!({
+        "status": if up { "ok" } else { "unavailable" },
+        "database": engine(&database),
+        "storage": engine(&storage),
+    });
+    (code(up), Json(body)).into_response()
+}
+
+/// `GET /health`: everything known.
+pub(super) async fn full(State(door): State<Door>) -> Response {
+    let health = door.app.service.health().await;
+    let up = health.database.up && health.storage.up;
+    (code(up), Json(report(&health, door.began.elapsed()))).into_response()
+}
+
+fn code(up: bool) -> StatusCode {
+    if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn report(health: &Health, uptime: Duration) -> Value {
+    json!({
+        "status": status(health),
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": uptime.as_secs(),
+        "database": engine(&health.database),
+        "storage": engine(&health.storage),
+        "auth": "none",
+        "pending_publications": health.pending_publications,
+        "damaged_blobs": health.damaged_blobs,
+        "audit_chain": {
+            "valid": health.verified.breaks.is_empty(),
+            "checked_at": health.verified.checked_at.map(|at| at.to_string()),
+            "full_pass_age_seconds": health.full_pass_age.map(|age| age.as_secs()),
+        },
+    })
+}
+
+/// A broken chain or blob needs a person, not a restart: the server still serves.
+fn status(health: &Health) -> &'static str {
+    if !(health.database.up && health.storage.up) {
+        "unavailable"
+    } else if health.verified.breaks.is_empty() && health.damaged_blobs.unwrap_or(0) == 0 {
+        "ok"
+    } else {
+        "degraded"
+    }
+}
+
+fn engine(probe: &Probe) -> Value {
+    // Two decimals: a local database answers in a fraction of a millisecond.
+    let latency = (probe.latency.as_secs_f64() * 100_000.0).round() / 100.0;
+    json!({
+        "status": if probe.up { "ok" } else { "unavailable" },
+        "backend": probe.backend,
+        "latency_ms": latency,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use panaversity_model::Timestamp;
+    use panaversity_model::audit::ChainKey;
+    use panaversity_model::chain::Break;
+    use panaversity_service::verify::Verified;
+
+    use super::*;
+
+    fn probe(backend: &'static str, up: bool) -> Probe {
+        Probe { backend, up, latency: Duration::from_micros(412) }
+    }
+
+    fn healthy() -> Health {
+        Health {
+            database: probe("sqlite", true),
+            storage: probe("fs", true),
+            pending_publications: Some(2),
+            damaged_blobs: Some(0),
+            verified: Verified {
+                checked_at: Timestamp::parse("2025-12-04T10:30:00Z"),
+                ..Verified::default()
+            },
+            full_pass_age: Some(Duration::from_secs(7)),
+        }
+    }
+
+    #[test]
+    fn a_report_has_every_field_of_the_contract() {
+        let expected = json!({
+            "status": "ok",
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": 61,
+            "database": { "status": "ok", "backend": "sqlite", "latency_ms": 0.41 },
+            "storage": { "status": "ok", "backend": "fs", "latency_ms": 0.41 },
+            "auth": "none",
+            "pending_publications": 2,
+            "damaged_blobs": 0,
+            "audit_chain": {
+                "valid": true, "checked_at": "2025-12-04T10:30:00.000000Z", "full_pass_age_seconds": 7,
+            },
+        });
+        assert_eq!(report(&healthy(), Duration::from_secs(61)), expected);
+    }
+
+    #[test]
+    fn what_is_down_is_unavailable_and_what_is_broken_is_degraded() {
+        let down = Health { storage: probe("fs", false), ..healthy() };
+        assert_eq!(status(&down), "unavailable");
+        assert_eq!(status(&Health { damaged_blobs: Some(1), ..healthy() }), "degraded");
+        let key = ChainKey { book: "b".into(), path: "p".into(), user: "__base__".into() };
+        let mut broken = healthy();
+        broken.verified.breaks.insert(key.clone(), Break { key, id: None, reason: "cut off".into() });
+        assert_eq!(status(&broken), "degraded");
+        assert_eq!(report(&broken, Duration::ZERO)["audit_chain"]["valid"], false);
+    }
+}

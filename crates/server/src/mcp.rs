@@ -1,0 +1,200 @@
+//! The MCP door: `POST /mcp` and stdio. The same tools through both, for clients that begin with
+//! `initialize` and for those whose every request stands alone (2026-07-28).
+//!
+//! The door keeps no state between requests, so any server may answer any of them.
+
+mod arguments;
+mod audit;
+mod books;
+mod build;
+mod calls;
+mod content;
+mod requests;
+mod schemas;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::http::request::Parts;
+use axum::middleware;
+use panaversity_model::suggestion::nearest_name;
+use panaversity_model::{AgentId, Refusal};
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
+    CustomResult, DiscoverResult, Implementation, JsonObject, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
+};
+use rmcp::service::RequestContext;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use tools::Spec;
+
+/// How long clients may keep a list: the tools change only with the server's version.
+const LISTS_FRESH_MS: u64 = 300_000;
+
+const INSTRUCTIONS: &str = "PanaversityFS stores books as files that agents write together. \
+A book (book_id) holds pages below content/ and assets below static/; a path is relative to its book. \
+Read before you write: read_content gives file_hash_sha256, and write_content needs it as expected_hash to replace a file; leave it out only to create one. \
+On CONFLICT read again, merge and repeat. Repeating a call after a lost answer is safe. \
+With user_id you read and write that user's private overlay above the book; without it, the book everybody reads. \
+Errors carry a code and a hint that says what to do next. Go on with next_cursor until there is none.";
+
+/// The routes `/mcp` and `/mcp/`. `stop` ends streams that are still open when the server has
+/// drained.
+pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
+    let config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        // Host and Origin are checked for all routes by the layer around this one.
+        .disable_allowed_hosts()
+        .with_max_request_body_bytes(requests::MAX_BODY_BYTES)
+        .with_cancellation_token(stop);
+    let door = Door { app };
+    let service = StreamableHttpService::new(
+        move || Ok(door.clone()),
+        Arc::new(NeverSessionManager::default()),
+        config,
+    );
+    Router::new()
+        .route_service("/mcp", service.clone())
+        .route_service("/mcp/", service)
+        .layer(middleware::from_fn(requests::admit))
+}
+
+/// Serves one client on stdin and stdout until it hangs up.
+pub(crate) async fn serve_stdio(app: App) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    Door { app }.serve(rmcp::transport::stdio()).await?.waiting().await?;
+    Ok(())
+}
+
+/// What answers; made anew for each request.
+#[derive(Clone)]
+struct Door {
+    app: App,
+}
+
+impl ServerHandler for Door {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(implementation())
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        Ok(DiscoverResult::from_server_info(versions, self.get_info())
+            .with_ttl_ms(LISTS_FRESH_MS)
+            .with_cache_scope(CacheScope::Public))
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let list = ListToolsResult::with_all_items(tools::ADVERTISED.clone());
+        if !is_modern(&context) {
+            return Ok(list);
+        }
+        let mut list = list.with_ttl_ms(LISTS_FRESH_MS).with_cache_scope(CacheScope::Public);
+        list.meta = Some(server_meta());
+        Ok(list)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let tool = find(&request.name)?;
+        let arguments = request.arguments.unwrap_or_default();
+        Ok(self.answer(tool, Ok(arguments), &context).await.into())
+    }
+
+    /// A `tools/call` whose arguments are no object is none to rmcp; the agent gets an answer it
+    /// can act on all the same.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if request.method != "tools/call" {
+            return Err(ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, request.method, None));
+        }
+        let params = request.params.unwrap_or_default();
+        let name = params.get("name").and_then(Value::as_str);
+        let tool = find(name.ok_or_else(|| ErrorData::invalid_params("`name` must name a tool", None))?)?;
+        let refusal =
+            Refusal::argument("arguments", "it must be an object with the tool's arguments by name");
+        let mut result = self.answer(tool, Err(refusal), &context).await;
+        if !is_modern(&context) {
+            result.result_type = None;
+        }
+        let result = serde_json::to_value(result);
+        result.map(CustomResult::new).map_err(|_| ErrorData::internal_error("INTERNAL", None))
+    }
+}
+
+impl Door {
+    async fn answer(
+        &self,
+        tool: &'static Spec,
+        arguments: Result<JsonObject, Refusal>,
+        context: &RequestContext<RoleServer>,
+    ) -> CallToolResult {
+        let (body, is_error) = calls::carry_out(&self.app, tool, agent_of(context), arguments).await;
+        let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
+        result.structured_content = Some(body);
+        result.is_error = Some(is_error);
+        result.with_meta(is_modern(context).then(server_meta))
+    }
+}
+
+/// Who calls: the name in the header, else the client's own name. What a client says of itself
+/// may be anything, so a name that the log can't keep counts as none.
+fn agent_of(context: &RequestContext<RoleServer>) -> Result<AgentId, Refusal> {
+    let http = context.extensions.get::<Parts>();
+    if let Some(claimed) = http.and_then(|parts| parts.headers.get("x-agent-id")) {
+        let name = std::str::from_utf8(claimed.as_bytes());
+        return AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?);
+    }
+    // Over HTTP only the request itself says who the client is: rmcp makes up a peer for it.
+    let client = if http.is_some() { context.meta.client_info() } else { context.client_info() };
+    let named = client.and_then(|client| AgentId::parse(&client.name).ok());
+    Ok(named.unwrap_or_else(AgentId::unnamed))
+}
+
+fn find(name: &str) -> Result<&'static Spec, ErrorData> {
+    tools::find(name).ok_or_else(|| {
+        let near = nearest_name(name, tools::ALL.iter().map(|tool| tool.name));
+        let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let message = format!("There is no such tool{meant}");
+        ErrorData::invalid_params(message, Some(json!({ "code": "INVALID_ARGUMENT", "suggestion": near })))
+    })
+}
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
+}
+
+fn implementation() -> Implementation {
+    Implementation::new("panaversity-fs", env!("CARGO_PKG_VERSION")).with_title("PanaversityFS")
+}
+
+fn server_meta() -> MetaObject {
+    static META: LazyLock<MetaObject> = LazyLock::new(|| {
+        let info = json!({ "name": "panaversity-fs", "title": "PanaversityFS", "version": env!("CARGO_PKG_VERSION") });
+        let mut meta = MetaObject::new();
+        meta.0.insert("io.modelcontextprotocol/serverInfo".to_owned(), info);
+        meta
+    });
+    META.clone()
+}

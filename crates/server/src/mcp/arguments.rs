@@ -1,0 +1,146 @@
+//! The arguments of a call: from loose JSON to parsed values. What doesn't parse is refused with
+//! the argument's name, as an answer the agent can act on. A `null` counts as left out.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use panaversity_model::audit::Operation;
+use panaversity_model::suggestion::nearest_name;
+use panaversity_model::{BookId, BookPath, ContentHash, Layer, Refusal, Timestamp, UserId};
+use panaversity_service::Call;
+use rmcp::model::JsonObject;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Longest cursor that is looked at.
+pub(super) const MAX_CURSOR_BYTES: usize = 2_000;
+
+/// What is left of the arguments; taking one removes it.
+pub(super) struct Arguments(JsonObject);
+
+impl Arguments {
+    /// Older clients put the arguments into one called `params`, as an object or as its text.
+    pub(super) fn unwrapped(mut given: JsonObject, known: &[&str]) -> Self {
+        if given.len() == 1 && !known.contains(&"params") {
+            let inner = match given.get_mut("params") {
+                Some(Value::Object(inner)) => Some(std::mem::take(inner)),
+                Some(Value::String(text)) => serde_json::from_str(text).ok(),
+                _ => None,
+            };
+            given = inner.unwrap_or(given);
+        }
+        Self(given)
+    }
+
+    /// Notes what the call is about, so that its audit entry has it however the call ends.
+    pub(super) fn note_subject(&self, call: &mut Call) {
+        let text = |name| self.0.get(name).and_then(Value::as_str);
+        call.book = text("book_id").and_then(|raw| BookId::parse(raw).ok());
+        call.layer = Layer::of(text("user_id").and_then(|raw| UserId::parse(raw).ok()));
+        // A query's path is a pattern, and a wider scope's a folder: neither is one file.
+        if call.operation != Operation::Query && matches!(text("scope"), None | Some("file")) {
+            call.path = text("path").and_then(|raw| BookPath::parse(raw).ok());
+        }
+    }
+
+    /// Refuses what the tool does not know.
+    pub(super) fn refuse_unknown(&self, known: &[&str]) -> Result<(), Refusal> {
+        let Some(odd) = self.0.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+        let meant = nearest_name(odd, known.iter().copied());
+        let meant = meant.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        let why = format!("there is no such argument; {meant}The tool knows {}", known.join(", "));
+        // A name may be as long as a body.
+        Err(Refusal::argument(&odd.chars().take(100).collect::<String>(), why))
+    }
+
+    pub(super) fn book(&mut self) -> Result<Option<BookId>, Refusal> {
+        self.text("book_id")?.map(|raw| BookId::parse(&raw)).transpose()
+    }
+
+    pub(super) fn path(&mut self) -> Result<Option<BookPath>, Refusal> {
+        self.text("path")?.map(|raw| BookPath::parse(&raw)).transpose()
+    }
+
+    pub(super) fn user(&mut self) -> Result<Option<UserId>, Refusal> {
+        self.text("user_id")?.map(|raw| UserId::parse(&raw)).transpose()
+    }
+
+    pub(super) fn hash(&mut self, name: &'static str) -> Result<Option<ContentHash>, Refusal> {
+        self.text(name)?.map(|raw| ContentHash::parse(name, &raw)).transpose()
+    }
+
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(Refusal::argument(name, format!("it must be text, not {}", kind(&other)))),
+        }
+    }
+
+    pub(super) fn moment(&mut self, name: &str) -> Result<Option<Timestamp>, Refusal> {
+        let why = "it must be a time in RFC 3339, such as 2026-11-30T12:00:00Z";
+        let parse = |raw: String| Timestamp::parse(&raw).ok_or_else(|| Refusal::argument(name, why));
+        self.text(name)?.map(parse).transpose()
+    }
+
+    pub(super) fn count(&mut self, name: &str, most: usize) -> Result<Option<usize>, Refusal> {
+        let Some(given) = self.0.remove(name).filter(|given| !given.is_null()) else { return Ok(None) };
+        let number = given.as_u64().and_then(|number| usize::try_from(number).ok());
+        let number = number.filter(|number| (1..=most).contains(number));
+        number
+            .map(Some)
+            .ok_or_else(|| Refusal::argument(name, format!("it must be a whole number from 1 to {most}")))
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        name: &str,
+        words: &[(&'static str, T)],
+    ) -> Result<Option<T>, Refusal> {
+        let Some(given) = self.text(name)? else { return Ok(None) };
+        if let Some((_, chosen)) = words.iter().find(|(word, _)| *word == given) {
+            return Ok(Some(*chosen));
+        }
+        let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        Err(Refusal::argument(name, format!("it must be one of {}", all.join(", "))))
+    }
+
+    /// Where a page goes on, as [`cursor`] wrote it.
+    pub(super) fn cursor<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
+        let parse = |raw: String| {
+            let short = Some(raw).filter(|raw| raw.len() <= MAX_CURSOR_BYTES);
+            let bytes = short.and_then(|raw| BASE64_URL_SAFE_NO_PAD.decode(raw).ok());
+            bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(bad_cursor)
+        };
+        self.text("cursor")?.map(parse).transpose()
+    }
+}
+
+/// A required argument that may be missing.
+pub(super) fn needed<T>(name: &str, value: Option<T>) -> Result<T, Refusal> {
+    value.ok_or_else(|| Refusal::argument(name, "it is required"))
+}
+
+/// An opaque `next_cursor`.
+pub(super) fn cursor(position: &impl Serialize) -> Value {
+    // Positions are plain structs of text and numbers, which always serialise.
+    let bytes = serde_json::to_vec(position).unwrap_or_default();
+    Value::String(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// A cursor this server did not write, or not for this tool.
+pub(super) fn bad_cursor() -> Refusal {
+    Refusal::argument("cursor", "it must be the next_cursor of the page before, from the same tool")
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,248 @@
+//! `read_content`, `write_content` and `delete_content`.
+
+use panaversity_model::path::Folder;
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, UserId, View};
+use panaversity_service::Call;
+use panaversity_service::read::{FileRead, ReadFile};
+use panaversity_service::write::{Write, Written};
+use rmcp::model::JsonObject;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::mcp::arguments::{Arguments, bad_cursor, cursor, needed};
+use crate::mcp::calls::{Answer, Ending};
+
+/// How much is read.
+#[derive(Clone, Copy)]
+enum Scope {
+    File,
+    /// All below the folder this many segments deep, `content` included.
+    Folder(&'static str, usize),
+}
+
+const SCOPES: [(&str, Scope); 4] = [
+    ("file", Scope::File),
+    ("chapter", Scope::Folder("chapter", 3)),
+    ("part", Scope::Folder("part", 2)),
+    ("book", Scope::Folder("book", 1)),
+];
+
+pub(super) async fn read(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+    let book = needed("book_id", arguments.book()?)?;
+    let user = arguments.user()?;
+    let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::File);
+    let is_overlaid = user.is_some();
+    let ending = match scope {
+        Scope::File => read_file(app, book, user, arguments).await,
+        Scope::Folder(name, depth) => read_folder(app, &book, user, arguments, name, depth).await,
+    };
+    if is_overlaid && ending.is_ok() {
+        app.metrics.overlay_read(app.service.elapsed(call));
+    }
+    ending
+}
+
+async fn read_file(app: &App, book: BookId, user: Option<UserId>, mut arguments: Arguments) -> Ending {
+    let path = needed("path", arguments.path()?)?;
+    let (version, unless) = (arguments.hash("hash")?, arguments.hash("if_none_match")?);
+    if version.is_some() && unless.is_some() {
+        return Err(Refusal::argument(
+            "if_none_match",
+            "leave it out together with hash: a version never changes",
+        )
+        .into());
+    }
+    if arguments.text("cursor")?.is_some() {
+        return Err(
+            Refusal::argument("cursor", "only wider scopes have pages: leave it out for one file").into()
+        );
+    }
+    let view = View::of(user);
+    if path.is_asset() {
+        if version.is_some() {
+            return Err(Refusal::argument(
+                "hash",
+                "assets are not read here: leave it out to learn whether one exists",
+            )
+            .into());
+        }
+        return probe_asset(app, &book, &path, &view, unless).await;
+    }
+    let file = app.service.read_file(&ReadFile { book, path, view, version, unless }).await?;
+    let (size, unchanged) = (file.record.size, file.bytes.is_none());
+    if unchanged {
+        let (path, hash) = (file.record.path.as_str(), file.record.hash.to_string());
+        return Ok(json!({ "path": path, "unchanged": true, "file_hash_sha256": hash }).into());
+    }
+    Ok(Answer { body: rendered(file), size: Some(size) })
+}
+
+async fn probe_asset(
+    app: &App,
+    book: &BookId,
+    path: &BookPath,
+    view: &View,
+    unless: Option<ContentHash>,
+) -> Ending {
+    let hash = app.service.hash_of(book, path, view).await?;
+    let mut body = json!({ "path": path.as_str(), "exists": hash.is_some() });
+    if let Some(hash) = hash {
+        body["file_hash_sha256"] = hash.to_string().into();
+        if unless == Some(hash) {
+            body["unchanged"] = true.into();
+        }
+    }
+    Ok(body.into())
+}
+
+async fn read_folder(
+    app: &App,
+    book: &BookId,
+    user: Option<UserId>,
+    mut arguments: Arguments,
+    scope: &'static str,
+    depth: usize,
+) -> Ending {
+    for name in ["hash", "if_none_match"] {
+        if arguments.text(name)?.is_some() {
+            let why = format!("it goes with scope=file only, not with scope={scope}");
+            return Err(Refusal::argument(name, why).into());
+        }
+    }
+    let path = arguments.text("path")?;
+    let folder =
+        if depth == 1 { Folder::content() } else { folder_of(&needed("path", path)?, scope, depth)? };
+    let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
+    let after = after.map_err(|_| bad_cursor())?;
+    let page = app.service.read_folder(book, &folder, &View::of(user), after.as_ref()).await?;
+    let size = page.files.iter().map(|file| file.record.size).sum();
+    let files: Vec<_> = page.files.into_iter().map(rendered).collect();
+    let mut body = JsonObject::new();
+    body.insert("files".to_owned(), Value::Array(files));
+    if let Some(next) = page.next {
+        body.insert("next_cursor".to_owned(), cursor(&next.as_str()));
+    }
+    Ok(Answer { body: Value::Object(body), size: Some(size) })
+}
+
+/// The part or chapter that a path lies in or names.
+fn folder_of(raw: &str, scope: &str, depth: usize) -> Result<Folder, Refusal> {
+    let path = BookPath::parse(raw.strip_suffix('/').unwrap_or(raw))?;
+    let mut folders: Vec<_> = path.segments().collect();
+    folders.pop_if(|last| looks_like_a_file(last));
+    if folders.first() != Some(&"content") || folders.len() < depth {
+        let form = if depth == 2 { "content/{part}" } else { "content/{part}/{chapter}" };
+        let why = format!("for scope={scope} it must name {form} or a file in it");
+        return Err(Refusal::argument("path", why));
+    }
+    Folder::prefix_of(&path, depth).ok_or_else(|| Refusal::argument("path", "it is too short"))
+}
+
+/// Both grammars keep these endings for files below `content/`.
+fn looks_like_a_file(segment: &str) -> bool {
+    const ENDS: [&str; 11] = ["md", "mdx", "png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "pdf"];
+    segment.starts_with("_category_.")
+        || segment.rsplit_once('.').is_some_and(|(_, end)| ENDS.contains(&end.to_ascii_lowercase().as_str()))
+}
+
+/// A file with its content. What is no text has none here.
+fn rendered(file: FileRead) -> Value {
+    let FileRead { record, bytes } = file;
+    let mut fields = JsonObject::new();
+    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    put("path", record.path.as_str().into());
+    put("file_size", record.size.into());
+    put("last_modified", record.written_at.to_string().into());
+    put("storage_backend", record.storage.into());
+    put("file_hash_sha256", record.hash.to_string().into());
+    put("source", record.layer.kind().into());
+    match bytes.map(String::from_utf8) {
+        Some(Ok(text)) => put("content", text.into()),
+        Some(Err(_)) => put("binary", true.into()),
+        None => put("unchanged", true.into()),
+    };
+    Value::Object(fields)
+}
+
+pub(super) async fn write(app: &App, call: &mut Call, arguments: Arguments) -> Ending {
+    let written = write_now(app, call, arguments).await;
+    let mode = written.as_ref().map_or("none", |(_, written)| mode_of(written.effect));
+    let book = count_under(app, call, written.as_ref().err()).await;
+    let status = written.as_ref().err().map_or("success", status_of);
+    app.metrics.written(book, status, mode, app.service.elapsed(call));
+    let (path, written) = written?;
+    let body = json!({
+        "status": "success",
+        "mode": mode,
+        "path": path.as_str(),
+        "file_size": written.size,
+        "file_hash": written.hash.to_string(),
+        "namespace": call.layer.kind(),
+    });
+    Ok(Answer { body, size: Some(written.size) })
+}
+
+async fn write_now(
+    app: &App,
+    call: &mut Call,
+    mut arguments: Arguments,
+) -> Result<(BookPath, Written), Error> {
+    let book = needed("book_id", arguments.book()?)?;
+    let path = needed("path", arguments.path()?)?;
+    let layer = Layer::of(arguments.user()?);
+    let content = needed("content", arguments.text("content")?)?;
+    let expected = arguments.hash("expected_hash")?;
+    let write = Write { book, path: path.clone(), layer, content, expected };
+    Ok((path, app.service.write_content(call, write).await?))
+}
+
+fn mode_of(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Created => "created",
+        Effect::Updated => "updated",
+        Effect::Unchanged | Effect::Deleted => "unchanged",
+    }
+}
+
+/// The `status` label of a write that was refused or failed.
+fn status_of(error: &Error) -> &'static str {
+    match error {
+        Error::Refused(Refusal::Conflict { .. }) => "conflict",
+        Error::Refused(Refusal::HashRequired { .. }) => "hash_required",
+        Error::Refused(Refusal::SchemaViolation { .. } | Refusal::InvalidPath { .. }) => "schema_violation",
+        Error::Refused(Refusal::NotFound { .. } | Refusal::BookNotFound(_)) => "not_found",
+        Error::Refused(Refusal::InvalidArgument { .. } | Refusal::TooLarge { .. }) | Error::Broken(_) => {
+            "error"
+        }
+    }
+}
+
+/// The `book_id` label of a write: names of books that do not exist would let callers make
+/// metrics without end.
+async fn count_under<'a>(app: &App, call: &'a Call, error: Option<&Error>) -> &'a str {
+    const UNKNOWN: &str = "unknown";
+    let Some(book) = &call.book else { return UNKNOWN };
+    let exists = match error {
+        None | Some(Error::Refused(Refusal::Conflict { .. } | Refusal::HashRequired { .. })) => true,
+        Some(Error::Refused(_)) => app.service.require_book(book).await.is_ok(),
+        // What just broke is not asked again.
+        Some(Error::Broken(_)) => false,
+    };
+    if exists { book.as_str() } else { UNKNOWN }
+}
+
+pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+    let book = needed("book_id", arguments.book()?)?;
+    let path = needed("path", arguments.path()?)?;
+    let layer = Layer::of(arguments.user()?);
+    let expected = arguments.hash("expected_hash")?;
+    let existed = app.service.delete_content(call, &book, &path, &layer, expected).await?;
+    let body = json!({
+        "status": "success",
+        "path": path.as_str(),
+        "existed": existed,
+        "namespace": layer.kind(),
+    });
+    Ok(body.into())
+}

@@ -1,0 +1,232 @@
+//! The schemas of the tools: flat inputs with their limits, outputs as small as honest. What an
+//! input names is all its tool knows; `calls` refuses the rest by it.
+//!
+//! Every output also admits `error` in place of the rest, because some clients hold a refused
+//! call to the output schema too.
+
+use panaversity_model::agent::AgentId;
+use panaversity_model::audit::Operation;
+use panaversity_model::file::MAX_TEXT_BYTES;
+use panaversity_model::path::MAX_BYTES as MAX_PATH_BYTES;
+use rmcp::model::JsonObject;
+use serde_json::{Value, json};
+
+use crate::mcp::arguments::MAX_CURSOR_BYTES;
+use crate::mcp::audit::{ENTRIES_A_PAGE, MOST_ENTRIES};
+
+/// What goes into a tool and what comes out.
+pub(super) struct Shape {
+    pub(super) input: JsonObject,
+    pub(super) output: JsonObject,
+}
+
+pub(super) fn read() -> Shape {
+    Shape {
+        input: input(
+            &["book_id"],
+            json!({
+                "book_id": book(),
+                "path": path("A file; for scope chapter or part the folder, or any file in it"),
+                "scope": { "type": "string", "enum": ["file", "chapter", "part", "book"], "default": "file" },
+                "user_id": user(),
+                "hash": hash("Read that version"),
+                "if_none_match": hash("Leave the content out if the file still has this hash"),
+                "cursor": cursor(),
+            }),
+        ),
+        output: output(
+            &[],
+            json!({
+                "path": text(), "content": text(), "file_size": number(), "last_modified": text(),
+                "storage_backend": text(), "file_hash_sha256": text(), "source": layer(),
+                "unchanged": flag(), "exists": flag(), "files": list(), "next_cursor": text(),
+            }),
+        ),
+    }
+}
+
+pub(super) fn write() -> Shape {
+    let content = "Kept byte for byte; at most 500,000 bytes";
+    Shape {
+        input: input(
+            &["book_id", "path", "content"],
+            json!({
+                "book_id": book(),
+                "path": path("content/NN-Part/NN-Chapter/NN-lesson.md, as the book's schema has it"),
+                "content": { "type": "string", "maxLength": MAX_TEXT_BYTES, "description": content },
+                "expected_hash": hash("The file_hash_sha256 you read"),
+                "user_id": user(),
+            }),
+        ),
+        output: output(
+            &["mode", "file_hash"],
+            json!({
+                "status": text(), "mode": { "enum": ["created", "updated", "unchanged"] }, "path": text(),
+                "file_size": number(), "file_hash": text(), "namespace": layer(),
+            }),
+        ),
+    }
+}
+
+pub(super) fn delete() -> Shape {
+    Shape {
+        input: input(
+            &["book_id", "path"],
+            json!({
+                "book_id": book(), "path": path("A file"), "user_id": user(),
+                "expected_hash": hash("The file_hash_sha256 you read"),
+            }),
+        ),
+        output: output(
+            &["existed"],
+            json!({ "status": text(), "path": text(), "existed": flag(), "namespace": layer() }),
+        ),
+    }
+}
+
+pub(super) fn list_books() -> Shape {
+    let structures = ["none", "content", "assets", "all"];
+    Shape {
+        input: input(
+            &[],
+            json!({
+                "book_id": book(), "cursor": cursor(),
+                "include_structure": { "type": "string", "enum": structures, "default": "none" },
+            }),
+        ),
+        output: output(&["books"], json!({ "books": list(), "next_cursor": text() })),
+    }
+}
+
+pub(super) fn create_book() -> Shape {
+    Shape {
+        input: input(
+            &["book_id"],
+            json!({ "book_id": book(), "schema": { "type": "string", "enum": ["strict", "docusaurus"] } }),
+        ),
+        output: output(
+            &["created"],
+            json!({ "status": text(), "book_id": text(), "schema": text(), "created": flag() }),
+        ),
+    }
+}
+
+pub(super) fn plan() -> Shape {
+    Shape {
+        input: input(
+            &["book_id"],
+            json!({
+                "book_id": book(), "cursor": cursor(),
+                "target_manifest_hash": hash("The manifest_hash the build has"),
+            }),
+        ),
+        output: output(
+            &["status", "manifest_hash", "files"],
+            json!({
+                "status": { "enum": ["unchanged", "changed"] }, "manifest_hash": text(),
+                "target_manifest_hash": text(), "files": list(), "changed_count": number(),
+                "total_files": number(), "warning": text(), "next_cursor": text(),
+            }),
+        ),
+    }
+}
+
+pub(super) fn query() -> Shape {
+    let glob = "Glob: * stays within a folder, ** does not";
+    let limit =
+        json!({ "type": "integer", "minimum": 1, "maximum": MOST_ENTRIES, "default": ENTRIES_A_PAGE });
+    Shape {
+        input: input(
+            &[],
+            json!({
+                "book_id": book(), "path": path(glob), "user_id": user(), "cursor": cursor(), "limit": limit,
+                "agent_id": { "type": "string", "maxLength": AgentId::MAX_BYTES },
+                "operation": { "type": "string", "enum": Operation::ALL.map(Operation::as_str) },
+                "status": { "type": "string", "enum": ["success", "refused", "failed"] },
+                "from": moment("RFC 3339, inclusive"), "to": moment("RFC 3339, inclusive"),
+            }),
+        ),
+        output: output(&["entries"], json!({ "entries": list(), "next_cursor": text() })),
+    }
+}
+
+pub(super) fn verify() -> Shape {
+    Shape {
+        input: input(
+            &[],
+            json!({ "book_id": book(), "path": path("A file; needs book_id"), "user_id": user() }),
+        ),
+        output: output(&["valid"], json!({ "valid": flag(), "entries_checked": number(), "breaks": list() })),
+    }
+}
+
+fn input(required: &[&str], properties: Value) -> JsonObject {
+    let mut schema = object(properties);
+    schema.insert("additionalProperties".to_owned(), Value::Bool(false));
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), json!(required));
+    }
+    schema
+}
+
+/// `always`: what every success has; only enough of it to tell it from an error.
+fn output(always: &[&str], mut properties: Value) -> JsonObject {
+    properties["error"] = json!({ "type": "object" });
+    let mut schema = object(properties);
+    if !always.is_empty() {
+        let either = json!([{ "required": always }, { "required": ["error"] }]);
+        schema.insert("anyOf".to_owned(), either);
+    }
+    schema
+}
+
+fn object(properties: Value) -> JsonObject {
+    let mut schema = JsonObject::new();
+    schema.insert("type".to_owned(), "object".into());
+    schema.insert("properties".to_owned(), properties);
+    schema
+}
+
+fn book() -> Value {
+    json!({ "type": "string", "pattern": "^[a-z0-9-]{3,50}$" })
+}
+
+fn path(meaning: &str) -> Value {
+    json!({ "type": "string", "maxLength": MAX_PATH_BYTES, "description": meaning })
+}
+
+fn user() -> Value {
+    json!({ "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,100}$", "description": "Owner of the overlay" })
+}
+
+fn hash(meaning: &str) -> Value {
+    json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": meaning })
+}
+
+fn cursor() -> Value {
+    json!({ "type": "string", "maxLength": MAX_CURSOR_BYTES })
+}
+
+fn moment(meaning: &str) -> Value {
+    json!({ "type": "string", "description": meaning })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn number() -> Value {
+    json!({ "type": "integer" })
+}
+
+fn flag() -> Value {
+    json!({ "type": "boolean" })
+}
+
+fn layer() -> Value {
+    json!({ "enum": ["base", "overlay"] })
+}
+
+fn list() -> Value {
+    json!({ "type": "array", "items": { "type": "object" } })
+}

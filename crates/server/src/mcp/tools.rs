@@ -1,0 +1,99 @@
+//! The tool table. What a client sees of a tool and what runs when it is called stand side by
+//! side; `tools/list` gives them in this order, and stays small because agents pay for it.
+
+use std::sync::{Arc, LazyLock};
+
+use futures::future::BoxFuture;
+use panaversity_model::audit::Operation::{self, Create, Delete, List, Plan, Query, Read, Verify, Write};
+use panaversity_service::Call;
+use rmcp::model::{Tool, ToolAnnotations};
+
+use crate::app::App;
+use crate::mcp::arguments::Arguments;
+use crate::mcp::calls::Ending;
+use crate::mcp::schemas::Shape;
+use crate::mcp::{audit, books, build, content, schemas};
+
+type Run = for<'a> fn(&'a App, &'a mut Call, Arguments) -> BoxFuture<'a, Ending>;
+
+/// Which logger a call's line is from.
+pub(super) enum Group {
+    Content,
+    Books,
+    Build,
+    Audit,
+}
+use Group::{Audit, Books, Build, Content};
+
+/// A tool.
+pub(super) struct Spec {
+    pub(super) name: &'static str,
+    title: &'static str,
+    pub(super) operation: Operation,
+    pub(super) group: Group,
+    pub(super) run: Run,
+    shape: fn() -> Shape,
+    about: &'static str,
+}
+
+#[rustfmt::skip]
+pub(super) static ALL: [Spec; 8] = [
+    Spec { name: "read_content", title: "Read content", operation: Read, group: Content, shape: schemas::read,
+        run: |app, call, args| Box::pin(content::read(app, call, args)),
+        about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Gives file_hash_sha256, which write_content needs. With user_id the user's overlay wins over the base. For a static/ path only tells whether it exists." },
+    Spec { name: "write_content", title: "Write content", operation: Write, group: Content, shape: schemas::write,
+        run: |app, call, args| Box::pin(content::write(app, call, args)),
+        about: "Create or replace a text file below content/. To replace, pass the file_hash_sha256 you read as expected_hash; to create, leave it out. HASH_REQUIRED or CONFLICT: read again, merge, repeat. Same bytes again: mode unchanged. The first write creates the book." },
+    Spec { name: "delete_content", title: "Delete content", operation: Delete, group: Content, shape: schemas::delete,
+        run: |app, call, args| Box::pin(content::delete(app, call, args)),
+        about: "Delete a file; with expected_hash only if it still has that hash. Already gone is success with existed false. With user_id only the overlay's file goes, and the base shows again." },
+    Spec { name: "list_books", title: "List books", operation: List, group: Books, shape: schemas::list_books,
+        run: |app, call, args| Box::pin(books::list(app, call, args)),
+        about: "List all books or one, with size, schema and manifest_hash; with include_structure also folders and file names, to find paths." },
+    Spec { name: "create_book", title: "Create book", operation: Create, group: Books, shape: schemas::create_book,
+        run: |app, call, args| Box::pin(books::create(app, call, args)),
+        about: "Create a book, or choose its schema while it has no files; repeating is harmless. strict: content/NN-Part/NN-Chapter/NN-lesson.md. docusaurus: any Docusaurus layout. Another schema once it has files: CONFLICT." },
+    Spec { name: "plan_build", title: "Plan build", operation: Plan, group: Build, shape: schemas::plan,
+        run: |app, call, args| Box::pin(build::plan(app, call, args)),
+        about: "What a build must fetch or remove to go from the manifest it has (target_manifest_hash; none: nothing) to the book's current one. Fetch each file with read_content and hash=current_hash: that stays exactly this state." },
+    Spec { name: "query_audit_log", title: "Query audit log", operation: Query, group: Audit, shape: schemas::query,
+        run: |app, call, args| Box::pin(audit::query(app, call, args)),
+        about: "Who did what and when, newest first; every filter must match. Without user_id entries of the base only, with it that user's. A page may be short and still have next_cursor." },
+    Spec { name: "verify_audit_chain", title: "Verify audit chain", operation: Verify, group: Audit, shape: schemas::verify,
+        run: |app, call, args| Box::pin(audit::verify(app, call, args)),
+        about: "Check that no audit entry was edited, removed, inserted or reordered: of everything, a book, or one file. Without user_id the base's chains, with it that user's." },
+];
+
+/// What `tools/list` gives, made once.
+pub(super) static ADVERTISED: LazyLock<Vec<Tool>> =
+    LazyLock::new(|| ALL.iter().map(Spec::advertised).collect());
+
+/// The tool of that name.
+pub(super) fn find(name: &str) -> Option<&'static Spec> {
+    ALL.iter().find(|tool| tool.name == name)
+}
+
+impl Spec {
+    /// The names of the arguments it knows.
+    pub(super) fn known(&self) -> Vec<&'static str> {
+        let advertised = ADVERTISED.iter().find(|tool| tool.name == self.name);
+        let properties = advertised.and_then(|tool| tool.input_schema.get("properties")?.as_object());
+        properties.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect()
+    }
+
+    fn advertised(&self) -> Tool {
+        let Shape { input, output } = (self.shape)();
+        let changes = matches!(self.operation, Write | Delete | Create);
+        let hints = ToolAnnotations::new().read_only(!changes).open_world(false);
+        let hints = if changes {
+            // A book that is created takes nothing away; repeating any of them changes nothing.
+            hints.destructive(!matches!(self.operation, Create)).idempotent(true)
+        } else {
+            hints
+        };
+        Tool::new(self.name, self.about, input)
+            .with_title(self.title)
+            .with_raw_output_schema(Arc::new(output))
+            .with_annotations(hints)
+    }
+}

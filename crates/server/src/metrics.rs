@@ -1,0 +1,246 @@
+//! Metrics: the names, types and labels of the contract, every one of them there from the first
+//! scrape on. Labels are bounded: a tool of ours, a route of ours, an existing book or `unknown`.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use panaversity_service::Service;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+/// The label of a book that does not exist, and of a tool that does not.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+/// From half a millisecond to half a minute, in seconds.
+const BUCKETS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Statuses of a write.
+const WRITE_STATUSES: [&str; 6] =
+    ["success", "conflict", "schema_violation", "hash_required", "not_found", "error"];
+
+/// A scrape waits this long for the database, then shows what was known before.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// All metrics.
+pub(crate) struct Metrics {
+    registry: Registry,
+    writes: IntCounterVec,
+    write_seconds: HistogramVec,
+    tool_calls: IntCounterVec,
+    tool_seconds: HistogramVec,
+    overlay_seconds: Histogram,
+    http_requests: IntCounterVec,
+    journal_entries: IntGaugeVec,
+    pending_publications: IntGauge,
+    chain_valid: IntGauge,
+    rollbacks: IntCounter,
+    /// The books shown with a count; held while one scrape brings the gauges up to date.
+    shown: tokio::sync::Mutex<BTreeSet<String>>,
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    ///
+    /// # Errors
+    /// Never, unless a name below is misspelt or used twice.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let registry = Registry::new();
+        let into = &registry;
+        let metrics = Self {
+            writes: counters(into, "write_total", "Writes, by outcome", &["book_id", "status", "mode"])?,
+            write_seconds: histograms(into, "write_duration_seconds", "Time a write takes", &["book_id"])?,
+            tool_calls: counters(into, "tool_calls_total", "Tool calls, by outcome", &["tool", "status"])?,
+            tool_seconds: histograms(into, "tool_duration_seconds", "Time a tool call takes", &["tool"])?,
+            overlay_seconds: histogram(into, "overlay_latency_seconds", "Time a read with user_id takes")?,
+            http_requests: counters(into, "http_requests_total", "HTTP requests", &["route", "status"])?,
+            journal_entries: {
+                let opts = opts("journal_entries_total", "Files in the journal, overlays included");
+                registered(into, IntGaugeVec::new(opts, &["book_id"])?)?
+            },
+            pending_publications: gauge(into, "pending_publications", "Paths the tree does not show yet")?,
+            chain_valid: gauge(
+                into,
+                "audit_chain_valid",
+                "1 while no audit chain is known to be broken, else 0",
+            )?,
+            rollbacks: {
+                let help = "Commits that failed or were refused after a blob was staged";
+                registered(into, IntCounter::with_opts(opts("storage_rollback_total", help))?)?
+            },
+            shown: tokio::sync::Mutex::default(),
+            registry,
+        };
+        metrics.show_all();
+        Ok(metrics)
+    }
+
+    /// A metric with labels shows only once a combination of them exists.
+    fn show_all(&self) {
+        for status in WRITE_STATUSES {
+            let mode = if status == "success" { "created" } else { "none" };
+            self.writes.with_label_values(&[UNKNOWN, status, mode]);
+        }
+        self.write_seconds.with_label_values(&[UNKNOWN]);
+        for status in ["success", "error"] {
+            self.tool_calls.with_label_values(&[UNKNOWN, status]);
+        }
+        self.tool_seconds.with_label_values(&[UNKNOWN]);
+        self.http_requests.with_label_values(&["/mcp", "200"]);
+        self.journal_entries.with_label_values(&[UNKNOWN]);
+        self.chain_valid.set(1);
+    }
+
+    /// A tool call came to its end.
+    pub(crate) fn tool_called(&self, tool: &'static str, status: &'static str, elapsed: Duration) {
+        self.tool_calls.with_label_values(&[tool, status]).inc();
+        self.tool_seconds.with_label_values(&[tool]).observe(elapsed.as_secs_f64());
+    }
+
+    /// A write came to its end; `book` is an existing book or [`UNKNOWN`].
+    pub(crate) fn written(&self, book: &str, status: &'static str, mode: &'static str, took: Duration) {
+        self.writes.with_label_values(&[book, status, mode]).inc();
+        self.write_seconds.with_label_values(&[book]).observe(took.as_secs_f64());
+    }
+
+    /// A read that had an overlay to look at came to its end.
+    pub(crate) fn overlay_read(&self, took: Duration) {
+        self.overlay_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A request was answered; `route` is one of the route table.
+    pub(crate) fn http_answered(&self, route: &str, status: u16) {
+        self.http_requests.with_label_values(&[route, status_text(status, &mut [0; 5])]).inc();
+    }
+
+    /// Everything, in Prometheus' text form. Never fails: without the database it shows what was
+    /// known before.
+    pub(crate) async fn scrape(&self, service: &Service) -> Vec<u8> {
+        if let Ok(mut shown) = self.shown.try_lock() {
+            self.refresh(service, &mut shown).await;
+        }
+        let mut text = Vec::with_capacity(16 * 1024);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "the metrics could not be written");
+        }
+        text
+    }
+
+    async fn refresh(&self, service: &Service, shown: &mut BTreeSet<String>) {
+        let rollbacks = service.stats().rollbacks.load(Ordering::Relaxed);
+        self.rollbacks.inc_by(rollbacks.saturating_sub(self.rollbacks.get()));
+        self.chain_valid.set(i64::from(service.verified().breaks.is_empty()));
+        let asked = async { tokio::join!(service.pending_publications(), service.journal_counts()) };
+        let Ok((pending, counts)) = tokio::time::timeout(PATIENCE, asked).await else { return };
+        if let Ok(pending) = pending {
+            self.pending_publications.set(pending);
+        }
+        if let Ok(counts) = counts {
+            for (book, rows) in &counts {
+                self.journal_entries.with_label_values(&[book.as_str()]).set(*rows);
+            }
+            let now: BTreeSet<_> = counts.iter().map(|(book, _)| book.as_str().to_owned()).collect();
+            for gone in shown.difference(&now) {
+                let _ = self.journal_entries.remove_label_values(&[gone]);
+            }
+            *shown = now;
+        }
+    }
+}
+
+/// The status as text, without an allocation per request.
+fn status_text(status: u16, room: &mut [u8; 5]) -> &str {
+    use std::io::Write;
+    let mut rest = &mut room[..];
+    let _ = write!(rest, "{status}");
+    let left = rest.len();
+    std::str::from_utf8(&room[..5 - left]).unwrap_or("0")
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("panaversityfs")
+}
+
+fn histogram_opts(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts::new(name, help).namespace("panaversityfs").buckets(BUCKETS.to_vec())
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+    registered(registry, IntCounterVec::new(opts(name, help), labels)?)
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, Error> {
+    registered(registry, HistogramVec::new(histogram_opts(name, help), labels)?)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str) -> Result<Histogram, Error> {
+    registered(registry, Histogram::with_opts(histogram_opts(name, help))?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, Error> {
+    registered(registry, IntGauge::with_opts(opts(name, help))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&metrics.registry.gather(), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn every_metric_is_there_before_anything_happened() {
+        let text = text(&Metrics::new().unwrap());
+        for series in [
+            r#"panaversityfs_write_total{book_id="unknown",mode="none",status="error"} 0"#,
+            r#"panaversityfs_write_total{book_id="unknown",mode="created",status="success"} 0"#,
+            r#"panaversityfs_write_duration_seconds_bucket{book_id="unknown",le="0.0005"} 0"#,
+            r#"panaversityfs_write_duration_seconds_count{book_id="unknown"} 0"#,
+            r#"panaversityfs_tool_calls_total{status="success",tool="unknown"} 0"#,
+            r#"panaversityfs_tool_duration_seconds_count{tool="unknown"} 0"#,
+            r#"panaversityfs_journal_entries_total{book_id="unknown"} 0"#,
+            "panaversityfs_pending_publications 0",
+            "panaversityfs_audit_chain_valid 1",
+            "panaversityfs_storage_rollback_total 0",
+            "panaversityfs_overlay_latency_seconds_count 0",
+            r#"panaversityfs_http_requests_total{route="/mcp",status="200"} 0"#,
+            "# TYPE panaversityfs_write_total counter",
+            "# TYPE panaversityfs_journal_entries_total gauge",
+            "# TYPE panaversityfs_overlay_latency_seconds histogram",
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        let metrics = Metrics::new().unwrap();
+        metrics.written("ai-python", "success", "updated", Duration::from_millis(3));
+        metrics.tool_called("write_content", "success", Duration::from_millis(3));
+        metrics.overlay_read(Duration::from_millis(1));
+        metrics.http_answered("/health", 503);
+        let text = text(&metrics);
+        for series in [
+            r#"panaversityfs_write_total{book_id="ai-python",mode="updated",status="success"} 1"#,
+            r#"panaversityfs_write_duration_seconds_bucket{book_id="ai-python",le="0.0025"} 0"#,
+            r#"panaversityfs_write_duration_seconds_bucket{book_id="ai-python",le="0.005"} 1"#,
+            r#"panaversityfs_tool_calls_total{status="success",tool="write_content"} 1"#,
+            "panaversityfs_overlay_latency_seconds_count 1",
+            r#"panaversityfs_http_requests_total{route="/health",status="503"} 1"#,
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `hydrate`: makes a folder hold a book's pages, byte for byte (`content/x` is `DIR/x`).
+//! Invariants: the output never holds an empty, partial or unchecked file of ours; nothing that is
+//! not ours is overwritten or deleted without `--full-rebuild`; a run that was killed is completed
+//! by the next.
+//!
+//! # The steps
+//! 1. Lock the state folder beside the output and read the state of the last run.
+//! 2. `plan_build` with the state's manifest as target: the wanted files are the state's with the
+//!    differences applied. Without a state, with `--full-rebuild` or if the server no longer knows
+//!    the manifest, the answer is the whole book.
+//! 3. Survey the disk: which files are there already, which are ours and outdated, which are
+//!    somebody else's. A file of somebody else in the way ends the run.
+//! 4. Fetch what is missing by hash, 16 in flight, into the staging folder, where a file gets its
+//!    name only after its SHA-256 was checked and its bytes are durable.
+//! 5. When all of it is there, survey again: the folder may have changed meanwhile.
+//! 6. Write into the state what is going to be installed, so that the next run knows a half-done
+//!    installation as ours.
+//! 7. Rename the files into place one by one, then delete what the book no longer has, then
+//!    folders that this emptied.
+//! 8. Write the state of the finished run, last of all; empty the staging folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use panaversity_model::{BookId, BookPath, ContentHash, Schema};
+use serde::Serialize;
+
+use super::report::{self, Problem, Report};
+use super::state::{Place, State};
+use super::{CONTENT, Failure, ServerArgs, blocking};
+use crate::client::tools::{Plan, PlannedFile};
+
+mod fetch;
+mod install;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use survey::Survey;
+
+const AGENT: &str = "panaversity-fs-hydrate";
+
+/// Make a folder hold a book: content/x becomes DIR/x
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct HydrateArgs {
+    /// The book
+    #[arg(long, value_name = "ID", value_parser = super::parse_book)]
+    pub(crate) book_id: BookId,
+    /// The folder to fill: content/x becomes DIR/x
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output_dir: PathBuf,
+    /// Trust nothing that is there: check every file, overwrite what differs
+    #[arg(long)]
+    pub(crate) full_rebuild: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What the output folder is to hold, by book path.
+type Wanted = BTreeMap<String, ContentHash>;
+
+/// What a run did.
+#[derive(Debug, Default, Serialize)]
+struct HydrateReport {
+    command: &'static str,
+    book_id: String,
+    manifest_hash: String,
+    added: Vec<String>,
+    modified: Vec<String>,
+    deleted: Vec<String>,
+    unchanged: usize,
+    /// Files read from the server in this run.
+    transferred: usize,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: HydrateArgs) -> ExitCode {
+    let outcome = hydrate(&args).await;
+    report::finish("hydrate", args.json, outcome)
+}
+
+async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
+    let client = args.server.client(AGENT)?;
+
+    // 1.
+    let place = Arc::new(Place::open(&args.output_dir)?);
+    let known = Arc::new(known_state(&place, args)?);
+
+    // 2.
+    let target = known.manifest_hash.as_deref().and_then(ContentHash::from_hex);
+    let target = target.filter(|_| !args.full_rebuild);
+    let plan = client.plan(&args.book_id, target).await?;
+    let manifest_hash = plan.manifest_hash;
+    let wanted = Arc::new(wanted_files(&known, plan)?);
+
+    // 3.
+    let survey = || {
+        let (place, known, wanted) = (place.clone(), known.clone(), wanted.clone());
+        let overwrite = args.full_rebuild;
+        async move { blocking(move || Survey::take(&place.output, &known, &wanted, overwrite)).await? }
+    };
+    let mut found = survey().await?;
+    found.stop_if_blocked()?;
+
+    // 4. and 5.
+    let transferred = fetch::all(&client, &args.book_id, &place, &found).await?;
+    if transferred > 0 {
+        found = survey().await?;
+        found.stop_if_blocked()?;
+    }
+
+    // 6., 7. and 8.
+    let report = HydrateReport {
+        command: "hydrate",
+        book_id: args.book_id.to_string(),
+        manifest_hash: manifest_hash.to_string(),
+        added: names(found.install.iter().filter(|job| job.before.is_none()).map(|job| &job.path)),
+        modified: names(found.install.iter().filter(|job| job.before.is_some()).map(|job| &job.path)),
+        deleted: names(found.delete.iter().map(|job| &job.path)),
+        unchanged: found.unchanged.len(),
+        transferred,
+    };
+    let mut state = State::new(&args.book_id);
+    state.manifest_hash = Some(report.manifest_hash.clone());
+    blocking(move || install::run(&place, &known, found, state)).await??;
+    Ok(report)
+}
+
+/// What the last run left, or a new state.
+fn known_state(place: &Place, args: &HydrateArgs) -> Result<State, Failure> {
+    let state = match place.load() {
+        Err(_) if args.full_rebuild => None,
+        state => state?,
+    };
+    match state {
+        Some(state) if state.book_id != args.book_id.as_str() && !args.full_rebuild => {
+            Err(Failure::new(format!(
+                "{} holds the book {}; choose another --output-dir, or replace it with --full-rebuild",
+                place.output.display(),
+                state.book_id
+            )))
+        }
+        state => Ok(state.unwrap_or_else(|| State::new(&args.book_id))),
+    }
+}
+
+/// Applies the plan to what the state says; without a known manifest the plan is the whole book.
+fn wanted_files(known: &State, plan: Plan) -> Result<Wanted, Failure> {
+    let mut wanted = Wanted::new();
+    if !plan.is_whole_book {
+        for (path, entry) in &known.files {
+            let hash = ContentHash::from_hex(&entry.hash).ok_or_else(|| {
+                Failure::new("the state of the last run is damaged; run with --full-rebuild")
+            })?;
+            wanted.insert(path.clone(), hash);
+        }
+    }
+    for PlannedFile { path, current_hash, .. } in plan.files {
+        match current_hash {
+            _ if !path.starts_with(CONTENT) => {}
+            Some(hash) => {
+                wanted.insert(path, hash);
+            }
+            None => {
+                wanted.remove(&path);
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// The place of a book path below the output folder. Nothing that a server or a state file says is
+/// joined to a folder without this: the path must be one that some book admits.
+fn below_output(path: &str) -> Result<(BookPath, &str), Failure> {
+    let unsafe_path =
+        || Failure::new(format!("the path {path:?} is not safe on a disk; nothing was changed"));
+    let parsed = BookPath::parse(path).map_err(|_| unsafe_path())?;
+    // Every path that any schema admits is one of these.
+    Schema::Docusaurus.admit(&parsed).map_err(|_| unsafe_path())?;
+    Ok((parsed, path.strip_prefix(CONTENT).ok_or_else(unsafe_path)?))
+}
+
+/// The names of files in the output folder.
+fn names<'a>(paths: impl Iterator<Item = &'a BookPath>) -> Vec<String> {
+    paths.map(|path| output_name(path.as_str()).to_owned()).collect()
+}
+
+fn output_name(path: &str) -> &str {
+    path.strip_prefix(CONTENT).unwrap_or(path)
+}
+
+fn problem(path: &str, reason: impl Into<String>) -> Problem {
+    Problem::new(output_name(path), reason)
+}
+
+impl Report for HydrateReport {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (verb, paths) in
+            [("added", &self.added), ("modified", &self.modified), ("deleted", &self.deleted)]
+        {
+            lines.extend(paths.iter().map(|path| format!("{verb} {path}")));
+        }
+        lines.push(format!(
+            "hydrate {}: {} fetched, {} deleted, {} unchanged",
+            self.book_id,
+            self.added.len() + self.modified.len(),
+            self.deleted.len(),
+            self.unchanged
+        ));
+        lines
+    }
+
+    fn is_success(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,139 @@
+//! Putting staged files into place. Invariant: every step leaves each file either as it was or
+//! whole and new, and the state on disk knows both as ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Error, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use panaversity_model::ContentHash;
+
+use super::super::Failure;
+use super::super::state::{Place, Stamp, State};
+use super::fetch::{staged, unfinished, write_whole};
+use super::survey::{Folders, Install, Standing, Survey};
+
+/// Does what the survey found to do, then saves `done` as the state.
+pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State) -> Result<(), Failure> {
+    let Survey { unchanged, install, delete, outdated, .. } = survey;
+    done.files = unchanged.iter().cloned().collect();
+    remove_parts(place, known)?;
+    if install.is_empty() && delete.is_empty() {
+        return if *known == done { Ok(()) } else { finish(place, &done) };
+    }
+
+    // The second survey may want more than the first; what was not fetched for it is not there.
+    if let Some(job) = install.iter().find(|job| !staged(place, job.hash).is_file()) {
+        return Err(changed(&job.file));
+    }
+
+    // Both kinds of bytes at these places are ours from here on.
+    let installing = install.iter().map(|job| (job.path.to_string(), job.hash.to_string())).collect();
+    place.save(&done.intent(unchanged.into_iter().chain(outdated).collect(), installing))?;
+
+    fs::create_dir_all(&place.output).map_err(|error| Failure::disk("create", &place.output, &error))?;
+    let mut uses: BTreeMap<ContentHash, usize> = BTreeMap::new();
+    for job in &install {
+        *uses.entry(job.hash).or_default() += 1;
+    }
+    let mut folders = Folders::new(&place.output);
+    for job in install {
+        check_unmoved(&mut folders, &job.file, job.before)?;
+        let left = uses.entry(job.hash).or_default();
+        *left = left.saturating_sub(1);
+        let stamp = put(place, &job, *left == 0)?;
+        done.files.insert(job.path.to_string(), stamp.entry(job.hash));
+    }
+    let mut emptied = BTreeSet::new();
+    for job in delete {
+        check_unmoved(&mut folders, &job.file, Some(job.before))?;
+        fs::remove_file(&job.file).map_err(|error| Failure::disk("delete", &job.file, &error))?;
+        emptied.extend(job.file.parent().map(Path::to_owned));
+    }
+    remove_emptied(place, &emptied);
+    finish(place, &done)
+}
+
+/// Saves the state and drops what staging still holds.
+fn finish(place: &Place, done: &State) -> Result<(), Failure> {
+    place.save(done)?;
+    // Leftovers cost space only, and the next run checks them.
+    let _ = fs::remove_dir_all(&place.staging);
+    Ok(())
+}
+
+/// The last look before a file is touched: it must be as the survey saw it.
+fn check_unmoved(folders: &mut Folders<'_>, file: &Path, before: Option<Stamp>) -> Result<(), Failure> {
+    let now = match folders.standing(file)? {
+        Standing::Nothing => None,
+        Standing::File(metadata) => Some(Stamp::of(&metadata)),
+        Standing::Blocked(why) => return Err(Failure::new(format!("{}: {why}; run again", file.display()))),
+    };
+    if now == before { Ok(()) } else { Err(changed(file)) }
+}
+
+fn changed(file: &Path) -> Failure {
+    Failure::new(format!("{} changed while hydrate ran; run again", file.display()))
+}
+
+/// Renames a staged file into place; a copy of it, if it is needed again.
+fn put(place: &Place, job: &Install, is_last_use: bool) -> Result<Stamp, Failure> {
+    let fault = |error: Error| Failure::disk("write", &job.file, &error);
+    if let Some(folder) = job.file.parent() {
+        fs::create_dir_all(folder).map_err(fault)?;
+    }
+    let mut source = staged(place, job.hash);
+    if !is_last_use {
+        let bytes = fs::read(&source).map_err(fault)?;
+        source = source.with_extension("copy");
+        write_whole(&source, &bytes)?;
+    }
+    match fs::rename(&source, &job.file) {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            // The output is a mount of its own: go through a file beside the target.
+            let bytes = fs::read(&source).map_err(fault)?;
+            let part = part_of(&job.file);
+            write_whole(&part, &bytes)?;
+            fs::rename(&part, &job.file).map_err(fault)?;
+        }
+        renamed => renamed.map_err(fault)?,
+    }
+    fs::symlink_metadata(&job.file).map(|metadata| Stamp::of(&metadata)).map_err(fault)
+}
+
+/// The name beside the target that a file has while it crosses devices: hidden, so no page.
+fn part_of(file: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(".panaversity");
+    file.with_file_name(name)
+}
+
+/// Removes what a killed installation left beside its targets.
+fn remove_parts(place: &Place, known: &State) -> Result<(), Failure> {
+    for path in known.installing.keys() {
+        let (_, below) = super::below_output(path)?;
+        let part = part_of(&place.output.join(below));
+        for leftover in [unfinished(&part), part] {
+            match fs::remove_file(&leftover) {
+                Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    return Err(Failure::disk("delete", &leftover, &error));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes folders that have nothing left in them, upwards, never the output itself.
+fn remove_emptied(place: &Place, folders: &BTreeSet<PathBuf>) {
+    for folder in folders.iter().rev() {
+        let mut folder = folder.as_path();
+        // A folder that still holds something cannot be removed, and stays.
+        while folder != place.output && folder.starts_with(&place.output) && fs::remove_dir(folder).is_ok() {
+            let Some(above) = folder.parent() else { break };
+            folder = above;
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Writing and deleting on the server. Invariant: a file counts as written or deleted only if the
+//! server said so; every other one is refused, failed or not tried.
+
+use futures::{StreamExt, stream};
+use panaversity_model::{BookId, ContentHash};
+
+use super::super::progress::Progress;
+use super::super::report::Problem;
+use super::super::{Breaker, Failure, blocking};
+use super::IngestReport;
+use super::compare::Job;
+use super::source::{ReadError, read_text};
+use crate::client::tools::Mode;
+use crate::client::{CallError, Client};
+
+/// Calls in flight.
+const IN_FLIGHT: usize = 32;
+
+/// What became of one file.
+enum Sent {
+    Done(Mode),
+    Refused(Problem),
+    Failed(Problem),
+    NotTried,
+}
+
+/// Sends the changes of one run.
+pub(super) struct Sender<'a> {
+    client: &'a Client,
+    book: &'a BookId,
+    dry_run: bool,
+    breaker: Breaker,
+}
+
+impl<'a> Sender<'a> {
+    pub(super) fn new(client: &'a Client, book: &'a BookId, dry_run: bool) -> Self {
+        Self { client, book, dry_run, breaker: Breaker::default() }
+    }
+
+    /// Writes the files, in any order.
+    pub(super) async fn write(&self, jobs: Vec<Job>, report: &mut IngestReport) -> Result<(), Failure> {
+        let doing = if self.dry_run { "checking" } else { "writing" };
+        let progress = Progress::start(format!("ingest {}: {doing}", self.book), jobs.len());
+        let mut results = stream::iter(jobs)
+            .map(|job| async move {
+                let path = job.file.path.as_str().to_owned();
+                self.write_one(job).await.map(|sent| (path, sent))
+            })
+            .buffer_unordered(IN_FLIGHT);
+        while let Some(result) = results.next().await {
+            let (path, sent) = result?;
+            progress.step();
+            match sent {
+                Sent::Done(Mode::Created) => report.created.push(path),
+                Sent::Done(Mode::Updated) => report.updated.push(path),
+                Sent::Done(Mode::Unchanged) => report.unchanged += 1,
+                other => report.note(other),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_one(&self, job: Job) -> Result<Sent, Failure> {
+        if self.breaker.is_open() {
+            return Ok(Sent::NotTried);
+        }
+        let Job { file, expected } = job;
+        let path = file.path.clone();
+        let text = match blocking(move || read_text(&file)).await? {
+            Ok(text) => text,
+            Err(ReadError::Refused(why)) => return Ok(Sent::Refused(Problem::new(path.as_str(), why))),
+            Err(ReadError::Failed(why)) => return Ok(Sent::Failed(Problem::new(path.as_str(), why))),
+        };
+        if self.dry_run {
+            let mode = if expected.is_some() { Mode::Updated } else { Mode::Created };
+            return Ok(Sent::Done(mode));
+        }
+        Ok(match self.client.write(self.book, &path, text, expected).await {
+            Ok(mode) => Sent::Done(mode),
+            Err(error) => self.trouble(path.as_str(), error),
+        })
+    }
+
+    /// Deletes pages that still hold what the server said they hold.
+    pub(super) async fn delete(&self, doomed: Vec<(String, ContentHash)>, report: &mut IngestReport) {
+        let mut results = stream::iter(doomed)
+            .map(|(path, hash)| async move {
+                if self.breaker.is_open() {
+                    return (path, Sent::NotTried);
+                }
+                let answer =
+                    if self.dry_run { Ok(()) } else { self.client.delete(self.book, &path, hash).await };
+                let sent = match answer {
+                    Ok(()) => Sent::Done(Mode::Updated),
+                    Err(error) => self.trouble(&path, error),
+                };
+                (path, sent)
+            })
+            .buffer_unordered(IN_FLIGHT);
+        while let Some((path, sent)) = results.next().await {
+            match sent {
+                Sent::Done(_) => report.deleted.push(path),
+                other => report.note(other),
+            }
+        }
+    }
+
+    fn trouble(&self, path: &str, error: CallError) -> Sent {
+        self.breaker.note(&error);
+        match error {
+            CallError::Refused(refused) => {
+                let reason = refused.to_string();
+                Sent::Refused(Problem { path: path.to_owned(), reason, suggestion: refused.suggestion })
+            }
+            other => Sent::Failed(Problem::new(path, other.to_string())),
+        }
+    }
+}
+
+impl IngestReport {
+    fn note(&mut self, sent: Sent) {
+        match sent {
+            Sent::Refused(problem) => self.refused.push(problem),
+            Sent::Failed(problem) => self.failed.push(problem),
+            Sent::NotTried => self.not_tried += 1,
+            Sent::Done(_) => {}
+        }
+    }
+}

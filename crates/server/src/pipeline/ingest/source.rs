@@ -1,0 +1,149 @@
+//! Walking the source folder. Invariant: every entry of the folder is either a file to compare or
+//! named as refused, failed or skipped; nothing is dropped in silence.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use panaversity_model::file::MAX_TEXT_BYTES;
+use panaversity_model::{BookPath, Refusal, Schema};
+use walkdir::{DirEntry, WalkDir};
+
+use super::super::CONTENT;
+use super::super::report::Problem;
+
+/// A file whose path the book admits.
+#[derive(Debug, Clone)]
+pub(super) struct SourceFile {
+    pub(super) path: BookPath,
+    pub(super) file: PathBuf,
+    pub(super) size: u64,
+}
+
+/// What the folder holds, in path order.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    pub(super) files: Vec<SourceFile>,
+    pub(super) refused: Vec<Problem>,
+    pub(super) failed: Vec<Problem>,
+    pub(super) skipped: Vec<Problem>,
+}
+
+impl Walked {
+    /// No file at all, not even a refused one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.refused.is_empty() && self.failed.is_empty()
+    }
+
+    /// Every name seen, whatever became of it.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let problems = self.refused.iter().chain(&self.failed).chain(&self.skipped);
+        let files = self.files.iter().map(|file| file.path.as_str());
+        files.chain(problems.map(|problem| problem.path.as_str()))
+    }
+}
+
+/// Walks the folder and judges every path in it.
+pub(super) fn walk(source: &Path, schema: Schema) -> Walked {
+    let mut walked = Walked::default();
+    let mut folded: HashMap<String, String> = HashMap::new();
+    let mut entries = WalkDir::new(source).min_depth(1).sort_by_file_name().into_iter();
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let name = book_name(source, error.path().unwrap_or(source));
+                walked.failed.push(Problem::new(name, io_reason(error.io_error())));
+                continue;
+            }
+        };
+        let name = book_name(source, entry.path());
+        if let Some(why) = skipped_because(&entry) {
+            walked.skipped.push(Problem::new(name, why));
+            if entry.file_type().is_dir() {
+                entries.skip_current_dir();
+            }
+        } else if entry.file_type().is_file() {
+            match admit(&entry, &name, schema, &mut folded) {
+                Ok(file) => walked.files.push(file),
+                Err(problem) => walked.refused.push(problem),
+            }
+        }
+    }
+    walked
+}
+
+fn skipped_because(entry: &DirEntry) -> Option<&'static str> {
+    let kind = entry.file_type();
+    if entry.file_name().as_encoded_bytes().starts_with(b".") {
+        Some("hidden")
+    } else if kind.is_symlink() {
+        Some("a link; put the file itself there")
+    } else if !kind.is_file() && !kind.is_dir() {
+        Some("not a regular file")
+    } else {
+        None
+    }
+}
+
+fn admit(
+    entry: &DirEntry,
+    name: &str,
+    schema: Schema,
+    folded: &mut HashMap<String, String>,
+) -> Result<SourceFile, Problem> {
+    if entry.path().to_str().is_none() {
+        return Err(Problem::new(name, "the name is not UTF-8; rename it"));
+    }
+    let path =
+        BookPath::parse(name).and_then(|path| schema.admit(&path).map(|()| path)).map_err(|refusal| {
+            let reason = refusal.to_string();
+            let suggestion = match refusal {
+                Refusal::SchemaViolation { suggestion, .. } => suggestion,
+                _ => None,
+            };
+            Problem { path: name.to_owned(), reason, suggestion }
+        })?;
+    let size = entry.metadata().map_err(|error| Problem::new(name, io_reason(error.io_error())))?.len();
+    if size > MAX_TEXT_BYTES as u64 {
+        return Err(Problem::new(name, too_large(size)));
+    }
+    if let Some(first) = folded.insert(path.folded(), name.to_owned()) {
+        let reason = format!("it differs only by case from {first}; rename one of the two");
+        folded.insert(path.folded(), first);
+        return Err(Problem::new(name, reason));
+    }
+    Ok(SourceFile { path, file: entry.path().to_owned(), size })
+}
+
+/// The text of a file to write, read when its turn comes.
+pub(super) fn read_text(source: &SourceFile) -> Result<String, ReadError> {
+    let bytes = std::fs::read(&source.file).map_err(|error| ReadError::Failed(io_reason(Some(&error))))?;
+    if bytes.len() > MAX_TEXT_BYTES {
+        return Err(ReadError::Refused(too_large(bytes.len() as u64)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        ReadError::Refused(format!("not UTF-8 at byte {at}; convert it, or upload it as an asset"))
+    })
+}
+
+/// Why a file cannot be sent.
+pub(super) enum ReadError {
+    Refused(String),
+    Failed(String),
+}
+
+fn too_large(size: u64) -> String {
+    format!("it has {size} bytes; the limit is {MAX_TEXT_BYTES}; split it")
+}
+
+fn io_reason(error: Option<&std::io::Error>) -> String {
+    error.map_or_else(|| "cannot be read".to_owned(), |error| format!("cannot be read: {error}"))
+}
+
+/// `DIR/x` as `content/x`; bytes that are not UTF-8 show as U+FFFD.
+fn book_name(source: &Path, path: &Path) -> String {
+    let below = path.strip_prefix(source).unwrap_or(path);
+    let segments: Vec<_> = below.iter().map(|segment| segment.to_string_lossy()).collect();
+    format!("{CONTENT}{}", segments.join("/"))
+}

@@ -1,0 +1,134 @@
+//! What an error looks like to a caller: one exhaustive table from refusals and faults to codes,
+//! messages and hints. Nothing internal passes: a fault's detail stays in the log.
+
+use panaversity_model::audit::Operation;
+use panaversity_model::fault::FaultKind;
+use panaversity_model::{ContentHash, Error, Fault, Layer, Refusal};
+use panaversity_service::Call;
+use serde_json::{Map, Value, json};
+
+/// `{"error": {code, message, hint, ...}}`, the structured content of a call that gave no result.
+pub(crate) fn error_body(error: &Error, call: &Call) -> Value {
+    let fields = match error {
+        Error::Refused(refusal) => refused(refusal, call),
+        Error::Broken(fault) => broken(fault, call),
+    };
+    json!({ "error": fields })
+}
+
+/// A JSON-RPC error about a request in which no tool is known yet.
+pub(crate) fn rpc_error(rpc_code: i32, message: &str, code: &str) -> Value {
+    let error = json!({ "code": rpc_code, "message": message, "data": { "code": code } });
+    json!({ "jsonrpc": "2.0", "id": null, "error": error })
+}
+
+fn refused(refusal: &Refusal, call: &Call) -> Map<String, Value> {
+    let mut fields = fields(refusal.code(), &refusal.to_string(), hint(refusal, call));
+    match refusal {
+        Refusal::InvalidArgument { argument, .. } => put(&mut fields, "argument", argument.as_str()),
+        Refusal::InvalidPath { why, .. } => put(&mut fields, "why", why.as_str()),
+        Refusal::SchemaViolation { suggestion, .. } => {
+            if let Some(path) = suggestion {
+                put(&mut fields, "suggestion", path.as_str());
+            }
+        }
+        Refusal::NotFound { suggestions, .. } => put(&mut fields, "suggestions", suggestions.clone()),
+        Refusal::BookNotFound(book) => put(&mut fields, "book_id", book.as_str()),
+        Refusal::Conflict { current, .. } => put_hash(&mut fields, current.as_ref()),
+        Refusal::HashRequired { current } => put_hash(&mut fields, Some(current)),
+        Refusal::TooLarge { actual, limit, .. } => {
+            put(&mut fields, "actual", *actual);
+            put(&mut fields, "limit", *limit);
+        }
+    }
+    fields
+}
+
+/// What to do next, with the tool to call.
+fn hint(refusal: &Refusal, call: &Call) -> &'static str {
+    let overlay = matches!(call.layer, Layer::Overlay(_));
+    match refusal {
+        Refusal::InvalidArgument { .. } => "Correct this argument and repeat the call",
+        Refusal::InvalidPath { .. } => {
+            "Use a path inside the book, such as content/01-Part/01-Chapter/01-lesson.md; list_books with include_structure=all shows the paths there are"
+        }
+        Refusal::SchemaViolation { suggestion: Some(_), .. } => {
+            "Repeat the call with the suggested path, or with another that fits"
+        }
+        Refusal::SchemaViolation { suggestion: None, .. } => {
+            "Choose a path that fits; list_books shows the book's schema and, with include_structure=all, its paths"
+        }
+        Refusal::NotFound { suggestions, .. } => match call.operation {
+            Operation::Write if overlay => {
+                "This user's overlay has no such file yet: repeat write_content without expected_hash to create it"
+            }
+            Operation::Write => {
+                "Repeat write_content without expected_hash to create the file, or read_content to see what there is"
+            }
+            _ if suggestions.is_empty() => {
+                "list_books with include_structure=all shows the book's paths; read_content without hash gives the current version"
+            }
+            _ => "Try one of the suggestions, or call list_books with include_structure=all to see all paths",
+        },
+        Refusal::BookNotFound(_) => {
+            "list_books shows the books there are; create_book, or the first write_content, makes a new one"
+        }
+        Refusal::Conflict { current: Some(_), .. } => match call.operation {
+            Operation::Delete => {
+                "Read the file again with read_content; if it should still go, repeat with expected_hash set to its file_hash_sha256"
+            }
+            _ => {
+                "Read the file again with read_content, work your change into what it holds now, and repeat with expected_hash set to its file_hash_sha256"
+            }
+        },
+        Refusal::Conflict { current: None, .. } => match call.operation {
+            Operation::Create => {
+                "list_books shows the book's schema: keep it, or choose another book_id for the other schema"
+            }
+            _ => {
+                "list_books with include_structure=all shows the paths there are: choose another path, or remove what is in the way with delete_content"
+            }
+        },
+        Refusal::HashRequired { .. } => {
+            "Read the file with read_content, then repeat with expected_hash set to its file_hash_sha256"
+        }
+        Refusal::TooLarge { .. } => {
+            "Split it into several files below the limit, and write each with write_content"
+        }
+    }
+}
+
+fn broken(fault: &Fault, call: &Call) -> Map<String, Value> {
+    let (message, hint) = match fault.kind {
+        FaultKind::Storage => ("The storage does not answer", "Repeat the same call in a few seconds"),
+        FaultKind::Database => ("The database does not answer", "Repeat the same call in a few seconds"),
+        FaultKind::Timeout => ("The call took too long", "Repeat the same call in a few seconds"),
+        FaultKind::Corrupt => (
+            "The stored bytes are damaged and are not served",
+            "Write the file again with write_content if you know what it held; else tell the operator the request_id",
+        ),
+        FaultKind::Internal => ("Something went wrong inside the server", "Tell the operator the request_id"),
+    };
+    let unknown = "The change may have happened: repeat the same call; if it did, the answer is a success that changes nothing";
+    let mut fields = fields(fault.kind.code(), message, if fault.outcome_unknown { unknown } else { hint });
+    if fault.outcome_unknown {
+        put(&mut fields, "outcome", "unknown");
+    }
+    put(&mut fields, "request_id", call.request.to_string());
+    fields
+}
+
+fn fields(code: &str, message: &str, hint: &str) -> Map<String, Value> {
+    let named = [("code", code), ("message", message), ("hint", hint)];
+    named.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
+}
+
+fn put(fields: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
+    fields.insert(name.to_owned(), value.into());
+}
+
+fn put_hash(fields: &mut Map<String, Value>, current: Option<&ContentHash>) {
+    if let Some(hash) = current {
+        put(fields, "current_hash", hash.to_string());
+    }
+}
