@@ -48,8 +48,17 @@ pub fn shared() -> &'static Postgres {
 }
 
 impl Postgres {
-    /// Starts a cluster of its own; takes about a second.
+    /// Starts a cluster of its own; takes about a second. It is quick and forgets at a power cut.
     pub fn start() -> Self {
+        Self::start_with(&["fsync=off", "synchronous_commit=off", "full_page_writes=off"])
+    }
+
+    /// Starts a cluster that waits for the disk as one in use does, for benchmarks.
+    pub fn durable() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(settings: &[&str]) -> Self {
         sweep();
         let programs = programs();
         let account = Account::of_server();
@@ -68,7 +77,7 @@ impl Postgres {
             .env("LC_ALL", "C.UTF-8"));
         for _ in 0..ATTEMPTS {
             let port = free_port();
-            let (pid, keeper) = keep(server(account.as_ref(), &programs, folder.path(), port));
+            let (pid, keeper) = keep(server(account.as_ref(), &programs, folder.path(), port, settings));
             if ready(folder.path(), pid, &keeper) {
                 let databases = AtomicU32::new(0);
                 return Self { programs, pid, port, databases, keeper: Some(keeper), _folder: folder };
@@ -102,6 +111,11 @@ impl Postgres {
     pub fn query(&self, url: &str, sql: &str) -> String {
         let psql = self.programs.join("psql");
         run(Command::new(psql).args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]))
+    }
+
+    /// The folder of the server's programs, `pgbench` among them.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     fn create(&self, template: &str) -> String {
@@ -159,7 +173,13 @@ fn as_server(account: Option<&Account>, program: &Path) -> Command {
     command
 }
 
-fn server(account: Option<&Account>, programs: &Path, folder: &Path, port: u16) -> Command {
+fn server(
+    account: Option<&Account>,
+    programs: &Path,
+    folder: &Path,
+    port: u16,
+    settings: &[&str],
+) -> Command {
     let log = File::options().create(true).append(true).open(folder.join("log")).expect("the server's log");
     let mut command = as_server(account, &programs.join("postgres"));
     command.arg("-D").arg(folder.join("data"));
@@ -168,16 +188,16 @@ fn server(account: Option<&Account>, programs: &Path, folder: &Path, port: u16) 
         &format!("port={port}"),
         "listen_addresses=127.0.0.1",
         &sockets,
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
         "wal_level=minimal",
         "max_wal_senders=0",
         "max_connections=200",
         "shared_buffers=64MB",
         // Shared memory in files of its own folder is removed with it.
         "dynamic_shared_memory_type=mmap",
-    ] {
+    ]
+    .iter()
+    .chain(settings)
+    {
         command.args(["-c", setting]);
     }
     command.stdout(log.try_clone().expect("the server's log")).stderr(log);

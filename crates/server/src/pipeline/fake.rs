@@ -288,10 +288,3 @@ fn plan(book: &mut Book, arguments: &Value, page: usize) -> Value {
     }
     answer
 }
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a real book; run by hand"]
-async fn forever() {
-    let fake = Fake::start().await;
-    std::fs::write("/tmp/fake.url", &fake.url).unwrap();
-    tokio::time::sleep(Duration::from_hours(1)).await;
-}

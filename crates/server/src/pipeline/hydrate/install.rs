@@ -19,7 +19,7 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
     done.files = unchanged.iter().cloned().collect();
     remove_parts(place, known)?;
     if install.is_empty() && delete.is_empty() {
-        return if *known == done { Ok(()) } else { finish(place, &done) };
+        return if *known == done { Ok(()) } else { finish(place, known, &done) };
     }
 
     // The second survey may want more than the first; what was not fetched for it is not there.
@@ -27,9 +27,13 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
         return Err(changed(&job.file));
     }
 
-    // Both kinds of bytes at these places are ours from here on.
-    let installing = install.iter().map(|job| (job.path.to_string(), job.hash.to_string())).collect();
-    place.save(&done.intent(unchanged.into_iter().chain(outdated).collect(), installing))?;
+    // Both kinds of bytes at these places are ours from here on. What an earlier run knew stays
+    // known until an installation is complete, however many of them are killed.
+    let mut there = known.files.clone();
+    there.extend(unchanged.into_iter().chain(outdated));
+    let mut installing = known.installing.clone();
+    installing.extend(install.iter().map(|job| (job.path.to_string(), job.hash.to_string())));
+    place.save(&done.intent(there, installing))?;
 
     fs::create_dir_all(&place.output).map_err(|error| Failure::disk("create", &place.output, &error))?;
     let mut uses: BTreeMap<ContentHash, usize> = BTreeMap::new();
@@ -44,18 +48,23 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
         let stamp = put(place, &job, *left == 0)?;
         done.files.insert(job.path.to_string(), stamp.entry(job.hash));
     }
-    let mut emptied = BTreeSet::new();
     for job in delete {
         check_unmoved(&mut folders, &job.file, Some(job.before))?;
         fs::remove_file(&job.file).map_err(|error| Failure::disk("delete", &job.file, &error))?;
-        emptied.extend(job.file.parent().map(Path::to_owned));
     }
-    remove_emptied(place, &emptied);
-    finish(place, &done)
+    finish(place, known, &done)
 }
 
-/// Saves the state and drops what staging still holds.
-fn finish(place: &Place, done: &State) -> Result<(), Failure> {
+/// Removes emptied folders, saves the state and drops what staging still holds. Folders of
+/// everything that is ours no more are looked at, not only of what this run deleted: a run that
+/// was killed may have deleted the rest.
+fn finish(place: &Place, known: &State, done: &State) -> Result<(), Failure> {
+    let mut folders = BTreeSet::new();
+    for path in known.paths().filter(|path| !done.files.contains_key(*path)) {
+        let (_, below) = super::below_output(path)?;
+        folders.extend(place.output.join(below).parent().map(Path::to_owned));
+    }
+    remove_emptied(place, &folders);
     place.save(done)?;
     // Leftovers cost space only, and the next run checks them.
     let _ = fs::remove_dir_all(&place.staging);

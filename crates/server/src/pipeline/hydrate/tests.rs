@@ -114,10 +114,12 @@ async fn a_forgotten_manifest_means_the_whole_list_but_no_transfer() {
 async fn a_list_that_lost_a_file_deletes_nothing() {
     let (fake, _folder, args) = setup().await;
     hydrate(&args).await.unwrap();
+    let before = tree(&args.output_dir);
+    fake.put(BOOK, &[("content/README.md", "new")]);
     fake.forget_manifests();
     fake.on_call(|call| if call.tool == "plan_build" { Twist::Corrupt } else { Twist::Honest });
     assert!(stopped(hydrate(&args).await).contains("manifest_hash"));
-    assert_eq!(tree(&args.output_dir), book(&fake));
+    assert_eq!(tree(&args.output_dir), before);
 }
 
 #[tokio::test]
@@ -283,7 +285,12 @@ async fn a_killed_installation_is_recognised_whatever_the_book_does_meanwhile() 
     // As a killed installation leaves it: A is new, B is old, D is there, and the intent says so.
     let mut state: State = serde_json::from_slice(&fs::read(place.join("state.json")).unwrap()).unwrap();
     state.manifest_hash = None;
-    let d = "02-Part/01-Chapter/04-d.md";
+    let d = "03-Part/01-Chapter/04-d.md";
+    let gone = "04-Part/01-Chapter/05-gone.md";
+    fs::create_dir_all(args.output_dir.join(d).parent().unwrap()).unwrap();
+    fs::create_dir_all(args.output_dir.join(gone).parent().unwrap()).unwrap();
+    let entry = state.files[&page(A)].clone();
+    state.files.insert(page(gone), entry);
     for (path, text) in [(A, "A"), (B, "B"), (d, "d")] {
         state.installing.insert(page(path), ContentHash::of(text.as_bytes()).to_string());
     }
@@ -296,6 +303,7 @@ async fn a_killed_installation_is_recognised_whatever_the_book_does_meanwhile() 
     let report = hydrate(&args).await.unwrap();
     assert_eq!((report.modified.len(), report.deleted), (2, vec![d.to_owned()]));
     assert_eq!(tree(&args.output_dir), book(&fake));
+    assert!(!args.output_dir.join("03-Part").exists() && !args.output_dir.join("04-Part").exists());
 }
 
 #[tokio::test]
