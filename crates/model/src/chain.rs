@@ -5,7 +5,8 @@
 //! 1. Each entry's hash with its columns (edited).
 //! 2. Each entry's `prev_hash` with the entry before it in time (deleted, inserted, reordered).
 //! 3. The entry at the chain's count with the chain's tip, both kept in the `chains` row in the
-//!    same transaction as the entry (cut off, added).
+//!    same transaction as the entry (cut off). What stands beyond the tip is the walker's to judge,
+//!    for entries may have been appended since the row was read.
 //! 4. Each change's `old_content_hash` with the last change's new one, and the last with the
 //!    journal (a file changed behind the log's back).
 
@@ -35,25 +36,58 @@ pub struct Break {
     pub reason: String,
 }
 
+/// How far a walk has come: enough to go on from there another time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trail {
+    seen: i64,
+    last: Option<String>,
+    holds: Option<String>,
+}
+
+impl Trail {
+    /// How many entries were seen.
+    pub fn seen(&self) -> i64 {
+        self.seen
+    }
+}
+
 /// Walks one chain, entry by entry in time order, without holding them.
 #[derive(Debug)]
 pub struct Walk {
     record: ChainRecord,
-    seen: i64,
-    last: Option<String>,
-    holds: Option<String>,
+    trail: Trail,
     breaks: Vec<Break>,
 }
 
 impl Walk {
     /// Starts at the chain's first entry.
     pub fn new(record: ChainRecord) -> Self {
-        Self { record, seen: 0, last: None, holds: None, breaks: Vec::new() }
+        Self::resume(record, Trail::default())
+    }
+
+    /// Goes on where an earlier walk of the same chain came to.
+    pub fn resume(record: ChainRecord, trail: Trail) -> Self {
+        Self { record, trail, breaks: Vec::new() }
+    }
+
+    /// How far it has come.
+    pub fn trail(&self) -> Trail {
+        self.trail.clone()
+    }
+
+    /// The chain.
+    pub fn key(&self) -> &ChainKey {
+        &self.record.key
+    }
+
+    /// How many entries the chain's row promises.
+    pub fn count(&self) -> i64 {
+        self.record.count
     }
 
     /// How many more entries the chain's row promises; entries beyond were added since.
     pub fn remaining(&self) -> i64 {
-        self.record.count - self.seen
+        self.record.count - self.trail.seen
     }
 
     /// Checks the next entry.
@@ -61,23 +95,23 @@ impl Walk {
         if self.remaining() <= 0 {
             return;
         }
-        self.seen += 1;
+        self.trail.seen += 1;
         if entry.computed_hash() != entry.entry_hash {
             self.report(Some(entry), "the entry was edited: its hash does not match its columns");
         }
-        if entry.prev_hash != self.last {
+        if entry.prev_hash != self.trail.last {
             self.report(
                 Some(entry),
                 "the entry does not follow the one before it: a row was deleted, inserted or reordered",
             );
         }
         if entry.is_change() {
-            if entry.old_content_hash != self.holds {
+            if entry.old_content_hash != self.trail.holds {
                 self.report(Some(entry), "the file held something else than the last recorded change left");
             }
-            self.holds.clone_from(&entry.new_content_hash);
+            self.trail.holds.clone_from(&entry.new_content_hash);
         }
-        self.last = Some(entry.entry_hash.clone());
+        self.trail.last = Some(entry.entry_hash.clone());
     }
 
     /// Compares the end of the chain with its row and the journal; gives every break found.
@@ -85,10 +119,10 @@ impl Walk {
         if self.remaining() > 0 {
             let missing = self.remaining();
             self.report(None, &format!("{missing} of {} entries are missing", self.record.count));
-        } else if self.last != self.record.tip {
-            self.report(None, "the last entry is not the chain's tip: rows were cut off, replaced or added");
+        } else if self.trail.last != self.record.tip {
+            self.report(None, "the last entry is not the chain's tip: rows were cut off or replaced");
         }
-        if self.holds != self.record.journal {
+        if self.trail.holds != self.record.journal {
             self.report(None, "the journal says something else than the last recorded change");
         }
         self.breaks

@@ -9,10 +9,12 @@
 //! Below `content/`, one to eight segments: folders and `.md`/`.mdx` pages of safe segments,
 //! `_category_.json|yml|yaml`, images and PDFs. Assets: any safe path below `static/`.
 //!
-//! A safe segment has letters and digits of any script, `-`, `_`, `.`, `(`, `)`, `+`, `,`, `'`,
+//! A safe segment has letters, their marks and digits of any script, `-`, `_`, `.`, `(`, `)`, `+`, `,`, `'`,
 //! `&`, `@` and inner spaces. It starts with a letter, a digit or one of `_ ( @ +` and does not
 //! end in `.`. A folder below `content/` never ends like a file (`.md`, `.png`, ...), so by
 //! grammar no file can lie under another file's path there.
+
+use unicode_normalization::char::is_combining_mark;
 
 use crate::book::Schema;
 use crate::path::BookPath;
@@ -98,7 +100,10 @@ fn judge_docusaurus(rest: &[&str]) -> Result<(), String> {
         }
     }
     judge_segment(name)?;
-    if CATEGORIES.contains(name) || ends_like_a_file(name) {
+    let is_page = PAGES.iter().any(|end| name.ends_with(end));
+    let is_beside = ends_like_a_file(name) && !PAGES.iter().any(|end| name.to_lowercase().ends_with(end));
+    if CATEGORIES.contains(name) || is_page || (is_beside && !name.to_lowercase().starts_with("_category_."))
+    {
         Ok(())
     } else {
         Err(format!(
@@ -119,7 +124,7 @@ fn judge_asset(schema: Schema, rest: &[&str]) -> Result<(), String> {
 }
 
 fn judge_segment(segment: &str) -> Result<(), String> {
-    let safe = |c: char| c.is_alphanumeric() || "-_.()+,'&@ ".contains(c);
+    let safe = |c: char| c.is_alphanumeric() || is_combining_mark(c) || "-_.()+,'&@ ".contains(c);
     let starts = segment.chars().next().is_some_and(|c| c.is_alphanumeric() || "_(@+".contains(c));
     if let Some(odd) = segment.chars().find(|c| !safe(*c)) {
         Err(format!("`{segment}` contains `{}`, which is not safe in a file name", odd.escape_default()))
@@ -203,6 +208,7 @@ mod tests {
             "content/guide/diagram.SVG",
             "content/guide/über uns (v2).mdx",
             "content/_partial.mdx",
+            "content/हिन्दी.md",
             "content/a/b/c/d/e/f/g/h.md",
             "static/CNAME",
             "static/.nojekyll",
@@ -216,6 +222,8 @@ mod tests {
             "content/.hidden.md",
             "content/.hidden/x.md",
             "content/script.js",
+            "content/README.MD",
+            "content/_CATEGORY_.json",
             "content/a<b>.md",
             "content/a\u{202e}b.md",
             "content/.md",

@@ -46,7 +46,10 @@ impl BookPath {
     /// The name that must be unique in a book: two paths that differ only by case fold into one,
     /// because a build machine may not tell them apart.
     pub fn folded(&self) -> String {
-        self.0.to_lowercase().nfc().collect()
+        // Letter by letter and through upper case, so that forms that depend on their place in the
+        // word (the two small sigmas) and compatibility forms (the long s) come out the same.
+        let letters = self.0.chars().flat_map(char::to_lowercase);
+        letters.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
     }
 
     /// Is this an asset, below `static/`?
@@ -171,6 +174,7 @@ mod tests {
     fn paths_that_differ_by_case_fold_into_one() {
         let fold = |s: &str| BookPath::parse(s).unwrap().folded();
         assert_eq!(fold("static/img/Logo.PNG"), fold("static/img/logo.png"));
+        assert_eq!(fold("content/ΟΔΟΣ.md"), fold("content/οδος.md"));
         assert_ne!(fold("static/img/a.png"), fold("static/images/a.png"));
     }
 

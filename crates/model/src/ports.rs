@@ -87,7 +87,9 @@ pub trait Files: Send + Sync {
 pub enum Creation {
     /// It is new.
     Created(Book),
-    /// It existed with this schema, or was empty and has it now.
+    /// It existed and was empty, and has this schema now.
+    Changed(Book),
+    /// It existed with this schema.
     Existed(Book),
     /// It has files under another schema, which it keeps.
     Fixed(Book),
@@ -100,9 +102,15 @@ pub trait Books: Send + Sync {
     async fn book(&self, id: &BookId) -> Result<Option<Book>, Fault>;
     /// Up to `limit` books by id, after `after`.
     async fn books(&self, after: Option<&BookId>, limit: usize) -> Result<Vec<Book>, Fault>;
-    /// Creates a book; one without files takes the new schema. `schema: None` leaves an existing
-    /// book as it is.
-    async fn create_book(&self, id: &BookId, schema: Option<Schema>) -> Result<Creation, Fault>;
+    /// Creates a book; one without base files takes a wider schema, one without any file any.
+    /// `schema: None` leaves an existing book as it is. If that changed something, `record` is
+    /// appended to its chain in the same transaction, durably.
+    async fn create_book(
+        &self,
+        id: &BookId,
+        schema: Option<Schema>,
+        record: &Draft,
+    ) -> Result<Creation, Fault>;
     /// When a base file of the book was last written.
     async fn last_written(&self, id: &BookId) -> Result<Option<Timestamp>, Fault>;
     /// How many journal rows each book has, overlays included.
@@ -150,7 +158,12 @@ pub trait Ledger: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Entry>, Fault>;
     /// Chain keys that entries or journal rows name although no such chain exists.
-    async fn unchained(&self, limit: usize) -> Result<Vec<ChainKey>, Fault>;
+    async fn unchained(
+        &self,
+        layer: Option<&Layer>,
+        book: Option<&BookId>,
+        limit: usize,
+    ) -> Result<Vec<ChainKey>, Fault>;
     /// Keys of up to `limit` chains that got entries at or after a moment.
     async fn chains_since(&self, since: Timestamp, limit: usize) -> Result<Vec<ChainKey>, Fault>;
     /// The database's time.

@@ -43,10 +43,12 @@ impl Service {
         keep: impl Fn(&Entry) -> bool + Send,
     ) -> Result<EntryPage, Error> {
         const LOOKED_AT: usize = 10_000;
+        const FETCHED_AT_ONCE: usize = 200;
         let (mut entries, mut position, mut looked_at) = (Vec::new(), after, 0);
         loop {
-            let page = self.inner.journal.entries(filter, position.as_ref(), limit).await?;
-            let last_page = page.len() < limit;
+            let fetched = limit.max(FETCHED_AT_ONCE);
+            let page = self.inner.journal.entries(filter, position.as_ref(), fetched).await?;
+            let last_page = page.len() < fetched;
             looked_at += page.len();
             for entry in page {
                 position = Some(EntryPosition { timestamp: entry.timestamp, id: entry.id.clone() });

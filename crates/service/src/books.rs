@@ -1,8 +1,10 @@
 //! `create_book` and `list_books`.
 
+use panaversity_model::audit::Outcome;
 use panaversity_model::ports::Creation;
 use panaversity_model::{Book, BookId, ContentHash, Error, Refusal, Schema, Timestamp};
 
+use crate::call::Call;
 use crate::service::Service;
 
 /// Books on a page.
@@ -72,10 +74,18 @@ pub struct BookPage {
 
 impl Service {
     /// Creates a book; repeating it is harmless. Tells whether the book is new.
-    pub async fn create_book(&self, id: &BookId, schema: Option<Schema>) -> Result<(Book, bool), Error> {
-        match self.inner.journal.create_book(id, schema).await? {
+    pub async fn create_book(
+        &self,
+        call: &mut Call,
+        id: &BookId,
+        schema: Option<Schema>,
+    ) -> Result<(Book, bool), Error> {
+        let record = self.draft(call, Outcome::Success);
+        let creation = self.inner.journal.create_book(id, schema, &record).await?;
+        call.recorded = matches!(creation, Creation::Created(_) | Creation::Changed(_));
+        match creation {
             Creation::Created(book) => Ok((book, true)),
-            Creation::Existed(book) => Ok((book, false)),
+            Creation::Changed(book) | Creation::Existed(book) => Ok((book, false)),
             Creation::Fixed(book) => Err(Refusal::schema_fixed(book.schema).into()),
         }
     }

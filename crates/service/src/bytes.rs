@@ -23,8 +23,12 @@ impl Service {
                 stored.check(bytes)
             }
         };
-        if result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Corrupt) {
-            self.damaged(stored, Health::Corrupt).await;
+        match &result {
+            Err(fault) if fault.kind == FaultKind::Corrupt => self.damaged(stored, Health::Corrupt).await,
+            Ok(_) if matches!(stored.health, Health::Missing | Health::Corrupt) => {
+                self.mark(stored, Health::Live).await;
+            }
+            _ => {}
         }
         result
     }
@@ -47,17 +51,23 @@ impl Service {
             Place::Object(_) => 0,
         };
         let blob = Blob::pack(bytes, inline_limit);
-        self.inner.journal.stage(&blob).await?;
+        // A file holds the blob, so gc leaves it alone. Were its row live before the object is put,
+        // a failure in between would make the damage forgotten: the next write would find a live
+        // row and the right size, and answer *unchanged* over the wrong bytes.
         if matches!(blob.place, Place::Object(_)) {
             self.inner.objects.put(blob.hash, bytes).await?;
         }
-        Ok(())
+        self.inner.journal.stage(&blob).await
     }
 
     async fn damaged(&self, stored: &StoredBlob, health: Health) {
         self.inner.stats.damaged_reads.fetch_add(1, Ordering::Relaxed);
+        self.mark(stored, health).await;
+    }
+
+    async fn mark(&self, stored: &StoredBlob, health: Health) {
         if let Err(fault) = self.inner.journal.mark(stored.blob.hash, health).await {
-            tracing::warn!(blob = %stored.blob.hash, error = %fault, "a damaged blob could not be marked");
+            tracing::warn!(blob = %stored.blob.hash, error = %fault, "a blob's health could not be marked");
         }
     }
 }

@@ -28,6 +28,9 @@ const CLEANED_AT_ONCE: usize = 10_000;
 /// Publications of one claim under way at once.
 const SIDE_BY_SIDE: usize = 8;
 
+/// A lease this old is not used any more: the put might end after the lease does.
+const LEASE_USED_FOR: Duration = Duration::from_secs(5);
+
 /// A publication whose bytes are at hand: the change was made a moment ago.
 pub(crate) struct Fresh {
     pub(crate) publication: Publication,
@@ -36,12 +39,25 @@ pub(crate) struct Fresh {
 
 impl Service {
     /// Publishes what was just committed, in the background, and waits a short while for it.
+    ///
+    /// Only so many are under way at once, so that bytes do not pile up while the storage hangs;
+    /// the others are left to the background publisher.
     pub(crate) async fn publish_fresh(&self, all: Vec<Fresh>) {
         let mut under_way = Vec::with_capacity(all.len());
-        for fresh in all {
+        for Fresh { publication, bytes } in all {
+            let (service, permit) = (self.clone(), self.inner.publications.clone().try_acquire_owned());
+            let Ok(permit) = permit else {
+                tokio::spawn(async move {
+                    service.settle(&publication, Attempt::Failed).await;
+                    service.inner.backlog.notify_one();
+                });
+                continue;
+            };
             let (reached, wait) = oneshot::channel();
-            let service = self.clone();
-            tokio::spawn(async move { service.publish_one(fresh, reached).await });
+            tokio::spawn(async move {
+                service.publish_one(publication, bytes, reached).await;
+                drop(permit);
+            });
             under_way.push(wait);
         }
         let all_reached = futures::future::join_all(under_way);
@@ -49,9 +65,12 @@ impl Service {
     }
 
     /// Publishes one path; `reached` is told when the tree holds it, before it is settled.
-    async fn publish_one(&self, fresh: Fresh, reached: oneshot::Sender<()>) {
-        let Ok(_permit) = self.inner.publications.clone().acquire_owned().await else { return };
-        let Fresh { publication, bytes } = fresh;
+    async fn publish_one(
+        &self,
+        publication: Publication,
+        bytes: Option<Vec<u8>>,
+        reached: oneshot::Sender<()>,
+    ) {
         let put = self.put_or_remove(&publication, bytes.as_deref()).await;
         let _ = reached.send(());
         if let Err(fault) = &put {
@@ -60,11 +79,24 @@ impl Service {
         self.settle(&publication, attempt_of(&put)).await;
     }
 
-    /// Publishes what a claimed path holds now.
-    async fn publish_claimed(&self, publication: Publication) -> Result<(), (Publication, Fault)> {
-        let put = self.read_and_put(&publication).await;
-        self.settle(&publication, attempt_of(&put)).await;
-        put.map_err(|fault| (publication, fault))
+    /// Publishes what a claimed path holds now. After a failure the lease is kept until it ends,
+    /// so that the next claim finds other paths: what can't be published holds up nothing else.
+    async fn publish_claimed(
+        &self,
+        publication: Publication,
+        since: Duration,
+    ) -> Result<(), (Publication, Fault)> {
+        let in_time = self.inner.world.monotonic().saturating_sub(since) < LEASE_USED_FOR;
+        let put = if in_time {
+            self.read_and_put(&publication).await
+        } else {
+            Err(Fault::storage("its turn came too late for its lease"))
+        };
+        match put {
+            Ok(()) => self.settle(&publication, Attempt::Done).await,
+            Err(fault) => return Err((publication, fault)),
+        }
+        Ok(())
     }
 
     async fn read_and_put(&self, publication: &Publication) -> Result<(), Fault> {
@@ -99,16 +131,16 @@ impl Service {
     }
 
     /// Publishes everything that is pending and not leased; returns how many paths it tried and
-    /// how many of them the storage refused.
+    /// how many of them could not be published. Gives up for now where nothing of a claim could.
     pub async fn publish_pending(&self) -> Result<(usize, usize), Fault> {
         let (mut tried, mut refused) = (0, 0);
         loop {
             let leases: Vec<_> =
                 (0..CLAIMED_AT_ONCE).map(|_| LeaseId::new(self.inner.world.fresh_id())).collect();
             let claimed = self.inner.journal.claim(&leases).await?;
-            let found = claimed.len();
+            let (found, since) = (claimed.len(), self.inner.world.monotonic());
             let results = futures::stream::iter(claimed)
-                .map(|publication| self.publish_claimed(publication))
+                .map(|publication| self.publish_claimed(publication, since))
                 .buffer_unordered(SIDE_BY_SIDE)
                 .collect::<Vec<_>>()
                 .await;
@@ -118,7 +150,7 @@ impl Service {
             }
             tried += found;
             refused += failures.len();
-            if found < CLAIMED_AT_ONCE || !failures.is_empty() {
+            if found < CLAIMED_AT_ONCE || failures.len() == found {
                 return Ok((tried, refused));
             }
         }

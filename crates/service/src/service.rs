@@ -11,7 +11,7 @@ use crate::manifests::Manifests;
 use crate::verify::Standing;
 
 /// Publications under way at once.
-const PUBLICATIONS_AT_ONCE: usize = 32;
+const PUBLICATIONS_AT_ONCE: usize = 128;
 
 /// What the acts work with.
 pub struct Engines {

@@ -9,12 +9,13 @@
 //!
 //! A break found stays in `/health` until a later pass finds the chain whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use panaversity_model::audit::{ChainKey, EntryPosition};
-use panaversity_model::chain::{Break, ChainRecord, Walk};
+use panaversity_model::chain::{Break, ChainRecord, Trail, Walk};
+use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookId, Error, Fault, Layer, Timestamp};
 
 use crate::service::Service;
@@ -27,6 +28,8 @@ const ENTRIES_A_PAGE: i64 = 500;
 /// New chains walked in one round, and entries of the rolling pass.
 const NEW_CHAINS_A_ROUND: usize = 2_000;
 const ENTRIES_A_ROUND: u64 = 20_000;
+/// Chains whose last walk is remembered.
+const REMEMBERED_CHAINS: usize = 10_000;
 /// Breaks kept and reported.
 const MOST_BREAKS: usize = 100;
 
@@ -61,6 +64,14 @@ pub(crate) struct Standing {
 struct Rounds {
     since: Option<Timestamp>,
     pass: Option<ChainKey>,
+    /// How far chains with new entries were walked, so that only the new ones are.
+    reached: HashMap<ChainKey, Reached>,
+}
+
+/// How far a chain was walked.
+struct Reached {
+    trail: Trail,
+    after: Option<EntryPosition>,
 }
 
 impl Service {
@@ -74,8 +85,12 @@ impl Service {
         let mut report = Report::default();
         if let (Some(book), Some(path)) = (book, path) {
             let key = ChainKey { book: book.as_str().into(), path: path.into(), user: layer.as_str().into() };
-            if let Some(record) = self.inner.journal.chain(&key).await? {
-                self.walk(record, &mut report).await?;
+            match self.inner.journal.chain(&key).await? {
+                Some(record) => drop(self.walk(Walk::new(record), None, &mut report).await?),
+                None if !self.inner.journal.chain_entries(&key, None, 1).await?.is_empty() => {
+                    report.breaks.push(unchained(key));
+                }
+                None => {}
             }
             return Ok(report);
         }
@@ -85,20 +100,42 @@ impl Service {
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
             for record in page {
-                self.walk(record, &mut report).await?;
+                self.walk(Walk::new(record), None, &mut report).await?;
             }
         }
-        let in_scope =
-            |key: &ChainKey| key.user == layer.as_str() && book.is_none_or(|book| key.book == book.as_str());
-        let gone = self.inner.journal.unchained(MOST_BREAKS).await?;
-        report.breaks.extend(gone.into_iter().filter(in_scope).map(unchained));
+        let gone = self.inner.journal.unchained(Some(layer), book, MOST_BREAKS).await?;
+        report.breaks.extend(gone.into_iter().map(unchained));
         report.breaks.truncate(MOST_BREAKS);
         Ok(report)
     }
 
-    async fn walk(&self, record: ChainRecord, report: &mut Report) -> Result<(), Fault> {
-        let key = record.key.clone();
-        let (mut walk, mut after) = (Walk::new(record), None::<EntryPosition>);
+    /// Walks a chain; gives how far it came. What cannot even be read is a break like any other,
+    /// and does not keep other chains from being walked.
+    async fn walk(
+        &self,
+        walk: Walk,
+        from: Option<EntryPosition>,
+        report: &mut Report,
+    ) -> Result<Option<Reached>, Fault> {
+        let key = walk.key().clone();
+        match self.walk_readable(walk, from, report).await {
+            Ok(reached) => Ok(Some(reached)),
+            Err(fault) if fault.kind == FaultKind::Corrupt => {
+                report.breaks.push(Break { key, id: None, reason: "an entry cannot be read".to_owned() });
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Walks on from a position, to the end that the chain's row names and one step beyond.
+    async fn walk_readable(
+        &self,
+        mut walk: Walk,
+        from: Option<EntryPosition>,
+        report: &mut Report,
+    ) -> Result<Reached, Fault> {
+        let (key, mut after) = (walk.key().clone(), from);
         while walk.remaining() > 0 {
             let wanted = usize::try_from(walk.remaining().min(ENTRIES_A_PAGE)).unwrap_or(1);
             let page = self.inner.journal.chain_entries(&key, after.as_ref(), wanted).await?;
@@ -110,8 +147,21 @@ impl Service {
             }
         }
         let room = MOST_BREAKS.saturating_sub(report.breaks.len());
-        report.breaks.extend(walk.finish().into_iter().take(room));
-        Ok(())
+        let reached = Reached { trail: walk.trail(), after };
+        let breaks = self.beyond(&key, &walk, &reached).await?.into_iter().chain(walk.finish());
+        report.breaks.extend(breaks.take(room));
+        Ok(reached)
+    }
+
+    /// An entry beyond the tip was either appended since the row was read, and then the row knows
+    /// it by now, or slipped in behind the log's back.
+    async fn beyond(&self, key: &ChainKey, walk: &Walk, reached: &Reached) -> Result<Option<Break>, Fault> {
+        let extra = self.inner.journal.chain_entries(key, reached.after.as_ref(), 1).await?;
+        let Some(extra) = extra.into_iter().next() else { return Ok(None) };
+        let grown = self.inner.journal.chain(key).await?.is_some_and(|record| record.count > walk.count());
+        let reason =
+            "the entry stands beyond the chain's tip: it was inserted behind the log's back".to_owned();
+        Ok((!grown).then(|| Break { key: key.clone(), id: Some(extra.id), reason }))
     }
 
     /// What the background verifier knows.
@@ -140,9 +190,13 @@ impl Service {
         let now = journal.now().await?;
         let since = rounds.since.unwrap_or(now).micros() - OVERLAP_MICROS;
         for key in journal.chains_since(Timestamp::from_micros(since), NEW_CHAINS_A_ROUND).await? {
-            if let Some(record) = journal.chain(&key).await? {
-                self.walk_and_note(record).await?;
+            let Some(record) = journal.chain(&key).await? else { continue };
+            let from = rounds.reached.remove(&key).filter(|from| from.trail.seen() <= record.count);
+            let (_, reached) = self.walk_and_note(record, from).await?;
+            if rounds.reached.len() >= REMEMBERED_CHAINS {
+                rounds.reached.clear();
             }
+            rounds.reached.extend(reached.map(|reached| (key, reached)));
         }
         rounds.since = Some(now);
         let mut entries = 0;
@@ -154,7 +208,7 @@ impl Service {
                 break;
             }
             for record in page {
-                entries += self.walk_and_note(record).await?;
+                entries += self.walk_and_note(record, None).await?.0;
             }
         }
         self.note(|verified| verified.checked_at = Some(now));
@@ -162,7 +216,7 @@ impl Service {
     }
 
     async fn end_pass(&self) -> Result<(), Fault> {
-        let gone = self.inner.journal.unchained(MOST_BREAKS).await?;
+        let gone = self.inner.journal.unchained(None, None, MOST_BREAKS).await?;
         let now = self.inner.world.monotonic();
         self.note(|verified| {
             verified.full_pass_at = Some(now);
@@ -173,9 +227,19 @@ impl Service {
         Ok(())
     }
 
-    async fn walk_and_note(&self, record: ChainRecord) -> Result<u64, Fault> {
+    /// Gives the number of entries checked and, of a whole chain, how far it was walked.
+    async fn walk_and_note(
+        &self,
+        record: ChainRecord,
+        from: Option<Reached>,
+    ) -> Result<(u64, Option<Reached>), Fault> {
         let (key, mut report) = (record.key.clone(), Report::default());
-        self.walk(record, &mut report).await?;
+        let (walk, after) = match from {
+            Some(from) => (Walk::resume(record, from.trail), from.after),
+            None => (Walk::new(record), None),
+        };
+        let reached = self.walk(walk, after, &mut report).await?.filter(|_| report.breaks.is_empty());
+        let checked = report.entries_checked;
         self.note(|verified| match report.breaks.into_iter().next() {
             None => {
                 verified.breaks.remove(&key);
@@ -195,7 +259,7 @@ impl Service {
             }
             Some(_) => {}
         });
-        Ok(report.entries_checked)
+        Ok((checked, reached))
     }
 
     fn note(&self, change: impl FnOnce(&mut Verified)) {

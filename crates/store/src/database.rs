@@ -119,17 +119,28 @@ impl Database {
 
     /// A session whose statements all see one state.
     pub(crate) async fn snapshot(&self) -> Sql<Session> {
-        match &self.engine {
-            Engine::Sqlite { readers, .. } => Ok(Session::SqliteTransaction(readers.begin().await?, None)),
-            Engine::Postgres(pool) => {
-                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                Ok(Session::PostgresTransaction(pool.begin_with(begin).await?))
+        let db = self.clone();
+        uncut(async move {
+            match &db.engine {
+                Engine::Sqlite { readers, .. } => {
+                    Ok(Session::SqliteTransaction(readers.begin().await?, None))
+                }
+                Engine::Postgres(pool) => {
+                    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                    Ok(Session::PostgresTransaction(pool.begin_with(begin).await?))
+                }
             }
-        }
+        })
+        .await
     }
 
     /// A transaction that writes. Dropped without a commit, it is rolled back.
     pub(crate) async fn begin(&self, durability: Durability) -> Sql<Session> {
+        let db = self.clone();
+        uncut(async move { db.begin_now(durability).await }).await
+    }
+
+    async fn begin_now(&self, durability: Durability) -> Sql<Session> {
         match &self.engine {
             Engine::Sqlite { durable, relaxed, gate, .. } => {
                 let turn = gate.clone().lock_owned().await;
@@ -148,6 +159,12 @@ impl Database {
     }
 }
 
+/// Begins in a task of its own: a caller cut off between BEGIN and its answer would give the
+/// connection back to the pool with a transaction open that nobody knows of.
+async fn uncut(begin: impl Future<Output = Sql<Session>> + Send + 'static) -> Sql<Session> {
+    tokio::spawn(begin).await.unwrap_or_else(|broken| Err(sqlx::Error::Protocol(broken.to_string())))
+}
+
 /// A failed statement as a fault; `what` names it for the log.
 pub(crate) fn fault(what: &str, error: &sqlx::Error) -> Fault {
     Fault::database(format!("{what}: {error}"))
@@ -161,6 +178,17 @@ pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
     // SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT and their like, and the two unique constraints.
     let sqlite = ["5", "261", "517", "1555", "2067"];
     refused.code().is_some_and(|code| postgres.contains(&&*code) || sqlite.contains(&&*code))
+}
+
+/// Was the connection found dead, or is the server going down? Another connection may do.
+pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(refused) => refused.code().is_some_and(|code| {
+            ["57P01", "57P02", "57P03"].contains(&&*code) || (code.len() == 5 && code.starts_with("08"))
+        }),
+        _ => false,
+    }
 }
 
 /// Did the database itself answer with an error? Otherwise its answer never came.

@@ -19,7 +19,9 @@ use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::ports::{Changes, Journal};
 use panaversity_model::{Fault, Timestamp};
 
-use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault, is_passing};
+use crate::database::{
+    Database, Dialect, Durability, Session, Sql, Value, fault, is_lost_connection, is_passing,
+};
 use committer::Committer;
 
 /// The journal of one server.
@@ -58,8 +60,15 @@ impl SqlJournal {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<Vec<crate::database::Row>, Fault> {
-        let run = async { self.db.read().await?.rows(sql, values).await };
-        run.await.map_err(|error| fault(what, &error))
+        let mut tries = 1;
+        loop {
+            let values = values.clone();
+            let run = async { self.db.read().await?.rows(sql, values).await };
+            match run.await {
+                Err(error) if is_lost_connection(&error) && tries < 4 => tries += 1,
+                result => return result.map_err(|error| fault(what, &error)),
+            }
+        }
     }
 
     /// Runs one writing statement in a transaction; gives the number of rows it changed.

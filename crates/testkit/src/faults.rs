@@ -186,7 +186,7 @@ faulty! { Files for FaultyJournal, "journal", Database;
 faulty! { Books for FaultyJournal, "journal", Database;
     fn book(id: &BookId) -> Option<Book>;
     fn books(after: Option<&BookId>, limit: usize) -> Vec<Book>;
-    fn create_book(id: &BookId, schema: Option<Schema>) -> Creation;
+    fn create_book(id: &BookId, schema: Option<Schema>, record: &Draft) -> Creation;
     fn last_written(id: &BookId) -> Option<Timestamp>;
     fn journal_counts() -> Vec<(BookId, i64)>;
 }
@@ -201,7 +201,7 @@ faulty! { Ledger for FaultyJournal, "journal", Database;
     fn chains(layer: Option<&Layer>, book: Option<&BookId>, after: Option<&ChainKey>, limit: usize) -> Vec<ChainRecord>;
     fn chain(key: &ChainKey) -> Option<ChainRecord>;
     fn chain_entries(key: &ChainKey, after: Option<&EntryPosition>, limit: usize) -> Vec<Entry>;
-    fn unchained(limit: usize) -> Vec<ChainKey>;
+    fn unchained(layer: Option<&Layer>, book: Option<&BookId>, limit: usize) -> Vec<ChainKey>;
     fn chains_since(since: Timestamp, limit: usize) -> Vec<ChainKey>;
     fn now() -> Timestamp;
 }

@@ -96,6 +96,11 @@ pub fn change_set(book: &BookId, layer: &Layer, changes: Vec<Change>) -> ChangeS
     }
 }
 
+/// An entry about a book that was created, in the chain of calls about no book.
+pub fn creation() -> Draft {
+    Draft { operation: Operation::Create, ..draft(None, None, &Layer::Base) }
+}
+
 /// An entry of the agent `tester` about a successful read.
 pub fn draft(book: Option<&BookId>, path: Option<&BookPath>, layer: &Layer) -> Draft {
     Draft {

@@ -4,6 +4,12 @@
 //! `plan`, `pipeline`, `start`. `PANAVERSITY_REAL_BOOK` names a folder to use as the book of the
 //! pipeline rows instead of a generated one. Ratios hold on any machine, absolute figures on none.
 
+#![allow(
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark ends by panicking, and rounds"
+)]
+
 mod client;
 mod pipeline;
 mod requests;

@@ -71,10 +71,10 @@ fn folder(names: &FolderNames) -> Value {
     json!({ "folder": names.folder, "files": names.names })
 }
 
-pub(super) async fn create(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn create(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
     let id = needed("book_id", arguments.book()?)?;
     let schema = arguments.choice("schema", &SCHEMAS)?;
-    let (book, created) = app.service.create_book(&id, schema).await?;
+    let (book, created) = app.service.create_book(call, &id, schema).await?;
     let body = json!({
         "status": "success",
         "book_id": book.id.as_str(),

@@ -113,6 +113,7 @@ CREATE UNIQUE INDEX audit_log_entry_hash ON audit_log (entry_hash);
 CREATE UNIQUE INDEX audit_log_link ON audit_log (book_id, path, user_id, coalesce(prev_hash, ''));
 CREATE INDEX audit_log_chain ON audit_log (book_id, path, user_id, timestamp, id);
 CREATE INDEX audit_log_time ON audit_log (timestamp, id);
+CREATE INDEX audit_log_book ON audit_log (book_id, user_id, timestamp, id);
 
 CREATE FUNCTION audit_log_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

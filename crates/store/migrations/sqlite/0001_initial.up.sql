@@ -117,6 +117,7 @@ CREATE UNIQUE INDEX audit_log_entry_hash ON audit_log (entry_hash);
 CREATE UNIQUE INDEX audit_log_link ON audit_log (book_id, path, user_id, coalesce(prev_hash, ''));
 CREATE INDEX audit_log_chain ON audit_log (book_id, path, user_id, timestamp, id);
 CREATE INDEX audit_log_time ON audit_log (timestamp, id);
+CREATE INDEX audit_log_book ON audit_log (book_id, user_id, timestamp, id);
 
 CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;

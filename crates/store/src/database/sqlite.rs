@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 use tokio::sync::Mutex;
 
 use super::{Engine, PoolOptions, Sql};
@@ -50,6 +50,14 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
 fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(1)
+        // A COMMIT that fails (disk full) rolls back by itself, which leaves the connection's own
+        // count of transactions wrong. Such a connection is closed, not used again.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .acquire_timeout(pool.timeout)
         .test_before_acquire(false)
         .idle_timeout(None)

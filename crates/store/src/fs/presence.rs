@@ -2,6 +2,7 @@
 //! when it is gone. Several servers may share the folder.
 //!
 //! # Protocol
+//! 0. Entering and sweeping happen one server at a time, under `tmp.lock`.
 //! 1. A server creates `tmp/{id}.lock`, locks it, and writes below `tmp/{id}/`.
 //! 2. At its start it tries the lock of every other; where it gets one, that server is gone, and
 //!    its files and its lock are removed.
@@ -27,6 +28,8 @@ impl Presence {
     pub(super) fn enter(root: &Path) -> io::Result<Self> {
         let folder = root.join(keys::TEMPORARY);
         std::fs::create_dir_all(&folder)?;
+        let turn = File::options().create(true).append(true).open(folder.with_extension("lock"))?;
+        turn.lock()?;
         sweep(&folder)?;
         let id = Uuid::now_v7().simple().to_string();
         let lock = File::create_new(folder.join(format!("{id}.lock")))?;
@@ -63,7 +66,7 @@ fn sweep(folder: &Path) -> io::Result<()> {
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-        } else if !path.with_extension("lock").exists() {
+        } else if path.is_dir() && !path.with_extension("lock").exists() {
             gone_is_fine(std::fs::remove_dir_all(&path))?;
         }
     }

@@ -2,7 +2,7 @@
 //! database. Keeps I8 and I10: each member is tested against what earlier members left, and one
 //! that is refused leaves nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use panaversity_model::audit::{ChainKey, Draft, Entry, Outcome};
 use panaversity_model::blob::Blob;
@@ -51,6 +51,13 @@ pub(super) struct State {
     pub(super) files: HashMap<ChainKey, ContentHash>,
     /// Which path has a name.
     pub(super) names: HashMap<FoldedKey, String>,
+}
+
+/// The names that earlier changes of a set have taken, by folded path, and freed.
+#[derive(Default)]
+struct Names<'a> {
+    taken: HashMap<String, &'a BookPath>,
+    freed: HashSet<&'a str>,
 }
 
 /// What a batch writes.
@@ -148,19 +155,19 @@ impl State {
             let why = format!("The book has just been given the schema `{}`: try again", schema.as_str());
             return Err((0, Refusal::Conflict { why, current: None }));
         }
-        let mut effects: Vec<(Effect, Option<ContentHash>)> = Vec::with_capacity(set.changes.len());
+        let mut effects = Vec::with_capacity(set.changes.len());
+        let mut names = Names::default();
         for (index, change) in set.changes.iter().enumerate() {
             let now = self.files.get(&key_of(set, &change.path)).copied();
             let effect =
                 decide(now, change.act.wish(), change.expected).map_err(|refusal| (index, refusal))?;
-            if effect == Effect::Created {
-                let freed = |path: &str| {
-                    let gone = |(change, (effect, _)): (&Change, &(Effect, _))| {
-                        *effect == Effect::Deleted && change.path.as_str() == path
-                    };
-                    set.changes.iter().zip(&effects).any(gone)
-                };
-                self.check_name(set, index, freed).map_err(|refusal| (index, refusal))?;
+            match effect {
+                Effect::Created => {
+                    self.check_name(set, &change.path, &names).map_err(|refusal| (index, refusal))?;
+                    names.taken.insert(change.path.folded(), &change.path);
+                }
+                Effect::Deleted => drop(names.freed.insert(change.path.as_str())),
+                Effect::Updated | Effect::Unchanged => {}
             }
             effects.push((effect, now));
         }
@@ -174,20 +181,16 @@ impl State {
         Ok(pairs.map(|(change, (effect, old))| self.write(set, change, effect, old, writes)).collect())
     }
 
-    /// Refuses a name that differs from an existing one, or from an earlier one of the set, only
-    /// by case, unless the set has just deleted it (`freed`). What other users have in their
-    /// overlays does not count, and does not show.
-    fn check_name(&self, set: &ChangeSet, index: usize, freed: impl Fn(&str) -> bool) -> Result<(), Refusal> {
-        let path = &set.changes[index].path;
-        let stored = [set.layer.as_str(), BASE].into_iter();
-        let stored = stored
-            .filter_map(|user| self.names.get(&folded_key(set, user, path)).map(|name| (user, name.clone())))
-            .filter(|(user, name)| *user != set.layer.as_str() || !freed(name))
-            .map(|(_, name)| name);
-        let within = set.changes[..index].iter().map(|change| &change.path);
-        let within = within.filter(|other| other.folded() == path.folded()).map(ToString::to_string);
-        let within = within.filter(|name| !freed(name));
-        match stored.chain(within).find(|other| other != path.as_str()) {
+    /// Refuses a name that differs from an existing one, or from one the set has taken, only by
+    /// case, unless the set has freed it. What other users have in their overlays does not count,
+    /// and does not show.
+    fn check_name(&self, set: &ChangeSet, path: &BookPath, names: &Names<'_>) -> Result<(), Refusal> {
+        let own = self.names.get(&folded_key(set, set.layer.as_str(), path));
+        let own = own.filter(|name| !names.freed.contains(name.as_str()));
+        let base = self.names.get(&folded_key(set, BASE, path)).filter(|_| set.layer.as_str() != BASE);
+        let taken = names.taken.get(&path.folded()).map(|taken| taken.as_str());
+        let others = own.into_iter().chain(base).map(String::as_str).chain(taken);
+        match others.into_iter().find(|other| *other != path.as_str()) {
             None => Ok(()),
             Some(other) => Err(Refusal::Conflict {
                 why: format!("The book has `{other}`, which differs from `{path}` only by case"),

@@ -48,7 +48,7 @@ impl Blobs for SqlJournal {
     }
 
     async fn mark(&self, hash: ContentHash, health: Health) -> Result<(), Fault> {
-        let sql = "UPDATE blobs SET state = $2 WHERE hash = $1";
+        let sql = "UPDATE blobs SET state = $2 WHERE hash = $1 AND state <> 'condemned'";
         let values = vec![hash.to_string().into(), health.as_str().into()];
         self.write("mark a blob", sql, values).await.map(|_| ())
     }
@@ -68,7 +68,7 @@ impl Blobs for SqlJournal {
     }
 
     async fn damaged(&self) -> Result<i64, Fault> {
-        let sql = "SELECT count(*) FROM blobs b WHERE b.state IN ('missing', 'corrupt') \
+        let sql = "SELECT count(*) FROM blobs b WHERE b.state <> 'live' AND b.state IN ('missing', 'corrupt') \
                    AND EXISTS (SELECT 1 FROM file_journal f WHERE f.sha256 = b.hash)";
         let rows = self.read("count damaged blobs", sql, Vec::new()).await?;
         rows.first().map_or(Ok(0), |row| row.int(0)).map_err(|error| fault("count damaged blobs", &error))

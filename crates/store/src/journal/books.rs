@@ -1,10 +1,11 @@
 //! Books.
 
 use async_trait::async_trait;
+use panaversity_model::audit::Draft;
 use panaversity_model::ports::{Books, Creation};
 use panaversity_model::{Book, BookId, Fault, Schema, Timestamp};
 
-use super::{SqlJournal, retried, rows};
+use super::{SqlJournal, commit, retried, rows};
 use crate::database::{Dialect, Durability, Session, Sql, Value, fault};
 
 const BOOK: &str = "SELECT book_id, schema, created_at FROM books";
@@ -25,10 +26,18 @@ impl Books for SqlJournal {
         found.iter().map(rows::book).collect()
     }
 
-    async fn create_book(&self, id: &BookId, schema: Option<Schema>) -> Result<Creation, Fault> {
+    async fn create_book(
+        &self,
+        id: &BookId,
+        schema: Option<Schema>,
+        record: &Draft,
+    ) -> Result<Creation, Fault> {
         let (fate, row) = retried("create a book", || async {
             let mut session = self.db.begin(Durability::PowerCut).await?;
             let created = create(&self.db, &mut session, id, schema).await?;
+            if matches!(created.0, Fate::New | Fate::Changed) {
+                commit::record(&self.db, &mut session, record).await?;
+            }
             session.commit().await?;
             Ok(created)
         })
@@ -36,6 +45,7 @@ impl Books for SqlJournal {
         let book = rows::book(&row)?;
         Ok(match fate {
             Fate::New => Creation::Created(book),
+            Fate::Changed => Creation::Changed(book),
             Fate::Known => Creation::Existed(book),
             Fate::Fixed => Creation::Fixed(book),
         })
@@ -65,6 +75,7 @@ impl Books for SqlJournal {
 
 enum Fate {
     New,
+    Changed,
     Known,
     Fixed,
 }
@@ -95,11 +106,13 @@ async fn create(
     if schema.is_none() || row.text(1)? == wanted {
         return Ok((Fate::Known, row));
     }
-    let update = "UPDATE books SET schema = $2 WHERE book_id = $1 \
-                  AND NOT EXISTS (SELECT 1 FROM file_journal f WHERE f.book_id = $1)";
+    // Every strict path is a docusaurus path, so files in overlays hinder only the way back; to
+    // count them the other way would tell everybody that they are there.
+    let update = "UPDATE books SET schema = $2 WHERE book_id = $1 AND NOT EXISTS \
+                  (SELECT 1 FROM file_journal f WHERE f.book_id = $1 AND (f.user_id = '__base__' OR $2 = 'strict'))";
     if session.execute(update, vec![id.as_str().into(), wanted.into()]).await? == 0 {
         return Ok((Fate::Fixed, row));
     }
     let row = session.row(select, vec![id.as_str().into()]).await?.ok_or(sqlx::Error::RowNotFound)?;
-    Ok((Fate::Known, row))
+    Ok((Fate::Changed, row))
 }

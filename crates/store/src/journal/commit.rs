@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use panaversity_model::audit::ChainKey;
+use panaversity_model::audit::{ChainKey, Draft};
 use panaversity_model::blob::{Health, Place};
 use panaversity_model::change::{Act, Applied, ChangeSet, Verdict};
 use panaversity_model::publication::{FileKey, Publication};
@@ -64,6 +64,16 @@ pub(super) async fn prepare(
     let sets = batch.sets.iter().zip(decided);
     let verdicts = sets.map(|(set, decided)| Ok(verdict(set, decided?, &leases))).collect();
     Ok(Prepared { session, verdicts, written: !writes.entries.is_empty() })
+}
+
+/// Appends one entry within a transaction that already does something else.
+pub(super) async fn record(db: &Database, session: &mut Session, draft: &Draft) -> Sql<()> {
+    let chains = lock_chains(db, session, &BTreeSet::from([draft.chain()])).await?;
+    let nothing = Batch { sets: Vec::new(), drafts: Vec::new() };
+    let mut state = read_state(db, session, &nothing, chains).await?;
+    let mut writes = Writes::default();
+    state.link(draft, &mut writes);
+    write_log(session, &state, &writes).await
 }
 
 /// Are the set's objects staged? One may have been condemned between its staging and now.
@@ -128,7 +138,8 @@ async fn write_blobs(db: &Database, session: &mut Session, batch: &Batch<'_>) ->
             "INSERT INTO blobs ({}) VALUES {} ON CONFLICT (hash) DO UPDATE SET \
              touched_at = excluded.touched_at, \
              state = CASE WHEN excluded.deflated IS NULL THEN blobs.state ELSE 'live' END, \
-             deflated = CASE WHEN blobs.state = 'live' THEN blobs.deflated ELSE excluded.deflated END \
+             deflated = CASE WHEN blobs.state = 'live' THEN coalesce(blobs.deflated, excluded.deflated) \
+             ELSE excluded.deflated END \
              RETURNING hash, state",
             blobs::COLUMNS,
             lists.join(", ")
@@ -150,7 +161,7 @@ async fn write_blobs(db: &Database, session: &mut Session, batch: &Batch<'_>) ->
 }
 
 /// Step 3.
-async fn lock_chains(
+pub(super) async fn lock_chains(
     db: &Database,
     session: &mut Session,
     keys: &BTreeSet<ChainKey>,
@@ -263,14 +274,19 @@ async fn write_all(
     }
     write_files(storage, session, writes).await?;
     insert(session, VERSIONS, "", &version_values(writes)).await?;
+    write_log(session, state, writes).await?;
+    write_publications(db, session, &writes.publications).await
+}
+
+/// Entries and the chains they are linked into.
+async fn write_log(session: &mut Session, state: &State, writes: &Writes) -> Sql<()> {
     insert(session, ENTRIES, "", &entry_values(writes)).await?;
     let chains: Vec<Vec<Value>> = writes
         .chains
         .iter()
         .filter_map(|key| state.chains.get(key).map(|chain| chain_values(key, chain)))
         .collect();
-    insert(session, CHAINS, CHAINS_UPDATE, &chains).await?;
-    write_publications(db, session, &writes.publications).await
+    insert(session, CHAINS, CHAINS_UPDATE, &chains).await
 }
 
 const FILES: &str =

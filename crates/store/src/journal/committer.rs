@@ -15,11 +15,13 @@
 //! On SQLite, which has one writer, one lane does everything. On PostgreSQL two lanes commit
 //! changes, and a third the rest.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use panaversity_model::audit::{ChainKey, Draft};
 use panaversity_model::change::{ChangeSet, Verdict};
+use panaversity_model::fault::FaultKind;
 use panaversity_model::publication::{Attempt, Publication, Settled};
 use panaversity_model::{Fault, blob::Place, change::Act};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -28,7 +30,9 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, key_of};
 use super::{commit, publications};
-use crate::database::{Database, Dialect, Durability, Sql, fault, is_passing, was_answered};
+use crate::database::{
+    Database, Dialect, Durability, Sql, fault, is_lost_connection, is_passing, was_answered,
+};
 
 /// Most members of a batch, and most bytes of blobs.
 const MEMBERS: usize = 128;
@@ -39,6 +43,8 @@ const QUEUE: usize = 1024;
 const GATHER: Duration = Duration::from_millis(1);
 /// How often a batch is tried again after a passing refusal.
 const TRIES: u32 = 8;
+/// How long a transaction may take; the server's own limits end a statement long before.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the fate of a lost COMMIT is looked for.
 const RESOLVE: Duration = Duration::from_secs(5);
 
@@ -128,7 +134,9 @@ async fn run_lane(db: Database, storage: &'static str, jobs: Arc<Mutex<mpsc::Rec
             return;
         }
         expected = batch.len();
-        process(&db, storage, batch).await;
+        // A task of its own: a bug drops the replies of one batch, not the lane.
+        let (db, jobs) = (db.clone(), batch);
+        let _ = tokio::spawn(async move { process(&db, storage, jobs).await }).await;
     }
 }
 
@@ -191,15 +199,16 @@ async fn process(db: &Database, storage: &'static str, jobs: Vec<Job>) {
     let mut tries = 0;
     loop {
         tries += 1;
-        let failure = match transact(db, storage, &jobs).await {
-            Ok(outcome) => return answer(jobs, outcome),
-            Err(failure) => failure,
+        let failure = match tokio::time::timeout(PATIENCE, transact(db, storage, &jobs)).await {
+            Ok(Ok(outcome)) => return answer(jobs, outcome),
+            Ok(Err(failure)) => failure,
+            Err(_) => return refuse(jobs, &timed_out()),
         };
         match failure {
             Failure::Before(error) if tries < TRIES && may_pass(&error) => {
                 tokio::time::sleep(Duration::from_millis(u64::from(tries * tries))).await;
             }
-            Failure::Before(error) if jobs.len() > 1 && was_answered(&error) => {
+            Failure::Before(error) if jobs.len() > 1 && was_answered(&error) && !is_passing(&error) => {
                 for job in jobs {
                     Box::pin(process(db, storage, vec![job])).await;
                 }
@@ -207,7 +216,7 @@ async fn process(db: &Database, storage: &'static str, jobs: Vec<Job>) {
             }
             Failure::Before(error) => return refuse(jobs, &fault("commit", &error)),
             Failure::AtCommit(error, _) if was_answered(&error) && is_passing(&error) && tries < TRIES => {}
-            Failure::AtCommit(error, outcome) => match resolve(db, &jobs).await {
+            Failure::AtCommit(error, outcome) => match resolve(db, &jobs, &outcome).await {
                 Ok(true) => return answer(jobs, outcome),
                 Ok(false) => return refuse(jobs, &fault("commit", &error)),
                 Err(_) => return refuse(jobs, &fault("commit", &error).with_unknown_outcome()),
@@ -216,9 +225,14 @@ async fn process(db: &Database, storage: &'static str, jobs: Vec<Job>) {
     }
 }
 
+fn timed_out() -> Fault {
+    let detail = "the database did not finish a transaction within a minute";
+    Fault::new(FaultKind::Timeout, detail).with_unknown_outcome()
+}
+
 /// Nothing happened yet, so a connection that turned out dead may also be tried again.
 fn may_pass(error: &sqlx::Error) -> bool {
-    is_passing(error) || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+    is_passing(error) || is_lost_connection(error)
 }
 
 async fn transact(db: &Database, storage: &'static str, jobs: &[Job]) -> Result<Outcome, Failure> {
@@ -240,7 +254,7 @@ async fn transact(db: &Database, storage: &'static str, jobs: &[Job]) -> Result<
     let settled = if settles.is_empty() {
         Vec::new()
     } else {
-        publications::settle_all(&mut session, &settles).await?
+        publications::settle_all(db, &mut session, &settles).await?
     };
     let outcome = Outcome { verdicts, settled };
     if !written && settles.is_empty() {
@@ -254,44 +268,45 @@ async fn transact(db: &Database, storage: &'static str, jobs: &[Job]) -> Result<
 }
 
 /// Step 6: did the transaction of these jobs commit? Any entry of it tells.
-async fn resolve(db: &Database, jobs: &[Job]) -> Result<bool, sqlx::Error> {
+async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome) -> Result<bool, sqlx::Error> {
+    // Without an entry there are only refusals and settles, which stand either way.
+    let Some((key, entry)) = witness(jobs, outcome) else { return Ok(true) };
     let until = Instant::now() + RESOLVE;
-    let Some((key, entry)) = jobs.iter().find_map(witness) else { return Ok(false) };
     loop {
-        match tokio::time::timeout_at(until, look_up(db, &key, &entry)).await {
-            Ok(Ok(found)) => return Ok(found),
-            Ok(Err(error)) if Instant::now() >= until => return Err(error),
-            Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+        let (db, key, entry) = (db.clone(), key.clone(), entry.clone());
+        // A task of its own: a transaction cut off in the middle would stay open in the pool.
+        let asked = tokio::spawn(async move { look_up(&db, &key, &entry).await });
+        match tokio::time::timeout_at(until, asked).await {
+            Ok(Ok(Ok(found))) => return Ok(found),
+            Ok(Ok(Err(error))) if Instant::now() >= until => return Err(error),
+            Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             Err(_) => return Err(sqlx::Error::PoolTimedOut),
         }
     }
 }
 
-/// An entry that the transaction wrote if it committed. A refused set wrote none; then another
-/// member's is asked for, and without any the refusal stands either way.
-fn witness(job: &Job) -> Option<(ChainKey, String)> {
-    match job {
-        Job::Change(set, _) => {
-            let change = set.changes.first()?;
-            Some((key_of(set, &change.path), change.entry.to_string()))
-        }
+/// An entry that the transaction wrote if it committed: of a set that was accepted, or a call's.
+fn witness(jobs: &[Job], outcome: &Outcome) -> Option<(ChainKey, String)> {
+    let mut verdicts = outcome.verdicts.iter();
+    jobs.iter().find_map(|job| match job {
+        Job::Change(set, _) => match verdicts.next() {
+            Some(Ok(Verdict::Committed(_))) => {
+                let change = set.changes.first()?;
+                Some((key_of(set, &change.path), change.entry.to_string()))
+            }
+            _ => None,
+        },
         Job::Entry(draft, _) => Some((draft.chain(), draft.id.to_string())),
         Job::Settle(..) => None,
-    }
+    })
 }
 
+/// Locking the chain waits for the lost transaction to end, also if it was the one to create it.
 async fn look_up(db: &Database, key: &ChainKey, entry: &str) -> Sql<bool> {
     let mut session = db.begin(Durability::Kill).await?;
-    let lock = match db.dialect() {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => "FOR UPDATE",
-    };
-    let chain = format!("SELECT count FROM chains WHERE book_id = $1 AND path = $2 AND user_id = $3 {lock}");
-    let values = [&key.book, &key.path, &key.user].map(|text| text.as_str().into()).to_vec();
-    session.row(chain, values).await?;
-    let found = session.row("SELECT 1 FROM audit_log WHERE id = $1", vec![entry.into()]).await?.is_some();
-    session.commit().await?;
-    Ok(found)
+    commit::lock_chains(db, &mut session, &BTreeSet::from([key.clone()])).await?;
+    let found = session.row("SELECT 1 FROM audit_log WHERE id = $1", vec![entry.into()]).await?;
+    Ok(found.is_some())
 }
 
 /// Step 4.

@@ -14,7 +14,7 @@ use crate::database::{Session, Sql, Value, fault};
 impl Files for SqlJournal {
     async fn find(&self, book: &BookId, path: &BookPath, view: &View) -> Result<Option<Found>, Fault> {
         let sql = format!(
-            "SELECT {FILE}, {BLOB} FROM file_journal f JOIN blobs b ON b.hash = f.sha256 \
+            "SELECT {FILE}, {BLOB} FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 \
              WHERE f.book_id = $1 AND f.user_id IN ($2, '__base__') AND f.path = $3 \
              ORDER BY f.user_id = '__base__' LIMIT 1"
         );
@@ -32,7 +32,7 @@ impl Files for SqlJournal {
     ) -> Result<Option<Found>, Fault> {
         let sql = format!(
             "SELECT f.path, f.user_id, f.sha256, f.size, f.at, '', f.version, {BLOB} \
-             FROM versions f JOIN blobs b ON b.hash = f.sha256 \
+             FROM versions f LEFT JOIN blobs b ON b.hash = f.sha256 \
              WHERE f.book_id = $1 AND f.path = $2 AND f.user_id IN ($3, '__base__') AND f.sha256 = $4 \
              ORDER BY f.user_id = '__base__', f.version DESC LIMIT 1"
         );

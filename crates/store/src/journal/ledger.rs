@@ -8,7 +8,7 @@ use panaversity_model::{BookId, Fault, Layer, Timestamp};
 
 use super::rows::{self, ENTRY};
 use super::{SqlJournal, now};
-use crate::database::{Row, Value, fault};
+use crate::database::{Row, Value, fault, placeholders};
 
 const CHAIN: &str = "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, f.sha256 FROM chains c \
     LEFT JOIN file_journal f ON f.book_id = c.book_id AND f.path = c.path AND f.user_id = c.user_id";
@@ -50,10 +50,14 @@ impl Ledger for SqlJournal {
         let mut wanted = Conditions::default();
         wanted.require("c.user_id = ", layer.map(|layer| layer.as_str().into()));
         wanted.require("c.book_id = ", book.map(|book| book.as_str().into()));
-        if let Some(after) = after {
-            let from = wanted.values.len() + 1;
-            wanted.add(&format!("(c.book_id, c.path, c.user_id) > (${from}, ${}, ${})", from + 1, from + 2));
-            wanted.values.extend([&after.book, &after.path, &after.user].map(|text| text.as_str().into()));
+        match after {
+            None => {}
+            // Within a book the index is entered at the path.
+            Some(after) if book.is_some() => wanted.after("(c.path, c.user_id)", &[&after.path, &after.user]),
+            Some(after) => {
+                let key = [after.book.as_str(), &after.path, &after.user];
+                wanted.after("(c.book_id, c.path, c.user_id)", &key);
+            }
         }
         let sql = format!("{CHAIN} {} ORDER BY c.book_id, c.path, c.user_id LIMIT {limit}", wanted.text);
         let found = self.read("read chains", &sql, wanted.values).await?;
@@ -83,20 +87,30 @@ impl Ledger for SqlJournal {
         found.iter().map(rows::entry).collect()
     }
 
-    async fn unchained(&self, limit: usize) -> Result<Vec<ChainKey>, Fault> {
-        let lone = |table: &str| {
-            format!(
-                "SELECT t.book_id, t.path, t.user_id FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM chains c \
-                 WHERE c.book_id = t.book_id AND c.path = t.path AND c.user_id = t.user_id)"
-            )
-        };
+    async fn unchained(
+        &self,
+        layer: Option<&Layer>,
+        book: Option<&BookId>,
+        limit: usize,
+    ) -> Result<Vec<ChainKey>, Fault> {
+        let mut wanted = Conditions::default();
+        wanted.add(
+            "NOT EXISTS (SELECT 1 FROM chains c \
+             WHERE c.book_id = t.book_id AND c.path = t.path AND c.user_id = t.user_id)",
+        );
+        wanted.require("t.user_id = ", layer.map(|layer| layer.as_str().into()));
+        wanted.require("t.book_id = ", book.map(|book| book.as_str().into()));
+        let lone =
+            |table: &str| format!("SELECT t.book_id, t.path, t.user_id FROM {table} t {}", wanted.text);
         let sql = format!("{} UNION {} LIMIT {limit}", lone("audit_log"), lone("file_journal"));
-        keys(&self.read("look for lost chains", &sql, Vec::new()).await?)
+        keys(&self.read("look for lost chains", &sql, wanted.values).await?)
     }
 
     async fn chains_since(&self, since: Timestamp, limit: usize) -> Result<Vec<ChainKey>, Fault> {
         let sql = format!(
-            "SELECT DISTINCT book_id, path, user_id FROM audit_log WHERE timestamp >= $1 LIMIT {limit}"
+            // Looked up by time first; without the inner query SQLite walks the chains' index.
+            "SELECT DISTINCT book_id, path, user_id FROM (SELECT book_id, path, user_id FROM audit_log \
+             WHERE timestamp >= $1 ORDER BY timestamp LIMIT 50000) AS recent LIMIT {limit}"
         );
         keys(&self.read("look for new entries", &sql, vec![since.into()]).await?)
     }
@@ -139,6 +153,12 @@ impl Conditions {
             self.values.extend([position.timestamp.into(), position.id.as_str().into()]);
             self.add(&format!("{condition}(${from}, ${})", from + 1));
         }
+    }
+
+    fn after(&mut self, columns: &str, key: &[&str]) {
+        let names = placeholders(self.values.len() + 1, key.len());
+        self.values.extend(key.iter().map(|text| Value::from(*text)));
+        self.add(&format!("{columns} > ({names})"));
     }
 
     fn add(&mut self, condition: &str) {

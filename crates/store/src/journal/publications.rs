@@ -1,6 +1,6 @@
 //! The tree's backlog; the protocol stands in the model's `publication`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use panaversity_model::Fault;
@@ -13,7 +13,7 @@ use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 use super::commit::in_powers_of_two;
 use super::rows::{self, BLOB, FILE};
 use super::{SqlJournal, retried};
-use crate::database::{Dialect, Durability, Session, Sql, Value, fault, values_list};
+use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault, values_list};
 
 /// How long a lease holds, in SQL: longer than the longest storage request.
 pub(super) fn lease_end(dialect: Dialect) -> &'static str {
@@ -35,7 +35,7 @@ impl Publications for SqlJournal {
         };
         let select = format!(
             "SELECT book_id, path, user_id, version FROM publications WHERE state = 'pending' \
-             AND (lease IS NULL OR lease_until <= {}) LIMIT {} {skip}",
+             AND (lease IS NULL OR lease_until <= {}) ORDER BY lease_until NULLS FIRST, version LIMIT {} {skip}",
             self.db.now_sql(),
             leases.len()
         );
@@ -68,7 +68,7 @@ impl Publications for SqlJournal {
 
     async fn holds(&self, key: &FileKey) -> Result<Option<Found>, Fault> {
         let sql = format!(
-            "SELECT {FILE}, {BLOB} FROM file_journal f JOIN blobs b ON b.hash = f.sha256 \
+            "SELECT {FILE}, {BLOB} FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 \
              WHERE f.book_id = $1 AND f.path = $2 AND f.user_id = $3"
         );
         let found = self.read("read what a file holds", &sql, key_values(key).to_vec()).await?;
@@ -100,16 +100,25 @@ impl Publications for SqlJournal {
     }
 
     async fn synced(&self, paths: &[(FileKey, i64)]) -> Result<(), Fault> {
+        let mut paths: Vec<&(FileKey, i64)> = paths.iter().collect();
+        paths.sort();
         for some in paths.chunks(64) {
             let sql = format!(
                 "DELETE FROM publications WHERE state = 'published' AND (book_id, path, user_id, version) IN (VALUES {})",
                 values_list(1, some.len(), 4)
             );
-            let values: Vec<Value> = some
+            let keys: Vec<&FileKey> = some.iter().map(|(key, _)| key).collect();
+            let numbered = some
                 .iter()
-                .flat_map(|(key, version)| key_values(key).into_iter().chain([Value::Int(*version)]))
-                .collect();
-            self.write("forget published files", &sql, values).await?;
+                .flat_map(|(key, version)| key_values(key).into_iter().chain([Value::Int(*version)]));
+            let values: Vec<Value> = numbered.collect();
+            retried("forget published files", || async {
+                let mut session = self.db.begin(Durability::Kill).await?;
+                lock(&self.db, &mut session, &keys).await?;
+                session.execute(sql.as_str(), values.clone()).await?;
+                session.commit().await
+            })
+            .await?;
         }
         Ok(())
     }
@@ -121,19 +130,37 @@ impl Publications for SqlJournal {
     }
 }
 
+/// Locks rows in key order, as commits do, so that the two never wait for each other in a ring.
+async fn lock(db: &Database, session: &mut Session, keys: &[&FileKey]) -> Sql<()> {
+    if db.dialect() == Dialect::Postgres {
+        for some in in_powers_of_two(keys) {
+            let sql = format!(
+                "SELECT 1 FROM publications WHERE (book_id, path, user_id) IN (VALUES {}) \
+                 ORDER BY book_id, path, user_id FOR UPDATE",
+                values_list(1, some.len(), 3)
+            );
+            session.rows(sql, some.iter().flat_map(|key| key_values(key)).collect()).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives leases back, inside a transaction, with what was learned. A publisher that put something
 /// under a lease it had lost may have overwritten what a later holder put: the path is pending
 /// again, and the later holder's lease no longer settles it.
 pub(super) async fn settle_all(
+    db: &Database,
     session: &mut Session,
     settles: &[(&Publication, Attempt)],
 ) -> Sql<Vec<Settled>> {
+    let keys: BTreeSet<&FileKey> = settles.iter().map(|(publication, _)| &publication.key).collect();
+    lock(db, session, &keys.into_iter().collect::<Vec<_>>()).await?;
     let done: Vec<_> = settles.iter().filter(|(_, attempt)| *attempt == Attempt::Done).collect();
     let mut published = HashSet::new();
     for some in in_powers_of_two(&done) {
         let sql = format!(
             "UPDATE publications SET state = 'published', lease = NULL, lease_until = NULL \
-             WHERE (book_id, path, user_id, version, lease) IN (VALUES {}) RETURNING book_id, path, user_id",
+             WHERE (book_id, path, user_id, version, lease) IN (VALUES {}) RETURNING book_id, path, user_id, version",
             values_list(1, some.len(), 5)
         );
         let values = some.iter().flat_map(|(publication, _)| {
@@ -141,7 +168,7 @@ pub(super) async fn settle_all(
             key_values(&publication.key).into_iter().chain(numbered)
         });
         for row in session.rows(sql, values.collect()).await? {
-            published.insert(rows::chain_key(&row)?);
+            published.insert((rows::chain_key(&row)?, row.int(3)?));
         }
     }
     let mut settled = Vec::with_capacity(settles.len());
@@ -151,15 +178,19 @@ pub(super) async fn settle_all(
             path: publication.key.path.as_str().to_owned(),
             user: publication.key.layer.as_str().to_owned(),
         };
-        if *attempt == Attempt::Done && published.contains(&key) {
+        if *attempt == Attempt::Done && published.contains(&(key.clone(), publication.version)) {
             settled.push(Settled::Published);
             continue;
         }
         let mut values = key_values(&publication.key).to_vec();
         values.push(publication.lease.to_string().into());
-        let give_back = "UPDATE publications SET lease = NULL, lease_until = NULL \
-                         WHERE book_id = $1 AND path = $2 AND user_id = $3 AND lease = $4";
-        let ours = session.execute(give_back, values.clone()).await? > 0;
+        // The time stays: what failed is claimed again after everything that did not.
+        let give_back = format!(
+            "UPDATE publications SET lease = NULL, lease_until = {} \
+             WHERE book_id = $1 AND path = $2 AND user_id = $3 AND lease = $4",
+            db.now_sql()
+        );
+        let ours = session.execute(give_back.clone(), values.clone()).await? > 0;
         if !ours && *attempt == Attempt::Done {
             values[3] = Value::Int(publication.version);
             let again = "INSERT INTO publications (book_id, path, user_id, version, state) \

@@ -7,7 +7,7 @@ use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Refusal, Schema};
 
-use crate::database::{Row, Sql, fault};
+use crate::database::{Row, Sql};
 
 /// The columns that [`file`] reads, of a journal row called `f`.
 pub(super) const FILE: &str =
@@ -20,7 +20,7 @@ pub(super) const ENTRY: &str = "id, timestamp, agent_id, operation, book_id, pat
 
 /// Reads a whole row by `read`, naming `what` if a column does not decode.
 pub(super) fn read<T>(what: &str, read: impl FnOnce() -> Sql<Result<T, Fault>>) -> Result<T, Fault> {
-    read().map_err(|error| fault(what, &error))?
+    read().map_err(|error| Fault::corrupt(format!("{what}: {error}")))?
 }
 
 fn foreign(what: &str, refusal: &Refusal) -> Fault {
@@ -89,8 +89,11 @@ fn chunk_hashes(bytes: &[u8]) -> Vec<ContentHash> {
     chunks.iter().copied().map(ContentHash::from_bytes).collect()
 }
 
-/// A journal row and its blob row, joined.
+/// A journal row and its blob row, joined. A file whose blob row is gone is not an absent file.
 pub(super) fn found(row: &Row) -> Result<Found, Fault> {
+    if read("read a blob row", || Ok(Ok(row.optional_text(7)?.is_none())))? {
+        return Err(Fault::corrupt(format!("the blob of `{}` has no row", file(row, 0)?.path)));
+    }
     Ok(Found { record: file(row, 0)?, blob: blob(row, 7)? })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use panaversity_model::blob::{Blob, Health, StoredBlob};
+use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
 use panaversity_model::ports::Blobs;
 use panaversity_model::{ContentHash, Fault};
 
@@ -12,8 +12,14 @@ use super::MemoryJournal;
 #[async_trait]
 impl Blobs for MemoryJournal {
     async fn stage(&self, blob: &Blob) -> Result<(), Fault> {
-        let staged = StoredBlob { blob: blob.clone(), health: Health::Live };
-        self.state().blobs.insert(blob.hash, staged);
+        let mut state = self.state();
+        let kept = state.blobs.get(&blob.hash).is_some_and(|stored| {
+            stored.health == Health::Live && matches!(stored.blob.place, Place::Inline(_))
+        });
+        // Live inline bytes stay: the object that is to be put is not there yet.
+        if !kept {
+            state.blobs.insert(blob.hash, StoredBlob { blob: blob.clone(), health: Health::Live });
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use async_trait::async_trait;
+use panaversity_model::audit::Draft;
 use panaversity_model::ports::{Books, Creation};
 use panaversity_model::{Book, BookId, Fault, Layer, Schema, Timestamp};
 
@@ -22,21 +23,35 @@ impl Books for MemoryJournal {
         Ok(later.map(|(_, book)| book.clone()).take(limit).collect())
     }
 
-    async fn create_book(&self, id: &BookId, schema: Option<Schema>) -> Result<Creation, Fault> {
+    async fn create_book(
+        &self,
+        id: &BookId,
+        schema: Option<Schema>,
+        record: &Draft,
+    ) -> Result<Creation, Fault> {
         let mut state = self.state();
+        let in_base = state.rows(id).any(|(key, _)| key.layer == Layer::Base);
         let empty = state.rows(id).next().is_none();
         let created_at = state.now();
-        let Some(book) = state.books.get_mut(id) else {
-            let book = Book { id: id.clone(), schema: schema.unwrap_or_default(), created_at };
-            state.books.insert(id.clone(), book.clone());
-            return Ok(Creation::Created(book));
+        let creation = match state.books.get_mut(id) {
+            None => {
+                let book = Book { id: id.clone(), schema: schema.unwrap_or_default(), created_at };
+                state.books.insert(id.clone(), book.clone());
+                Creation::Created(book)
+            }
+            Some(book) if schema.is_none_or(|wanted| wanted == book.schema) => {
+                return Ok(Creation::Existed(book.clone()));
+            }
+            Some(book) if in_base || (!empty && schema == Some(Schema::Strict)) => {
+                return Ok(Creation::Fixed(book.clone()));
+            }
+            Some(book) => {
+                book.schema = schema.unwrap_or_default();
+                Creation::Changed(book.clone())
+            }
         };
-        let wanted = schema.unwrap_or(book.schema);
-        if wanted != book.schema && !empty {
-            return Ok(Creation::Fixed(book.clone()));
-        }
-        book.schema = wanted;
-        Ok(Creation::Existed(book.clone()))
+        state.append(record);
+        Ok(creation)
     }
 
     async fn last_written(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {

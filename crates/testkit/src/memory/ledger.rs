@@ -63,9 +63,16 @@ impl Ledger for MemoryJournal {
         Ok(newer.take(limit).cloned().collect())
     }
 
-    async fn unchained(&self, limit: usize) -> Result<Vec<ChainKey>, Fault> {
+    async fn unchained(
+        &self,
+        layer: Option<&Layer>,
+        book: Option<&BookId>,
+        limit: usize,
+    ) -> Result<Vec<ChainKey>, Fault> {
         let state = self.state();
         let keys = state.files.keys().map(chain_of);
+        let keys = keys.filter(|key| layer.is_none_or(|layer| key.user == layer.as_str()));
+        let keys = keys.filter(|key| book.is_none_or(|book| key.book == book.as_str()));
         Ok(keys.filter(|key| !state.chains.contains_key(key)).take(limit).collect())
     }
 

@@ -1,0 +1,8 @@
+//! The acts over the fakes, one module per room of the service that is worth it.
+
+mod blobs;
+mod books;
+mod log;
+mod plans;
+mod publisher;
+mod reading;

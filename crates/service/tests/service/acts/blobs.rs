@@ -1,0 +1,163 @@
+//! Damaged blobs. Proves R2 where the storage breaks it: what is not as stored is never served,
+//! is marked and counted, and writing the same bytes heals it, whatever fails meanwhile.
+
+use std::sync::atomic::Ordering;
+
+use panaversity_model::precondition::Effect;
+use panaversity_model::{ContentHash, Error, Layer};
+use panaversity_testkit::Failure;
+use panaversity_testkit::samples::lesson;
+
+use crate::desk::{Desk, long};
+use crate::invariants::hold;
+
+/// What a broken disk makes of a file.
+type Damage = fn(&str) -> Option<Vec<u8>>;
+
+/// A desk with a large file whose object was damaged behind our back.
+async fn damaged(damage: Damage) -> (Desk, String) {
+    let desk = Desk::new();
+    let text = long("whole");
+    let server = desk.server();
+    let written = desk.put(&server, &Layer::Base, &lesson(1), &text).await;
+    desk.idle(&server).await;
+    desk.objects.damage(written.hash, damage(&text));
+    (desk, text)
+}
+
+/// Other bytes, as many.
+const SCRAMBLED: Damage = |text| Some(text.bytes().rev().collect());
+const GONE: Damage = |_| None;
+const SHORTER: Damage = |text| text.as_bytes().split_last().map(|(_, rest)| rest.to_vec());
+const LONGER: Damage = |text| Some(format!("{text}!").into_bytes());
+const DAMAGES: [Damage; 4] = [SCRAMBLED, GONE, SHORTER, LONGER];
+
+#[tokio::test]
+async fn r2_a_damaged_blob_is_never_served_but_marked_and_counted_until_it_is_written_again() {
+    for damage in DAMAGES {
+        let (desk, text) = damaged(damage).await;
+        let server = desk.server();
+        assert_eq!(server.health().await.damaged_blobs, Some(0), "nobody has noticed");
+        for _ in 0..2 {
+            let read = desk.read(&server, &Layer::Base, &lesson(1)).await;
+            assert_eq!(read.unwrap_err().code(), "CORRUPT");
+            assert_eq!(server.health().await.damaged_blobs, Some(1));
+        }
+        assert_eq!(server.stats().damaged_reads.load(Ordering::Relaxed), 2);
+
+        let again = desk.write(&server, &Layer::Base, &lesson(1), &text, None).await.unwrap();
+        assert_eq!(again.effect, Effect::Unchanged);
+        let read = desk.read(&server, &Layer::Base, &lesson(1)).await.unwrap();
+        assert_eq!(read, Some(text.into_bytes()));
+        assert_eq!(server.health().await.damaged_blobs, Some(0));
+        hold(&desk, &server).await;
+    }
+}
+
+#[tokio::test]
+async fn r2_an_object_nobody_knows_to_be_missing_is_put_again_by_an_unchanged_write() {
+    for damage in [GONE, SHORTER, LONGER] {
+        let (desk, text) = damaged(damage).await;
+        let server = desk.server();
+        let again = desk.write(&server, &Layer::Base, &lesson(1), &text, None).await.unwrap();
+        assert_eq!(again.effect, Effect::Unchanged);
+        assert_eq!(desk.objects.contents()[&again.hash], text.into_bytes());
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_whole_is_not_put_again() {
+    let desk = Desk::new();
+    let server = desk.server();
+    desk.put(&server, &Layer::Base, &lesson(1), &long("a")).await;
+    desk.idle(&server).await;
+    desk.faults.reset();
+    desk.put(&server, &Layer::Base, &lesson(1), &long("a")).await;
+    assert_eq!(desk.faults.calls(), ["journal.book", "journal.holds", "objects.stat"]);
+}
+
+#[tokio::test]
+async fn i9_a_damaged_blob_is_healed_by_the_write_that_is_acknowledged_whichever_call_breaks() {
+    for damage in DAMAGES {
+        for failure in Failure::ALL {
+            for call in 0.. {
+                let (desk, text) = damaged(damage).await;
+                let server = desk.server();
+                assert!(desk.read(&server, &Layer::Base, &lesson(1)).await.is_err(), "it is noticed");
+                desk.faults.reset();
+                desk.faults.arm(call, failure);
+                let first = desk.write(&server, &Layer::Base, &lesson(1), &text, None).await;
+                let reached = desk.faults.calls().len() > call;
+                desk.faults.revive();
+                let server = desk.server();
+                if first.is_err() {
+                    desk.write(&server, &Layer::Base, &lesson(1), &text, None).await.unwrap();
+                }
+                let read = desk.read(&server, &Layer::Base, &lesson(1)).await;
+                assert_eq!(read, Ok(Some(text.into_bytes())), "call {call}: {failure:?}");
+                assert_eq!(server.health().await.damaged_blobs, Some(0), "call {call}: {failure:?}");
+                if !reached {
+                    assert!(call >= 4, "there are calls to break");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_storage_that_does_not_answer_is_no_damage() {
+    let desk = Desk::new();
+    let server = desk.server();
+    desk.put(&server, &Layer::Base, &lesson(1), &long("a")).await;
+    desk.idle(&server).await;
+    desk.faults.reset();
+    desk.faults.arm(1, Failure::FailBefore);
+    let read = desk.read(&server, &Layer::Base, &lesson(1)).await;
+    assert_eq!(desk.faults.calls()[1], "objects.get");
+    assert_eq!(read.unwrap_err().code(), "STORAGE_UNAVAILABLE");
+    assert_eq!(server.health().await.damaged_blobs, Some(0));
+    assert!(desk.read(&server, &Layer::Base, &lesson(1)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_change_that_fails_after_an_object_was_put_is_counted() {
+    let desk = Desk::new();
+    let server = desk.server();
+    for (call, rollbacks) in [(4, 1), (3, 1)] {
+        desk.faults.reset();
+        desk.faults.arm(call, Failure::FailBefore);
+        let text = long(&format!("text {call}"));
+        let answer = desk.write(&server, &Layer::Base, &lesson(1), &text, None).await;
+        assert!(matches!(answer, Err(Error::Broken(_))));
+        assert_eq!(desk.holds(&Layer::Base, &lesson(1)).await, None::<ContentHash>);
+        assert_eq!(server.stats().rollbacks.load(Ordering::Relaxed), rollbacks, "call {call}");
+    }
+}
+
+#[tokio::test]
+async fn r2_a_damaged_file_keeps_no_other_from_being_published() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let publications_at_once = 64;
+    for n in 0..=publications_at_once {
+        desk.faults.reset();
+        desk.faults.arm(5, Failure::FailBefore);
+        let text = long(&format!("text {n}"));
+        let written = desk.put(&server, &Layer::Base, &lesson(n), &text).await;
+        desk.quiet().await;
+        assert_eq!(desk.faults.calls()[5], "tree.put");
+        desk.objects.damage(written.hash, None);
+    }
+    desk.faults.reset();
+    let last = panaversity_testkit::samples::path("content/99-Last/01-Chapter/01-lesson.md");
+    desk.faults.arm(3, Failure::FailBefore);
+    desk.put(&server, &Layer::Base, &last, "small").await;
+    desk.quiet().await;
+    assert_eq!(desk.faults.calls()[3], "tree.put");
+    for _ in 0..3 {
+        server.publish_pending().await.unwrap();
+    }
+    let published: Vec<_> = desk.tree.files().into_values().collect();
+    assert_eq!(published, [b"small"], "it does not wait for those that cannot be published");
+}

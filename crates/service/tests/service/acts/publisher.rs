@@ -1,0 +1,167 @@
+//! Publishing by several servers. Proves R2 for the tree: whoever comes late, once everybody is
+//! idle the tree holds what the journal says; and that a power cut costs it nothing (I9).
+
+use std::sync::Arc;
+
+use panaversity_model::{BookPath, Layer};
+use panaversity_service::{Limits, Service};
+use panaversity_testkit::samples::{lesson, overlay};
+use panaversity_testkit::{Failure, MemoryTree};
+use tokio::task::JoinHandle;
+
+use crate::desk::{Desk, LIMITS, want};
+use crate::invariants::{hold, published, readable};
+use crate::trees::{GatedTree, PATIENCE};
+
+/// Two servers on one desk; the first one's way to the tree is barred.
+fn two_servers(desk: &Desk) -> (Arc<GatedTree>, Arc<Service>, Service) {
+    let gate = GatedTree::shut(desk.tree.clone());
+    let slow = Arc::new(desk.server_over(gate.clone(), LIMITS));
+    (gate, slow, desk.server())
+}
+
+/// A change through the slow server, which stops before the tree; `None` deletes.
+async fn stopped(
+    desk: &Arc<Desk>,
+    (gate, slow): (&GatedTree, &Arc<Service>),
+    path: &BookPath,
+    text: Option<&'static str>,
+) -> JoinHandle<()> {
+    let (desk, slow, path) = (desk.clone(), slow.clone(), path.clone());
+    let task = tokio::spawn(async move {
+        match text {
+            Some(text) => _ = desk.put(&slow, &Layer::Base, &path, text).await,
+            None => _ = desk.delete(&slow, &Layer::Base, &path).await.unwrap(),
+        }
+    });
+    gate.somebody_waits().await;
+    task
+}
+
+#[tokio::test]
+async fn r2_a_publisher_that_lost_its_lease_does_not_win() {
+    // What the late one does; what the other does meanwhile, with and without the lease.
+    let courses: [(Option<&'static str>, &[Option<&str>]); 5] = [
+        (Some("late"), &[Some("second")]),
+        (Some("late"), &[None]),
+        (Some("late"), &[Some("second"), None]),
+        (None, &[Some("second")]),
+        (None, &[Some("second"), None, Some("third")]),
+    ];
+    for (late, meanwhile) in courses {
+        for covered in [false, true] {
+            let desk = Arc::new(Desk::new());
+            let (gate, slow, server) = two_servers(&desk);
+            desk.put(&server, &Layer::Base, &lesson(1), "first").await;
+            desk.idle(&server).await;
+            let task = stopped(&desk, (&gate, &slow), &lesson(1), late).await;
+            for text in meanwhile {
+                match text {
+                    Some(text) => _ = desk.put(&server, &Layer::Base, &lesson(1), text).await,
+                    None => assert!(desk.delete(&server, &Layer::Base, &lesson(1)).await.unwrap()),
+                }
+                desk.quiet().await;
+                desk.expire_leases();
+                server.publish_pending().await.unwrap();
+            }
+            let before = hold(&desk, &server).await;
+            if covered {
+                server.clean_point().await.unwrap();
+            }
+
+            gate.open();
+            task.await.unwrap();
+            desk.quiet().await;
+            let tree = desk.tree.files();
+            assert_ne!(tree, published(&desk, &before), "the late one overwrote the tree");
+            assert_eq!(server.pending_publications().await.unwrap(), 1, "and owned up to it");
+            desk.idle(&server).await;
+            assert_eq!(hold(&desk, &server).await, before, "{late:?}, {meanwhile:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn r2_a_path_that_moves_on_while_it_is_published_is_published_again() {
+    let desk = Arc::new(Desk::new());
+    let (gate, slow, server) = two_servers(&desk);
+    let task = stopped(&desk, (&gate, &slow), &lesson(1), Some("first")).await;
+    desk.put(&server, &Layer::Base, &lesson(1), "second").await;
+    assert_eq!(server.publish_pending().await.unwrap(), (0, 0), "the lease is held");
+    assert_eq!(desk.tree.files().len(), 0);
+    gate.open();
+    task.await.unwrap();
+    desk.quiet().await;
+    assert_eq!(server.publish_pending().await.unwrap(), (1, 0), "no lease needs to expire");
+    hold(&desk, &server).await;
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_a_tree_that_does_not_answer() {
+    let desk = Desk::new();
+    let gate = GatedTree::shut(desk.tree.clone());
+    let slow = desk.server_over(gate.clone(), LIMITS);
+    let set = vec![want(&lesson(1), Some("a"), None), want(&lesson(2), Some("b"), None)];
+    let answer = tokio::time::timeout(PATIENCE / 2, desk.change(&slow, &Layer::Base, set)).await;
+    answer.expect("it waits for the tree");
+    assert_eq!(desk.tree.files().len(), 0, "it was acknowledged before it was published");
+    assert_eq!(slow.pending_publications().await.unwrap(), 2);
+    gate.open();
+    desk.idle(&slow).await;
+    hold(&desk, &slow).await;
+}
+
+#[tokio::test]
+async fn r5_overlays_stay_out_of_the_tree_unless_it_is_configured() {
+    let desk = Desk::new();
+    let tree = Arc::new(MemoryTree::new());
+    let private = desk.server_over(tree.clone(), Limits { publish_overlays: false, ..LIMITS });
+    desk.put(&private, &Layer::Base, &lesson(1), "everybody's").await;
+    desk.put(&private, &overlay("ann"), &lesson(1), "ann's").await;
+    desk.put(&private, &overlay("ann"), &lesson(2), "ann's, too").await;
+    // The background publisher's part.
+    desk.faults.arm(desk.faults.calls().len() + 2, Failure::FailAfter);
+    let lost = desk.write(&private, &overlay("bob"), &lesson(3), "bob's", None).await;
+    assert_eq!(lost.unwrap_err().code(), "DATABASE_UNAVAILABLE");
+    assert!(desk.holds(&overlay("bob"), &lesson(3)).await.is_some(), "only its answer was lost");
+    desk.delete(&private, &overlay("ann"), &lesson(2)).await.unwrap();
+    desk.idle(&private).await;
+    assert_eq!(tree.files().into_values().collect::<Vec<_>>(), [b"everybody's"]);
+    assert_eq!(readable(&desk, &private).await.len(), 3, "and are read all the same");
+}
+
+#[tokio::test]
+async fn i9_what_a_power_cut_took_from_the_tree_comes_back() {
+    let desk = Desk::new();
+    let server = desk.server();
+    for (n, text) in [(1, "a"), (2, "b")] {
+        desk.put(&server, &Layer::Base, &lesson(n), text).await;
+    }
+    desk.quiet().await;
+    server.clean_point().await.unwrap();
+    desk.put(&server, &Layer::Base, &lesson(1), "after the clean point").await;
+    desk.put(&server, &overlay("ann"), &lesson(3), "as well").await;
+    desk.delete(&server, &Layer::Base, &lesson(2)).await.unwrap();
+    desk.quiet().await;
+    let before = hold(&desk, &server).await;
+    desk.tree.cut_power();
+    assert_ne!(desk.tree.files(), published(&desk, &before), "something was lost");
+    let server = desk.server();
+    assert_eq!(server.recheck_published().await.unwrap(), 3, "what the clean point covers is left alone");
+    desk.idle(&server).await;
+    assert_eq!(hold(&desk, &server).await, before);
+}
+
+#[tokio::test]
+async fn a_backlog_larger_than_one_claim_is_worked_off_at_once() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let set = (0..150).map(|n| want(&lesson(n), Some(&format!("{n}")), None)).collect();
+    desk.change(&server, &Layer::Base, set).await;
+    desk.quiet().await;
+    desk.idle(&server).await;
+    desk.tree.cut_power();
+    assert_eq!(server.recheck_published().await.unwrap(), 150);
+    assert_eq!(server.publish_pending().await.unwrap(), (150, 0));
+    hold(&desk, &server).await;
+}

@@ -1,0 +1,157 @@
+//! Reading: folders page by page, versions, suggestions. Proves R5 and R2 for whole folders.
+
+use panaversity_model::path::Folder;
+use panaversity_model::{BookPath, ContentHash, Error, Layer, Refusal};
+use panaversity_service::Service;
+use panaversity_service::read::{PAGE_BYTES, PAGE_FILES, ReadFile};
+use panaversity_testkit::samples::{book, lesson, overlay, path, view};
+
+use crate::desk::{Desk, Files, creating, layers, want};
+use crate::invariants::readable;
+
+/// All files a layer's owner reads below `content/`, and how many were on each page.
+async fn pages(desk: &Desk, server: &Service, layer: &Layer) -> (Vec<(BookPath, Vec<u8>)>, Vec<usize>) {
+    let (mut files, mut sizes, mut after) = (Vec::new(), Vec::new(), None::<BookPath>);
+    loop {
+        let page =
+            server.read_folder(&desk.book, &Folder::content(), &view(layer), after.as_ref()).await.unwrap();
+        sizes.push(page.files.len());
+        files.extend(page.files.into_iter().map(|file| (file.record.path, file.bytes.unwrap())));
+        after = page.next;
+        if after.is_none() {
+            return (files, sizes);
+        }
+    }
+}
+
+/// What a layer's owner should see.
+fn shown(files: &Files, layer: &Layer) -> Vec<(BookPath, Vec<u8>)> {
+    let mut shown = std::collections::BTreeMap::new();
+    for from in [&Layer::Base, layer] {
+        let mine = files.iter().filter(|((layer, _), _)| layer == from);
+        shown.extend(mine.map(|((_, path), bytes)| (path.clone(), bytes.clone())));
+    }
+    shown.into_iter().collect()
+}
+
+#[tokio::test]
+async fn r5_a_folder_read_page_by_page_is_the_base_below_ones_own_overlay() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let set = (0..=PAGE_FILES).map(|n| want(&lesson(n), Some(&format!("base {n}")), None)).collect();
+    desk.change(&server, &Layer::Base, set).await;
+    for (user, n) in [("ann", 5), ("ann", PAGE_FILES + 7), ("bob", 5), ("bob", 6)] {
+        desk.put(&server, &overlay(user), &lesson(n), &format!("{user}'s {n}")).await;
+    }
+    let files = readable(&desk, &server).await;
+    for (layer, sizes) in layers().into_iter().zip([[1000, 1], [1000, 2], [1000, 1]]) {
+        assert_eq!(pages(&desk, &server, &layer).await, (shown(&files, &layer), sizes.to_vec()), "{layer}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_holds_no_more_bytes_than_it_may_but_at_least_one_file() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let most = usize::try_from(PAGE_BYTES).unwrap();
+    let text = |bytes: usize| "x".repeat(bytes);
+    let lengths = [most + 1, most - 2, 2, 1, most / 2];
+    let set = lengths.iter().zip(1..).map(|(length, n)| want(&lesson(n), Some(&text(*length)), None));
+    desk.change(&server, &Layer::Base, set.collect()).await;
+    let (files, sizes) = pages(&desk, &server, &Layer::Base).await;
+    assert_eq!(sizes, [1, 2, 2]);
+    assert_eq!(files.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>(), lengths);
+}
+
+#[tokio::test]
+async fn a_missing_file_is_answered_with_its_nearest_neighbours() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let near = path("content/01-Part/01-Chapter/01-install.md");
+    let far = path("content/02-Other/01-Chapter/01-install.md");
+    let hidden = path("content/01-Part/01-Chapter/02-instal.md");
+    for known in [&near, &far] {
+        desk.put(&server, &Layer::Base, known, "a").await;
+    }
+    desk.put(&server, &overlay("ann"), &hidden, "R5: ann's own").await;
+    let suggested = async |missing: &str, layer: &Layer| {
+        let read = ReadFile {
+            book: desk.book.clone(),
+            path: path(missing),
+            view: view(layer),
+            version: None,
+            unless: None,
+        };
+        match server.read_file(&read).await {
+            Err(Error::Refused(Refusal::NotFound { suggestions, .. })) => suggestions,
+            other => panic!("{other:?}"),
+        }
+    };
+    let typo = "content/01-Part/01-Chapter/01-instal.md";
+    assert_eq!(suggested(typo, &Layer::Base).await, [near.as_str()], "R5: no other's overlay is named");
+    let mine = suggested(typo, &overlay("ann")).await;
+    assert_eq!(mine, [near.as_str(), hidden.as_str()], "the owner is shown it");
+    let wrong_folder = "content/02-Other/02-Chapter/01-install.md";
+    assert_eq!(suggested(wrong_folder, &Layer::Base).await[0], far.as_str(), "a folder above is searched");
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_refused_by_name() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let folder = |folder: &str| Folder::holding(&path(&format!("{folder}/x")));
+    let base = view(&Layer::Base);
+    let nowhere = server.read_folder(&desk.book, &Folder::content(), &base, None).await;
+    assert_eq!(nowhere.unwrap_err().code(), "BOOK_NOT_FOUND");
+    let none = desk.delete(&server, &Layer::Base, &lesson(1)).await;
+    assert_eq!(none.unwrap_err().code(), "BOOK_NOT_FOUND");
+    server.create_book(&mut creating(&server), &desk.book, None).await.unwrap();
+    let empty = server.read_folder(&desk.book, &Folder::content(), &base, None).await.unwrap();
+    assert!(empty.files.is_empty() && empty.next.is_none(), "an empty book is one");
+    let nothing = server.read_folder(&desk.book, &folder("content/07-None"), &base, None).await;
+    assert_eq!(nothing.unwrap_err().code(), "NOT_FOUND");
+    assert_eq!(desk.delete(&server, &Layer::Base, &lesson(1)).await, Ok(false), "R3: deleting is success");
+}
+
+#[tokio::test]
+async fn r2_an_old_version_is_read_by_its_hash_in_its_own_book_and_layer_only() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let old = desk.put(&server, &overlay("ann"), &lesson(1), "ann's first").await.hash;
+    desk.delete(&server, &overlay("ann"), &lesson(1)).await.unwrap();
+    let other_book = book();
+    server.create_book(&mut creating(&server), &other_book, None).await.unwrap();
+    let version = async |book: &panaversity_model::BookId, n: usize, layer: &Layer| {
+        let read = ReadFile {
+            book: book.clone(),
+            path: lesson(n),
+            view: view(layer),
+            version: Some(old),
+            unless: None,
+        };
+        server.read_file(&read).await.ok().and_then(|file| file.bytes)
+    };
+    assert_eq!(version(&desk.book, 1, &overlay("ann")).await, Some(b"ann's first".to_vec()));
+    for layer in [Layer::Base, overlay("bob")] {
+        assert_eq!(version(&desk.book, 1, &layer).await, None, "R5");
+    }
+    assert_eq!(version(&desk.book, 2, &overlay("ann")).await, None);
+    assert_eq!(version(&other_book, 1, &overlay("ann")).await, None);
+}
+
+#[tokio::test]
+async fn a_file_that_still_has_the_hash_is_answered_without_its_bytes() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let hash = desk.put(&server, &Layer::Base, &lesson(1), "a").await.hash;
+    for (unless, due) in [(hash, None), (ContentHash::of(b"b"), Some(b"a".to_vec()))] {
+        let read = ReadFile {
+            book: desk.book.clone(),
+            path: lesson(1),
+            view: view(&Layer::Base),
+            version: None,
+            unless: Some(unless),
+        };
+        assert_eq!(server.read_file(&read).await.unwrap().bytes, due);
+    }
+}

@@ -1,0 +1,207 @@
+//! The desk a test works at: the fakes with the hook before them, a book, and servers that come
+//! and go. What every test of the service stands on; it proves nothing by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use panaversity_model::audit::Operation;
+use panaversity_model::ports::{Journal, Publications, Tree};
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer};
+use panaversity_service::commit::Wanted;
+use panaversity_service::read::ReadFile;
+use panaversity_service::write::{Write, Written};
+use panaversity_service::{Call, Engines, Limits, Service};
+use panaversity_testkit::samples::{agent, book, key, overlay, view};
+use panaversity_testkit::{
+    Faults, FaultyJournal, FaultyObjects, FaultyTree, MemoryJournal, MemoryObjects, TestWorld,
+};
+
+use crate::trees::FragileTree;
+
+/// Small, so that small texts become objects.
+pub(crate) const LIMITS: Limits = Limits { inline_bytes: 64, publish_overlays: true };
+/// Who acts in these tests.
+pub(crate) const AGENT: &str = "writer-7";
+
+/// What files hold, by layer and path.
+pub(crate) type Files = BTreeMap<(Layer, BookPath), Vec<u8>>;
+
+/// The fakes, and a book that does not exist yet.
+pub(crate) struct Desk {
+    pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) objects: Arc<MemoryObjects>,
+    pub(crate) tree: Arc<FragileTree>,
+    pub(crate) faults: Faults,
+    pub(crate) book: BookId,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        Self {
+            journal: Arc::new(MemoryJournal::new()),
+            objects: Arc::new(MemoryObjects::new()),
+            tree: Arc::new(FragileTree::default()),
+            faults: Faults::new(),
+            book: book(),
+        }
+    }
+
+    /// A server that starts now.
+    pub(crate) fn server(&self) -> Service {
+        self.server_over(self.tree.clone(), LIMITS)
+    }
+
+    /// A server with its own way to the tree and its own limits.
+    pub(crate) fn server_over(&self, tree: Arc<dyn Tree>, limits: Limits) -> Service {
+        let journal: Arc<dyn Journal> = self.journal.clone();
+        let engines = Engines {
+            journal: Arc::new(FaultyJournal::new(journal, &self.faults)),
+            objects: Arc::new(FaultyObjects::new(self.objects.clone(), &self.faults)),
+            tree: Arc::new(FaultyTree::new(tree, &self.faults)),
+            world: Arc::new(TestWorld::new()),
+        };
+        Service::new(engines, limits)
+    }
+
+    /// A call about a file, as a door begins it.
+    pub(crate) fn call(
+        &self,
+        server: &Service,
+        operation: Operation,
+        path: Option<&BookPath>,
+        layer: &Layer,
+    ) -> Call {
+        let mut call = server.begin(agent(AGENT), operation);
+        call.book = Some(self.book.clone());
+        call.path = path.cloned();
+        call.layer = layer.clone();
+        call
+    }
+
+    /// `write_content`.
+    pub(crate) async fn write(
+        &self,
+        server: &Service,
+        layer: &Layer,
+        path: &BookPath,
+        text: &str,
+        expected: Option<ContentHash>,
+    ) -> Result<Written, Error> {
+        let mut call = self.call(server, Operation::Write, Some(path), layer);
+        let write = Write {
+            book: self.book.clone(),
+            path: path.clone(),
+            layer: layer.clone(),
+            content: text.to_owned(),
+            expected,
+        };
+        server.write_content(&mut call, write).await
+    }
+
+    /// `delete_content`.
+    pub(crate) async fn delete(
+        &self,
+        server: &Service,
+        layer: &Layer,
+        path: &BookPath,
+    ) -> Result<bool, Error> {
+        let mut call = self.call(server, Operation::Delete, Some(path), layer);
+        server.delete_content(&mut call, &self.book, path, layer, None).await
+    }
+
+    /// A change set that nothing speaks against.
+    pub(crate) async fn change(&self, server: &Service, layer: &Layer, wanted: Vec<Wanted>) -> Vec<Effect> {
+        let mut call = self.call(server, Operation::Write, None, layer);
+        let done = server.change(&mut call, &self.book, layer, wanted).await.unwrap();
+        done.into_iter().map(|done| done.effect).collect()
+    }
+
+    /// Makes a file hold this text, whatever it holds.
+    pub(crate) async fn put(&self, server: &Service, layer: &Layer, path: &BookPath, text: &str) -> Written {
+        let now = self.holds(layer, path).await;
+        self.write(server, layer, path, text, now).await.unwrap()
+    }
+
+    /// What a layer holds, by the journal, past the hook.
+    pub(crate) async fn holds(&self, layer: &Layer, path: &BookPath) -> Option<ContentHash> {
+        let found = self.journal.holds(&key(&self.book, path, layer)).await.unwrap();
+        found.map(|found| found.record.hash)
+    }
+
+    /// What the view of a layer's owner shows at a path; `None`: nothing.
+    pub(crate) async fn read(
+        &self,
+        server: &Service,
+        layer: &Layer,
+        path: &BookPath,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let read = ReadFile {
+            book: self.book.clone(),
+            path: path.clone(),
+            view: view(layer),
+            version: None,
+            unless: None,
+        };
+        match server.read_file(&read).await {
+            Ok(file) => Ok(Some(file.bytes.expect("nothing was said of a version at hand"))),
+            Err(error) if error.code() == "NOT_FOUND" || error.code() == "BOOK_NOT_FOUND" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until no task of a server has anything left to do but to wait. Tests run on one
+    /// thread and the fakes never wait, so every turn goes to such a task.
+    pub(crate) async fn quiet(&self) {
+        let mut before = usize::MAX;
+        while before != self.faults.calls().len() {
+            before = self.faults.calls().len();
+            for _ in 0..32 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Lets the publisher work, and leases expire, until nothing is pending.
+    pub(crate) async fn idle(&self, server: &Service) {
+        for _ in 0..50 {
+            self.quiet().await;
+            if server.pending_publications().await.unwrap() == 0 {
+                return;
+            }
+            self.expire_leases();
+            server.publish_pending().await.unwrap();
+        }
+        panic!("the backlog does not empty");
+    }
+
+    /// Every lease held now ends.
+    pub(crate) fn expire_leases(&self) {
+        self.journal.advance(Duration::from_mins(1));
+    }
+}
+
+/// The layers these tests write.
+pub(crate) fn layers() -> [Layer; 3] {
+    [Layer::Base, overlay("ann"), overlay("bob")]
+}
+
+/// A member of a set.
+pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) -> Wanted {
+    Wanted {
+        path: path.clone(),
+        bytes: text.map(|text| text.as_bytes().to_vec()),
+        expected: expected.map(|text| ContentHash::of(text.as_bytes())),
+    }
+}
+
+/// A text beyond the inline limit.
+pub(crate) fn long(text: &str) -> String {
+    format!("{text} {}", "and so on, ".repeat(20))
+}
+
+/// A call that creates a book.
+pub(crate) fn creating(server: &Service) -> Call {
+    server.begin(agent(AGENT), Operation::Create)
+}

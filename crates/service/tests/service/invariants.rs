@@ -1,0 +1,71 @@
+//! What must hold whenever the publisher is idle: R2 (reads and tree are what the journal says),
+//! R6 (every chain walks whole) and R7 (every entry has a real agent).
+
+use std::collections::BTreeMap;
+
+use panaversity_model::audit::{Entry, EntryFilter};
+use panaversity_model::path::Folder;
+use panaversity_model::ports::{Books, Files as _, Ledger};
+use panaversity_model::{ContentHash, Layer};
+use panaversity_service::Service;
+use panaversity_testkit::memory::location;
+use panaversity_testkit::samples::{key, view};
+
+use crate::desk::{AGENT, Desk, Files, layers};
+
+/// Asserts R2, R6 and R7; gives what every file holds, as the server reads it.
+pub(crate) async fn hold(desk: &Desk, server: &Service) -> Files {
+    let files = readable(desk, server).await;
+    assert_eq!(desk.tree.files(), published(desk, &files), "R2: the tree holds what the journal says");
+    chains_are_whole(desk, server).await;
+    files
+}
+
+/// R2: every file the journal shows reads back byte for byte.
+pub(crate) async fn readable(desk: &Desk, server: &Service) -> Files {
+    let mut files = Files::new();
+    for layer in layers() {
+        let everything = Folder::everything();
+        let records = desk.journal.list(&desk.book, &everything, &view(&layer), None, 10_000).await.unwrap();
+        for record in records.into_iter().filter(|record| record.layer == layer) {
+            let bytes = desk.read(server, &layer, &record.path).await.unwrap();
+            let bytes = bytes.expect("R2: what the journal shows can be read");
+            assert_eq!(ContentHash::of(&bytes), record.hash, "R2: {layer} {}", record.path);
+            assert_eq!(bytes.len() as u64, record.size);
+            files.insert((layer.clone(), record.path), bytes);
+        }
+    }
+    let rows: i64 = desk.journal.journal_counts().await.unwrap().iter().map(|(_, count)| count).sum();
+    assert_eq!(usize::try_from(rows).unwrap(), files.len(), "the journal has no other rows");
+    files
+}
+
+/// What the tree must hold for these files.
+pub(crate) fn published(desk: &Desk, files: &Files) -> BTreeMap<String, Vec<u8>> {
+    let place = |layer: &Layer, path| location(&key(&desk.book, path, layer));
+    files.iter().map(|((layer, path), bytes)| (place(layer, path), bytes.clone())).collect()
+}
+
+/// R6: every chain of every layer walks without a break; R7: every entry names the agent.
+pub(crate) async fn chains_are_whole(desk: &Desk, server: &Service) {
+    let mut checked = 0;
+    for layer in layers() {
+        let report = server.verify_audit_chain(&layer, None, None).await.unwrap();
+        assert_eq!(report.breaks, vec![], "R6: the chains of {layer}");
+        checked += report.entries_checked;
+    }
+    let entries = entries(desk).await;
+    assert_eq!(usize::try_from(checked).unwrap(), entries.len(), "R6: every entry is in a chain");
+    assert!(entries.iter().all(|entry| entry.agent_id == AGENT), "R7: every entry has its agent");
+}
+
+/// All entries, newest first.
+pub(crate) async fn entries(desk: &Desk) -> Vec<Entry> {
+    desk.journal.entries(&EntryFilter::default(), None, 100_000).await.unwrap()
+}
+
+/// How many times a file was changed, by the log.
+pub(crate) async fn changes_recorded(desk: &Desk) -> usize {
+    let changed = |entry: &&Entry| entry.old_content_hash != entry.new_content_hash;
+    entries(desk).await.iter().filter(changed).count()
+}

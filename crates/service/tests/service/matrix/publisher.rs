@@ -1,0 +1,77 @@
+//! The crash matrix of the publisher (R2, I9): whichever call of it breaks, the tree holds what
+//! the journal says once the publisher is idle.
+
+use panaversity_model::Layer;
+use panaversity_model::ports::Changes;
+use panaversity_service::Service;
+use panaversity_testkit::samples::{change_set, delete, lesson, overlay, write};
+
+use super::cells;
+use crate::desk::{Desk, Files};
+use crate::invariants::hold;
+
+/// A book with files that are covered by a clean point, published, and pending: changed, deleted,
+/// and in an overlay. The leases of those who changed them have ended.
+async fn backlog() -> Desk {
+    let desk = Desk::new();
+    let server = desk.server();
+    for n in 1..=3 {
+        desk.put(&server, &Layer::Base, &lesson(n), &format!("covered {n}")).await;
+    }
+    desk.quiet().await;
+    server.clean_point().await.unwrap();
+    desk.put(&server, &Layer::Base, &lesson(1), "published").await;
+    desk.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
+    desk.quiet().await;
+    // By servers that died right after the commit.
+    let covered = panaversity_model::ContentHash::of(b"covered 2");
+    let sets = [
+        (Layer::Base, vec![write(&lesson(2), b"pending", Some(covered)), write(&lesson(4), b"new", None)]),
+        (Layer::Base, vec![delete(&lesson(4), None)]),
+        (overlay("ann"), vec![write(&lesson(2), b"mine", None)]),
+    ];
+    for (layer, changes) in sets {
+        let mut set = change_set(&desk.book, &layer, changes);
+        set.agent = panaversity_testkit::samples::agent(crate::desk::AGENT);
+        desk.journal.commit(set).await.unwrap();
+    }
+    desk.expire_leases();
+    desk
+}
+
+/// What a server does after its start and then now and again, as far as it gets.
+async fn work(server: &Service) {
+    let _ = server.recheck_published().await;
+    let _ = server.publish_pending().await;
+    let _ = server.clean_point().await;
+}
+
+#[tokio::test]
+async fn i9_the_tree_catches_up_whichever_call_of_the_publisher_breaks() {
+    let desk = backlog().await;
+    let server = desk.server();
+    assert_eq!(server.pending_publications().await.unwrap(), 3, "there is a backlog");
+    desk.faults.reset();
+    work(&server).await;
+    desk.quiet().await;
+    let calls = desk.faults.calls();
+    let due: Files = hold(&desk, &server).await;
+    assert_eq!(due.len(), 3, "{due:?}");
+    for name in ["journal.recheck", "journal.claim", "tree.remove", "tree.sync", "journal.synced"] {
+        assert!(calls.contains(&name), "{name} is among {calls:?}");
+    }
+    let mut count = 0;
+    for (call, failure, recovery) in cells(calls.len()) {
+        let desk = backlog().await;
+        let server = desk.server();
+        desk.faults.reset();
+        desk.faults.arm(call, failure);
+        work(&server).await;
+        desk.quiet().await;
+        let server = recovery.recover(&desk, server).await;
+        let left = hold(&desk, &server).await;
+        assert_eq!(left, due, "call {call}, {}: {failure:?}, then {recovery:?}", calls[call]);
+        count += 1;
+    }
+    assert!(count >= 200, "the matrix has only {count} cells");
+}

@@ -1,0 +1,241 @@
+//! The scenes of the crash matrix: what stands on the stage, what is asked, and the port calls of
+//! the commit protocol it takes. A scene whose calls change must be looked at again.
+
+use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookPath, Error, Layer};
+use panaversity_service::Service;
+use panaversity_service::audit::outcome_of;
+use panaversity_service::commit::Wanted;
+use panaversity_service::write::Write;
+use panaversity_testkit::samples::{lesson, overlay, path};
+
+use crate::desk::{Desk, Files, long, want};
+
+/// Through which act it is asked.
+#[derive(Clone, Copy)]
+enum Door {
+    Write,
+    Delete,
+    Set,
+}
+
+/// A scene.
+pub(super) struct Scene {
+    pub(super) name: &'static str,
+    door: Door,
+    pub(super) layer: Layer,
+    /// What the files hold before; they are published, and a clean point covers them.
+    before: Vec<(Layer, BookPath, String)>,
+    pub(super) wanted: Vec<Wanted>,
+    /// It is refused, as its wish would otherwise be granted.
+    refused: bool,
+    pub(super) calls: Vec<&'static str>,
+}
+
+impl Scene {
+    /// Fresh fakes with everything on its place.
+    pub(super) async fn set(&self) -> Desk {
+        let desk = Desk::new();
+        let server = desk.server();
+        for (layer, path, text) in &self.before {
+            desk.put(&server, layer, path, text).await;
+        }
+        desk.idle(&server).await;
+        server.clean_point().await.unwrap();
+        desk
+    }
+
+    /// Asks and records the call, as a door does: a success that can't be recorded is none, an
+    /// error stays what it was.
+    pub(super) async fn ask(&self, desk: &Desk, server: &Service) -> Result<Vec<Effect>, Error> {
+        let one = &self.wanted[0];
+        let (operation, path) = match self.door {
+            Door::Write => (Operation::Write, Some(&one.path)),
+            Door::Delete => (Operation::Delete, Some(&one.path)),
+            Door::Set => (Operation::Write, None),
+        };
+        let mut call = desk.call(server, operation, path, &self.layer);
+        let answer = match self.door {
+            Door::Write => {
+                let write = Write {
+                    book: desk.book.clone(),
+                    path: one.path.clone(),
+                    layer: self.layer.clone(),
+                    content: String::from_utf8(one.bytes.clone().unwrap()).unwrap(),
+                    expected: one.expected,
+                };
+                server.write_content(&mut call, write).await.map(|written| vec![written.effect])
+            }
+            Door::Delete => {
+                let deleted =
+                    server.delete_content(&mut call, &desk.book, &one.path, &self.layer, one.expected).await;
+                deleted.map(|existed| vec![if existed { Effect::Deleted } else { Effect::Unchanged }])
+            }
+            Door::Set => {
+                let done = server.change(&mut call, &desk.book, &self.layer, self.wanted.clone()).await;
+                done.map(|done| done.into_iter().map(|done| done.effect).collect())
+            }
+        };
+        let outcome = answer.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
+        match (server.record(&call, outcome).await, answer) {
+            (Err(fault), Ok(_)) => Err(fault.into()),
+            (_, answer) => answer,
+        }
+    }
+
+    /// What the files hold if the wish is granted, or rightly refused.
+    pub(super) fn wished(&self, before: &Files) -> Files {
+        let mut files = before.clone();
+        for want in self.wanted.iter().filter(|_| !self.refused) {
+            let key = (self.layer.clone(), want.path.clone());
+            match &want.bytes {
+                Some(bytes) => files.insert(key, bytes.clone()),
+                None => files.remove(&key),
+            };
+        }
+        files
+    }
+
+    /// How many files the wish changes.
+    pub(super) fn changes(&self, before: &Files) -> usize {
+        let held = |want: &Wanted| before.get(&(self.layer.clone(), want.path.clone()));
+        self.wanted.iter().filter(|want| !self.refused && held(want) != want.bytes.as_ref()).count()
+    }
+
+    pub(super) fn book_exists(&self) -> bool {
+        !self.before.is_empty()
+    }
+}
+
+fn scene(
+    name: &'static str,
+    door: Door,
+    before: &[(&BookPath, &str)],
+    wanted: Vec<Wanted>,
+    calls: &[&'static str],
+) -> Scene {
+    let before =
+        before.iter().map(|(path, text)| (Layer::Base, (*path).clone(), (*text).to_owned())).collect();
+    Scene { name, door, layer: Layer::Base, before, wanted, refused: false, calls: calls.to_vec() }
+}
+
+const CHECK: [&str; 2] = ["journal.book", "journal.holds"];
+const PUT: [&str; 3] = ["journal.commit", "tree.put", "journal.settle"];
+const REMOVE: [&str; 3] = ["journal.commit", "tree.remove", "journal.settle"];
+const STAGE: [&str; 2] = ["journal.stage", "objects.put"];
+
+pub(super) fn large_creation() -> Scene {
+    let calls = [&CHECK[..], &STAGE, &PUT].concat();
+    scene("a large creation", Door::Write, &[], vec![want(&lesson(1), Some(&long("new")), None)], &calls)
+}
+
+pub(super) fn of_one_file() -> Vec<Scene> {
+    let (one, text, large) = (lesson(1), "small", long("large"));
+    let write = [&CHECK[..], &PUT].concat();
+    let write_large = [&CHECK[..], &STAGE, &PUT].concat();
+    let delete = [&["journal.book"], &CHECK[..], &REMOVE].concat();
+    let gone = |expected| vec![want(&one, None, expected)];
+    let held = |new: &str, old| vec![want(&one, Some(new), old)];
+    let mut scenes = vec![
+        scene("a creation", Door::Write, &[], held(text, None), &write),
+        large_creation(),
+        scene("an update", Door::Write, &[(&one, text)], held("other", Some(text)), &write),
+        scene("a large update", Door::Write, &[(&one, text)], held(&long("other"), Some(text)), &write_large),
+        scene("a deletion", Door::Delete, &[(&one, text)], gone(None), &delete),
+        scene("a deletion of a large file", Door::Delete, &[(&one, &large)], gone(Some(&large)), &delete),
+    ];
+    let above = |mut scene: Scene, mine: Option<&str>| {
+        scene.layer = overlay("ann");
+        scene.before.extend(mine.map(|mine| (overlay("ann"), one.clone(), mine.to_owned())));
+        scene
+    };
+    let base = [(&one, text)];
+    scenes.extend([
+        above(scene("an overlay's creation", Door::Write, &base, held("mine", None), &write), None),
+        above(scene("a large overlay", Door::Write, &base, held(&long("mine"), None), &write_large), None),
+        above(scene("an overlay's update", Door::Write, &base, held("b", Some("a")), &write), Some("a")),
+        above(scene("an overlay's deletion", Door::Delete, &base, gone(None), &delete), Some("a")),
+    ]);
+    scenes
+}
+
+pub(super) fn of_sets() -> Vec<Scene> {
+    let (large, larger) = (long("as it was"), long("as it will be"));
+    let before = [
+        (&lesson(2), "to be updated"),
+        (&lesson(3), "to be deleted"),
+        (&lesson(4), "unchanged"),
+        (&lesson(5), large.as_str()),
+        (&lesson(9), "not concerned"),
+    ];
+    let wanted = vec![
+        want(&lesson(1), Some("new"), None),
+        want(&lesson(2), Some(&larger), Some("to be updated")),
+        want(&lesson(3), None, Some("to be deleted")),
+        want(&lesson(4), Some("unchanged"), None),
+        want(&lesson(5), Some(&large), None),
+        want(&lesson(6), None, None),
+    ];
+    let published =
+        ["tree.put", "journal.settle", "tree.put", "journal.settle", "tree.remove", "journal.settle"];
+    let calls =
+        [&["journal.book"], &["journal.holds"; 6][..], &STAGE, &STAGE, &["journal.commit"], &published];
+    let everything = scene("a set of everything", Door::Set, &before, wanted, &calls.concat());
+    let mut overlaid = scene("a set of an overlay", Door::Set, &before[..1], Vec::new(), &[]);
+    overlaid.layer = overlay("bob");
+    overlaid.wanted = vec![want(&lesson(2), Some("mine"), None), want(&lesson(7), Some(&larger), None)];
+    let calls = [&["journal.book"], &["journal.holds"; 2][..], &STAGE, &["journal.commit"], &published[..4]];
+    overlaid.calls = calls.concat();
+    let born = vec![want(&lesson(1), Some("a"), None), want(&lesson(2), Some("b"), None)];
+    let calls = [&["journal.book"], &["journal.holds"; 2][..], &["journal.commit"], &published[..4]];
+    vec![everything, overlaid, scene("a set that creates the book", Door::Set, &[], born, &calls.concat())]
+}
+
+pub(super) fn without_effect() -> Vec<Scene> {
+    let (one, large) = (lesson(1), long("large"));
+    let unchanged = [&CHECK[..], &["journal.append"]].concat();
+    let present = [&CHECK[..], &["objects.stat", "journal.append"]].concat();
+    let same = |text: &str| vec![want(&one, Some(text), None)];
+    let gone = [&["journal.book"], &unchanged[..]].concat();
+    let mut scenes = vec![
+        scene("the same again", Door::Write, &[(&one, "a")], same("a"), &unchanged),
+        scene("the same large file again", Door::Write, &[(&one, &large)], same(&large), &present),
+        scene(
+            "R3: a deletion again",
+            Door::Delete,
+            &[(&lesson(2), "a")],
+            vec![want(&one, None, None)],
+            &gone,
+        ),
+    ];
+    let refused = |mut scene: Scene| {
+        scene.refused = true;
+        scene
+    };
+    let late = [want(&lesson(3), Some(&large), None), want(&one, Some("b"), Some("not a"))].to_vec();
+    let check = [&["journal.book"], &["journal.holds"; 2][..], &["journal.append"]].concat();
+    scenes.push(refused(scene("a hash that is wanting", Door::Write, &[(&one, "a")], same("b"), &unchanged)));
+    scenes.push(refused(scene("a set with one conflict", Door::Set, &[(&one, "a")], late, &check)));
+    // Only the commit knows the names beside it.
+    let twin = path(&one.as_str().replace("lesson", "LESSON"));
+    let twins = vec![want(&lesson(3), Some("c"), None), want(&twin, Some(&large), None)];
+    let calls = [&["journal.book"], &["journal.holds"; 2][..], &STAGE, &["journal.commit", "journal.append"]]
+        .concat();
+    scenes.push(refused(scene("a set the commit refuses", Door::Set, &[(&one, "a")], twins, &calls)));
+    scenes
+}
+
+#[test]
+fn a_scene_that_is_to_change_something_does() {
+    let scenes = of_one_file().into_iter().chain(of_sets());
+    for scene in scenes {
+        let before: Files = scene
+            .before
+            .iter()
+            .map(|(layer, path, text)| ((layer.clone(), path.clone()), text.clone().into_bytes()))
+            .collect();
+        assert!(scene.changes(&before) > 0, "{}", scene.name);
+        assert_ne!(scene.wished(&before), before, "{}", scene.name);
+    }
+}

@@ -1,0 +1,131 @@
+//! Trees that do what disks and networks do: forget what was not made durable (the tree's part of
+//! I9), and carry something out long after it was asked for (the publishing part of R2).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use panaversity_model::Fault;
+use panaversity_model::ports::Tree;
+use panaversity_model::publication::FileKey;
+use panaversity_testkit::memory::location;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Longer than any test takes; who waits longer at a gate waits for ever.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A folder: what was put survives a power cut only after a sync.
+#[derive(Debug, Default)]
+pub(crate) struct FragileTree {
+    disk: Mutex<Disk>,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    seen: BTreeMap<String, Vec<u8>>,
+    safe: BTreeMap<String, Vec<u8>>,
+}
+
+impl FragileTree {
+    /// What a reader sees, by location.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.with(|disk| disk.seen.clone())
+    }
+
+    /// Everything since the last sync is lost.
+    pub(crate) fn cut_power(&self) {
+        self.with(|disk| disk.seen = disk.safe.clone());
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Disk) -> T) -> T {
+        act(&mut self.disk.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Tree for FragileTree {
+    async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
+        self.with(|disk| disk.seen.insert(location(key), bytes.to_vec()));
+        Ok(())
+    }
+
+    async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
+        self.with(|disk| disk.seen.remove(&location(key)));
+        Ok(())
+    }
+
+    async fn sync(&self) -> Result<(), Fault> {
+        self.with(|disk| disk.safe = disk.seen.clone());
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn backend(&self) -> &'static str {
+        "memory"
+    }
+}
+
+/// One server's way to a tree, with a gate in front of `put` and `remove`: while it is shut, what
+/// was asked for is neither done nor answered.
+pub(crate) struct GatedTree {
+    inner: Arc<dyn Tree>,
+    shut: Mutex<bool>,
+    arrived: Notify,
+    opened: Notify,
+}
+
+impl GatedTree {
+    /// A tree behind a shut gate.
+    pub(crate) fn shut(inner: Arc<dyn Tree>) -> Arc<Self> {
+        Arc::new(Self { inner, shut: Mutex::new(true), arrived: Notify::new(), opened: Notify::new() })
+    }
+
+    /// Waits until somebody stands before the gate.
+    pub(crate) async fn somebody_waits(&self) {
+        timeout(PATIENCE, self.arrived.notified()).await.expect("nobody came to the gate");
+    }
+
+    /// Lets everybody through, from now on.
+    pub(crate) fn open(&self) {
+        *self.shut.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.opened.notify_waiters();
+    }
+
+    async fn pass(&self) {
+        let opened = self.opened.notified();
+        if *self.shut.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.arrived.notify_one();
+            timeout(PATIENCE, opened).await.expect("nobody opened the gate");
+        }
+    }
+}
+
+#[async_trait]
+impl Tree for GatedTree {
+    async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
+        self.pass().await;
+        self.inner.put(key, bytes).await
+    }
+
+    async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
+        self.pass().await;
+        self.inner.remove(key).await
+    }
+
+    async fn sync(&self) -> Result<(), Fault> {
+        self.inner.sync().await
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        self.inner.ping().await
+    }
+
+    fn backend(&self) -> &'static str {
+        self.inner.backend()
+    }
+}
