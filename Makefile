@@ -20,8 +20,8 @@ test: ## install what the tests need, run all of them
 # Settings for the long tests go here, so that one place says how they are run.
 TORTURE_ENV ?= RUST_BACKTRACE=1
 
-torture: ## run the long tests
-	scripts/install-test-tools && $(TORTURE_ENV) cargo test --workspace -- --ignored
+torture: ## run the long tests, one after the other
+	scripts/install-test-tools && $(TORTURE_ENV) cargo test --workspace -- --ignored --test-threads 1
 
 bench: ## measure speed and memory against this machine's own yardsticks
 	scripts/bench
