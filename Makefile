@@ -21,7 +21,7 @@ test: ## install what the tests need, run all of them
 TORTURE_ENV ?= RUST_BACKTRACE=1
 
 torture: ## run the long tests, one after the other
-	scripts/install-test-tools && $(TORTURE_ENV) cargo test --workspace -- --ignored --test-threads 1
+	scripts/install-test-tools && $(TORTURE_ENV) cargo test --release --workspace -- --ignored --test-threads 1 --nocapture
 
 bench: ## measure speed and memory against this machine's own yardsticks
 	scripts/bench

@@ -6,23 +6,18 @@
 //!
 //! A kept manifest is the byte 1, the number of files, then per file: how many bytes its path
 //! shares with the one before, the rest of the path with its length, the size, all numbers as
-//! LEB128, and the 32 bytes of the hash; the whole as one raw deflate stream, level 1.
+//! LEB128, and the 32 bytes of the hash. What the paths share is most of what a compressor would
+//! find, for the hashes have nothing to give.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
 use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
 use crate::hash::ContentHash;
 
 const FORMAT: u64 = 1;
-/// Longest kept manifest that is read back, in bytes before compression.
-const MAX_KEPT_BYTES: u64 = 1 << 30;
 
 /// What a manifest says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,20 +111,12 @@ impl Manifest {
             plain.extend_from_slice(item.hash.as_bytes());
             before = path;
         }
-        let mut stream = DeflateEncoder::new(Vec::with_capacity(plain.len()), Compression::fast());
-        // Writing into memory cannot fail.
-        stream.write_all(&plain).and_then(|()| stream.finish()).unwrap_or_default()
+        plain
     }
 
     /// Reads the kept form back.
-    pub fn decode(kept: &[u8]) -> Result<Self, Fault> {
-        let mut plain = Vec::new();
-        let broken = |what: &str| Fault::corrupt(format!("kept manifest: {what}"));
-        DeflateDecoder::new(kept)
-            .take(MAX_KEPT_BYTES)
-            .read_to_end(&mut plain)
-            .map_err(|error| broken(&error.to_string()))?;
-        read_files(&mut plain.as_slice()).ok_or_else(|| broken("it does not read back"))
+    pub fn decode(mut kept: &[u8]) -> Result<Self, Fault> {
+        read_files(&mut kept).ok_or_else(|| Fault::corrupt("a kept manifest does not read back"))
     }
 }
 

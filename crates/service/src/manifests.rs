@@ -1,7 +1,7 @@
 //! Manifests of the base of books, cached. A cached one is used only while its stamp — row count
 //! and sum of row versions, read in one statement — is the book's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::service::Service;
 /// Files of all cached manifests together; beyond it the cache is emptied.
 const CACHED_FILES: usize = 100_000;
 
+/// Manifests named last that are remembered.
+const RECENT: usize = 8;
 /// Books whose last kept manifest is remembered.
 const KEPT_BOOKS: usize = 10_000;
 /// How long a kept manifest need not be kept again. Far below the 30 days it is kept for.
@@ -32,11 +34,29 @@ pub(crate) struct Named {
 pub(crate) struct Manifests {
     by_book: Mutex<HashMap<BookId, Named>>,
     kept_at: Mutex<HashMap<BookId, (ContentHash, Duration)>>,
+    /// The manifests named last, newest last: what the next plan of the book
+    /// is likely to start from.
+    recent: Mutex<VecDeque<(BookId, ContentHash, Arc<Manifest>)>>,
 }
 
 impl Manifests {
     fn get(&self, book: &BookId) -> Option<Named> {
         self.by_book.lock().unwrap_or_else(PoisonError::into_inner).get(book).cloned()
+    }
+
+    fn recent(&self, book: &BookId, hash: ContentHash) -> Option<Arc<Manifest>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().find(|(of, known, _)| of == book && *known == hash).map(|(_, _, found)| found.clone())
+    }
+
+    fn remember(&self, book: &BookId, named: &Named) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_back((book.clone(), named.hash, named.manifest.clone()));
+        let mut held: usize = recent.iter().map(|(_, _, manifest)| manifest.files.len()).sum();
+        while recent.len() > RECENT || held > CACHED_FILES {
+            let Some((_, _, oldest)) = recent.pop_front() else { break };
+            held -= oldest.files.len();
+        }
     }
 
     fn put(&self, book: &BookId, named: &Named) {
@@ -83,6 +103,7 @@ impl Service {
             return Ok(());
         }
         self.inner.journal.keep(book, named.hash, &named.manifest.encode()).await?;
+        manifests.remember(book, named);
         let mut kept_at = manifests.kept_at.lock().unwrap_or_else(PoisonError::into_inner);
         if kept_at.len() >= KEPT_BOOKS {
             kept_at.clear();
@@ -92,9 +113,16 @@ impl Service {
     }
 
     /// A manifest that was named before.
-    pub(crate) async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Manifest>, Fault> {
+    pub(crate) async fn kept(
+        &self,
+        book: &BookId,
+        hash: ContentHash,
+    ) -> Result<Option<Arc<Manifest>>, Fault> {
+        if let Some(recent) = self.inner.manifests.recent(book, hash) {
+            return Ok(Some(recent));
+        }
         match self.inner.journal.kept(book, hash).await? {
-            Some(encoded) => Manifest::decode(&encoded).map(Some),
+            Some(encoded) => Manifest::decode(&encoded).map(Arc::new).map(Some),
             None => Ok(None),
         }
     }

@@ -49,7 +49,7 @@ impl Service {
         let (hash, current) = self.planned(book, after.as_ref()).await?;
         let known = match target {
             Some(target) if target == hash => Some(current.clone()),
-            Some(target) => self.kept(book, target).await?.map(Arc::new),
+            Some(target) => self.kept(book, target).await?,
             None => None,
         };
         let target_unknown = target.is_some() && known.is_none();
@@ -80,7 +80,7 @@ impl Service {
                 let kept = self.kept(book, after.manifest).await?;
                 let kept = kept
                     .ok_or_else(|| Refusal::argument("cursor", "its plan is no longer kept: plan again"))?;
-                Ok((after.manifest, Arc::new(kept)))
+                Ok((after.manifest, kept))
             }
             _ => {
                 self.keep(book, &now).await?;

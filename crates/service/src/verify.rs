@@ -160,7 +160,7 @@ impl Service {
         let Some(extra) = extra.into_iter().next() else { return Ok(None) };
         let grown = self.inner.journal.chain(key).await?.is_some_and(|record| record.count > walk.count());
         let reason =
-            "the entry stands beyond the chain's tip: it was inserted behind the log's back".to_owned();
+            "the entry stands beyond the chain's tip: it was added behind the log's back".to_owned();
         Ok((!grown).then(|| Break { key: key.clone(), id: Some(extra.id), reason }))
     }
 

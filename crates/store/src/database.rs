@@ -10,13 +10,14 @@ mod sqlite;
 mod url;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use panaversity_model::Fault;
 use sqlx::{PgPool, SqlitePool};
 use tokio::sync::Mutex;
 
-pub(crate) use sql::{Row, Session, Value, placeholders, values_list};
+pub(crate) use sql::{Row, Session, Value, Writing, placeholders, values_list};
 pub use url::DatabaseUrl;
 
 /// The result of a statement.
@@ -64,6 +65,8 @@ pub(crate) enum Engine {
         relaxed: SqlitePool,
         /// Whoever holds it writes.
         gate: Arc<Mutex<()>>,
+        /// A commit has failed, or is under way: the connection is looked at when it comes back.
+        suspicious: Arc<AtomicBool>,
     },
     Postgres(PgPool),
 }
@@ -142,11 +145,12 @@ impl Database {
 
     async fn begin_now(&self, durability: Durability) -> Sql<Session> {
         match &self.engine {
-            Engine::Sqlite { durable, relaxed, gate, .. } => {
+            Engine::Sqlite { durable, relaxed, gate, suspicious, .. } => {
                 let turn = gate.clone().lock_owned().await;
                 let pool = if durability == Durability::PowerCut { durable } else { relaxed };
                 let transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-                Ok(Session::SqliteTransaction(transaction, Some(turn)))
+                let writing = Writing { _turn: turn, suspicious: suspicious.clone() };
+                Ok(Session::SqliteTransaction(transaction, Some(writing)))
             }
             Engine::Postgres(pool) => {
                 let begin = match durability {
@@ -167,7 +171,12 @@ async fn uncut(begin: impl Future<Output = Sql<Session>> + Send + 'static) -> Sq
 
 /// A failed statement as a fault; `what` names it for the log.
 pub(crate) fn fault(what: &str, error: &sqlx::Error) -> Fault {
-    Fault::database(format!("{what}: {error}"))
+    let detail = format!("{what}: {error}");
+    match error {
+        // The database answered; what it keeps is not what we stored.
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Fault::corrupt(detail),
+        _ => Fault::database(detail),
+    }
 }
 
 /// Can the whole transaction be tried again? Deadlocks, serialization failures, a busy SQLite,

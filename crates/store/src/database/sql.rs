@@ -1,5 +1,8 @@
 //! Statements, values and rows, the same for both databases.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use panaversity_model::Timestamp;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -115,11 +118,17 @@ fn undecodable(text: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("`{text}` is no timestamp").into())
 }
 
+/// The turn of SQLite's one writer.
+pub(crate) struct Writing {
+    pub(super) _turn: OwnedMutexGuard<()>,
+    pub(super) suspicious: Arc<AtomicBool>,
+}
+
 /// A connection or a transaction on either database.
 pub(crate) enum Session {
     Sqlite(PoolConnection<Sqlite>),
     Postgres(PoolConnection<Postgres>),
-    SqliteTransaction(Transaction<'static, Sqlite>, Option<OwnedMutexGuard<()>>),
+    SqliteTransaction(Transaction<'static, Sqlite>, Option<Writing>),
     PostgresTransaction(Transaction<'static, Postgres>),
 }
 
@@ -173,7 +182,15 @@ impl Session {
     /// Commits a transaction; a plain connection has nothing to commit.
     pub(crate) async fn commit(self) -> Sql<()> {
         match self {
-            Self::SqliteTransaction(transaction, _turn) => transaction.commit().await,
+            Self::SqliteTransaction(transaction, Some(writing)) => {
+                writing.suspicious.store(true, Ordering::Release);
+                let committed = transaction.commit().await;
+                if committed.is_ok() {
+                    writing.suspicious.store(false, Ordering::Release);
+                }
+                committed
+            }
+            Self::SqliteTransaction(transaction, None) => transaction.commit().await,
             Self::PostgresTransaction(transaction) => transaction.commit().await,
             Self::Sqlite(_) | Self::Postgres(_) => Ok(()),
         }

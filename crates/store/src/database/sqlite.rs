@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -12,6 +13,10 @@ use super::{Engine, PoolOptions, Sql};
 
 /// How long a writer waits for a writer of another process.
 const BUSY: Duration = Duration::from_secs(10);
+/// Kilobytes of pages each connection may keep, as SQLite spells it.
+const CACHE: &str = "-8000";
+/// Bytes of the file that are read without copying.
+const MAPPED: &str = "268435456";
 /// A laptop has few cores; more readers only cost memory.
 const MOST_READERS: u32 = 4;
 
@@ -26,8 +31,12 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
         .busy_timeout(BUSY)
         .foreign_keys(true)
         .statement_cache_capacity(256)
+        .pragma("cache_size", CACHE)
+        .pragma("mmap_size", MAPPED)
         .disable_statement_logging();
-    let writer = |synchronous| writer_pool(options.clone().synchronous(synchronous), pool);
+    let suspicious = Arc::new(AtomicBool::new(false));
+    let writer =
+        |synchronous| writer_pool(options.clone().synchronous(synchronous), pool, suspicious.clone());
     let durable = writer(SqliteSynchronous::Full);
     // The first connection creates the file and turns the log on, which no two may do at once.
     let first = patiently(&durable).await?;
@@ -44,16 +53,21 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
         durable,
         relaxed: writer(SqliteSynchronous::Normal),
         gate: Arc::new(Mutex::new(())),
+        suspicious,
     })
 }
 
-fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions) -> SqlitePool {
+fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions, suspicious: Arc<AtomicBool>) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(1)
         // A COMMIT that fails (disk full) rolls back by itself, which leaves the connection's own
         // count of transactions wrong. Such a connection is closed, not used again.
-        .after_release(|connection, _| {
+        .after_release(move |connection, _| {
+            let suspicious = suspicious.clone();
             Box::pin(async move {
+                if !suspicious.swap(false, Ordering::AcqRel) {
+                    return Ok(true);
+                }
                 connection.ping().await?;
                 Ok(!connection.is_in_transaction())
             })

@@ -1,0 +1,397 @@
+//! The harness: worlds (a database, a storage folder), servers that are the real binary running
+//! in them, and an MCP client. Proves nothing itself.
+//!
+//! # How a server ends
+//! With its `Server`, by [`Server::terminate`] or [`Server::kill9`]; and with the test process,
+//! however that ends: the kernel kills it when the thread that started it is gone, and that
+//! thread reads its log until there is no more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use panaversity_testkit::postgres;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// Longer than anything takes that a test waits for; what exceeds it hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The databases a server runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Db {
+    Sqlite,
+    Postgres,
+}
+
+impl Db {
+    /// Both, for sentences that hold on either.
+    pub(crate) fn both() -> [Self; 2] {
+        [Self::Sqlite, Self::Postgres]
+    }
+}
+
+/// A database and a storage folder, both empty at first, for any number of servers.
+pub(crate) struct World {
+    folder: TempDir,
+    database: String,
+    settings: BTreeMap<String, String>,
+}
+
+impl World {
+    pub(crate) fn new(db: Db) -> Self {
+        let folder = tempfile::Builder::new().prefix("panaversity-world-").tempdir().unwrap();
+        let database = match db {
+            Db::Sqlite => format!("sqlite:{}", folder.path().join("journal.db").display()),
+            Db::Postgres => postgres::shared().create_database(),
+        };
+        Self { folder, database, settings: BTreeMap::new() }
+    }
+
+    /// Sets a variable in the environment of every server that starts from now on.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A temporary folder of this world that no server looks into, for a test's own files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where its servers store.
+    pub(crate) fn storage_root(&self) -> PathBuf {
+        self.folder.path().join("storage")
+    }
+
+    /// The URL of its database.
+    pub(crate) fn database_url(&self) -> &str {
+        &self.database
+    }
+
+    /// The binary with the environment of this world and nothing else, for any command.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_panaversity-fs")]);
+        command.env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
+        for kept in ["HOME", "PATH"] {
+            command.envs(std::env::var_os(kept).map(|value| (kept, value)));
+        }
+        command.env("DATABASE_URL", &self.database).env("PANAVERSITY_STORAGE_ROOT", self.storage_root());
+        command.envs(&self.settings);
+        command
+    }
+
+    /// Starts a server and waits until it listens.
+    pub(crate) async fn start(&self) -> Server {
+        let mut command = self.command();
+        command.args(["serve", "--server-port", "0"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let (log, (listening, address), (started, child)) =
+            (Log::default(), oneshot::channel(), oneshot::channel());
+        let lines = log.clone();
+        std::thread::spawn(move || {
+            let mut child = command.spawn().expect("`setpriv` of util-linux is needed to start a server");
+            let stderr = child.stderr.take().expect("a piped stderr");
+            let _ = started.send(child);
+            lines.collect(BufReader::new(stderr), listening);
+        });
+        let child = Some(child.await.expect("the server's process"));
+        let mut server = Server { child, door: Door::to(String::new()), log };
+        match tokio::time::timeout(PATIENCE, address).await {
+            Ok(Ok(address)) => server.door = Door::to(format!("http://{address}")),
+            _ => panic!("the server does not listen:\n{}", server.log().join("\n")),
+        }
+        server
+    }
+
+    /// What is published: every file below `books/`, by its path from there.
+    pub(crate) fn published(&self) -> BTreeMap<String, Vec<u8>> {
+        let books = self.storage_root().join("books");
+        files_below(&books)
+            .into_iter()
+            .map(|path| (name_below(&books, &path), fs::read(path).unwrap()))
+            .collect()
+    }
+
+    /// Files that servers have begun to write; their locks do not count.
+    pub(crate) fn temporary_files(&self) -> Vec<String> {
+        let temporary = self.storage_root().join(".panaversity/tmp");
+        let files = files_below(&temporary).into_iter().map(|path| name_below(&temporary, &path));
+        files.filter(|name| Path::new(name).extension().is_none_or(|end| end != "lock")).collect()
+    }
+}
+
+fn name_below(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()
+}
+
+fn files_below(root: &Path) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![root.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().map(Result::unwrap) {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
+        }
+    }
+    files
+}
+
+/// What a server has written to stderr so far.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Collects lines until there are no more; tells the address when it is known.
+    fn collect(&self, stderr: impl BufRead, listening: oneshot::Sender<String>) {
+        let mut listening = Some(listening);
+        for line in stderr.split(b'\n') {
+            let Ok(line) = line else { return };
+            let line = String::from_utf8_lossy(&line).into_owned();
+            let said: Value = serde_json::from_str(&line).unwrap_or_default();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            let listens = said["message"].as_str().is_some_and(|text| text.starts_with("listening on "));
+            if let Some(address) = said["address"].as_str().filter(|_| listens)
+                && let Some(listening) = listening.take()
+            {
+                let _ = listening.send(address.to_owned());
+            }
+        }
+    }
+}
+
+/// A running server; dropping it kills it.
+pub(crate) struct Server {
+    child: Option<Child>,
+    door: Door,
+    log: Log,
+}
+
+impl Server {
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) fn url(&self) -> &str {
+        &self.door.url
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running server").id()
+    }
+
+    /// Every line of its log so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A client of it, which may outlive it.
+    pub(crate) fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// Calls a tool; see [`Door::call`].
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Answer {
+        self.door.call(tool, arguments).await
+    }
+
+    /// Sends a JSON-RPC message; see [`Door::rpc`].
+    pub(crate) async fn rpc(&self, message: Value) -> Value {
+        self.door.rpc(message).await
+    }
+
+    /// Gets a path; see [`Door::get`].
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.door.get(path).await
+    }
+
+    /// Waits until no path is pending: the tree holds what the journal says.
+    pub(crate) async fn all_published(&self) {
+        until("everything is published", async || {
+            self.get("/health").await.json()["pending_publications"] == 0
+        })
+        .await;
+    }
+
+    /// Ends it as a power cut would end the process.
+    pub(crate) async fn kill9(mut self) {
+        let mut child = self.child.take().expect("a running server");
+        child.kill().unwrap();
+        tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    }
+
+    /// Asks it to stop (SIGTERM) and waits until it has.
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        assert!(asked.success());
+        let mut child = self.child.take().expect("a running server");
+        let start = Instant::now();
+        loop {
+            match child.try_wait().unwrap() {
+                Some(status) => return status,
+                None if start.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(5)).await,
+                None => {
+                    let _ = child.kill();
+                    panic!("the server does not stop:\n{}", self.log().join("\n"));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A client of one server, under one agent's name. Clones share its connections.
+#[derive(Clone)]
+pub(crate) struct Door {
+    url: String,
+    http: reqwest::Client,
+    agent: Option<String>,
+}
+
+impl Door {
+    fn to(url: String) -> Self {
+        static PROVIDER: OnceLock<()> = OnceLock::new();
+        PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        let http =
+            reqwest::Client::builder().tls_certs_only([]).no_proxy().timeout(PATIENCE).build().unwrap();
+        Self { url, http, agent: None }
+    }
+
+    /// The same door, for calls of this agent (`X-Agent-Id`).
+    #[must_use]
+    pub(crate) fn of_agent(mut self, agent: &str) -> Self {
+        self.agent = Some(agent.to_owned());
+        self
+    }
+
+    /// Calls a tool.
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Answer {
+        self.try_call(tool, arguments).await.expect("the server answers")
+    }
+
+    /// Calls a tool of a server that may die meanwhile: then there is no answer.
+    pub(crate) async fn try_call(&self, tool: &str, arguments: Value) -> Option<Answer> {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        let reply = self.try_post("/mcp", message.to_string(), &[]).await?;
+        Some(Answer::of(&reply.json()))
+    }
+
+    /// Sends a JSON-RPC message; gives the whole answer.
+    pub(crate) async fn rpc(&self, message: Value) -> Value {
+        self.post("/mcp", message.to_string(), &[]).await.json()
+    }
+
+    /// Posts any bytes, as JSON unless `headers` say otherwise.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        self.try_post(path, body, headers).await.expect("the server answers")
+    }
+
+    async fn try_post(
+        &self,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+        headers: &[(&str, &str)],
+    ) -> Option<Reply> {
+        let mut all: BTreeMap<String, &str> = BTreeMap::from([("content-type".into(), "application/json")]);
+        all.extend(self.agent.iter().map(|agent| ("x-agent-id".into(), agent.as_str())));
+        all.extend(headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), *value)));
+        let mut request = self.http.post(format!("{}{path}", self.url)).body(body);
+        for (name, value) in all {
+            request = request.header(name, value);
+        }
+        Reply::to(request).await
+    }
+
+    /// Gets a path.
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        Reply::to(self.http.get(format!("{}{path}", self.url))).await.expect("the server answers")
+    }
+}
+
+/// A whole HTTP answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    async fn to(request: reqwest::RequestBuilder) -> Option<Self> {
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.ok()?.to_vec();
+        Some(Self { status, headers, body })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let parsed = serde_json::from_slice(&self.body);
+        parsed.unwrap_or_else(|why| {
+            panic!("no JSON ({why}): HTTP {} {:?}\n{}", self.status, self.headers, self.text())
+        })
+    }
+}
+
+/// What a tool answered: its structured content, and whether it is a result or an error.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) ok: bool,
+    pub(crate) value: Value,
+}
+
+impl Answer {
+    /// Reads a JSON-RPC answer; one without a result is an error with the code in its data.
+    fn of(answer: &Value) -> Self {
+        let Some(result) = answer.get("result") else {
+            let error = &answer["error"];
+            let code = error["data"].get("code").unwrap_or(&error["code"]);
+            return Self {
+                ok: false,
+                value: json!({ "error": { "code": code, "message": error["message"] } }),
+            };
+        };
+        Self { ok: result["isError"] != true, value: result["structuredContent"].clone() }
+    }
+
+    /// The result of a call that must succeed.
+    #[track_caller]
+    pub(crate) fn expect_ok(self) -> Value {
+        assert!(self.ok, "{}", self.value);
+        self.value
+    }
+
+    /// The error's code; empty for a result.
+    pub(crate) fn code(&self) -> &str {
+        self.value["error"]["code"].as_str().filter(|_| !self.ok).unwrap_or_default()
+    }
+}
+
+/// Asks again and again until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,8 @@
+//! The server's tests: the real binary, asked through its doors as its users ask it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod crashes;
+mod harness;
+mod races;
+mod tampering;
