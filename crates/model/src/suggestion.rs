@@ -68,10 +68,19 @@ pub fn nearest(missing: &BookPath, readable: impl IntoIterator<Item = BookPath>)
 pub fn nearest_name<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(given, name), name))
+        .map(|name| (likeness(given, name), name))
         .filter(|(score, _)| *score > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
+}
+
+/// How near two names are, from 0 to 1. One that holds the other, as `file_path` holds `path`, is
+/// near whatever stands before it.
+fn likeness(given: &str, name: &str) -> f64 {
+    const SHORTEST: usize = 4;
+    let holds = |long: &str, short: &str| short.len() >= SHORTEST && long.contains(short);
+    let least = if holds(given, name) || holds(name, given) { 0.75 } else { 0.0 };
+    strsim::jaro_winkler(given, name).max(least)
 }
 
 #[cfg(test)]
@@ -122,6 +131,7 @@ mod tests {
         );
         assert_eq!(found, ["content/01-A/01-B/01-install.md", "content/01-A/01-B/02-install.md"]);
         assert_eq!(nearest_name("book", ["book_id", "path"]), Some("book_id"));
+        assert_eq!(nearest_name("file_path", ["book_id", "path"]), Some("path"));
         assert_eq!(nearest_name("zzz", ["book_id", "path"]), None);
     }
 }

@@ -70,7 +70,11 @@ pub(crate) fn start(settings: LogSettings) {
 /// write several lines per request and quote what a request carries.
 fn filter(level: LogLevel) -> Targets {
     let ours = level.filter();
-    Targets::new().with_default(ours.min(LevelFilter::WARN)).with_target("panaversity_", ours)
+    Targets::new()
+        .with_default(ours.min(LevelFilter::WARN))
+        // Its warnings are of what clients do wrong, and quote it.
+        .with_target("rmcp", ours.min(LevelFilter::ERROR))
+        .with_target("panaversity_", ours)
 }
 
 /// A panic is a line like any other. Only a message that stands in the program is shown: one made
@@ -241,6 +245,7 @@ mod tests {
             debug!("ours");
             debug!(target: "sqlx::query", "theirs");
             info!(target: "rmcp::service", "theirs");
+            warn!(target: "rmcp::service", "theirs");
             warn!(target: "hyper", "theirs");
             warn!(target: "panaversity_service::publish", "ours");
         };

@@ -86,7 +86,7 @@ impl Metrics {
             self.writes.with_label_values(&[UNKNOWN, status, mode]);
         }
         self.write_seconds.with_label_values(&[UNKNOWN]);
-        for status in ["success", "error"] {
+        for status in ["success", "refused", "failed"] {
             self.tool_calls.with_label_values(&[UNKNOWN, status]);
         }
         self.tool_seconds.with_label_values(&[UNKNOWN]);

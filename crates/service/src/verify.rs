@@ -159,8 +159,7 @@ impl Service {
         let extra = self.inner.journal.chain_entries(key, reached.after.as_ref(), 1).await?;
         let Some(extra) = extra.into_iter().next() else { return Ok(None) };
         let grown = self.inner.journal.chain(key).await?.is_some_and(|record| record.count > walk.count());
-        let reason =
-            "the entry stands beyond the chain's tip: it was added behind the log's back".to_owned();
+        let reason = "the entry stands beyond the chain's tip: it was added behind the log's back".to_owned();
         Ok((!grown).then(|| Break { key: key.clone(), id: Some(extra.id), reason }))
     }
 

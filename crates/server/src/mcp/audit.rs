@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::mcp::arguments::{Arguments, cursor};
+use crate::mcp::arguments::{Arguments, bad_cursor, cursor};
 use crate::mcp::calls::Ending;
 
 /// Entries on a page, and the most one may ask for.
@@ -31,11 +31,17 @@ pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     let layer = Some(Layer::of(arguments.user()?));
     let glob = arguments.text("path")?.map(|raw| Pattern::parse(&raw)).transpose()?;
     let agent = arguments.text("agent_id")?;
+    if agent.as_ref().is_some_and(|agent| agent.contains(char::is_control)) {
+        return Err(Refusal::argument("agent_id", "no agent's name has control characters").into());
+    }
     let operations = Operation::ALL.map(|operation| (operation.as_str(), operation.as_str()));
     let operation = arguments.choice("operation", &operations)?.map(str::to_owned);
     let status = arguments.choice("status", &STATUSES)?.map(str::to_owned);
     let (from, to) = (arguments.moment("from")?, arguments.moment("to")?);
     let after = arguments.cursor::<After>()?;
+    if after.as_ref().is_some_and(|after| after.id.contains(char::is_control)) {
+        return Err(bad_cursor().into());
+    }
     let after =
         after.map(|after| EntryPosition { timestamp: Timestamp::from_micros(after.at), id: after.id });
     let limit = arguments.count("limit", MOST_ENTRIES)?.unwrap_or(ENTRIES_A_PAGE);
@@ -62,6 +68,9 @@ impl Pattern {
         let refused = |why: String| Refusal::argument("path", why);
         if raw.len() > panaversity_model::path::MAX_BYTES {
             return Err(refused("a pattern has at most 255 bytes".to_owned()));
+        }
+        if raw.contains(char::is_control) {
+            return Err(refused("no path has control characters".to_owned()));
         }
         let glob = GlobBuilder::new(raw).literal_separator(true).build();
         let glob = glob.map_err(|why| refused(format!("it is no glob: {}", why.kind())))?;

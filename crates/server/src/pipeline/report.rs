@@ -30,8 +30,20 @@ impl Problem {
     /// `refused content/x.md: why; suggested name: content/y.md`
     pub(crate) fn line(&self, verb: &str) -> String {
         let suggestion = self.suggestion.as_ref().map(|name| format!("; suggested name: {name}"));
-        format!("{verb} {}: {}{}", self.path, self.reason, suggestion.unwrap_or_default())
+        format!("{verb} {}: {}{}", printable(&self.path), self.reason, suggestion.unwrap_or_default())
     }
+}
+
+/// A name as a terminal may show it: a file's name may hold line breaks and worse.
+fn printable(name: &str) -> String {
+    name.chars().fold(String::with_capacity(name.len()), |mut shown, c| {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
 }
 
 /// The result of a command that ran to its end.

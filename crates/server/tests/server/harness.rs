@@ -224,9 +224,18 @@ impl Server {
     }
 
     /// Asks it to stop (SIGTERM) and waits until it has.
-    pub(crate) async fn terminate(mut self) -> ExitStatus {
-        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
-        assert!(asked.success());
+    pub(crate) async fn terminate(self) -> ExitStatus {
+        self.signal("-TERM");
+        self.ended().await
+    }
+
+    /// Sends it a signal, as `kill` names it.
+    pub(crate) fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.pid().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         let mut child = self.child.take().expect("a running server");
         let start = Instant::now();
         loop {
@@ -335,7 +344,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     async fn to(request: reqwest::RequestBuilder) -> Option<Self> {
-        let response = request.send().await.ok()?;
+        let response = request.send().await.inspect_err(|why| eprintln!("no answer: {why:?}")).ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.ok()?.to_vec();
         Some(Self { status, headers, body })

@@ -4,5 +4,11 @@
 
 mod crashes;
 mod harness;
+mod inputs;
+mod lessons;
+mod operations;
+mod pipeline;
 mod races;
+mod scenarios;
+mod surface;
 mod tampering;

@@ -3,8 +3,8 @@
 
 use std::str::FromStr;
 
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
 
 use super::{DatabaseUrl, Engine, PoolOptions, Sql};
 
@@ -20,12 +20,14 @@ pub(super) async fn connect(url: &DatabaseUrl, pool: PoolOptions) -> Sql<Engine>
         // A pooler refuses start-up options. Without one, no statement outlives its caller's patience.
         options = options.options([("statement_timeout", "30s"), ("lock_timeout", "15s")]);
     }
+    // Learn now, not at the first call, whether the database is there and lets us in. The pool would
+    // try for its whole patience and then keep the reason to itself.
+    let first = tokio::time::timeout(pool.timeout, options.connect()).await;
+    first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(pool.size.saturating_add(pool.overflow).max(3))
         .acquire_timeout(pool.timeout)
         .test_before_acquire(false)
         .connect_lazy_with(options);
-    // Learn now, not at the first call, whether the database is there and lets us in.
-    drop(pool.acquire().await?);
     Ok(Engine::Postgres(pool))
 }

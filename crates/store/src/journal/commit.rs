@@ -18,7 +18,7 @@ use panaversity_model::audit::{ChainKey, Draft};
 use panaversity_model::blob::{Health, Place};
 use panaversity_model::change::{Act, Applied, ChangeSet, Verdict};
 use panaversity_model::publication::{FileKey, Publication};
-use panaversity_model::{Fault, Refusal};
+use panaversity_model::{Fault, Refusal, Timestamp};
 use sqlx::Error;
 
 use super::batch::{Batch, ChainState, Decided, State, Writes};
@@ -235,26 +235,31 @@ async fn read_state(
             schemas.insert(row.text(0)?, schema);
         }
     }
-    let versions = take_versions(db, session, batch.change_count()).await?;
-    Ok(State { now: now(db, session).await?, versions: versions.into_iter(), schemas, chains, files, names })
+    let (now, versions) = match batch.change_count() {
+        0 => (now(db, session).await?, Vec::new()),
+        count => take_versions(db, session, count).await?,
+    };
+    Ok(State { now, versions: versions.into_iter(), schemas, chains, files, names })
 }
 
-/// Takes `count` versions, ascending.
-async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sql<Vec<i64>> {
-    if count == 0 {
-        return Ok(Vec::new());
-    }
+/// The time, and `count` versions, ascending.
+async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sql<(Timestamp, Vec<i64>)> {
     let number = i64::try_from(count).unwrap_or(i64::MAX);
+    let now = db.now_sql();
     match db.dialect() {
         Dialect::Sqlite => {
-            let sql = "UPDATE counters SET value = value + $1 WHERE name = 'version' RETURNING value";
+            let sql = format!(
+                "UPDATE counters SET value = value + $1 WHERE name = 'version' RETURNING {now}, value"
+            );
             let row = session.row(sql, vec![Value::Int(number)]).await?.ok_or(Error::RowNotFound)?;
-            let last = row.int(0)?;
-            Ok((last - number + 1..=last).collect())
+            let last = row.int(1)?;
+            Ok((row.time(0)?, (last - number + 1..=last).collect()))
         }
         Dialect::Postgres => {
-            let sql = "SELECT nextval('file_versions') FROM generate_series(1, $1)";
-            session.rows(sql, vec![Value::Int(number)]).await?.iter().map(|row| row.int(0)).collect()
+            let sql = format!("SELECT {now}, nextval('file_versions') FROM generate_series(1, $1)");
+            let rows = session.rows(sql, vec![Value::Int(number)]).await?;
+            let now = rows.last().ok_or(Error::RowNotFound)?.time(0)?;
+            Ok((now, rows.iter().map(|row| row.int(1)).collect::<Sql<_>>()?))
         }
     }
 }

@@ -1,0 +1,75 @@
+//! Bad input: whatever arrives, the answer has the right code, nothing is stored, and the server
+//! answers the next caller. Proves R1 at the door.
+
+mod arguments;
+mod paths;
+mod random;
+mod requests;
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::harness::{Db, Door, Server, World};
+use crate::lessons::{LESSON, created, entries, manifest};
+
+/// What a caller of theirs has that bad input must not touch.
+struct Witness {
+    world: World,
+    server: Server,
+    door: Door,
+    manifest: String,
+    changes: usize,
+    published: BTreeMap<String, Vec<u8>>,
+}
+
+impl Witness {
+    /// A book with a file and an overlay's file.
+    async fn new(db: Db) -> Self {
+        let world = World::new(db);
+        let server = world.start().await;
+        let door = server.door();
+        created(&door, LESSON, "the lesson", json!({})).await;
+        created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
+        server.all_published().await;
+        let (manifest, changes, published) = (manifest(&door).await, changes(&door).await, world.published());
+        Self { world, server, door, manifest, changes, published }
+    }
+
+    /// All is as before, and the server is well.
+    async fn nothing_happened(self) {
+        assert_eq!(manifest(&self.door).await, self.manifest);
+        assert_eq!(changes(&self.door).await, self.changes, "no change was recorded");
+        self.server.all_published().await;
+        assert_eq!(self.world.published(), self.published);
+        let books = self.door.call("list_books", json!({})).await.expect_ok();
+        assert_eq!(books["books"].as_array().unwrap().len(), 1, "{books}");
+        self.is_well().await;
+    }
+
+    /// No call failed, nothing broke.
+    async fn is_well(&self) {
+        for user in [json!({}), json!({ "user_id": "eve" })] {
+            let failed = crate::lessons::with(user, json!({ "status": "failed" }));
+            assert_eq!(entries(&self.door, failed).await, Vec::<serde_json::Value>::new());
+        }
+        assert_eq!(self.server.get("/health/ready").await.status, 200);
+        // The protocol's library warns of what clients do; ours warns of the guard only.
+        let ours =
+            |line: &&String| line.contains("\"logger\":\"panaversity_fs") && !line.contains("is not allowed");
+        let bad = |line: &&String| line.contains("\"ERROR\"") || (line.contains("\"WARNING\"") && ours(line));
+        let log = self.server.log();
+        let bad: Vec<_> = log.iter().filter(bad).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+    }
+}
+
+/// How many changes the log knows.
+async fn changes(door: &Door) -> usize {
+    let mut count = 0;
+    for user in [json!({}), json!({ "user_id": "eve" })] {
+        let log = entries(door, user).await;
+        count += log.iter().filter(|entry| entry.get("change_id").is_some()).count();
+    }
+    count
+}

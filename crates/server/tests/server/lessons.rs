@@ -1,0 +1,118 @@
+//! The words of the tests: one book and its lessons, calls that are made all the time, and the
+//! contract's formulas computed anew. Proves nothing itself.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+use panaversity_model::ContentHash;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Db, Door, Server, World};
+
+/// The book that most tests write.
+pub(crate) const BOOK: &str = "ai-python";
+/// A lesson that every schema admits.
+pub(crate) const LESSON: &str = "content/01-Part/01-Chapter/01-lesson.md";
+/// The hash of nothing anybody wrote.
+pub(crate) const NO_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
+/// Most pages anything here has.
+const MOST_PAGES: usize = 100;
+
+/// A server on an empty database and folder.
+pub(crate) async fn fresh(db: Db) -> (World, Server, Door) {
+    let world = World::new(db);
+    let server = world.start().await;
+    let door = server.door();
+    (world, server, door)
+}
+
+pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    ContentHash::of(bytes.as_ref()).to_string()
+}
+
+/// `manifest_hash` as the contract defines it.
+pub(crate) fn manifest_hash<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
+    let sorted: BTreeMap<&str, &[u8]> = files.into_iter().collect();
+    let lines: Vec<_> = sorted.iter().map(|(path, bytes)| format!("{path}:{}", sha256(bytes))).collect();
+    sha256(lines.join("\n"))
+}
+
+/// Arguments about [`BOOK`]; `more` adds to them or replaces some.
+pub(crate) fn about(path: &str, more: Value) -> Value {
+    with(json!({ "book_id": BOOK, "path": path }), more)
+}
+
+/// The arguments with more of them.
+pub(crate) fn with(mut arguments: Value, more: Value) -> Value {
+    let Value::Object(more) = more else { panic!("no arguments: {more}") };
+    arguments.as_object_mut().expect("arguments").extend(more);
+    arguments
+}
+
+/// Calls `write_content`, `read_content` or `delete_content` of [`BOOK`].
+pub(crate) async fn write(door: &Door, path: &str, content: &str, more: Value) -> Answer {
+    door.call("write_content", with(about(path, json!({ "content": content })), more)).await
+}
+
+/// See [`write`].
+pub(crate) async fn read(door: &Door, path: &str, more: Value) -> Answer {
+    door.call("read_content", about(path, more)).await
+}
+
+/// See [`write`].
+pub(crate) async fn delete(door: &Door, path: &str, more: Value) -> Answer {
+    door.call("delete_content", about(path, more)).await
+}
+
+/// Writes a new file of [`BOOK`], or of its user's overlay; gives its hash.
+pub(crate) async fn created(door: &Door, path: &str, content: &str, more: Value) -> String {
+    let answer = write(door, path, content, more).await.expect_ok();
+    assert_eq!(answer["mode"], "created", "{answer}");
+    text(&answer["file_hash"])
+}
+
+/// Writes many new files of [`BOOK`] at once.
+pub(crate) async fn create_all(door: &Door, files: impl IntoIterator<Item = (String, String)>) {
+    let writes = stream::iter(files).map(|(path, content)| async move {
+        created(door, &path, &content, json!({})).await;
+    });
+    writes.buffer_unordered(32).collect::<Vec<()>>().await;
+}
+
+/// Everything a paged tool lists under `list`, and how many entries each page had.
+pub(crate) async fn pages(door: &Door, tool: &str, arguments: Value, list: &str) -> (Vec<Value>, Vec<usize>) {
+    let (mut arguments, mut all, mut lengths) = (arguments, Vec::new(), Vec::new());
+    while lengths.len() < MOST_PAGES {
+        let page = door.call(tool, arguments.clone()).await.expect_ok();
+        let entries = page[list].as_array().unwrap_or_else(|| panic!("no `{list}` in {page}"));
+        lengths.push(entries.len());
+        all.extend(entries.iter().cloned());
+        match page.get("next_cursor") {
+            Some(cursor) => arguments["cursor"] = cursor.clone(),
+            None => return (all, lengths),
+        }
+    }
+    panic!("{tool} does not end after {MOST_PAGES} pages");
+}
+
+/// The entries of the audit log that these filters leave, newest first.
+pub(crate) async fn entries(door: &Door, filters: Value) -> Vec<Value> {
+    pages(door, "query_audit_log", filters, "entries").await.0
+}
+
+/// The `manifest_hash` that [`BOOK`] has by `plan_build`.
+pub(crate) async fn manifest(door: &Door) -> String {
+    let plan = door.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
+    text(&plan["manifest_hash"])
+}
+
+/// A string that must be one.
+#[track_caller]
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+/// The values of one field, in order.
+pub(crate) fn field(entries: &[Value], name: &str) -> Vec<String> {
+    entries.iter().map(|entry| text(&entry[name])).collect()
+}

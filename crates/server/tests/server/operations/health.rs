@@ -1,0 +1,117 @@
+//! Health tells what is so: live touches nothing, ready follows the engines, and a database that
+//! is gone is an answer to callers, not the end of the server.
+
+use panaversity_testkit::postgres::Postgres;
+use serde_json::{Value, json};
+
+use crate::harness::{Db, World, until};
+use crate::lessons::{LESSON, created, fresh, read, write};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_has_every_field_of_the_contract() {
+    for (db, backend) in [(Db::Sqlite, "sqlite"), (Db::Postgres, "postgresql")] {
+        let (_world, server, door) = fresh(db).await;
+        created(&door, LESSON, "one", json!({})).await;
+        let passed =
+            async || server.get("/health").await.json()["audit_chain"]["full_pass_age_seconds"].is_u64();
+        until("the chains were verified once", passed).await;
+        server.all_published().await;
+        let mut health = server.get("/health").await.json();
+        for engine in ["database", "storage"] {
+            let latency = health[engine].as_object_mut().unwrap().remove("latency_ms").unwrap();
+            assert!(latency.as_f64().unwrap() >= 0.0);
+        }
+        assert!(
+            health["uptime_seconds"].is_u64() && health["audit_chain"]["checked_at"].is_string(),
+            "{health}"
+        );
+        assert_eq!((&health["status"], &health["auth"]), (&json!("ok"), &json!("none")));
+        assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(health["database"], json!({ "status": "ok", "backend": backend }));
+        assert_eq!(health["storage"], json!({ "status": "ok", "backend": "fs" }));
+        assert_eq!(
+            (&health["pending_publications"], &health["audit_chain"]["valid"]),
+            (&json!(0), &json!(true))
+        );
+        let ready = server.get("/health/ready").await;
+        assert_eq!((ready.status, &ready.json()["status"]), (200, &json!("ok")));
+        let live = server.get("/health/live").await;
+        assert_eq!((live.status, live.json()), (200, json!({ "status": "ok" })));
+        for path in ["/health", "/health/live", "/health/ready", "/metrics"] {
+            let foreign = server.door().post(path, "{}", &[]).await;
+            assert_eq!(foreign.status, 405, "{path} is only read");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_gone_makes_a_server_unready_but_not_dead() {
+    let postgres = Postgres::start();
+    let world = World::new(Db::Sqlite)
+        .with("DATABASE_URL", &postgres.create_database())
+        .with("DATABASE_POOL_TIMEOUT", "1");
+    let server = world.start().await;
+    let door = server.door();
+    created(&door, LESSON, "one", json!({})).await;
+    let scraped = server.get("/metrics").await.text();
+    drop(postgres);
+    until("it is unready", async || server.get("/health/ready").await.status == 503).await;
+    let ready = server.get("/health/ready").await.json();
+    assert_eq!(
+        (&ready["status"], &ready["database"]["status"]),
+        (&json!("unavailable"), &json!("unavailable"))
+    );
+    assert_eq!(ready["storage"]["status"], "ok");
+    let health = server.get("/health").await;
+    assert_eq!((health.status, &health.json()["status"]), (503, &json!("unavailable")));
+    assert_eq!(health.json()["pending_publications"], Value::Null, "what is not known is not said");
+    assert_eq!(server.get("/health/live").await.status, 200);
+
+    for answer in [
+        read(&door, LESSON, json!({})).await,
+        write(&door, "content/README.md", "x", json!({})).await,
+        door.call("list_books", json!({})).await,
+    ] {
+        assert_eq!(answer.code(), "DATABASE_UNAVAILABLE", "{}", answer.value);
+        let error = &answer.value["error"];
+        assert!(
+            error["request_id"].is_string() && error["hint"].as_str().unwrap().contains("Repeat"),
+            "{error}"
+        );
+        let told = error.to_string().to_lowercase();
+        for inside in ["postgres", "sqlx", "127.0.0.1", "refused", "pool", "select"] {
+            assert!(!told.contains(inside), "{inside} in {error}");
+        }
+    }
+    let names = |text: &str| {
+        text.lines().filter(|line| line.starts_with("# TYPE")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&server.get("/metrics").await.text()), names(&scraped), "metrics are there without it");
+    assert!(server.terminate().await.success(), "and it stops as it should");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_is_gone_makes_a_server_unready() {
+    let (world, server, door) = fresh(Db::Sqlite).await;
+    created(&door, LESSON, "one", json!({})).await;
+    server.all_published().await;
+    // A file where its folder for new files was: nothing can be written any more.
+    let (root, moved) = (world.storage_root(), world.folder().join("moved"));
+    let temporary = root.join(".panaversity/tmp");
+    std::fs::rename(&temporary, &moved).unwrap();
+    std::fs::write(&temporary, "in the way").unwrap();
+    until("it is unready", async || server.get("/health/ready").await.status == 503).await;
+    assert_eq!(server.get("/health").await.json()["storage"]["status"], "unavailable");
+    assert_eq!(
+        read(&door, LESSON, json!({})).await.expect_ok()["content"],
+        "one",
+        "small files need no folder"
+    );
+    let large = write(&door, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
+    assert_eq!(large.code(), "STORAGE_UNAVAILABLE", "{}", large.value);
+    assert!(!large.value.to_string().contains(root.to_str().unwrap()));
+    std::fs::remove_file(&temporary).unwrap();
+    std::fs::rename(&moved, &temporary).unwrap();
+    until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
+    created(&door, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
+}

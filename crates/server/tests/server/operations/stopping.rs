@@ -1,0 +1,140 @@
+//! Stopping: a running call is finished and answered, nobody new is let in, and the exit code
+//! says that all went well.
+
+use std::thread;
+
+use futures::future::join_all;
+use panaversity_testkit::postgres::shared;
+use serde_json::json;
+
+use crate::harness::{Db, Server, World, until};
+use crate::lessons::{LESSON, about, created, fresh, read};
+
+/// Does anybody still listen there?
+fn listens(server: &Server) -> bool {
+    std::net::TcpStream::connect(server.url().trim_start_matches("http://")).is_ok()
+}
+
+/// Waits until so many statements wait for the lock that `held` holds.
+async fn waiting(world: &World, many: usize) {
+    let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+               WHERE d.datname = current_database() AND NOT granted";
+    until("the calls are running", async || {
+        shared().query(world.database_url(), sql).parse::<usize>().unwrap() >= many
+    })
+    .await;
+}
+
+/// Holds up all that touches the journal until the table `go` is there.
+async fn held(world: &World) -> thread::JoinHandle<()> {
+    let url = world.database_url().to_owned();
+    shared().query(&url, "CREATE TABLE go (now BOOLEAN)");
+    let lock = thread::spawn(move || {
+        let sql = "BEGIN; LOCK TABLE file_journal IN ACCESS EXCLUSIVE MODE; \
+                   DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM go) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$; COMMIT";
+        shared().query(&url, sql);
+    });
+    until("the journal is locked", async || {
+        let sql = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
+                   AND relation = 'file_journal'::regclass";
+        shared().query(world.database_url(), sql) == "1"
+    })
+    .await;
+    lock
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_calls_are_answered_before_a_server_stops() {
+    for name in ["-TERM", "-INT"] {
+        let world = World::new(Db::Postgres);
+        let server = world.start().await;
+        let door = server.door();
+        created(&door, "content/README.md", "x", json!({})).await;
+        let lock = held(&world).await;
+        let calls: Vec<_> = (0..12)
+            .map(|n| {
+                let path = format!("content/01-Part/01-Chapter/{n:02}-lesson.md");
+                let door = door.clone();
+                tokio::spawn(async move {
+                    door.try_call("write_content", about(&path, json!({ "content": "x" }))).await
+                })
+            })
+            .collect();
+        waiting(&world, 12).await;
+        server.signal(name);
+        until("nobody new is let in", async || !listens(&server)).await;
+        shared().query(world.database_url(), "INSERT INTO go VALUES (true)");
+        for answer in join_all(calls).await {
+            assert_eq!(answer.unwrap().expect("a running call is answered").expect_ok()["mode"], "created");
+        }
+        lock.join().unwrap();
+        assert!(server.ended().await.success(), "{name}");
+        let server = world.start().await;
+        let whole = json!({ "book_id": crate::lessons::BOOK, "scope": "book" });
+        assert_eq!(crate::lessons::pages(&server.door(), "read_content", whole, "files").await.0.len(), 13);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_load_stops_well_and_keeps_what_it_acknowledged() {
+    for db in Db::both() {
+        let (world, server, door) = fresh(db).await;
+        created(&door, LESSON, "x", json!({})).await;
+        let writers: Vec<_> = (0..16)
+            .map(|writer| {
+                let door = door.clone();
+                tokio::spawn(async move {
+                    let mut acknowledged = Vec::new();
+                    for n in 0.. {
+                        let path = format!(
+                            "content/{writer:02}-Part/{:02}-Chapter/{:02}-lesson.md",
+                            n / 100,
+                            n % 100
+                        );
+                        let write =
+                            door.try_call("write_content", about(&path, json!({ "content": path }))).await;
+                        let Some(answer) = write else { break };
+                        answer.expect_ok();
+                        acknowledged.push(path);
+                    }
+                    acknowledged
+                })
+            })
+            .collect();
+        until("the load is on", async || {
+            let listed = door.call("list_books", json!({})).await.expect_ok();
+            listed["books"][0]["files"].as_u64().unwrap() > 50
+        })
+        .await;
+        let status = server.terminate().await;
+        assert!(status.success(), "{db:?}: {status}");
+        let acknowledged: Vec<String> =
+            join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+        assert!(acknowledged.len() > 40);
+        let server = world.start().await;
+        for path in &acknowledged {
+            assert_eq!(read(&server.door(), path, json!({})).await.expect_ok()["content"], json!(path));
+        }
+        server.all_published().await;
+        assert!(world.published().len() > acknowledged.len(), "all of it, and the first file");
+        assert_eq!(world.temporary_files(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let world = World::new(Db::Postgres);
+    let server = world.start().await;
+    let door = server.door();
+    created(&door, LESSON, "x", json!({})).await;
+    let lock = held(&world).await;
+    let call = tokio::spawn(async move { door.try_call("read_content", about(LESSON, json!({}))).await });
+    waiting(&world, 1).await;
+    server.signal("-TERM");
+    until("nobody new is let in", async || !listens(&server)).await;
+    let status = server.terminate().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(call.await.unwrap().is_none(), "the call was cut off");
+    shared().query(world.database_url(), "INSERT INTO go VALUES (true)");
+    lock.join().unwrap();
+}

@@ -1,0 +1,145 @@
+//! Books and their schemas: how a book comes to be, which paths it admits (R1), what is listed.
+
+use serde_json::{Value, json};
+
+use crate::harness::Db;
+use crate::lessons::{BOOK, LESSON, created, delete, fresh, manifest_hash, text, write};
+
+on_both_databases!(
+    a_book_is_created_strict_by_its_first_write,
+    creating_a_book_again_is_harmless,
+    r1_a_schema_changes_only_while_the_book_is_empty,
+    r1_a_docusaurus_book_admits_what_docusaurus_reads,
+    r1_a_refused_name_comes_with_one_that_fits,
+    a_book_is_listed_with_its_size_manifest_and_names,
+);
+
+async fn a_book_is_created_strict_by_its_first_write(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    created(&door, LESSON, "one", json!({})).await;
+    let listed = door.call("list_books", json!({})).await.expect_ok();
+    assert_eq!(
+        (&listed["books"][0]["book_id"], &listed["books"][0]["schema"]),
+        (&json!(BOOK), &json!("strict"))
+    );
+    assert_eq!(write(&door, "content/thesis.md", "x", json!({})).await.code(), "SCHEMA_VIOLATION");
+}
+
+async fn creating_a_book_again_is_harmless(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let create = async |more: Value| {
+        door.call("create_book", crate::lessons::with(json!({ "book_id": BOOK }), more)).await
+    };
+    let expected = |schema: &str, created: bool| json!({ "status": "success", "book_id": BOOK, "schema": schema, "created": created });
+    let docusaurus = json!({ "schema": "docusaurus" });
+    assert_eq!(create(docusaurus.clone()).await.expect_ok(), expected("docusaurus", true));
+    assert_eq!(create(docusaurus.clone()).await.expect_ok(), expected("docusaurus", false));
+    assert_eq!(create(json!({})).await.expect_ok(), expected("docusaurus", false), "it keeps its schema");
+    created(&door, "content/thesis.md", "x", json!({})).await;
+    assert_eq!(create(docusaurus).await.expect_ok(), expected("docusaurus", false));
+    assert_eq!(create(json!({})).await.expect_ok(), expected("docusaurus", false));
+}
+
+async fn r1_a_schema_changes_only_while_the_book_is_empty(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let become_ =
+        async |schema: &str| door.call("create_book", json!({ "book_id": BOOK, "schema": schema })).await;
+    become_("strict").await.expect_ok();
+    assert_eq!(become_("docusaurus").await.expect_ok()["schema"], "docusaurus");
+    for layer in [json!({}), json!({ "user_id": "eve" })] {
+        created(&door, "content/thesis.md", "x", layer.clone()).await;
+        let refused = become_("strict").await;
+        assert_eq!(refused.code(), "CONFLICT", "{layer}");
+        assert!(refused.value["error"]["hint"].as_str().unwrap().contains("list_books"));
+        delete(&door, "content/thesis.md", layer).await.expect_ok();
+    }
+    become_("strict").await.expect_ok();
+    assert_eq!(write(&door, "content/thesis.md", "x", json!({})).await.code(), "SCHEMA_VIOLATION");
+}
+
+async fn r1_a_docusaurus_book_admits_what_docusaurus_reads(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    door.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
+    for admitted in [
+        "content/thesis.md",
+        "content/05-Python/32-gil/07_chapter_30_quiz.md",
+        "content/guide/_category_.json",
+        "content/guide/_category_.yml",
+        "content/guide/\u{fc}ber uns (v2).mdx",
+        "content/a/b/c/d/e/f/g/h.md",
+        LESSON,
+    ] {
+        created(&door, admitted, "x", json!({})).await;
+    }
+    for refused in [
+        "content/a/b/c/d/e/f/g/h/i.md",
+        "content/script.js",
+        "content/.hidden.md",
+        "content/x.md/y.md",
+        "content/a<b>.md",
+        "docs/x.md",
+        "content",
+        "static/img/text.md",
+    ] {
+        for layer in [json!({}), json!({ "user_id": "eve" })] {
+            assert_eq!(write(&door, refused, "x", layer).await.code(), "SCHEMA_VIOLATION", "{refused}");
+        }
+    }
+}
+
+async fn r1_a_refused_name_comes_with_one_that_fits(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    for odd in [
+        "content/thesis.md",
+        "content/05-Python/32-gil/07_chapter_30_quiz.md",
+        "content/1. Intro/Set up/3 install.summary.mdx",
+        "content/1-Part/1-Chapter/lesson.md",
+    ] {
+        let refused = write(&door, odd, "x", json!({})).await;
+        assert_eq!(refused.code(), "SCHEMA_VIOLATION", "{odd}");
+        let error = &refused.value["error"];
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("Path must match content/{NN-Name}/{NN-Name}/{NN-name}[.summary].md"),
+            "{message}"
+        );
+        created(&door, &text(&error["suggestion"]), "x", json!({})).await;
+    }
+}
+
+async fn a_book_is_listed_with_its_size_manifest_and_names(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    door.call("create_book", json!({ "book_id": "empty-book" })).await.expect_ok();
+    let files = [("content/README.md", "readme"), (LESSON, "one"), ("content/01-Part/index.md", "")];
+    for (path, content) in files {
+        created(&door, path, content, json!({})).await;
+    }
+    created(&door, "content/01-Part/README.md", "hers", json!({ "user_id": "eve" })).await;
+    let one = async |structure: &str| {
+        let listed =
+            door.call("list_books", json!({ "book_id": BOOK, "include_structure": structure })).await;
+        let mut books = listed.expect_ok()["books"].as_array().unwrap().clone();
+        assert_eq!(books.len(), 1);
+        books.remove(0)
+    };
+    let mut book = one("none").await;
+    assert!(text(&book.as_object_mut().unwrap().remove("updated_at").unwrap()).ends_with('Z'));
+    let hash = manifest_hash(files.iter().map(|(path, content)| (*path, content.as_bytes())));
+    let expected = json!({
+        "book_id": BOOK, "schema": "strict", "files": 3, "bytes": 9, "manifest_hash": hash,
+        "storage_backend": "fs",
+    });
+    assert_eq!(book, expected);
+    let content = json!([
+        { "folder": "content", "files": ["README.md"] },
+        { "folder": "content/01-Part", "files": ["index.md"] },
+        { "folder": "content/01-Part/01-Chapter", "files": ["01-lesson.md"] },
+    ]);
+    let all = one("all").await;
+    assert_eq!((&all["content"], &all["assets"]), (&content, &json!([])));
+    assert_eq!(one("content").await.get("assets"), None);
+    assert_eq!(one("assets").await.get("content"), None);
+    let both = door.call("list_books", json!({})).await.expect_ok();
+    let empty = &both["books"][1];
+    assert_eq!((&empty["files"], &empty["manifest_hash"]), (&json!(0), &json!(manifest_hash([]))));
+}

@@ -1,0 +1,121 @@
+//! Pages: a book of more than 1,000 files and one of more than 1 MB are read and planned page by
+//! page, and all pages together are the whole.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::harness::Db;
+use crate::lessons::{BOOK, create_all, created, field, fresh, manifest_hash, pages, text, write};
+
+on_both_databases!(
+    a_book_of_more_than_1_000_files_is_read_and_planned_page_by_page,
+    a_plan_goes_on_as_it_began_while_agents_write,
+    a_book_of_more_than_1_mb_is_read_page_by_page,
+    more_than_100_books_are_listed_page_by_page,
+);
+
+fn lesson(n: usize) -> String {
+    format!("content/{:02}-Part/{:02}-Chapter/{:02}-lesson.md", n / 400, n / 20 % 20, n % 20)
+}
+
+fn small_files() -> BTreeMap<String, String> {
+    (0..1_050).map(|n| (lesson(n), format!("lesson {n}"))).collect()
+}
+
+async fn a_book_of_more_than_1_000_files_is_read_and_planned_page_by_page(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let files = small_files();
+    create_all(&door, files.clone()).await;
+    let whole = json!({ "book_id": BOOK, "scope": "book" });
+    let (read, lengths) = pages(&door, "read_content", whole.clone(), "files").await;
+    assert_eq!(lengths, [1_000, 50]);
+    let read: Vec<_> = field(&read, "path").into_iter().zip(field(&read, "content")).collect();
+    assert_eq!(read, files.clone().into_iter().collect::<Vec<_>>(), "in path order");
+
+    let (planned, lengths) = pages(&door, "plan_build", json!({ "book_id": BOOK }), "files").await;
+    assert_eq!(lengths, [1_000, 50]);
+    assert_eq!(field(&planned, "path"), files.keys().cloned().collect::<Vec<_>>());
+    let last = door.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
+    let bytes = files.iter().map(|(path, text)| (path.as_str(), text.as_bytes()));
+    assert_eq!(text(&last["manifest_hash"]), manifest_hash(bytes));
+    assert_eq!((&last["total_files"], &last["changed_count"]), (&json!(1_050), &json!(1_050)));
+
+    // An overlay on both sides of the page's end, above the base and beside it.
+    let beside = "content/00-Part/00-Chapter/99-hers.md".to_owned();
+    let mut hers = files;
+    for (path, content) in [(lesson(0), "first"), (lesson(1_049), "last"), (beside, "hers")] {
+        created(&door, &path, content, json!({ "user_id": "eve" })).await;
+        hers.insert(path, content.to_owned());
+    }
+    let whole = crate::lessons::with(whole, json!({ "user_id": "eve" }));
+    let (read, lengths) = pages(&door, "read_content", whole, "files").await;
+    assert_eq!(lengths, [1_000, 51]);
+    let read: Vec<_> = field(&read, "path").into_iter().zip(field(&read, "content")).collect();
+    assert_eq!(read, hers.into_iter().collect::<Vec<_>>());
+}
+
+async fn a_plan_goes_on_as_it_began_while_agents_write(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let files = small_files();
+    create_all(&door, files.clone()).await;
+    let first = door.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
+    let (changed, added) = (lesson(1_049), "content/99-Part/99-Chapter/99-new.md");
+    let hash = crate::lessons::sha256(&files[&changed]);
+    write(&door, &changed, "changed meanwhile", json!({ "expected_hash": hash })).await.expect_ok();
+    created(&door, added, "new", json!({})).await;
+    crate::lessons::delete(&door, &lesson(1_048), json!({})).await.expect_ok();
+
+    let rest = json!({ "book_id": BOOK, "cursor": first["next_cursor"] });
+    let rest = door.call("plan_build", rest).await.expect_ok();
+    assert_eq!(rest["manifest_hash"], first["manifest_hash"]);
+    let all = [first["files"].as_array().unwrap().as_slice(), rest["files"].as_array().unwrap()].concat();
+    assert_eq!(field(&all, "path"), files.keys().cloned().collect::<Vec<_>>());
+    // What the plan names is there, whatever happened to it since.
+    for file in all.iter().rev().take(3) {
+        let version = json!({ "book_id": BOOK, "path": file["path"], "hash": file["current_hash"] });
+        let version = door.call("read_content", version).await.expect_ok();
+        assert_eq!(version["content"], json!(files[&text(&file["path"])]));
+    }
+}
+
+async fn a_book_of_more_than_1_mb_is_read_page_by_page(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let sizes = [300_000, 300_000, 500_000, 10, 450_000, 350_001, 0];
+    let files: BTreeMap<String, String> =
+        sizes.iter().enumerate().map(|(n, size)| (lesson(n), "x".repeat(*size))).collect();
+    create_all(&door, files.clone()).await;
+    let mut arguments = json!({ "book_id": BOOK, "scope": "book" });
+    let (mut read, mut count) = (Vec::new(), 0);
+    loop {
+        let page = door.call("read_content", arguments.clone()).await.expect_ok();
+        let bytes: usize = field(page["files"].as_array().unwrap(), "content").iter().map(String::len).sum();
+        assert!(bytes <= 1_000_000, "{bytes}");
+        count += 1;
+        read.extend(page["files"].as_array().unwrap().iter().cloned());
+        let Some(cursor) = page.get("next_cursor") else { break };
+        arguments["cursor"] = cursor.clone();
+    }
+    assert!(count >= 2);
+    let read: Vec<_> = field(&read, "path").into_iter().zip(field(&read, "content")).collect();
+    assert!(read == files.into_iter().collect::<Vec<_>>(), "the pages are not the whole");
+}
+
+async fn more_than_100_books_are_listed_page_by_page(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let names: Vec<_> = (0..105).map(|n| format!("book-{n:03}")).collect();
+    for name in &names {
+        door.call("create_book", json!({ "book_id": name })).await.expect_ok();
+    }
+    created(&door, "content/README.md", "x", json!({})).await;
+    for structure in ["none", "all"] {
+        let arguments = json!({ "include_structure": structure });
+        let (books, lengths) = pages(&door, "list_books", arguments, "books").await;
+        assert_eq!(lengths, [100, 6]);
+        assert_eq!(books[0]["book_id"], BOOK);
+        assert_eq!(field(&books[1..], "book_id"), names);
+        let content = &books[0].get("content").cloned().unwrap_or(Value::Null);
+        let listed = json!([{ "folder": "content", "files": ["README.md"] }]);
+        assert_eq!(*content, if structure == "all" { listed } else { Value::Null });
+    }
+}

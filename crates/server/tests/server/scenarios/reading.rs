@@ -1,0 +1,160 @@
+//! Reading: the whole answer, versions by hash, `if_none_match`, and folders. A version belongs
+//! to one book, path and layer (R5).
+
+use serde_json::{Value, json};
+
+use crate::harness::Db;
+use crate::lessons::{
+    BOOK, LESSON, NO_HASH, about, created, delete, field, fresh, pages, read, sha256, text, with, write,
+};
+
+on_both_databases!(
+    a_file_is_read_with_all_that_is_known_of_it,
+    an_old_version_is_read_by_its_hash,
+    a_hash_names_versions_of_the_same_book_path_and_layer_only,
+    what_the_caller_has_already_is_not_sent_again,
+    a_scope_holds_its_folder_and_nothing_beside_it,
+    what_is_not_there_is_answered_with_what_is_near,
+    an_asset_is_only_looked_for,
+);
+
+async fn a_file_is_read_with_all_that_is_known_of_it(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    created(&door, LESSON, "one", json!({})).await;
+    let mut file = read(&door, LESSON, json!({})).await.expect_ok();
+    let written = file.as_object_mut().unwrap().remove("last_modified").unwrap();
+    let expected = json!({
+        "path": LESSON, "content": "one", "file_size": 3, "storage_backend": "fs",
+        "file_hash_sha256": sha256("one"), "source": "base",
+    });
+    assert_eq!(file, expected);
+    let audited = crate::lessons::entries(&door, json!({ "operation": "WRITE" })).await;
+    assert_eq!(written, audited[0]["timestamp"], "the file and its entry are of one moment");
+}
+
+async fn an_old_version_is_read_by_its_hash(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let large = "large\n".repeat(30_000);
+    let mut hash = created(&door, LESSON, "one", json!({})).await;
+    for content in [large.as_str(), "three"] {
+        let updated = write(&door, LESSON, content, json!({ "expected_hash": hash })).await.expect_ok();
+        hash = text(&updated["file_hash"]);
+    }
+    delete(&door, LESSON, json!({})).await.expect_ok();
+    for content in ["one", large.as_str(), "three"] {
+        let version = read(&door, LESSON, json!({ "hash": sha256(content) })).await.expect_ok();
+        assert_eq!(version["content"], content);
+        assert_eq!(version["file_hash_sha256"], json!(sha256(content)));
+    }
+    assert_eq!(read(&door, LESSON, json!({ "hash": NO_HASH })).await.code(), "NOT_FOUND");
+}
+
+async fn a_hash_names_versions_of_the_same_book_path_and_layer_only(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let elsewhere = "content/01-Part/01-Chapter/02-lesson.md";
+    created(&door, LESSON, "base", json!({})).await;
+    created(&door, elsewhere, "elsewhere", json!({})).await;
+    created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
+    let other = json!({ "book_id": "other-book", "path": LESSON, "content": "of the other book" });
+    door.call("write_content", other).await.expect_ok();
+
+    let unknown = read(&door, LESSON, json!({ "hash": NO_HASH })).await;
+    assert_eq!(unknown.code(), "NOT_FOUND");
+    for content in ["elsewhere", "hers", "of the other book"] {
+        let answer = read(&door, LESSON, json!({ "hash": sha256(content) })).await;
+        assert_eq!(answer, unknown, "as if {content} did not exist");
+    }
+    let bobs = read(&door, LESSON, json!({ "hash": sha256("hers"), "user_id": "bob" })).await;
+    assert_eq!(bobs, unknown);
+    let hers = read(&door, LESSON, json!({ "hash": sha256("hers"), "user_id": "eve" })).await.expect_ok();
+    assert_eq!((&hers["content"], &hers["source"]), (&json!("hers"), &json!("overlay")));
+}
+
+async fn what_the_caller_has_already_is_not_sent_again(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let hash = created(&door, LESSON, "one", json!({})).await;
+    let same = read(&door, LESSON, json!({ "if_none_match": hash })).await.expect_ok();
+    assert_eq!(same, json!({ "path": LESSON, "unchanged": true, "file_hash_sha256": hash }));
+    let other = read(&door, LESSON, json!({ "if_none_match": NO_HASH })).await.expect_ok();
+    assert_eq!((&other["content"], other.get("unchanged")), (&json!("one"), None));
+    created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
+    let hers = read(&door, LESSON, json!({ "if_none_match": hash, "user_id": "eve" })).await.expect_ok();
+    assert_eq!(hers["content"], "hers", "the base's hash is not hers");
+    let gone = json!({ "if_none_match": hash, "path": "content/README.md" });
+    assert_eq!(read(&door, LESSON, gone).await.code(), "NOT_FOUND");
+}
+
+async fn a_scope_holds_its_folder_and_nothing_beside_it(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let chapter = ["content/01-Part/01-Chapter/01-lesson.md", "content/01-Part/01-Chapter/README.md"];
+    let part = ["content/01-Part/02-Chapter/01-lesson.md", "content/01-Part/index.md"];
+    // Neighbours whose names begin the same.
+    let rest = [
+        "content/01-Part-2/01-Chapter/01-lesson.md",
+        "content/01-Part/01-Chapter-2/01-lesson.md",
+        "content/01-Parts/01-Chapter/01-lesson.md",
+        "content/README.md",
+    ];
+    for path in chapter.iter().chain(&part).chain(&rest) {
+        created(&door, path, path, json!({})).await;
+    }
+    let within = |prefix: &str| {
+        let mut all: Vec<_> = chapter.iter().chain(&part).chain(&rest).map(ToString::to_string).collect();
+        all.retain(|path| path.starts_with(prefix));
+        all.sort();
+        all
+    };
+    for (scope, path, prefix) in [
+        ("chapter", "content/01-Part/01-Chapter", "content/01-Part/01-Chapter/"),
+        ("chapter", "content/01-Part/01-Chapter/", "content/01-Part/01-Chapter/"),
+        ("chapter", "content/01-Part/01-Chapter/99-not-there.md", "content/01-Part/01-Chapter/"),
+        ("part", "content/01-Part", "content/01-Part/"),
+        ("part", "content/01-Part/01-Chapter/01-lesson.md", "content/01-Part/"),
+        ("part", "content/01-Part/index.md", "content/01-Part/"),
+        ("book", "content/01-Part", "content/"),
+    ] {
+        let (files, _) = pages(&door, "read_content", about(path, json!({ "scope": scope })), "files").await;
+        assert_eq!(field(&files, "path"), within(prefix), "{scope} {path}");
+        assert_eq!(field(&files, "content"), within(prefix), "each holds its own path");
+    }
+    let whole = json!({ "book_id": BOOK, "scope": "book" });
+    assert_eq!(pages(&door, "read_content", whole, "files").await.0.len(), 8);
+    for (scope, path, code) in [
+        ("chapter", "content/01-Part/09-Chapter", "NOT_FOUND"),
+        ("chapter", "content/01-Part", "INVALID_ARGUMENT"),
+        ("part", "content", "INVALID_ARGUMENT"),
+        ("part", "static/img", "INVALID_ARGUMENT"),
+        ("part", "users/eve", "INVALID_PATH"),
+        ("part", "content/..", "INVALID_PATH"),
+        ("volume", "content/01-Part", "INVALID_ARGUMENT"),
+    ] {
+        assert_eq!(read(&door, path, json!({ "scope": scope })).await.code(), code, "{scope} {path}");
+    }
+}
+
+async fn what_is_not_there_is_answered_with_what_is_near(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    for n in 1..=8 {
+        created(&door, &format!("content/01-Part/01-Chapter/{n:02}-lesson.md"), "x", json!({})).await;
+    }
+    let missing = read(&door, "content/01-Part/01-Chapter/01-leson.md", json!({})).await;
+    assert_eq!(missing.code(), "NOT_FOUND");
+    let suggestions = missing.value["error"]["suggestions"].as_array().unwrap().clone();
+    assert_eq!((suggestions.len(), &suggestions[0]), (5, &json!(LESSON)));
+    let other_folder = read(&door, "content/01-Part/02-Chapter/01-lesson.md", json!({})).await;
+    assert_eq!(other_folder.value["error"]["suggestions"][0], LESSON);
+    let far = read(&door, "static/video", json!({ "scope": "file" })).await;
+    assert!(far.ok || far.value["error"]["suggestions"] == json!([]), "{}", far.value);
+}
+
+async fn an_asset_is_only_looked_for(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let asset = "static/img/logo.png";
+    assert_eq!(read(&door, asset, json!({})).await.code(), "BOOK_NOT_FOUND");
+    created(&door, LESSON, "one", json!({})).await;
+    let expected: Value = json!({ "path": asset, "exists": false });
+    assert_eq!(read(&door, asset, json!({})).await.expect_ok(), expected);
+    let hers = with(json!({ "user_id": "eve" }), json!({ "if_none_match": NO_HASH }));
+    assert_eq!(read(&door, asset, hers).await.expect_ok(), expected);
+    assert_eq!(write(&door, asset, "text", json!({})).await.code(), "SCHEMA_VIOLATION");
+}

@@ -1,0 +1,157 @@
+//! Tools, commands, settings, metrics and errors by name. A list of tools stays small, because
+//! agents pay for it on every turn.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use insta::{assert_json_snapshot, assert_snapshot};
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Db, World};
+use crate::lessons::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, sha256, write};
+use crate::surface::eras::modern;
+
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+/// What agents pay for at most.
+const MOST_BYTES: usize = 20 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_are_these() {
+    let (_world, _server, door) = fresh(Db::Sqlite).await;
+    let list = door.post("/mcp", LIST, &[]).await.json()["result"]["tools"].clone();
+    assert_json_snapshot!("tools", list);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_tools_stays_under_20_kb_in_both_eras() {
+    let (_world, _server, door) = fresh(Db::Sqlite).await;
+    let legacy = door.post("/mcp", LIST, &[]).await;
+    let modern = modern(&door, "tools/list", json!({}), &[]).await;
+    for reply in [legacy, modern] {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.json()["result"]["tools"].as_array().unwrap().len(), 8);
+        assert!(reply.body.len() < MOST_BYTES, "{} bytes", reply.body.len());
+    }
+}
+
+/// What the binary prints.
+fn printed(world: &World, arguments: &[&str]) -> String {
+    let output = world.command().args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    assert!(output.stderr.is_empty(), "help goes to stdout");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_commands_are_these() {
+    let world = World::new(Db::Sqlite);
+    let commands: [&[&str]; 11] = [
+        &[],
+        &["serve"],
+        &["mcp"],
+        &["migrate"],
+        &["migrate", "upgrade"],
+        &["migrate", "downgrade"],
+        &["migrate", "current"],
+        &["migrate", "history"],
+        &["migrate", "stamp"],
+        &["ingest"],
+        &["hydrate"],
+    ];
+    let mut all = String::new();
+    for command in commands {
+        let help = printed(&world, &[command, &["--help"]].concat());
+        let _ = writeln!(all, "$ panaversity-fs {}\n{help}", [command, &["--help"]].concat().join(" "));
+    }
+    assert_snapshot!("commands", all);
+    let version = printed(&world, &["--version"]);
+    assert_eq!(version, format!("panaversity-fs {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_settings_are_these() {
+    let help = printed(&World::new(Db::Sqlite), &["serve", "--help"]);
+    let lists = help.split("[env: ").skip(1).filter_map(|rest| rest.split(']').next());
+    let names: BTreeSet<&str> = lists.flat_map(|names| names.split(" or ")).collect();
+    assert_snapshot!("settings", names.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_of_the_first_scrape_are_these() {
+    let (_world, _server, door) = fresh(Db::Sqlite).await;
+    let scrape = door.get("/metrics").await;
+    assert_eq!(scrape.headers["content-type"], "text/plain; version=0.0.4");
+    let mut all = BTreeSet::new();
+    for line in scrape.text().lines() {
+        if let Some(typed) = line.strip_prefix("# TYPE ") {
+            all.insert(typed.to_owned());
+        } else if !line.starts_with('#') && !line.contains("le=\"") {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            all.insert(format!("  {series}"));
+            assert!(value == "0" || value == "1", "{line}");
+        }
+    }
+    assert_snapshot!("metrics", all.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// The error of an answer, without what differs from run to run.
+#[track_caller]
+fn error(answer: &Answer) -> Value {
+    assert!(!answer.ok, "{}", answer.value);
+    let mut error = answer.value["error"].clone();
+    if let Some(id) = error.get_mut("request_id") {
+        *id = "(id)".into();
+    }
+    error
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_errors_are_these() {
+    let (world, _server, door) = fresh(Db::Sqlite).await;
+    let large = "large\n".repeat(30_000);
+    let unknown = read(&door, LESSON, json!({})).await;
+    created(&door, LESSON, "one", json!({})).await;
+    created(&door, "content/README.md", &large, json!({})).await;
+    let (hash, object) = (sha256(&large), world.storage_root().join(".panaversity/objects"));
+    std::fs::write(object.join(&hash[..2]).join(&hash), "damaged").unwrap();
+    let forbidden = door.post("/mcp", LIST, &[("Host", "evil.example")]).await.json();
+    let create = json!({ "book_id": BOOK, "schema": "docusaurus" });
+    let asset = json!({ "hash": NO_HASH });
+    let samples = [
+        ("a missing argument", error(&door.call("read_content", json!({ "book_id": BOOK })).await)),
+        ("an unknown argument", error(&write(&door, LESSON, "x", json!({ "expected": "x" })).await)),
+        ("a nameless agent", error(&door.clone().of_agent("system").call("list_books", json!({})).await)),
+        ("an unsafe path", error(&read(&door, "content/../x", json!({})).await)),
+        ("an unfit path", error(&write(&door, "content/1-Part/x/notes.md", "x", json!({})).await)),
+        ("an unfit path with no way out", error(&write(&door, "content/notes.txt", "x", json!({})).await)),
+        ("no file", error(&read(&door, "content/01-Part/01-Chapter/02-lesson.md", json!({})).await)),
+        ("no version", error(&read(&door, LESSON, json!({ "hash": NO_HASH })).await)),
+        (
+            "no file to replace",
+            error(&write(&door, "content/index.md", "x", json!({ "expected_hash": NO_HASH })).await),
+        ),
+        ("no book", error(&unknown)),
+        ("another version", error(&write(&door, LESSON, "x", json!({ "expected_hash": NO_HASH })).await)),
+        (
+            "another version to delete",
+            error(&delete(&door, LESSON, json!({ "expected_hash": NO_HASH })).await),
+        ),
+        ("another schema", error(&door.call("create_book", create).await)),
+        ("a twin", error(&write(&door, &LESSON.replace("01-l", "01-L"), "x", json!({})).await)),
+        ("no version named", error(&write(&door, LESSON, "x", json!({})).await)),
+        ("too large", error(&write(&door, LESSON, &"x".repeat(500_001), json!({})).await)),
+        ("an asset's version", error(&read(&door, "static/img/x.png", asset).await)),
+        ("damaged bytes", error(&read(&door, "content/README.md", json!({})).await)),
+        ("a foreign host", forbidden["error"].clone()),
+        (
+            "no such tool",
+            door.rpc(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "x" } }))
+                .await["error"]
+                .clone(),
+        ),
+        ("no such route", door.get("/nowhere").await.json()["error"].clone()),
+    ];
+    let samples: serde_json::Map<_, _> =
+        samples.map(|(name, error)| (name.to_owned(), error)).into_iter().collect();
+    assert_json_snapshot!("errors", samples);
+}
