@@ -22,6 +22,7 @@ use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
 use panaversity_model::file::Found;
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId};
 use panaversity_model::precondition::{Effect, Wish, decide};
+use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, Schema};
 
 use crate::call::Call;
@@ -64,8 +65,9 @@ impl Service {
         layer: &Layer,
         wanted: Vec<Wanted>,
     ) -> Result<Vec<Done>, Error> {
-        let schema = self.schema_of(book).await?;
-        let checked = self.check(book, schema, layer, &wanted).await?;
+        // Side by side: each is a round trip to the database.
+        let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, &wanted))?;
+        let checked = check(schema, held, &wanted)?;
         if let Some(done) = self.already_so(&checked, &wanted).await? {
             return Ok(done);
         }
@@ -91,35 +93,19 @@ impl Service {
         Ok(self.inner.journal.book(book).await?.map_or_else(Schema::default, |book| book.schema))
     }
 
-    /// Step 1. Returns what each file holds now and what would happen to it.
-    async fn check(
+    /// What each file holds now.
+    async fn held(
         &self,
         book: &BookId,
-        schema: Schema,
         layer: &Layer,
         wanted: &[Wanted],
-    ) -> Result<Vec<(Option<Found>, Effect)>, Error> {
-        let mut paths = HashSet::new();
-        let mut checked = Vec::with_capacity(wanted.len());
+    ) -> Result<Vec<Option<Found>>, Fault> {
+        let mut held = Vec::with_capacity(wanted.len());
         for want in wanted {
-            // What a book admitted once it also lets go, so a deletion needs no schema.
-            if want.bytes.is_some() {
-                schema.admit(&want.path)?;
-            }
-            if !paths.insert(&want.path) {
-                return Err(Refusal::argument("path", format!("`{}` is named twice", want.path)).into());
-            }
-            let key = panaversity_model::publication::FileKey {
-                book: book.clone(),
-                path: want.path.clone(),
-                layer: layer.clone(),
-            };
-            let found = self.inner.journal.holds(&key).await?;
-            let now = found.as_ref().map(|found| found.record.hash);
-            let effect = decide(now, want.wish(), want.expected)?;
-            checked.push((found, effect));
+            let key = FileKey { book: book.clone(), path: want.path.clone(), layer: layer.clone() };
+            held.push(self.inner.journal.holds(&key).await?);
         }
-        Ok(checked)
+        Ok(held)
     }
 
     async fn already_so(
@@ -194,6 +180,29 @@ impl Service {
         let task = tokio::spawn(async move { journal.commit(set).await });
         task.await.unwrap_or_else(|broken| Err(Fault::internal(broken.to_string()).with_unknown_outcome()))
     }
+}
+
+/// Step 1. Gives what each file holds now and what would happen to it.
+fn check(
+    schema: Schema,
+    held: Vec<Option<Found>>,
+    wanted: &[Wanted],
+) -> Result<Vec<(Option<Found>, Effect)>, Refusal> {
+    let mut paths = HashSet::new();
+    let mut checked = Vec::with_capacity(wanted.len());
+    for (want, found) in wanted.iter().zip(held) {
+        // What a book admitted once it also lets go, so a deletion needs no schema.
+        if want.bytes.is_some() {
+            schema.admit(&want.path)?;
+        }
+        if !paths.insert(&want.path) {
+            return Err(Refusal::argument("path", format!("`{}` is named twice", want.path)));
+        }
+        let now = found.as_ref().map(|found| found.record.hash);
+        let effect = decide(now, want.wish(), want.expected)?;
+        checked.push((found, effect));
+    }
+    Ok(checked)
 }
 
 /// The publications this commit holds the lease on, with the bytes that are already at hand.

@@ -47,13 +47,13 @@ impl Service {
         after: Option<PlanPosition>,
     ) -> Result<Plan, Error> {
         let (hash, current) = self.planned(book, after.as_ref()).await?;
+        let unchanged = target == Some(hash);
         let known = match target {
-            Some(target) if target == hash => Some(current.clone()),
-            Some(target) => self.kept(book, target).await?,
-            None => None,
+            Some(target) if !unchanged => self.kept(book, target).await?,
+            _ => None,
         };
-        let target_unknown = target.is_some() && known.is_none();
-        let all = current.differences(&known.unwrap_or_default());
+        let target_unknown = target.is_some() && !unchanged && known.is_none();
+        let all = if unchanged { Vec::new() } else { current.differences(&known.unwrap_or_default()) };
         let changed = all.len();
         let past = |path: &str| after.as_ref().is_none_or(|after| path > after.path.as_str());
         let mut files: Vec<_> = all.into_iter().filter(|file| past(&file.path)).collect();

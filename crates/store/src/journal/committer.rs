@@ -40,7 +40,7 @@ const BYTES: usize = 8 << 20;
 /// Jobs that may wait before callers do.
 const QUEUE: usize = 1024;
 /// How long a lane waits for callers to come back.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(2);
 /// How often a batch is tried again after a passing refusal.
 const TRIES: u32 = 8;
 /// How long a transaction may take; the server's own limits end a statement long before.
