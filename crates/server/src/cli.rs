@@ -1,5 +1,5 @@
 //! The command line: what can be asked of the binary. Exit codes are those of the contract: 0
-//! done, 1 failed, 2 wrong usage. Results go to stdout through [`print`] alone, everything else to
+//! done, 1 failed, 2 wrong usage. Results go to stdout through [`print()`] alone, everything else to
 //! stderr: over stdio, stdout belongs to the protocol.
 
 mod engines;
