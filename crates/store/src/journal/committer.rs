@@ -72,10 +72,15 @@ impl Committer {
     pub(super) fn start(db: Database, storage: &'static str) -> Self {
         let (changes, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
-        let mut lanes = vec![tokio::spawn(run_lane(db.clone(), storage, jobs.clone()))];
+        let first = run_lane(db.clone(), storage, jobs.clone());
+        let mut lanes = Vec::new();
         let records = match db.dialect() {
-            Dialect::Sqlite => changes.clone(),
+            Dialect::Sqlite => {
+                lanes.push(on_its_own_thread(first));
+                changes.clone()
+            }
             Dialect::Postgres => {
+                lanes.push(tokio::spawn(first));
                 lanes.push(tokio::spawn(run_lane(db.clone(), storage, jobs)));
                 let (records, jobs) = mpsc::channel(QUEUE);
                 lanes.push(tokio::spawn(run_lane(db, storage, Arc::new(Mutex::new(jobs)))));
@@ -124,6 +129,15 @@ impl Committer {
 
 fn lost() -> Fault {
     Fault::internal("the committer dropped a job").with_unknown_outcome()
+}
+
+/// SQLite's statements are many and short, each a hand-over between threads. Among the requests
+/// of a busy server the lane would wait for its turn after every one of them.
+fn on_its_own_thread(lane: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+        return tokio::spawn(lane);
+    };
+    tokio::task::spawn_blocking(move || runtime.block_on(lane))
 }
 
 async fn run_lane(db: Database, storage: &'static str, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
