@@ -6,7 +6,8 @@
 //! 2. The holder reads what the path holds now, puts or removes it in the tree, and settles by
 //!    (path, version, lease). A version that moved on meanwhile stays pending.
 //! 3. A lease that ends without a definite answer keeps the path pending until it expires; any
-//!    publisher may then claim it. Whoever settles under a lease that was lost meanwhile makes the
+//!    publisher may then claim it. If the answer never came although the request may still arrive,
+//!    the lease begins anew: nothing else is put before it expires, so nothing else is overwritten. Whoever settles under a lease that was lost meanwhile makes the
 //!    path pending again and takes the later lease away: the tree may hold the older bytes.
 //! 4. Where a put is not durable by itself (a folder), a settled path is kept as *published*
 //!    until a clean point has made the folder durable; after an unclean stop it is pending again.
@@ -43,8 +44,10 @@ pub struct Publication {
 pub enum Attempt {
     /// The tree holds what was read.
     Done,
-    /// The storage said no; the tree is as before, and the path may be tried again.
+    /// The storage said no, or nothing was asked of it; the path may be tried again at once.
     Failed,
+    /// The storage did not answer: the tree may change at any moment until the lease ends anew.
+    Unknown,
 }
 
 /// What settling a publication found.

@@ -93,10 +93,17 @@ impl Service {
             Err(Fault::storage("its turn came too late for its lease"))
         };
         match put {
-            Ok(()) => self.settle(&publication, Attempt::Done).await,
-            Err(fault) => return Err((publication, fault)),
+            Ok(()) => {
+                self.settle(&publication, Attempt::Done).await;
+                Ok(())
+            }
+            Err(fault) => {
+                if fault.outcome_unknown {
+                    self.settle(&publication, Attempt::Unknown).await;
+                }
+                Err((publication, fault))
+            }
         }
-        Ok(())
     }
 
     async fn read_and_put(&self, publication: &Publication) -> Result<(), Fault> {
@@ -208,7 +215,11 @@ impl Service {
 }
 
 fn attempt_of(put: &Result<(), Fault>) -> Attempt {
-    if put.is_ok() { Attempt::Done } else { Attempt::Failed }
+    match put {
+        Ok(()) => Attempt::Done,
+        Err(fault) if fault.outcome_unknown => Attempt::Unknown,
+        Err(_) => Attempt::Failed,
+    }
 }
 
 fn warn_of(publication: &Publication, fault: &Fault) {

@@ -19,6 +19,7 @@ use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::ports::{Changes, Journal};
 use panaversity_model::{Fault, Timestamp};
 
+use crate::backend::Backend;
 use crate::database::{
     Database, Dialect, Durability, Session, Sql, Value, fault, is_lost_connection, is_passing,
 };
@@ -29,18 +30,18 @@ pub struct SqlJournal {
     pub(crate) db: Database,
     committer: Committer,
     store_id: String,
-    storage: &'static str,
+    backend: Backend,
 }
 
 impl SqlJournal {
-    /// Opens the journal of a migrated database. `storage` names where files are published.
-    pub async fn open(db: Database, storage: &'static str) -> Result<Arc<Self>, Fault> {
+    /// Opens the journal of a migrated database. `backend` is where files are published.
+    pub async fn open(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
         let store_id = store_id(&db).await?;
-        if db.dialect() == Dialect::Sqlite {
+        if db.dialect() == Dialect::Sqlite && backend.ends_with_the_process() {
             drop_leases(&db).await?;
         }
-        let committer = Committer::start(db.clone(), storage);
-        Ok(Arc::new(Self { db, committer, store_id, storage }))
+        let committer = Committer::start(db.clone(), backend);
+        Ok(Arc::new(Self { db, committer, store_id, backend }))
     }
 
     /// The id that database and storage share.

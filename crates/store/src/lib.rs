@@ -1,12 +1,14 @@
 //! The matter of `PanaversityFS`: the journal on SQLite and PostgreSQL, objects and tree in a
 //! folder. The only room that knows `sqlx`.
 
+mod backend;
 mod database;
 mod fs;
 mod journal;
 mod keys;
 pub mod migrations;
 
+pub use backend::Backend;
 pub use database::{Database, DatabaseUrl, PoolOptions};
 pub use fs::FileStorage;
 pub use journal::SqlJournal;

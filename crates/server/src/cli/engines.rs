@@ -9,7 +9,7 @@ use panaversity_model::Fault;
 use panaversity_model::ports::Books;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
-use panaversity_store::{Database, FileStorage, SqlJournal};
+use panaversity_store::{Backend, Database, FileStorage, SqlJournal};
 use tokio::task::JoinHandle;
 
 use super::Failure;
@@ -65,7 +65,8 @@ impl Running {
                 "migrated the database"
             );
         }
-        let journal = SqlJournal::open(database.clone(), "fs").await.map_err(|fault| unreadable(&fault))?;
+        let journal =
+            SqlJournal::open(database.clone(), Backend::Fs).await.map_err(|fault| unreadable(&fault))?;
         let fresh = journal.books(None, 1).await.map_err(|fault| unreadable(&fault))?.is_empty();
         let storage = FileStorage::open(&settings.root, journal.store_id(), fresh).map_err(|fault| {
             Failure::Failed(format!(

@@ -24,6 +24,7 @@ use sqlx::Error;
 use super::batch::{Batch, ChainState, Decided, State, Writes};
 use super::publications::lease_end;
 use super::{blobs, now, rows};
+use crate::backend::Backend;
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, placeholders, values_list};
 
 /// Most rows in one statement.
@@ -41,7 +42,7 @@ pub(super) struct Prepared {
 /// Steps 1 to 6.
 pub(super) async fn prepare(
     db: &Database,
-    storage: &'static str,
+    backend: Backend,
     batch: &Batch<'_>,
     durability: Durability,
 ) -> Sql<Prepared> {
@@ -60,7 +61,7 @@ pub(super) async fn prepare(
     for draft in &batch.drafts {
         state.link(draft, &mut writes);
     }
-    let leases = write_all(db, storage, &mut session, &state, &writes).await?;
+    let leases = write_all(db, backend, &mut session, &state, &writes).await?;
     let sets = batch.sets.iter().zip(decided);
     let verdicts = sets.map(|(set, decided)| Ok(verdict(set, decided?, &leases))).collect();
     Ok(Prepared { session, verdicts, written: !writes.entries.is_empty() })
@@ -267,7 +268,7 @@ async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sq
 /// Step 6. Gives, per published path, the version and the lease its row has now.
 async fn write_all(
     db: &Database,
-    storage: &'static str,
+    backend: Backend,
     session: &mut Session,
     state: &State,
     writes: &Writes,
@@ -279,10 +280,10 @@ async fn write_all(
         );
         session.execute(sql, vec![book.as_str().into(), schema.as_str().into()]).await?;
     }
-    write_files(storage, session, writes).await?;
+    write_files(backend, session, writes).await?;
     insert(session, VERSIONS, "", &version_values(writes)).await?;
     write_log(session, state, writes).await?;
-    write_publications(db, session, &writes.publications).await
+    write_publications(db, backend, session, &writes.publications).await
 }
 
 /// Entries and the chains they are linked into.
@@ -309,7 +310,7 @@ const CHAINS: &str = "chains (book_id, path, user_id, tip, count, version, last_
 const CHAINS_UPDATE: &str = "ON CONFLICT (book_id, path, user_id) DO UPDATE SET tip = excluded.tip, \
     count = excluded.count, version = excluded.version, last_at = excluded.last_at";
 
-async fn write_files(storage: &'static str, session: &mut Session, writes: &Writes) -> Sql<()> {
+async fn write_files(backend: Backend, session: &mut Session, writes: &Writes) -> Sql<()> {
     let gone: Vec<&ChainKey> =
         writes.files.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
     for some in in_powers_of_two(&gone) {
@@ -326,7 +327,7 @@ async fn write_files(storage: &'static str, session: &mut Session, writes: &Writ
             values.extend([
                 row.hash.to_string().into(),
                 row.at.into(),
-                storage.into(),
+                backend.name().into(),
                 Value::Int(row.size),
                 Value::Int(row.version),
                 row.folded.as_str().into(),
@@ -393,16 +394,18 @@ fn chain_values(key: &ChainKey, chain: &ChainState) -> Vec<Value> {
 /// Marks paths pending; takes the lease on each unless somebody holds it.
 async fn write_publications(
     db: &Database,
+    backend: Backend,
     session: &mut Session,
     publications: &BTreeMap<ChainKey, (i64, panaversity_model::ids::LeaseId)>,
 ) -> Sql<HashMap<ChainKey, (i64, String)>> {
     let all: Vec<_> = publications.iter().collect();
+    let lease_end = lease_end(db.dialect(), backend);
     let mut leases = HashMap::with_capacity(all.len());
     for some in in_powers_of_two(&all) {
         let lists: Vec<String> = (0..some.len())
             .map(|n| {
                 let at = n * 5;
-                format!("({}, 'pending', ${}, {})", placeholders(at + 1, 4), at + 5, lease_end(db.dialect()))
+                format!("({}, 'pending', ${}, {})", placeholders(at + 1, 4), at + 5, lease_end)
             })
             .collect();
         let held = format!("publications.lease IS NOT NULL AND publications.lease_until > {}", db.now_sql());

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 use super::batch::{Batch, key_of};
 use super::{commit, publications};
+use crate::backend::Backend;
 use crate::database::{
     Database, Dialect, Durability, Sql, fault, is_lost_connection, is_passing, was_answered,
 };
@@ -69,10 +70,10 @@ struct Queues {
 }
 
 impl Committer {
-    pub(super) fn start(db: Database, storage: &'static str) -> Self {
+    pub(super) fn start(db: Database, backend: Backend) -> Self {
         let (changes, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
-        let first = run_lane(db.clone(), storage, jobs.clone());
+        let first = run_lane(db.clone(), backend, jobs.clone());
         let mut lanes = Vec::new();
         let records = match db.dialect() {
             Dialect::Sqlite => {
@@ -81,9 +82,9 @@ impl Committer {
             }
             Dialect::Postgres => {
                 lanes.push(tokio::spawn(first));
-                lanes.push(tokio::spawn(run_lane(db.clone(), storage, jobs)));
+                lanes.push(tokio::spawn(run_lane(db.clone(), backend, jobs)));
                 let (records, jobs) = mpsc::channel(QUEUE);
-                lanes.push(tokio::spawn(run_lane(db, storage, Arc::new(Mutex::new(jobs)))));
+                lanes.push(tokio::spawn(run_lane(db, backend, Arc::new(Mutex::new(jobs)))));
                 records
             }
         };
@@ -140,7 +141,7 @@ fn on_its_own_thread(lane: impl Future<Output = ()> + Send + 'static) -> JoinHan
     tokio::task::spawn_blocking(move || runtime.block_on(lane))
 }
 
-async fn run_lane(db: Database, storage: &'static str, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
+async fn run_lane(db: Database, backend: Backend, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
     let mut expected = 1;
     loop {
         let batch = gather(&mut *jobs.lock().await, expected).await;
@@ -150,7 +151,7 @@ async fn run_lane(db: Database, storage: &'static str, jobs: Arc<Mutex<mpsc::Rec
         expected = batch.len();
         // A task of its own: a bug drops the replies of one batch, not the lane.
         let (db, jobs) = (db.clone(), batch);
-        let _ = tokio::spawn(async move { process(&db, storage, jobs).await }).await;
+        let _ = tokio::spawn(async move { process(&db, backend, jobs).await }).await;
     }
 }
 
@@ -209,11 +210,11 @@ impl From<sqlx::Error> for Failure {
 }
 
 /// Steps 3 to 6.
-async fn process(db: &Database, storage: &'static str, jobs: Vec<Job>) {
+async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
     let mut tries = 0;
     loop {
         tries += 1;
-        let failure = match tokio::time::timeout(PATIENCE, transact(db, storage, &jobs)).await {
+        let failure = match tokio::time::timeout(PATIENCE, transact(db, backend, &jobs)).await {
             Ok(Ok(outcome)) => return answer(jobs, outcome),
             Ok(Err(failure)) => failure,
             Err(_) => return refuse(jobs, &timed_out()),
@@ -224,7 +225,7 @@ async fn process(db: &Database, storage: &'static str, jobs: Vec<Job>) {
             }
             Failure::Before(error) if jobs.len() > 1 && was_answered(&error) && !is_passing(&error) => {
                 for job in jobs {
-                    Box::pin(process(db, storage, vec![job])).await;
+                    Box::pin(process(db, backend, vec![job])).await;
                 }
                 return;
             }
@@ -249,7 +250,7 @@ fn may_pass(error: &sqlx::Error) -> bool {
     is_passing(error) || is_lost_connection(error)
 }
 
-async fn transact(db: &Database, storage: &'static str, jobs: &[Job]) -> Result<Outcome, Failure> {
+async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<Outcome, Failure> {
     let (mut batch, mut settles) = (Batch { sets: Vec::new(), drafts: Vec::new() }, Vec::new());
     for job in jobs {
         match job {
@@ -262,13 +263,13 @@ async fn transact(db: &Database, storage: &'static str, jobs: &[Job]) -> Result<
     let prepared = if batch.sets.is_empty() && batch.drafts.is_empty() {
         commit::Prepared { session: db.begin(durability).await?, verdicts: Vec::new(), written: false }
     } else {
-        commit::prepare(db, storage, &batch, durability).await?
+        commit::prepare(db, backend, &batch, durability).await?
     };
     let commit::Prepared { mut session, verdicts, written } = prepared;
     let settled = if settles.is_empty() {
         Vec::new()
     } else {
-        publications::settle_all(db, &mut session, &settles).await?
+        publications::settle_all(db, backend, &mut session, &settles).await?
     };
     let outcome = Outcome { verdicts, settled };
     if !written && settles.is_empty() {

@@ -45,7 +45,7 @@ impl Files for SqlJournal {
         let found = self.read("find a version", &sql, values).await?;
         let mut found = found.first().map(rows::found).transpose()?;
         if let Some(found) = &mut found {
-            self.storage.clone_into(&mut found.record.storage);
+            self.backend.name().clone_into(&mut found.record.storage);
         }
         Ok(found)
     }

@@ -13,13 +13,15 @@ use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 use super::commit::in_powers_of_two;
 use super::rows::{self, BLOB, FILE};
 use super::{SqlJournal, retried};
+use crate::backend::Backend;
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault, values_list};
 
-/// How long a lease holds, in SQL: longer than the longest storage request.
-pub(super) fn lease_end(dialect: Dialect) -> &'static str {
+/// When a lease taken now ends, in SQL.
+pub(super) fn lease_end(dialect: Dialect, backend: Backend) -> String {
+    let seconds = backend.lease_seconds();
     match dialect {
-        Dialect::Sqlite => "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+10 seconds')",
-        Dialect::Postgres => "clock_timestamp() + interval '10 seconds'",
+        Dialect::Sqlite => format!("strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+{seconds} seconds')"),
+        Dialect::Postgres => format!("clock_timestamp() + interval '{seconds} seconds'"),
     }
 }
 
@@ -41,7 +43,7 @@ impl Publications for SqlJournal {
         );
         let update = format!(
             "UPDATE publications SET lease = $4, lease_until = {} WHERE book_id = $1 AND path = $2 AND user_id = $3",
-            lease_end(self.db.dialect())
+            lease_end(self.db.dialect(), self.backend)
         );
         let found = retried("claim publications", || async {
             let mut session = self.db.begin(Durability::Kill).await?;
@@ -150,6 +152,7 @@ async fn lock(db: &Database, session: &mut Session, keys: &[&FileKey]) -> Sql<()
 /// again, and the later holder's lease no longer settles it.
 pub(super) async fn settle_all(
     db: &Database,
+    backend: Backend,
     session: &mut Session,
     settles: &[(&Publication, Attempt)],
 ) -> Sql<Vec<Settled>> {
@@ -184,19 +187,27 @@ pub(super) async fn settle_all(
         }
         let mut values = key_values(&publication.key).to_vec();
         values.push(publication.lease.to_string().into());
-        // The time stays: what failed is claimed again after everything that did not.
+        let give_back = match attempt {
+            // The time stays: what failed is claimed again after everything that did not.
+            Attempt::Done | Attempt::Failed => format!("lease = NULL, lease_until = {}", db.now_sql()),
+            Attempt::Unknown => format!("lease_until = {}", lease_end(db.dialect(), backend)),
+        };
         let give_back = format!(
-            "UPDATE publications SET lease = NULL, lease_until = {} \
-             WHERE book_id = $1 AND path = $2 AND user_id = $3 AND lease = $4",
-            db.now_sql()
+            "UPDATE publications SET {give_back} WHERE book_id = $1 AND path = $2 AND user_id = $3 AND lease = $4"
         );
-        let ours = session.execute(give_back.clone(), values.clone()).await? > 0;
-        if !ours && *attempt == Attempt::Done {
-            values[3] = Value::Int(publication.version);
-            let again = "INSERT INTO publications (book_id, path, user_id, version, state) \
-                         VALUES ($1, $2, $3, $4, 'pending') \
-                         ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending', \
-                         lease = NULL, lease_until = NULL";
+        let ours = session.execute(give_back, values.clone()).await? > 0;
+        if !ours && *attempt != Attempt::Failed {
+            values.push(Value::Int(publication.version));
+            let lease = match attempt {
+                Attempt::Unknown => format!("$4, {}", lease_end(db.dialect(), backend)),
+                Attempt::Done | Attempt::Failed => "nullif($4, $4), NULL".to_owned(),
+            };
+            let again = format!(
+                "INSERT INTO publications (book_id, path, user_id, lease, lease_until, version, state) \
+                 VALUES ($1, $2, $3, {lease}, $5, 'pending') \
+                 ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending', \
+                 lease = excluded.lease, lease_until = excluded.lease_until"
+            );
             session.execute(again, values).await?;
         }
         settled.push(Settled::Pending);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use panaversity_store::{Database, DatabaseUrl, PoolOptions, SqlJournal, migrations};
+use panaversity_store::{Backend, Database, DatabaseUrl, PoolOptions, SqlJournal, migrations};
 use panaversity_testkit::contract::Setup;
 use panaversity_testkit::journal_contract;
 use sqlx::Executor;
@@ -16,7 +16,7 @@ pub(crate) const POOL: PoolOptions = PoolOptions { size: 8, overflow: 0, timeout
 pub(crate) async fn open(url: &str) -> (Database, Arc<SqlJournal>) {
     let db = Database::connect(&DatabaseUrl::parse(url).unwrap(), POOL).await.unwrap();
     migrations::upgrade(&db, None).await.unwrap();
-    let journal = SqlJournal::open(db.clone(), "fs").await.unwrap();
+    let journal = SqlJournal::open(db.clone(), Backend::Fs).await.unwrap();
     (db, journal)
 }
 

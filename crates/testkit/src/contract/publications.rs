@@ -128,6 +128,25 @@ pub async fn an_expired_lease_goes_to_another(setup: &Setup) {
     assert_eq!(claim(&desk).await.len(), 1, "the tree may hold the older bytes: again");
 }
 
+/// A path whose storage never answered waits until its lease, begun anew, has expired: what was
+/// asked for may still arrive, also under a lease that was lost.
+pub async fn a_path_without_an_answer_waits_for_its_lease(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let first = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
+    assert_eq!(settle(&desk, &first, Attempt::Unknown).await, Settled::Pending);
+    assert_eq!(claim(&desk).await, vec![], "it may still arrive");
+    if !setup.expire_leases().await {
+        return;
+    }
+    let second = claim(&desk).await.remove(0);
+    assert_eq!(settle(&desk, &second, Attempt::Done).await, Settled::Published);
+    assert_eq!(settle(&desk, &first, Attempt::Unknown).await, Settled::Pending, "it may arrive after that");
+    assert_eq!(claim(&desk).await, vec![], "but not yet");
+    setup.expire_leases().await;
+    let third = claim(&desk).await.remove(0);
+    assert_eq!(settle(&desk, &third, Attempt::Done).await, Settled::Published);
+}
+
 /// Publishers that claim at once share the backlog; no path goes to two.
 pub async fn concurrent_claims_never_share_a_path(setup: &Setup) {
     let desk = Desk::new(setup);

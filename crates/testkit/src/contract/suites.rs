@@ -104,6 +104,7 @@ macro_rules! journal_contract {
                 a_path_given_back_is_claimed_again,
                 a_lost_lease_settles_nothing,
                 an_expired_lease_goes_to_another,
+                a_path_without_an_answer_waits_for_its_lease,
                 concurrent_claims_never_share_a_path,
                 a_claim_takes_no_more_than_its_leases,
                 a_published_path_waits_for_a_clean_point,

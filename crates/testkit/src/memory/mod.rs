@@ -155,12 +155,16 @@ impl State {
 impl Backlog {
     /// Takes the lease unless an unexpired one is held.
     fn take(&mut self, lease: LeaseId, now: Timestamp) -> bool {
-        const LEASE_MICROS: i64 = 30_000_000;
         let free = self.lease.is_none_or(|(_, until)| until <= now);
         if free {
-            self.lease = Some((lease, Timestamp::from_micros(now.micros() + LEASE_MICROS)));
+            self.lease = Some(Self::lease_from(lease, now));
         }
         free
+    }
+
+    fn lease_from(lease: LeaseId, now: Timestamp) -> (LeaseId, Timestamp) {
+        const LEASE_MICROS: i64 = 30_000_000;
+        (lease, Timestamp::from_micros(now.micros() + LEASE_MICROS))
     }
 }
 

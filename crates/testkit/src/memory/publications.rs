@@ -32,18 +32,19 @@ impl Publications for MemoryJournal {
 
     async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {
         let mut state = self.state();
-        let version = publication.version;
-        let fresh = || Backlog { version, published: false, lease: None };
+        let (version, now) = (publication.version, state.now());
+        let anew = (attempt == Attempt::Unknown).then(|| Backlog::lease_from(publication.lease, now));
+        let fresh = || Backlog { version, published: false, lease: anew };
         let Some(row) = state.publications.get_mut(&publication.key) else {
-            if attempt == Attempt::Done {
+            if attempt != Attempt::Failed {
                 state.publications.insert(publication.key.clone(), fresh());
             }
             return Ok(Settled::Pending);
         };
         if row.lease.is_some_and(|(lease, _)| lease == publication.lease) {
-            row.lease = None;
+            row.lease = anew;
             row.published = attempt == Attempt::Done && row.version == version;
-        } else if attempt == Attempt::Done {
+        } else if attempt != Attempt::Failed {
             *row = Backlog { version: row.version, ..fresh() };
         } else {
             return Ok(Settled::Pending);
