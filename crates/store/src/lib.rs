@@ -7,8 +7,11 @@ mod fs;
 mod journal;
 mod keys;
 pub mod migrations;
+mod pairing;
+mod s3;
 
 pub use backend::Backend;
 pub use database::{Database, DatabaseUrl, PoolOptions};
 pub use fs::FileStorage;
 pub use journal::SqlJournal;
+pub use s3::{Bucket, S3Storage};

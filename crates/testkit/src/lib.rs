@@ -1,5 +1,5 @@
 //! The workshop: fakes of every port, a hook that breaks any port call, the contract suites that
-//! fakes and engines both pass (I11), and a private `PostgreSQL`.
+//! fakes and engines both pass (I11), a private `PostgreSQL` and a private S3.
 //!
 //! Test code only: it panics where a test should fail, so nothing here may be linked into the
 //! server.
@@ -15,6 +15,7 @@ pub mod contract;
 pub mod faults;
 pub mod memory;
 pub mod postgres;
+pub mod s3;
 pub mod samples;
 pub mod world;
 

@@ -1,0 +1,31 @@
+//! Database and storage carry the same id, so that a server never serves a mismatched pair.
+
+use panaversity_model::Fault;
+
+/// What a storage's id says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pairing {
+    /// It is this database's.
+    Paired,
+    /// It is nobody's, and may be taken by writing the id into it.
+    Take,
+}
+
+/// Compares the id found in a storage, named `shown`, with the database's. `fresh`: the database
+/// holds no book yet.
+///
+/// # Errors
+/// `STORAGE_UNAVAILABLE` if the two do not belong together; the detail is meant for the operator.
+pub(crate) fn decide(found: Option<&str>, store_id: &str, fresh: bool, shown: &str) -> Result<Pairing, Fault> {
+    match found {
+        Some(id) if id == store_id => Ok(Pairing::Paired),
+        Some(_) => Err(Fault::storage(format!(
+            "{shown} belongs to another database: check DATABASE_URL and where PANAVERSITY_STORAGE_BACKEND stores"
+        ))),
+        None if fresh => Ok(Pairing::Take),
+        None => Err(Fault::storage(format!(
+            "the database has books, but {shown} is not where they are stored: \
+             check DATABASE_URL and where PANAVERSITY_STORAGE_BACKEND stores"
+        ))),
+    }
+}

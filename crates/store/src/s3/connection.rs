@@ -1,0 +1,80 @@
+//! Where a bucket is and how it is spoken to: time limits, retries, how many requests at once.
+
+use std::time::Duration;
+
+use opendal::layers::{ConcurrentLimitLayer, RetryLayer, TimeoutLayer};
+use opendal::{HttpTransporter, OperationContext, Operator, services};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use panaversity_model::Fault;
+
+use crate::backend::Backend;
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long one request may take, or one part of a transfer.
+const REQUEST: Duration = Duration::from_secs(8);
+/// How often a request that failed in passing is sent again.
+const RETRIES: usize = 3;
+/// Pauses before that, growing from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Requests under way at once; others wait their turn.
+const AT_ONCE: usize = 64;
+
+/// A bucket behind S3's protocol, and the key to it.
+#[derive(Clone)]
+pub struct Bucket {
+    /// Whose protocol it is: `S3` or `Supabase`, which restricts names.
+    pub backend: Backend,
+    /// The bucket's name.
+    pub name: String,
+    /// The region requests are signed for; `auto` where there are none.
+    pub region: String,
+    /// Where it is reached, with a path if it lies below one; `None`: AWS in that region.
+    pub endpoint: Option<String>,
+    /// The key's public half.
+    pub access_key_id: String,
+    /// Its secret half.
+    pub secret_access_key: String,
+}
+
+impl Bucket {
+    /// The bucket and where it is, without secrets.
+    pub fn shown(&self) -> String {
+        let at = self.endpoint.as_deref().unwrap_or("AWS");
+        format!("the bucket {} at {at}", self.name)
+    }
+
+    /// One that sends again what failed in passing, and one that sends once. Both share their
+    /// connections.
+    pub(super) fn operators(&self) -> Result<(Operator, Operator), Fault> {
+        let broken = |error: String| Fault::storage(format!("{} cannot be used: {error}", self.shown()));
+        // Fails if one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
+        let client = client.build().map_err(|error| broken(error.to_string()))?;
+        let transport = HttpTransporter::new(ReqwestTransport::new(client));
+        let operator = Operator::new(self.service()).map_err(|error| broken(error.to_string()))?;
+        let context = OperationContext::new().with_http_transport(transport);
+        let once = operator
+            .with_context(context)
+            .layer(TimeoutLayer::new().with_timeout(REQUEST).with_io_timeout(REQUEST));
+        let retries = RetryLayer::new().with_max_times(RETRIES).with_jitter();
+        let retries = retries.with_min_delay(PAUSES.0).with_max_delay(PAUSES.1);
+        let patient = once.clone().layer(retries).layer(ConcurrentLimitLayer::new(AT_ONCE));
+        Ok((patient, once.layer(ConcurrentLimitLayer::new(AT_ONCE))))
+    }
+
+    fn service(&self) -> services::S3 {
+        let service = services::S3::default()
+            .bucket(&self.name)
+            .region(&self.region)
+            .access_key_id(&self.access_key_id)
+            .secret_access_key(&self.secret_access_key)
+            .disable_config_load()
+            .disable_ec2_metadata();
+        match &self.endpoint {
+            Some(endpoint) => service.endpoint(endpoint),
+            None => service.endpoint(&format!("https://s3.{}.amazonaws.com", self.region)),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a bucket's refusals mean, in an operator's words. The codes are those of
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+
+use opendal::ErrorKind;
+
+/// Did the storage answer?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// With a refusal: what was asked for will not happen later.
+    Yes,
+    /// Not, and what was asked for may still happen.
+    No,
+}
+
+/// Whether an error is the storage's own answer. A request that could not even be sent counts as
+/// answered: it can't arrive later.
+pub(super) fn answered(error: &opendal::Error) -> Answered {
+    if error.kind() != ErrorKind::Unexpected {
+        return Answered::Yes;
+    }
+    match of_http(error) {
+        Some(http) if http.is_connect() || http.is_builder() => Answered::Yes,
+        Some(_) => Answered::No,
+        None if is_timeout(error) => Answered::No,
+        None => Answered::Yes,
+    }
+}
+
+/// What is wrong and what to check, as the end of a sentence about the bucket.
+pub(super) fn explain(error: &opendal::Error) -> String {
+    if let Some(http) = of_http(error) {
+        return format!("does not answer: {} (check the endpoint)", root_cause(http));
+    }
+    let code = code_of(error.message());
+    let known = match code {
+        "InvalidAccessKeyId" | "NotSignedUp" => "does not know the access key (check the access key id)",
+        "SignatureDoesNotMatch" => "refuses the signature (check the secret access key)",
+        "NoSuchBucket" | "InvalidBucketName" => "does not exist (check the bucket's name and the endpoint)",
+        "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            "is in another region (check the region)"
+        }
+        "RequestTimeTooSkewed" => "refuses requests from a clock that is wrong (set this machine's clock)",
+        "SlowDown" | "ServiceUnavailable" | "Throttling" => "is asked for too much at once, or is busy",
+        _ if error.kind() == ErrorKind::PermissionDenied => {
+            "refuses the request (the key needs GetObject, PutObject, DeleteObject and ListBucket; check that it is the right one)"
+        }
+        _ if is_timeout(error) => "did not answer in time",
+        _ => return format!("gave an error: {error}"),
+    };
+    if code.is_empty() { known.to_owned() } else { format!("{known} [{code}]") }
+}
+
+/// The HTTP client's error behind it, if no answer came.
+fn of_http(error: &opendal::Error) -> Option<&reqwest::Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(here) = cause {
+        if let Some(http) = here.downcast_ref::<reqwest::Error>() {
+            return Some(http);
+        }
+        cause = here.source();
+    }
+    None
+}
+
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+fn is_timeout(error: &opendal::Error) -> bool {
+    error.message().contains("timeout reached")
+}
+
+/// The code in the message that opendal makes of an error document: `S3Error { code: "X", ...`.
+fn code_of(message: &str) -> &str {
+    message.split_once("code: \"").and_then(|(_, rest)| rest.split_once('"')).map_or("", |(code, _)| code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(kind: ErrorKind, code: &str) -> opendal::Error {
+        opendal::Error::new(kind, format!("S3Error {{ code: \"{code}\", message: \"m\" }}"))
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_to_check() {
+        for (kind, code, said) in [
+            (ErrorKind::PermissionDenied, "InvalidAccessKeyId", "(check the access key id) [InvalidAccessKeyId]"),
+            (ErrorKind::PermissionDenied, "SignatureDoesNotMatch", "(check the secret access key)"),
+            (ErrorKind::PermissionDenied, "AccessDenied", "needs GetObject, PutObject, DeleteObject and ListBucket"),
+            (ErrorKind::ConfigInvalid, "NoSuchBucket", "(check the bucket's name and the endpoint)"),
+            (ErrorKind::Unexpected, "AuthorizationHeaderMalformed", "(check the region)"),
+            (ErrorKind::RateLimited, "SlowDown", "is busy"),
+        ] {
+            let text = explain(&refused(kind, code));
+            assert!(text.contains(said), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_silence_leaves_the_outcome_open() {
+        assert_eq!(answered(&refused(ErrorKind::Unexpected, "InternalError")), Answered::Yes);
+        assert_eq!(answered(&refused(ErrorKind::RateLimited, "SlowDown")), Answered::Yes);
+        let late = opendal::Error::new(ErrorKind::Unexpected, "io operation timeout reached");
+        assert_eq!(answered(&late), Answered::No);
+    }
+}

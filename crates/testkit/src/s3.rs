@@ -1,0 +1,139 @@
+//! A private S3 for tests, in this process: real signatures, real HTTP, buckets in memory, and
+//! troubles on demand. It knows GetObject (and the HEAD that it permits), PutObject, DeleteObject
+//! and ListBucket only, so whatever asks for more of a bucket fails here.
+//!
+//! The server runs on a thread of its own as long as the process lives; every test makes itself a
+//! bucket.
+
+mod objects;
+mod serving;
+mod trouble;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+pub use trouble::Trouble;
+use trouble::Plan;
+
+/// The region that requests must be signed for.
+pub const REGION: &str = "test-region-1";
+/// The key's public half.
+pub const ACCESS_KEY_ID: &str = "AKTEST";
+/// Its secret half.
+pub const SECRET_ACCESS_KEY: &str = "SKTEST1234567890";
+
+type Contents = BTreeMap<String, Vec<u8>>;
+type Buckets = Arc<Mutex<HashMap<String, State>>>;
+
+/// What one bucket holds and how it behaves.
+#[derive(Default)]
+struct State {
+    contents: Contents,
+    /// What listings show while they are stale.
+    shown: Option<Contents>,
+    plan: Plan,
+    /// Whoever asks without a key may get what lies below these prefixes.
+    public: Vec<String>,
+}
+
+/// A running server.
+pub struct S3 {
+    endpoint: String,
+    buckets: Buckets,
+    made: AtomicU32,
+}
+
+/// The server of this process, started when first asked for.
+pub fn shared() -> &'static S3 {
+    static SHARED: OnceLock<S3> = OnceLock::new();
+    SHARED.get_or_init(S3::start)
+}
+
+impl S3 {
+    fn start() -> Self {
+        let buckets = Buckets::default();
+        let endpoint = serving::start(&buckets);
+        Self { endpoint, buckets, made: AtomicU32::new(0) }
+    }
+
+    /// Makes an empty bucket.
+    pub fn create_bucket(&'static self) -> Bucket {
+        let name = format!("bucket-{}", self.made.fetch_add(1, Ordering::Relaxed));
+        lock(&self.buckets).insert(name.clone(), State::default());
+        Bucket { s3: self, name }
+    }
+}
+
+/// A bucket; dropping it removes it.
+pub struct Bucket {
+    s3: &'static S3,
+    name: String,
+}
+
+impl Bucket {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is reached: `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> &str {
+        &self.s3.endpoint
+    }
+
+    /// Everything in it, by key.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        self.with(|state| state.contents.clone())
+    }
+
+    /// Puts something into it behind everybody's back.
+    pub fn put(&self, key: &str, bytes: &[u8]) {
+        self.with(|state| state.contents.insert(key.to_owned(), bytes.to_vec()));
+    }
+
+    /// Removes something from it behind everybody's back.
+    pub fn remove(&self, key: &str) {
+        self.with(|state| state.contents.remove(key));
+    }
+
+    /// Every `every`th request from now on is in trouble; 1: every one.
+    pub fn trouble(&self, trouble: Trouble, every: u32) {
+        self.with(|state| {
+            state.shown = matches!(trouble, Trouble::Stale).then(|| state.contents.clone());
+            state.plan = Plan::new(trouble, every);
+        });
+    }
+
+    /// All is well again.
+    pub fn calm(&self) {
+        self.with(|state| {
+            state.shown = None;
+            state.plan = Plan::default();
+        });
+    }
+
+    /// How many requests were in trouble since it was asked for.
+    pub fn troubled(&self) -> u32 {
+        self.with(|state| state.plan.troubled())
+    }
+
+    /// Lets everybody read what lies below a prefix, as a public policy or a CDN would.
+    pub fn publish(&self, prefix: &str) {
+        self.with(|state| state.public.push(prefix.to_owned()));
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(lock(&self.s3.buckets).get_mut(&self.name).expect("a bucket lives as long as its handle"))
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        lock(&self.s3.buckets).remove(&self.name);
+    }
+}
+
+fn lock(buckets: &Buckets) -> MutexGuard<'_, HashMap<String, State>> {
+    buckets.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,145 @@
+//! The requests a bucket answers. Keys are listed in bytewise order, page by page.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use s3s::dto::{
+    DeleteObjectInput, DeleteObjectOutput, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+    ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp,
+};
+use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
+
+use super::{Buckets, State, lock};
+
+/// As many keys as S3 gives at once.
+const PAGE: usize = 1000;
+
+/// The buckets, as `s3s` asks for them.
+pub(super) struct Shelves(pub(super) Buckets);
+
+impl Shelves {
+    fn with<T>(&self, bucket: &str, act: impl FnOnce(&mut State) -> S3Result<T>) -> S3Result<T> {
+        match lock(&self.0).get_mut(bucket) {
+            Some(state) => act(state),
+            None => Err(s3_error!(NoSuchBucket)),
+        }
+    }
+
+    fn object(&self, bucket: &str, key: &str) -> S3Result<Vec<u8>> {
+        self.with(bucket, |state| state.contents.get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey)))
+    }
+}
+
+fn now() -> Option<Timestamp> {
+    Some(Timestamp::from(SystemTime::now()))
+}
+
+fn length(bytes: &[u8]) -> Option<i64> {
+    i64::try_from(bytes.len()).ok()
+}
+
+#[async_trait]
+impl S3 for Shelves {
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let GetObjectInput { bucket, key, range, .. } = request.input;
+        let whole = self.object(&bucket, &key)?;
+        let mut output = GetObjectOutput { last_modified: now(), ..Default::default() };
+        let bytes = match range {
+            None => whole,
+            Some(range) => {
+                let part = range.check(whole.len() as u64).map_err(|_| s3_error!(InvalidRange))?;
+                output.content_range = Some(format!("bytes {}-{}/{}", part.start, part.end - 1, whole.len()));
+                let at = |n| usize::try_from(n).unwrap_or(usize::MAX);
+                whole[at(part.start)..at(part.end)].to_vec()
+            }
+        };
+        output.content_length = length(&bytes);
+        output.body = Some(StreamingBlob::from(Body::from(bytes)));
+        Ok(S3Response::new(output))
+    }
+
+    async fn head_object(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let whole = self.object(&request.input.bucket, &request.input.key)?;
+        let output =
+            HeadObjectOutput { content_length: length(&whole), last_modified: now(), ..Default::default() };
+        Ok(S3Response::new(output))
+    }
+
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let PutObjectInput { bucket, key, body, .. } = request.input;
+        let mut bytes = Vec::new();
+        if let Some(mut body) = body {
+            let broken = |_| s3_error!(IncompleteBody);
+            while let Some(part) = body.try_next().await.map_err(broken)? {
+                bytes.extend_from_slice(&part);
+            }
+        }
+        self.with(&bucket, |state| {
+            state.contents.insert(key, bytes);
+            Ok(())
+        })?;
+        Ok(S3Response::new(PutObjectOutput::default()))
+    }
+
+    async fn delete_object(
+        &self,
+        request: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.with(&request.input.bucket, |state| {
+            state.contents.remove(&request.input.key);
+            Ok(())
+        })?;
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        if input.delimiter.as_ref().is_some_and(|delimiter| !delimiter.is_empty()) {
+            return Err(s3_error!(NotImplemented, "listing by folder"));
+        }
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let after = input.continuation_token.or(input.start_after);
+        let most = input.max_keys.and_then(|most| usize::try_from(most).ok()).unwrap_or(PAGE).min(PAGE);
+        let (contents, more) = self.with(&input.bucket, |state| {
+            let shown = state.shown.as_ref().unwrap_or(&state.contents);
+            Ok(page(shown, &prefix, after.as_deref(), most))
+        })?;
+        let next = contents.last().and_then(|object| object.key.clone()).filter(|_| more);
+        Ok(S3Response::new(ListObjectsV2Output {
+            key_count: i32::try_from(contents.len()).ok(),
+            is_truncated: Some(more),
+            next_continuation_token: next,
+            contents: Some(contents),
+            name: Some(input.bucket),
+            prefix: Some(prefix),
+            ..Default::default()
+        }))
+    }
+}
+
+/// Up to `most` objects after a key, and whether there are more.
+fn page(
+    contents: &BTreeMap<String, Vec<u8>>,
+    prefix: &str,
+    after: Option<&str>,
+    most: usize,
+) -> (Vec<Object>, bool) {
+    let due = |key: &&String| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after);
+    let mut matching = contents.iter().filter(|(key, _)| due(key));
+    let object = |(key, bytes): (&String, &Vec<u8>)| Object {
+        key: Some(key.clone()),
+        size: length(bytes),
+        last_modified: now(),
+        ..Default::default()
+    };
+    let objects = matching.by_ref().take(most).map(object).collect();
+    (objects, matching.next().is_some())
+}

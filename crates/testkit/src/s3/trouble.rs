@@ -1,0 +1,50 @@
+//! What can go wrong with a bucket, and which requests it happens to.
+
+use std::time::Duration;
+
+/// A trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The request is refused with 503 `SlowDown`; nothing was done.
+    Busy,
+    /// The answer comes late.
+    Slow(Duration),
+    /// The answer breaks off in the middle of its body, if it has one.
+    Cut,
+    /// What was asked for is done, and the answer is 500.
+    AppliedThenError,
+    /// The connection ends without an answer; nothing was done.
+    Gone,
+    /// No answer ever comes; nothing was done.
+    Silent,
+    /// Listings show what there was when the trouble began.
+    Stale,
+}
+
+/// Which requests are in trouble.
+#[derive(Default)]
+pub(super) struct Plan {
+    trouble: Option<Trouble>,
+    every: u32,
+    seen: u32,
+    troubled: u32,
+}
+
+impl Plan {
+    pub(super) fn new(trouble: Trouble, every: u32) -> Self {
+        Self { trouble: Some(trouble), every: every.max(1), seen: 0, troubled: 0 }
+    }
+
+    /// Counts a request and tells its trouble.
+    pub(super) fn next(&mut self) -> Option<Trouble> {
+        let trouble = self.trouble?;
+        self.seen += 1;
+        let hit = self.seen.is_multiple_of(self.every);
+        self.troubled += u32::from(hit);
+        hit.then_some(trouble)
+    }
+
+    pub(super) fn troubled(&self) -> u32 {
+        self.troubled
+    }
+}
