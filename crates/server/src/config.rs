@@ -9,6 +9,7 @@ pub(crate) mod flags;
 pub(crate) mod hosts;
 pub(crate) mod settings;
 pub(crate) mod sources;
+pub(crate) mod storage;
 
 pub(crate) use sources::Sources;
 
@@ -27,6 +28,15 @@ pub(crate) enum Key {
     LogFormat,
     StorageBackend,
     StorageRoot,
+    S3Bucket,
+    S3Region,
+    S3Endpoint,
+    S3AccessKeyId,
+    S3SecretAccessKey,
+    SupabaseUrl,
+    SupabaseBucket,
+    SupabaseAccessKeyId,
+    SupabaseSecretAccessKey,
     InlineLimit,
     PublishOverlays,
     Host,
@@ -67,10 +77,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::PoolTimeout, reach: Reach::Migrate, names: &["DATABASE_POOL_TIMEOUT"], default: Some("30"), value: "SECONDS", help: "Longest wait for a database connection", secret: false },
     Setting { key: Key::LogLevel, reach: Reach::Migrate, names: &["PANAVERSITY_LOG_LEVEL"], default: Some("INFO"), value: "LEVEL", help: "DEBUG, INFO, WARNING or ERROR", secret: false },
     Setting { key: Key::LogFormat, reach: Reach::Migrate, names: &["PANAVERSITY_LOG_FORMAT"], default: None, value: "FORMAT", help: "json or text; json unless stderr is a terminal", secret: false },
-    Setting { key: Key::StorageBackend, reach: Reach::Mcp, names: &["PANAVERSITY_STORAGE_BACKEND"], default: Some("fs"), value: "NAME", help: "Where files are kept: fs, a folder", secret: false },
+    Setting { key: Key::StorageBackend, reach: Reach::Mcp, names: &["PANAVERSITY_STORAGE_BACKEND"], default: Some("fs"), value: "NAME", help: "Where files are kept: fs (a folder), s3 (a bucket) or supabase", secret: false },
     Setting { key: Key::StorageRoot, reach: Reach::Mcp, names: &["PANAVERSITY_STORAGE_ROOT"], default: Some("./panaversity-data"), value: "DIR", help: "The folder of the files", secret: false },
+    Setting { key: Key::S3Bucket, reach: Reach::Mcp, names: &["PANAVERSITY_S3_BUCKET"], default: None, value: "NAME", help: "The bucket", secret: false },
+    Setting { key: Key::S3Region, reach: Reach::Mcp, names: &["PANAVERSITY_S3_REGION"], default: Some("auto"), value: "REGION", help: "The bucket's region; auto where there are none", secret: false },
+    Setting { key: Key::S3Endpoint, reach: Reach::Mcp, names: &["PANAVERSITY_S3_ENDPOINT"], default: None, value: "URL", help: "Where the bucket is reached; unset: AWS", secret: false },
+    Setting { key: Key::S3AccessKeyId, reach: Reach::Mcp, names: &["PANAVERSITY_S3_ACCESS_KEY_ID"], default: None, value: "ID", help: "The access key to the bucket", secret: true },
+    Setting { key: Key::S3SecretAccessKey, reach: Reach::Mcp, names: &["PANAVERSITY_S3_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
+    Setting { key: Key::SupabaseUrl, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_URL"], default: None, value: "URL", help: "The Supabase project's URL", secret: false },
+    Setting { key: Key::SupabaseBucket, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_BUCKET"], default: None, value: "NAME", help: "Its bucket", secret: false },
+    Setting { key: Key::SupabaseAccessKeyId, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_ACCESS_KEY_ID"], default: None, value: "ID", help: "The S3 access key of its storage", secret: true },
+    Setting { key: Key::SupabaseSecretAccessKey, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
     Setting { key: Key::InlineLimit, reach: Reach::Mcp, names: &["PANAVERSITY_INLINE_LIMIT_KB"], default: Some("128"), value: "KIB", help: "Files up to this size lie in the database; 0: none", secret: false },
-    Setting { key: Key::PublishOverlays, reach: Reach::Mcp, names: &["PANAVERSITY_PUBLISH_OVERLAYS"], default: Some("true"), value: "BOOL", help: "Whether users' overlays are published to the folder too", secret: false },
+    Setting { key: Key::PublishOverlays, reach: Reach::Mcp, names: &["PANAVERSITY_PUBLISH_OVERLAYS"], default: None, value: "BOOL", help: "Whether users' overlays are published too; true on fs, false in buckets", secret: false },
     Setting { key: Key::Host, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
     Setting { key: Key::Port, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
     Setting { key: Key::PublicUrl, reach: Reach::Serve, names: &["PANAVERSITY_PUBLIC_URL"], default: None, value: "URL", help: "The URL under which clients reach this server", secret: false },
@@ -84,15 +103,6 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] = &["PANAVERSITY_URL"];
 /// Settings of the product that this version does not have yet. Whoever sets one must learn that
 /// it has no effect, most of all where it was meant to protect something.
 pub(crate) const NAMES_LATER: &[&str] = &[
-    "PANAVERSITY_S3_BUCKET",
-    "PANAVERSITY_S3_REGION",
-    "PANAVERSITY_S3_ENDPOINT",
-    "PANAVERSITY_S3_ACCESS_KEY_ID",
-    "PANAVERSITY_S3_SECRET_ACCESS_KEY",
-    "PANAVERSITY_SUPABASE_URL",
-    "PANAVERSITY_SUPABASE_BUCKET",
-    "PANAVERSITY_SUPABASE_ACCESS_KEY_ID",
-    "PANAVERSITY_SUPABASE_SECRET_ACCESS_KEY",
     "PANAVERSITY_CDN_BASE_URL",
     "PANAVERSITY_MAX_DIRECT_UPLOAD_MB",
     "PANAVERSITY_MAX_ASSET_SIZE_MB",

@@ -16,7 +16,12 @@ pub(crate) enum Pairing {
 ///
 /// # Errors
 /// `STORAGE_UNAVAILABLE` if the two do not belong together; the detail is meant for the operator.
-pub(crate) fn decide(found: Option<&str>, store_id: &str, fresh: bool, shown: &str) -> Result<Pairing, Fault> {
+pub(crate) fn decide(
+    found: Option<&str>,
+    store_id: &str,
+    fresh: bool,
+    shown: &str,
+) -> Result<Pairing, Fault> {
     match found {
         Some(id) if id == store_id => Ok(Pairing::Paired),
         Some(_) => Err(Fault::storage(format!(

@@ -53,7 +53,9 @@ impl S3Storage {
         let found = storage.found_id().await?;
         if pairing::decide(found.as_deref(), store_id, fresh, &storage.shown)? == Pairing::Take {
             let id = format!("{store_id}\n").into_bytes();
-            storage.within(OBJECT_PATIENCE, "write the store id", storage.patient.write(keys::STORE_ID, id)).await?;
+            storage
+                .within(OBJECT_PATIENCE, "write the store id", storage.patient.write(keys::STORE_ID, id))
+                .await?;
             // Of two databases that take one bucket at the same moment, one is told so here.
             pairing::decide(storage.found_id().await?.as_deref(), store_id, false, &storage.shown)?;
         }
@@ -137,7 +139,9 @@ impl Objects for S3Storage {
         let read = async {
             let mut parts = self.patient.reader(&key).await?.into_stream(..).await?;
             let mut bytes = Vec::new();
-            while bytes.len() <= limit && let Some(part) = parts.try_next().await? {
+            while bytes.len() <= limit
+                && let Some(part) = parts.try_next().await?
+            {
                 part.for_each(|slice| bytes.extend_from_slice(&slice));
             }
             bytes.truncate(limit);

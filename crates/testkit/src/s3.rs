@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-pub use trouble::Trouble;
 use trouble::Plan;
+pub use trouble::Trouble;
 
 /// The region that requests must be signed for.
 pub const REGION: &str = "test-region-1";

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::Fault;
-use panaversity_model::ports::Books;
+use panaversity_model::ports::{Books, Objects, Tree};
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
-use panaversity_store::{Backend, Database, FileStorage, SqlJournal};
+use panaversity_store::{Database, FileStorage, S3Storage, SqlJournal};
 use tokio::task::JoinHandle;
 
 use super::Failure;
 use crate::app::App;
 use crate::config::settings::{DatabaseSettings, StoreSettings};
+use crate::config::storage::StorageSettings;
 use crate::metrics::Metrics;
 use crate::world::RealWorld;
 
@@ -65,21 +66,12 @@ impl Running {
                 "migrated the database"
             );
         }
+        let backend = settings.storage.backend();
         let journal =
-            SqlJournal::open(database.clone(), Backend::Fs).await.map_err(|fault| unreadable(&fault))?;
+            SqlJournal::open(database.clone(), backend).await.map_err(|fault| unreadable(&fault))?;
         let fresh = journal.books(None, 1).await.map_err(|fault| unreadable(&fault))?.is_empty();
-        let storage = FileStorage::open(&settings.root, journal.store_id(), fresh).map_err(|fault| {
-            Failure::Failed(format!(
-                "cannot use the storage folder {}: {fault} (check PANAVERSITY_STORAGE_ROOT, and that it can be written)",
-                settings.root.display()
-            ))
-        })?;
-        let engines = Engines {
-            journal: journal.clone(),
-            objects: storage.clone(),
-            tree: storage,
-            world: Arc::new(RealWorld::new()),
-        };
+        let (objects, tree) = open_storage(&settings.storage, journal.store_id(), fresh).await?;
+        let engines = Engines { journal: journal.clone(), objects, tree, world: Arc::new(RealWorld::new()) };
         let service = Service::new(engines, settings.limits);
         let again = service.recheck_published().await.map_err(|fault| unreadable(&fault))?;
         if again > 0 {
@@ -129,6 +121,26 @@ impl Running {
             tracing::warn!(target: "panaversity_fs.server", "the database did not close in time");
         }
     }
+}
+
+/// Opens where the files are kept, for both ports.
+async fn open_storage(
+    storage: &StorageSettings,
+    store_id: &str,
+    fresh: bool,
+) -> Result<(Arc<dyn Objects>, Arc<dyn Tree>), Failure> {
+    let opened: Result<(Arc<dyn Objects>, Arc<dyn Tree>), Fault> = match storage {
+        StorageSettings::Folder(root) => {
+            FileStorage::open(root, store_id, fresh).map(|folder| (folder.clone() as _, folder as _))
+        }
+        StorageSettings::Bucket(bucket) => {
+            S3Storage::open(bucket, store_id, fresh).await.map(|bucket| (bucket.clone() as _, bucket as _))
+        }
+    };
+    opened.map_err(|fault| {
+        let (shown, names) = (storage.shown(), storage.names());
+        Failure::Failed(format!("cannot use {shown}: {fault} (see {names})"))
+    })
 }
 
 fn unreadable(fault: &Fault) -> Failure {

@@ -35,7 +35,7 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
     logging::start(log);
     warn_of(&sources);
     let mut signals = Signals::listen()?;
-    let database = store.database.url.backend();
+    let (database, storage) = (store.database.url.backend(), store.storage.backend().name());
     let running = Running::start(store).await?;
     let (listener, address) = match bind(&http).await {
         Ok(bound) => bound,
@@ -62,7 +62,7 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
     let closing = CancellationToken::new();
     let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
-    announce(address, database);
+    announce(address, database, storage);
 
     tokio::select! {
         signal = signals.next() => {
@@ -103,13 +103,13 @@ fn at_once(signal: &str) -> ! {
     std::process::exit(1)
 }
 
-fn announce(address: SocketAddr, database: &'static str) {
+fn announce(address: SocketAddr, database: &'static str, storage: &'static str) {
     tracing::info!(
         target: "panaversity_fs.server",
         address = %address,
         version = env!("CARGO_PKG_VERSION"),
         database,
-        storage = "fs",
+        storage,
         "listening on http://{address}"
     );
 }

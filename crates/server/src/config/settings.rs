@@ -3,14 +3,14 @@
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use panaversity_service::Limits;
-use panaversity_store::{DatabaseUrl, PoolOptions};
+use panaversity_store::{Backend, DatabaseUrl, PoolOptions};
 
 use super::hosts::{PublicUrl, host_of};
 use super::sources::Given;
+use super::storage::StorageSettings;
 use super::{Key, Misuse, Sources};
 use crate::logging::{Form, LogLevel};
 
@@ -30,7 +30,7 @@ pub(crate) struct DatabaseSettings {
 /// What the engines need.
 pub(crate) struct StoreSettings {
     pub(crate) database: DatabaseSettings,
-    pub(crate) root: PathBuf,
+    pub(crate) storage: StorageSettings,
     pub(crate) limits: Limits,
 }
 
@@ -76,25 +76,17 @@ impl DatabaseSettings {
 impl StoreSettings {
     /// Reads them.
     pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
-        let backend = sources.text(Key::StorageBackend)?.ok_or_else(|| unset(Key::StorageBackend))?;
-        match backend.text.as_str() {
-            "fs" => {}
-            "s3" | "supabase" => {
-                return Err(Misuse(format!(
-                    "{} is {:?}: this version stores in folders only; allowed is fs",
-                    backend.name, backend.text
-                )));
-            }
-            _ => return Err(bad(&backend, "fs")),
-        }
+        let storage = StorageSettings::read(sources)?;
+        let publish_overlays = optional(sources, Key::PublishOverlays, "true or false", truth)?;
         let kibibytes = whole(sources, Key::InlineLimit, 0, 16_384)?;
         Ok(Self {
             database: DatabaseSettings::read(sources)?,
-            root: required(sources, Key::StorageRoot, "a folder", |text| Some(PathBuf::from(text)))?,
             limits: Limits {
                 inline_bytes: kibibytes as usize * 1024,
-                publish_overlays: required(sources, Key::PublishOverlays, "true or false", truth)?,
+                // What lies in a bucket may be shown to others by its policy.
+                publish_overlays: publish_overlays.unwrap_or(storage.backend() == Backend::Fs),
             },
+            storage,
         })
     }
 }
@@ -127,7 +119,7 @@ impl HttpSettings {
     }
 }
 
-fn optional<T>(
+pub(super) fn optional<T>(
     sources: &Sources,
     key: Key,
     allowed: &str,
@@ -137,7 +129,7 @@ fn optional<T>(
     parse(given.text.trim()).map(Some).ok_or_else(|| bad(&given, allowed))
 }
 
-fn required<T>(
+pub(super) fn required<T>(
     sources: &Sources,
     key: Key,
     allowed: &str,
@@ -154,11 +146,11 @@ fn whole(sources: &Sources, key: Key, least: u32, most: u32) -> Result<u32, Misu
 }
 
 /// Only settings that are no secret come here.
-fn bad(given: &Given, allowed: &str) -> Misuse {
+pub(super) fn bad(given: &Given, allowed: &str) -> Misuse {
     Misuse(format!("{} is {:?}; allowed is {allowed}", given.name, given.text))
 }
 
-fn unset(key: Key) -> Misuse {
+pub(super) fn unset(key: Key) -> Misuse {
     Misuse(format!("{} is not set", super::Setting::of(key).names[0]))
 }
 
@@ -200,7 +192,7 @@ mod tests {
         let http = HttpSettings::read(&none).unwrap();
         assert_eq!((http.host.as_str(), http.port, http.production), ("127.0.0.1", 8000, false));
         let store = StoreSettings::read(&none).unwrap();
-        assert_eq!(store.root, PathBuf::from("./panaversity-data"));
+        assert_eq!(store.storage.shown(), "the storage folder ./panaversity-data");
         assert_eq!((store.limits.inline_bytes, store.limits.publish_overlays), (131_072, true));
         assert_eq!(store.database.url.backend(), "sqlite");
         assert_eq!((store.database.pool.size, store.database.pool.overflow), (20, 10));
@@ -217,10 +209,6 @@ mod tests {
         assert_eq!(
             refused(LogSettings::read, "PANAVERSITY_LOG_LEVEL", "loud"),
             "PANAVERSITY_LOG_LEVEL is \"loud\"; allowed is DEBUG, INFO, WARNING or ERROR"
-        );
-        assert_eq!(
-            refused(StoreSettings::read, "PANAVERSITY_STORAGE_BACKEND", "s3"),
-            "PANAVERSITY_STORAGE_BACKEND is \"s3\": this version stores in folders only; allowed is fs"
         );
         assert_eq!(
             refused(DatabaseSettings::read, "DATABASE_POOL_SIZE", "0"),

@@ -6,52 +6,52 @@
 //! however that ends: the kernel kills it when the thread that started it is gone, and that
 //! thread reads its log until there is no more.
 
+mod ground;
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use panaversity_testkit::postgres;
+use panaversity_testkit::{postgres, s3};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use ground::Files;
+pub(crate) use ground::{Db, Ground, Storage};
+
 /// Longer than anything takes that a test waits for; what exceeds it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The databases a server runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Db {
-    Sqlite,
-    Postgres,
-}
-
-impl Db {
-    /// Both, for sentences that hold on either.
-    pub(crate) fn both() -> [Self; 2] {
-        [Self::Sqlite, Self::Postgres]
-    }
-}
-
-/// A database and a storage folder, both empty at first, for any number of servers.
+/// A database and a storage, both empty at first, for any number of servers.
 pub(crate) struct World {
     folder: TempDir,
+    files: Files,
     database: String,
     settings: BTreeMap<String, String>,
 }
 
 impl World {
-    pub(crate) fn new(db: Db) -> Self {
+    pub(crate) fn new(ground: impl Into<Ground>) -> Self {
+        let Ground { db, storage } = ground.into();
         let folder = tempfile::Builder::new().prefix("panaversity-world-").tempdir().unwrap();
         let database = match db {
             Db::Sqlite => format!("sqlite:{}", folder.path().join("journal.db").display()),
             Db::Postgres => postgres::shared().create_database(),
         };
-        Self { folder, database, settings: BTreeMap::new() }
+        let files = Files::new(storage, folder.path());
+        Self { folder, files, database, settings: BTreeMap::new() }
+    }
+
+    /// The same database, with another storage that is empty.
+    pub(crate) fn on_another_storage(&self, storage: Storage) -> Self {
+        let folder = tempfile::Builder::new().prefix("panaversity-world-").tempdir().unwrap();
+        let files = Files::new(storage, folder.path());
+        Self { folder, files, database: self.database.clone(), settings: self.settings.clone() }
     }
 
     /// Sets a variable in the environment of every server that starts from now on.
@@ -66,9 +66,25 @@ impl World {
         self.folder.path()
     }
 
-    /// Where its servers store.
+    /// Where its servers store, if that is a folder.
     pub(crate) fn storage_root(&self) -> PathBuf {
-        self.folder.path().join("storage")
+        match &self.files {
+            Files::Folder(root) => root.clone(),
+            Files::Bucket(_) => panic!("this world stores in a bucket"),
+        }
+    }
+
+    /// Where its servers store, if that is a bucket.
+    pub(crate) fn bucket(&self) -> &s3::Bucket {
+        match &self.files {
+            Files::Folder(_) => panic!("this world stores in a folder"),
+            Files::Bucket(bucket) => bucket,
+        }
+    }
+
+    /// What lies in the object of these bytes.
+    pub(crate) fn object(&self, hash: &str) -> Option<Vec<u8>> {
+        self.files.below(".panaversity/objects/").remove(&format!("{}/{hash}", &hash[..2]))
     }
 
     /// The URL of its database.
@@ -84,7 +100,8 @@ impl World {
         for kept in ["HOME", "PATH"] {
             command.envs(std::env::var_os(kept).map(|value| (kept, value)));
         }
-        command.env("DATABASE_URL", &self.database).env("PANAVERSITY_STORAGE_ROOT", self.storage_root());
+        command.env("DATABASE_URL", &self.database);
+        self.files.configure(&mut command);
         command.envs(&self.settings);
         command
     }
@@ -113,34 +130,14 @@ impl World {
 
     /// What is published: every file below `books/`, by its path from there.
     pub(crate) fn published(&self) -> BTreeMap<String, Vec<u8>> {
-        let books = self.storage_root().join("books");
-        files_below(&books)
-            .into_iter()
-            .map(|path| (name_below(&books, &path), fs::read(path).unwrap()))
-            .collect()
+        self.files.below("books/")
     }
 
     /// Files that servers have begun to write; their locks do not count.
     pub(crate) fn temporary_files(&self) -> Vec<String> {
-        let temporary = self.storage_root().join(".panaversity/tmp");
-        let files = files_below(&temporary).into_iter().map(|path| name_below(&temporary, &path));
+        let files = self.files.below(".panaversity/tmp/").into_keys();
         files.filter(|name| Path::new(name).extension().is_none_or(|end| end != "lock")).collect()
     }
-}
-
-fn name_below(root: &Path, path: &Path) -> String {
-    path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()
-}
-
-fn files_below(root: &Path) -> Vec<PathBuf> {
-    let (mut files, mut folders) = (Vec::new(), vec![root.to_path_buf()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().map(Result::unwrap) {
-            let kind = entry.file_type().unwrap();
-            if kind.is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
-        }
-    }
-    files
 }
 
 /// What a server has written to stderr so far.

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use panaversity_model::ContentHash;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Db, Door, Server, World};
+use crate::harness::{Answer, Door, Ground, Server, World};
 
 /// The book that most tests write.
 pub(crate) const BOOK: &str = "ai-python";
@@ -18,9 +18,9 @@ pub(crate) const NO_HASH: &str = "0000000000000000000000000000000000000000000000
 /// Most pages anything here has.
 const MOST_PAGES: usize = 100;
 
-/// A server on an empty database and folder.
-pub(crate) async fn fresh(db: Db) -> (World, Server, Door) {
-    let world = World::new(db);
+/// A server on an empty database and storage.
+pub(crate) async fn fresh(on: impl Into<Ground>) -> (World, Server, Door) {
+    let world = World::new(on);
     let server = world.start().await;
     let door = server.door();
     (world, server, door)

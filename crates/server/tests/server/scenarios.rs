@@ -1,18 +1,21 @@
-//! One scenario suite through the MCP door, on both databases (I11): what an agent may rely on.
+//! One scenario suite through the MCP door, on both databases with both storages (I11): what an
+//! agent may rely on.
 
-/// Makes two tests of each scenario, one per database.
-macro_rules! on_both_databases {
+/// Makes four tests of each scenario, one per combination of database and storage.
+macro_rules! on_every_ground {
     ($($scenario:ident),+ $(,)?) => {
-        mod sqlite {
+        on_every_ground! { in sqlite_fs: Sqlite, Fs; $($scenario),+ }
+        on_every_ground! { in sqlite_s3: Sqlite, S3; $($scenario),+ }
+        on_every_ground! { in postgres_fs: Postgres, Fs; $($scenario),+ }
+        on_every_ground! { in postgres_s3: Postgres, S3; $($scenario),+ }
+    };
+    (in $ground:ident: $db:ident, $storage:ident; $($scenario:ident),+) => {
+        mod $ground {
+            use crate::harness::{Db, Ground, Storage};
+
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $scenario() {
-                super::$scenario(crate::harness::Db::Sqlite).await;
-            })+
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $scenario() {
-                super::$scenario(crate::harness::Db::Postgres).await;
+                super::$scenario(Ground::new(Db::$db, Storage::$storage)).await;
             })+
         }
     };

@@ -50,7 +50,8 @@ impl Bucket {
         let broken = |error: String| Fault::storage(format!("{} cannot be used: {error}", self.shown()));
         // Fails if one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
+        let client =
+            reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
         let client = client.build().map_err(|error| broken(error.to_string()))?;
         let transport = HttpTransporter::new(ReqwestTransport::new(client));
         let operator = Operator::new(self.service()).map_err(|error| broken(error.to_string()))?;

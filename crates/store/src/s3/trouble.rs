@@ -36,9 +36,10 @@ pub(super) fn explain(error: &opendal::Error) -> String {
         "InvalidAccessKeyId" | "NotSignedUp" => "does not know the access key (check the access key id)",
         "SignatureDoesNotMatch" => "refuses the signature (check the secret access key)",
         "NoSuchBucket" | "InvalidBucketName" => "does not exist (check the bucket's name and the endpoint)",
-        "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-            "is in another region (check the region)"
-        }
+        "PermanentRedirect"
+        | "TemporaryRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => "is in another region (check the region)",
         "RequestTimeTooSkewed" => "refuses requests from a clock that is wrong (set this machine's clock)",
         "SlowDown" | "ServiceUnavailable" | "Throttling" => "is asked for too much at once, or is busy",
         _ if error.kind() == ErrorKind::PermissionDenied => {
@@ -90,9 +91,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_what_to_check() {
         for (kind, code, said) in [
-            (ErrorKind::PermissionDenied, "InvalidAccessKeyId", "(check the access key id) [InvalidAccessKeyId]"),
+            (
+                ErrorKind::PermissionDenied,
+                "InvalidAccessKeyId",
+                "(check the access key id) [InvalidAccessKeyId]",
+            ),
             (ErrorKind::PermissionDenied, "SignatureDoesNotMatch", "(check the secret access key)"),
-            (ErrorKind::PermissionDenied, "AccessDenied", "needs GetObject, PutObject, DeleteObject and ListBucket"),
+            (
+                ErrorKind::PermissionDenied,
+                "AccessDenied",
+                "needs GetObject, PutObject, DeleteObject and ListBucket",
+            ),
             (ErrorKind::ConfigInvalid, "NoSuchBucket", "(check the bucket's name and the endpoint)"),
             (ErrorKind::Unexpected, "AuthorizationHeaderMalformed", "(check the region)"),
             (ErrorKind::RateLimited, "SlowDown", "is busy"),

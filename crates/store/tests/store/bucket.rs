@@ -110,8 +110,13 @@ async fn what_is_wrong_with_a_bucket_is_said_with_what_to_check() {
 async fn objects_get_over_troubles_in_passing() {
     let bucket = s3::shared().create_bucket();
     let storage = open(&bucket).await;
-    let troubles =
-        [Trouble::Busy, Trouble::AppliedThenError, Trouble::Cut, Trouble::Gone, Trouble::Slow(Duration::from_millis(50))];
+    let troubles = [
+        Trouble::Busy,
+        Trouble::AppliedThenError,
+        Trouble::Cut,
+        Trouble::Gone,
+        Trouble::Slow(Duration::from_millis(50)),
+    ];
     for (n, trouble) in troubles.into_iter().enumerate() {
         let (hash, bytes) = large(u8::try_from(n).unwrap());
         bucket.trouble(trouble, 2);
@@ -129,7 +134,9 @@ async fn a_publication_is_sent_once_and_says_whether_it_was_answered() {
     let bucket = s3::shared().create_bucket();
     let storage = open(&bucket).await;
     let file = lesson();
-    for (trouble, unknown) in [(Trouble::Busy, false), (Trouble::AppliedThenError, false), (Trouble::Gone, true)] {
+    for (trouble, unknown) in
+        [(Trouble::Busy, false), (Trouble::AppliedThenError, false), (Trouble::Gone, true)]
+    {
         bucket.trouble(trouble, 1);
         let put = Tree::put(&*storage, &file, b"x").await.unwrap_err();
         let removed = storage.remove(&file).await.unwrap_err();

@@ -56,7 +56,9 @@ async fn accept(listener: std::net::TcpListener, service: S3Service, buckets: Bu
         tokio::spawn(async move {
             let serve = service_fn(move |request| answer(service.clone(), buckets.clone(), request));
             // A client that went away, or was hung up on, is nobody's failure.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), serve).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), serve)
+                .await;
         });
     }
 }
@@ -67,7 +69,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, HangUp> {
     let path = request.uri().path().to_owned();
-    let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+    let (bucket, key) =
+        path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
     let trouble = lock(&buckets).get_mut(bucket).and_then(|state| state.plan.next());
     match trouble {
         None | Some(Trouble::Stale) => respond(&service, &buckets, (bucket, key), request).await,
@@ -116,7 +119,8 @@ fn anonymous(buckets: &Buckets, bucket: &str, key: &str) -> Response<Body> {
 }
 
 fn refusal(status: StatusCode, code: &str) -> Response<Body> {
-    let document = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>");
+    let document =
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>");
     let mut response = Response::new(Body::from(document));
     *response.status_mut() = status;
     response
@@ -129,11 +133,11 @@ fn cut(response: Response<Body>) -> Response<Body> {
     }
     response.map(|body| {
         let half = stream::once(async move {
-            let whole = BodyExt::collect(body).await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let whole =
+                BodyExt::collect(body).await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             Ok::<_, io::Error>(Frame::data(whole.slice(..whole.len() / 2)))
         });
         let end = stream::once(async { Err::<Frame<Bytes>, _>(io::Error::other("cut")) });
         Body::http_body_unsync(StreamBody::new(half.chain(end)))
     })
 }
-

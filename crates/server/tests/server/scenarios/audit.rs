@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use panaversity_testkit::postgres::shared;
 use serde_json::{Value, json};
 
-use crate::harness::Db;
+use crate::harness::{Db, Ground};
 use crate::lessons::{
     BOOK, LESSON, NO_HASH, created, delete, entries, field, fresh, manifest, read, sha256, text, write,
 };
 
-on_both_databases!(
+on_every_ground!(
     r7_every_entry_names_the_agent_who_called,
     r7_who_claims_to_be_nobody_is_refused_and_changes_nothing,
     every_call_leaves_an_entry_whatever_came_of_it,
@@ -20,8 +20,8 @@ on_both_databases!(
     a_query_gives_what_its_filters_leave_page_by_page,
 );
 
-async fn r7_every_entry_names_the_agent_who_called(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r7_every_entry_names_the_agent_who_called(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "one", json!({})).await;
     let longest = "a".repeat(200);
     for agent in ["writer-7", "Claude (editor) <x@example.org>", longest.as_str()] {
@@ -34,8 +34,8 @@ async fn r7_every_entry_names_the_agent_who_called(db: Db) {
     assert_eq!(first["agent_id"], "dev-mode-agent", "who says nothing is nobody in particular");
 }
 
-async fn r7_who_claims_to_be_nobody_is_refused_and_changes_nothing(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r7_who_claims_to_be_nobody_is_refused_and_changes_nothing(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "one", json!({})).await;
     let before = manifest(&door).await;
     let too_long = "a".repeat(201);
@@ -58,8 +58,8 @@ async fn r7_who_claims_to_be_nobody_is_refused_and_changes_nothing(db: Db) {
     assert!(field(&refused, "path").iter().all(|path| path == LESSON));
 }
 
-async fn every_call_leaves_an_entry_whatever_came_of_it(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn every_call_leaves_an_entry_whatever_came_of_it(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let door = door.of_agent("writer-7");
     created(&door, LESSON, "one", json!({})).await;
     write(&door, LESSON, "one", json!({})).await.expect_ok();
@@ -114,8 +114,8 @@ async fn every_call_leaves_an_entry_whatever_came_of_it(db: Db) {
     }
 }
 
-async fn changes_are_recorded_with_their_lineage(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn changes_are_recorded_with_their_lineage(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "one", json!({})).await;
     write(&door, LESSON, "two", json!({ "expected_hash": sha256("one") })).await.expect_ok();
     write(&door, LESSON, "two", json!({})).await.expect_ok();
@@ -143,8 +143,8 @@ const BREAKS: &str = "SELECT a.* FROM audit_log a
 LEFT JOIN audit_log b ON a.prev_hash = b.entry_hash
 WHERE a.prev_hash IS NOT NULL AND b.id IS NULL;";
 
-async fn r6_entries_link_and_the_documented_sql_finds_no_break(db: Db) {
-    let (world, _server, door) = fresh(db).await;
+async fn r6_entries_link_and_the_documented_sql_finds_no_break(on: Ground) {
+    let (world, _server, door) = fresh(on).await;
     for path in [LESSON, "content/README.md"] {
         created(&door, path, "one", json!({})).await;
         read(&door, path, json!({})).await.expect_ok();
@@ -165,13 +165,13 @@ async fn r6_entries_link_and_the_documented_sql_finds_no_break(db: Db) {
     assert_eq!(verified, json!({ "valid": true, "entries_checked": 9, "breaks": [] }), "and the query's own");
     let one = door.call("verify_audit_chain", json!({ "book_id": BOOK, "path": LESSON })).await.expect_ok();
     assert_eq!(one["entries_checked"], 4);
-    if db == Db::Postgres {
+    if on.db == Db::Postgres {
         assert_eq!(shared().query(world.database_url(), BREAKS), "");
     }
 }
 
-async fn a_query_gives_what_its_filters_leave_page_by_page(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_query_gives_what_its_filters_leave_page_by_page(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let paths: Vec<_> =
         (0..12).map(|n| format!("content/01-Part/{:02}-Chapter/{n:02}-lesson.md", n % 3)).collect();
     for path in &paths {

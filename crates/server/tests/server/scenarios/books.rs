@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Db;
+use crate::harness::Ground;
 use crate::lessons::{BOOK, LESSON, created, delete, fresh, manifest_hash, text, write};
 
-on_both_databases!(
+on_every_ground!(
     a_book_is_created_strict_by_its_first_write,
     creating_a_book_again_is_harmless,
     r1_a_schema_changes_only_while_the_book_is_empty,
@@ -14,8 +14,8 @@ on_both_databases!(
     a_book_is_listed_with_its_size_manifest_and_names,
 );
 
-async fn a_book_is_created_strict_by_its_first_write(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_book_is_created_strict_by_its_first_write(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "one", json!({})).await;
     let listed = door.call("list_books", json!({})).await.expect_ok();
     assert_eq!(
@@ -25,8 +25,8 @@ async fn a_book_is_created_strict_by_its_first_write(db: Db) {
     assert_eq!(write(&door, "content/thesis.md", "x", json!({})).await.code(), "SCHEMA_VIOLATION");
 }
 
-async fn creating_a_book_again_is_harmless(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn creating_a_book_again_is_harmless(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let create = async |more: Value| {
         door.call("create_book", crate::lessons::with(json!({ "book_id": BOOK }), more)).await
     };
@@ -40,8 +40,8 @@ async fn creating_a_book_again_is_harmless(db: Db) {
     assert_eq!(create(json!({})).await.expect_ok(), expected("docusaurus", false));
 }
 
-async fn r1_a_schema_changes_only_while_the_book_is_empty(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r1_a_schema_changes_only_while_the_book_is_empty(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let become_ =
         async |schema: &str| door.call("create_book", json!({ "book_id": BOOK, "schema": schema })).await;
     become_("strict").await.expect_ok();
@@ -57,8 +57,8 @@ async fn r1_a_schema_changes_only_while_the_book_is_empty(db: Db) {
     assert_eq!(write(&door, "content/thesis.md", "x", json!({})).await.code(), "SCHEMA_VIOLATION");
 }
 
-async fn r1_a_docusaurus_book_admits_what_docusaurus_reads(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r1_a_docusaurus_book_admits_what_docusaurus_reads(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     door.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
     for admitted in [
         "content/thesis.md",
@@ -87,8 +87,8 @@ async fn r1_a_docusaurus_book_admits_what_docusaurus_reads(db: Db) {
     }
 }
 
-async fn r1_a_refused_name_comes_with_one_that_fits(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r1_a_refused_name_comes_with_one_that_fits(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     for odd in [
         "content/thesis.md",
         "content/05-Python/32-gil/07_chapter_30_quiz.md",
@@ -107,8 +107,8 @@ async fn r1_a_refused_name_comes_with_one_that_fits(db: Db) {
     }
 }
 
-async fn a_book_is_listed_with_its_size_manifest_and_names(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_book_is_listed_with_its_size_manifest_and_names(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     door.call("create_book", json!({ "book_id": "empty-book" })).await.expect_ok();
     let files = [("content/README.md", "readme"), (LESSON, "one"), ("content/01-Part/index.md", "")];
     for (path, content) in files {
@@ -127,7 +127,7 @@ async fn a_book_is_listed_with_its_size_manifest_and_names(db: Db) {
     let hash = manifest_hash(files.iter().map(|(path, content)| (*path, content.as_bytes())));
     let expected = json!({
         "book_id": BOOK, "schema": "strict", "files": 3, "bytes": 9, "manifest_hash": hash,
-        "storage_backend": "fs",
+        "storage_backend": on.storage_backend(),
     });
     assert_eq!(book, expected);
     let content = json!([

@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Db;
+use crate::harness::Ground;
 use crate::lessons::{
     BOOK, LESSON, NO_HASH, created, delete, fresh, manifest_hash, read, sha256, text, write,
 };
 
-on_both_databases!(
+on_every_ground!(
     a_plan_s_manifest_hash_is_the_documented_formula,
     a_plan_names_what_was_added_modified_and_deleted,
     a_plan_to_an_unknown_target_lists_everything_with_a_warning,
@@ -23,8 +23,8 @@ async fn plan(door: &crate::harness::Door, target: Option<&str>) -> Value {
     door.call("plan_build", arguments).await.expect_ok()
 }
 
-async fn a_plan_s_manifest_hash_is_the_documented_formula(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_plan_s_manifest_hash_is_the_documented_formula(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     door.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
     let empty = plan(&door, None).await;
     let expected = json!({
@@ -45,8 +45,8 @@ async fn a_plan_s_manifest_hash_is_the_documented_formula(db: Db) {
     assert_eq!(plan(&door, None).await["manifest_hash"], json!(manifest_hash(files.split_off(1))));
 }
 
-async fn a_plan_names_what_was_added_modified_and_deleted(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_plan_names_what_was_added_modified_and_deleted(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let (changed, gone, new) = (LESSON, "content/README.md", "content/index.md");
     created(&door, changed, "one", json!({})).await;
     created(&door, gone, "readme", json!({})).await;
@@ -76,8 +76,8 @@ async fn a_plan_names_what_was_added_modified_and_deleted(db: Db) {
     assert_eq!(plan.get("warning"), None);
 }
 
-async fn a_plan_to_an_unknown_target_lists_everything_with_a_warning(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_plan_to_an_unknown_target_lists_everything_with_a_warning(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "one", json!({})).await;
     created(&door, "content/README.md", "readme", json!({})).await;
     let other = json!({ "book_id": "other-book", "path": LESSON, "content": "other" });
@@ -93,8 +93,8 @@ async fn a_plan_to_an_unknown_target_lists_everything_with_a_warning(db: Db) {
     }
 }
 
-async fn what_a_plan_named_is_read_by_hash_after_it_is_gone(db: Db) {
-    let (_world, server, door) = fresh(db).await;
+async fn what_a_plan_named_is_read_by_hash_after_it_is_gone(on: Ground) {
+    let (_world, server, door) = fresh(on).await;
     let large = "large\n".repeat(30_000);
     created(&door, LESSON, "one", json!({})).await;
     created(&door, "content/README.md", &large, json!({})).await;

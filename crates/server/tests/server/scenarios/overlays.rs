@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Db, Door};
+use crate::harness::{Answer, Door, Ground};
 use crate::lessons::{
     BOOK, LESSON, about, created, delete, entries, field, fresh, pages, read, sha256, text, with, write,
 };
 
-on_both_databases!(
+on_every_ground!(
     r5_nothing_a_stranger_asks_shows_an_overlay,
     r5_the_owner_reads_the_overlay_above_the_base,
     r5_a_stranger_s_writes_meet_nothing_of_an_overlay,
@@ -101,9 +101,9 @@ fn settled(mut answer: Answer) -> Answer {
 }
 
 /// Asks the same of a book with an overlay and of one without: every answer is the same.
-async fn r5_nothing_a_stranger_asks_shows_an_overlay(db: Db) {
-    let (_one, _server, with_eve) = fresh(db).await;
-    let (_other, _its_server, without) = fresh(db).await;
+async fn r5_nothing_a_stranger_asks_shows_an_overlay(on: Ground) {
+    let (_one, _server, with_eve) = fresh(on).await;
+    let (_other, _its_server, without) = fresh(on).await;
     with_overlay(&with_eve).await;
     created(&without, LESSON, "the base", json!({})).await;
     created(&without, "content/README.md", "readme", json!({})).await;
@@ -124,8 +124,8 @@ async fn r5_nothing_a_stranger_asks_shows_an_overlay(db: Db) {
     }
 }
 
-async fn r5_the_owner_reads_the_overlay_above_the_base(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r5_the_owner_reads_the_overlay_above_the_base(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     with_overlay(&door).await;
     let hers = |more| with(json!({ "user_id": "eve" }), more);
     let read_hers = async |path| read(&door, path, hers(json!({}))).await.expect_ok();
@@ -148,8 +148,8 @@ async fn r5_the_owner_reads_the_overlay_above_the_base(db: Db) {
     assert_eq!(read(&door, HERS_ALONE, mine).await.expect_ok()["content"], "more words of eve");
 }
 
-async fn r5_a_stranger_s_writes_meet_nothing_of_an_overlay(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r5_a_stranger_s_writes_meet_nothing_of_an_overlay(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     with_overlay(&door).await;
     for (who, namespace) in [(json!({}), "base"), (json!({ "user_id": "bob" }), "overlay")] {
         let named = with(who.clone(), json!({ "expected_hash": sha256("more words of eve") }));
@@ -168,8 +168,8 @@ async fn r5_a_stranger_s_writes_meet_nothing_of_an_overlay(db: Db) {
     assert_eq!(hers["content"], "more words of eve");
 }
 
-async fn r5_the_log_shows_each_caller_the_own_layer(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r5_the_log_shows_each_caller_the_own_layer(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     with_overlay(&door).await;
     let hers = entries(&door, json!({ "user_id": "eve", "book_id": BOOK })).await;
     let acts: Vec<_> =
@@ -197,8 +197,8 @@ async fn r5_the_log_shows_each_caller_the_own_layer(db: Db) {
     }
 }
 
-async fn r5_without_its_overlay_the_base_shows_again(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r5_without_its_overlay_the_base_shows_again(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     with_overlay(&door).await;
     let hers = json!({ "user_id": "eve" });
     let gone = delete(&door, LESSON, hers.clone()).await.expect_ok();
@@ -210,8 +210,8 @@ async fn r5_without_its_overlay_the_base_shows_again(db: Db) {
     assert_eq!(read(&door, HERS_ALONE, hers).await.expect_ok()["source"], "overlay");
 }
 
-async fn r5_an_overlay_is_published_beside_the_base_and_not_in_it(db: Db) {
-    let (world, server, door) = fresh(db).await;
+async fn r5_an_overlay_is_published_beside_the_base_and_not_in_it(on: Ground) {
+    let (world, server, door) = fresh(on).await;
     with_overlay(&door).await;
     server.all_published().await;
     let expected = [
@@ -223,7 +223,7 @@ async fn r5_an_overlay_is_published_beside_the_base_and_not_in_it(db: Db) {
     let expected: BTreeMap<_, _> = expected.map(|(path, text)| (path, text.as_bytes().to_vec())).into();
     assert_eq!(world.published(), expected);
 
-    let private = crate::harness::World::new(db).with("PANAVERSITY_PUBLISH_OVERLAYS", "false");
+    let private = crate::harness::World::new(on).with("PANAVERSITY_PUBLISH_OVERLAYS", "false");
     let server = private.start().await;
     with_overlay(&server.door()).await;
     server.all_published().await;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::harness::Db;
+use crate::harness::Ground;
 use crate::lessons::{BOOK, create_all, created, field, fresh, manifest_hash, pages, text, write};
 
-on_both_databases!(
+on_every_ground!(
     a_book_of_more_than_1_000_files_is_read_and_planned_page_by_page,
     a_plan_goes_on_as_it_began_while_agents_write,
     a_book_of_more_than_1_mb_is_read_page_by_page,
@@ -23,8 +23,8 @@ fn small_files() -> BTreeMap<String, String> {
     (0..1_050).map(|n| (lesson(n), format!("lesson {n}"))).collect()
 }
 
-async fn a_book_of_more_than_1_000_files_is_read_and_planned_page_by_page(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_book_of_more_than_1_000_files_is_read_and_planned_page_by_page(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let files = small_files();
     create_all(&door, files.clone()).await;
     let whole = json!({ "book_id": BOOK, "scope": "book" });
@@ -55,8 +55,8 @@ async fn a_book_of_more_than_1_000_files_is_read_and_planned_page_by_page(db: Db
     assert_eq!(read, hers.into_iter().collect::<Vec<_>>());
 }
 
-async fn a_plan_goes_on_as_it_began_while_agents_write(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_plan_goes_on_as_it_began_while_agents_write(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let files = small_files();
     create_all(&door, files.clone()).await;
     let first = door.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
@@ -79,8 +79,8 @@ async fn a_plan_goes_on_as_it_began_while_agents_write(db: Db) {
     }
 }
 
-async fn a_book_of_more_than_1_mb_is_read_page_by_page(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_book_of_more_than_1_mb_is_read_page_by_page(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let sizes = [300_000, 300_000, 500_000, 10, 450_000, 350_001, 0];
     let files: BTreeMap<String, String> =
         sizes.iter().enumerate().map(|(n, size)| (lesson(n), "x".repeat(*size))).collect();
@@ -101,8 +101,8 @@ async fn a_book_of_more_than_1_mb_is_read_page_by_page(db: Db) {
     assert!(read == files.into_iter().collect::<Vec<_>>(), "the pages are not the whole");
 }
 
-async fn more_than_100_books_are_listed_page_by_page(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn more_than_100_books_are_listed_page_by_page(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let names: Vec<_> = (0..105).map(|n| format!("book-{n:03}")).collect();
     for name in &names {
         door.call("create_book", json!({ "book_id": name })).await.expect_ok();

@@ -8,10 +8,10 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use crate::harness::{Db, Door, World};
+use crate::harness::{Door, Ground, World};
 use crate::lessons::{NO_HASH, sha256, with};
 
-on_both_databases!(r2_a_random_history_reads_and_publishes_what_a_map_would);
+on_every_ground!(r2_a_random_history_reads_and_publishes_what_a_map_would);
 
 const PATHS: [&str; 4] = [
     "content/README.md",
@@ -123,8 +123,8 @@ async fn check_tree(world: &World, door: &Door, book: &str, model: &Model) {
     assert!(published == wanted, "{:?} instead of {:?}", published.keys(), wanted.keys());
 }
 
-async fn r2_a_random_history_reads_and_publishes_what_a_map_would(db: Db) {
-    let world = World::new(db);
+async fn r2_a_random_history_reads_and_publishes_what_a_map_would(on: Ground) {
+    let world = World::new(on);
     let server = world.start().await;
     let door = server.door();
     let (mut case, runtime) = (0, Handle::current());

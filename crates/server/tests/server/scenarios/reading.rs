@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Db;
+use crate::harness::Ground;
 use crate::lessons::{
     BOOK, LESSON, NO_HASH, about, created, delete, field, fresh, pages, read, sha256, text, with, write,
 };
 
-on_both_databases!(
+on_every_ground!(
     a_file_is_read_with_all_that_is_known_of_it,
     an_old_version_is_read_by_its_hash,
     a_hash_names_versions_of_the_same_book_path_and_layer_only,
@@ -18,13 +18,13 @@ on_both_databases!(
     an_asset_is_only_looked_for,
 );
 
-async fn a_file_is_read_with_all_that_is_known_of_it(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_file_is_read_with_all_that_is_known_of_it(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "one", json!({})).await;
     let mut file = read(&door, LESSON, json!({})).await.expect_ok();
     let written = file.as_object_mut().unwrap().remove("last_modified").unwrap();
     let expected = json!({
-        "path": LESSON, "content": "one", "file_size": 3, "storage_backend": "fs",
+        "path": LESSON, "content": "one", "file_size": 3, "storage_backend": on.storage_backend(),
         "file_hash_sha256": sha256("one"), "source": "base",
     });
     assert_eq!(file, expected);
@@ -32,8 +32,8 @@ async fn a_file_is_read_with_all_that_is_known_of_it(db: Db) {
     assert_eq!(written, audited[0]["timestamp"], "the file and its entry are of one moment");
 }
 
-async fn an_old_version_is_read_by_its_hash(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn an_old_version_is_read_by_its_hash(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let large = "large\n".repeat(30_000);
     let mut hash = created(&door, LESSON, "one", json!({})).await;
     for content in [large.as_str(), "three"] {
@@ -49,8 +49,8 @@ async fn an_old_version_is_read_by_its_hash(db: Db) {
     assert_eq!(read(&door, LESSON, json!({ "hash": NO_HASH })).await.code(), "NOT_FOUND");
 }
 
-async fn a_hash_names_versions_of_the_same_book_path_and_layer_only(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_hash_names_versions_of_the_same_book_path_and_layer_only(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let elsewhere = "content/01-Part/01-Chapter/02-lesson.md";
     created(&door, LESSON, "base", json!({})).await;
     created(&door, elsewhere, "elsewhere", json!({})).await;
@@ -70,8 +70,8 @@ async fn a_hash_names_versions_of_the_same_book_path_and_layer_only(db: Db) {
     assert_eq!((&hers["content"], &hers["source"]), (&json!("hers"), &json!("overlay")));
 }
 
-async fn what_the_caller_has_already_is_not_sent_again(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn what_the_caller_has_already_is_not_sent_again(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let hash = created(&door, LESSON, "one", json!({})).await;
     let same = read(&door, LESSON, json!({ "if_none_match": hash })).await.expect_ok();
     assert_eq!(same, json!({ "path": LESSON, "unchanged": true, "file_hash_sha256": hash }));
@@ -84,8 +84,8 @@ async fn what_the_caller_has_already_is_not_sent_again(db: Db) {
     assert_eq!(read(&door, LESSON, gone).await.code(), "NOT_FOUND");
 }
 
-async fn a_scope_holds_its_folder_and_nothing_beside_it(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_scope_holds_its_folder_and_nothing_beside_it(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let chapter = ["content/01-Part/01-Chapter/01-lesson.md", "content/01-Part/01-Chapter/README.md"];
     let part = ["content/01-Part/02-Chapter/01-lesson.md", "content/01-Part/index.md"];
     // Neighbours whose names begin the same.
@@ -132,8 +132,8 @@ async fn a_scope_holds_its_folder_and_nothing_beside_it(db: Db) {
     }
 }
 
-async fn what_is_not_there_is_answered_with_what_is_near(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn what_is_not_there_is_answered_with_what_is_near(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     for n in 1..=8 {
         created(&door, &format!("content/01-Part/01-Chapter/{n:02}-lesson.md"), "x", json!({})).await;
     }
@@ -147,8 +147,8 @@ async fn what_is_not_there_is_answered_with_what_is_near(db: Db) {
     assert!(far.ok || far.value["error"]["suggestions"] == json!([]), "{}", far.value);
 }
 
-async fn an_asset_is_only_looked_for(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn an_asset_is_only_looked_for(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let asset = "static/img/logo.png";
     assert_eq!(read(&door, asset, json!({})).await.code(), "BOOK_NOT_FOUND");
     created(&door, LESSON, "one", json!({})).await;

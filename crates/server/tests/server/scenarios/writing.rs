@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Db, Door};
+use crate::harness::{Answer, Door, Ground};
 use crate::lessons::{BOOK, LESSON, NO_HASH, created, delete, fresh, manifest, read, sha256, text, write};
 
-on_both_databases!(
+on_every_ground!(
     the_contract_for_writing_holds_row_by_row,
     the_contract_for_writing_holds_in_an_overlay_too,
     r3_deleting_again_is_success,
@@ -28,13 +28,13 @@ fn refusal(answer: &Answer) -> (&str, &Value) {
     (answer.code(), &error["current_hash"])
 }
 
-async fn the_contract_for_writing_holds_row_by_row(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn the_contract_for_writing_holds_row_by_row(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     row_by_row(&door, json!({}), "base").await;
 }
 
-async fn the_contract_for_writing_holds_in_an_overlay_too(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn the_contract_for_writing_holds_in_an_overlay_too(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "the base's", json!({})).await;
     row_by_row(&door, json!({ "user_id": "eve" }), "overlay").await;
     assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "the base's");
@@ -73,8 +73,8 @@ async fn row_by_row(door: &Door, layer: Value, namespace: &str) {
     assert_eq!(read(door, LESSON, layer.clone()).await.expect_ok()["content"], "two");
 }
 
-async fn r3_deleting_again_is_success(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r3_deleting_again_is_success(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     assert_eq!(delete(&door, LESSON, json!({})).await.code(), "BOOK_NOT_FOUND");
     let hash = created(&door, LESSON, "one", json!({})).await;
     let differs = delete(&door, LESSON, json!({ "expected_hash": NO_HASH })).await;
@@ -91,8 +91,8 @@ async fn r3_deleting_again_is_success(db: Db) {
     assert_eq!(never["existed"], false);
 }
 
-async fn r3_a_deleted_file_can_be_created_again_but_not_replaced(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r3_a_deleted_file_can_be_created_again_but_not_replaced(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let hash = created(&door, LESSON, "one", json!({})).await;
     let unnamed = delete(&door, LESSON, json!({})).await.expect_ok();
     assert_eq!(unnamed["existed"], true, "without a hash it is deleted whatever it holds");
@@ -101,8 +101,8 @@ async fn r3_a_deleted_file_can_be_created_again_but_not_replaced(db: Db) {
     assert_eq!(created(&door, LESSON, "one", json!({})).await, hash);
 }
 
-async fn r2_every_text_reads_back_byte_for_byte(db: Db) {
-    let (world, server, door) = fresh(db).await;
+async fn r2_every_text_reads_back_byte_for_byte(on: Ground) {
+    let (world, server, door) = fresh(on).await;
     let large = "123456789\n".repeat(20_000);
     let texts = [
         "",
@@ -123,9 +123,7 @@ async fn r2_every_text_reads_back_byte_for_byte(db: Db) {
         assert_eq!(hash, sha256(content));
     }
     assert_eq!(large.len(), 200_000, "beyond the inline limit: it lies in an object");
-    let object = format!("{}/{}", &sha256(&large)[..2], sha256(&large));
-    let object = world.storage_root().join(".panaversity/objects").join(object);
-    assert_eq!(std::fs::read(object).unwrap(), large.as_bytes());
+    assert!(world.object(&sha256(&large)).unwrap() == large.as_bytes());
     server.all_published().await;
     let published = world.published();
     for (n, content) in texts.iter().enumerate() {
@@ -134,8 +132,8 @@ async fn r2_every_text_reads_back_byte_for_byte(db: Db) {
     }
 }
 
-async fn a_text_of_500_000_bytes_is_kept_and_one_byte_more_is_refused(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_text_of_500_000_bytes_is_kept_and_one_byte_more_is_refused(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let most = "x".repeat(500_000);
     created(&door, LESSON, &most, json!({})).await;
     assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], json!(most));
@@ -152,8 +150,8 @@ async fn a_text_of_500_000_bytes_is_kept_and_one_byte_more_is_refused(db: Db) {
     assert_eq!(manifest(&door).await, before);
 }
 
-async fn a_first_write_that_is_refused_creates_no_book(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_first_write_that_is_refused_creates_no_book(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     for (path, more) in [
         ("content/thesis.md", json!({})),
         ("content/../x.md", json!({})),
@@ -175,8 +173,8 @@ async fn a_first_write_that_is_refused_creates_no_book(db: Db) {
     }
 }
 
-async fn names_that_differ_only_by_case_are_refused(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn names_that_differ_only_by_case_are_refused(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     door.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
     created(&door, "content/Caf\u{e9}/Intro.md", "one", json!({})).await;
     for twin in ["content/Caf\u{e9}/intro.md", "content/caf\u{e9}/Intro.md", "content/CAF\u{c9}/INTRO.md"] {
