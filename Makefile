@@ -2,7 +2,7 @@
 # Each recipe is one line; what takes more lives in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo clean-demo test torture bench lint
+.PHONY: help demo clean-demo test site torture bench lint
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ clean-demo: ## throw the demo's data away
 
 test: ## install what the tests need, run all of them
 	scripts/install-test-tools && cargo test --workspace
+
+site: ## build the example Docusaurus site from the store, look at it in a browser
+	@scripts/docusaurus
 
 # What takes longer: more rounds, kill -9 under load, two servers on one database.
 # Settings for the long tests go here, so that one place says how they are run.
