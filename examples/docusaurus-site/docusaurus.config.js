@@ -14,7 +14,7 @@ const config = {
   onDuplicateRoutes: 'throw',
 
   markdown: {
-    // `.md` is plain Markdown and `.mdx` is MDX, so that a `{` or `<` in a lesson is only text.
+    // `.md` is plain Markdown and `.mdx` is MDX, so that a `{` or `<` in a lesson ends no build.
     format: 'detect',
     hooks: {
       onBrokenMarkdownLinks: 'throw',
