@@ -2,6 +2,7 @@
 //! done, 1 failed, 2 wrong usage. Results go to stdout through [`print()`] alone, everything else to
 //! stderr: over stdio, stdout belongs to the protocol.
 
+mod config;
 mod engines;
 mod mcp;
 mod migrate;
@@ -43,6 +44,8 @@ enum Command {
     Mcp(McpFlags),
     /// Move the database's schema up or down, or tell where it is
     Migrate(migrate::MigrateArgs),
+    /// Show and try the configuration
+    Config(config::ConfigArgs),
     /// Put a folder into a book, through a running server
     Ingest(IngestArgs),
     /// Get a book into a folder, through a running server
@@ -78,6 +81,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Serve(flags) => ended(logged(serve::run(flags).await)),
             Command::Mcp(flags) => ended(logged(mcp::run(flags).await)),
             Command::Migrate(args) => ended(migrate::run(args).await),
+            Command::Config(args) => ended(config::run(args).await),
             Command::Ingest(args) => ingest::run(args).await,
             Command::Hydrate(args) => hydrate::run(args).await,
         }

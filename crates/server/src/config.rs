@@ -32,11 +32,11 @@ pub(crate) enum Key {
     S3Region,
     S3Endpoint,
     S3AccessKeyId,
-    S3SecretAccessKey,
+    S3Secret,
     SupabaseUrl,
     SupabaseBucket,
     SupabaseAccessKeyId,
-    SupabaseSecretAccessKey,
+    SupabaseSecret,
     InlineLimit,
     PublishOverlays,
     Host,
@@ -44,6 +44,7 @@ pub(crate) enum Key {
     PublicUrl,
     AllowedHosts,
     Env,
+    CdnBaseUrl,
 }
 
 /// The narrowest command that reads a setting; each command also reads what the ones before it do.
@@ -83,11 +84,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::S3Region, reach: Reach::Mcp, names: &["PANAVERSITY_S3_REGION"], default: Some("auto"), value: "REGION", help: "The bucket's region; auto where there are none", secret: false },
     Setting { key: Key::S3Endpoint, reach: Reach::Mcp, names: &["PANAVERSITY_S3_ENDPOINT"], default: None, value: "URL", help: "Where the bucket is reached; unset: AWS", secret: false },
     Setting { key: Key::S3AccessKeyId, reach: Reach::Mcp, names: &["PANAVERSITY_S3_ACCESS_KEY_ID"], default: None, value: "ID", help: "The access key to the bucket", secret: true },
-    Setting { key: Key::S3SecretAccessKey, reach: Reach::Mcp, names: &["PANAVERSITY_S3_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
+    Setting { key: Key::S3Secret, reach: Reach::Mcp, names: &["PANAVERSITY_S3_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
     Setting { key: Key::SupabaseUrl, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_URL"], default: None, value: "URL", help: "The Supabase project's URL", secret: false },
     Setting { key: Key::SupabaseBucket, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_BUCKET"], default: None, value: "NAME", help: "Its bucket", secret: false },
     Setting { key: Key::SupabaseAccessKeyId, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_ACCESS_KEY_ID"], default: None, value: "ID", help: "The S3 access key of its storage", secret: true },
-    Setting { key: Key::SupabaseSecretAccessKey, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
+    Setting { key: Key::SupabaseSecret, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
     Setting { key: Key::InlineLimit, reach: Reach::Mcp, names: &["PANAVERSITY_INLINE_LIMIT_KB"], default: Some("128"), value: "KIB", help: "Files up to this size lie in the database; 0: none", secret: false },
     Setting { key: Key::PublishOverlays, reach: Reach::Mcp, names: &["PANAVERSITY_PUBLISH_OVERLAYS"], default: None, value: "BOOL", help: "Whether users' overlays are published too; true on fs, false in buckets", secret: false },
     Setting { key: Key::Host, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
@@ -95,6 +96,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::PublicUrl, reach: Reach::Serve, names: &["PANAVERSITY_PUBLIC_URL"], default: None, value: "URL", help: "The URL under which clients reach this server", secret: false },
     Setting { key: Key::AllowedHosts, reach: Reach::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
     Setting { key: Key::Env, reach: Reach::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
+    Setting { key: Key::CdnBaseUrl, reach: Reach::Serve, names: &["PANAVERSITY_CDN_BASE_URL"], default: None, value: "URL", help: "Where the world sees books/{book}/static/ of the bucket", secret: false },
 ];
 
 /// Names that this program knows but that are no settings of its server.
@@ -103,7 +105,6 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] = &["PANAVERSITY_URL"];
 /// Settings of the product that this version does not have yet. Whoever sets one must learn that
 /// it has no effect, most of all where it was meant to protect something.
 pub(crate) const NAMES_LATER: &[&str] = &[
-    "PANAVERSITY_CDN_BASE_URL",
     "PANAVERSITY_MAX_DIRECT_UPLOAD_MB",
     "PANAVERSITY_MAX_ASSET_SIZE_MB",
     "PANAVERSITY_PRESIGN_EXPIRY_SECONDS",
@@ -152,7 +153,7 @@ mod tests {
         for (index, setting) in SETTINGS.iter().enumerate() {
             assert_eq!(setting.key as usize, index, "{:?}", setting.key);
         }
-        assert_eq!(SETTINGS.len(), Key::Env as usize + 1);
+        assert_eq!(SETTINGS.len(), Key::CdnBaseUrl as usize + 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! .panaversity/store-id                     which database this storage belongs to
 //! .panaversity/objects/{aa}/{sha256}        large blobs
 //! .panaversity/tmp/{server}/                files being written by one server
+//! .panaversity/trial/{id}                   what `config check` puts and removes
 //! books/{book}/content|static/...           the base, as published
 //! books/{book}/users/{user}/content/...     an overlay, as published
 //! ```
@@ -31,6 +32,20 @@ pub(crate) const BOOKS: &str = "books";
 pub(crate) fn object(hash: ContentHash) -> String {
     let name = hash.to_string();
     format!("{HOME}/objects/{}/{name}", &name[..2])
+}
+
+/// Where a storage is tried out.
+pub(crate) fn trial(id: &str) -> String {
+    format!("{HOME}/trial/{id}")
+}
+
+/// What a trial puts for others to look for: an asset, an overlay's file and an object.
+pub(crate) fn exposed(id: &str) -> [String; 3] {
+    [
+        format!("{BOOKS}/trial-{id}/static/trial.txt"),
+        format!("{BOOKS}/trial-{id}/users/trial/content/trial.md"),
+        format!("{HOME}/objects/tr/trial-{id}"),
+    ]
 }
 
 /// Where a file is published.

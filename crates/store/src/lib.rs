@@ -9,9 +9,11 @@ mod keys;
 pub mod migrations;
 mod pairing;
 mod s3;
+mod trial;
 
 pub use backend::Backend;
 pub use database::{Database, DatabaseUrl, PoolOptions};
 pub use fs::FileStorage;
-pub use journal::SqlJournal;
+pub use journal::{Identity, SqlJournal};
 pub use s3::{Bucket, S3Storage};
+pub use trial::{Exposed, Step, Trial};

@@ -1,7 +1,7 @@
 //! Objects and tree in a bucket, through opendal. Keeps I9 for objects and the tree's part of R2.
 //!
-//! Nothing relies on conditional writes, on the order of a listing, or on anything but GetObject,
-//! PutObject, DeleteObject and ListBucket. An object is named by its hash, so putting it twice is
+//! Nothing relies on conditional writes, on the order of a listing, or on anything but
+//! `GetObject`, `PutObject`, `DeleteObject` and `ListBucket`. An object is named by its hash, so putting it twice is
 //! harmless and it may be retried. A published file is not: a retry could land after a later
 //! version. So the tree's requests are sent once, and one that was never answered says so
 //! (`outcome_unknown`), which keeps its path leased until it can't arrive any more.
@@ -23,7 +23,8 @@ use crate::backend::Backend;
 use crate::keys;
 use crate::pairing::{self, Pairing};
 pub use connection::Bucket;
-use trouble::{Answered, answered, explain};
+pub(crate) use trouble::explain;
+use trouble::{Answered, answered};
 
 /// How long an act may take in all, its retries included.
 const OBJECT_PATIENCE: Duration = Duration::from_secs(15);
@@ -82,16 +83,14 @@ impl S3Storage {
         request: impl Future<Output = opendal::Result<T>> + Send,
     ) -> Result<T, Fault> {
         let shown = &self.shown;
-        match tokio::time::timeout(patience, request).await {
-            Ok(result) => result.map_err(|error| {
-                let fault = Fault::storage(format!("{what}: {shown} {}", explain(&error)));
-                if answered(&error) == Answered::No { fault.with_unknown_outcome() } else { fault }
-            }),
-            Err(_) => {
-                let fault = Fault::storage(format!("{what}: {shown} did not answer within {patience:?}"));
-                Err(fault.with_unknown_outcome())
-            }
-        }
+        let Ok(result) = tokio::time::timeout(patience, request).await else {
+            let fault = Fault::storage(format!("{what}: {shown} did not answer within {patience:?}"));
+            return Err(fault.with_unknown_outcome());
+        };
+        result.map_err(|error| {
+            let fault = Fault::storage(format!("{what}: {shown} {}", explain(&error)));
+            if answered(&error) == Answered::No { fault.with_unknown_outcome() } else { fault }
+        })
     }
 
     /// The same for what may be repeated at will, where nobody need know whether it happened.

@@ -1,6 +1,6 @@
 //! A private S3 for tests, in this process: real signatures, real HTTP, buckets in memory, and
-//! troubles on demand. It knows GetObject (and the HEAD that it permits), PutObject, DeleteObject
-//! and ListBucket only, so whatever asks for more of a bucket fails here.
+//! troubles on demand. It knows `GetObject` (and the HEAD that it permits), `PutObject`,
+//! `DeleteObject` and `ListBucket` only, so whatever asks for more of a bucket fails here.
 //!
 //! The server runs on a thread of its own as long as the process lives; every test makes itself a
 //! bucket.

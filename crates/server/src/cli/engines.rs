@@ -123,13 +123,12 @@ impl Running {
     }
 }
 
-/// Opens where the files are kept, for both ports.
-async fn open_storage(
-    storage: &StorageSettings,
-    store_id: &str,
-    fresh: bool,
-) -> Result<(Arc<dyn Objects>, Arc<dyn Tree>), Failure> {
-    let opened: Result<(Arc<dyn Objects>, Arc<dyn Tree>), Fault> = match storage {
+/// Where the files are kept, for both ports.
+type Storage = (Arc<dyn Objects>, Arc<dyn Tree>);
+
+/// Opens it.
+async fn open_storage(storage: &StorageSettings, store_id: &str, fresh: bool) -> Result<Storage, Failure> {
+    let opened: Result<Storage, Fault> = match storage {
         StorageSettings::Folder(root) => {
             FileStorage::open(root, store_id, fresh).map(|folder| (folder.clone() as _, folder as _))
         }

@@ -42,6 +42,8 @@ pub(crate) struct HttpSettings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) production: bool,
+    /// Where the world sees the assets of a bucket.
+    pub(crate) cdn_base_url: Option<PublicUrl>,
 }
 
 impl LogSettings {
@@ -115,6 +117,12 @@ impl HttpSettings {
                 "production" => Some(true),
                 _ => None,
             })?,
+            cdn_base_url: optional(
+                sources,
+                Key::CdnBaseUrl,
+                "a URL like https://cdn.example.com, without user, query or fragment",
+                PublicUrl::parse,
+            )?,
         })
     }
 }

@@ -63,6 +63,7 @@ impl StorageSettings {
 }
 
 fn s3(sources: &Sources) -> Result<Bucket, Misuse> {
+    let name = needed(sources, Key::S3Bucket)?;
     let endpoint = url(sources, Key::S3Endpoint)?;
     let region = needed(sources, Key::S3Region)?;
     if endpoint.is_none() && region == "auto" {
@@ -74,11 +75,11 @@ fn s3(sources: &Sources) -> Result<Bucket, Misuse> {
     }
     Ok(Bucket {
         backend: Backend::S3,
-        name: needed(sources, Key::S3Bucket)?,
+        name,
         region,
         endpoint,
         access_key_id: needed(sources, Key::S3AccessKeyId)?,
-        secret_access_key: needed(sources, Key::S3SecretAccessKey)?,
+        secret_access_key: needed(sources, Key::S3Secret)?,
     })
 }
 
@@ -91,7 +92,7 @@ fn supabase(sources: &Sources) -> Result<Bucket, Misuse> {
         region: needed(sources, Key::S3Region)?,
         endpoint: Some(endpoint),
         access_key_id: needed(sources, Key::SupabaseAccessKeyId)?,
-        secret_access_key: needed(sources, Key::SupabaseSecretAccessKey)?,
+        secret_access_key: needed(sources, Key::SupabaseSecret)?,
     })
 }
 

@@ -128,6 +128,11 @@ impl World {
         server
     }
 
+    /// Everything that lies in the storage.
+    pub(crate) fn everything(&self) -> BTreeMap<String, Vec<u8>> {
+        self.files.below("")
+    }
+
     /// What is published: every file below `books/`, by its path from there.
     pub(crate) fn published(&self) -> BTreeMap<String, Vec<u8>> {
         self.files.below("books/")

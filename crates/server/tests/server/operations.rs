@@ -1,5 +1,7 @@
-//! What operators rely on: health, metrics, logs, starting, stopping, migrating.
+//! What operators rely on: buckets, configuration, health, metrics, logs, starting, stopping, migrating.
 
+mod buckets;
+mod configuration;
 mod health;
 mod logs;
 mod metrics;

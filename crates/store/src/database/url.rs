@@ -61,6 +61,11 @@ impl DatabaseUrl {
         }
     }
 
+    /// Whether this is an SQLite file that does not exist yet.
+    pub fn is_new_file(&self) -> bool {
+        matches!(self, Self::Sqlite { file } if !file.exists())
+    }
+
     /// `sqlite` or `postgresql`.
     pub fn backend(&self) -> &'static str {
         match self {

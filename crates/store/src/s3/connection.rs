@@ -46,7 +46,7 @@ impl Bucket {
 
     /// One that sends again what failed in passing, and one that sends once. Both share their
     /// connections.
-    pub(super) fn operators(&self) -> Result<(Operator, Operator), Fault> {
+    pub(crate) fn operators(&self) -> Result<(Operator, Operator), Fault> {
         let broken = |error: String| Fault::storage(format!("{} cannot be used: {error}", self.shown()));
         // Fails if one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -27,7 +27,7 @@ pub(super) fn answered(error: &opendal::Error) -> Answered {
 }
 
 /// What is wrong and what to check, as the end of a sentence about the bucket.
-pub(super) fn explain(error: &opendal::Error) -> String {
+pub(crate) fn explain(error: &opendal::Error) -> String {
     if let Some(http) = of_http(error) {
         return format!("does not answer: {} (check the endpoint)", root_cause(http));
     }

@@ -33,8 +33,8 @@ impl Shelves {
     }
 }
 
-fn now() -> Option<Timestamp> {
-    Some(Timestamp::from(SystemTime::now()))
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }
 
 fn length(bytes: &[u8]) -> Option<i64> {
@@ -46,7 +46,7 @@ impl S3 for Shelves {
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let GetObjectInput { bucket, key, range, .. } = request.input;
         let whole = self.object(&bucket, &key)?;
-        let mut output = GetObjectOutput { last_modified: now(), ..Default::default() };
+        let mut output = GetObjectOutput { last_modified: Some(now()), ..Default::default() };
         let bytes = match range {
             None => whole,
             Some(range) => {
@@ -66,8 +66,11 @@ impl S3 for Shelves {
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
         let whole = self.object(&request.input.bucket, &request.input.key)?;
-        let output =
-            HeadObjectOutput { content_length: length(&whole), last_modified: now(), ..Default::default() };
+        let output = HeadObjectOutput {
+            content_length: length(&whole),
+            last_modified: Some(now()),
+            ..Default::default()
+        };
         Ok(S3Response::new(output))
     }
 
@@ -138,7 +141,7 @@ fn page(
     let object = |(key, bytes): (&String, &Vec<u8>)| Object {
         key: Some(key.clone()),
         size: length(bytes),
-        last_modified: now(),
+        last_modified: Some(now()),
         ..Default::default()
     };
     let objects = matching.by_ref().take(most).map(object).collect();

@@ -13,7 +13,7 @@ use crate::harness::{Db, PATIENCE, World};
 use crate::lessons::{BOOK, LESSON, created, entries, manifest, read, sha256, write};
 
 /// The exit code and stderr of a `serve` that must not come up.
-fn refused(world: &World, more: &[&str]) -> (Option<i32>, String) {
+pub(super) fn refused(world: &World, more: &[&str]) -> (Option<i32>, String) {
     let mut command = world.command();
     command.args(["serve", "--server-port", "0"]).args(more).stdout(Stdio::null()).stderr(Stdio::piped());
     let (mut child, start) = (command.spawn().unwrap(), Instant::now());
@@ -29,7 +29,7 @@ fn refused(world: &World, more: &[&str]) -> (Option<i32>, String) {
 
 /// One line, as an operator reads it.
 #[track_caller]
-fn one_line(stderr: &str, said: &str) {
+pub(super) fn one_line(stderr: &str, said: &str) {
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(stderr.contains(said), "{said} is not in {stderr}");
 }
@@ -165,7 +165,7 @@ async fn a_name_that_sets_nothing_is_reported_with_the_nearest_known() {
 #[test]
 fn a_setting_that_does_not_parse_exits_with_2() {
     for (name, value, said) in [
-        ("PANAVERSITY_STORAGE_BACKEND", "s3", "allowed is fs"),
+        ("PANAVERSITY_STORAGE_BACKEND", "gcs", "allowed is fs, s3 or supabase"),
         ("PANAVERSITY_INLINE_LIMIT_KB", "-1", "a whole number"),
         ("PANAVERSITY_ENV", "prod", "development or production"),
         ("PANAVERSITY_LOG_LEVEL", "loud", "DEBUG"),

@@ -1,0 +1,104 @@
+//! `config check`: it shows what the settings come to, tries them, and leaves nothing behind.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Db, Ground, Storage, World};
+use crate::lessons::{LESSON, created};
+
+const EVERY_GROUND: [Ground; 4] = [
+    Ground::new(Db::Sqlite, Storage::Fs),
+    Ground::new(Db::Sqlite, Storage::S3),
+    Ground::new(Db::Postgres, Storage::Fs),
+    Ground::new(Db::Postgres, Storage::S3),
+];
+
+/// Whether it found everything in order, and what it printed.
+fn check(world: &World, more: &[&str]) -> (bool, String) {
+    let output = world.command().args(["config", "check"]).args(more).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code() == Some(0), String::from_utf8(said).unwrap())
+}
+
+fn checks(world: &World) -> Vec<Value> {
+    let output = world.command().args(["config", "check", "--json"]).output().unwrap();
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    printed["checks"].as_array().unwrap().clone()
+}
+
+fn outcome(checks: &[Value], what: &str) -> String {
+    let found = checks.iter().find(|one| one["check"] == what);
+    found.map_or_else(|| panic!("no {what} in {checks:?}"), |one| one["outcome"].to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_ground_in_use_is_found_in_order_and_left_as_it_was() {
+    for ground in EVERY_GROUND {
+        let world = World::new(ground);
+        let server = world.start().await;
+        created(&server.door(), LESSON, "one", json!({})).await;
+        server.all_published().await;
+        let before = world.everything();
+        let (fine, said) = check(&world, &[]);
+        assert!(fine, "{ground:?}: {said}");
+        for done in [
+            "ok     database: ",
+            "ok     put: ",
+            "ok     get: ",
+            "ok     list: ",
+            "ok     delete: ",
+            "ok     pair: ",
+        ] {
+            assert!(said.contains(done), "{done} is not in {said}");
+        }
+        assert_eq!(world.everything(), before, "{ground:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_masked_and_every_value_names_its_source() {
+    let world = World::new(Ground::new(Db::Sqlite, Storage::S3));
+    let world = world.with("PANAVERSITY_S3_SECRET_ACCESS_KEY", "hunter2").with("PANAVERSITY_S3_BUKET", "x");
+    let (fine, said) = check(&world, &["--server-port", "8123"]);
+    assert!(!fine && !said.contains("hunter2"), "{said}");
+    for line in [
+        "PANAVERSITY_S3_SECRET_ACCESS_KEY=***  (PANAVERSITY_S3_SECRET_ACCESS_KEY)",
+        "PANAVERSITY_SERVER_PORT=8123  (--server-port)",
+        "PANAVERSITY_SERVER_HOST=127.0.0.1  (default)",
+        "FAILED put: ",
+        "check the secret access key",
+        "did you mean PANAVERSITY_S3_BUCKET?",
+    ] {
+        assert!(said.contains(line), "{line} is not in {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_of_another_database_is_found() {
+    let one = World::new(Ground::new(Db::Sqlite, Storage::S3));
+    let two = World::new(Ground::new(Db::Sqlite, Storage::S3));
+    let (server, _other) = (one.start().await, two.start().await);
+    created(&server.door(), LESSON, "one", json!({})).await;
+    let crossed = one.with("PANAVERSITY_S3_BUCKET", two.bucket().name());
+    assert_eq!(outcome(&checks(&crossed), "pair"), "\"failed\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cdn_shows_is_looked_at() {
+    let world = World::new(Ground::new(Db::Sqlite, Storage::S3));
+    let base = format!("{}/{}", world.bucket().endpoint(), world.bucket().name());
+    let world = world.with("PANAVERSITY_CDN_BASE_URL", &base);
+    let nothing = world.everything();
+    assert_eq!(outcome(&checks(&world), "CDN"), "\"failed\"", "it shows nothing at all");
+
+    world.bucket().publish("books/");
+    let (fine, said) = check(&world, &[]);
+    assert!(!fine && said.contains("FAILED CDN: shows overlays to everybody"), "{said}");
+    assert!(
+        said.contains("ok     CDN: shows books/") && said.contains("ok     CDN: hides objects"),
+        "{said}"
+    );
+
+    world.bucket().publish(".panaversity/");
+    assert!(check(&world, &[]).1.contains("FAILED CDN: shows objects to everybody"));
+    assert_eq!(world.everything(), nothing);
+}
