@@ -17,6 +17,7 @@ pub mod memory;
 pub mod postgres;
 pub mod s3;
 pub mod samples;
+pub mod seaweed;
 pub mod world;
 
 pub use faults::{Failure, Faults, FaultyJournal, FaultyObjects, FaultyTree};

@@ -7,4 +7,5 @@ mod bucket;
 mod engines;
 mod folder;
 mod migrations;
+mod seaweed;
 mod tampering;

@@ -1,0 +1,131 @@
+//! A private `SeaweedFS`: an S3 that others have written, for a smoke test of what the S3 of this
+//! process might be too kind about. It lists by folder, so not in bytewise order.
+//!
+//! It runs as long as the thread that started it, which is one that waits for it. Only its folder
+//! outlives a killed process.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
+
+const BUCKET: &str = "test-bucket";
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Every port it listens on by itself, so that none is a fixed one.
+const PORTS: [&str; 9] = [
+    "s3.port.grpc",
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "admin.port",
+    "admin.port.grpc",
+];
+
+/// A running server with one bucket.
+#[derive(Debug)]
+pub struct SeaweedFs {
+    port: u16,
+    _folder: TempDir,
+}
+
+/// The server of this process, started when first asked for; takes a second.
+pub fn shared() -> &'static SeaweedFs {
+    static SHARED: OnceLock<SeaweedFs> = OnceLock::new();
+    SHARED.get_or_init(SeaweedFs::start)
+}
+
+impl SeaweedFs {
+    /// Where it is reached.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its bucket, which all tests share.
+    pub fn bucket(&self) -> &'static str {
+        BUCKET
+    }
+
+    fn start() -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("panaversity-weed-").tempdir().expect("a temporary folder");
+        let keys = folder.path().join("s3.json");
+        let identity = format!(
+            r#"{{"identities":[{{"name":"test","credentials":[{{"accessKey":"{ACCESS_KEY_ID}","secretKey":"{SECRET_ACCESS_KEY}"}}],"actions":["Admin","Read","Write","List"]}}]}}"#
+        );
+        fs::write(&keys, identity).expect("the server's keys");
+        let port = free_port();
+        let log = File::create(folder.path().join("log")).expect("the server's log");
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program()).arg("mini");
+        command.arg(format!("-dir={}", folder.path().join("data").display()));
+        command.arg(format!("-s3.config={}", keys.display())).arg(format!("-s3.port={port}"));
+        command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"]);
+        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-metricsPort=0", "-s3.metricsPort=0"]);
+        command.arg("-master.telemetry=false").arg(format!("-bucket={BUCKET}"));
+        let ports = PORTS.map(|name| (name, free_port()));
+        command.args(ports.map(|(name, port)| format!("-{name}={port}")));
+        command.env("TMPDIR", folder.path()).current_dir(folder.path()).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("the server's log")).stderr(log);
+        thread::spawn(move || {
+            let child = command.spawn();
+            let mut child = child.expect("`setpriv` of util-linux is needed to start SeaweedFS");
+            let _ = child.wait();
+        });
+        let start = Instant::now();
+        let filer = ports.iter().find(|(name, _)| *name == "filer.port").expect("a port of the list").1;
+        // The gateway refuses strangers before it has made the bucket; the filer has it a moment later.
+        let is_ready = || {
+            status(port, &format!("/{BUCKET}")) == Some(403)
+                && status(filer, &format!("/buckets/{BUCKET}/")) == Some(200)
+        };
+        while !is_ready() {
+            if start.elapsed() > PATIENCE {
+                let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+                panic!("SeaweedFS is not ready after {PATIENCE:?}:\n{log}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Self { port, _folder: folder }
+    }
+}
+
+/// The status of an answer to a stranger, if one comes.
+fn status(port: u16, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).ok()?;
+    std::str::from_utf8(&start[9..]).ok()?.parse().ok()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// The program: `TEST_WEED`, else what scripts/install-test-tools has put beside the build.
+fn program() -> PathBuf {
+    if let Some(program) = std::env::var_os("TEST_WEED") {
+        return PathBuf::from(program);
+    }
+    let build = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target")), PathBuf::from);
+    let program = build.join("test-tools/bin/weed");
+    assert!(
+        program.exists(),
+        "no SeaweedFS found: run scripts/install-test-tools, or name `weed` in TEST_WEED"
+    );
+    program
+}
