@@ -32,8 +32,12 @@ pub enum Operation {
     Create,
     /// Books were listed.
     List,
+    /// Paths were searched for.
+    Search,
     /// A build was planned.
     Plan,
+    /// What has changed since a moment was asked for.
+    Delta,
     /// The log was queried.
     Query,
     /// The chains were verified.
@@ -42,13 +46,15 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation, for schemas and filters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Read,
         Self::Write,
         Self::Delete,
         Self::Create,
         Self::List,
+        Self::Search,
         Self::Plan,
+        Self::Delta,
         Self::Query,
         Self::Verify,
     ];
@@ -61,7 +67,9 @@ impl Operation {
             Self::Delete => "DELETE",
             Self::Create => "CREATE",
             Self::List => "LIST",
+            Self::Search => "SEARCH",
             Self::Plan => "PLAN",
+            Self::Delta => "DELTA",
             Self::Query => "QUERY",
             Self::Verify => "VERIFY",
         }

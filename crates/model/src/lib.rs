@@ -10,6 +10,7 @@ pub mod blob;
 pub mod book;
 pub mod chain;
 pub mod change;
+pub mod delta;
 pub mod fault;
 pub mod file;
 pub mod grammar;

@@ -113,6 +113,43 @@ impl Folder {
     }
 }
 
+/// What a path begins with: any text, not only whole folders. Narrows what is read from a journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl Prefix {
+    /// A prefix; the empty one is that of all paths. `None` if it has a control character, which
+    /// no path has and no database could take.
+    pub fn parse(raw: &str) -> Option<Self> {
+        (!raw.contains(char::is_control)).then(|| Self(raw.to_owned()))
+    }
+
+    /// That of all pages.
+    pub fn content() -> Self {
+        Self("content/".to_owned())
+    }
+
+    /// The bounds `from <= path < to`, bytewise, of all paths that begin with it; `to` is `None`
+    /// when there is no upper bound.
+    pub fn range(&self) -> (&str, Option<String>) {
+        (&self.0, successor(&self.0))
+    }
+}
+
+/// The first text, bytewise, after all that begin with `prefix`: UTF-8 keeps the order of its
+/// characters, so the last one that has a next is replaced by it.
+fn successor(prefix: &str) -> Option<String> {
+    let mut characters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = characters.pop() {
+        // A range of characters steps over the surrogates.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            characters.push(next);
+            return Some(characters.into_iter().collect());
+        }
+    }
+    None
+}
+
 fn fault_of(raw: &str) -> Option<&'static str> {
     if raw.is_empty() {
         Some("it is empty")
@@ -179,6 +216,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_prefix_s_range_holds_exactly_what_begins_with_it(
+            prefix in "[a\u{80}\u{d7ff}\u{10ffff}]{0,3}",
+            other in "[ab\u{80}\u{e000}\u{10ffff}]{0,4}",
+        ) {
+            let prefix = Prefix(prefix);
+            let (from, to) = prefix.range();
+            let inside = other.as_str() >= from && to.is_none_or(|to| other < to);
+            prop_assert_eq!(inside, other.starts_with(&prefix.0));
+        }
+
         #[test]
         fn a_folder_s_range_holds_exactly_what_lies_below_it(
             folder in "[a-c]{1,2}(/[a-c.0-]{1,2}){0,1}",

@@ -11,13 +11,14 @@ use crate::blob::{Blob, Health, StoredBlob};
 use crate::book::{Book, BookId, Schema};
 use crate::chain::ChainRecord;
 use crate::change::{ChangeSet, Verdict};
+use crate::delta::Delta;
 use crate::fault::Fault;
 use crate::file::{FileRecord, Found};
 use crate::hash::ContentHash;
 use crate::ids::LeaseId;
 use crate::layer::{Layer, View};
 use crate::manifest::{ManifestRow, Stamp};
-use crate::path::{BookPath, Folder};
+use crate::path::{BookPath, Folder, Prefix};
 use crate::publication::{Attempt, FileKey, Publication, Settled};
 use crate::timestamp::Timestamp;
 
@@ -80,6 +81,26 @@ pub trait Files: Send + Sync {
         after: Option<&BookPath>,
         limit: usize,
     ) -> Result<Vec<FileRecord>, Fault>;
+    /// Up to `limit` paths that begin with `prefix` and hold a file in a view, each once, by book
+    /// and path, after `after`; of one book, or of all.
+    async fn paths(
+        &self,
+        book: Option<&BookId>,
+        prefix: &Prefix,
+        view: &View,
+        after: Option<&(BookId, BookPath)>,
+        limit: usize,
+    ) -> Result<Vec<(BookId, BookPath)>, Fault>;
+    /// Up to `limit` paths at which a view has changed at `since` or later, in path order, after
+    /// `after`; see [`delta`](crate::delta) for what counts and why nothing is missed.
+    async fn changed(
+        &self,
+        book: &BookId,
+        view: &View,
+        since: Timestamp,
+        after: Option<&BookPath>,
+        limit: usize,
+    ) -> Result<Delta, Fault>;
 }
 
 /// What asking for a book to be created found.

@@ -9,6 +9,8 @@ mod bytes;
 pub mod call;
 pub mod commit;
 pub mod delete;
+pub mod delta;
+pub mod glob;
 pub mod health;
 mod manifests;
 pub mod plan;

@@ -99,7 +99,7 @@ impl Service {
         Ok(FilePage { files, next })
     }
 
-    async fn read_all(&self, records: Vec<FileRecord>) -> Result<Vec<FileRead>, Fault> {
+    pub(crate) async fn read_all(&self, records: Vec<FileRecord>) -> Result<Vec<FileRead>, Fault> {
         let hashes: Vec<_> = records.iter().map(|record| record.hash).collect();
         let blobs = self.inner.journal.blobs(&hashes).await?;
         let by_hash: std::collections::HashMap<_, _> =

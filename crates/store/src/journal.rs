@@ -5,6 +5,7 @@ mod blobs;
 mod books;
 mod commit;
 mod committer;
+mod deltas;
 mod files;
 mod ledger;
 mod manifests;

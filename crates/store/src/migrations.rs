@@ -38,11 +38,18 @@ macro_rules! pair {
     };
 }
 
-static ALL: &[Scripts] = &[Scripts {
-    revision: Revision { number: 1, name: "initial", destroys_audit: true },
-    sqlite: pair!("sqlite", "0001_initial"),
-    postgres: pair!("postgres", "0001_initial"),
-}];
+static ALL: &[Scripts] = &[
+    Scripts {
+        revision: Revision { number: 1, name: "initial", destroys_audit: true },
+        sqlite: pair!("sqlite", "0001_initial"),
+        postgres: pair!("postgres", "0001_initial"),
+    },
+    Scripts {
+        revision: Revision { number: 2, name: "changes_by_time", destroys_audit: false },
+        sqlite: pair!("sqlite", "0002_changes_by_time"),
+        postgres: pair!("postgres", "0002_changes_by_time"),
+    },
+];
 
 /// Why a migration did not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]

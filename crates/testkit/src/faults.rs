@@ -11,11 +11,12 @@ use panaversity_model::audit::{ChainKey, Draft, Entry, EntryFilter, EntryPositio
 use panaversity_model::blob::{Blob, Health, StoredBlob};
 use panaversity_model::chain::ChainRecord;
 use panaversity_model::change::{ChangeSet, Verdict};
+use panaversity_model::delta::Delta;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::ids::LeaseId;
 use panaversity_model::manifest::{ManifestRow, Stamp};
-use panaversity_model::path::Folder;
+use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
     Blobs, Books, Changes, Creation, Files, Journal, Ledger, Manifests, Objects, Publications, Tree,
 };
@@ -182,6 +183,8 @@ faulty! { Files for FaultyJournal, "journal", Database;
     fn find(book: &BookId, path: &BookPath, view: &View) -> Option<Found>;
     fn find_version(book: &BookId, path: &BookPath, view: &View, hash: ContentHash) -> Option<Found>;
     fn list(book: &BookId, folder: &Folder, view: &View, after: Option<&BookPath>, limit: usize) -> Vec<FileRecord>;
+    fn paths(book: Option<&BookId>, prefix: &Prefix, view: &View, after: Option<&(BookId, BookPath)>, limit: usize) -> Vec<(BookId, BookPath)>;
+    fn changed(book: &BookId, view: &View, since: Timestamp, after: Option<&BookPath>, limit: usize) -> Delta;
 }
 faulty! { Books for FaultyJournal, "journal", Database;
     fn book(id: &BookId) -> Option<Book>;

@@ -1,7 +1,8 @@
 //! The transaction that decides. Keeps I8, I9, I10 and R6.
 //!
 //! # Protocol
-//! 1. Begin. Share each book's lock, so that no schema changes underneath.
+//! 1. Begin. Share each book's lock, so that no schema changes underneath; and a lock that says
+//!    since when changes are under way here (see `deltas`).
 //! 2. Write or touch the blobs, in hash order. A blob in an object must be live.
 //! 3. Create missing `chains` rows and lock all of them, in key order. They cover files that do
 //!    not exist. This order, blobs then chains, is the same in every transaction.
@@ -23,7 +24,7 @@ use sqlx::Error;
 
 use super::batch::{Batch, ChainState, Decided, State, Writes};
 use super::publications::lease_end;
-use super::{blobs, now, rows};
+use super::{blobs, deltas, now, rows};
 use crate::backend::Backend;
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, placeholders, values_list};
 
@@ -116,7 +117,10 @@ fn verdict(
 async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<()> {
     if db.dialect() == Dialect::Postgres {
         for book in batch.books() {
-            let sql = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))";
+            let sql = format!(
+                "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0)), {}",
+                deltas::say_since_when()
+            );
             session.execute(sql, vec![book.into()]).await?;
         }
     }

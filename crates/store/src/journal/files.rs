@@ -1,10 +1,13 @@
 //! Reading files. Keeps R5: every query names the layers of the view, and no other.
 
+use std::fmt::Write;
+
 use async_trait::async_trait;
+use panaversity_model::delta::Delta;
 use panaversity_model::file::{FileRecord, Found};
-use panaversity_model::path::Folder;
+use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::Files;
-use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, View};
+use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp, View};
 
 use super::SqlJournal;
 use super::rows::{self, BLOB, FILE};
@@ -72,6 +75,56 @@ impl Files for SqlJournal {
         let base = base.iter().map(|row| rows::file(row, 0)).collect::<Result<Vec<_>, _>>()?;
         let own = own.iter().map(|row| rows::file(row, 0)).collect::<Result<Vec<_>, _>>()?;
         Ok(merge(base, own, limit))
+    }
+
+    async fn paths(
+        &self,
+        book: Option<&BookId>,
+        prefix: &Prefix,
+        view: &View,
+        after: Option<&(BookId, BookPath)>,
+        limit: usize,
+    ) -> Result<Vec<(BookId, BookPath)>, Fault> {
+        let (from, to) = prefix.range();
+        // Within a book the index is entered where the page goes on.
+        let from = match (book, after) {
+            (Some(_), Some((_, path))) => from.max(path.as_str()),
+            _ => from,
+        };
+        let mut values: Vec<Value> = vec![
+            view.top().as_str().into(),
+            from.into(),
+            // Every path sorts below `\u{10ffff}`.
+            to.unwrap_or_else(|| char::MAX.to_string()).into(),
+            Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)),
+        ];
+        let mut place = String::new();
+        if let Some(book) = book {
+            place.push_str(" AND book_id = $5");
+            values.push(book.as_str().into());
+        }
+        if let Some((after_book, after_path)) = after {
+            let n = values.len();
+            let _ = write!(place, " AND (book_id, path) > (${}, ${})", n + 1, n + 2);
+            values.extend([after_book.as_str().into(), after_path.as_str().into()]);
+        }
+        let sql = format!(
+            "SELECT DISTINCT book_id, path FROM file_journal WHERE user_id IN ($1, '__base__') \
+             AND path >= $2 AND path < $3{place} ORDER BY book_id, path LIMIT $4"
+        );
+        let found = self.read("search paths", &sql, values).await?;
+        found.iter().map(rows::book_path).collect()
+    }
+
+    async fn changed(
+        &self,
+        book: &BookId,
+        view: &View,
+        since: Timestamp,
+        after: Option<&BookPath>,
+        limit: usize,
+    ) -> Result<Delta, Fault> {
+        self.delta(book, view, since, after, limit).await
     }
 }
 

@@ -12,6 +12,8 @@ use crate::database::{Row, Sql};
 /// The columns that [`file`] reads, of a journal row called `f`.
 pub(super) const FILE: &str =
     "f.path, f.user_id, f.sha256, f.size, f.last_written_at, f.storage_backend, f.version";
+/// How many they are.
+pub(super) const FILE_COLUMNS: usize = 7;
 /// The columns that [`blob`] reads, of a blob row called `b`.
 pub(super) const BLOB: &str = "b.hash, b.size, b.crc32, b.state, b.deflated, b.chunks";
 /// The columns that [`entry`] reads.
@@ -21,6 +23,11 @@ pub(super) const ENTRY: &str = "id, timestamp, agent_id, operation, book_id, pat
 /// Reads a whole row by `read`, naming `what` if a column does not decode.
 pub(super) fn read<T>(what: &str, read: impl FnOnce() -> Sql<Result<T, Fault>>) -> Result<T, Fault> {
     read().map_err(|error| Fault::corrupt(format!("{what}: {error}")))?
+}
+
+/// The columns that [`file`] reads, of a journal row of another name.
+pub(super) fn file_columns(name: &str) -> String {
+    FILE.replace("f.", &format!("{name}."))
 }
 
 fn foreign(what: &str, refusal: &Refusal) -> Fault {
@@ -142,6 +149,14 @@ pub(super) fn chain(row: &Row) -> Result<ChainRecord, Fault> {
 /// Book, path and user, from the first column on.
 pub(super) fn chain_key(row: &Row) -> Sql<ChainKey> {
     Ok(ChainKey { book: row.text(0)?, path: row.text(1)?, user: row.text(2)? })
+}
+
+/// Book and path, from the first column on.
+pub(super) fn book_path(row: &Row) -> Result<(BookId, BookPath), Fault> {
+    read("read a path", || {
+        let (book, raw_path) = (row.text(0)?, row.text(1)?);
+        Ok((|| Ok((book_id(&book)?, path(&raw_path)?)))())
+    })
 }
 
 /// Book, path and layer, from the first column on.

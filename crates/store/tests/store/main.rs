@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod bucket;
+mod deltas;
 mod engines;
 mod folder;
 mod migrations;

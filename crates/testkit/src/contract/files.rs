@@ -1,8 +1,8 @@
 //! Reading files: layers, versions and lists. Keeps R5: an overlay is seen by its owner and
 //! nobody else.
 
-use panaversity_model::path::Folder;
-use panaversity_model::{BookPath, ContentHash, Layer, View};
+use panaversity_model::path::{Folder, Prefix};
+use panaversity_model::{BookId, BookPath, ContentHash, Layer, View};
 
 use super::Setup;
 use super::desk::{Desk, unpack};
@@ -196,5 +196,61 @@ pub async fn a_folder_s_list_holds_exactly_what_lies_below_it(setup: &Setup) {
         };
         let due: Vec<_> = scattered().into_iter().filter(below).collect();
         assert_eq!(listed, due, "{}", folder.as_str());
+    }
+}
+
+/// All paths of a book with a prefix, read in pages of `limit`.
+async fn paths(desk: &Desk, prefix: &str, view: &View, limit: usize) -> Vec<BookPath> {
+    let prefix = Prefix::parse(prefix).unwrap();
+    let mut found: Vec<(BookId, BookPath)> = Vec::new();
+    loop {
+        let page = desk.journal.paths(Some(&desk.book), &prefix, view, found.last(), limit).await.unwrap();
+        assert!(page.len() <= limit);
+        if page.is_empty() {
+            assert!(found.iter().all(|(book, _)| *book == desk.book));
+            return found.into_iter().map(|(_, path)| path).collect();
+        }
+        found.extend(page);
+    }
+}
+
+/// Paths come by what they begin with, in bytewise order, over all pages each once.
+pub async fn paths_are_those_with_the_prefix_each_once(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let mine = overlay("owner");
+    for path in scattered() {
+        desk.put(&Layer::Base, &path, b"a").await;
+        desk.put(&mine, &path, b"b").await;
+    }
+    for prefix in ["", "content/", "content/01-Part/01-Chapter", "static/img/\u{e4}", "static/img/Z", "x"] {
+        let due: Vec<_> =
+            scattered().into_iter().filter(|path| path.as_str().starts_with(prefix)).collect();
+        for limit in [1, 3, 100] {
+            assert_eq!(paths(&desk, prefix, &view(&mine), limit).await, due, "{prefix}");
+            assert_eq!(paths(&desk, prefix, &View::base(), limit).await, due, "{prefix}");
+        }
+    }
+    // Over all books the order is by book, then by path.
+    let other = Desk { book: book(), ..desk.clone() };
+    other.put(&Layer::Base, &lesson(1), b"a").await;
+    let last = (desk.book.clone(), scattered().pop().unwrap());
+    let everything = Prefix::parse("").unwrap();
+    let next = desk.journal.paths(None, &everything, &View::base(), Some(&last), 100_000).await.unwrap();
+    assert!(next.is_sorted() && next.contains(&(other.book.clone(), lesson(1))));
+    assert!(next.iter().all(|found| *found > last));
+}
+
+/// R5: neither a path nor its absence tells anyone of somebody else's overlay.
+pub async fn r5_paths_are_those_of_the_view(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let mine = overlay("owner");
+    desk.put(&Layer::Base, &lesson(1), b"base").await;
+    desk.put(&mine, &lesson(1), b"mine").await;
+    desk.put(&mine, &lesson(2), b"mine").await;
+    assert_eq!(paths(&desk, "", &view(&mine), 10).await, [lesson(1), lesson(2)]);
+    for stranger in [View::base(), view(&overlay("other"))] {
+        assert_eq!(paths(&desk, "", &stranger, 10).await, [lesson(1)]);
+        let all = desk.journal.paths(None, &Prefix::parse("").unwrap(), &stranger, None, 100_000).await;
+        assert!(!all.unwrap().contains(&(desk.book.clone(), lesson(2))));
     }
 }

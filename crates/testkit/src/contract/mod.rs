@@ -20,6 +20,7 @@ pub mod audit;
 pub mod blobs;
 pub mod books;
 pub mod changes;
+pub mod deltas;
 mod desk;
 pub mod files;
 pub mod ledger;

@@ -53,7 +53,17 @@ macro_rules! journal_contract {
                 what_was_never_written_is_not_found,
                 a_list_is_in_bytewise_order,
                 pages_of_a_list_join_to_the_whole,
-                a_folder_s_list_holds_exactly_what_lies_below_it;
+                a_folder_s_list_holds_exactly_what_lies_below_it,
+                paths_are_those_with_the_prefix_each_once,
+                r5_paths_are_those_of_the_view;
+        }
+        $crate::sentences! { $setup, deltas;
+            beside_others:
+                a_delta_names_what_has_changed_and_nothing_else,
+                since_is_inclusive,
+                r5_a_delta_shows_the_view_s_own_overlay_and_no_other,
+                pages_of_a_delta_join_to_the_whole,
+                who_goes_on_from_complete_until_misses_nothing;
         }
         $crate::sentences! { $setup, books;
             beside_others:

@@ -1,13 +1,14 @@
 //! Reading files. Keeps R5: only the view's own overlay and the base are looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use panaversity_model::delta::{ChangedFile, Delta, Shown};
 use panaversity_model::file::{FileRecord, Found};
-use panaversity_model::path::Folder;
+use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::Files;
 use panaversity_model::publication::FileKey;
-use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, View};
+use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp, View};
 
 use super::{MemoryJournal, Row, State, record};
 
@@ -53,6 +54,60 @@ impl Files for MemoryJournal {
         }
         Ok(shown.into_values().take(limit).collect())
     }
+
+    async fn paths(
+        &self,
+        book: Option<&BookId>,
+        prefix: &Prefix,
+        view: &View,
+        after: Option<&(BookId, BookPath)>,
+        limit: usize,
+    ) -> Result<Vec<(BookId, BookPath)>, Fault> {
+        let (from, to) = prefix.range();
+        let wanted = |key: &&FileKey| {
+            let path = key.path.as_str();
+            book.is_none_or(|book| key.book == *book)
+                && (key.layer == Layer::Base || key.layer == *view.top())
+                && path >= from
+                && to.as_deref().is_none_or(|to| path < to)
+                && after.is_none_or(|(book, path)| (&key.book, &key.path) > (book, path))
+        };
+        let state = self.state();
+        let found: BTreeSet<_> =
+            state.files.keys().filter(wanted).map(|key| (key.book.clone(), key.path.clone())).collect();
+        Ok(found.into_iter().take(limit).collect())
+    }
+
+    async fn changed(
+        &self,
+        book: &BookId,
+        view: &View,
+        since: Timestamp,
+        after: Option<&BookPath>,
+        limit: usize,
+    ) -> Result<Delta, Fault> {
+        let state = self.state();
+        let mut all: BTreeMap<BookPath, ChangedFile> = BTreeMap::new();
+        // The overlay last: where it changed, or has a file, it decides what shows.
+        for layer in [&Layer::Base, view.top()] {
+            for (key, past) in &state.versions {
+                let Some(last) = past.last().filter(|last| last.at >= since) else { continue };
+                if key.book != *book || key.layer != *layer || after.is_some_and(|after| key.path <= *after) {
+                    continue;
+                }
+                let [own, base] = keys(book, &key.path, view);
+                if key.layer != own.layer && state.files.contains_key(&own) {
+                    continue;
+                }
+                let shown = [own, base].into_iter().find_map(|key| Some(record(&key, state.files.get(&key)?)));
+                let now = shown.map_or_else(|| gone(last.at, layer, all.get(&key.path)), Shown::File);
+                all.insert(key.path.clone(), ChangedFile { path: key.path.clone(), now });
+            }
+        }
+        let total = all.len();
+        let files = all.into_values().take(limit).collect();
+        Ok(Delta { files, total, complete_until: state.now() })
+    }
 }
 
 impl State {
@@ -61,6 +116,14 @@ impl State {
         let row = Row { hash, size: past.size, written_at: past.at, version: past.version };
         let blob = self.blobs.get(&hash)?.clone();
         Some(Found { record: record(key, &row), blob })
+    }
+}
+
+/// Nothing is there since the later of two deletions: in this layer, and in the one below.
+fn gone(at: Timestamp, layer: &Layer, below: Option<&ChangedFile>) -> Shown {
+    match below.map(|below| below.now.clone()) {
+        Some(Shown::Gone { at: earlier, layer }) if earlier > at => Shown::Gone { at: earlier, layer },
+        _ => Shown::Gone { at, layer: layer.clone() },
     }
 }
 

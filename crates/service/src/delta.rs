@@ -1,0 +1,88 @@
+//! `delta_build`: what has changed since a moment, as a view shows it now. Who asks again from
+//! the `until` of an answer misses nothing; see [`panaversity_model::delta`].
+
+use panaversity_model::delta::{ChangedFile, Shown};
+use panaversity_model::file::{FileRecord, MAX_TEXT_BYTES};
+use panaversity_model::{BookId, BookPath, Error, Timestamp, View};
+
+use crate::read::PAGE_BYTES;
+use crate::service::Service;
+
+/// Most files on a page.
+pub const PAGE_FILES: usize = 1_000;
+
+/// Where a delta goes on: its end and its count are those of its first page, so what changes
+/// while it is read belongs to the next delta.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeltaPosition {
+    /// The last path of the page before.
+    pub path: BookPath,
+    /// The `until` of the first page.
+    pub until: Timestamp,
+    /// The `total` of the first page.
+    pub total: usize,
+}
+
+/// A page of what has changed.
+#[derive(Debug, Clone)]
+pub struct DeltaPage {
+    /// The files in path order, with their bytes if they were asked for and are a page's.
+    pub files: Vec<(ChangedFile, Option<Vec<u8>>)>,
+    /// How many files have changed in all.
+    pub total: usize,
+    /// From when on to ask the next time.
+    pub until: Timestamp,
+    /// Where the next page goes on.
+    pub next: Option<DeltaPosition>,
+}
+
+impl Service {
+    /// What a view has changed at `since` or later, or goes on with a delta.
+    pub async fn delta_build(
+        &self,
+        book: &BookId,
+        view: &View,
+        since: Timestamp,
+        with_content: bool,
+        after: Option<DeltaPosition>,
+    ) -> Result<DeltaPage, Error> {
+        self.require_book(book).await?;
+        let last = after.as_ref().map(|after| &after.path);
+        let delta = self.inner.journal.changed(book, view, since, last, PAGE_FILES + 1).await?;
+        let (until, total) =
+            after.map_or((delta.complete_until, delta.total), |after| (after.until, after.total));
+        let mut changed = delta.files;
+        let fits = page_length(&changed, with_content);
+        let more = fits < changed.len();
+        changed.truncate(fits);
+        let next = changed.last().filter(|_| more).map(|last| last.path.clone());
+        let next = next.map(|path| DeltaPosition { path, until, total });
+        let wanted = changed.iter().filter(|_| with_content).filter_map(page).cloned().collect();
+        let mut read = self.read_all(wanted).await?.into_iter();
+        let with_bytes = |file: ChangedFile| {
+            let bytes = page(&file).filter(|_| with_content).and_then(|_| read.next()?.bytes);
+            (file, bytes)
+        };
+        Ok(DeltaPage { files: changed.into_iter().map(with_bytes).collect(), total, until, next })
+    }
+}
+
+/// The file that a changed path shows, if its content can be given: a page, not an asset.
+fn page(file: &ChangedFile) -> Option<&FileRecord> {
+    match &file.now {
+        Shown::File(record) => {
+            Some(record).filter(|r| !r.path.is_asset() && r.size <= MAX_TEXT_BYTES as u64)
+        }
+        Shown::Gone { .. } => None,
+    }
+}
+
+/// How many of the files fit a page: at least one, at most the page's files and bytes.
+fn page_length(files: &[ChangedFile], with_content: bool) -> usize {
+    let mut bytes = 0;
+    let fitting = files.iter().take(PAGE_FILES).take_while(|file| {
+        bytes += page(file).filter(|_| with_content).map_or(0, |record| record.size);
+        bytes <= PAGE_BYTES
+    });
+    fitting.count().max(usize::from(!files.is_empty()))
+}

@@ -1,0 +1,77 @@
+//! `glob_search`: the paths of a book, or of all books, that a pattern accepts. Keeps R5: only
+//! paths that the view shows are looked at.
+
+use panaversity_model::path::Prefix;
+use panaversity_model::{BookId, BookPath, Error, View};
+
+use crate::service::Service;
+
+/// Most matches on a page.
+pub const PAGE_MATCHES: usize = 1_000;
+/// Paths fetched at once: a whole book, as books are.
+const FETCHED_AT_ONCE: usize = 5_000;
+/// Paths looked at in one call; beyond, a page may be short and still have a next one.
+const LOOKED_AT: usize = 200_000;
+
+/// A path and its book.
+pub type Place = (BookId, BookPath);
+
+/// A page of matches, by book and path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchPage {
+    /// The matches.
+    pub matches: Vec<Place>,
+    /// After which the next page goes on.
+    pub next: Option<Place>,
+}
+
+impl Service {
+    /// A page of the paths that `accepts` takes, of one book or of all. All of them must begin
+    /// with `prefix`, so that no others are read.
+    pub async fn glob_search(
+        &self,
+        book: Option<&BookId>,
+        prefix: &Prefix,
+        view: &View,
+        after: Option<Place>,
+        accepts: impl Fn(&BookPath) -> bool + Send,
+    ) -> Result<MatchPage, Error> {
+        if let Some(book) = book {
+            self.require_book(book).await?;
+        }
+        let (mut matches, mut seen, mut looked_at) = (Vec::new(), after, 0);
+        while looked_at < LOOKED_AT {
+            let page =
+                self.inner.journal.paths(book, prefix, view, seen.as_ref(), FETCHED_AT_ONCE).await?;
+            let last_page = page.len() < FETCHED_AT_ONCE;
+            looked_at += page.len();
+            seen = page.last().cloned();
+            for place in page.into_iter().filter(|(_, path)| accepts(path)) {
+                if matches.len() == PAGE_MATCHES {
+                    let next = matches.last().cloned();
+                    return Ok(MatchPage { matches, next });
+                }
+                matches.push(place);
+            }
+            if last_page {
+                return Ok(MatchPage { matches, next: None });
+            }
+        }
+        Ok(MatchPage { matches, next: seen })
+    }
+
+    /// The ids of up to `limit` books that begin with `start`.
+    pub async fn books_named(&self, start: &str, limit: usize) -> Result<Vec<BookId>, Error> {
+        let (mut named, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.inner.journal.books(after.as_ref(), FETCHED_AT_ONCE).await?;
+            let last_page = page.len() < FETCHED_AT_ONCE;
+            after = page.last().map(|book| book.id.clone());
+            named.extend(page.into_iter().map(|book| book.id).filter(|id| id.as_str().starts_with(start)));
+            if last_page || named.len() >= limit {
+                named.truncate(limit);
+                return Ok(named);
+            }
+        }
+    }
+}

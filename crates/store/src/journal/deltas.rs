@@ -1,0 +1,133 @@
+//! What a view has changed since a moment. Keeps R5, and the promise of
+//! [`delta`](panaversity_model::delta): nothing is missed by who asks again from
+//! `complete_until`.
+//!
+//! # Protocol
+//! 1. Learn a moment that no change yet unseen precedes, *before* the rows are looked at.
+//!    - On SQLite there is one writer: take its turn and ask for the time. Whoever wrote before
+//!      has committed; whoever writes after takes a later time.
+//!    - On PostgreSQL every transaction of changes first takes a shared lock that is named for
+//!      the moment, and only then the times of its changes; it holds the lock until its commit
+//!      can be seen. So what we look for is the earliest moment among these locks, or now if
+//!      there is none: whoever takes one after we have looked takes a later time.
+//! 2. Only then take the snapshot and read the rows.
+//!
+//! Changes are looked up in the audit log, which has the entry of each in its transaction, under
+//! the same time, and never loses one.
+
+use panaversity_model::delta::{ChangedFile, Delta, Shown};
+use panaversity_model::{BookId, BookPath, Fault, Layer, Timestamp, View};
+
+use super::{SqlJournal, now, retried, rows};
+use crate::database::{Dialect, Durability, Row, Sql, Value, fault};
+
+/// The lock's name has two halves, as no other of ours. The first is the second it was taken in,
+/// counted from 2020-01-01, so that it fits until 2088; the lower 20 bits of the other are the
+/// microseconds, the upper ones this mark, to tell it from locks of others in the database.
+const FROM: i64 = 1_577_836_800;
+const MARK: i64 = 1_617;
+
+/// Takes the lock of step 1 on PostgreSQL, for the rest of the transaction.
+pub(super) fn say_since_when() -> String {
+    format!(
+        "(SELECT pg_advisory_xact_lock_shared(CAST(floor(t) - {FROM} AS INT), \
+         CAST(floor((t - floor(t)) * 1000000) AS INT) + {}) \
+         FROM (SELECT extract(epoch FROM clock_timestamp()) AS t) AS moment)",
+        MARK << 20
+    )
+}
+
+impl SqlJournal {
+    /// Reads a delta, by the protocol above.
+    pub(super) async fn delta(
+        &self,
+        book: &BookId,
+        view: &View,
+        since: Timestamp,
+        after: Option<&BookPath>,
+        limit: usize,
+    ) -> Result<Delta, Fault> {
+        let complete_until = self.complete_until().await?;
+        let values = vec![
+            book.as_str().into(),
+            view.top().as_str().into(),
+            since.into(),
+            after.map_or("", |path| path.as_str()).into(),
+            Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)),
+        ];
+        let found = self.read("read what has changed", &changes_sql(), values).await?;
+        let total = found.first().map_or(Ok(0), |row| row.int(0));
+        let total = total.map_err(|error| fault("read what has changed", &error))?;
+        let files = found.iter().map(|row| changed_file(row, view)).collect::<Result<_, _>>()?;
+        Ok(Delta { files, total: usize::try_from(total).unwrap_or(0), complete_until })
+    }
+
+    /// Step 1.
+    async fn complete_until(&self) -> Result<Timestamp, Fault> {
+        match self.db.dialect() {
+            Dialect::Sqlite => {
+                retried("take the writer's turn", || async {
+                    let mut turn = self.db.begin(Durability::Kill).await?;
+                    let at = now(&self.db, &mut turn).await?;
+                    turn.commit().await?;
+                    Ok(at)
+                })
+                .await
+            }
+            Dialect::Postgres => {
+                // A statement of its own: within a snapshot the locks would be read after it was
+                // taken. The statement's time is that of its arrival, before they are read.
+                let sql = format!(
+                    "SELECT least(statement_timestamp(), min(to_timestamp({FROM} + CAST(classid AS BIGINT)) \
+                     + (CAST(objid AS BIGINT) & 1048575) * interval '1 microsecond')) \
+                     FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 \
+                     AND CAST(objid AS BIGINT) >> 20 = {MARK} \
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                );
+                let found = self.read("look for changes under way", &sql, Vec::new()).await?;
+                let at = found.first().map_or(Err(sqlx::Error::RowNotFound), |row| row.time(0));
+                at.map_err(|error| fault("look for changes under way", &error))
+            }
+        }
+    }
+}
+
+/// The columns: how many there are, the path, when it changed in any layer of the view and when
+/// in its top one; then the top layer's row and the base's. An entry without hashes changed
+/// nothing. What the base changed below a file of the overlay does not show.
+fn changes_sql() -> String {
+    format!(
+        "SELECT count(*) OVER (), c.path, c.changed_at, c.changed_on_top, {}, {} \
+         FROM (SELECT path, max(timestamp) AS changed_at, \
+               max(CASE WHEN user_id = $2 THEN timestamp END) AS changed_on_top \
+               FROM audit_log WHERE book_id = $1 AND user_id IN ($2, '__base__') AND timestamp >= $3 \
+               AND change_id IS NOT NULL AND coalesce(new_content_hash, old_content_hash) IS NOT NULL \
+               AND path > $4 GROUP BY path) c \
+         LEFT JOIN file_journal t ON t.book_id = $1 AND t.user_id = $2 AND t.path = c.path \
+         LEFT JOIN file_journal b ON b.book_id = $1 AND b.user_id = '__base__' AND b.path = c.path \
+         WHERE c.changed_on_top IS NOT NULL OR t.path IS NULL \
+         ORDER BY c.path LIMIT $5",
+        rows::file_columns("t"),
+        rows::file_columns("b")
+    )
+}
+
+fn changed_file(row: &Row, view: &View) -> Result<ChangedFile, Fault> {
+    const TOP: usize = 4;
+    const BASE: usize = TOP + rows::FILE_COLUMNS;
+    let read = || -> Sql<_> {
+        let has = |at| row.optional_text(at).map(|path| path.is_some());
+        Ok((row.text(1)?, row.time(2)?, row.optional_time(3)?, has(TOP)?, has(BASE)?))
+    };
+    let read = read().map_err(|error| fault("read what has changed", &error));
+    let (path, at, on_top, has_top, has_base) = read?;
+    let now = if has_top {
+        Shown::File(rows::file(row, TOP)?)
+    } else if has_base {
+        Shown::File(rows::file(row, BASE)?)
+    } else {
+        let layer = if on_top == Some(at) { view.top().clone() } else { Layer::Base };
+        Shown::Gone { at, layer }
+    };
+    Ok(ChangedFile { path: rows::path(&path)?, now })
+}

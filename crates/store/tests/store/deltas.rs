@@ -1,0 +1,89 @@
+//! Nothing is missed by who goes on from `complete_until`, although a change has its time before
+//! its commit: a change is held between the two, while somebody reads a delta.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use panaversity_model::delta::Delta;
+use panaversity_model::ports::{Changes, Files};
+use panaversity_model::{BookId, Layer, Timestamp, View};
+use panaversity_store::SqlJournal;
+use panaversity_testkit::postgres;
+use panaversity_testkit::samples::{book, change_set, lesson, write};
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+use crate::engines::{open, sqlite_file, sqlite_url};
+
+/// Long enough for a delta that does not wait to come back.
+const A_WHILE: Duration = Duration::from_millis(500);
+
+async fn delta(journal: &SqlJournal, book: &BookId, since: Timestamp) -> Delta {
+    journal.changed(book, &View::base(), since, None, 100).await.unwrap()
+}
+
+async fn put(journal: &SqlJournal, book: &BookId, n: usize) {
+    let set = change_set(book, &Layer::Base, vec![write(&lesson(n), b"text", None)]);
+    journal.commit(set).await.unwrap();
+}
+
+fn names(delta: &Delta, n: usize) -> bool {
+    delta.files.iter().any(|file| file.path == lesson(n))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_under_way_on_postgresql_is_named_later() {
+    let url = postgres::shared().create_database();
+    let (_, journal) = open(&url).await;
+    let book = book();
+    put(&journal, &book, 1).await;
+    // Changes have their time by now when they come to write the versions.
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    other.execute("BEGIN; LOCK TABLE versions IN EXCLUSIVE MODE").await.unwrap();
+    let under_way = {
+        let (journal, book) = (journal.clone(), book.clone());
+        tokio::spawn(async move { put(&journal, &book, 2).await })
+    };
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'versions'::regclass";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.unwrap() == 0 {}
+
+    let first = delta(&journal, &book, Timestamp::default()).await;
+    assert!(names(&first, 1) && !names(&first, 2));
+    other.execute("COMMIT").await.unwrap();
+    under_way.await.unwrap();
+    let second = delta(&journal, &book, first.complete_until).await;
+    assert!(names(&second, 2), "it has the time of before the first delta");
+    let third = delta(&journal, &book, second.complete_until).await;
+    assert_eq!(third.files, vec![], "and with nothing under way, nothing is named twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_under_way_on_sqlite_is_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let (_, journal) = open(&sqlite_url(&folder)).await;
+    let book = book();
+    put(&journal, &book, 1).await;
+    let before = delta(&journal, &book, Timestamp::default()).await.complete_until;
+    // Another process that has taken the writer's turn, and the time, and has not committed yet.
+    let mut other = SqliteConnection::connect(sqlite_file(&folder).to_str().unwrap()).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let again = format!(
+        "INSERT INTO audit_log SELECT 'x' || id, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), agent_id, operation, \
+         book_id, '{}', user_id, status, error_code, error_message, execution_time_ms, request_id, change_id, \
+         old_content_hash, new_content_hash, prev_hash, 'x' || entry_hash FROM audit_log",
+        lesson(2)
+    );
+    sqlx::query(sqlx::AssertSqlSafe(again)).execute(&mut other).await.unwrap();
+    let mut reading = {
+        let (journal, book): (Arc<SqlJournal>, _) = (journal.clone(), book.clone());
+        tokio::spawn(async move { delta(&journal, &book, before).await })
+    };
+    let early = tokio::time::timeout(A_WHILE, &mut reading).await;
+    other.execute("COMMIT").await.unwrap();
+    let first = match early {
+        Ok(first) => first.unwrap(),
+        Err(_) => reading.await.unwrap(),
+    };
+    let second = delta(&journal, &book, first.complete_until).await;
+    assert!(names(&first, 2) || names(&second, 2), "the change was missed");
+}
