@@ -9,8 +9,12 @@ mod books;
 mod build;
 mod calls;
 mod content;
+mod pattern;
+mod prompts;
 mod requests;
+mod resources;
 mod schemas;
+mod search;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -23,9 +27,11 @@ use axum::middleware;
 use panaversity_model::suggestion::nearest_name;
 use panaversity_model::{AgentId, Refusal};
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest,
-    CustomResult, DiscoverResult, Implementation, JsonObject, ListToolsResult, MetaObject,
-    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
+    CompleteResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult, GetPromptRequestParams,
+    GetPromptResponse, Implementation, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -83,7 +89,7 @@ struct Door {
 
 impl ServerHandler for Door {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(capabilities())
             .with_server_info(implementation())
             .with_instructions(INSTRUCTIONS)
     }
@@ -107,6 +113,80 @@ impl ServerHandler for Door {
         let mut list = list.with_ttl_ms(LISTS_FRESH_MS).with_cache_scope(CacheScope::Public);
         list.meta = Some(server_meta());
         Ok(list)
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let after = request.and_then(|request| request.cursor);
+        let (resources, next) = resources::list(&self.app, after.as_deref()).await?;
+        let mut list = ListResourcesResult::with_all_items(resources);
+        list.next_cursor = next;
+        list.meta = is_modern(&context).then(server_meta);
+        Ok(list)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let list = ListResourceTemplatesResult::with_all_items(vec![resources::template()]);
+        if !is_modern(&context) {
+            return Ok(list);
+        }
+        let mut list = list.with_ttl_ms(LISTS_FRESH_MS).with_cache_scope(CacheScope::Public);
+        list.meta = Some(server_meta());
+        Ok(list)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let contents = resources::read(&self.app, agent_of(&context), &request.uri).await?;
+        let mut result = ReadResourceResult::new(vec![contents]);
+        result.meta = is_modern(&context).then(server_meta);
+        Ok(result.into())
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let book = request.context.as_ref().and_then(|context| context.get_argument("book_id"));
+        let (name, typed) = (&request.argument.name, &request.argument.value);
+        // Resources and prompts call their arguments alike.
+        let values = resources::complete(&self.app, name, typed, book.map(String::as_str)).await?;
+        Ok(CompleteResult::new(values))
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let list = ListPromptsResult::with_all_items(prompts::all());
+        if !is_modern(&context) {
+            return Ok(list);
+        }
+        let mut list = list.with_ttl_ms(LISTS_FRESH_MS).with_cache_scope(CacheScope::Public);
+        list.meta = Some(server_meta());
+        Ok(list)
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let mut prompt = prompts::get(&request.name, request.arguments.unwrap_or_default())?;
+        prompt.meta = is_modern(&context).then(server_meta);
+        Ok(prompt.into())
     }
 
     async fn call_tool(
@@ -141,6 +221,15 @@ impl ServerHandler for Door {
         let result = serde_json::to_value(result);
         result.map(CustomResult::new).map_err(|_| ErrorData::internal_error("INTERNAL", None))
     }
+}
+
+fn capabilities() -> ServerCapabilities {
+    ServerCapabilities::builder()
+        .enable_tools()
+        .enable_resources()
+        .enable_prompts()
+        .enable_completions()
+        .build()
 }
 
 impl Door {

@@ -19,6 +19,10 @@ pub(crate) const UNKNOWN: &str = "unknown";
 const BUCKETS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// From one file to a whole large book.
+const COUNT_BUCKETS: [f64; 10] =
+    [0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0];
+
 /// Statuses of a write.
 const WRITE_STATUSES: [&str; 6] =
     ["success", "conflict", "schema_violation", "hash_required", "not_found", "error"];
@@ -34,6 +38,7 @@ pub(crate) struct Metrics {
     tool_calls: IntCounterVec,
     tool_seconds: HistogramVec,
     overlay_seconds: Histogram,
+    delta_files: HistogramVec,
     http_requests: IntCounterVec,
     journal_entries: IntGaugeVec,
     pending_publications: IntGauge,
@@ -57,6 +62,10 @@ impl Metrics {
             tool_calls: counters(into, "tool_calls_total", "Tool calls, by outcome", &["tool", "status"])?,
             tool_seconds: histograms(into, "tool_duration_seconds", "Time a tool call takes", &["tool"])?,
             overlay_seconds: histogram(into, "overlay_latency_seconds", "Time a read with user_id takes")?,
+            delta_files: {
+                let opts = histogram_opts("delta_files_count", "Files that a delta names");
+                registered(into, HistogramVec::new(opts.buckets(COUNT_BUCKETS.to_vec()), &["book_id"])?)?
+            },
             http_requests: counters(into, "http_requests_total", "HTTP requests", &["route", "status"])?,
             journal_entries: {
                 let opts = opts("journal_entries_total", "Files in the journal, overlays included");
@@ -90,6 +99,7 @@ impl Metrics {
             self.tool_calls.with_label_values(&[UNKNOWN, status]);
         }
         self.tool_seconds.with_label_values(&[UNKNOWN]);
+        self.delta_files.with_label_values(&[UNKNOWN]);
         self.http_requests.with_label_values(&["/mcp", "200"]);
         self.journal_entries.with_label_values(&[UNKNOWN]);
         self.chain_valid.set(1);
@@ -110,6 +120,13 @@ impl Metrics {
     /// A read that had an overlay to look at came to its end.
     pub(crate) fn overlay_read(&self, took: Duration) {
         self.overlay_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A delta of an existing book named so many files.
+    pub(crate) fn delta_built(&self, book: &str, files: usize) {
+        // A book with more files than a float counts exactly does not exist.
+        let files = u32::try_from(files).unwrap_or(u32::MAX);
+        self.delta_files.with_label_values(&[book]).observe(f64::from(files));
     }
 
     /// A request was answered; `route` is one of the route table.
@@ -215,6 +232,8 @@ mod tests {
             "panaversityfs_audit_chain_valid 1",
             "panaversityfs_storage_rollback_total 0",
             "panaversityfs_overlay_latency_seconds_count 0",
+            r#"panaversityfs_delta_files_count_bucket{book_id="unknown",le="0"} 0"#,
+            "# TYPE panaversityfs_delta_files_count histogram",
             r#"panaversityfs_http_requests_total{route="/mcp",status="200"} 0"#,
             "# TYPE panaversityfs_write_total counter",
             "# TYPE panaversityfs_journal_entries_total gauge",
@@ -230,6 +249,7 @@ mod tests {
         metrics.written("ai-python", "success", "updated", Duration::from_millis(3));
         metrics.tool_called("write_content", "success", Duration::from_millis(3));
         metrics.overlay_read(Duration::from_millis(1));
+        metrics.delta_built("ai-python", 3);
         metrics.http_answered("/health", 503);
         let text = text(&metrics);
         for series in [
@@ -238,6 +258,8 @@ mod tests {
             r#"panaversityfs_write_duration_seconds_bucket{book_id="ai-python",le="0.005"} 1"#,
             r#"panaversityfs_tool_calls_total{status="success",tool="write_content"} 1"#,
             "panaversityfs_overlay_latency_seconds_count 1",
+            r#"panaversityfs_delta_files_count_bucket{book_id="ai-python",le="1"} 0"#,
+            r#"panaversityfs_delta_files_count_bucket{book_id="ai-python",le="3"} 1"#,
             r#"panaversityfs_http_requests_total{route="/health",status="503"} 1"#,
         ] {
             assert!(text.lines().any(|line| line == series), "{series} is missing in\n{text}");

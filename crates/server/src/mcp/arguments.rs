@@ -92,6 +92,15 @@ impl Arguments {
             .ok_or_else(|| Refusal::argument(name, format!("it must be a whole number from 1 to {most}")))
     }
 
+    /// Left out counts as no.
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool, Refusal> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(other) => Err(Refusal::argument(name, format!("it must be true or false, not {}", kind(&other)))),
+        }
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(
         &mut self,
@@ -108,12 +117,7 @@ impl Arguments {
 
     /// Where a page goes on, as [`cursor`] wrote it.
     pub(super) fn cursor<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
-        let parse = |raw: String| {
-            let short = Some(raw).filter(|raw| raw.len() <= MAX_CURSOR_BYTES);
-            let bytes = short.and_then(|raw| BASE64_URL_SAFE_NO_PAD.decode(raw).ok());
-            bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(bad_cursor)
-        };
-        self.text("cursor")?.map(parse).transpose()
+        self.text("cursor")?.map(|raw| position(&raw)).transpose()
     }
 }
 
@@ -127,6 +131,13 @@ pub(super) fn cursor(position: &impl Serialize) -> Value {
     // Positions are plain structs of text and numbers, which always serialise.
     let bytes = serde_json::to_vec(position).unwrap_or_default();
     Value::String(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// What [`cursor`] wrote.
+pub(super) fn position<T: DeserializeOwned>(raw: &str) -> Result<T, Refusal> {
+    let short = Some(raw).filter(|raw| raw.len() <= MAX_CURSOR_BYTES);
+    let bytes = short.and_then(|raw| BASE64_URL_SAFE_NO_PAD.decode(raw).ok());
+    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(bad_cursor)
 }
 
 /// A cursor this server did not write, or not for this tool.

@@ -1,8 +1,10 @@
-//! `plan_build`.
+//! `plan_build` and `delta_build`.
 
-use panaversity_model::ContentHash;
+use panaversity_model::delta::{ChangedFile, Shown};
 use panaversity_model::manifest::Difference;
+use panaversity_model::{BookPath, ContentHash, Refusal, Timestamp, View};
 use panaversity_service::Call;
+use panaversity_service::delta::DeltaPosition;
 use panaversity_service::plan::PlanPosition;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,4 +65,63 @@ fn rendered(file: &Difference) -> Value {
         "change_type": change_type,
         "size": file.current.or(file.target).map(|item| item.size),
     })
+}
+
+/// A delta's cursor: the next page ends and counts as the first one said.
+#[derive(Serialize, Deserialize)]
+struct Further {
+    path: String,
+    until: i64,
+    total: usize,
+}
+
+pub(super) async fn delta(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+    let book = needed("book_id", arguments.book()?)?;
+    let since = needed("since", arguments.moment("since")?)?;
+    let view = View::of(arguments.user()?);
+    let with_content = arguments.flag("include_content")?;
+    let after = arguments.cursor::<Further>()?.map(position).transpose()?;
+    let is_first = after.is_none();
+    let page = app.service.delta_build(&book, &view, since, with_content, after).await?;
+    if is_first {
+        app.metrics.delta_built(book.as_str(), page.total);
+    }
+    let files = page.files.into_iter().map(|(file, bytes)| changed(&file, bytes));
+    let mut body = json!({
+        "changed_count": page.total,
+        "since": since.to_string(),
+        "next_since": page.until.to_string(),
+        "changed_files": files.collect::<Vec<_>>(),
+    });
+    if let Some(next) = page.next {
+        let path = next.path.as_str().to_owned();
+        body["next_cursor"] = cursor(&Further { path, until: next.until.micros(), total: next.total });
+    }
+    Ok(body.into())
+}
+
+fn position(further: Further) -> Result<DeltaPosition, Refusal> {
+    let path = BookPath::parse(&further.path).map_err(|_| bad_cursor())?;
+    Ok(DeltaPosition { path, until: Timestamp::from_micros(further.until), total: further.total })
+}
+
+/// A changed file. What is no text has no content here.
+fn changed(file: &ChangedFile, bytes: Option<Vec<u8>>) -> Value {
+    let (hash, at, layer) = match &file.now {
+        Shown::File(record) => (Some(record.hash.to_string()), record.written_at, &record.layer),
+        Shown::Gone { at, layer } => (None, *at, layer),
+    };
+    let mut body = json!({
+        "path": file.path.as_str(),
+        "sha256": hash,
+        "last_modified": at.to_string(),
+        "namespace": layer.kind(),
+    });
+    if body["sha256"].is_null() {
+        body["deleted"] = true.into();
+    }
+    if let Some(Ok(text)) = bytes.map(String::from_utf8) {
+        body["content"] = text.into();
+    }
+    body
 }

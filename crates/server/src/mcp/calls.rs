@@ -1,15 +1,18 @@
-//! The one way every tool call goes: unwrap the arguments, refuse unknown ones, run the act,
-//! record it, log it, count it. Keeps R7 and, with `record`, R6: no answer leaves before its
-//! entry is written. No content and no fault's detail gets into an answer or a call's log line.
+//! The one way every call goes, of a tool or for a resource: unwrap the arguments, refuse unknown
+//! ones, run the act, record it, log it, count it. Keeps R7 and, with `record`, R6: no answer
+//! leaves before its entry is written. No content and no fault's detail gets into an answer or a
+//! call's log line.
 
 use std::any::Any;
+use std::borrow::Borrow;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
-use panaversity_model::audit::Outcome;
-use panaversity_model::{AgentId, BookId, BookPath, Error, Fault, Layer, Refusal};
+use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::{AgentId, BookId, BookPath, Error, Fault, Layer, Refusal, View};
 use panaversity_service::Call;
 use panaversity_service::audit::outcome_of;
+use panaversity_service::read::{FileRead, ReadFile};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
@@ -45,11 +48,37 @@ pub(super) async fn carry_out(
     let mut call = app.service.begin(agent.clone().unwrap_or_else(|_| AgentId::unnamed()), tool.operation);
     let ending = attempt(app, &mut call, tool, agent, arguments).await;
     let ending = record(app, &call, ending).await;
-    report(app, tool, &call, &ending);
+    app.metrics.tool_called(tool.name, status(&ending), app.service.elapsed(&call));
+    report(app, tool.name, &tool.group, &call, ending.as_ref().map(|answer| answer.size));
     match ending {
         Ok(answer) => (answer.body, false),
         Err(error) => (wire::error_body(&error, &call), true),
     }
+}
+
+/// Reads a page of the base as a resource: a call like any other, though no tool's. An error
+/// comes as the fields it has on the wire.
+pub(super) async fn read_page(
+    app: &App,
+    agent: Result<AgentId, Refusal>,
+    place: Result<(BookId, BookPath), Refusal>,
+) -> Result<FileRead, (Error, Value)> {
+    let mut call = app.service.begin(agent.clone().unwrap_or_else(|_| AgentId::unnamed()), Operation::Read);
+    let reading = async {
+        let (book, path) = place?;
+        (call.book, call.path) = (Some(book.clone()), Some(path.clone()));
+        agent?;
+        let read = ReadFile { book, path, view: View::base(), version: None, unless: None };
+        app.service.read_file(&read).await
+    };
+    let ending = guarded(reading).await;
+    let ending = record(app, &call, ending).await;
+    let size = ending.as_ref().map(|file| Some(file.record.size));
+    report(app, "resources/read", &Group::Content, &call, size);
+    ending.map_err(|error| {
+        let mut body = wire::error_body(&error, &call);
+        (error, body["error"].take())
+    })
 }
 
 async fn attempt(
@@ -65,8 +94,12 @@ async fn attempt(
     // Only now, so that the entry of a caller without a proper name says what it was about.
     agent?;
     arguments.refuse_unknown(&known)?;
-    // A bug must neither cost the entry nor end a stdio session.
-    let ending = AssertUnwindSafe((tool.run)(app, call, arguments)).catch_unwind().await;
+    guarded((tool.run)(app, call, arguments)).await
+}
+
+/// A bug must neither cost the entry nor end a stdio session.
+async fn guarded<T>(act: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let ending = AssertUnwindSafe(act).catch_unwind().await;
     ending.unwrap_or_else(|panic| Err(Fault::internal(words_of(panic.as_ref())).into()))
 }
 
@@ -78,7 +111,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 
 /// Writes the entry, unless the change's transaction did. A success that can't be recorded is
 /// none; an error stays what it was.
-async fn record(app: &App, call: &Call, ending: Ending) -> Ending {
+async fn record<T>(app: &App, call: &Call, ending: Result<T, Error>) -> Result<T, Error> {
     let outcome = match &ending {
         Ok(_) => Outcome::Success,
         Err(error) => entered(error),
@@ -106,15 +139,20 @@ fn entered(error: &Error) -> Outcome {
     }
 }
 
-/// One line and one count per call, one line per recorded change, one per fault.
-fn report(app: &App, tool: &'static Spec, call: &Call, ending: &Ending) {
+fn status<T>(ending: &Result<T, impl Borrow<Error>>) -> &'static str {
+    match ending {
+        Ok(_) => "success",
+        Err(error) => match error.borrow() {
+            Error::Refused(_) => "refused",
+            Error::Broken(_) => "failed",
+        },
+    }
+}
+
+/// One line per call, one per recorded change, one per fault. `ending` has the size, if known.
+fn report(app: &App, name: &'static str, group: &Group, call: &Call, ending: Result<Option<u64>, &Error>) {
     let elapsed = app.service.elapsed(call);
-    let (status, error, size) = match ending {
-        Ok(answer) => ("success", None, answer.size),
-        Err(error @ Error::Refused(_)) => ("refused", Some(error.code()), None),
-        Err(error @ Error::Broken(_)) => ("failed", Some(error.code()), None),
-    };
-    app.metrics.tool_called(tool.name, status, elapsed);
+    let (status, error, size) = (status(&ending), ending.err().map(Error::code), ending.ok().flatten());
     if let Err(Error::Broken(fault)) = ending {
         tracing::error!(
             target: "panaversity_fs.tools",
@@ -123,7 +161,7 @@ fn report(app: &App, tool: &'static Spec, call: &Call, ending: &Ending) {
             outcome_unknown = fault.outcome_unknown,
             error = %fault,
             "{} failed",
-            tool.name
+            name
         );
     }
     let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -142,14 +180,14 @@ fn report(app: &App, tool: &'static Spec, call: &Call, ending: &Ending) {
                 status,
                 error_code = error,
                 "{}",
-                tool.name
+                name
             )
         };
         ($target:literal) => {
             if status == "failed" { line!(warn, $target) } else { line!(info, $target) }
         };
     }
-    match tool.group {
+    match group {
         Group::Content => line!("panaversity_fs.tools.content"),
         Group::Books => line!("panaversity_fs.tools.books"),
         Group::Build => line!("panaversity_fs.tools.build"),

@@ -16,8 +16,8 @@ impl Pattern {
     /// Reads the argument of that name.
     pub(super) fn parse(argument: &str, raw: &str) -> Result<Self, Refusal> {
         let refused = |why: String| Refusal::argument(argument, why);
-        if raw.is_empty() || raw.len() > MAX_BYTES {
-            return Err(refused("a pattern has 1 to 255 bytes".to_owned()));
+        if raw.len() > MAX_BYTES {
+            return Err(refused("a pattern has at most 255 bytes".to_owned()));
         }
         let literal = raw.find(['*', '?', '[', '{', '\\']).map_or(raw, |at| &raw[..at]);
         let prefix = Prefix::parse(literal).filter(|_| !raw.contains(char::is_control));
@@ -96,7 +96,7 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
         }
-        for bad in ["", "a[b", "{a", "a\0b", "*\n", &"x".repeat(256)] {
+        for bad in ["a[b", "{a", "a\0b", "*\n", &"x".repeat(256)] {
             assert!(Pattern::parse("pattern", bad).is_err(), "{bad:?}");
         }
     }

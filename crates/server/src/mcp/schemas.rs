@@ -111,6 +111,41 @@ pub(super) fn create_book() -> Shape {
     }
 }
 
+pub(super) fn glob() -> Shape {
+    Shape {
+        input: input(
+            &["pattern"],
+            json!({
+                "pattern": path("Such as content/**/*.summary.md"), "book_id": book(),
+                "all_books": flag(), "user_id": user(), "cursor": cursor(),
+            }),
+        ),
+        output: output(
+            &["matches"],
+            json!({ "matches": { "type": "array", "items": text() }, "next_cursor": text() }),
+        ),
+    }
+}
+
+pub(super) fn delta() -> Shape {
+    Shape {
+        input: input(
+            &["book_id", "since"],
+            json!({
+                "book_id": book(), "since": moment("RFC 3339, inclusive"),
+                "include_content": flag(), "user_id": user(), "cursor": cursor(),
+            }),
+        ),
+        output: output(
+            &["next_since"],
+            json!({
+                "changed_count": number(), "since": text(), "next_since": text(),
+                "changed_files": list(), "next_cursor": text(),
+            }),
+        ),
+    }
+}
+
 pub(super) fn plan() -> Shape {
     Shape {
         input: input(

@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use futures::future::BoxFuture;
-use panaversity_model::audit::Operation::{self, Create, Delete, List, Plan, Query, Read, Verify, Write};
+use panaversity_model::audit::Operation::{self, Create, Delete, Delta, List, Plan, Query, Read, Search, Verify, Write};
 use panaversity_service::Call;
 use rmcp::model::{Tool, ToolAnnotations};
 
@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::mcp::arguments::Arguments;
 use crate::mcp::calls::Ending;
 use crate::mcp::schemas::Shape;
-use crate::mcp::{audit, books, build, content, schemas};
+use crate::mcp::{audit, books, build, content, schemas, search};
 
 type Run = for<'a> fn(&'a App, &'a mut Call, Arguments) -> BoxFuture<'a, Ending>;
 
@@ -37,7 +37,7 @@ pub(super) struct Spec {
 }
 
 #[rustfmt::skip]
-pub(super) static ALL: [Spec; 8] = [
+pub(super) static ALL: [Spec; 10] = [
     Spec { name: "read_content", title: "Read content", operation: Read, group: Content, shape: schemas::read,
         run: |app, call, args| Box::pin(content::read(app, call, args)),
         about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Gives file_hash_sha256, which write_content needs. With user_id the user's overlay wins over the base. For a static/ path only tells whether it exists." },
@@ -53,9 +53,15 @@ pub(super) static ALL: [Spec; 8] = [
     Spec { name: "create_book", title: "Create book", operation: Create, group: Books, shape: schemas::create_book,
         run: |app, call, args| Box::pin(books::create(app, call, args)),
         about: "Create a book, or choose its schema while it has no files; repeating is harmless. strict: content/NN-Part/NN-Chapter/NN-lesson.md. docusaurus: any Docusaurus layout. Another schema once it has files: CONFLICT." },
+    Spec { name: "glob_search", title: "Find paths", operation: Search, group: Books, shape: schemas::glob,
+        run: |app, call, args| Box::pin(search::glob(app, call, args)),
+        about: "Find files by path: * and ? stay within a folder, ** does not. Give book_id, or all_books=true: the pattern is then tried in every book, and matches are {book_id}/{path}. With user_id the user's overlay counts too." },
     Spec { name: "plan_build", title: "Plan build", operation: Plan, group: Build, shape: schemas::plan,
         run: |app, call, args| Box::pin(build::plan(app, call, args)),
         about: "What a build must fetch or remove to go from the manifest it has (target_manifest_hash; none: nothing) to the book's current one. Fetch each file with read_content and hash=current_hash: that stays exactly this state." },
+    Spec { name: "delta_build", title: "Build delta", operation: Delta, group: Build, shape: schemas::delta,
+        run: |app, call, args| Box::pin(build::delta(app, call, args)),
+        about: "What changed at or after a moment (since), deletions included, as it is now. Pass next_since as since the next time: nothing is missed, a file may be named twice. With user_id what that user sees." },
     Spec { name: "query_audit_log", title: "Query audit log", operation: Query, group: Audit, shape: schemas::query,
         run: |app, call, args| Box::pin(audit::query(app, call, args)),
         about: "Who did what and when, newest first; every filter must match. Without user_id entries of the base only, with it that user's. A page may be short and still have next_cursor." },

@@ -1,0 +1,190 @@
+//! The pages of the books as MCP resources: `book://{book_id}/{+path}`. Keeps R5: resources are of
+//! the base, so nobody sees an overlay in a list, a completion or a page.
+//!
+//! A path never has a `%`, so an address may be escaped or not and names one page either way.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use panaversity_model::path::Prefix;
+use panaversity_model::{AgentId, BookId, BookPath, Error, Refusal, View};
+use panaversity_service::read::FileRead;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use rmcp::ErrorData;
+use rmcp::model::{CompletionInfo, Resource, ResourceContents, ResourceTemplate};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::mcp::arguments::{cursor, position};
+use crate::mcp::calls;
+use crate::mcp::search::After;
+
+/// The address of a page.
+pub(super) const TEMPLATE: &str = "book://{book_id}/{+path}";
+const SCHEME: &str = "book://";
+/// What would end a path in an address, or is not allowed in one.
+const ESCAPED: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'[').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+
+pub(super) fn template() -> ResourceTemplate {
+    ResourceTemplate::new(TEMPLATE, "page")
+        .with_title("A page of a book")
+        .with_description("The current text of a page below content/, as read_content gives it without user_id")
+        .with_mime_type("text/markdown")
+}
+
+/// A page of all pages of all books, and the cursor of the next.
+pub(super) async fn list(app: &App, after: Option<&str>) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
+    let after = after.map(|raw| position::<After>(raw)?.place()).transpose().map_err(refused)?;
+    let page = app.service.glob_search(None, &Prefix::content(), &View::base(), after, |_| true).await;
+    let page = page.map_err(unavailable)?;
+    let resources = page.matches.iter().map(|(book, path)| {
+        Resource::new(address(book, path), path.as_str()).with_mime_type(mime_type(path))
+    });
+    let next = page.next.as_ref().and_then(|next| cursor(&After::from(next)).as_str().map(str::to_owned));
+    Ok((resources.collect(), next))
+}
+
+/// Reads a page; what is no page, or not there, is not found.
+pub(super) async fn read(
+    app: &App,
+    agent: Result<AgentId, Refusal>,
+    uri: &str,
+) -> Result<ResourceContents, ErrorData> {
+    let file = calls::read_page(app, agent, place_of(uri)).await;
+    file.map(|file| contents(uri, file)).map_err(|(error, mut fields)| {
+        let message = error.to_string();
+        match error {
+            Error::Refused(Refusal::InvalidArgument { argument, .. }) if argument != "uri" => {
+                ErrorData::invalid_params(message, Some(fields))
+            }
+            Error::Refused(_) => {
+                fields["uri"] = uri.into();
+                ErrorData::resource_not_found(message, Some(fields))
+            }
+            Error::Broken(_) => {
+                let shown = fields["message"].as_str().unwrap_or_default().to_owned();
+                ErrorData::internal_error(shown, Some(fields))
+            }
+        }
+    })
+}
+
+fn contents(uri: &str, file: FileRead) -> ResourceContents {
+    let (uri, mime) = (uri.to_owned(), mime_type(&file.record.path));
+    match String::from_utf8(file.bytes.unwrap_or_default()) {
+        Ok(text) => ResourceContents::text(text, uri).with_mime_type(mime),
+        Err(other) => ResourceContents::blob(BASE64_STANDARD.encode(other.as_bytes()), uri).with_mime_type(mime),
+    }
+}
+
+fn address(book: &BookId, path: &BookPath) -> String {
+    format!("{SCHEME}{}/{}", book.as_str(), utf8_percent_encode(path.as_str(), ESCAPED))
+}
+
+fn place_of(uri: &str) -> Result<(BookId, BookPath), Refusal> {
+    let place = uri.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/'));
+    let wrong = || Refusal::argument("uri", format!("a page's address reads {TEMPLATE}"));
+    let (book, path) = place.ok_or_else(wrong)?;
+    let path = percent_decode_str(path).decode_utf8().map_err(|_| wrong())?;
+    let (book, path) = (BookId::parse(book).map_err(|_| wrong())?, BookPath::parse(&path)?);
+    if path.is_asset() {
+        return Err(Refusal::not_found("Assets are no resources: only pages below content/ are"));
+    }
+    Ok((book, path))
+}
+
+fn mime_type(path: &BookPath) -> &'static str {
+    let end = path.as_str().rsplit_once('.').map_or("", |(_, end)| end).to_ascii_lowercase();
+    match end.as_str() {
+        "md" | "mdx" => "text/markdown",
+        "json" => "application/json",
+        "yml" | "yaml" => "application/yaml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "svg" => "image/svg+xml",
+        "webp" => "image/webp",
+        "avif" => "image/avif",
+        "ico" => "image/x-icon",
+        "pdf" => "application/pdf",
+        _ => "application/octet-stream",
+    }
+}
+
+/// The values that an argument called `name` may have, as far as it is typed: books, or the pages
+/// of the book that is already chosen.
+pub(super) async fn complete(
+    app: &App,
+    name: &str,
+    typed: &str,
+    book: Option<&str>,
+) -> Result<CompletionInfo, ErrorData> {
+    let most = CompletionInfo::MAX_VALUES;
+    let mut values: Vec<String> = match (name, book.map(BookId::parse)) {
+        ("book_id", _) => {
+            let books = app.service.books_named(typed, most + 1).await.map_err(unavailable)?;
+            books.into_iter().map(|book| book.as_str().to_owned()).collect()
+        }
+        ("path", Some(Ok(book))) => pages(app, &book, typed).await?,
+        _ => Vec::new(),
+    };
+    let more = values.len() > most;
+    values.truncate(most);
+    CompletionInfo::with_pagination(values, None, more).map_err(|why| ErrorData::internal_error(why, None))
+}
+
+async fn pages(app: &App, book: &BookId, typed: &str) -> Result<Vec<String>, ErrorData> {
+    let is_page = |path: &BookPath| path.as_str().starts_with("content/");
+    let Some(prefix) = Prefix::parse(typed) else { return Ok(Vec::new()) };
+    match app.service.glob_search(Some(book), &prefix, &View::base(), None, is_page).await {
+        Ok(page) => Ok(page.matches.into_iter().map(|(_, path)| path.as_str().to_owned()).collect()),
+        Err(Error::Refused(_)) => Ok(Vec::new()),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+fn refused(refusal: Refusal) -> ErrorData {
+    ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code() })))
+}
+
+/// Lists and completions are not recorded, so what broke is logged here.
+fn unavailable(error: Error) -> ErrorData {
+    match error {
+        Error::Refused(refusal) => refused(refusal),
+        Error::Broken(fault) => {
+            tracing::error!(target: "panaversity_fs.tools", error = %fault, "resources could not be listed");
+            let code: Value = fault.kind.code().into();
+            ErrorData::internal_error("The list could not be read: repeat in a few seconds", Some(json!({ "code": code })))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_no_page_has_no_place() {
+        for uri in ["", "book://", "book://ai-python", "book://ai-python/", "book://x/content/a.md",
+            "file:///etc/passwd", "book://ai-python/../x", "book://ai-python/content/%2e%2e/x",
+            "book://ai-python/content/%ff.md", "book://ai-python/users/eve/content/a.md",
+            "book://ai-python/static/img/a.png", "BOOK://ai-python/content/a.md"] {
+            assert!(place_of(uri).is_err(), "{uri}");
+        }
+        let (book, path) = place_of("book://ai-python/content/a b#?.md").unwrap();
+        assert_eq!((book.as_str(), path.as_str()), ("ai-python", "content/a b#?.md"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_leads_back_to_its_page(name in "[a-z #?&+\\[\\]{}äß你😀'\"-]{1,20}") {
+            let path = BookPath::parse(&format!("content/{name}.md"));
+            prop_assume!(path.is_ok());
+            let (book, path) = (BookId::parse("ai-python").unwrap(), path.unwrap());
+            let uri = address(&book, &path);
+            prop_assert!(uri.is_ascii() && !uri.contains(['#', '?', ' ']), "{uri}");
+            prop_assert_eq!(place_of(&uri).unwrap(), (book, path));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `glob_search`. Keeps R5: it sees what the caller's view shows.
+
+use panaversity_model::{BookId, BookPath, Refusal, View};
+use panaversity_service::Call;
+use panaversity_service::glob::Place;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::app::App;
+use crate::mcp::arguments::{Arguments, bad_cursor, cursor, needed};
+use crate::mcp::calls::Ending;
+use crate::mcp::pattern::Pattern;
+
+/// A position in all books.
+#[derive(Serialize, Deserialize)]
+pub(super) struct After {
+    book: String,
+    path: String,
+}
+
+impl From<&Place> for After {
+    fn from((book, path): &Place) -> Self {
+        Self { book: book.as_str().to_owned(), path: path.as_str().to_owned() }
+    }
+}
+
+impl After {
+    pub(super) fn place(&self) -> Result<Place, Refusal> {
+        let place = BookId::parse(&self.book).and_then(|book| Ok((book, BookPath::parse(&self.path)?)));
+        place.map_err(|_| bad_cursor())
+    }
+}
+
+pub(super) async fn glob(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+    let pattern = Pattern::parse("pattern", &needed("pattern", arguments.text("pattern")?)?)?;
+    let (book, all_books) = (arguments.book()?, arguments.flag("all_books")?);
+    let view = View::of(arguments.user()?);
+    let after = arguments.cursor::<After>()?.map(|after| after.place()).transpose()?;
+    if book.is_some() == all_books {
+        let why = "give either book_id, or all_books=true to search every book";
+        return Err(Refusal::argument(if all_books { "all_books" } else { "book_id" }, why).into());
+    }
+    let accepts = |path: &BookPath| pattern.accepts(path);
+    let page = app.service.glob_search(book.as_ref(), &pattern.prefix, &view, after, accepts).await?;
+    let name = |(book, path): &Place| {
+        if all_books { format!("{}/{path}", book.as_str()) } else { path.as_str().to_owned() }
+    };
+    let mut body = json!({ "matches": page.matches.iter().map(name).collect::<Vec<_>>() });
+    if let Some(next) = &page.next {
+        body["next_cursor"] = cursor(&After::from(next));
+    }
+    Ok(body.into())
+}
