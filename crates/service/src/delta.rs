@@ -70,9 +70,7 @@ impl Service {
 /// The file that a changed path shows, if its content can be given: a page, not an asset.
 fn page(file: &ChangedFile) -> Option<&FileRecord> {
     match &file.now {
-        Shown::File(record) => {
-            Some(record).filter(|r| !r.path.is_asset() && r.size <= MAX_TEXT_BYTES as u64)
-        }
+        Shown::File(record) => Some(record).filter(|r| !r.path.is_asset() && r.size <= MAX_TEXT_BYTES as u64),
         Shown::Gone { .. } => None,
     }
 }

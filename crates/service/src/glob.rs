@@ -41,8 +41,7 @@ impl Service {
         }
         let (mut matches, mut seen, mut looked_at) = (Vec::new(), after, 0);
         while looked_at < LOOKED_AT {
-            let page =
-                self.inner.journal.paths(book, prefix, view, seen.as_ref(), FETCHED_AT_ONCE).await?;
+            let page = self.inner.journal.paths(book, prefix, view, seen.as_ref(), FETCHED_AT_ONCE).await?;
             let last_page = page.len() < FETCHED_AT_ONCE;
             looked_at += page.len();
             seen = page.last().cloned();

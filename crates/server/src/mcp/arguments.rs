@@ -97,7 +97,9 @@ impl Arguments {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(flag),
-            Some(other) => Err(Refusal::argument(name, format!("it must be true or false, not {}", kind(&other)))),
+            Some(other) => {
+                Err(Refusal::argument(name, format!("it must be true or false, not {}", kind(&other))))
+            }
         }
     }
 

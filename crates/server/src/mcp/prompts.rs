@@ -52,10 +52,18 @@ pub(super) fn all() -> Vec<Prompt> {
     ];
     let summarise = [book(), argument("path", "The chapter's folder, or any file in it", true)];
     vec![
-        Prompt::new("edit_lesson", Some("Change a lesson without overwriting anybody's work"), Some(edit.into()))
-            .with_title("Edit a lesson"),
-        Prompt::new("summarise_chapter", Some("Write the summaries of a chapter's lessons"), Some(summarise.into()))
-            .with_title("Summarise a chapter"),
+        Prompt::new(
+            "edit_lesson",
+            Some("Change a lesson without overwriting anybody's work"),
+            Some(edit.into()),
+        )
+        .with_title("Edit a lesson"),
+        Prompt::new(
+            "summarise_chapter",
+            Some("Write the summaries of a chapter's lessons"),
+            Some(summarise.into()),
+        )
+        .with_title("Summarise a chapter"),
     ]
 }
 
@@ -86,7 +94,7 @@ fn filled(text: &str, arguments: JsonObject, known: &[&str]) -> Result<String, R
         return Err(Refusal::argument("task", format!("it has more than {MAX_TASK_BYTES} bytes")));
     }
     let task = if task.is_empty() { task } else { format!(": {}", task.trim_end_matches('.')) };
-    // What was filled in is not looked at again.
+    // The task comes last: what it says is filled in nowhere.
     Ok(text.replace("{path}", path.as_str()).replace("{book_id}", book.as_str()).replace("{task}", &task))
 }
 
@@ -111,14 +119,26 @@ mod tests {
 
     #[test]
     fn arguments_are_filled_in_once_and_refused_by_name() {
-        let fill = |given: serde_json::Value| filled(EDIT, given.as_object().unwrap().clone(), &["book_id", "path", "task"]);
-        let text = fill(json!({ "book_id": "ai-python", "path": "content/a.md", "task": "say {path} twice." })).unwrap();
-        assert!(text.starts_with("Edit `content/a.md` in the book `ai-python`: say {path} twice.\n"), "{text}");
+        let fill = |given: serde_json::Value| {
+            filled(EDIT, given.as_object().unwrap().clone(), &["book_id", "path", "task"])
+        };
+        let text =
+            fill(json!({ "book_id": "ai-python", "path": "content/a.md", "task": "say {path} twice." }))
+                .unwrap();
+        assert!(
+            text.starts_with("Edit `content/a.md` in the book `ai-python`: say {path} twice.\n"),
+            "{text}"
+        );
         let text = fill(json!({ "book_id": "ai-python", "path": "content/a.md" })).unwrap();
         assert!(text.starts_with("Edit `content/a.md` in the book `ai-python`.\n"), "{text}");
-        for bad in [json!({}), json!({ "book_id": "ai-python" }), json!({ "book_id": "X", "path": "a" }),
-            json!({ "book_id": "ai-python", "path": "../x" }), json!({ "book_id": "ai-python", "path": "a", "pth": 1 }),
-            json!({ "book_id": "ai-python", "path": "a", "task": "x".repeat(4_001) })] {
+        for bad in [
+            json!({}),
+            json!({ "book_id": "ai-python" }),
+            json!({ "book_id": "X", "path": "a" }),
+            json!({ "book_id": "ai-python", "path": "../x" }),
+            json!({ "book_id": "ai-python", "path": "a", "pth": 1 }),
+            json!({ "book_id": "ai-python", "path": "a", "task": "x".repeat(4_001) }),
+        ] {
             assert!(fill(bad.clone()).is_err(), "{bad}");
         }
     }

@@ -22,18 +22,35 @@ use crate::mcp::search::After;
 pub(super) const TEMPLATE: &str = "book://{book_id}/{+path}";
 const SCHEME: &str = "book://";
 /// What would end a path in an address, or is not allowed in one.
-const ESCAPED: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'[').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const ESCAPED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 pub(super) fn template() -> ResourceTemplate {
     ResourceTemplate::new(TEMPLATE, "page")
         .with_title("A page of a book")
-        .with_description("The current text of a page below content/, as read_content gives it without user_id")
+        .with_description(
+            "The current text of a page below content/, as read_content gives it without user_id",
+        )
         .with_mime_type("text/markdown")
 }
 
 /// A page of all pages of all books, and the cursor of the next.
-pub(super) async fn list(app: &App, after: Option<&str>) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
+pub(super) async fn list(
+    app: &App,
+    after: Option<&str>,
+) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
     let after = after.map(|raw| position::<After>(raw)?.place()).transpose().map_err(refused)?;
     let page = app.service.glob_search(None, &Prefix::content(), &View::base(), after, |_| true).await;
     let page = page.map_err(unavailable)?;
@@ -73,7 +90,9 @@ fn contents(uri: &str, file: FileRead) -> ResourceContents {
     let (uri, mime) = (uri.to_owned(), mime_type(&file.record.path));
     match String::from_utf8(file.bytes.unwrap_or_default()) {
         Ok(text) => ResourceContents::text(text, uri).with_mime_type(mime),
-        Err(other) => ResourceContents::blob(BASE64_STANDARD.encode(other.as_bytes()), uri).with_mime_type(mime),
+        Err(other) => {
+            ResourceContents::blob(BASE64_STANDARD.encode(other.as_bytes()), uri).with_mime_type(mime)
+        }
     }
 }
 
@@ -154,7 +173,10 @@ fn unavailable(error: Error) -> ErrorData {
         Error::Broken(fault) => {
             tracing::error!(target: "panaversity_fs.tools", error = %fault, "resources could not be listed");
             let code: Value = fault.kind.code().into();
-            ErrorData::internal_error("The list could not be read: repeat in a few seconds", Some(json!({ "code": code })))
+            ErrorData::internal_error(
+                "The list could not be read: repeat in a few seconds",
+                Some(json!({ "code": code })),
+            )
         }
     }
 }
@@ -166,10 +188,20 @@ mod tests {
 
     #[test]
     fn what_is_no_page_has_no_place() {
-        for uri in ["", "book://", "book://ai-python", "book://ai-python/", "book://x/content/a.md",
-            "file:///etc/passwd", "book://ai-python/../x", "book://ai-python/content/%2e%2e/x",
-            "book://ai-python/content/%ff.md", "book://ai-python/users/eve/content/a.md",
-            "book://ai-python/static/img/a.png", "BOOK://ai-python/content/a.md"] {
+        for uri in [
+            "",
+            "book://",
+            "book://ai-python",
+            "book://ai-python/",
+            "book://x/content/a.md",
+            "file:///etc/passwd",
+            "book://ai-python/../x",
+            "book://ai-python/content/%2e%2e/x",
+            "book://ai-python/content/%ff.md",
+            "book://ai-python/users/eve/content/a.md",
+            "book://ai-python/static/img/a.png",
+            "BOOK://ai-python/content/a.md",
+        ] {
             assert!(place_of(uri).is_err(), "{uri}");
         }
         let (book, path) = place_of("book://ai-python/content/a b#?.md").unwrap();

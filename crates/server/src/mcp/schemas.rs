@@ -1,8 +1,8 @@
 //! The schemas of the tools: flat inputs with their limits, outputs as small as honest. What an
 //! input names is all its tool knows; `calls` refuses the rest by it.
 //!
-//! Every output also admits `error` in place of the rest, because some clients hold a refused
-//! call to the output schema too.
+//! An output names what callers go by; answers have more. Every one also admits `error` in place
+//! of the rest, because some clients hold a refused call to the output schema too.
 
 use panaversity_model::agent::AgentId;
 use panaversity_model::audit::Operation;
@@ -26,22 +26,18 @@ pub(super) fn read() -> Shape {
             &["book_id"],
             json!({
                 "book_id": book(),
-                "path": path("A file; for scope chapter or part the folder, or any file in it"),
+                "path": path("A file; for a wider scope its folder or any file in it"),
                 "scope": { "type": "string", "enum": ["file", "chapter", "part", "book"], "default": "file" },
                 "user_id": user(),
                 "hash": hash("Read that version"),
-                "if_none_match": hash("Leave the content out if the file still has this hash"),
+                "if_none_match": hash("No content if it still has this hash"),
                 "cursor": cursor(),
             }),
         ),
-        output: output(
-            &[],
-            json!({
-                "path": text(), "content": text(), "file_size": number(), "last_modified": text(),
-                "storage_backend": text(), "file_hash_sha256": text(), "source": layer(),
-                "unchanged": flag(), "exists": flag(), "files": list(), "next_cursor": text(),
-            }),
-        ),
+        output: output(json!({
+            "content": text(), "file_hash_sha256": text(), "last_modified": text(), "source": layer(),
+            "unchanged": flag(), "exists": flag(), "files": list(), "next_cursor": text(),
+        })),
     }
 }
 
@@ -52,19 +48,15 @@ pub(super) fn write() -> Shape {
             &["book_id", "path", "content"],
             json!({
                 "book_id": book(),
-                "path": path("content/NN-Part/NN-Chapter/NN-lesson.md, as the book's schema has it"),
+                "path": path("content/NN-Part/NN-Chapter/NN-lesson.md"),
                 "content": { "type": "string", "maxLength": MAX_TEXT_BYTES, "description": content },
-                "expected_hash": hash("The file_hash_sha256 you read"),
+                "expected_hash": hash("file_hash_sha256 as read"),
                 "user_id": user(),
             }),
         ),
-        output: output(
-            &["mode", "file_hash"],
-            json!({
-                "status": text(), "mode": { "enum": ["created", "updated", "unchanged"] }, "path": text(),
-                "file_size": number(), "file_hash": text(), "namespace": layer(),
-            }),
-        ),
+        output: output(json!({
+            "mode": { "enum": ["created", "updated", "unchanged"] }, "file_hash": text(), "namespace": layer(),
+        })),
     }
 }
 
@@ -74,13 +66,10 @@ pub(super) fn delete() -> Shape {
             &["book_id", "path"],
             json!({
                 "book_id": book(), "path": path("A file"), "user_id": user(),
-                "expected_hash": hash("The file_hash_sha256 you read"),
+                "expected_hash": hash("file_hash_sha256 as read"),
             }),
         ),
-        output: output(
-            &["existed"],
-            json!({ "status": text(), "path": text(), "existed": flag(), "namespace": layer() }),
-        ),
+        output: output(json!({ "existed": flag(), "namespace": layer() })),
     }
 }
 
@@ -94,7 +83,7 @@ pub(super) fn list_books() -> Shape {
                 "include_structure": { "type": "string", "enum": structures, "default": "none" },
             }),
         ),
-        output: output(&["books"], json!({ "books": list(), "next_cursor": text() })),
+        output: output(json!({ "books": list(), "next_cursor": text() })),
     }
 }
 
@@ -104,10 +93,7 @@ pub(super) fn create_book() -> Shape {
             &["book_id"],
             json!({ "book_id": book(), "schema": { "type": "string", "enum": ["strict", "docusaurus"] } }),
         ),
-        output: output(
-            &["created"],
-            json!({ "status": text(), "book_id": text(), "schema": text(), "created": flag() }),
-        ),
+        output: output(json!({ "schema": text(), "created": flag() })),
     }
 }
 
@@ -120,10 +106,7 @@ pub(super) fn glob() -> Shape {
                 "all_books": flag(), "user_id": user(), "cursor": cursor(),
             }),
         ),
-        output: output(
-            &["matches"],
-            json!({ "matches": { "type": "array", "items": text() }, "next_cursor": text() }),
-        ),
+        output: output(json!({ "matches": { "type": "array", "items": text() }, "next_cursor": text() })),
     }
 }
 
@@ -136,13 +119,10 @@ pub(super) fn delta() -> Shape {
                 "include_content": flag(), "user_id": user(), "cursor": cursor(),
             }),
         ),
-        output: output(
-            &["next_since"],
-            json!({
-                "changed_count": number(), "since": text(), "next_since": text(),
-                "changed_files": list(), "next_cursor": text(),
-            }),
-        ),
+        output: output(json!({
+            "changed_count": number(), "next_since": text(),
+            "changed_files": list(), "next_cursor": text(),
+        })),
     }
 }
 
@@ -152,17 +132,13 @@ pub(super) fn plan() -> Shape {
             &["book_id"],
             json!({
                 "book_id": book(), "cursor": cursor(),
-                "target_manifest_hash": hash("The manifest_hash the build has"),
+                "target_manifest_hash": hash("manifest_hash of the build"),
             }),
         ),
-        output: output(
-            &["status", "manifest_hash", "files"],
-            json!({
-                "status": { "enum": ["unchanged", "changed"] }, "manifest_hash": text(),
-                "target_manifest_hash": text(), "files": list(), "changed_count": number(),
-                "total_files": number(), "warning": text(), "next_cursor": text(),
-            }),
-        ),
+        output: output(json!({
+            "status": { "enum": ["unchanged", "changed"] }, "manifest_hash": text(),
+            "files": list(), "changed_count": number(), "warning": text(), "next_cursor": text(),
+        })),
     }
 }
 
@@ -178,10 +154,10 @@ pub(super) fn query() -> Shape {
                 "agent_id": { "type": "string", "maxLength": AgentId::MAX_BYTES },
                 "operation": { "type": "string", "enum": Operation::ALL.map(Operation::as_str) },
                 "status": { "type": "string", "enum": ["success", "refused", "failed"] },
-                "from": moment("RFC 3339, inclusive"), "to": moment("RFC 3339, inclusive"),
+                "from": moment("RFC 3339"), "to": moment("RFC 3339"),
             }),
         ),
-        output: output(&["entries"], json!({ "entries": list(), "next_cursor": text() })),
+        output: output(json!({ "entries": list(), "next_cursor": text() })),
     }
 }
 
@@ -191,7 +167,7 @@ pub(super) fn verify() -> Shape {
             &[],
             json!({ "book_id": book(), "path": path("A file; needs book_id"), "user_id": user() }),
         ),
-        output: output(&["valid"], json!({ "valid": flag(), "entries_checked": number(), "breaks": list() })),
+        output: output(json!({ "valid": flag(), "entries_checked": number(), "breaks": list() })),
     }
 }
 
@@ -204,15 +180,11 @@ fn input(required: &[&str], properties: Value) -> JsonObject {
     schema
 }
 
-/// `always`: what every success has; only enough of it to tell it from an error.
-fn output(always: &[&str], mut properties: Value) -> JsonObject {
+/// What a caller goes by, and the error that a refused call has in place of it. There may be
+/// more; nothing is required, so that one schema fits both.
+fn output(mut properties: Value) -> JsonObject {
     properties["error"] = json!({ "type": "object" });
-    let mut schema = object(properties);
-    if !always.is_empty() {
-        let either = json!([{ "required": always }, { "required": ["error"] }]);
-        schema.insert("anyOf".to_owned(), either);
-    }
-    schema
+    object(properties)
 }
 
 fn object(properties: Value) -> JsonObject {
@@ -231,7 +203,7 @@ fn path(meaning: &str) -> Value {
 }
 
 fn user() -> Value {
-    json!({ "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,100}$", "description": "Owner of the overlay" })
+    json!({ "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,100}$" })
 }
 
 fn hash(meaning: &str) -> Value {

@@ -4,7 +4,9 @@
 use std::sync::{Arc, LazyLock};
 
 use futures::future::BoxFuture;
-use panaversity_model::audit::Operation::{self, Create, Delete, Delta, List, Plan, Query, Read, Search, Verify, Write};
+use panaversity_model::audit::Operation::{
+    self, Create, Delete, Delta, List, Plan, Query, Read, Search, Verify, Write,
+};
 use panaversity_service::Call;
 use rmcp::model::{Tool, ToolAnnotations};
 
@@ -40,7 +42,7 @@ pub(super) struct Spec {
 pub(super) static ALL: [Spec; 10] = [
     Spec { name: "read_content", title: "Read content", operation: Read, group: Content, shape: schemas::read,
         run: |app, call, args| Box::pin(content::read(app, call, args)),
-        about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Gives file_hash_sha256, which write_content needs. With user_id the user's overlay wins over the base. For a static/ path only tells whether it exists." },
+        about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Gives file_hash_sha256, which write_content needs. With user_id the user's overlay wins. Of a static/ path only tells whether it exists." },
     Spec { name: "write_content", title: "Write content", operation: Write, group: Content, shape: schemas::write,
         run: |app, call, args| Box::pin(content::write(app, call, args)),
         about: "Create or replace a text file below content/. To replace, pass the file_hash_sha256 you read as expected_hash; to create, leave it out. HASH_REQUIRED or CONFLICT: read again, merge, repeat. Same bytes again: mode unchanged. The first write creates the book." },
@@ -55,19 +57,19 @@ pub(super) static ALL: [Spec; 10] = [
         about: "Create a book, or choose its schema while it has no files; repeating is harmless. strict: content/NN-Part/NN-Chapter/NN-lesson.md. docusaurus: any Docusaurus layout. Another schema once it has files: CONFLICT." },
     Spec { name: "glob_search", title: "Find paths", operation: Search, group: Books, shape: schemas::glob,
         run: |app, call, args| Box::pin(search::glob(app, call, args)),
-        about: "Find files by path: * and ? stay within a folder, ** does not. Give book_id, or all_books=true: the pattern is then tried in every book, and matches are {book_id}/{path}. With user_id the user's overlay counts too." },
+        about: "Find files by path: * and ? stay within a folder, ** does not. Give book_id, or all_books=true: then the pattern is tried in every book, and matches read {book_id}/{path}." },
     Spec { name: "plan_build", title: "Plan build", operation: Plan, group: Build, shape: schemas::plan,
         run: |app, call, args| Box::pin(build::plan(app, call, args)),
-        about: "What a build must fetch or remove to go from the manifest it has (target_manifest_hash; none: nothing) to the book's current one. Fetch each file with read_content and hash=current_hash: that stays exactly this state." },
+        about: "What a build must fetch or remove to go from target_manifest_hash (left out: from nothing) to the book's state now. Fetch each file with read_content and hash=current_hash: that stays this state." },
     Spec { name: "delta_build", title: "Build delta", operation: Delta, group: Build, shape: schemas::delta,
         run: |app, call, args| Box::pin(build::delta(app, call, args)),
-        about: "What changed at or after a moment (since), deletions included, as it is now. Pass next_since as since the next time: nothing is missed, a file may be named twice. With user_id what that user sees." },
+        about: "What changed at or after since, deletions included, as it is now. Next time pass next_since as since: nothing is missed, a file may be named twice." },
     Spec { name: "query_audit_log", title: "Query audit log", operation: Query, group: Audit, shape: schemas::query,
         run: |app, call, args| Box::pin(audit::query(app, call, args)),
-        about: "Who did what and when, newest first; every filter must match. Without user_id entries of the base only, with it that user's. A page may be short and still have next_cursor." },
+        about: "Who did what and when, newest first; every filter must match. Without user_id the base's entries, with it that user's. A short page may still have next_cursor." },
     Spec { name: "verify_audit_chain", title: "Verify audit chain", operation: Verify, group: Audit, shape: schemas::verify,
         run: |app, call, args| Box::pin(audit::verify(app, call, args)),
-        about: "Check that no audit entry was edited, removed, inserted or reordered: of everything, a book, or one file. Without user_id the base's chains, with it that user's." },
+        about: "Check that no audit entry was edited, removed, inserted or reordered: of all, a book, or a file; of the base, or of user_id." },
 ];
 
 /// What `tools/list` gives, made once.

@@ -24,8 +24,11 @@ macro_rules! on_every_ground {
 mod audit;
 mod books;
 mod builds;
+mod deltas;
 mod overlays;
 mod paging;
 mod random;
 mod reading;
+mod resources;
+mod search;
 mod writing;

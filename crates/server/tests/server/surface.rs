@@ -1,6 +1,6 @@
 //! The surface: every name that users and their programs depend on, as snapshots. Whoever changes
 //! one sees it in the review.
 
-mod eras;
+pub(crate) mod eras;
 mod names;
 mod stdio;

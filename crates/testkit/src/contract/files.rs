@@ -223,8 +223,7 @@ pub async fn paths_are_those_with_the_prefix_each_once(setup: &Setup) {
         desk.put(&mine, &path, b"b").await;
     }
     for prefix in ["", "content/", "content/01-Part/01-Chapter", "static/img/\u{e4}", "static/img/Z", "x"] {
-        let due: Vec<_> =
-            scattered().into_iter().filter(|path| path.as_str().starts_with(prefix)).collect();
+        let due: Vec<_> = scattered().into_iter().filter(|path| path.as_str().starts_with(prefix)).collect();
         for limit in [1, 3, 100] {
             assert_eq!(paths(&desk, prefix, &view(&mine), limit).await, due, "{prefix}");
             assert_eq!(paths(&desk, prefix, &View::base(), limit).await, due, "{prefix}");

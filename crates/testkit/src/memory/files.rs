@@ -99,7 +99,8 @@ impl Files for MemoryJournal {
                 if key.layer != own.layer && state.files.contains_key(&own) {
                     continue;
                 }
-                let shown = [own, base].into_iter().find_map(|key| Some(record(&key, state.files.get(&key)?)));
+                let shown =
+                    [own, base].into_iter().find_map(|key| Some(record(&key, state.files.get(&key)?)));
                 let now = shown.map_or_else(|| gone(last.at, layer, all.get(&key.path)), Shown::File);
                 all.insert(key.path.clone(), ChangedFile { path: key.path.clone(), now });
             }

@@ -17,6 +17,8 @@ fn good() -> Vec<(&'static str, Value)> {
         ("list_books", json!({ "book_id": BOOK })),
         ("create_book", json!({ "book_id": BOOK })),
         ("plan_build", json!({ "book_id": BOOK })),
+        ("glob_search", json!({ "book_id": BOOK, "pattern": "**" })),
+        ("delta_build", json!({ "book_id": BOOK, "since": "2026-01-01T00:00:00Z" })),
         ("query_audit_log", json!({ "book_id": BOOK })),
         ("verify_audit_chain", json!({ "book_id": BOOK })),
     ]
@@ -65,6 +67,16 @@ fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
         ("delete_content", "user_id", vec![json!("__base__")]),
         ("query_audit_log", "user_id", vec![json!("__base__")]),
         ("verify_audit_chain", "user_id", vec![json!("__base__")]),
+        ("glob_search", "user_id", vec![json!("__base__")]),
+        ("delta_build", "user_id", vec![json!("__base__")]),
+        (
+            "glob_search",
+            "pattern",
+            also(vec![json!("a[b"), json!("{a"), json!("a\0"), json!("x".repeat(256))]),
+        ),
+        ("glob_search", "all_books", vec![json!(true), json!("true"), json!(1)]),
+        ("delta_build", "since", also(vec![json!("yesterday"), json!("2026-01-01"), json!("")])),
+        ("delta_build", "include_content", vec![json!("yes"), json!(0)]),
         ("read_content", "path", texts.clone()),
         ("read_content", "scope", also(vec![json!("files"), json!("FILE"), json!("")])),
         (
@@ -166,6 +178,8 @@ async fn a_missing_argument_is_refused_by_name_and_null_counts_as_missing() {
         ("delete_content", &["book_id", "path"]),
         ("create_book", &["book_id"]),
         ("plan_build", &["book_id"]),
+        ("glob_search", &["pattern", "book_id"]),
+        ("delta_build", &["book_id", "since"]),
     ] {
         for name in required {
             let mut arguments = good().into_iter().find(|(one, _)| *one == tool).unwrap().1;
@@ -227,6 +241,9 @@ async fn a_forged_cursor_is_refused_or_harmless() {
             json!({ "book": "no-such-book", "folder": "x" }),
             json!({ "manifest": NO_HASH, "path": "\0" }),
             json!({ "manifest": "x", "path": "x" }),
+            json!({ "book": BOOK, "path": "../x" }),
+            json!({ "path": LESSON, "until": i64::MAX, "total": 0 }),
+            json!({ "path": "\0", "until": 0, "total": 0 }),
             json!(null),
             json!([]),
         ];

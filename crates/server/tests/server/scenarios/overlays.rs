@@ -61,6 +61,15 @@ fn questions() -> Vec<(&'static str, Value)> {
     }
     all.push(("plan_build", json!({ "book_id": BOOK })));
     all.push(("plan_build", json!({ "book_id": BOOK, "target_manifest_hash": sha256("words of eve") })));
+    for pattern in ["**", "content/01-Part/01-Chapter/*", "**/*hidden*", HERS_ALONE] {
+        all.push(("glob_search", json!({ "book_id": BOOK, "pattern": pattern })));
+        all.push(("glob_search", json!({ "all_books": true, "pattern": pattern })));
+    }
+    for include_content in [false, true] {
+        let since = "2026-01-01T00:00:00Z";
+        let delta = json!({ "book_id": BOOK, "since": since, "include_content": include_content });
+        all.push(("delta_build", delta));
+    }
     for filter in [
         json!({}),
         json!({ "book_id": BOOK }),
@@ -88,14 +97,14 @@ fn settled(mut answer: Answer) -> Answer {
             ["agent_id", "operation", "path", "user_id", "status"].contains(&name.as_str())
         });
     }
-    for list in ["books", "files"] {
+    for list in ["books", "files", "changed_files"] {
         for entry in listed(&mut answer, list) {
             let fields = entry.as_object_mut().unwrap();
             fields.retain(|name, _| !["updated_at", "last_modified"].contains(&name.as_str()));
         }
     }
     if let Some(fields) = answer.value.as_object_mut() {
-        fields.retain(|name, _| !["last_modified", "next_cursor"].contains(&name.as_str()));
+        fields.retain(|name, _| !["last_modified", "next_cursor", "next_since"].contains(&name.as_str()));
     }
     answer
 }
@@ -109,7 +118,7 @@ async fn r5_nothing_a_stranger_asks_shows_an_overlay(on: Ground) {
     created(&without, "content/README.md", "readme", json!({})).await;
     for who in [json!({}), json!({ "user_id": "bob" })] {
         for (tool, arguments) in questions() {
-            let has_user = matches!(tool, "read_content" | "query_audit_log" | "verify_audit_chain");
+            let has_user = !matches!(tool, "list_books" | "plan_build");
             let arguments = if has_user { with(arguments, who.clone()) } else { arguments };
             let answer = settled(with_eve.call(tool, arguments.clone()).await);
             // What they asked for by name, here or in a call that the log has, is no news to them.

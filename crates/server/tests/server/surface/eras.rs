@@ -4,18 +4,18 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Db, Door, Reply};
-use crate::lessons::{BOOK, LESSON, created, entries, fresh, with};
+use crate::lessons::{BOOK, LESSON, TOOLS, created, entries, fresh, with};
 
 const MODERN: &str = "2026-07-28";
 
 /// Sends a request of the newest protocol, `Mcp-Name` included where it must be.
-pub(super) async fn modern(door: &Door, method: &str, params: Value, headers: &[(&str, &str)]) -> Reply {
+pub(crate) async fn modern(door: &Door, method: &str, params: Value, headers: &[(&str, &str)]) -> Reply {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": { "name": "careful-editor", "version": "1" },
     });
-    let name = params["name"].as_str().map(str::to_owned);
+    let name = params["name"].as_str().or(params["uri"].as_str()).map(str::to_owned);
     let message = json!({
         "jsonrpc": "2.0", "id": "a", "method": method, "params": with(params, json!({ "_meta": meta })),
     });
@@ -40,7 +40,7 @@ async fn a_plain_curl_needs_no_handshake_and_no_other_header() {
             (200, &"application/json".parse().unwrap())
         );
         assert_eq!(reply.headers.get("mcp-session-id"), None, "there are no sessions");
-        assert_eq!(reply.json()["result"]["tools"].as_array().unwrap().len(), 8);
+        assert_eq!(reply.json()["result"]["tools"].as_array().unwrap().len(), TOOLS);
     }
     // Exactly what the contract's line sends, as far as a program may send less than curl.
     let address = server.url().trim_start_matches("http://");
@@ -67,7 +67,10 @@ async fn a_client_that_initializes_is_served_in_its_protocol() {
             (&result["protocolVersion"], &result["serverInfo"]["name"]),
             (&json!(version), &json!("panaversity-fs"))
         );
-        assert_eq!(result["capabilities"], json!({ "tools": {} }));
+        assert_eq!(
+            result["capabilities"],
+            json!({ "completions": {}, "prompts": {}, "resources": {}, "tools": {} })
+        );
         assert!(result["instructions"].as_str().unwrap().contains("expected_hash"));
 
         let headers = [("MCP-Protocol-Version", version), ("Accept", "application/json, text/event-stream")];

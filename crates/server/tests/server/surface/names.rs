@@ -8,7 +8,7 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Db, World};
-use crate::lessons::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, sha256, write};
+use crate::lessons::{BOOK, LESSON, NO_HASH, TOOLS, created, delete, fresh, read, sha256, write};
 use crate::surface::eras::modern;
 
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
@@ -29,7 +29,7 @@ async fn the_list_of_tools_stays_under_20_kb_in_both_eras() {
     let modern = modern(&door, "tools/list", json!({}), &[]).await;
     for reply in [legacy, modern] {
         assert_eq!(reply.status, 200, "{}", reply.text());
-        assert_eq!(reply.json()["result"]["tools"].as_array().unwrap().len(), 8);
+        assert_eq!(reply.json()["result"]["tools"].as_array().unwrap().len(), TOOLS);
         assert!(reply.body.len() < MOST_BYTES, "{} bytes", reply.body.len());
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::{Db, World};
-use crate::lessons::{BOOK, LESSON, read};
+use crate::lessons::{BOOK, LESSON, TOOLS, read};
 
 /// A client of a spawned server.
 struct Line {
@@ -66,7 +66,7 @@ async fn an_agent_writes_and_reads_over_stdio_until_it_hangs_up() {
         assert_eq!(line.ask(&hello())["result"]["serverInfo"]["name"], "panaversity-fs");
         line.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
         let listed = line.ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }));
-        assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 8);
+        assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), TOOLS);
         let lesson = json!({ "book_id": BOOK, "path": LESSON });
         let content = "line\nbreaks \u{2028} and \"quotes\"\r\n";
         let write = crate::lessons::with(lesson.clone(), json!({ "content": content }));

@@ -1,0 +1,116 @@
+//! `glob_search`: files by the form of their path, in one book or in all.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Db, Door};
+use crate::lessons::{BOOK, LESSON, create_all, created, delete, entries, fresh};
+
+on_both_databases!(
+    a_star_stays_within_a_folder_and_two_do_not,
+    over_all_books_a_match_names_its_book,
+    either_one_book_or_all_must_be_named,
+    r5_a_search_sees_the_own_overlay_and_no_other,
+    more_than_1_000_matches_come_page_by_page,
+);
+
+const SUMMARY: &str = "content/01-Part/01-Chapter/01-lesson.summary.md";
+
+async fn found(door: &Door, arguments: Value) -> Vec<String> {
+    let answer = door.call("glob_search", arguments).await.expect_ok();
+    serde_json::from_value(answer["matches"].clone()).unwrap()
+}
+
+async fn a_star_stays_within_a_folder_and_two_do_not(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let other = "content/02-Part/01-Chapter/01-other.md";
+    for path in ["content/README.md", "content/01-Part/README.md", LESSON, SUMMARY, other] {
+        created(&door, path, "x", json!({})).await;
+    }
+    for (pattern, expected) in [
+        ("content/*.md", vec!["content/README.md"]),
+        ("*.md", vec![]),
+        ("content/*/*.md", vec!["content/01-Part/README.md"]),
+        ("**/*.summary.md", vec![SUMMARY]),
+        ("content/01-*/**", vec![LESSON, SUMMARY, "content/01-Part/README.md"]),
+        ("**/README.md", vec!["content/01-Part/README.md", "content/README.md"]),
+        ("content/0?-Part/*/01-[!l]*.md", vec![other]),
+        ("content/**/{README,01-other}.md", vec!["content/01-Part/README.md", other, "content/README.md"]),
+        (LESSON, vec![LESSON]),
+        ("static/**", vec![]),
+    ] {
+        assert_eq!(found(&door, json!({ "book_id": BOOK, "pattern": pattern })).await, expected, "{pattern}");
+    }
+    delete(&door, SUMMARY, json!({})).await.expect_ok();
+    let gone = json!({ "book_id": BOOK, "pattern": "**/*.summary.md" });
+    assert_eq!(found(&door, gone).await, Vec::<String>::new());
+    let log = entries(&door, json!({ "operation": "SEARCH", "book_id": BOOK })).await;
+    assert_eq!(log.len(), 11, "every search is recorded");
+}
+
+async fn over_all_books_a_match_names_its_book(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    for book in ["zoology", BOOK, "botany"] {
+        let write = json!({ "book_id": book, "path": LESSON, "content": "x" });
+        door.call("write_content", write).await.expect_ok();
+    }
+    created(&door, "content/README.md", "x", json!({})).await;
+    let all = found(&door, json!({ "all_books": true, "pattern": "content/*/*/*.md" })).await;
+    assert_eq!(all, [format!("{BOOK}/{LESSON}"), format!("botany/{LESSON}"), format!("zoology/{LESSON}")]);
+    let in_book = found(&door, json!({ "all_books": true, "pattern": "botany/**" })).await;
+    assert_eq!(in_book, Vec::<String>::new(), "the pattern is about the path in the book");
+}
+
+async fn either_one_book_or_all_must_be_named(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    created(&door, LESSON, "x", json!({})).await;
+    for (arguments, argument) in [
+        (json!({ "pattern": "**" }), "book_id"),
+        (json!({ "pattern": "**", "all_books": false }), "book_id"),
+        (json!({ "pattern": "**", "all_books": true, "book_id": BOOK }), "all_books"),
+    ] {
+        let refused = door.call("glob_search", arguments).await;
+        assert_eq!(
+            (refused.code(), &refused.value["error"]["argument"]),
+            ("INVALID_ARGUMENT", &json!(argument))
+        );
+    }
+    let unknown = door.call("glob_search", json!({ "pattern": "**", "book_id": "no-such-book" })).await;
+    assert_eq!(unknown.code(), "BOOK_NOT_FOUND");
+    let one = json!({ "pattern": "**", "book_id": BOOK, "all_books": false });
+    assert_eq!(found(&door, one).await, [LESSON]);
+}
+
+async fn r5_a_search_sees_the_own_overlay_and_no_other(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    created(&door, LESSON, "x", json!({})).await;
+    created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
+    created(&door, SUMMARY, "hers", json!({ "user_id": "eve" })).await;
+    let search = json!({ "book_id": BOOK, "pattern": "**" });
+    let hers = crate::lessons::with(search.clone(), json!({ "user_id": "eve" }));
+    assert_eq!(found(&door, hers).await, [LESSON, SUMMARY]);
+    let all = json!({ "all_books": true, "pattern": "**", "user_id": "eve" });
+    assert_eq!(found(&door, all).await, [format!("{BOOK}/{LESSON}"), format!("{BOOK}/{SUMMARY}")]);
+    for who in [json!({}), json!({ "user_id": "bob" })] {
+        assert_eq!(found(&door, crate::lessons::with(search.clone(), who)).await, [LESSON]);
+    }
+}
+
+async fn more_than_1_000_matches_come_page_by_page(db: Db) {
+    let (_world, _server, door) = fresh(db).await;
+    let path =
+        |n: usize| format!("content/{:02}-Part/{:02}-Chapter/{:02}-lesson.md", n / 400, n / 20 % 20, n % 20);
+    let paths: Vec<_> = (0..1_003).map(path).collect();
+    create_all(&door, paths.iter().map(|path| (path.clone(), String::new()))).await;
+    let mut search = json!({ "book_id": BOOK, "pattern": "content/**/*.md" });
+    let first = door.call("glob_search", search.clone()).await.expect_ok();
+    search["cursor"] = first["next_cursor"].clone();
+    let second = door.call("glob_search", search).await.expect_ok();
+    assert_eq!(second.get("next_cursor"), None);
+    let lists = [&first, &second].map(|page| page["matches"].as_array().unwrap().clone());
+    assert_eq!([lists[0].len(), lists[1].len()], [1_000, 3]);
+    assert_eq!(json!(lists.concat()), json!(paths));
+    // As many as a page has leave no empty page behind.
+    let exactly = json!({ "book_id": BOOK, "pattern": "content/{00,01}-*/**" });
+    let exactly = door.call("glob_search", exactly).await.expect_ok();
+    assert_eq!((exactly["matches"].as_array().unwrap().len(), exactly.get("next_cursor")), (800, None));
+}
