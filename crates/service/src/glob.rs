@@ -36,9 +36,7 @@ impl Service {
         after: Option<Place>,
         accepts: impl Fn(&BookPath) -> bool + Send,
     ) -> Result<MatchPage, Error> {
-        if let Some(book) = book {
-            self.require_book(book).await?;
-        }
+        let is_first = after.is_none();
         let (mut matches, mut seen, mut looked_at) = (Vec::new(), after, 0);
         while looked_at < LOOKED_AT {
             let page = self.inner.journal.paths(book, prefix, view, seen.as_ref(), FETCHED_AT_ONCE).await?;
@@ -53,6 +51,10 @@ impl Service {
                 matches.push(place);
             }
             if last_page {
+                // What was found is in a book that there is.
+                if let Some(book) = book.filter(|_| is_first && matches.is_empty()) {
+                    self.require_book(book).await?;
+                }
                 return Ok(MatchPage { matches, next: None });
             }
         }

@@ -5,7 +5,6 @@
 //! of the rest, because some clients hold a refused call to the output schema too.
 
 use panaversity_model::agent::AgentId;
-use panaversity_model::audit::Operation;
 use panaversity_model::file::MAX_TEXT_BYTES;
 use panaversity_model::path::MAX_BYTES as MAX_PATH_BYTES;
 use rmcp::model::JsonObject;
@@ -50,7 +49,7 @@ pub(super) fn write() -> Shape {
                 "book_id": book(),
                 "path": path("content/NN-Part/NN-Chapter/NN-lesson.md"),
                 "content": { "type": "string", "maxLength": MAX_TEXT_BYTES, "description": content },
-                "expected_hash": hash("file_hash_sha256 as read"),
+                "expected_hash": current_hash(),
                 "user_id": user(),
             }),
         ),
@@ -66,7 +65,7 @@ pub(super) fn delete() -> Shape {
             &["book_id", "path"],
             json!({
                 "book_id": book(), "path": path("A file"), "user_id": user(),
-                "expected_hash": hash("file_hash_sha256 as read"),
+                "expected_hash": current_hash(),
             }),
         ),
         output: output(json!({ "existed": flag(), "namespace": layer() })),
@@ -152,7 +151,7 @@ pub(super) fn query() -> Shape {
             json!({
                 "book_id": book(), "path": path(glob), "user_id": user(), "cursor": cursor(), "limit": limit,
                 "agent_id": { "type": "string", "maxLength": AgentId::MAX_BYTES },
-                "operation": { "type": "string", "enum": Operation::ALL.map(Operation::as_str) },
+                "operation": { "type": "string", "pattern": "^[A-Z]{2,20}$" },
                 "status": { "type": "string", "enum": ["success", "refused", "failed"] },
                 "from": moment("RFC 3339"), "to": moment("RFC 3339"),
             }),
@@ -208,6 +207,10 @@ fn user() -> Value {
 
 fn hash(meaning: &str) -> Value {
     json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": meaning })
+}
+
+fn current_hash() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" })
 }
 
 fn cursor() -> Value {
