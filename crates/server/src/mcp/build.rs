@@ -80,7 +80,7 @@ pub(super) async fn delta(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     let since = needed("since", arguments.moment("since")?)?;
     let view = View::of(arguments.user()?);
     let with_content = arguments.flag("include_content")?;
-    let after = arguments.cursor::<Further>()?.map(position).transpose()?;
+    let after = arguments.cursor::<Further>()?.map(|further| position(&further)).transpose()?;
     let is_first = after.is_none();
     let page = app.service.delta_build(&book, &view, since, with_content, after).await?;
     if is_first {
@@ -100,7 +100,7 @@ pub(super) async fn delta(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     Ok(body.into())
 }
 
-fn position(further: Further) -> Result<DeltaPosition, Refusal> {
+fn position(further: &Further) -> Result<DeltaPosition, Refusal> {
     let path = BookPath::parse(&further.path).map_err(|_| bad_cursor())?;
     Ok(DeltaPosition { path, until: Timestamp::from_micros(further.until), total: further.total })
 }

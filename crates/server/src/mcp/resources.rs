@@ -51,7 +51,8 @@ pub(super) async fn list(
     app: &App,
     after: Option<&str>,
 ) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
-    let after = after.map(|raw| position::<After>(raw)?.place()).transpose().map_err(refused)?;
+    let after =
+        after.map(|raw| position::<After>(raw)?.place()).transpose().map_err(|refusal| refused(&refusal))?;
     let page = app.service.glob_search(None, &Prefix::content(), &View::base(), after, |_| true).await;
     let page = page.map_err(unavailable)?;
     let resources = page.matches.iter().map(|(book, path)| {
@@ -162,14 +163,14 @@ async fn pages(app: &App, book: &BookId, typed: &str) -> Result<Vec<String>, Err
     }
 }
 
-fn refused(refusal: Refusal) -> ErrorData {
+fn refused(refusal: &Refusal) -> ErrorData {
     ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code() })))
 }
 
 /// Lists and completions are not recorded, so what broke is logged here.
 fn unavailable(error: Error) -> ErrorData {
     match error {
-        Error::Refused(refusal) => refused(refusal),
+        Error::Refused(refusal) => refused(&refusal),
         Error::Broken(fault) => {
             tracing::error!(target: "panaversity_fs.tools", error = %fault, "resources could not be listed");
             let code: Value = fault.kind.code().into();

@@ -111,14 +111,14 @@ async fn r5_with_user_id_a_delta_is_of_that_user_s_view(db: Db) {
         let told = |file: &Value| (text(&file["path"]), file["sha256"].clone(), text(&file["namespace"]));
         delta["changed_files"].as_array().unwrap().iter().map(told).collect()
     };
-    let line = |path: &str, sha256: Value, layer: &str| (path.to_owned(), sha256, layer.to_owned());
+    let said = |path: &str, sha256: Value, layer: &str| (path.to_owned(), sha256, layer.to_owned());
     let expected = [
-        line(LESSON, json!(sha256("eve's")), "overlay"),
-        line(lone, Value::Null, "overlay"),
-        line(shown, json!(sha256("base")), "base"),
+        said(LESSON, json!(sha256("eve's")), "overlay"),
+        said(lone, Value::Null, "overlay"),
+        said(shown, json!(sha256("base")), "base"),
     ];
     assert_eq!(told(&delta(&door, &since, hers).await), expected);
-    let expected = [line(hidden, json!(sha256("below eve's")), "base")];
+    let expected = [said(hidden, json!(sha256("below eve's")), "base")];
     for who in [json!({}), his] {
         assert_eq!(told(&delta(&door, &since, who).await), expected);
     }
