@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Door};
+use crate::harness::{Door, Ground};
 use crate::lessons::{
     BOOK, LESSON, create_all, created, delete, entries, fresh, pages, read, sha256, text, with, write,
 };
 
-on_both_databases!(
+on_every_ground!(
     a_delta_names_what_was_written_and_deleted_since,
     content_comes_along_if_it_is_asked_for,
     r5_with_user_id_a_delta_is_of_that_user_s_view,
@@ -24,8 +24,8 @@ async fn delta(door: &Door, since: &str, more: Value) -> Value {
     door.call("delta_build", arguments).await.expect_ok()
 }
 
-async fn a_delta_names_what_was_written_and_deleted_since(db: Db) {
-    let (_world, server, door) = fresh(db).await;
+async fn a_delta_names_what_was_written_and_deleted_since(on: Ground) {
+    let (_world, server, door) = fresh(on).await;
     let (gone, new) = ("content/README.md", "content/index.md");
     created(&door, LESSON, "one", json!({})).await;
     created(&door, gone, "readme", json!({})).await;
@@ -67,8 +67,8 @@ async fn a_delta_names_what_was_written_and_deleted_since(db: Db) {
     }
 }
 
-async fn content_comes_along_if_it_is_asked_for(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn content_comes_along_if_it_is_asked_for(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let large = "large\n".repeat(60_000);
     let mut files = BTreeMap::from([(LESSON.to_owned(), "one".to_owned())]);
     for name in ["README", "index"] {
@@ -92,8 +92,8 @@ async fn content_comes_along_if_it_is_asked_for(db: Db) {
     assert!(without["changed_files"].as_array().unwrap().iter().all(|file| file.get("content").is_none()));
 }
 
-async fn r5_with_user_id_a_delta_is_of_that_user_s_view(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r5_with_user_id_a_delta_is_of_that_user_s_view(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let (hers, his) = (json!({ "user_id": "eve" }), json!({ "user_id": "bob" }));
     let (hidden, shown, lone) = ("content/index.md", "content/README.md", "content/01-Part/README.md");
     for path in [LESSON, hidden, shown] {
@@ -124,8 +124,8 @@ async fn r5_with_user_id_a_delta_is_of_that_user_s_view(db: Db) {
     }
 }
 
-async fn a_delta_of_more_than_1_000_files_comes_page_by_page(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_delta_of_more_than_1_000_files_comes_page_by_page(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let path =
         |n: usize| format!("content/{:02}-Part/{:02}-Chapter/{:02}-lesson.md", n / 400, n / 20 % 20, n % 20);
     create_all(&door, (0..1_002).map(|n| (path(n), format!("{n}")))).await;
@@ -147,8 +147,8 @@ async fn a_delta_of_more_than_1_000_files_comes_page_by_page(db: Db) {
     assert_eq!(paths, [path(0), path(1_001)]);
 }
 
-async fn i9_a_follower_of_next_since_knows_every_acknowledged_change(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn i9_a_follower_of_next_since_knows_every_acknowledged_change(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let path = |n: usize| format!("content/01-Part/01-Chapter/{n:02}-lesson.md");
     let writers: Vec<_> = (0..8)
         .map(|n| {

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Door};
+use crate::harness::{Door, Ground};
 use crate::lessons::{BOOK, LESSON, create_all, created, entries, fresh, text, with};
 use crate::surface::eras::modern;
 
-on_both_databases!(
+on_every_ground!(
     a_page_is_read_by_its_address_and_recorded,
     what_is_no_page_is_not_found_in_either_era,
     r5_no_resource_shows_an_overlay,
@@ -24,8 +24,8 @@ fn address(path: &str) -> String {
     format!("book://{BOOK}/{path}")
 }
 
-async fn a_page_is_read_by_its_address_and_recorded(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_page_is_read_by_its_address_and_recorded(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let reader = door.clone().of_agent("reader-3");
     door.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
     created(&door, "content/caf\u{e9} 1.md", "# Words\n", json!({})).await;
@@ -61,8 +61,8 @@ async fn a_page_is_read_by_its_address_and_recorded(db: Db) {
     assert!(templates["ttlMs"].as_u64().unwrap() > 0 && templates["cacheScope"] == "public", "{templates}");
 }
 
-async fn what_is_no_page_is_not_found_in_either_era(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn what_is_no_page_is_not_found_in_either_era(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "x", json!({})).await;
     for (uri, code) in [
         (address("content/01-Part/01-Chapter/02-lesson.md"), "NOT_FOUND"),
@@ -90,8 +90,8 @@ async fn what_is_no_page_is_not_found_in_either_era(db: Db) {
     assert_eq!((&error["code"], &error["data"]["argument"]), (&json!(-32_602), &json!("X-Agent-Id")));
 }
 
-async fn r5_no_resource_shows_an_overlay(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r5_no_resource_shows_an_overlay(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let hers = "content/01-Part/01-Chapter/02-hidden.md";
     created(&door, LESSON, "the base", json!({})).await;
     created(&door, LESSON, "words of eve", json!({ "user_id": "eve" })).await;
@@ -113,8 +113,8 @@ async fn r5_no_resource_shows_an_overlay(db: Db) {
     assert_eq!(ask(&door, "resources/read", json!({ "uri": address(hers) })).await["error"]["code"], -32_002);
 }
 
-async fn resources_are_listed_page_by_page(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn resources_are_listed_page_by_page(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let path =
         |n: usize| format!("content/{:02}-Part/{:02}-Chapter/{:02}-lesson.md", n / 400, n / 20 % 20, n % 20);
     let paths: Vec<_> = (0..1_001).map(path).collect();
@@ -131,8 +131,8 @@ async fn resources_are_listed_page_by_page(db: Db) {
     assert_eq!(bad["error"]["code"], -32_602);
 }
 
-async fn books_and_paths_are_completed(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn books_and_paths_are_completed(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     for book in ["ai-docs", BOOK, "botany"] {
         door.call("create_book", json!({ "book_id": book })).await.expect_ok();
     }
@@ -170,8 +170,8 @@ async fn books_and_paths_are_completed(db: Db) {
     assert_eq!((many["values"].as_array().unwrap().len(), &many["hasMore"]), (100, &json!(true)));
 }
 
-async fn prompts_say_how_to_write_safely(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn prompts_say_how_to_write_safely(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let listed = ask(&door, "prompts/list", json!({})).await["result"]["prompts"].clone();
     let names: Vec<_> = listed.as_array().unwrap().iter().map(|prompt| text(&prompt["name"])).collect();
     assert_eq!(names, ["edit_lesson", "summarise_chapter"]);

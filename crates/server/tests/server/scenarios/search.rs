@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Door};
+use crate::harness::{Door, Ground};
 use crate::lessons::{BOOK, LESSON, create_all, created, delete, entries, fresh};
 
-on_both_databases!(
+on_every_ground!(
     a_star_stays_within_a_folder_and_two_do_not,
     over_all_books_a_match_names_its_book,
     either_one_book_or_all_must_be_named,
@@ -20,8 +20,8 @@ async fn found(door: &Door, arguments: Value) -> Vec<String> {
     serde_json::from_value(answer["matches"].clone()).unwrap()
 }
 
-async fn a_star_stays_within_a_folder_and_two_do_not(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn a_star_stays_within_a_folder_and_two_do_not(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let other = "content/02-Part/01-Chapter/01-other.md";
     for path in ["content/README.md", "content/01-Part/README.md", LESSON, SUMMARY, other] {
         created(&door, path, "x", json!({})).await;
@@ -47,8 +47,8 @@ async fn a_star_stays_within_a_folder_and_two_do_not(db: Db) {
     assert_eq!(log.len(), 11, "every search is recorded");
 }
 
-async fn over_all_books_a_match_names_its_book(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn over_all_books_a_match_names_its_book(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     for book in ["zoology", BOOK, "botany"] {
         let write = json!({ "book_id": book, "path": LESSON, "content": "x" });
         door.call("write_content", write).await.expect_ok();
@@ -60,8 +60,8 @@ async fn over_all_books_a_match_names_its_book(db: Db) {
     assert_eq!(in_book, Vec::<String>::new(), "the pattern is about the path in the book");
 }
 
-async fn either_one_book_or_all_must_be_named(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn either_one_book_or_all_must_be_named(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "x", json!({})).await;
     for (arguments, argument) in [
         (json!({ "pattern": "**" }), "book_id"),
@@ -80,8 +80,8 @@ async fn either_one_book_or_all_must_be_named(db: Db) {
     assert_eq!(found(&door, one).await, [LESSON]);
 }
 
-async fn r5_a_search_sees_the_own_overlay_and_no_other(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn r5_a_search_sees_the_own_overlay_and_no_other(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     created(&door, LESSON, "x", json!({})).await;
     created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
     created(&door, SUMMARY, "hers", json!({ "user_id": "eve" })).await;
@@ -95,8 +95,8 @@ async fn r5_a_search_sees_the_own_overlay_and_no_other(db: Db) {
     }
 }
 
-async fn more_than_1_000_matches_come_page_by_page(db: Db) {
-    let (_world, _server, door) = fresh(db).await;
+async fn more_than_1_000_matches_come_page_by_page(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
     let path =
         |n: usize| format!("content/{:02}-Part/{:02}-Chapter/{:02}-lesson.md", n / 400, n / 20 % 20, n % 20);
     let paths: Vec<_> = (0..1_003).map(path).collect();
