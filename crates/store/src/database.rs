@@ -9,14 +9,17 @@ mod sql;
 mod sqlite;
 mod url;
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use panaversity_model::Fault;
-use sqlx::{PgPool, SqlitePool};
+use panaversity_model::fault::FaultKind;
+use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
+pub(crate) use postgres::silence;
 pub(crate) use sql::{Row, Session, Value, Writing, placeholders, values_list};
 pub use url::DatabaseUrl;
 
@@ -30,7 +33,7 @@ pub struct PoolOptions {
     pub size: u32,
     /// Connections beyond that under load.
     pub overflow: u32,
-    /// How long a call waits for one.
+    /// How long a call waits for one, and, within bounds, for the answer to a statement.
     pub timeout: Duration,
 }
 
@@ -52,11 +55,14 @@ pub(crate) enum Durability {
 #[derive(Clone)]
 pub struct Database {
     pub(crate) engine: Engine,
+    /// The last change could not be written, for a reason that is not the caller's.
+    is_unwritable: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
 pub(crate) enum Engine {
     Sqlite {
+        file: Arc<Path>,
         /// Many readers.
         readers: SqlitePool,
         /// One connection that waits for the disk at each commit.
@@ -68,7 +74,7 @@ pub(crate) enum Engine {
         /// A commit has failed, or is under way: the connection is looked at when it comes back.
         suspicious: Arc<AtomicBool>,
     },
-    Postgres(PgPool),
+    Postgres(postgres::Postgres),
 }
 
 impl Database {
@@ -79,9 +85,32 @@ impl Database {
     pub async fn connect(url: &DatabaseUrl, pool: PoolOptions) -> Result<Self, Fault> {
         let engine = match url {
             DatabaseUrl::Sqlite { file } => sqlite::connect(file, pool).await,
-            DatabaseUrl::Postgres { .. } => postgres::connect(url, pool).await,
+            DatabaseUrl::Postgres { .. } => postgres::connect(url, pool).await.map(Engine::Postgres),
         };
-        engine.map(|engine| Self { engine }).map_err(|error| fault("connect", &error))
+        let new = |engine| Self { engine, is_unwritable: Arc::default() };
+        engine.map(new).map_err(|error| fault("connect", &error))
+    }
+
+    /// Notes whether the last change could be written.
+    pub(crate) fn wrote(&self, written: bool) {
+        self.is_unwritable.store(!written, Ordering::Release);
+    }
+
+    /// After a change that could not be written: can one be written now?
+    pub(crate) async fn try_writing(&self) -> Sql<()> {
+        if !self.is_unwritable.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if let Engine::Sqlite { file, .. } = &self.engine {
+            let file = file.clone();
+            let room = tokio::task::spawn_blocking(move || sqlite::look_for_room(&file)).await;
+            room.map_err(|broken| sqlx::Error::Protocol(broken.to_string()))??;
+        }
+        let mut session = self.begin(Durability::Kill).await?;
+        session.execute("UPDATE store SET id = id", Vec::new()).await?;
+        session.commit().await?;
+        self.wrote(true);
+        Ok(())
     }
 
     /// Closes all connections.
@@ -92,7 +121,7 @@ impl Database {
                 relaxed.close().await;
                 durable.close().await;
             }
-            Engine::Postgres(pool) => pool.close().await,
+            Engine::Postgres(server) => server.close().await,
         }
     }
 
@@ -116,7 +145,7 @@ impl Database {
     pub(crate) async fn read(&self) -> Sql<Session> {
         match &self.engine {
             Engine::Sqlite { readers, .. } => Ok(Session::Sqlite(readers.acquire().await?)),
-            Engine::Postgres(pool) => Ok(Session::Postgres(pool.acquire().await?)),
+            Engine::Postgres(server) => Ok(Session::Postgres(server.acquire().await?)),
         }
     }
 
@@ -128,9 +157,9 @@ impl Database {
                 Engine::Sqlite { readers, .. } => {
                     Ok(Session::SqliteTransaction(readers.begin().await?, None))
                 }
-                Engine::Postgres(pool) => {
+                Engine::Postgres(server) => {
                     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                    Ok(Session::PostgresTransaction(pool.begin_with(begin).await?))
+                    server.begin(begin).await.map(Session::Postgres)
                 }
             }
         })
@@ -152,12 +181,12 @@ impl Database {
                 let writing = Writing { _turn: turn, suspicious: suspicious.clone() };
                 Ok(Session::SqliteTransaction(transaction, Some(writing)))
             }
-            Engine::Postgres(pool) => {
+            Engine::Postgres(server) => {
                 let begin = match durability {
                     Durability::PowerCut => "BEGIN",
                     Durability::Kill => "BEGIN; SET LOCAL synchronous_commit = off",
                 };
-                Ok(Session::PostgresTransaction(pool.begin_with(begin).await?))
+                server.begin(begin).await.map(Session::Postgres)
             }
         }
     }
@@ -175,23 +204,44 @@ pub(crate) fn fault(what: &str, error: &sqlx::Error) -> Fault {
     match error {
         // The database answered; what it keeps is not what we stored.
         sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Fault::corrupt(detail),
+        _ if took_too_long(error) => Fault::new(FaultKind::Timeout, detail),
         _ => Fault::database(detail),
     }
+}
+
+/// The code the database gave to its error.
+fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let sqlx::Error::Database(refused) = error else { return false };
+    refused.code().is_some_and(|code| codes.contains(&&*code))
 }
 
 /// Can the whole transaction be tried again? Deadlocks, serialization failures, a busy SQLite,
 /// and a unique index that saw a concurrent writer first.
 pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
+    // PostgreSQL's; then SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT and their like, and the two unique
+    // constraints.
+    has_code(error, &["40001", "40P01", "23505", "5", "261", "517", "1555", "2067"])
+}
+
+/// Did the database end a statement that ran, or waited for a lock, longer than it may?
+fn took_too_long(error: &sqlx::Error) -> bool {
+    has_code(error, &["57014", "55P03"])
+}
+
+/// Did SQLite fail to bring a commit to the disk? The bytes may be there or not; only a restart
+/// tells.
+pub(crate) fn is_unsynced(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(refused) = error else { return false };
-    let postgres = ["40001", "40P01", "23505", "55P03"];
-    // SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT and their like, and the two unique constraints.
-    let sqlite = ["5", "261", "517", "1555", "2067"];
-    refused.code().is_some_and(|code| postgres.contains(&&*code) || sqlite.contains(&&*code))
+    // The low byte of an extended code is the class: SQLITE_IOERR.
+    let code = refused.code().and_then(|code| code.parse::<u32>().ok());
+    refused.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
+        && code.is_some_and(|code| code & 0xff == 10)
 }
 
 /// Was the connection found dead, or is the server going down? Another connection may do.
 pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
     match error {
+        sqlx::Error::Io(_) if postgres::is_silence(error) => false,
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(refused) => refused.code().is_some_and(|code| {
             ["57P01", "57P02", "57P03"].contains(&&*code) || (code.len() == 5 && code.starts_with("08"))

@@ -23,6 +23,9 @@ use crate::keys;
 use folder::{Folder, Place};
 use presence::Presence;
 
+/// Bytes that a probe of the folder writes.
+const PROBE: usize = 64 << 10;
+
 /// A folder with objects and published books.
 pub struct FileStorage {
     inner: Arc<Inner>,
@@ -183,8 +186,9 @@ impl Tree for FileStorage {
     async fn ping(&self) -> Result<(), Fault> {
         self.run("write into the folder", |inner| {
             let name = inner.presence.fresh_name();
-            inner.root.create(&name, b"", false)?;
-            inner.root.remove(&name)
+            // An empty file finds room on a full disk.
+            let created = inner.root.create(&name, &[1; PROBE], false);
+            inner.root.remove(&name).and(created)
         })
         .await
     }

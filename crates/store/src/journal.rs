@@ -157,7 +157,8 @@ async fn store_id(db: &Database) -> Result<String, Fault> {
 #[async_trait]
 impl Journal for SqlJournal {
     async fn ping(&self) -> Result<(), Fault> {
-        self.read("ping", "SELECT count(*) FROM store", Vec::new()).await.map(|_| ())
+        self.read("ping", "SELECT count(*) FROM store", Vec::new()).await?;
+        self.db.try_writing().await.map_err(|error| fault("try to write", &error))
     }
 
     fn backend(&self) -> &'static str {

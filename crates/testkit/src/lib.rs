@@ -15,6 +15,7 @@ pub mod contract;
 pub mod faults;
 pub mod memory;
 pub mod postgres;
+pub mod proxy;
 pub mod s3;
 pub mod samples;
 pub mod seaweed;

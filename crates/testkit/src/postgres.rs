@@ -10,6 +10,11 @@
 //! # As whom it runs
 //! The server refuses to run as root; then it runs as the user `postgres`, or else `nobody`.
 //! `setpriv` makes the switch, for it execs: the process we hold is the server itself.
+//!
+//! # How it fails
+//! On request, see `outages`.
+
+mod outages;
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -33,12 +38,14 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub struct Postgres {
     programs: PathBuf,
+    account: Option<Account>,
+    settings: &'static [&'static str],
     pid: u32,
     port: u16,
     databases: AtomicU32,
     keeper: Option<JoinHandle<()>>,
     /// Removed once the server has ended.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// The cluster of this process, started when first asked for.
@@ -58,7 +65,7 @@ impl Postgres {
         Self::start_with(&[])
     }
 
-    fn start_with(settings: &[&str]) -> Self {
+    fn start_with(settings: &'static [&'static str]) -> Self {
         sweep();
         let programs = programs();
         let account = Account::of_server();
@@ -79,8 +86,8 @@ impl Postgres {
             let port = free_port();
             let (pid, keeper) = keep(server(account.as_ref(), &programs, folder.path(), port, settings));
             if ready(folder.path(), pid, &keeper) {
-                let databases = AtomicU32::new(0);
-                return Self { programs, pid, port, databases, keeper: Some(keeper), _folder: folder };
+                let (databases, keeper) = (AtomicU32::new(0), Some(keeper));
+                return Self { programs, account, settings, pid, port, databases, keeper, folder };
             }
         }
         let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
@@ -129,6 +136,8 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         // Once the keeper is done the id may be another process's.
         if let Some(keeper) = self.keeper.take().filter(|keeper| !keeper.is_finished()) {
+            // A frozen server would not hear that it is to end.
+            self.thaw();
             let _ = Command::new("kill").args(["-QUIT", &self.pid.to_string()]).status();
             let _ = keeper.join();
         }

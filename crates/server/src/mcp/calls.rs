@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::borrow::Borrow;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures::FutureExt;
 use panaversity_model::audit::{Operation, Outcome};
@@ -20,6 +21,9 @@ use crate::app::App;
 use crate::mcp::arguments::Arguments;
 use crate::mcp::tools::{Group, Spec};
 use crate::wire;
+
+/// How long the answer of a call that failed waits for its entry.
+const AFTER_A_FAULT: Duration = Duration::from_secs(3);
 
 /// What a tool gives.
 pub(super) struct Answer {
@@ -110,13 +114,19 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Writes the entry, unless the change's transaction did. A success that can't be recorded is
-/// none; an error stays what it was.
+/// none; an error stays what it was. A broken world may be the very one that can't record, so its
+/// answer waits for the entry only a moment; the entry is written as soon as it can be.
 async fn record<T>(app: &App, call: &Call, ending: Result<T, Error>) -> Result<T, Error> {
     let outcome = match &ending {
         Ok(_) => Outcome::Success,
         Err(error) => entered(error),
     };
-    let Err(fault) = app.service.record(call, outcome).await else { return ending };
+    let recorded = app.service.record(call, outcome);
+    let recorded = match &ending {
+        Err(Error::Broken(_)) => tokio::time::timeout(AFTER_A_FAULT, recorded).await,
+        _ => Ok(recorded.await),
+    };
+    let Err(fault) = recorded.unwrap_or_else(|_| Err(Fault::database("no answer yet"))) else { return ending };
     if ending.is_ok() {
         return Err(Fault { outcome_unknown: false, ..fault }.into());
     }

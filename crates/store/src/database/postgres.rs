@@ -1,33 +1,229 @@
-//! Connecting to PostgreSQL. Nothing here outlives a transaction on the server's side, so that
-//! transaction poolers work (`pgbouncer=true` also does without prepared statements).
+//! PostgreSQL: connecting, and never waiting for it without end. Nothing here outlives a
+//! transaction on the server's side, so that transaction poolers work (`pgbouncer=true` also does
+//! without prepared statements).
+//!
+//! # A server that stops answering
+//! A frozen server or a broken network answers nothing, not even an error, and its connections
+//! stay open.
+//! 1. A statement may take [`PoolOptions::timeout`], but no less than [`SHORTEST`] and no more than
+//!    [`LONGEST`]; the server ends it then, and its locks end at half of that. [`GRACE`] later
+//!    nobody waits for the server any more, and the connection is closed.
+//! 2. Then the server counts as silent: until something is answered again, a caller waits no longer
+//!    than [`WHILE_SILENT`] for a connection.
+//! 3. After a lost connection all older ones are closed when their turn comes: what cut one of them
+//!    off has usually cut off all.
 
+use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool};
 
-use super::{DatabaseUrl, Engine, PoolOptions, Sql};
+use super::{DatabaseUrl, PoolOptions, Sql, is_lost_connection};
 
-pub(super) async fn connect(url: &DatabaseUrl, pool: PoolOptions) -> Sql<Engine> {
+/// Bounds of what a statement may take.
+const SHORTEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(30);
+/// How much longer we wait than the server should take to end a statement by itself.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long a caller waits for a connection to a server that has not answered lately.
+const WHILE_SILENT: Duration = Duration::from_secs(2);
+/// How long the server keeps the transaction, and the locks, of a client it hears no more of.
+const IDLE_IN_TRANSACTION: &str = "60s";
+
+/// The pool, and what is known of the server behind it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Postgres {
+    pool: PgPool,
+    pulse: Arc<Pulse>,
+}
+
+/// Whether the server answers.
+struct Pulse {
+    /// The longest we wait for an answer.
+    patience: Duration,
+    began: Instant,
+    is_silent: AtomicBool,
+    /// When a connection was last lost, in milliseconds since the beginning; 0: never.
+    lost_at: AtomicU64,
+}
+
+pub(super) async fn connect(url: &DatabaseUrl, options: PoolOptions) -> Sql<Postgres> {
     let DatabaseUrl::Postgres { url, pooler } = url else {
         return Err(sqlx::Error::InvalidArgument("not a PostgreSQL URL".to_owned()));
     };
-    let mut options = PgConnectOptions::from_str(url)?
+    let limit = options.timeout.clamp(SHORTEST, LONGEST);
+    let mut server = PgConnectOptions::from_str(url)?
         .application_name("panaversity-fs")
         .statement_cache_capacity(if *pooler { 0 } else { 512 })
         .disable_statement_logging();
     if !pooler {
-        // A pooler refuses start-up options. Without one, no statement outlives its caller's patience.
-        options = options.options([("statement_timeout", "30s"), ("lock_timeout", "15s")]);
+        // A pooler refuses start-up options; there, step 1 is left to us alone.
+        let milliseconds = |limit: Duration| limit.as_millis().to_string();
+        server = server.options([
+            ("statement_timeout", milliseconds(limit)),
+            ("lock_timeout", milliseconds(limit / 2)),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.to_owned()),
+        ]);
     }
     // Learn now, not at the first call, whether the database is there and lets us in. The pool would
     // try for its whole patience and then keep the reason to itself.
-    let first = tokio::time::timeout(pool.timeout, options.connect()).await;
+    let first = tokio::time::timeout(options.timeout, server.connect()).await;
     first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
+    let pulse = Arc::new(Pulse {
+        patience: limit + GRACE,
+        began: Instant::now(),
+        is_silent: AtomicBool::new(false),
+        lost_at: AtomicU64::new(0),
+    });
+    let (given, returned) = (pulse.clone(), pulse.clone());
     let pool = PgPoolOptions::new()
-        .max_connections(pool.size.saturating_add(pool.overflow).max(3))
-        .acquire_timeout(pool.timeout)
+        .max_connections(options.size.saturating_add(options.overflow).max(3))
+        .acquire_timeout(options.timeout)
         .test_before_acquire(false)
-        .connect_lazy_with(options);
-    Ok(Engine::Postgres(pool))
+        .before_acquire(move |_, connection| {
+            let fine = given.trusts(connection.age);
+            Box::pin(async move { Ok(fine) })
+        })
+        // Otherwise sqlx would ask the server, for as long as it takes, whether it is still there.
+        .after_release(move |_, connection| {
+            let fine = returned.trusts(connection.age);
+            Box::pin(async move { Ok(fine) })
+        })
+        .connect_lazy_with(server);
+    Ok(Postgres { pool, pulse })
+}
+
+impl Postgres {
+    /// A connection; its statements are transactions of their own.
+    pub(super) async fn acquire(&self) -> Sql<PostgresSession> {
+        let acquired = if self.pulse.is_silent.load(Ordering::Acquire) {
+            tokio::time::timeout(WHILE_SILENT, self.pool.acquire()).await
+        } else {
+            Ok(self.pool.acquire().await)
+        };
+        let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
+            self.pulse.is_silent.store(true, Ordering::Release);
+        }
+        let connection = Some(acquired?);
+        Ok(PostgresSession { connection, pulse: self.pulse.clone(), is_open: false, is_busy: false })
+    }
+
+    /// A transaction, begun by these words.
+    pub(super) async fn begin(&self, begin: &'static str) -> Sql<PostgresSession> {
+        let mut session = self.acquire().await?;
+        session.is_open = true;
+        session.run(async |connection| connection.execute(sqlx::raw_sql(begin)).await.map(|_| ())).await?;
+        Ok(session)
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+impl Pulse {
+    /// Waits for an answer of the server, within the limit.
+    async fn within<T>(&self, answer: impl Future<Output = Sql<T>>) -> Sql<T> {
+        let Ok(result) = tokio::time::timeout(self.patience, answer).await else {
+            self.is_silent.store(true, Ordering::Release);
+            self.lost();
+            return Err(silence());
+        };
+        match &result {
+            Err(error) if is_lost_connection(error) => self.lost(),
+            _ if self.is_silent.load(Ordering::Acquire) => self.is_silent.store(false, Ordering::Release),
+            _ => {}
+        }
+        result
+    }
+
+    fn lost(&self) {
+        self.lost_at.store(self.now(), Ordering::Release);
+    }
+
+    /// Whether a connection of this age was made after the last one was lost.
+    fn trusts(&self, age: Duration) -> bool {
+        let lost_at = self.lost_at.load(Ordering::Acquire);
+        lost_at == 0 || age.as_millis() < u128::from(self.now().saturating_sub(lost_at))
+    }
+
+    fn now(&self) -> u64 {
+        // At least 1: 0 means never.
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+/// A connection, perhaps in a transaction. Dropped in the middle of a statement it is closed, for
+/// its next answer would be the last one's; dropped in a transaction, that is rolled back.
+pub(crate) struct PostgresSession {
+    /// There until it is dropped.
+    connection: Option<PoolConnection<sqlx::Postgres>>,
+    pulse: Arc<Pulse>,
+    /// In a transaction.
+    is_open: bool,
+    /// A statement was sent, and its answer did not come yet.
+    is_busy: bool,
+}
+
+impl PostgresSession {
+    /// Runs something on the connection, within the limit.
+    pub(super) async fn run<T>(&mut self, act: impl AsyncFnOnce(&mut PgConnection) -> Sql<T>) -> Sql<T> {
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        self.is_busy = true;
+        let result = self.pulse.within(act(connection)).await;
+        self.is_busy = matches!(&result, Err(error) if is_silence(error));
+        result
+    }
+
+    /// Runs a script, which may take as long as the server allows.
+    pub(super) async fn script(&mut self, sql: &'static str) -> Sql<()> {
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        self.is_busy = true;
+        let result = connection.execute(sqlx::raw_sql(sql)).await.map(|_| ());
+        self.is_busy = false;
+        result
+    }
+
+    /// Commits the transaction, if there is one.
+    pub(super) async fn commit(mut self) -> Sql<()> {
+        if self.is_open {
+            let commit = AssertSqlSafe("COMMIT".to_owned());
+            self.run(async |connection| connection.execute(sqlx::raw_sql(commit)).await.map(|_| ())).await?;
+            self.is_open = false;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PostgresSession {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        if self.is_busy {
+            connection.close_on_drop();
+        } else if self.is_open {
+            let pulse = self.pulse.clone();
+            tokio::spawn(async move {
+                let rolled_back = pulse.within(connection.execute("ROLLBACK")).await;
+                if rolled_back.is_err_and(|error| is_silence(&error)) {
+                    connection.close_on_drop();
+                }
+            });
+        }
+    }
+}
+
+/// Nothing was answered within the limit.
+pub(crate) fn silence() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
+}
+
+/// Was this the limit of our patience?
+pub(crate) fn is_silence(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(why) if why.kind() == io::ErrorKind::TimedOut)
 }

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::OwnedMutexGuard;
 
 use super::Sql;
+use super::postgres::PostgresSession;
 
 /// A bound value; `None` is a typed NULL.
 #[derive(Debug, Clone)]
@@ -127,9 +128,8 @@ pub(crate) struct Writing {
 /// A connection or a transaction on either database.
 pub(crate) enum Session {
     Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
     SqliteTransaction(Transaction<'static, Sqlite>, Option<Writing>),
-    PostgresTransaction(Transaction<'static, Postgres>),
+    Postgres(PostgresSession),
 }
 
 impl Session {
@@ -139,8 +139,11 @@ impl Session {
         let rows = match self {
             Self::Sqlite(connection) => sqlite_rows(connection, sql, values).await?,
             Self::SqliteTransaction(transaction, _) => sqlite_rows(transaction, sql, values).await?,
-            Self::Postgres(connection) => postgres_rows(connection, sql, values).await?,
-            Self::PostgresTransaction(transaction) => postgres_rows(transaction, sql, values).await?,
+            Self::Postgres(session) => {
+                let query = postgres_query(sql, values)?;
+                let rows = session.run(async |connection| query.fetch_all(connection).await).await?;
+                rows.into_iter().map(Row::Postgres).collect()
+            }
         };
         Ok(rows)
     }
@@ -160,11 +163,9 @@ impl Session {
             Self::SqliteTransaction(t, _) => {
                 sqlite_query(sql, values).execute(&mut **t).await?.rows_affected()
             }
-            Self::Postgres(connection) => {
-                postgres_query(sql, values)?.execute(&mut **connection).await?.rows_affected()
-            }
-            Self::PostgresTransaction(t) => {
-                postgres_query(sql, values)?.execute(&mut **t).await?.rows_affected()
+            Self::Postgres(session) => {
+                let query = postgres_query(sql, values)?;
+                session.run(async |connection| query.execute(connection).await).await?.rows_affected()
             }
         })
     }
@@ -174,8 +175,7 @@ impl Session {
         match self {
             Self::Sqlite(connection) => connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
             Self::SqliteTransaction(t, _) => t.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
-            Self::Postgres(connection) => connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
-            Self::PostgresTransaction(t) => t.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
+            Self::Postgres(session) => session.script(sql).await,
         }
     }
 
@@ -191,8 +191,8 @@ impl Session {
                 committed
             }
             Self::SqliteTransaction(transaction, None) => transaction.commit().await,
-            Self::PostgresTransaction(transaction) => transaction.commit().await,
-            Self::Sqlite(_) | Self::Postgres(_) => Ok(()),
+            Self::Postgres(session) => session.commit().await,
+            Self::Sqlite(_) => Ok(()),
         }
     }
 }
@@ -204,15 +204,6 @@ async fn sqlite_rows(
 ) -> Sql<Vec<Row>> {
     let rows = sqlite_query(sql, values).fetch_all(connection).await?;
     Ok(rows.into_iter().map(Row::Sqlite).collect())
-}
-
-async fn postgres_rows(
-    connection: &mut sqlx::PgConnection,
-    sql: AssertSqlSafe<String>,
-    values: Vec<Value>,
-) -> Sql<Vec<Row>> {
-    let rows = postgres_query(sql, values)?.fetch_all(connection).await?;
-    Ok(rows.into_iter().map(Row::Postgres).collect())
 }
 
 fn sqlite_query(sql: AssertSqlSafe<String>, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {

@@ -17,6 +17,8 @@ const BUSY: Duration = Duration::from_secs(10);
 const CACHE: &str = "-8000";
 /// Bytes of the file that are read without copying.
 const MAPPED: &str = "268435456";
+/// Bytes there must be room for after a change could not be written.
+const ROOM: usize = 256 << 10;
 /// A laptop has few cores; more readers only cost memory.
 const MOST_READERS: u32 = 4;
 
@@ -49,12 +51,23 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
         .max_lifetime(None)
         .connect_lazy_with(options.clone().pragma("query_only", "ON"));
     Ok(Engine::Sqlite {
+        file: file.into(),
         readers,
         durable,
         relaxed: writer(SqliteSynchronous::Normal),
         gate: Arc::new(Mutex::new(())),
         suspicious,
     })
+}
+
+/// Tries whether the disk takes as many bytes as a change may need: a database that cannot grow
+/// may still have room for a smaller one.
+pub(super) fn look_for_room(database: &Path) -> std::io::Result<()> {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-room");
+    let written = std::fs::write(&name, vec![1; ROOM]);
+    std::fs::remove_file(&name)?;
+    written
 }
 
 fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions, suspicious: Arc<AtomicBool>) -> SqlitePool {

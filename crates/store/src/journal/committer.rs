@@ -10,7 +10,10 @@
 //! 5. A batch refused by the database for another reason than a passing one is taken apart and
 //!    each member tried alone, so a failing member never spoils the others.
 //! 6. If the answer to COMMIT never came, its audit entry is looked for, under the chain's lock,
-//!    which waits for the lost transaction to end. If that fails too, the outcome is unknown.
+//!    which waits for the lost transaction to end. If it is there, the change has happened. If it
+//!    is not, it has not, and the batch is tried again. If nothing can be learned within
+//!    [`RESOLVE`], the outcome is unknown; so it is where SQLite could not sync, for the bytes it
+//!    has written may be found by the next start.
 //!
 //! On SQLite, which has one writer, one lane does everything. On PostgreSQL two lanes commit
 //! changes, and a third the rest.
@@ -21,7 +24,6 @@ use std::time::Duration;
 
 use panaversity_model::audit::{ChainKey, Draft};
 use panaversity_model::change::{ChangeSet, Verdict};
-use panaversity_model::fault::FaultKind;
 use panaversity_model::publication::{Attempt, Publication, Settled};
 use panaversity_model::{Fault, blob::Place, change::Act};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -32,7 +34,8 @@ use super::batch::{Batch, key_of};
 use super::{commit, publications};
 use crate::backend::Backend;
 use crate::database::{
-    Database, Dialect, Durability, Sql, fault, is_lost_connection, is_passing, was_answered,
+    Database, Dialect, Durability, Sql, fault, is_lost_connection, is_passing, is_unsynced, silence,
+    was_answered, Session,
 };
 
 /// Most members of a batch, and most bytes of blobs.
@@ -44,7 +47,8 @@ const QUEUE: usize = 1024;
 const GATHER: Duration = Duration::from_millis(2);
 /// How often a batch is tried again after a passing refusal.
 const TRIES: u32 = 8;
-/// How long a transaction may take; the server's own limits end a statement long before.
+/// How long a transaction may take up to its COMMIT, and then that; and after how long nothing is
+/// tried again. The limit of a statement comes long before.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the fate of a lost COMMIT is looked for.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -211,16 +215,19 @@ impl From<sqlx::Error> for Failure {
 
 /// Steps 3 to 6.
 async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
-    let mut tries = 0;
+    let (mut tries, began) = (0, Instant::now());
     loop {
         tries += 1;
-        let failure = match tokio::time::timeout(PATIENCE, transact(db, backend, &jobs)).await {
-            Ok(Ok(outcome)) => return answer(jobs, outcome),
-            Ok(Err(failure)) => failure,
-            Err(_) => return refuse(jobs, &timed_out()),
+        let may_try = tries < TRIES && began.elapsed() < PATIENCE;
+        let failure = match transact(db, backend, &jobs).await {
+            Ok(outcome) => {
+                db.wrote(true);
+                return answer(jobs, outcome);
+            }
+            Err(failure) => failure,
         };
         match failure {
-            Failure::Before(error) if tries < TRIES && may_pass(&error) => {
+            Failure::Before(error) if may_try && may_pass(&error) => {
                 tokio::time::sleep(Duration::from_millis(u64::from(tries * tries))).await;
             }
             Failure::Before(error) if jobs.len() > 1 && was_answered(&error) && !is_passing(&error) => {
@@ -229,20 +236,21 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
                 }
                 return;
             }
-            Failure::Before(error) => return refuse(jobs, &fault("commit", &error)),
-            Failure::AtCommit(error, _) if was_answered(&error) && is_passing(&error) && tries < TRIES => {}
-            Failure::AtCommit(error, outcome) => match resolve(db, &jobs, &outcome).await {
-                Ok(true) => return answer(jobs, outcome),
-                Ok(false) => return refuse(jobs, &fault("commit", &error)),
-                Err(_) => return refuse(jobs, &fault("commit", &error).with_unknown_outcome()),
+            Failure::Before(error) => return give_up(db, jobs, &fault("commit", &error)),
+            Failure::AtCommit(error, _) if is_passing(&error) && may_try => {}
+            Failure::AtCommit(error, outcome) => match resolve(db, &jobs, &outcome, &error).await {
+                Some(true) => return answer(jobs, outcome),
+                Some(false) if may_try && may_pass(&error) => {}
+                Some(false) => return give_up(db, jobs, &fault("commit", &error)),
+                None => return give_up(db, jobs, &fault("commit", &error).with_unknown_outcome()),
             },
         }
     }
 }
 
-fn timed_out() -> Fault {
-    let detail = "the database did not finish a transaction within a minute";
-    Fault::new(FaultKind::Timeout, detail).with_unknown_outcome()
+fn give_up(db: &Database, jobs: Vec<Job>, fault: &Fault) {
+    db.wrote(false);
+    refuse(jobs, fault);
 }
 
 /// Nothing happened yet, so a connection that turned out dead may also be tried again.
@@ -251,6 +259,22 @@ fn may_pass(error: &sqlx::Error) -> bool {
 }
 
 async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<Outcome, Failure> {
+    let prepared = tokio::time::timeout(PATIENCE, prepare(db, backend, jobs)).await;
+    let (session, outcome) = prepared.unwrap_or_else(|_| Err(silence()))?;
+    let Some(session) = session else { return Ok(outcome) };
+    match tokio::time::timeout(PATIENCE, session.commit()).await {
+        Ok(Ok(())) => Ok(outcome),
+        Ok(Err(error)) => Err(Failure::AtCommit(error, outcome)),
+        Err(_) => Err(Failure::AtCommit(silence(), outcome)),
+    }
+}
+
+/// Everything before COMMIT; no session if there is nothing to commit.
+async fn prepare(
+    db: &Database,
+    backend: Backend,
+    jobs: &[Job],
+) -> Sql<(Option<Session>, Outcome)> {
     let (mut batch, mut settles) = (Batch { sets: Vec::new(), drafts: Vec::new() }, Vec::new());
     for job in jobs {
         match job {
@@ -272,30 +296,27 @@ async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<Outco
         publications::settle_all(db, backend, &mut session, &settles).await?
     };
     let outcome = Outcome { verdicts, settled };
-    if !written && settles.is_empty() {
-        // All were refused: rolled back, they leave nothing.
-        return Ok(outcome);
-    }
-    match session.commit().await {
-        Ok(()) => Ok(outcome),
-        Err(error) => Err(Failure::AtCommit(error, outcome)),
-    }
+    // All were refused: rolled back, they leave nothing.
+    let is_needed = written || !settles.is_empty();
+    Ok((is_needed.then_some(session), outcome))
 }
 
-/// Step 6: did the transaction of these jobs commit? Any entry of it tells.
-async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome) -> Result<bool, sqlx::Error> {
+/// Step 6: did the transaction of these jobs commit? Any entry of it tells. `None`: not known.
+async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome, error: &sqlx::Error) -> Option<bool> {
     // Without an entry there are only refusals and settles, which stand either way.
-    let Some((key, entry)) = witness(jobs, outcome) else { return Ok(true) };
+    let Some((key, entry)) = witness(jobs, outcome) else { return Some(true) };
+    if is_unsynced(error) {
+        return None;
+    }
     let until = Instant::now() + RESOLVE;
     loop {
         let (db, key, entry) = (db.clone(), key.clone(), entry.clone());
         // A task of its own: a transaction cut off in the middle would stay open in the pool.
         let asked = tokio::spawn(async move { look_up(&db, &key, &entry).await });
         match tokio::time::timeout_at(until, asked).await {
-            Ok(Ok(Ok(found))) => return Ok(found),
-            Ok(Ok(Err(error))) if Instant::now() >= until => return Err(error),
-            Ok(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(_) => return Err(sqlx::Error::PoolTimedOut),
+            Ok(Ok(Ok(found))) => return Some(found),
+            Ok(_) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(100)).await,
+            _ => return None,
         }
     }
 }

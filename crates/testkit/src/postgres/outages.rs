@@ -1,0 +1,63 @@
+//! Outages of a cluster: frozen, killed, started again.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use super::{Postgres, keep, ready, server};
+
+impl Postgres {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Stops all its processes where they are. The kernel still accepts connections for it.
+    pub fn freeze(&self) {
+        // The first process first, so that it starts no more.
+        signal("-STOP", &[self.pid]);
+        signal("-STOP", &self.children());
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        signal("-CONT", &self.children());
+        signal("-CONT", &[self.pid]);
+    }
+
+    /// Ends all its processes at once, as a crash of the machine would.
+    pub fn kill9(&mut self) {
+        self.freeze();
+        signal("-KILL", &self.children());
+        signal("-KILL", &[self.pid]);
+        if let Some(keeper) = self.keeper.take() {
+            keeper.join().expect("the keeper");
+        }
+    }
+
+    /// Starts it again after [`Self::kill9`], on the same port and data.
+    pub fn restart(&mut self) {
+        assert!(self.keeper.is_none(), "it is running");
+        let folder = self.folder.path();
+        let command = server(self.account.as_ref(), &self.programs, folder, self.port, self.settings);
+        let (pid, keeper) = keep(command);
+        let up = ready(folder, pid, &keeper);
+        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+        assert!(up, "PostgreSQL does not start again:\n{log}");
+        (self.pid, self.keeper) = (pid, Some(keeper));
+    }
+
+    fn children(&self) -> Vec<u32> {
+        let list = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid));
+        list.unwrap_or_default().split_whitespace().map(|pid| pid.parse().expect("a process id")).collect()
+    }
+}
+
+fn signal(name: &str, pids: &[u32]) {
+    if pids.is_empty() {
+        return;
+    }
+    let pids = pids.iter().map(u32::to_string);
+    // One that has ended meanwhile needs no signal.
+    let _ = Command::new("kill").arg(name).args(pids).stderr(Stdio::null()).status();
+}

@@ -1,0 +1,238 @@
+//! A TCP proxy that misbehaves on request, for databases and buckets alike.
+//!
+//! # What it can do
+//! - **latency**: every piece of bytes waits before it goes on.
+//! - **hold**: a black hole. Connections are accepted, bytes wait in the kernel; [`Proxy::heal`]
+//!   lets them go on.
+//! - **refuse**: new connections are accepted and reset at once.
+//! - **cut** and **reset**: every connection ends now, with FIN or with RST.
+//! - **a trap**: the first piece of bytes a client sends that contains a phrase (`COMMIT`, `PUT /`)
+//!   springs it, once; see [`Trap`]. A phrase split over two pieces is not seen.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What happens to the bytes that spring a trap. The client's connection is reset in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trap {
+    /// They never arrive.
+    Before,
+    /// They arrive, and the answer to them is thrown away.
+    After,
+    /// As `After`, and new connections are refused from then on.
+    AfterAndRefuse,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Rules {
+    latency: Duration,
+    hold: bool,
+    refuse: bool,
+    /// Connections made before this many endings are over.
+    endings: u64,
+    /// Whether the last ending was by RST.
+    by_reset: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: SocketAddr,
+    rules: watch::Sender<Rules>,
+    trap: Mutex<Option<(Vec<u8>, Trap)>>,
+}
+
+/// A proxy in front of one address; dropping it ends it and its connections.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A proxy on a free port, which passes everything on.
+    pub async fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let (rules, _) = watch::channel(Rules::default());
+        let shared = Arc::new(Shared { target, rules, trap: Mutex::new(None) });
+        let task = tokio::spawn(accept(listener, shared.clone()));
+        Self { address, shared, task }
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets every piece of bytes wait this long.
+    pub fn delay(&self, latency: Duration) {
+        self.shared.rules.send_modify(|rules| rules.latency = latency);
+    }
+
+    /// Passes nothing on until it is healed.
+    pub fn hold(&self) {
+        self.shared.rules.send_modify(|rules| rules.hold = true);
+    }
+
+    /// Resets new connections until it is healed.
+    pub fn refuse(&self) {
+        self.shared.rules.send_modify(|rules| rules.refuse = true);
+    }
+
+    /// Passes everything on again, what was held first.
+    pub fn heal(&self) {
+        self.shared.rules.send_modify(|rules| {
+            *rules = Rules { endings: rules.endings, by_reset: rules.by_reset, ..Rules::default() };
+        });
+    }
+
+    /// Ends every connection with FIN.
+    pub fn cut(&self) {
+        self.shared.end_all(false);
+    }
+
+    /// Ends every connection with RST.
+    pub fn reset(&self) {
+        self.shared.end_all(true);
+    }
+
+    /// Sets the trap; it replaces one that was not sprung.
+    pub fn set_trap(&self, phrase: &str, trap: Trap) {
+        *self.shared.trap() = Some((phrase.as_bytes().to_vec(), trap));
+    }
+
+    /// Whether the trap that was set has sprung.
+    pub fn has_sprung(&self) -> bool {
+        self.shared.trap().is_none()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.shared.end_all(true);
+    }
+}
+
+impl Shared {
+    fn trap(&self) -> std::sync::MutexGuard<'_, Option<(Vec<u8>, Trap)>> {
+        self.trap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end_all(&self, by_reset: bool) {
+        self.rules.send_modify(|rules| {
+            rules.endings += 1;
+            rules.by_reset = by_reset;
+        });
+    }
+
+    /// The trap, if these bytes spring it.
+    fn spring(&self, bytes: &[u8]) -> Option<Trap> {
+        let mut trap = self.trap();
+        let (phrase, _) = trap.as_ref()?;
+        let springs = bytes.windows(phrase.len()).any(|piece| piece == phrase);
+        if springs { trap.take().map(|(_, trap)| trap) } else { None }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if shared.rules.borrow().refuse {
+            let _ = client.set_zero_linger();
+            continue;
+        }
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let Ok(mut server) = TcpStream::connect(shared.target).await else { return };
+            let mut client = client;
+            let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
+            if carry(&mut client, &mut server, &shared).await == End::Reset {
+                let _ = client.set_zero_linger();
+            }
+        });
+    }
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Quietly,
+    Reset,
+}
+
+async fn carry(client: &mut TcpStream, server: &mut TcpStream, shared: &Shared) -> End {
+    let (mut rules, born) = (shared.rules.subscribe(), shared.rules.borrow().endings);
+    let ended = async {
+        let ended = rules.wait_for(|rules| rules.endings > born).await;
+        if ended.is_ok_and(|rules| rules.by_reset) { End::Reset } else { End::Quietly }
+    };
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let (answers, mut awaited) = watch::channel(0_u64);
+    let questions = async {
+        let mut piece = vec![0; 64 << 10];
+        while let Some(bytes) = next(&mut from_client, &mut piece, shared).await {
+            let trap = shared.spring(bytes);
+            awaited.mark_unchanged();
+            if trap == Some(Trap::Before) || to_server.write_all(bytes).await.is_err() {
+                return End::Reset;
+            }
+            if let Some(trap) = trap {
+                // The answer shows that what was sent has happened.
+                let _ = awaited.changed().await;
+                if trap == Trap::AfterAndRefuse {
+                    shared.rules.send_modify(|rules| rules.refuse = true);
+                }
+                return End::Reset;
+            }
+        }
+        let _ = to_server.shutdown().await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        // In this order: an answer is noted before it would be passed on.
+        biased;
+        end = ended => end,
+        end = questions => end,
+        end = pass_answers(&mut from_server, &mut to_client, &answers, shared) => end,
+    }
+}
+
+async fn pass_answers(
+    from_server: &mut ReadHalf<'_>,
+    to_client: &mut WriteHalf<'_>,
+    noted: &watch::Sender<u64>,
+    shared: &Shared,
+) -> End {
+    let mut piece = vec![0; 64 << 10];
+    while let Some(bytes) = next(from_server, &mut piece, shared).await {
+        noted.send_modify(|count| *count += 1);
+        // Gives a sprung trap its turn, before the answer goes out.
+        tokio::task::yield_now().await;
+        if to_client.write_all(bytes).await.is_err() {
+            return End::Quietly;
+        }
+    }
+    End::Quietly
+}
+
+/// The next piece of bytes, once the rules let it go on.
+async fn next<'p>(from: &mut ReadHalf<'_>, piece: &'p mut [u8], shared: &Shared) -> Option<&'p [u8]> {
+    let mut rules = shared.rules.subscribe();
+    let _ = rules.wait_for(|rules| !rules.hold).await;
+    let length = from.read(piece).await.ok().filter(|length| *length > 0)?;
+    let _ = rules.wait_for(|rules| !rules.hold).await;
+    let latency = rules.borrow().latency;
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
+    Some(&piece[..length])
+}
