@@ -12,6 +12,7 @@
 )]
 
 pub mod contract;
+pub mod disk;
 pub mod faults;
 pub mod memory;
 pub mod postgres;

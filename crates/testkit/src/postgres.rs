@@ -16,6 +16,8 @@
 
 mod outages;
 
+pub use outages::Lock;
+
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};

@@ -220,10 +220,7 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
         tries += 1;
         let may_try = tries < TRIES && began.elapsed() < PATIENCE;
         let failure = match transact(db, backend, &jobs).await {
-            Ok(outcome) => {
-                db.wrote(true);
-                return answer(jobs, outcome);
-            }
+            Ok(outcome) => return answer(jobs, outcome),
             Err(failure) => failure,
         };
         match failure {
@@ -263,7 +260,10 @@ async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<Outco
     let (session, outcome) = prepared.unwrap_or_else(|_| Err(silence()))?;
     let Some(session) = session else { return Ok(outcome) };
     match tokio::time::timeout(PATIENCE, session.commit()).await {
-        Ok(Ok(())) => Ok(outcome),
+        Ok(Ok(())) => {
+            db.wrote(true);
+            Ok(outcome)
+        }
         Ok(Err(error)) => Err(Failure::AtCommit(error, outcome)),
         Err(_) => Err(Failure::AtCommit(silence(), outcome)),
     }

@@ -1,8 +1,9 @@
-//! Outages of a cluster: frozen, killed, started again.
+//! Outages of a cluster: frozen, killed, started again, a table locked.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::{Postgres, keep, ready, server};
 
@@ -47,6 +48,19 @@ impl Postgres {
         (self.pid, self.keeper) = (pid, Some(keeper));
     }
 
+    /// Locks a table of a database: whoever reads or writes it waits.
+    pub fn lock(&self, url: &str, table: &str) -> Lock {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-X", "-q", "-t", "-A", "-d", url]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut psql = psql.spawn().expect("psql");
+        let script = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n");
+        psql.stdin.as_mut().expect("its input").write_all(script.as_bytes()).expect("psql reads");
+        let mut said = String::new();
+        BufReader::new(psql.stdout.take().expect("its output")).read_line(&mut said).expect("psql answers");
+        assert_eq!(said.trim(), "locked");
+        Lock(psql)
+    }
+
     fn children(&self) -> Vec<u32> {
         let list = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid));
         list.unwrap_or_default().split_whitespace().map(|pid| pid.parse().expect("a process id")).collect()
@@ -60,4 +74,16 @@ fn signal(name: &str, pids: &[u32]) {
     let pids = pids.iter().map(u32::to_string);
     // One that has ended meanwhile needs no signal.
     let _ = Command::new("kill").arg(name).args(pids).stderr(Stdio::null()).status();
+}
+
+/// A table that is locked as long as this lives.
+#[derive(Debug)]
+pub struct Lock(Child);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It ends when it has read all there is to do, and its transaction with it.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
 }

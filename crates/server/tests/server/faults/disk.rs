@@ -1,0 +1,101 @@
+//! Full disks: the database's, and the one with objects and tree.
+
+use panaversity_testkit::disk::Disk;
+use serde_json::json;
+
+use super::{assert_chained, assert_failed, gets_ready, gets_unready, in_time, or_skip};
+use crate::harness::{Db, World};
+use crate::lessons::{LESSON, created, delete, read, sha256, write};
+
+/// Beyond the inline limit.
+fn large() -> String {
+    "a large file\n".repeat(20_000)
+}
+
+/// Words that don't deflate away.
+fn noise(seed: usize, lines: usize) -> String {
+    let line = |n: usize| sha256(format!("{seed} {n}")) + "\n";
+    (0..lines).map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_sqlite_refuses_changes_and_keeps_what_was_there() {
+    let world = World::new(Db::Sqlite);
+    let at = world.folder().join("disk");
+    let Some(disk) = or_skip(Disk::small(&at, 4096)) else { return };
+    let world = world.with("DATABASE_URL", &format!("sqlite:{}", at.join("journal.db").display()));
+    let server = world.start().await;
+    let door = server.door();
+    created(&door, LESSON, "one", json!({})).await;
+    server.all_published().await;
+    assert!(super::is_ready(&server).await);
+
+    disk.fill();
+    // What the log has room for is still written.
+    let mut written = 0;
+    let path = |n: usize| format!("content/01-Part/02-Chapter/{:02}-noise.md", n);
+    let refused = loop {
+        let answer = in_time(write(&door, &path(written), &noise(written, 400), json!({}))).await;
+        if !answer.ok {
+            break answer;
+        }
+        written += 1;
+    };
+    assert_failed(&refused, "DATABASE_UNAVAILABLE");
+    let update = write(&door, LESSON, &noise(99, 400), json!({ "expected_hash": sha256("one") })).await;
+    assert_failed(&update, "DATABASE_UNAVAILABLE");
+    gets_unready(&server).await;
+
+    disk.make_room();
+    gets_ready(&server).await;
+    assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "one");
+    assert_eq!(read(&door, &path(written), json!({})).await.code(), "NOT_FOUND");
+    for n in 0..written {
+        assert_eq!(read(&door, &path(n), json!({})).await.expect_ok()["content"], noise(n, 400));
+    }
+    created(&door, &path(written), "there is room", json!({})).await;
+    assert_chained(&server).await;
+    drop(server);
+    // What was refused is not found by the next start either.
+    let server = world.start().await;
+    assert_eq!(read(&server.door(), LESSON, json!({})).await.expect_ok()["content"], "one");
+    assert_chained(&server).await;
+    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_the_storage_still_takes_small_text_and_publishes_it_later() {
+    let world = World::new(Db::Sqlite);
+    let Some(disk) = or_skip(Disk::small(&world.storage_root(), 2048)) else { return };
+    let server = world.start().await;
+    let door = server.door();
+    created(&door, LESSON, "one", json!({})).await;
+    let readme = "content/README.md";
+    created(&door, readme, "the start", json!({})).await;
+    server.all_published().await;
+
+    disk.fill();
+    let answer = in_time(write(&door, "content/01-Part/README.md", &large(), json!({}))).await;
+    assert_failed(&answer, "STORAGE_UNAVAILABLE");
+    gets_unready(&server).await;
+    write(&door, LESSON, "two", json!({ "expected_hash": sha256("one") })).await.expect_ok();
+    created(&door, "content/01-Part/01-Chapter/02-new.md", "new", json!({})).await;
+    delete(&door, readme, json!({})).await.expect_ok();
+    assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "two");
+    assert!(server.get("/health").await.json()["pending_publications"].as_u64().unwrap() >= 2);
+
+    disk.make_room();
+    gets_ready(&server).await;
+    created(&door, "content/01-Part/README.md", &large(), json!({})).await;
+    server.all_published().await;
+    let expected = [
+        ("content/01-Part/01-Chapter/01-lesson.md", "two".to_owned()),
+        ("content/01-Part/01-Chapter/02-new.md", "new".to_owned()),
+        ("content/01-Part/README.md", large()),
+    ];
+    let expected = expected.map(|(path, content)| (format!("ai-python/{path}"), content.into_bytes()));
+    assert!(world.published() == expected.into(), "{:?}", world.published().keys());
+    assert_eq!(world.temporary_files(), Vec::<String>::new());
+    assert_chained(&server).await;
+    drop(server);
+}

@@ -1,0 +1,196 @@
+//! Load during a fault: writers who each have files of their own, know after every answer what
+//! these may hold, and repeat the same call when its outcome is unknown. Afterwards every file
+//! holds what it must, and the log has each change exactly once.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use panaversity_model::ContentHash;
+use panaversity_testkit::samples;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{assert_chained, in_time};
+use crate::harness::{Door, Server, World};
+use crate::lessons::{entries, with};
+
+const WRITERS: usize = 6;
+const FILES_A_WRITER: usize = 4;
+/// Beyond the inline limit: these bytes lie in objects.
+const LARGE: usize = 200_000;
+const BOOK: &str = "fault-book";
+/// What a broken world may be called.
+const CODES: [&str; 3] = ["DATABASE_UNAVAILABLE", "STORAGE_UNAVAILABLE", "TIMEOUT"];
+
+/// Numbers that differ in every run; what matters is what the fault hits.
+pub(super) fn roll(sides: usize) -> usize {
+    usize::try_from(RandomState::new().hash_one(0) >> 33).unwrap() % sides
+}
+
+/// A file that one writer alone writes.
+struct Owned {
+    path: String,
+    is_large: bool,
+    holds: Option<String>,
+    /// What the change wished whose outcome is unknown.
+    in_doubt: Option<Option<String>>,
+    /// Changes that have happened.
+    changes: usize,
+}
+
+impl Owned {
+    /// Changes it, or repeats the change that is in doubt; false if there was no answer at all.
+    async fn change(&mut self, door: &Door) -> bool {
+        let wished = self.in_doubt.clone().unwrap_or_else(|| self.wish());
+        let mut arguments = json!({ "book_id": BOOK, "path": self.path });
+        if let Some(held) = &self.holds {
+            arguments["expected_hash"] = ContentHash::of(held.as_bytes()).to_string().into();
+        }
+        let tool = match &wished {
+            None => "delete_content",
+            Some(content) => {
+                arguments["content"] = content.as_str().into();
+                "write_content"
+            }
+        };
+        let mut was_answered = true;
+        let answer = in_time(async {
+            let answer = door.try_call(tool, arguments).await;
+            was_answered = answer.is_some();
+            answer.unwrap_or(crate::harness::Answer { ok: false, value: json!(null) })
+        })
+        .await;
+        if answer.ok {
+            (self.holds, self.in_doubt) = (wished, None);
+            self.changes += 1;
+        } else if !was_answered || answer.value["error"]["outcome"] == "unknown" {
+            self.in_doubt = Some(wished);
+        }
+        if was_answered && !answer.ok {
+            assert!(CODES.contains(&answer.code()), "{}: {}", self.path, answer.value);
+        }
+        was_answered
+    }
+
+    fn wish(&self) -> Option<String> {
+        if self.holds.is_some() && roll(4) == 0 {
+            return None;
+        }
+        let line = format!("{:016x}{:016x}\n", roll(usize::MAX), roll(usize::MAX));
+        Some(if self.is_large { line.repeat(LARGE / line.len()) } else { line })
+    }
+
+    /// Reads it; asserts that it holds what it may.
+    async fn look(&mut self, door: &Door) {
+        let answer = door.call("read_content", json!({ "book_id": BOOK, "path": self.path })).await;
+        let absent = ["NOT_FOUND", "BOOK_NOT_FOUND"].contains(&answer.code());
+        let now = if absent { None } else { Some(answer.expect_ok()["content"].as_str().unwrap().to_owned()) };
+        let first_line = |content: &Option<String>| content.as_ref().map(|text| text[..33].to_owned());
+        if now != self.holds {
+            let doubt = self.in_doubt.as_ref().map(first_line);
+            assert!(
+                self.in_doubt.as_ref() == Some(&now),
+                "{} holds {:?}, but was left with {:?}; in doubt is {doubt:?}",
+                self.path,
+                first_line(&now),
+                first_line(&self.holds),
+            );
+            self.changes += 1;
+        }
+        (self.holds, self.in_doubt) = (now, None);
+    }
+}
+
+/// The writers' files, while nobody writes.
+pub(super) struct Files(Vec<Vec<Owned>>);
+
+/// Writers at work.
+pub(super) struct Load {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<Vec<Owned>>>,
+}
+
+impl Files {
+    pub(super) fn new() -> Self {
+        let file = |number: usize| Owned {
+            path: samples::lesson(number).as_str().to_owned(),
+            is_large: number % 2 == 1,
+            holds: None,
+            in_doubt: None,
+            changes: 0,
+        };
+        let of_writer = |writer: usize| (0..FILES_A_WRITER).map(|n| file(writer * FILES_A_WRITER + n)).collect();
+        Self((0..WRITERS).map(of_writer).collect())
+    }
+
+    /// Changes that have happened so far.
+    pub(super) fn changes(&self) -> usize {
+        self.0.iter().flatten().map(|file| file.changes).sum()
+    }
+
+    /// Sets the writers to work, until they are stopped or get no answer.
+    pub(super) fn load(self, server: &Server) -> Load {
+        let stop = Arc::new(AtomicBool::new(false));
+        let write = |(number, mut files): (usize, Vec<Owned>)| {
+            let (door, stop) = (server.door().of_agent(&format!("writer-{number}")), stop.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let file = roll(files.len());
+                    if !files[file].change(&door).await {
+                        break;
+                    }
+                }
+                files
+            })
+        };
+        let tasks = self.0.into_iter().enumerate().map(write).collect();
+        Load { stop, tasks }
+    }
+
+    /// Asserts that every file holds what it must and is published so, that the log has each
+    /// change once, and that the chains are whole.
+    pub(super) async fn assert_whole(&mut self, world: &World, server: &Server) {
+        let door = server.door();
+        for file in self.0.iter_mut().flatten() {
+            file.look(&door).await;
+        }
+        server.all_published().await;
+        let held = self.0.iter().flatten().filter_map(|file| {
+            Some((format!("{BOOK}/{}", file.path), ContentHash::of(file.holds.as_ref()?.as_bytes())))
+        });
+        let held: BTreeMap<_, _> = held.collect();
+        let published = world.published().into_iter().map(|(name, bytes)| (name, ContentHash::of(&bytes)));
+        assert_eq!(published.collect::<BTreeMap<_, _>>(), held);
+        assert_chained(server).await;
+        for file in self.0.iter().flatten() {
+            let about = json!({ "book_id": BOOK, "path": file.path, "status": "success", "limit": 1000 });
+            let of = async |operation| {
+                let all = entries(&door, with(about.clone(), json!({ "operation": operation }))).await;
+                all.iter().filter(|entry| entry.get("change_id").is_some()).count()
+            };
+            let logged = of("WRITE").await + of("DELETE").await;
+            assert_eq!(logged, file.changes, "changes of {} in the log", file.path);
+        }
+        assert_eq!(world.temporary_files(), Vec::<String>::new());
+    }
+}
+
+impl Load {
+    /// Lets them work for a while: the fault is to hit anything.
+    pub(super) async fn for_a_while(&self, milliseconds: u64) {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    /// Stops the writers once each has its answer.
+    pub(super) async fn stop(self) -> Files {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut files = Vec::with_capacity(self.tasks.len());
+        for task in self.tasks {
+            files.push(task.await.unwrap());
+        }
+        Files(files)
+    }
+}

@@ -1,0 +1,99 @@
+//! Disks of their own for tests: small ones that fill up, and one whose power can be cut. They
+//! are mounted, which takes root; where that cannot be, the reason is given and the test skips.
+//!
+//! # What a power cut is
+//! The file system is told to shut down without writing its log (`FS_IOC_SHUTDOWN`). From then on
+//! every access fails, and what was never synced is gone when it is mounted again.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// `FS_IOC_SHUTDOWN` with "no log flush". By perl, which every Debian has: Rust would need `unsafe`.
+const SHUT_DOWN: &str = r#"
+    open(my $disk, "<", $ARGV[0]) or die "$!\n";
+    my $without_log = pack("L", 2);
+    ioctl($disk, 0x8004587D, $without_log) or die "$!\n";
+"#;
+
+/// A mounted disk; dropping it takes it away.
+#[derive(Debug)]
+pub struct Disk {
+    at: PathBuf,
+    image: Option<PathBuf>,
+}
+
+impl Disk {
+    /// A disk of so many KiB, in memory.
+    ///
+    /// # Errors
+    /// Why it cannot be had here.
+    pub fn small(at: &Path, kibibytes: u32) -> Result<Self, String> {
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={kibibytes}k"), "tmpfs"]).arg(at))?;
+        Ok(Self { at: at.to_owned(), image: None })
+    }
+
+    /// An ext4 disk of so many MiB, in the file `image`.
+    ///
+    /// # Errors
+    /// Why it cannot be had here.
+    pub fn with_power(image: &Path, at: &Path, mebibytes: u64) -> Result<Self, String> {
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        let file = fs::File::create(image).map_err(|error| error.to_string())?;
+        file.set_len(mebibytes << 20).map_err(|error| error.to_string())?;
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image))?;
+        let disk = Self { at: at.to_owned(), image: Some(image.to_owned()) };
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    /// Writes a file until nothing more goes in.
+    pub fn fill(&self) {
+        let mut filler = fs::File::options().create(true).append(true).open(self.filler()).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        // A full disk may still take the rest of a page.
+        while filler.write_all(&[0]).is_ok() {}
+    }
+
+    /// Takes that file away.
+    pub fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    /// Cuts the power: nothing works any more.
+    pub fn cut_power(&self) {
+        run(Command::new("perl").args(["-e", SHUT_DOWN]).arg(&self.at)).unwrap();
+    }
+
+    /// Mounts it anew, as after a start; nobody may be using it.
+    pub fn restart(&self) {
+        run(Command::new("umount").arg(&self.at)).unwrap();
+        self.mount().unwrap();
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        let image = self.image.as_ref().expect("only a disk with power is mounted again");
+        run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(image).arg(&self.at))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.at.join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if run(Command::new("umount").arg(&self.at)).is_err() {
+            // Somebody still uses it: it goes when they do.
+            let _ = run(Command::new("umount").arg("-l").arg(&self.at));
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {said}")) }
+}
