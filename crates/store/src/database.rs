@@ -183,7 +183,11 @@ impl Database {
             }
             Engine::Postgres(server) => {
                 let begin = match durability {
-                    Durability::PowerCut => "BEGIN",
+                    // Also where somebody has made haste the default.
+                    Durability::PowerCut => {
+                        "BEGIN; SELECT set_config('synchronous_commit', 'on', true) \
+                         WHERE current_setting('synchronous_commit') = 'off'"
+                    }
                     Durability::Kill => "BEGIN; SET LOCAL synchronous_commit = off",
                 };
                 server.begin(begin).await.map(Session::Postgres)

@@ -78,13 +78,14 @@ pub(super) async fn record(db: &Database, session: &mut Session, draft: &Draft) 
     write_log(session, &state, &writes).await
 }
 
-/// Are the set's objects staged? One may have been condemned between its staging and now.
+/// Are the set's objects staged? One may have been condemned between its staging and now, or its
+/// row been lost in a crash of the database. Staged again, by the same call, it is there.
 fn live(set: &ChangeSet, dead: &HashSet<String>) -> Result<(), Fault> {
     for change in &set.changes {
         if let Act::Write(blob) = &change.act
             && dead.contains(&blob.hash.to_string())
         {
-            return Err(Fault::internal(format!("the object {} is not staged", blob.hash)));
+            return Err(Fault::database(format!("the object {} is not staged any more", blob.hash)));
         }
     }
     Ok(())

@@ -46,7 +46,7 @@ impl State {
             if let Act::Write(Blob { hash, place: Place::Object(_), .. }) = &change.act {
                 let health = self.blobs.get(hash).map(|stored| stored.health);
                 if health != Some(Health::Live) {
-                    return Err(Fault::internal(format!("object {hash} is not staged but {health:?}")));
+                    return Err(Fault::database(format!("object {hash} is not staged but {health:?}")));
                 }
             }
         }
