@@ -75,7 +75,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::DatabaseUrl, reach: Reach::Migrate, names: &["PANAVERSITY_DATABASE_URL", "DATABASE_URL"], default: Some("sqlite:./panaversity_fs.db"), value: "URL", help: "The database: sqlite:FILE or postgresql://USER:PASSWORD@HOST/NAME", secret: true },
     Setting { key: Key::PoolSize, reach: Reach::Migrate, names: &["DATABASE_POOL_SIZE"], default: Some("20"), value: "N", help: "Database connections kept open", secret: false },
     Setting { key: Key::MaxOverflow, reach: Reach::Migrate, names: &["DATABASE_MAX_OVERFLOW"], default: Some("10"), value: "N", help: "Database connections opened beyond those under load", secret: false },
-    Setting { key: Key::PoolTimeout, reach: Reach::Migrate, names: &["DATABASE_POOL_TIMEOUT"], default: Some("30"), value: "SECONDS", help: "Longest wait for a database connection", secret: false },
+    Setting { key: Key::PoolTimeout, reach: Reach::Migrate, names: &["DATABASE_POOL_TIMEOUT"], default: Some("30"), value: "SECONDS", help: "Longest wait for a database connection, and for an answer of PostgreSQL's (5 to 30)", secret: false },
     Setting { key: Key::LogLevel, reach: Reach::Migrate, names: &["PANAVERSITY_LOG_LEVEL"], default: Some("INFO"), value: "LEVEL", help: "DEBUG, INFO, WARNING or ERROR", secret: false },
     Setting { key: Key::LogFormat, reach: Reach::Migrate, names: &["PANAVERSITY_LOG_FORMAT"], default: None, value: "FORMAT", help: "json or text; json unless stderr is a terminal", secret: false },
     Setting { key: Key::StorageBackend, reach: Reach::Mcp, names: &["PANAVERSITY_STORAGE_BACKEND"], default: Some("fs"), value: "NAME", help: "Where files are kept: fs (a folder), s3 (a bucket) or supabase", secret: false },

@@ -31,7 +31,9 @@ impl Disk {
     /// Why it cannot be had here.
     pub fn small(at: &Path, kibibytes: u32) -> Result<Self, String> {
         fs::create_dir_all(at).map_err(|error| error.to_string())?;
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={kibibytes}k"), "tmpfs"]).arg(at))?;
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={kibibytes}k"), "tmpfs"])
+            .arg(at))?;
         Ok(Self { at: at.to_owned(), image: None })
     }
 

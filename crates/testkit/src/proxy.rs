@@ -236,3 +236,79 @@ async fn next<'p>(from: &mut ReadHalf<'_>, piece: &'p mut [u8], shared: &Shared)
     }
     Some(&piece[..length])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that sends back what it is sent, behind a proxy.
+    async fn echo() -> Proxy {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = socket.split();
+                    tokio::io::copy(&mut from, &mut to).await
+                });
+            }
+        });
+        Proxy::to(address).await
+    }
+
+    async fn ask(socket: &mut TcpStream, text: &str) -> std::io::Result<String> {
+        socket.write_all(text.as_bytes()).await?;
+        let mut answer = vec![0; text.len()];
+        socket.read_exact(&mut answer).await?;
+        Ok(String::from_utf8(answer).unwrap())
+    }
+
+    #[tokio::test]
+    async fn it_passes_bytes_on_and_holds_them_until_it_is_healed() {
+        let proxy = echo().await;
+        let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(ask(&mut socket, "one").await.unwrap(), "one");
+        proxy.hold();
+        socket.write_all(b"two").await.unwrap();
+        let mut answer = [0; 3];
+        let held = tokio::time::timeout(Duration::from_millis(50), socket.read_exact(&mut answer)).await;
+        assert!(held.is_err(), "{answer:?}");
+        proxy.heal();
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"two");
+    }
+
+    #[tokio::test]
+    async fn it_ends_connections_and_takes_none() {
+        let proxy = echo().await;
+        let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
+        ask(&mut socket, "one").await.unwrap();
+        proxy.cut();
+        assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
+        let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
+        ask(&mut socket, "one").await.unwrap();
+        proxy.reset();
+        assert_eq!(socket.read(&mut [0]).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        proxy.refuse();
+        let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
+        ask(&mut socket, "one").await.unwrap_err();
+        proxy.heal();
+        let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(ask(&mut socket, "two").await.unwrap(), "two");
+    }
+
+    #[tokio::test]
+    async fn a_trap_springs_once_for_its_phrase() {
+        let proxy = echo().await;
+        for trap in [Trap::Before, Trap::After, Trap::AfterAndRefuse] {
+            let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
+            proxy.set_trap("PUT /", trap);
+            assert_eq!(ask(&mut socket, "GET /").await.unwrap(), "GET /");
+            assert!(!proxy.has_sprung());
+            ask(&mut socket, "PUT /").await.unwrap_err();
+            assert!(proxy.has_sprung());
+        }
+        let mut socket = TcpStream::connect(proxy.address()).await.unwrap();
+        ask(&mut socket, "GET /").await.unwrap_err();
+    }
+}

@@ -126,7 +126,9 @@ async fn record<T>(app: &App, call: &Call, ending: Result<T, Error>) -> Result<T
         Err(Error::Broken(_)) => tokio::time::timeout(AFTER_A_FAULT, recorded).await,
         _ => Ok(recorded.await),
     };
-    let Err(fault) = recorded.unwrap_or_else(|_| Err(Fault::database("no answer yet"))) else { return ending };
+    let Err(fault) = recorded.unwrap_or_else(|_| Err(Fault::database("no answer yet"))) else {
+        return ending;
+    };
     if ending.is_ok() {
         return Err(Fault { outcome_unknown: false, ..fault }.into());
     }

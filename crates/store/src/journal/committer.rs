@@ -34,8 +34,8 @@ use super::batch::{Batch, key_of};
 use super::{commit, publications};
 use crate::backend::Backend;
 use crate::database::{
-    Database, Dialect, Durability, Sql, fault, is_lost_connection, is_passing, is_unsynced, silence,
-    was_answered, Session,
+    Database, Dialect, Durability, Session, Sql, fault, is_lost_connection, is_passing, is_unsynced, silence,
+    was_answered,
 };
 
 /// Most members of a batch, and most bytes of blobs.
@@ -270,11 +270,7 @@ async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<Outco
 }
 
 /// Everything before COMMIT; no session if there is nothing to commit.
-async fn prepare(
-    db: &Database,
-    backend: Backend,
-    jobs: &[Job],
-) -> Sql<(Option<Session>, Outcome)> {
+async fn prepare(db: &Database, backend: Backend, jobs: &[Job]) -> Sql<(Option<Session>, Outcome)> {
     let (mut batch, mut settles) = (Batch { sets: Vec::new(), drafts: Vec::new() }, Vec::new());
     for job in jobs {
         match job {

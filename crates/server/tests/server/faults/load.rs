@@ -87,7 +87,8 @@ impl Owned {
     async fn look(&mut self, door: &Door) {
         let answer = door.call("read_content", json!({ "book_id": BOOK, "path": self.path })).await;
         let absent = ["NOT_FOUND", "BOOK_NOT_FOUND"].contains(&answer.code());
-        let now = if absent { None } else { Some(answer.expect_ok()["content"].as_str().unwrap().to_owned()) };
+        let now =
+            if absent { None } else { Some(answer.expect_ok()["content"].as_str().unwrap().to_owned()) };
         let first_line = |content: &Option<String>| content.as_ref().map(|text| text[..33].to_owned());
         if now != self.holds {
             let doubt = self.in_doubt.as_ref().map(first_line);
@@ -122,7 +123,8 @@ impl Files {
             in_doubt: None,
             changes: 0,
         };
-        let of_writer = |writer: usize| (0..FILES_A_WRITER).map(|n| file(writer * FILES_A_WRITER + n)).collect();
+        let of_writer =
+            |writer: usize| (0..FILES_A_WRITER).map(|n| file(writer * FILES_A_WRITER + n)).collect();
         Self((0..WRITERS).map(of_writer).collect())
     }
 

@@ -90,13 +90,35 @@ async fn i9_connections_that_are_reset_under_load_lose_nothing() {
     let load = Files::new().load(&server);
     for number in 0..10 {
         load.for_a_while(60).await;
-        if number % 2 == 0 { proxy.reset() } else { proxy.cut() }
+        if number % 2 == 0 {
+            proxy.reset()
+        } else {
+            proxy.cut()
+        }
         proxy.set_trap("COMMIT", if number % 4 < 2 { Trap::After } else { Trap::Before });
     }
     load.for_a_while(100).await;
     let mut files = load.stop().await;
     files.assert_whole(&world, &server).await;
     assert!(files.changes() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_all_connections_were_reset_the_very_next_call_succeeds() {
+    let (proxy, _world, server) = behind_a_proxy().await;
+    let door = server.door();
+    created(&door, LESSON, "one", json!({})).await;
+    server.all_published().await;
+    // Slow enough that each of many callers at once needs a connection of its own.
+    proxy.delay(Duration::from_millis(20));
+    let reads = (0..16).map(|_| read(&door, LESSON, json!({})));
+    assert!(futures::future::join_all(reads).await.iter().all(|answer| answer.ok));
+    proxy.heal();
+    for _ in 0..3 {
+        proxy.reset();
+        let answer = in_time(read(&door, LESSON, json!({}))).await;
+        assert_eq!(answer.expect_ok()["content"], "one");
+    }
 }
 
 /// Writes the lesson while the trap waits for the COMMIT.
