@@ -187,7 +187,7 @@ impl Tree for FileStorage {
         self.run("write into the folder", |inner| {
             let name = inner.presence.fresh_name();
             // An empty file finds room on a full disk.
-            let created = inner.root.create(&name, &[1; PROBE], false);
+            let created = inner.root.create(&name, &vec![1; PROBE], false);
             inner.root.remove(&name).and(created)
         })
         .await

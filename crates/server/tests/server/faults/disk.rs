@@ -33,7 +33,7 @@ async fn a_full_disk_under_sqlite_refuses_changes_and_keeps_what_was_there() {
     disk.fill();
     // What the log has room for is still written.
     let mut written = 0;
-    let path = |n: usize| format!("content/01-Part/02-Chapter/{:02}-noise.md", n);
+    let path = |n: usize| format!("content/01-Part/02-Chapter/{n:02}-noise.md");
     let refused = loop {
         let answer = in_time(write(&door, &path(written), &noise(written, 400), json!({}))).await;
         if !answer.ok {

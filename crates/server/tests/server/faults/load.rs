@@ -13,7 +13,7 @@ use panaversity_testkit::samples;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::{assert_chained, in_time};
+use super::{BOUND, assert_chained};
 use crate::harness::{Door, Server, World};
 use crate::lessons::{entries, with};
 
@@ -30,13 +30,17 @@ pub(super) fn roll(sides: usize) -> usize {
     usize::try_from(RandomState::new().hash_one(0) >> 33).unwrap() % sides
 }
 
+/// What a change would leave: a content, or nothing.
+#[derive(Clone, PartialEq)]
+struct Wished(Option<String>);
+
 /// A file that one writer alone writes.
 struct Owned {
     path: String,
     is_large: bool,
     holds: Option<String>,
     /// What the change wished whose outcome is unknown.
-    in_doubt: Option<Option<String>>,
+    in_doubt: Option<Wished>,
     /// Changes that have happened.
     changes: usize,
 }
@@ -50,37 +54,35 @@ impl Owned {
             arguments["expected_hash"] = ContentHash::of(held.as_bytes()).to_string().into();
         }
         let tool = match &wished {
-            None => "delete_content",
-            Some(content) => {
+            Wished(None) => "delete_content",
+            Wished(Some(content)) => {
                 arguments["content"] = content.as_str().into();
                 "write_content"
             }
         };
-        let mut was_answered = true;
-        let answer = in_time(async {
-            let answer = door.try_call(tool, arguments).await;
-            was_answered = answer.is_some();
-            answer.unwrap_or(crate::harness::Answer { ok: false, value: json!(null) })
-        })
-        .await;
+        let answer = tokio::time::timeout(BOUND, door.try_call(tool, arguments)).await;
+        let Some(answer) = answer.expect("an answer in bounded time") else {
+            self.in_doubt = Some(wished);
+            return false;
+        };
         if answer.ok {
-            (self.holds, self.in_doubt) = (wished, None);
+            (self.holds, self.in_doubt) = (wished.0, None);
             self.changes += 1;
-        } else if !was_answered || answer.value["error"]["outcome"] == "unknown" {
+            return true;
+        }
+        assert!(CODES.contains(&answer.code()), "{}: {}", self.path, answer.value);
+        if answer.value["error"]["outcome"] == "unknown" {
             self.in_doubt = Some(wished);
         }
-        if was_answered && !answer.ok {
-            assert!(CODES.contains(&answer.code()), "{}: {}", self.path, answer.value);
-        }
-        was_answered
+        true
     }
 
-    fn wish(&self) -> Option<String> {
+    fn wish(&self) -> Wished {
         if self.holds.is_some() && roll(4) == 0 {
-            return None;
+            return Wished(None);
         }
         let line = format!("{:016x}{:016x}\n", roll(usize::MAX), roll(usize::MAX));
-        Some(if self.is_large { line.repeat(LARGE / line.len()) } else { line })
+        Wished(Some(if self.is_large { line.repeat(LARGE / line.len()) } else { line }))
     }
 
     /// Reads it; asserts that it holds what it may.
@@ -91,9 +93,9 @@ impl Owned {
             if absent { None } else { Some(answer.expect_ok()["content"].as_str().unwrap().to_owned()) };
         let first_line = |content: &Option<String>| content.as_ref().map(|text| text[..33].to_owned());
         if now != self.holds {
-            let doubt = self.in_doubt.as_ref().map(first_line);
+            let doubt = self.in_doubt.as_ref().map(|Wished(wished)| first_line(wished));
             assert!(
-                self.in_doubt.as_ref() == Some(&now),
+                self.in_doubt.as_ref().is_some_and(|Wished(wished)| *wished == now),
                 "{} holds {:?}, but was left with {:?}; in doubt is {doubt:?}",
                 self.path,
                 first_line(&now),

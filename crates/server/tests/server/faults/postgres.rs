@@ -91,9 +91,9 @@ async fn i9_connections_that_are_reset_under_load_lose_nothing() {
     for number in 0..10 {
         load.for_a_while(60).await;
         if number % 2 == 0 {
-            proxy.reset()
+            proxy.reset();
         } else {
-            proxy.cut()
+            proxy.cut();
         }
         proxy.set_trap("COMMIT", if number % 4 < 2 { Trap::After } else { Trap::Before });
     }
