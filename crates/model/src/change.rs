@@ -5,7 +5,7 @@ use crate::audit::Operation;
 use crate::blob::Blob;
 use crate::book::{BookId, Schema};
 use crate::hash::ContentHash;
-use crate::ids::{ChangeId, EntryId, LeaseId, RequestId};
+use crate::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId};
 use crate::layer::Layer;
 use crate::path::BookPath;
 use crate::precondition::{Effect, Wish};
@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 /// What happens to one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// It gets these bytes. A blob placed in an object must already be put.
+    /// It gets these bytes. A blob placed in an object must be staged and put.
     Write(Blob),
     /// It goes away.
     Delete,
@@ -40,6 +40,8 @@ pub struct Change {
     pub act: Act,
     /// What the caller expects it to hold.
     pub expected: Option<ContentHash>,
+    /// The staging under which its object was put, for a blob placed in one.
+    pub staging: Option<StagingId>,
     /// The id of its audit entry.
     pub entry: EntryId,
     /// The lease under which the committer publishes it, if it gets one.
@@ -87,4 +89,6 @@ pub enum Verdict {
     Committed(Vec<Applied>),
     /// Refused as a whole, by the change at this index; nothing happened.
     Refused(usize, Refusal),
+    /// An object of the set is not staged, or not any more: nothing happened; stage and put again.
+    Unstaged,
 }

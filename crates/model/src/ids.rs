@@ -15,6 +15,11 @@ macro_rules! id {
             pub fn new(id: Uuid) -> Self {
                 Self(id)
             }
+
+            /// Reads the stored form.
+            pub fn from_stored(text: &str) -> Option<Self> {
+                Uuid::parse_str(text).ok().map(Self)
+            }
         }
 
         impl fmt::Display for $name {
@@ -40,4 +45,8 @@ id! {
 id! {
     /// One attempt to publish a path; a lease belongs to exactly one attempt.
     LeaseId
+}
+id! {
+    /// One coming to life of a blob's row; see [`garbage`](crate::garbage).
+    StagingId
 }

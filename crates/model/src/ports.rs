@@ -12,10 +12,12 @@ use crate::book::{Book, BookId, Schema};
 use crate::chain::ChainRecord;
 use crate::change::{ChangeSet, Verdict};
 use crate::delta::Delta;
+use crate::drift::{Record, Seen, SeenObject, Spot};
 use crate::fault::Fault;
 use crate::file::{FileRecord, Found};
+use crate::garbage::{Burial, Condemned, Cutoffs, KeptManifest, Sentence, Staged, Survey};
 use crate::hash::ContentHash;
-use crate::ids::LeaseId;
+use crate::ids::{LeaseId, StagingId};
 use crate::layer::{Layer, View};
 use crate::manifest::{ManifestRow, Stamp};
 use crate::path::{BookPath, Folder, Prefix};
@@ -45,17 +47,81 @@ pub trait Changes: Send + Sync {
     async fn append(&self, draft: Draft) -> Result<(), Fault>;
 }
 
-/// Blob rows, which guard the blobs against `gc`.
+/// Blob rows, which guard the blobs against `gc`; see [`garbage`](crate::garbage).
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// Marks a blob that lies in an object live and touched, before its object is put.
-    async fn stage(&self, blob: &Blob) -> Result<(), Fault>;
-    /// Marks a blob's health, when its bytes turn out missing, corrupt or whole again.
+    /// Marks a blob that lies in an object live and touched, before its object is put. `staging`
+    /// becomes the row's if it comes to life now.
+    async fn stage(&self, blob: &Blob, staging: StagingId) -> Result<Staged, Fault>;
+    /// Marks a blob's health, when its bytes turn out missing, corrupt or whole again; never one
+    /// that is condemned.
     async fn mark(&self, hash: ContentHash, health: Health) -> Result<(), Fault>;
     /// The known ones of these blobs, in no particular order.
     async fn blobs(&self, hashes: &[ContentHash]) -> Result<Vec<StoredBlob>, Fault>;
     /// How many blobs that some file holds are missing or corrupt.
     async fn damaged(&self) -> Result<i64, Fault>;
+    /// Does any version name the blob? If not, it may be let go at any moment.
+    async fn retained(&self, hash: ContentHash) -> Result<bool, Fault>;
+}
+
+/// Letting go; the protocol stands in [`garbage`](crate::garbage). `gc` alone calls this.
+#[async_trait]
+pub trait Garbage: Send + Sync {
+    /// Up to `limit` kept manifests in order of book and hash, after one.
+    async fn kept_manifests(
+        &self,
+        after: Option<(&BookId, ContentHash)>,
+        limit: usize,
+    ) -> Result<Vec<KeptManifest>, Fault>;
+    /// Keeps these versions of base files, by path and hash, at least until a moment.
+    async fn pin(
+        &self,
+        book: &BookId,
+        until: Timestamp,
+        versions: &[(&str, ContentHash)],
+    ) -> Result<(), Fault>;
+    /// Lets manifests go; gives how many.
+    async fn forget_manifests(&self, unnamed_since: Timestamp) -> Result<u64, Fault>;
+    /// Lets up to `limit` superseded versions go that nothing keeps; gives how many.
+    async fn forget_versions(&self, unused_since: Timestamp, limit: usize) -> Result<u64, Fault>;
+    /// Condemns blobs that nothing names, looking at up to `limit` of them after a hash, durably.
+    async fn condemn(
+        &self,
+        unused_since: Timestamp,
+        after: Option<ContentHash>,
+        limit: usize,
+    ) -> Result<Sentence, Fault>;
+    /// Condemns an object that has no row, durably; `None`: it has one by now.
+    async fn condemn_unknown(&self, hash: ContentHash, size: u64) -> Result<Option<Condemned>, Fault>;
+    /// Removes the row of a condemned blob whose object is gone.
+    async fn bury(&self, condemned: &Condemned) -> Result<Burial, Fault>;
+    /// What would be let go.
+    async fn survey(&self, cutoffs: Cutoffs) -> Result<Survey, Fault>;
+}
+
+/// Comparing the storage with the journal.
+#[async_trait]
+pub trait Records: Send + Sync {
+    /// Up to `limit` files of all layers, of one book or of all, in an order of the journal's own,
+    /// after a file.
+    async fn records(
+        &self,
+        book: Option<&BookId>,
+        after: Option<&FileKey>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Fault>;
+    /// Of these files those that exist or are on their way, in no particular order.
+    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<Record>, Fault>;
+    /// Makes existing files pending, whoever has the lease on them.
+    async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault>;
+    /// Up to `limit` blobs in objects that some version names, by hash, after one.
+    async fn retained_objects(
+        &self,
+        after: Option<ContentHash>,
+        limit: usize,
+    ) -> Result<Vec<StoredBlob>, Fault>;
+    /// Up to `limit` files that hold the blob now.
+    async fn holders(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault>;
 }
 
 /// Reading files. Keeps R5: no method can name an overlay but the view's own.
@@ -213,11 +279,21 @@ pub trait Publications: Send + Sync {
 
 /// Everything a database does.
 #[async_trait]
-pub trait Journal: Changes + Blobs + Files + Books + Manifests + Ledger + Publications {
+pub trait Journal:
+    Changes + Blobs + Garbage + Files + Books + Manifests + Ledger + Publications + Records
+{
     /// Is the database there?
     async fn ping(&self) -> Result<(), Fault>;
     /// `sqlite` or `postgresql`, as results name it.
     fn backend(&self) -> &'static str;
+}
+
+/// A long list, page by page, in an order of its own. What is added or removed meanwhile may or
+/// may not be in it; everything else is, once.
+#[async_trait]
+pub trait Pages<T: Send>: Send {
+    /// The next page, which may be empty; `None`: that was all.
+    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault>;
 }
 
 /// Large blobs, immutable, named by their hash. Keeps I9 for them: what `put` acknowledged
@@ -230,6 +306,11 @@ pub trait Objects: Send + Sync {
     async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault>;
     /// Its bytes, if it is there; never more than `limit` of them.
     async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault>;
+    /// Deletes it; one that is not there is fine. Answers within 20 seconds; once it has answered
+    /// or failed, nothing more happens.
+    async fn delete(&self, hash: ContentHash) -> Result<(), Fault>;
+    /// Everything that lies among the objects.
+    fn list_objects(&self) -> Box<dyn Pages<SeenObject>>;
 }
 
 /// The published copy of the books. Derived; reads through the API never depend on it.
@@ -241,7 +322,14 @@ pub trait Tree: Send + Sync {
     async fn remove(&self, key: &FileKey) -> Result<(), Fault>;
     /// Makes everything put or removed so far survive a power cut.
     async fn sync(&self) -> Result<(), Fault>;
-    /// Is the storage there?
+    /// The first bytes of what lies at a place, up to `limit`; `None`: no file lies there.
+    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault>;
+    /// Moves what lies at a place to `lost+found/{folder}/`, where it has the same place; links are
+    /// moved, not followed. False: nothing lies there.
+    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault>;
+    /// Everything that lies below `books/`, or below one book.
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>>;
+    /// Is the storage there, and is it the one that was opened?
     async fn ping(&self) -> Result<(), Fault>;
     /// `fs`, as results name it.
     fn backend(&self) -> &'static str;

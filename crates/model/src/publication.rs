@@ -28,6 +28,16 @@ pub struct FileKey {
     pub layer: Layer,
 }
 
+impl FileKey {
+    /// Where it is published, below `books/`.
+    pub fn location(&self) -> String {
+        match &self.layer {
+            Layer::Base => format!("{}/{}", self.book, self.path),
+            Layer::Overlay(user) => format!("{}/users/{}/{}", self.book, user.as_str(), self.path),
+        }
+    }
+}
+
 /// A path this server holds the lease on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {

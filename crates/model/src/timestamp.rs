@@ -1,6 +1,7 @@
 //! Points in time: UTC, whole microseconds, written the same on both databases.
 
 use std::fmt;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -23,6 +24,20 @@ impl Timestamp {
     /// Microseconds since the epoch.
     pub fn micros(self) -> i64 {
         self.0
+    }
+
+    /// The moment that much earlier.
+    #[must_use]
+    pub fn before(self, by: Duration) -> Self {
+        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_sub(by))
+    }
+
+    /// The moment that much later.
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
+        let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_add(by))
     }
 
     /// Reads RFC 3339 with any offset; finer parts than a microsecond are cut off.

@@ -6,21 +6,27 @@
 //! checked again after an unclean stop.
 
 mod folder;
+mod listing;
 mod presence;
+mod walk;
 
 use std::collections::HashSet;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use panaversity_model::ports::{Objects, Tree};
+use panaversity_model::drift::{Seen, SeenObject, Spot};
+use panaversity_model::ports::{Objects, Pages, Tree};
 use panaversity_model::publication::FileKey;
-use panaversity_model::{ContentHash, Fault};
+use panaversity_model::{BookId, ContentHash, Fault};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::keys;
 use folder::{Folder, Place};
+use listing::Listing;
 use presence::Presence;
 
 /// Bytes that a probe of the folder writes.
@@ -33,6 +39,7 @@ pub struct FileStorage {
 
 struct Inner {
     root: Folder,
+    store_id: String,
     presence: Presence,
     /// Object folders this process has made sure of.
     durable_folders: Mutex<HashSet<String>>,
@@ -54,9 +61,14 @@ impl FileStorage {
         let folder = Folder::open(root).map_err(|error| trouble(&error))?;
         let presence = Presence::enter(root).map_err(|error| trouble(&error))?;
         let storage = Self {
-            inner: Arc::new(Inner { root: folder, presence, durable_folders: Mutex::new(HashSet::new()) }),
+            inner: Arc::new(Inner {
+                root: folder,
+                store_id: store_id.to_owned(),
+                presence,
+                durable_folders: Mutex::new(HashSet::new()),
+            }),
         };
-        storage.inner.pair_with(store_id, fresh, &shown.to_string())?;
+        storage.inner.pair(fresh, &shown.to_string())?;
         Ok(Arc::new(storage))
     }
 
@@ -76,11 +88,11 @@ impl FileStorage {
 
 impl Inner {
     /// Database and storage carry the same id.
-    fn pair_with(&self, store_id: &str, fresh: bool, shown: &str) -> Result<(), Fault> {
-        let read = self.read(keys::STORE_ID, 100);
-        let found = read.map_err(|error| Fault::storage(format!("{shown}: read the store id: {error}")))?;
-        match found.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()) {
-            Some(id) if id == store_id => Ok(()),
+    fn pair(&self, fresh: bool, shown: &str) -> Result<(), Fault> {
+        let store_id = &self.store_id;
+        let found = self.found_id();
+        match found.map_err(|error| Fault::storage(format!("{shown}: read the store id: {error}")))? {
+            Some(id) if id == *store_id => Ok(()),
             Some(_) => Err(Fault::storage(format!(
                 "the storage folder {shown} belongs to another database: \
                  check PANAVERSITY_STORAGE_ROOT and DATABASE_URL"
@@ -93,6 +105,12 @@ impl Inner {
                  check PANAVERSITY_STORAGE_ROOT"
             ))),
         }
+    }
+
+    /// The id that lies in the folder now.
+    fn found_id(&self) -> Result<Option<String>, Errno> {
+        let found = self.read(keys::STORE_ID, 100)?;
+        Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
     }
 
     /// Writes beside and renames into place.
@@ -136,13 +154,27 @@ impl Inner {
         Ok(())
     }
 
-    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, Errno> {
-        let Some(file) = self.root.open_file(key)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        let read = std::fs::File::from(file).take(limit).read_to_end(&mut bytes);
-        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        Ok(Some(bytes))
+    fn read(&self, key: impl AsRef<[u8]>, limit: u64) -> Result<Option<Vec<u8>>, Errno> {
+        self.root.open_file(key)?.map(|file| first_bytes(file, limit)).transpose()
     }
+
+    /// What a stranger may have put in the place of a file, or of a folder above it, is no file.
+    fn read_file(&self, key: &[u8], limit: u64) -> Result<Option<Vec<u8>>, Errno> {
+        let file = match self.root.open_file(key) {
+            Ok(Some(file)) => file,
+            Ok(None) | Err(Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        (kind == FileType::RegularFile).then(|| first_bytes(file, limit)).transpose()
+    }
+}
+
+fn first_bytes(file: OwnedFd, limit: u64) -> Result<Vec<u8>, Errno> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::from(file).take(limit).read_to_end(&mut bytes);
+    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(bytes)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -163,7 +195,15 @@ impl Objects for FileStorage {
     }
 
     async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        self.run("get an object", move |inner| inner.read(&keys::object(hash), limit)).await
+        self.run("get an object", move |inner| inner.read(keys::object(hash), limit)).await
+    }
+
+    async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
+        self.run("delete an object", move |inner| inner.root.remove(&keys::object(hash))).await
+    }
+
+    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+        Box::new(Listing::of(self.inner.clone(), keys::OBJECTS.to_owned(), String::new()))
     }
 }
 
@@ -183,14 +223,39 @@ impl Tree for FileStorage {
         self.run("sync the folder", |inner| inner.root.sync()).await
     }
 
+    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let key = keys::lying(spot);
+        self.run("read a published file", move |inner| inner.read_file(&key, limit)).await
+    }
+
+    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+        let (from, to) = (keys::lying(spot), keys::set_aside(spot, folder));
+        self.run("set a file aside", move |inner| inner.root.move_away(&from, &to, 2)).await
+    }
+
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+        let (key, prefix) = match book {
+            None => (keys::BOOKS.to_owned(), String::new()),
+            Some(book) => (format!("{}/{book}", keys::BOOKS), format!("{book}/")),
+        };
+        Box::new(Listing::of(self.inner.clone(), key, prefix))
+    }
+
     async fn ping(&self) -> Result<(), Fault> {
-        self.run("write into the folder", |inner| {
+        let ours = self.run("write into the folder", |inner| {
             let name = inner.presence.fresh_name();
             // An empty file finds room on a full disk.
             let created = inner.root.create(&name, &vec![1; PROBE], false);
-            inner.root.remove(&name).and(created)
-        })
-        .await
+            inner.root.remove(&name).and(created)?;
+            Ok(inner.found_id()?.as_ref() == Some(&inner.store_id))
+        });
+        if ours.await? {
+            return Ok(());
+        }
+        Err(Fault::storage(format!(
+            "{} is gone or another database's: the storage folder was moved away or emptied; put it back",
+            keys::STORE_ID
+        )))
     }
 
     fn backend(&self) -> &'static str {

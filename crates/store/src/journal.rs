@@ -7,9 +7,11 @@ mod commit;
 mod committer;
 mod deltas;
 mod files;
+mod garbage;
 mod ledger;
 mod manifests;
 mod publications;
+mod records;
 mod rows;
 
 use std::sync::Arc;
@@ -37,10 +39,16 @@ pub struct SqlJournal {
 impl SqlJournal {
     /// Opens the journal of a migrated database. `backend` is where files are published.
     pub async fn open(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
-        let store_id = store_id(&db).await?;
         if db.dialect() == Dialect::Sqlite && backend.ends_with_the_process() {
             drop_leases(&db).await?;
         }
+        Self::open_beside(db, backend).await
+    }
+
+    /// The same for an operator's command, which may run beside a server: on SQLite too the leases
+    /// it finds may be somebody's.
+    pub async fn open_beside(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
+        let store_id = store_id(&db).await?;
         let committer = Committer::start(db.clone(), backend);
         Ok(Arc::new(Self { db, committer, store_id, backend }))
     }

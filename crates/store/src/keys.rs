@@ -5,6 +5,7 @@
 //! .panaversity/objects/{aa}/{sha256}        large blobs
 //! .panaversity/tmp/{server}/                files being written by one server
 //! .panaversity/trial/{id}                   what `config check` puts and removes
+//! .panaversity/lost+found/{time}/           what lay below books/ and was moved out of the way
 //! books/{book}/content|static/...           the base, as published
 //! books/{book}/users/{user}/content/...     an overlay, as published
 //! ```
@@ -14,13 +15,12 @@
 
 use std::fmt::Write;
 
+use panaversity_model::ContentHash;
+use panaversity_model::drift::Spot;
 use panaversity_model::publication::FileKey;
-use panaversity_model::{ContentHash, Layer};
 
 use crate::backend::Backend;
 
-/// Our own folder.
-pub(crate) const HOME: &str = ".panaversity";
 /// The store id.
 pub(crate) const STORE_ID: &str = ".panaversity/store-id";
 /// Files being written.
@@ -28,15 +28,30 @@ pub(crate) const TEMPORARY: &str = ".panaversity/tmp";
 /// The published books.
 pub(crate) const BOOKS: &str = "books";
 
+/// The objects.
+pub(crate) const OBJECTS: &str = ".panaversity/objects";
+/// What a storage is tried out with.
+const TRIALS: &str = ".panaversity/trial";
+/// What was moved out of the way.
+const LOST_AND_FOUND: &str = ".panaversity/lost+found";
+
 /// Where an object lies.
 pub(crate) fn object(hash: ContentHash) -> String {
     let name = hash.to_string();
-    format!("{HOME}/objects/{}/{name}", &name[..2])
+    format!("{OBJECTS}/{}/{name}", &name[..2])
+}
+
+/// The blob whose object lies at a place below [`OBJECTS`].
+pub(crate) fn object_at(place: &[u8]) -> Option<ContentHash> {
+    let text = std::str::from_utf8(place).ok()?;
+    let (_, name) = text.split_once('/')?;
+    ContentHash::from_hex(name)
+        .filter(|hash| object(*hash).strip_prefix(OBJECTS) == Some(&format!("/{text}")))
 }
 
 /// Where a storage is tried out.
 pub(crate) fn trial(id: &str) -> String {
-    format!("{HOME}/trial/{id}")
+    format!("{TRIALS}/{id}")
 }
 
 /// What a trial puts for others to look for: an asset, an overlay's file and an object.
@@ -44,16 +59,23 @@ pub(crate) fn exposed(id: &str) -> [String; 3] {
     [
         format!("{BOOKS}/trial-{id}/static/trial.txt"),
         format!("{BOOKS}/trial-{id}/users/trial/content/trial.md"),
-        format!("{HOME}/objects/tr/trial-{id}"),
+        format!("{OBJECTS}/tr/trial-{id}"),
     ]
 }
 
 /// Where a file is published.
 pub(crate) fn published(key: &FileKey) -> String {
-    match &key.layer {
-        Layer::Base => format!("{BOOKS}/{}/{}", key.book, key.path),
-        Layer::Overlay(user) => format!("{BOOKS}/{}/users/{}/{}", key.book, user.as_str(), key.path),
-    }
+    format!("{BOOKS}/{}", key.location())
+}
+
+/// Where something lies below the books; it need not be UTF-8.
+pub(crate) fn lying(spot: &Spot) -> Vec<u8> {
+    [BOOKS.as_bytes(), b"/", spot.as_bytes()].concat()
+}
+
+/// Where it is moved, out of the way.
+pub(crate) fn set_aside(spot: &Spot, folder: &str) -> Vec<u8> {
+    [LOST_AND_FOUND.as_bytes(), b"/", folder.as_bytes(), b"/", spot.as_bytes()].concat()
 }
 
 /// Where a file is published in a storage that may restrict names.
@@ -63,6 +85,45 @@ pub(crate) fn published_in(backend: Backend, key: &FileKey) -> String {
         Backend::Fs | Backend::S3 => key,
         Backend::Supabase => spelled(&key),
     }
+}
+
+/// Where something lies below the books, in such a storage.
+pub(crate) fn lying_in(backend: Backend, spot: &Spot) -> String {
+    // Keys of a bucket are UTF-8.
+    let key = String::from_utf8_lossy(&lying(spot)).into_owned();
+    if backend == Backend::Supabase { spelled(&key) } else { key }
+}
+
+/// Where it is moved, in such a storage.
+pub(crate) fn set_aside_in(backend: Backend, spot: &Spot, folder: &str) -> String {
+    let key = String::from_utf8_lossy(&set_aside(spot, folder)).into_owned();
+    if backend == Backend::Supabase { spelled(&key) } else { key }
+}
+
+/// What lies at a key below the books of such a storage. `None`: nobody of ours spells keys so.
+pub(crate) fn spot_at(backend: Backend, key: &str) -> Option<Spot> {
+    let below = key.strip_prefix(BOOKS)?.strip_prefix('/')?;
+    if backend != Backend::Supabase {
+        return Some(Spot::new(below.as_bytes().to_vec()));
+    }
+    let spot = Spot::new(unspelled(below)?);
+    (lying_in(backend, &spot) == key).then_some(spot)
+}
+
+/// The bytes that [`spelled`] wrote so.
+fn unspelled(key: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(key.len()), key.bytes());
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'=' => {
+                let digit = |digit: u8| char::from(digit).to_digit(16);
+                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            plain => plain,
+        });
+    }
+    Some(bytes)
 }
 
 /// A key in the characters that Supabase admits (`isValidKey` of its storage service).
@@ -88,5 +149,17 @@ mod tests {
         assert_eq!(spelled("books/b/content/01-Part/README.md"), "books/b/content/01-Part/README.md");
         assert_eq!(spelled("static/Gr\u{fc}\u{df}e=1.png"), "static/Gr=C3=BC=C3=9Fe=3D1.png");
         assert_ne!(spelled("a=C3"), spelled("a\u{c3}"));
+    }
+
+    #[test]
+    fn a_key_that_nobody_of_ours_spelled_is_no_place_of_ours() {
+        let spot = Spot::new("b/static/Gr\u{fc}\u{df}e=1.png".as_bytes().to_vec());
+        for backend in [Backend::S3, Backend::Supabase] {
+            assert_eq!(spot_at(backend, &lying_in(backend, &spot)), Some(spot.clone()));
+            assert_eq!(spot_at(backend, "elsewhere/x"), None);
+        }
+        for odd in ["books/b/a=", "books/b/a=zz", "books/b/a=c3=bc", "books/b/a=41"] {
+            assert_eq!(spot_at(Backend::Supabase, odd), None, "{odd}");
+        }
     }
 }

@@ -49,6 +49,11 @@ static ALL: &[Scripts] = &[
         sqlite: pair!("sqlite", "0002_changes_by_time"),
         postgres: pair!("postgres", "0002_changes_by_time"),
     },
+    Scripts {
+        revision: Revision { number: 3, name: "garbage", destroys_audit: false },
+        sqlite: pair!("sqlite", "0003_garbage"),
+        postgres: pair!("postgres", "0003_garbage"),
+    },
 ];
 
 /// Why a migration did not happen.

@@ -12,13 +12,16 @@ use panaversity_model::blob::{Blob, Health, StoredBlob};
 use panaversity_model::chain::ChainRecord;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::delta::Delta;
+use panaversity_model::drift::{Record, Seen, SeenObject, Spot};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::{FileRecord, Found};
-use panaversity_model::ids::LeaseId;
+use panaversity_model::garbage::{Burial, Condemned, Cutoffs, KeptManifest, Sentence, Staged, Survey};
+use panaversity_model::ids::{LeaseId, StagingId};
 use panaversity_model::manifest::{ManifestRow, Stamp};
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
-    Blobs, Books, Changes, Creation, Files, Journal, Ledger, Manifests, Objects, Publications, Tree,
+    Blobs, Books, Changes, Creation, Files, Garbage, Journal, Ledger, Manifests, Objects, Pages,
+    Publications, Records, Tree,
 };
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Schema, Timestamp, View};
@@ -137,11 +140,27 @@ pub struct FaultyTree {
     faults: Faults,
 }
 
+/// A list whose pages can be broken.
+struct FaultyPages<T> {
+    inner: Box<dyn Pages<T>>,
+    faults: Faults,
+    name: &'static str,
+}
+
+#[async_trait]
+impl<T: Send + 'static> Pages<T> for FaultyPages<T> {
+    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
+        let page = self.inner.next();
+        self.faults.pass(self.name, FaultKind::Storage, page).await
+    }
+}
+
 /// Implements a port by handing every call through the hook.
 macro_rules! faulty {
     (
         $port:ident for $wrapper:ident, $prefix:literal, $kind:ident;
         $(fn $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*
+        $(pages fn $list:ident($($by:ident: $by_type:ty),*) -> $entry:ty;)*
         $(plain fn $plain:ident() -> $value:ty;)*
     ) => {
         #[async_trait]
@@ -149,6 +168,11 @@ macro_rules! faulty {
             $(async fn $method(&self, $($argument: $type),*) -> Result<$answer, Fault> {
                 let name = concat!($prefix, ".", stringify!($method));
                 self.faults.pass(name, FaultKind::$kind, self.inner.$method($($argument),*)).await
+            })*
+            $(fn $list(&self, $($by: $by_type),*) -> Box<dyn Pages<$entry>> {
+                let name = concat!($prefix, ".", stringify!($list));
+                let inner = self.inner.$list($($by),*);
+                Box::new(FaultyPages { inner, faults: self.faults.clone(), name })
             })*
             $(fn $plain(&self) -> $value {
                 self.inner.$plain()
@@ -174,10 +198,28 @@ faulty! { Changes for FaultyJournal, "journal", Database;
     fn append(draft: Draft) -> ();
 }
 faulty! { Blobs for FaultyJournal, "journal", Database;
-    fn stage(blob: &Blob) -> ();
+    fn stage(blob: &Blob, staging: StagingId) -> Staged;
     fn mark(hash: ContentHash, health: Health) -> ();
     fn blobs(hashes: &[ContentHash]) -> Vec<StoredBlob>;
     fn damaged() -> i64;
+    fn retained(hash: ContentHash) -> bool;
+}
+faulty! { Garbage for FaultyJournal, "journal", Database;
+    fn kept_manifests(after: Option<(&BookId, ContentHash)>, limit: usize) -> Vec<KeptManifest>;
+    fn pin(book: &BookId, until: Timestamp, versions: &[(&str, ContentHash)]) -> ();
+    fn forget_manifests(unnamed_since: Timestamp) -> u64;
+    fn forget_versions(unused_since: Timestamp, limit: usize) -> u64;
+    fn condemn(unused_since: Timestamp, after: Option<ContentHash>, limit: usize) -> Sentence;
+    fn condemn_unknown(hash: ContentHash, size: u64) -> Option<Condemned>;
+    fn bury(condemned: &Condemned) -> Burial;
+    fn survey(cutoffs: Cutoffs) -> Survey;
+}
+faulty! { Records for FaultyJournal, "journal", Database;
+    fn records(book: Option<&BookId>, after: Option<&FileKey>, limit: usize) -> Vec<Record>;
+    fn records_of(keys: &[FileKey]) -> Vec<Record>;
+    fn republish(keys: &[FileKey]) -> ();
+    fn retained_objects(after: Option<ContentHash>, limit: usize) -> Vec<StoredBlob>;
+    fn holders(hash: ContentHash, limit: usize) -> Vec<FileKey>;
 }
 faulty! { Files for FaultyJournal, "journal", Database;
     fn find(book: &BookId, path: &BookPath, view: &View) -> Option<Found>;
@@ -225,11 +267,16 @@ faulty! { Objects for FaultyObjects, "objects", Storage;
     fn put(hash: ContentHash, bytes: &[u8]) -> ();
     fn stat(hash: ContentHash) -> Option<u64>;
     fn get(hash: ContentHash, limit: u64) -> Option<Vec<u8>>;
+    fn delete(hash: ContentHash) -> ();
+    pages fn list_objects() -> SeenObject;
 }
 faulty! { Tree for FaultyTree, "tree", Storage;
     fn put(key: &FileKey, bytes: &[u8]) -> ();
     fn remove(key: &FileKey) -> ();
     fn sync() -> ();
+    fn read(spot: &Spot, limit: u64) -> Option<Vec<u8>>;
+    fn set_aside(spot: &Spot, folder: &str) -> bool;
     fn ping() -> ();
+    pages fn list_files(book: Option<&BookId>) -> Seen;
     plain fn backend() -> &'static str;
 }

@@ -4,7 +4,7 @@
 use panaversity_model::audit::{Draft, Operation, Outcome};
 use panaversity_model::blob::Blob;
 use panaversity_model::change::{Act, Change, ChangeSet};
-use panaversity_model::ids::{ChangeId, EntryId, LeaseId, RequestId};
+use panaversity_model::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Schema, UserId, View};
 use uuid::Uuid;
@@ -67,7 +67,18 @@ pub fn lease() -> LeaseId {
 
 /// An act on one file.
 pub fn change(path: &BookPath, act: Act, expected: Option<ContentHash>) -> Change {
-    Change { path: path.clone(), act, expected, entry: EntryId::new(Uuid::now_v7()), lease: lease() }
+    let entry = EntryId::new(Uuid::now_v7());
+    Change { path: path.clone(), act, expected, staging: None, entry, lease: lease() }
+}
+
+/// Writing a blob in an object that was staged so.
+pub fn write_staged(path: &BookPath, blob: &Blob, staging: StagingId) -> Change {
+    Change { staging: Some(staging), ..change(path, Act::Write(blob.clone()), None) }
+}
+
+/// A staging nobody else has drawn.
+pub fn staging() -> StagingId {
+    StagingId::new(Uuid::now_v7())
 }
 
 /// Writing these bytes, inline.

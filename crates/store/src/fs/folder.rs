@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
@@ -19,10 +20,15 @@ pub(super) struct Folder {
 /// A name in an open folder, with the open folders above it.
 pub(super) struct Place {
     folders: Vec<OwnedFd>,
-    name: String,
+    name: Vec<u8>,
 }
 
 impl Place {
+    /// The name.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// The folder the name is in.
     pub(super) fn folder(&self) -> BorrowedFd<'_> {
         self.folders[self.folders.len() - 1].as_fd()
@@ -42,11 +48,16 @@ impl Folder {
     }
 
     /// Walks to where a key lies; missing folders are created or `NOENT`.
-    pub(super) fn place(&self, key: &str, create: bool) -> Result<Place, Errno> {
-        let (above, name) = key.rsplit_once('/').unwrap_or(("", key));
+    pub(super) fn place(&self, key: impl AsRef<[u8]>, create: bool) -> Result<Place, Errno> {
+        let mut segments: Vec<&[u8]> = key.as_ref().split(|byte| *byte == b'/').collect();
+        let odd = |segment: &&[u8]| segment.is_empty() || [b".".as_slice(), b".."].contains(segment);
+        let name = segments.pop().filter(|name| !odd(name)).ok_or(Errno::INVAL)?.to_vec();
+        if segments.iter().any(odd) {
+            return Err(Errno::INVAL);
+        }
         let mut folders =
             vec![self.root.try_clone().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?];
-        for segment in above.split('/').filter(|segment| !segment.is_empty()) {
+        for segment in segments {
             let here = folders[folders.len() - 1].as_fd();
             let next = match rustix::fs::openat(here, segment, FOLDER, Mode::empty()) {
                 Err(Errno::NOENT) if create => {
@@ -60,14 +71,14 @@ impl Folder {
             };
             folders.push(next);
         }
-        Ok(Place { folders, name: name.to_owned() })
+        Ok(Place { folders, name })
     }
 
     /// Creates a new file with these bytes.
     pub(super) fn create(&self, key: &str, bytes: &[u8], durable: bool) -> Result<(), Errno> {
         let place = self.place(key, true)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(place.folder(), &place.name, flags, FILE_MODE)?;
+        let file = rustix::fs::openat(place.folder(), place.name(), flags, FILE_MODE)?;
         let mut file = std::fs::File::from(file);
         file.write_all(bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         if durable {
@@ -79,15 +90,16 @@ impl Folder {
     /// Moves a file into place, over what is there.
     pub(super) fn rename(&self, from: &str, to: &Place) -> Result<(), Errno> {
         let from = self.place(from, false)?;
-        rustix::fs::renameat(from.folder(), &from.name, to.folder(), &to.name)
+        rustix::fs::renameat(from.folder(), from.name(), to.folder(), to.name())
     }
 
     /// Opens a file for reading; `None` if it is not there.
-    pub(super) fn open_file(&self, key: &str) -> Result<Option<OwnedFd>, Errno> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    pub(super) fn open_file(&self, key: impl AsRef<[u8]>) -> Result<Option<OwnedFd>, Errno> {
+        // A pipe that a stranger made would keep us waiting for its other end.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         absent_is_none(
             self.place(key, false)
-                .and_then(|place| rustix::fs::openat(place.folder(), &place.name, flags, Mode::empty())),
+                .and_then(|place| rustix::fs::openat(place.folder(), place.name(), flags, Mode::empty())),
         )
     }
 
@@ -95,7 +107,7 @@ impl Folder {
     pub(super) fn size(&self, key: &str) -> Result<Option<u64>, Errno> {
         let stat = self
             .place(key, false)
-            .and_then(|place| rustix::fs::statat(place.folder(), &place.name, AtFlags::SYMLINK_NOFOLLOW));
+            .and_then(|place| rustix::fs::statat(place.folder(), place.name(), AtFlags::SYMLINK_NOFOLLOW));
         let stat =
             absent_is_none(stat)?.filter(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile);
         Ok(stat.map(|stat| u64::try_from(stat.st_size).unwrap_or(0)))
@@ -111,15 +123,21 @@ impl Folder {
     pub(super) fn remove_with_empty_folders(&self, key: &str, keep: usize) -> Result<(), Errno> {
         let Some(place) = absent_is_none(self.place(key, false))? else { return Ok(()) };
         absent_is_none(unlink(&place))?;
-        let segments: Vec<&str> = key.split('/').collect();
-        for depth in (keep..segments.len() - 1).rev() {
-            let above = place.folders[depth].as_fd();
-            // Not empty, or somebody was faster: either way it is not ours to remove.
-            if rustix::fs::unlinkat(above, segments[depth], AtFlags::REMOVEDIR).is_err() {
-                break;
-            }
-        }
+        remove_empty_folders(key.as_bytes(), &place, keep);
         Ok(())
+    }
+
+    /// Moves a file or a link, not what it points to, and removes the folders it leaves empty, but
+    /// not the first `keep`. False: it is not there.
+    pub(super) fn move_away(&self, from: &[u8], to: &[u8], keep: usize) -> Result<bool, Errno> {
+        let Some(place) = absent_is_none(self.place(from, false))? else { return Ok(false) };
+        let target = self.place(to, true)?;
+        let moved = rustix::fs::renameat(place.folder(), place.name(), target.folder(), target.name());
+        if absent_is_none(moved)?.is_none() {
+            return Ok(false);
+        }
+        remove_empty_folders(from, &place, keep);
+        Ok(true)
     }
 
     /// Makes everything written so far survive a power cut.
@@ -134,11 +152,22 @@ impl Folder {
     }
 }
 
-fn unlink(place: &Place) -> Result<(), Errno> {
-    rustix::fs::unlinkat(place.folder(), &place.name, AtFlags::empty())
+/// Not empty, or somebody was faster: either way a folder is not ours to remove.
+fn remove_empty_folders(key: &[u8], place: &Place, keep: usize) {
+    let segments: Vec<&[u8]> = key.split(|byte| *byte == b'/').collect();
+    for depth in (keep..segments.len() - 1).rev() {
+        let above = place.folders[depth].as_fd();
+        if rustix::fs::unlinkat(above, segments[depth], AtFlags::REMOVEDIR).is_err() {
+            break;
+        }
+    }
 }
 
-fn absent_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+fn unlink(place: &Place) -> Result<(), Errno> {
+    rustix::fs::unlinkat(place.folder(), place.name(), AtFlags::empty())
+}
+
+pub(super) fn absent_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(Errno::NOENT) => Ok(None),

@@ -2,12 +2,15 @@
 
 use async_trait::async_trait;
 use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
+use panaversity_model::garbage::Staged;
+use panaversity_model::ids::StagingId;
 use panaversity_model::ports::Blobs;
 use panaversity_model::{ContentHash, Fault};
 
-use super::SqlJournal;
+use super::garbage::staged_until;
 use super::rows::{self, BLOB};
-use crate::database::{Value, fault, placeholders};
+use super::{SqlJournal, retried};
+use crate::database::{Durability, Value, fault, placeholders};
 
 /// Blobs read in one statement.
 const AT_ONCE: usize = 64;
@@ -35,16 +38,33 @@ pub(super) fn values(blob: &Blob, state: Health) -> [Value; 6] {
 
 #[async_trait]
 impl Blobs for SqlJournal {
-    async fn stage(&self, blob: &Blob) -> Result<(), Fault> {
+    async fn stage(&self, blob: &Blob, staging: StagingId) -> Result<Staged, Fault> {
+        let (now, until) = (self.db.now_sql(), staged_until(self.db.dialect()));
         let sql = format!(
             // Live inline bytes stay: the object that is to be put is not there yet.
-            "INSERT INTO blobs ({COLUMNS}) VALUES ($1, $2, $3, $4, {}, $5, $6) \
+            "INSERT INTO blobs ({COLUMNS}, staging, staged_until) VALUES ($1, $2, $3, $4, {now}, $5, $6, $7, {until}) \
              ON CONFLICT (hash) DO UPDATE SET state = excluded.state, touched_at = excluded.touched_at, \
              deflated = CASE WHEN blobs.state = 'live' AND blobs.deflated IS NOT NULL \
-             THEN blobs.deflated ELSE excluded.deflated END, chunks = excluded.chunks",
-            self.db.now_sql()
+             THEN blobs.deflated ELSE excluded.deflated END, chunks = excluded.chunks, \
+             size = excluded.size, crc32 = excluded.crc32, \
+             staging = CASE WHEN blobs.state = 'condemned' THEN excluded.staging \
+             ELSE coalesce(blobs.staging, excluded.staging) END, \
+             staged_until = excluded.staged_until, condemned_until = NULL \
+             WHERE blobs.condemned_until IS NULL OR blobs.condemned_until <= {now} RETURNING staging"
         );
-        self.write("stage a blob", &sql, values(blob, Health::Live).to_vec()).await.map(|_| ())
+        let mut values = values(blob, Health::Live).to_vec();
+        values.push(staging.to_string().into());
+        let row = retried("stage a blob", || async {
+            let mut session = self.db.begin(Durability::Kill).await?;
+            let row = session.row(sql.as_str(), values.clone()).await?;
+            session.commit().await?;
+            Ok(row)
+        })
+        .await?;
+        let Some(row) = row else { return Ok(Staged::BeingDeleted) };
+        let stored = row.text(0).map_err(|error| fault("stage a blob", &error))?;
+        let staging = StagingId::from_stored(&stored);
+        staging.map(Staged::Ready).ok_or_else(|| Fault::corrupt(format!("`{stored}` is no staging")))
     }
 
     async fn mark(&self, hash: ContentHash, health: Health) -> Result<(), Fault> {
@@ -65,6 +85,12 @@ impl Blobs for SqlJournal {
             }
         }
         Ok(found)
+    }
+
+    async fn retained(&self, hash: ContentHash) -> Result<bool, Fault> {
+        let sql = "SELECT 1 FROM versions WHERE sha256 = $1 LIMIT 1";
+        let found = self.read("look who names a blob", sql, vec![hash.to_string().into()]).await?;
+        Ok(!found.is_empty())
     }
 
     async fn damaged(&self) -> Result<i64, Fault> {

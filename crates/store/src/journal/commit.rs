@@ -3,7 +3,8 @@
 //! # Protocol
 //! 1. Begin. Share each book's lock, so that no schema changes underneath; and a lock that says
 //!    since when changes are under way here (see `deltas`).
-//! 2. Write or touch the blobs, in hash order. A blob in an object must be live.
+//! 2. Write the inline blobs and touch those in objects, each in hash order. A blob in an object
+//!    must be live, of the staging that its writer was told (the model's `garbage`).
 //! 3. Create missing `chains` rows and lock all of them, in key order. They cover files that do
 //!    not exist. This order, blobs then chains, is the same in every transaction.
 //! 4. Read what the locked paths hold, who has their names, and the time.
@@ -13,10 +14,10 @@
 //!
 //! The number of statements does not depend on the number of members (up to 64 rows each).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use panaversity_model::audit::{ChainKey, Draft};
-use panaversity_model::blob::{Health, Place};
+use panaversity_model::blob::{Blob, Health, Place};
 use panaversity_model::change::{Act, Applied, ChangeSet, Verdict};
 use panaversity_model::publication::{FileKey, Publication};
 use panaversity_model::{Fault, Refusal, Timestamp};
@@ -49,7 +50,7 @@ pub(super) async fn prepare(
 ) -> Sql<Prepared> {
     let mut session = db.begin(durability).await?;
     share_books(db, &mut session, batch).await?;
-    let dead = write_blobs(db, &mut session, batch).await?;
+    let live = write_blobs(db, &mut session, batch).await?;
     let keys = batch.chain_keys();
     let chains = lock_chains(db, &mut session, &keys).await?;
     let mut state = read_state(db, &mut session, batch, chains).await?;
@@ -57,14 +58,14 @@ pub(super) async fn prepare(
     let mut writes = Writes::default();
     let mut decided = Vec::with_capacity(batch.sets.len());
     for set in &batch.sets {
-        decided.push(live(set, &dead).map(|()| state.apply(set, &mut writes)));
+        decided.push(is_staged(set, &live).then(|| state.apply(set, &mut writes)));
     }
     for draft in &batch.drafts {
         state.link(draft, &mut writes);
     }
     let leases = write_all(db, backend, &mut session, &state, &writes).await?;
     let sets = batch.sets.iter().zip(decided);
-    let verdicts = sets.map(|(set, decided)| Ok(verdict(set, decided?, &leases))).collect();
+    let verdicts = sets.map(|(set, decided)| Ok(verdict(set, decided, &leases))).collect();
     Ok(Prepared { session, verdicts, written: !writes.entries.is_empty() })
 }
 
@@ -78,27 +79,27 @@ pub(super) async fn record(db: &Database, session: &mut Session, draft: &Draft) 
     write_log(session, &state, &writes).await
 }
 
-/// Are the set's objects staged? One may have been condemned between its staging and now, or its
-/// row been lost in a crash of the database. Staged again, by the same call, it is there.
-fn live(set: &ChangeSet, dead: &HashSet<String>) -> Result<(), Fault> {
-    for change in &set.changes {
-        if let Act::Write(blob) = &change.act
-            && dead.contains(&blob.hash.to_string())
-        {
-            return Err(Fault::database(format!("the object {} is not staged any more", blob.hash)));
+/// Are the set's objects staged as it says? One may have been condemned, and even staged by
+/// somebody else, between its staging and now.
+fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
+    set.changes.iter().all(|change| match &change.act {
+        Act::Write(blob) if matches!(blob.place, Place::Object(_)) => {
+            let held = live.get(&blob.hash.to_string()).and_then(Option::as_deref);
+            held.is_some() && held == change.staging.map(|staging| staging.to_string()).as_deref()
         }
-    }
-    Ok(())
+        Act::Write(_) | Act::Delete => true,
+    })
 }
 
 fn verdict(
     set: &ChangeSet,
-    decided: Result<Vec<Decided>, (usize, Refusal)>,
+    decided: Option<Result<Vec<Decided>, (usize, Refusal)>>,
     leases: &HashMap<ChainKey, (i64, String)>,
 ) -> Verdict {
     let decided = match decided {
-        Ok(decided) => decided,
-        Err((index, refusal)) => return Verdict::Refused(index, refusal),
+        Some(Ok(decided)) => decided,
+        Some(Err((index, refusal))) => return Verdict::Refused(index, refusal),
+        None => return Verdict::Unstaged,
     };
     let applied = set.changes.iter().zip(decided).map(|(change, decided)| {
         let held = leases.get(&super::batch::key_of(set, &change.path));
@@ -128,42 +129,62 @@ async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) ->
     Ok(())
 }
 
-/// Step 2. Gives the objects whose rows are not live.
-async fn write_blobs(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<HashSet<String>> {
-    let mut dead = HashSet::new();
-    let all: Vec<_> = batch.blobs().into_values().collect();
-    for some in in_powers_of_two(&all) {
+/// Step 2. Inline blobs bring their bytes along; an object must be live, of the staging that the
+/// change names. Gives the objects that are live, with their stagings.
+async fn write_blobs(
+    db: &Database,
+    session: &mut Session,
+    batch: &Batch<'_>,
+) -> Sql<HashMap<String, Option<String>>> {
+    let all = batch.blobs();
+    let (inline, objects): (Vec<&Blob>, Vec<&Blob>) =
+        all.into_values().partition(|blob| matches!(blob.place, Place::Inline(_)));
+    for some in in_powers_of_two(&inline) {
         let lists: Vec<String> = (0..some.len())
             .map(|n| {
                 let at = n * 6;
                 format!("({}, {}, {})", placeholders(at + 1, 4), db.now_sql(), placeholders(at + 5, 2))
             })
             .collect();
-        // An object counts only if its row was live before; an inline blob brings its bytes along.
         let sql = format!(
             "INSERT INTO blobs ({}) VALUES {} ON CONFLICT (hash) DO UPDATE SET \
-             touched_at = excluded.touched_at, \
-             state = CASE WHEN excluded.deflated IS NULL THEN blobs.state ELSE 'live' END, \
+             touched_at = excluded.touched_at, state = 'live', \
+             staging = CASE WHEN blobs.state = 'condemned' THEN NULL ELSE blobs.staging END, \
              deflated = CASE WHEN blobs.state = 'live' THEN coalesce(blobs.deflated, excluded.deflated) \
-             ELSE excluded.deflated END \
-             RETURNING hash, state",
+             ELSE excluded.deflated END",
             blobs::COLUMNS,
             lists.join(", ")
         );
-        let values = some.iter().flat_map(|blob| {
-            let state = match blob.place {
-                Place::Inline(_) => Health::Live,
-                Place::Object(_) => Health::Missing,
-            };
-            blobs::values(blob, state)
-        });
-        for row in session.rows(sql, values.collect()).await? {
-            if row.text(1)? != Health::Live.as_str() {
-                dead.insert(row.text(0)?);
-            }
-        }
+        let values = some.iter().flat_map(|blob| blobs::values(blob, Health::Live));
+        session.execute(sql, values.collect()).await?;
     }
-    Ok(dead)
+    touch_objects(db, session, &objects).await
+}
+
+/// Locks the rows of objects in hash order, touches them, and lifts the writers' guard.
+async fn touch_objects(
+    db: &Database,
+    session: &mut Session,
+    objects: &[&Blob],
+) -> Sql<HashMap<String, Option<String>>> {
+    let mut live = HashMap::new();
+    for some in in_powers_of_two(objects) {
+        let hashes: Vec<Value> = some.iter().map(|blob| blob.hash.to_string().into()).collect();
+        let list = placeholders(1, some.len());
+        let lock = if db.dialect() == Dialect::Postgres { "FOR UPDATE" } else { "" };
+        let look = format!(
+            "SELECT hash, staging FROM blobs WHERE hash IN ({list}) AND state = 'live' ORDER BY hash {lock}"
+        );
+        for row in session.rows(look, hashes.clone()).await? {
+            live.insert(row.text(0)?, row.optional_text(1)?);
+        }
+        let touch = format!(
+            "UPDATE blobs SET touched_at = {}, staged_until = NULL WHERE hash IN ({list}) AND state = 'live'",
+            db.now_sql()
+        );
+        session.execute(touch, hashes).await?;
+    }
+    Ok(live)
 }
 
 /// Step 3.

@@ -19,7 +19,12 @@ use super::{MemoryJournal, Past, Row, State};
 impl Changes for MemoryJournal {
     async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
         let mut state = self.state();
-        state.admit(&set)?;
+        for change in &set.changes {
+            state.admit_id(change.entry)?;
+        }
+        if !state.is_staged(&set) {
+            return Ok(Verdict::Unstaged);
+        }
         let effects = match state.decide(&set) {
             Ok(effects) => effects,
             Err((index, refusal)) => return Ok(Verdict::Refused(index, refusal)),
@@ -39,18 +44,16 @@ impl Changes for MemoryJournal {
 }
 
 impl State {
-    /// What no caller of ours may ask for: objects that are not live, ids used before.
-    fn admit(&self, set: &ChangeSet) -> Result<(), Fault> {
-        for change in &set.changes {
-            self.admit_id(change.entry)?;
-            if let Act::Write(Blob { hash, place: Place::Object(_), .. }) = &change.act {
-                let health = self.blobs.get(hash).map(|stored| stored.health);
-                if health != Some(Health::Live) {
-                    return Err(Fault::database(format!("object {hash} is not staged but {health:?}")));
-                }
+    /// Is every object live, of the staging the set names?
+    fn is_staged(&self, set: &ChangeSet) -> bool {
+        set.changes.iter().all(|change| match &change.act {
+            Act::Write(Blob { hash, place: Place::Object(_), .. }) => {
+                let live = self.blobs.get(hash).is_some_and(|stored| stored.health == Health::Live);
+                let staging = self.guards.get(hash).and_then(|guard| guard.staging);
+                live && staging.is_some() && staging == change.staging
             }
-        }
-        Ok(())
+            Act::Write(_) | Act::Delete => true,
+        })
     }
 
     fn admit_id(&self, id: EntryId) -> Result<(), Fault> {
@@ -125,7 +128,7 @@ impl State {
             Act::Delete => None,
         };
         if let Some(blob) = blob {
-            self.blobs.insert(blob.hash, StoredBlob { blob: blob.clone(), health: Health::Live });
+            self.bring(blob);
         }
         let changed = effect != Effect::Unchanged;
         let at = self.append(&Draft {
@@ -148,7 +151,7 @@ impl State {
         self.version += 1;
         let version = self.version;
         let size = blob.map_or(0, |blob| blob.size);
-        let past = Past { hash: blob.map(|blob| blob.hash), size, at, version };
+        let past = Past { hash: blob.map(|blob| blob.hash), size, at, version, kept_until: None };
         self.versions.entry(key.clone()).or_default().push(past);
         let name = (key.book.clone(), key.layer.clone(), key.path.folded());
         if let Some(blob) = blob {

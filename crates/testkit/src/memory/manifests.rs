@@ -24,12 +24,14 @@ impl Manifests for MemoryJournal {
     }
 
     async fn keep(&self, book: &BookId, hash: ContentHash, encoded: &[u8]) -> Result<(), Fault> {
-        self.state().manifests.insert((book.clone(), hash), encoded.to_vec());
+        let mut state = self.state();
+        let now = state.now();
+        state.manifests.insert((book.clone(), hash), (encoded.to_vec(), now));
         Ok(())
     }
 
     async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.state().manifests.get(&(book.clone(), hash)).cloned())
+        Ok(self.state().manifests.get(&(book.clone(), hash)).map(|(encoded, _)| encoded.clone()))
     }
 }
 

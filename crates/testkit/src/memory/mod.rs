@@ -8,10 +8,12 @@ mod blobs;
 mod books;
 mod changes;
 mod files;
+mod garbage;
 mod ledger;
 mod manifests;
 mod objects;
 mod publications;
+mod records;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,13 +24,13 @@ use async_trait::async_trait;
 use panaversity_model::audit::{ChainKey, Draft, Entry};
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::file::{FileRecord, Found};
-use panaversity_model::ids::LeaseId;
-use panaversity_model::ports::Journal;
+use panaversity_model::ids::{LeaseId, StagingId};
+use panaversity_model::ports::{Journal, Pages};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Timestamp};
 
 pub use objects::MemoryObjects;
-pub use tree::{MemoryTree, location};
+pub use tree::{MemoryTree, listed, location, lying, set_aside};
 
 /// A journal in memory.
 #[derive(Debug, Default)]
@@ -65,6 +67,26 @@ impl Journal for MemoryJournal {
     }
 }
 
+/// A list that was short enough for few pages of three entries each.
+#[derive(Debug)]
+pub struct AllAtOnce<T>(Vec<T>);
+
+impl<T> AllAtOnce<T> {
+    /// These entries.
+    pub fn of(mut entries: Vec<T>) -> Self {
+        entries.reverse();
+        Self(entries)
+    }
+}
+
+#[async_trait]
+impl<T: Send> Pages<T> for AllAtOnce<T> {
+    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
+        let page: Vec<T> = (0..3).map_while(|_| self.0.pop()).collect();
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
+
 /// Everything the journal knows.
 #[derive(Debug, Default)]
 struct State {
@@ -74,6 +96,8 @@ struct State {
     version: i64,
     books: BTreeMap<BookId, Book>,
     blobs: BTreeMap<ContentHash, StoredBlob>,
+    /// Whom each blob belongs to for a while.
+    guards: BTreeMap<ContentHash, Guard>,
     files: BTreeMap<FileKey, Row>,
     /// The name each existing file takes up in its layer, folded.
     names: BTreeMap<(BookId, Layer, String), BookPath>,
@@ -82,8 +106,18 @@ struct State {
     /// The entries of each chain, oldest first; its tip and count follow from them.
     chains: BTreeMap<ChainKey, Vec<Entry>>,
     entry_ids: BTreeSet<String>,
-    manifests: BTreeMap<(BookId, ContentHash), Vec<u8>>,
+    /// Each with when it was last named.
+    manifests: BTreeMap<(BookId, ContentHash), (Vec<u8>, Timestamp)>,
     publications: BTreeMap<FileKey, Backlog>,
+}
+
+/// The part of a blob's row that guards it.
+#[derive(Debug, Default)]
+struct Guard {
+    touched_at: Timestamp,
+    staging: Option<StagingId>,
+    staged_until: Option<Timestamp>,
+    condemned_until: Option<Timestamp>,
 }
 
 /// What a file holds.
@@ -102,6 +136,8 @@ struct Past {
     size: u64,
     at: Timestamp,
     version: i64,
+    /// A manifest keeps it until then.
+    kept_until: Option<Timestamp>,
 }
 
 /// A row of the publications table.

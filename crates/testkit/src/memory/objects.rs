@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use panaversity_model::ports::Objects;
+use panaversity_model::drift::SeenObject;
+use panaversity_model::ports::{Objects, Pages};
 use panaversity_model::{ContentHash, Fault};
+
+use super::AllAtOnce;
 
 /// An object storage in memory.
 #[derive(Debug, Default)]
@@ -51,5 +54,20 @@ impl Objects for MemoryObjects {
     async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(self.with(|objects| objects.get(&hash).map(|bytes| bytes[..bytes.len().min(limit)].to_vec())))
+    }
+
+    async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
+        self.with(|objects| objects.remove(&hash));
+        Ok(())
+    }
+
+    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+        let seen = |(hash, bytes): (&ContentHash, &Vec<u8>)| SeenObject {
+            name: hash.to_string(),
+            hash: Some(*hash),
+            size: bytes.len() as u64,
+            put_at: None,
+        };
+        Box::new(AllAtOnce::of(self.with(|objects| objects.iter().map(seen).collect())))
     }
 }

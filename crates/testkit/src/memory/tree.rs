@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use panaversity_model::ports::Tree;
+use panaversity_model::drift::{Kind, Seen, Spot};
+use panaversity_model::ports::{Pages, Tree};
 use panaversity_model::publication::FileKey;
-use panaversity_model::{Fault, Layer};
+use panaversity_model::{BookId, Fault};
+
+use super::AllAtOnce;
 
 /// A tree in memory.
 #[derive(Debug, Default)]
@@ -17,10 +20,30 @@ pub struct MemoryTree {
 /// Where a file lies in the tree: `books/{book}/{path}`, overlays in
 /// `books/{book}/users/{user}/{path}`.
 pub fn location(key: &FileKey) -> String {
-    match &key.layer {
-        Layer::Base => format!("books/{}/{}", key.book, key.path),
-        Layer::Overlay(user) => format!("books/{}/users/{}/{}", key.book, user.as_str(), key.path),
-    }
+    format!("books/{}", key.location())
+}
+
+/// Where a place of a tree in memory is kept.
+pub fn lying(spot: &Spot) -> String {
+    format!("books/{}", String::from_utf8_lossy(spot.as_bytes()))
+}
+
+/// Where it is kept once it was set aside.
+pub fn set_aside(spot: &Spot, folder: &str) -> String {
+    format!(".panaversity/lost+found/{folder}/{}", String::from_utf8_lossy(spot.as_bytes()))
+}
+
+/// What a tree in memory lists.
+pub fn listed(files: &BTreeMap<String, Vec<u8>>, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+    let prefix = book.map_or(String::new(), |book| format!("{book}/"));
+    let below = files.iter().filter_map(|(at, bytes)| Some((at.strip_prefix("books/")?, bytes)));
+    let seen = below.filter(|(at, _)| at.starts_with(&prefix)).map(|(at, bytes)| Seen {
+        spot: Spot::new(at.as_bytes().to_vec()),
+        kind: Kind::File,
+        size: bytes.len() as u64,
+    });
+    // No order is promised.
+    Box::new(AllAtOnce::of(seen.rev().collect()))
 }
 
 impl MemoryTree {
@@ -32,6 +55,11 @@ impl MemoryTree {
     /// Everything it holds, by location.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.with(|files| files.clone())
+    }
+
+    /// Puts a file there behind the port's back.
+    pub fn plant(&self, location: &str, bytes: &[u8]) {
+        self.with(|files| files.insert(location.to_owned(), bytes.to_vec()));
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> T {
@@ -53,6 +81,24 @@ impl Tree for MemoryTree {
 
     async fn sync(&self) -> Result<(), Fault> {
         Ok(())
+    }
+
+    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(self.with(|files| files.get(&lying(spot)).map(|bytes| bytes[..bytes.len().min(limit)].to_vec())))
+    }
+
+    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+        let moved = self.with(|files| {
+            let bytes = files.remove(&lying(spot))?;
+            files.insert(set_aside(spot, folder), bytes);
+            Some(())
+        });
+        Ok(moved.is_some())
+    }
+
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+        self.with(|files| listed(files, book))
     }
 
     async fn ping(&self) -> Result<(), Fault> {

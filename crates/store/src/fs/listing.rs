@@ -1,0 +1,67 @@
+//! Listings of the folder, as the ports want them: each page in a thread that may wait.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use panaversity_model::Fault;
+use panaversity_model::drift::{Seen, SeenObject, Spot};
+use panaversity_model::ports::Pages;
+use rustix::io::Errno;
+
+use super::Inner;
+use super::walk::{Entry, Walk};
+use crate::keys;
+
+/// What an entry of a walk is shown as.
+pub(super) trait Shown: Send + 'static {
+    fn of(entry: Entry, prefix: &str) -> Self;
+}
+
+impl Shown for Seen {
+    fn of(entry: Entry, prefix: &str) -> Self {
+        let spot = [prefix.as_bytes(), &entry.path].concat();
+        Self { spot: Spot::new(spot), kind: entry.kind, size: entry.size }
+    }
+}
+
+impl Shown for SeenObject {
+    fn of(entry: Entry, _: &str) -> Self {
+        let name = Spot::new(entry.path);
+        let hash = keys::object_at(name.as_bytes());
+        Self { name: name.shown(), hash, size: entry.size, put_at: Some(entry.changed_at) }
+    }
+}
+
+/// A listing that is under way.
+pub(super) struct Listing<T> {
+    inner: Arc<Inner>,
+    key: String,
+    prefix: String,
+    walk: Option<Walk>,
+    shown: PhantomData<fn() -> T>,
+}
+
+impl<T> Listing<T> {
+    /// Of what lies below `key`, each path after `prefix`.
+    pub(super) fn of(inner: Arc<Inner>, key: String, prefix: String) -> Self {
+        Self { inner, key, prefix, walk: None, shown: PhantomData }
+    }
+}
+
+#[async_trait]
+impl<T: Shown> Pages<T> for Listing<T> {
+    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
+        let (inner, key, walk) = (self.inner.clone(), self.key.clone(), self.walk.take());
+        let act = move || -> Result<_, Errno> {
+            let mut walk = walk.map_or_else(|| Walk::begin(&inner.root, &key), Ok)?;
+            let page = walk.next()?;
+            Ok((walk, page))
+        };
+        let done = tokio::task::spawn_blocking(act).await;
+        let done = done.map_err(|broken| Fault::internal(format!("list the folder: {broken}")))?;
+        let (walk, page) = done.map_err(|error| Fault::storage(format!("list the folder: {error}")))?;
+        self.walk = Some(walk);
+        Ok(page.map(|page| page.into_iter().map(|entry| T::of(entry, &self.prefix)).collect()))
+    }
+}

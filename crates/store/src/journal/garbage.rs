@@ -1,0 +1,248 @@
+//! Letting go, by the protocol in the model's `garbage`. Keeps I9: what a version names is never
+//! condemned, because the look at the versions comes after the lock on the blob's row.
+
+use async_trait::async_trait;
+use panaversity_model::garbage::{
+    Burial, CONDEMNED_FOR, Condemned, Cutoffs, KeptManifest, STAGED_FOR, Sentence, Survey,
+};
+use panaversity_model::ports::Garbage;
+use panaversity_model::{BookId, ContentHash, Fault, Timestamp};
+
+use super::commit::in_powers_of_two;
+use super::{SqlJournal, retried, rows};
+use crate::database::{
+    Database, Dialect, Durability, Row, Session, Sql, Value, fault, placeholders, values_list,
+};
+
+/// A version that somebody could still ask for. `v` is it, `$1` since when it must be unused.
+const FORGETTABLE: &str = "EXISTS (SELECT 1 FROM versions n WHERE n.book_id = v.book_id AND n.path = v.path \
+    AND n.user_id = v.user_id AND n.version > v.version AND n.at <= $1)";
+/// The columns that [`condemned`] reads.
+const CONDEMNED: &str =
+    "hash, size, CASE WHEN chunks IS NULL THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END, condemned_until";
+
+/// The moment so many seconds from now, in SQL.
+fn seconds_from_now(dialect: Dialect, seconds: u64) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+{seconds} seconds')"),
+        Dialect::Postgres => format!("clock_timestamp() + interval '{seconds} seconds'"),
+    }
+}
+
+/// Until when a blob staged now is left alone by `gc`.
+pub(super) fn staged_until(dialect: Dialect) -> String {
+    seconds_from_now(dialect, STAGED_FOR.as_secs())
+}
+
+fn condemned_until(dialect: Dialect) -> String {
+    seconds_from_now(dialect, CONDEMNED_FOR.as_secs())
+}
+
+/// A version that may be let go now.
+fn unkept(db: &Database) -> String {
+    format!("(v.kept_until IS NULL OR v.kept_until <= {}) AND {FORGETTABLE}", db.now_sql())
+}
+
+/// A blob that nobody has touched since `$1` and that no guard protects. That no version names it
+/// is another question.
+fn unguarded(db: &Database) -> String {
+    let now = db.now_sql();
+    format!(
+        "(blobs.state = 'condemned' OR blobs.touched_at <= $1) \
+         AND (blobs.staged_until IS NULL OR blobs.staged_until <= {now}) \
+         AND (blobs.condemned_until IS NULL OR blobs.condemned_until <= {now})"
+    )
+}
+
+fn condemned(row: &Row) -> Result<Condemned, Fault> {
+    rows::read("read a condemned blob", || {
+        let (raw_hash, size, in_object) = (row.text(0)?, row.int(1)?, row.int(2)? == 1);
+        let (size, until) = (u64::try_from(size).unwrap_or(0), row.time(3)?);
+        Ok(rows::hash(&raw_hash).map(|hash| Condemned { hash, size, in_object, until }))
+    })
+}
+
+fn kept_manifest(row: &Row) -> Result<KeptManifest, Fault> {
+    rows::read("read a kept manifest", || {
+        let (raw_book, raw_hash, named_at, encoded) =
+            (row.text(0)?, row.text(1)?, row.time(2)?, row.bytes(3)?);
+        Ok((|| {
+            let (book, hash) = (rows::book_id(&raw_book)?, rows::hash(&raw_hash)?);
+            Ok(KeptManifest { book, hash, named_at, encoded })
+        })())
+    })
+}
+
+fn whole(number: usize) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// Step 3 of the protocol, for these candidates: the lock first, and only then the look at the
+/// versions, in a statement that sees what those we might have waited for have committed.
+async fn condemn_these(
+    db: &Database,
+    session: &mut Session,
+    unused_since: Timestamp,
+    candidates: &[String],
+) -> Sql<Vec<Row>> {
+    let mut done = Vec::with_capacity(candidates.len());
+    for some in in_powers_of_two(candidates) {
+        let mut hashes: Vec<Value> = some.iter().map(|hash| hash.as_str().into()).collect();
+        if db.dialect() == Dialect::Postgres {
+            let list = placeholders(1, hashes.len());
+            let lock =
+                format!("SELECT hash FROM blobs WHERE hash IN ({list}) ORDER BY hash FOR UPDATE SKIP LOCKED");
+            let locked = session.rows(lock, hashes).await?;
+            hashes = locked.iter().map(|row| row.text(0).map(Value::from)).collect::<Sql<_>>()?;
+        }
+        if hashes.is_empty() {
+            continue;
+        }
+        let sql = format!(
+            "UPDATE blobs SET state = 'condemned', condemned_until = {} WHERE hash IN ({}) AND {} \
+             AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = blobs.hash) RETURNING {CONDEMNED}",
+            condemned_until(db.dialect()),
+            placeholders(2, hashes.len()),
+            unguarded(db)
+        );
+        let values = std::iter::once(unused_since.into()).chain(hashes).collect();
+        done.extend(session.rows(sql, values).await?);
+    }
+    Ok(done)
+}
+
+#[async_trait]
+impl Garbage for SqlJournal {
+    async fn kept_manifests(
+        &self,
+        after: Option<(&BookId, ContentHash)>,
+        limit: usize,
+    ) -> Result<Vec<KeptManifest>, Fault> {
+        let sql = "SELECT book_id, hash, named_at, body FROM manifests \
+                   WHERE (book_id, hash) > ($1, $2) ORDER BY book_id, hash LIMIT $3";
+        let (book, hash) = after.map_or((String::new(), String::new()), |(book, hash)| {
+            (book.as_str().to_owned(), hash.to_string())
+        });
+        let found =
+            self.read("list kept manifests", sql, vec![book.into(), hash.into(), whole(limit)]).await?;
+        found.iter().map(kept_manifest).collect()
+    }
+
+    async fn pin(
+        &self,
+        book: &BookId,
+        until: Timestamp,
+        versions: &[(&str, ContentHash)],
+    ) -> Result<(), Fault> {
+        for some in in_powers_of_two(versions) {
+            let sql = format!(
+                "UPDATE versions SET kept_until = $1 WHERE book_id = $2 AND user_id = '__base__' \
+                 AND (path, sha256) IN (VALUES {}) AND (kept_until IS NULL OR kept_until < $1)",
+                values_list(3, some.len(), 2)
+            );
+            let named = some.iter().flat_map(|(path, hash)| [(*path).into(), hash.to_string().into()]);
+            let values = [until.into(), book.as_str().into()].into_iter().chain(named).collect();
+            self.write("keep versions", &sql, values).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget_manifests(&self, unnamed_since: Timestamp) -> Result<u64, Fault> {
+        let sql = "DELETE FROM manifests WHERE named_at <= $1";
+        self.write("let manifests go", sql, vec![unnamed_since.into()]).await
+    }
+
+    async fn forget_versions(&self, unused_since: Timestamp, limit: usize) -> Result<u64, Fault> {
+        let sql = format!(
+            "DELETE FROM versions WHERE (book_id, path, user_id, version) IN \
+             (SELECT v.book_id, v.path, v.user_id, v.version FROM versions v WHERE {} LIMIT {limit})",
+            unkept(&self.db)
+        );
+        self.write("let versions go", &sql, vec![unused_since.into()]).await
+    }
+
+    async fn condemn(
+        &self,
+        unused_since: Timestamp,
+        after: Option<ContentHash>,
+        limit: usize,
+    ) -> Result<Sentence, Fault> {
+        // Without locks, so that only what is likely to go is locked.
+        let look = format!(
+            "SELECT blobs.hash FROM blobs WHERE {} AND blobs.hash > $2 \
+             AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = blobs.hash) ORDER BY blobs.hash LIMIT $3",
+            unguarded(&self.db)
+        );
+        let after = after.map_or(String::new(), |hash| hash.to_string());
+        let values = vec![unused_since.into(), after.into(), whole(limit)];
+        let found = self.read("look for garbage", &look, values).await?;
+        let candidates = found.iter().map(|row| row.text(0)).collect::<Sql<Vec<_>>>();
+        let candidates = candidates.map_err(|error| fault("look for garbage", &error))?;
+        let Some(last) = candidates.last() else { return Ok(Sentence::default()) };
+        let next = (candidates.len() == limit).then(|| rows::hash(last)).transpose()?;
+        let done = retried("condemn blobs", || async {
+            let mut session = self.db.begin(Durability::PowerCut).await?;
+            let done = condemn_these(&self.db, &mut session, unused_since, &candidates).await?;
+            session.commit().await?;
+            Ok(done)
+        })
+        .await?;
+        let mut condemned = done.iter().map(condemned).collect::<Result<Vec<_>, _>>()?;
+        condemned.sort_by_key(|condemned| condemned.hash);
+        Ok(Sentence { condemned, next })
+    }
+
+    async fn condemn_unknown(&self, hash: ContentHash, size: u64) -> Result<Option<Condemned>, Fault> {
+        let now = self.db.now_sql();
+        let sql = format!(
+            "INSERT INTO blobs (hash, size, crc32, state, touched_at, chunks, condemned_until) \
+             VALUES ($1, $2, 0, 'condemned', {now}, $3, {}) ON CONFLICT (hash) DO NOTHING RETURNING {CONDEMNED}",
+            condemned_until(self.db.dialect())
+        );
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let values = vec![hash.to_string().into(), Value::Int(size), Value::Bytes(Some(Vec::new()))];
+        let done = retried("condemn an unknown object", || async {
+            let mut session = self.db.begin(Durability::PowerCut).await?;
+            let done = session.row(sql.as_str(), values.clone()).await?;
+            session.commit().await?;
+            Ok(done)
+        })
+        .await?;
+        done.as_ref().map(condemned).transpose()
+    }
+
+    async fn bury(&self, condemned: &Condemned) -> Result<Burial, Fault> {
+        let ours = || vec![condemned.hash.to_string().into(), condemned.until.into()];
+        let bury = "DELETE FROM blobs WHERE hash = $1 AND condemned_until = $2 AND state = 'condemned'";
+        if self.write("bury a blob", bury, ours()).await? > 0 {
+            return Ok(Burial::Buried);
+        }
+        let lift = "UPDATE blobs SET condemned_until = NULL WHERE hash = $1 AND condemned_until = $2";
+        let lifted = self.write("lift a guard", lift, ours()).await? > 0;
+        Ok(if lifted { Burial::Revived } else { Burial::TooLate })
+    }
+
+    async fn survey(&self, cutoffs: Cutoffs) -> Result<Survey, Fault> {
+        let count = |row: Option<&Row>, at: usize| -> Result<u64, Fault> {
+            let number = row.map_or(Ok(0), |row| row.int(at));
+            number.map(|n| u64::try_from(n).unwrap_or(0)).map_err(|error| fault("survey garbage", &error))
+        };
+        let manifests = "SELECT count(*) FROM manifests WHERE named_at <= $1";
+        let manifests = self.read("survey manifests", manifests, vec![cutoffs.unnamed_since.into()]).await?;
+        let versions = format!("SELECT count(*) FROM versions v WHERE {}", unkept(&self.db));
+        let versions = self.read("survey versions", &versions, vec![cutoffs.unused_since.into()]).await?;
+        let blobs = format!(
+            "SELECT count(*), CAST(coalesce(sum(blobs.size), 0) AS BIGINT) FROM blobs WHERE {} AND NOT EXISTS \
+             (SELECT 1 FROM versions v WHERE v.sha256 = blobs.hash AND NOT ({}))",
+            unguarded(&self.db),
+            unkept(&self.db)
+        );
+        let blobs = self.read("survey blobs", &blobs, vec![cutoffs.unused_since.into()]).await?;
+        Ok(Survey {
+            manifests: count(manifests.first(), 0)?,
+            versions: count(versions.first(), 0)?,
+            blobs: count(blobs.first(), 0)?,
+            bytes: count(blobs.first(), 1)?,
+        })
+    }
+}

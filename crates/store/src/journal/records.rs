@@ -1,0 +1,127 @@
+//! What the journal knows of every file and object, for comparing it with the storage.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use panaversity_model::blob::StoredBlob;
+use panaversity_model::drift::Record;
+use panaversity_model::ports::Records;
+use panaversity_model::publication::FileKey;
+use panaversity_model::{BookId, ContentHash, Fault};
+
+use super::commit::in_powers_of_two;
+use super::publications::key_values;
+use super::rows::{self, BLOB};
+use super::{SqlJournal, retried};
+use crate::database::{Durability, Row, Value, values_list};
+
+/// The columns that [`record`] reads, of a journal row `f` and its publication `p`.
+const RECORD: &str = "SELECT f.book_id, f.path, f.user_id, f.sha256, f.size, f.version, \
+    CASE WHEN p.state = 'pending' THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END \
+    FROM file_journal f LEFT JOIN publications p \
+    ON p.book_id = f.book_id AND p.path = f.path AND p.user_id = f.user_id";
+
+fn record(row: &Row) -> Result<Record, Fault> {
+    let key = rows::file_key(row)?;
+    rows::read("read a journal row", || {
+        let (raw_hash, size) = (row.text(3)?, u64::try_from(row.int(4)?).unwrap_or(0));
+        let (version, pending) = (row.int(5)?, row.int(6)? == 1);
+        Ok(rows::hash(&raw_hash).map(|hash| Record { key, held: Some((hash, size)), version, pending }))
+    })
+}
+
+fn limited(limit: usize) -> Value {
+    Value::Int(i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+#[async_trait]
+impl Records for SqlJournal {
+    async fn records(
+        &self,
+        book: Option<&BookId>,
+        after: Option<&FileKey>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Fault> {
+        let of_book = if book.is_some() { "AND f.book_id = $5" } else { "" };
+        let sql = format!(
+            "{RECORD} WHERE (f.book_id, f.user_id, f.path) > ($1, $2, $3) {of_book} \
+             ORDER BY f.book_id, f.user_id, f.path LIMIT $4"
+        );
+        let [book_after, path, user] = after.map_or(["", "", ""].map(Value::from), |key| key_values(key));
+        let mut values = vec![book_after, user, path, limited(limit)];
+        values.extend(book.map(|book| Value::from(book.as_str())));
+        self.read("list files", &sql, values).await?.iter().map(record).collect()
+    }
+
+    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<Record>, Fault> {
+        let mut found = HashMap::new();
+        for some in in_powers_of_two(keys) {
+            let list = values_list(1, some.len(), 3);
+            let values: Vec<Value> = some.iter().flat_map(key_values).collect();
+            let files = format!("{RECORD} WHERE (f.book_id, f.path, f.user_id) IN (VALUES {list})");
+            for row in &self.read("look up files", &files, values.clone()).await? {
+                let record = record(row)?;
+                found.insert(record.key.clone(), record);
+            }
+            // After the files: what changes between the two is pending.
+            let pending = format!(
+                "SELECT book_id, path, user_id, version FROM publications \
+                 WHERE state = 'pending' AND (book_id, path, user_id) IN (VALUES {list})"
+            );
+            for row in &self.read("look up what is pending", &pending, values).await? {
+                let (key, version) =
+                    (rows::file_key(row)?, rows::read("read a version", || Ok(Ok(row.int(3)?)))?);
+                let gone = Record { key: key.clone(), held: None, version, pending: true };
+                found.entry(key).or_insert(gone).pending = true;
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault> {
+        let mut keys: Vec<&FileKey> = keys.iter().collect();
+        keys.sort();
+        for some in in_powers_of_two(&keys) {
+            // Whoever holds a lease may have put its bytes before they were lost.
+            let sql = format!(
+                "INSERT INTO publications (book_id, path, user_id, version, state) \
+                 SELECT f.book_id, f.path, f.user_id, f.version, 'pending' FROM file_journal f \
+                 WHERE (f.book_id, f.path, f.user_id) IN (VALUES {}) ORDER BY f.book_id, f.path, f.user_id \
+                 ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending', lease = NULL, \
+                 lease_until = NULL, version = CASE WHEN excluded.version > publications.version \
+                 THEN excluded.version ELSE publications.version END",
+                values_list(1, some.len(), 3)
+            );
+            let values: Vec<Value> = some.iter().flat_map(|key| key_values(key)).collect();
+            retried("publish files again", || async {
+                let mut session = self.db.begin(Durability::Kill).await?;
+                session.execute(sql.as_str(), values.clone()).await?;
+                session.commit().await
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn retained_objects(
+        &self,
+        after: Option<ContentHash>,
+        limit: usize,
+    ) -> Result<Vec<StoredBlob>, Fault> {
+        let sql = format!(
+            "SELECT {BLOB} FROM blobs b WHERE b.hash > $1 AND b.deflated IS NULL AND b.state <> 'condemned' \
+             AND EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = b.hash) ORDER BY b.hash LIMIT $2"
+        );
+        let after = after.map_or(String::new(), |hash| hash.to_string());
+        let found = self.read("list objects", &sql, vec![after.into(), limited(limit)]).await?;
+        found.iter().map(|row| rows::blob(row, 0)).collect()
+    }
+
+    async fn holders(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault> {
+        let sql = "SELECT f.book_id, f.path, f.user_id FROM file_journal f \
+                   JOIN versions v ON v.book_id = f.book_id AND v.path = f.path AND v.user_id = f.user_id \
+                   AND v.version = f.version WHERE v.sha256 = $1 LIMIT $2";
+        let values = vec![hash.to_string().into(), limited(limit)];
+        self.read("look who holds a blob", sql, values).await?.iter().map(rows::file_key).collect()
+    }
+}

@@ -1,0 +1,71 @@
+//! What the journal knows of every file and object, for comparing it with the storage.
+
+use async_trait::async_trait;
+use panaversity_model::blob::{Health, Place, StoredBlob};
+use panaversity_model::drift::Record;
+use panaversity_model::ports::Records;
+use panaversity_model::publication::FileKey;
+use panaversity_model::{BookId, ContentHash, Fault};
+
+use super::{Backlog, MemoryJournal, State};
+
+#[async_trait]
+impl Records for MemoryJournal {
+    async fn records(
+        &self,
+        book: Option<&BookId>,
+        after: Option<&FileKey>,
+        limit: usize,
+    ) -> Result<Vec<Record>, Fault> {
+        let state = self.state();
+        let later = state.files.keys().filter(|key| after.is_none_or(|after| *key > after));
+        let wanted = later.filter(|key| book.is_none_or(|book| key.book == *book));
+        Ok(wanted.filter_map(|key| state.record_of(key)).take(limit).collect())
+    }
+
+    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<Record>, Fault> {
+        let state = self.state();
+        Ok(keys.iter().filter_map(|key| state.record_of(key)).collect())
+    }
+
+    async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault> {
+        let mut state = self.state();
+        for key in keys {
+            let Some(version) = state.files.get(key).map(|row| row.version) else { continue };
+            let row = Backlog { version, published: false, lease: None };
+            state.publications.insert(key.clone(), row);
+        }
+        Ok(())
+    }
+
+    async fn retained_objects(
+        &self,
+        after: Option<ContentHash>,
+        limit: usize,
+    ) -> Result<Vec<StoredBlob>, Fault> {
+        let state = self.state();
+        let objects = state.blobs.values().filter(|stored| {
+            after.is_none_or(|after| stored.blob.hash > after)
+                && matches!(stored.blob.place, Place::Object(_))
+                && stored.health != Health::Condemned
+                && state.retained(stored.blob.hash)
+        });
+        Ok(objects.take(limit).cloned().collect())
+    }
+
+    async fn holders(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault> {
+        let state = self.state();
+        let holders = state.files.iter().filter(|(_, row)| row.hash == hash);
+        Ok(holders.map(|(key, _)| key.clone()).take(limit).collect())
+    }
+}
+
+impl State {
+    fn record_of(&self, key: &FileKey) -> Option<Record> {
+        let row = self.files.get(key);
+        let pending = self.publications.get(key).filter(|backlog| !backlog.published);
+        let version = row.map(|row| row.version).or(pending.map(|backlog| backlog.version))?;
+        let held = row.map(|row| (row.hash, row.size));
+        Some(Record { key: key.clone(), held, version, pending: pending.is_some() })
+    }
+}
