@@ -6,22 +6,35 @@ use std::sync::atomic::Ordering;
 use panaversity_model::Fault;
 use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
 use panaversity_model::fault::FaultKind;
+use panaversity_model::ids::StagingId;
 
 use crate::service::Service;
 
+/// How often a missing object is looked for before it counts as missing.
+const LOOKS: usize = 3;
+
+/// What lies where an object should.
+pub(crate) enum Object {
+    There(Vec<u8>),
+    LetGo,
+    Missing,
+}
+
 impl Service {
-    /// The checked bytes of a blob.
-    pub(crate) async fn bytes_of(&self, stored: &StoredBlob) -> Result<Vec<u8>, Fault> {
+    /// The checked bytes of a blob; `None`: it was let go after it was found, as nothing names it
+    /// any more.
+    pub(crate) async fn bytes_of(&self, stored: &StoredBlob) -> Result<Option<Vec<u8>>, Fault> {
         let hash = stored.blob.hash;
         let result = match &stored.blob.place {
             Place::Inline(deflated) => stored.unpack(deflated),
-            Place::Object(_) => {
-                let Some(bytes) = self.inner.objects.get(hash, stored.blob.size + 1).await? else {
+            Place::Object(_) => match self.object_of(stored).await? {
+                Object::There(bytes) => stored.check(bytes),
+                Object::LetGo => return Ok(None),
+                Object::Missing => {
                     self.damaged(stored, Health::Missing).await;
                     return Err(Fault::corrupt(format!("the object {hash} is missing")));
-                };
-                stored.check(bytes)
-            }
+                }
+            },
         };
         match &result {
             Err(fault) if fault.kind == FaultKind::Corrupt => self.damaged(stored, Health::Corrupt).await,
@@ -30,7 +43,21 @@ impl Service {
             }
             _ => {}
         }
-        result
+        result.map(Some)
+    }
+
+    /// An object that is not there is missing only while a version names it, and only if it does
+    /// not come while we look: between the two, `gc` may have let it go and a writer put it again.
+    pub(crate) async fn object_of(&self, stored: &StoredBlob) -> Result<Object, Fault> {
+        for _ in 0..LOOKS {
+            if let Some(bytes) = self.inner.objects.get(stored.blob.hash, stored.blob.size + 1).await? {
+                return Ok(Object::There(bytes));
+            }
+            if !self.inner.journal.retained(stored.blob.hash).await? {
+                return Ok(Object::LetGo);
+            }
+        }
+        Ok(Object::Missing)
     }
 
     /// Makes the bytes of a blob present: an object counts only if its row is live and a stat
@@ -51,13 +78,16 @@ impl Service {
             Place::Object(_) => 0,
         };
         let blob = Blob::pack(bytes, inline_limit);
-        // A file holds the blob, so gc leaves it alone. Were its row live before the object is put,
-        // a failure in between would make the damage forgotten: the next write would find a live
-        // row and the right size, and answer *unchanged* over the wrong bytes.
         if matches!(blob.place, Place::Object(_)) {
+            // A file holds the blob, so gc leaves it alone. Were its row live before the object is
+            // put, a failure in between would make the damage forgotten: the next write would find
+            // a live row and the right size, and answer *unchanged* over the wrong bytes. If the
+            // file has just gone away, its row is nobody's, and marking makes none.
             self.inner.objects.put(blob.hash, bytes).await?;
+            return self.inner.journal.mark(blob.hash, Health::Live).await;
         }
-        self.inner.journal.stage(&blob).await
+        let staging = StagingId::new(self.inner.world.fresh_id());
+        self.inner.journal.stage(&blob, staging).await.map(drop)
     }
 
     async fn damaged(&self, stored: &StoredBlob, health: Health) {

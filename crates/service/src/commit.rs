@@ -5,10 +5,11 @@
 //!    precondition: cheap refusals before any byte moves. If every file is already as wished,
 //!    the blobs are made present and that is all.
 //! 2. **Stage**: blobs above the inline limit are marked live in the database, then put as
-//!    objects. Idempotent, and harmless if abandoned.
+//!    objects. Idempotent, and harmless if abandoned. What `gc` is deleting is waited for.
 //! 3. **Commit**: one database transaction tests every precondition against the locked rows and
 //!    writes blobs, journal, versions, audit entries and publications. It alone decides. It runs
-//!    in a task of its own, which neither the caller's going away nor a time limit aborts.
+//!    in a task of its own, which neither the caller's going away nor a time limit aborts. If
+//!    `gc` took a staged blob away meanwhile, nothing happened, and 2 is done again.
 //! 4. **Publish**: the changed paths are put into the tree, for a short while within the request,
 //!    then in the background. Nobody's success depends on it.
 //!
@@ -16,11 +17,13 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use panaversity_model::blob::{Blob, Place};
 use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
 use panaversity_model::file::Found;
-use panaversity_model::ids::{ChangeId, EntryId, LeaseId};
+use panaversity_model::garbage::{CONDEMNED_FOR, Staged};
+use panaversity_model::ids::{ChangeId, EntryId, LeaseId, StagingId};
 use panaversity_model::precondition::{Effect, Wish, decide};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, Schema};
@@ -28,6 +31,11 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refu
 use crate::call::Call;
 use crate::publish::Fresh;
 use crate::service::Service;
+
+/// How often a set is staged before it is given up.
+const STAGED_AGAIN: usize = 20;
+/// How soon it is looked again whether `gc` has finished with an object.
+const BEING_DELETED: Duration = Duration::from_millis(10);
 
 /// What a caller wants of one file.
 #[derive(Debug, Clone)]
@@ -71,13 +79,12 @@ impl Service {
         if let Some(done) = self.already_so(&checked, &wanted).await? {
             return Ok(done);
         }
-        let (set, staged) = self.stage(call, book, schema, layer, &wanted).await?;
-        let result = self.commit(set).await;
-        if staged && !matches!(result, Ok(Verdict::Committed(_))) {
-            self.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
-        }
+        let result = self.stage_and_commit(call, book, schema, layer, &wanted).await;
         match result? {
             Verdict::Refused(_, refusal) => Err(refusal.into()),
+            Verdict::Unstaged => {
+                Err(Fault::storage("gc took the staged objects away again and again").into())
+            }
             Verdict::Committed(applied) => {
                 call.recorded = true;
                 let done = applied.iter().map(|a| Done { effect: a.effect, old: a.old }).collect();
@@ -85,6 +92,29 @@ impl Service {
                 Ok(done)
             }
         }
+    }
+
+    /// Steps 2 and 3, again if `gc` came in between.
+    async fn stage_and_commit(
+        &self,
+        call: &Call,
+        book: &BookId,
+        schema: Schema,
+        layer: &Layer,
+        wanted: &[Wanted],
+    ) -> Result<Verdict, Fault> {
+        for _ in 0..STAGED_AGAIN {
+            let (set, staged) = self.stage(call, book, schema, layer, wanted).await?;
+            let result = self.commit(set).await;
+            if staged && !matches!(result, Ok(Verdict::Committed(_))) {
+                self.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
+            }
+            match result {
+                Ok(Verdict::Unstaged) => {}
+                result => return result,
+            }
+        }
+        Ok(Verdict::Unstaged)
     }
 
     /// The schema paths are admitted by: the book's, or strict for a book that its first write
@@ -140,12 +170,13 @@ impl Service {
         let world = &self.inner.world;
         let (mut changes, mut staged) = (Vec::with_capacity(wanted.len()), false);
         for want in wanted {
+            let mut staging = None;
             let act = match &want.bytes {
                 None => Act::Delete,
                 Some(bytes) => {
                     let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
                     if matches!(blob.place, Place::Object(_)) {
-                        self.inner.journal.stage(&blob).await?;
+                        staging = Some(self.staging_of(&blob).await?);
                         self.inner.objects.put(blob.hash, bytes).await?;
                         staged = true;
                     }
@@ -156,6 +187,7 @@ impl Service {
                 path: want.path.clone(),
                 act,
                 expected: want.expected,
+                staging,
                 entry: EntryId::new(world.fresh_id()),
                 lease: LeaseId::new(world.fresh_id()),
             });
@@ -172,6 +204,22 @@ impl Service {
             elapsed_ms: self.elapsed_ms(call),
         };
         Ok((set, staged))
+    }
+
+    /// Marks a blob live, as soon as no `gc` is deleting it.
+    async fn staging_of(&self, blob: &Blob) -> Result<StagingId, Fault> {
+        let began = self.inner.world.monotonic();
+        loop {
+            let fresh = StagingId::new(self.inner.world.fresh_id());
+            match self.inner.journal.stage(blob, fresh).await? {
+                Staged::Ready(staging) => return Ok(staging),
+                Staged::BeingDeleted => {}
+            }
+            if self.inner.world.monotonic().saturating_sub(began) > CONDEMNED_FOR * 2 {
+                return Err(Fault::storage(format!("gc does not let go of the object {}", blob.hash)));
+            }
+            tokio::time::sleep(BEING_DELETED).await;
+        }
     }
 
     /// Step 3.

@@ -108,7 +108,10 @@ impl Service {
 
     async fn read_and_put(&self, publication: &Publication) -> Result<(), Fault> {
         let bytes = match self.inner.journal.holds(&publication.key).await? {
-            Some(found) => Some(self.bytes_of(&found.blob).await?),
+            // It stays pending, and the next attempt finds what it holds by then.
+            Some(found) => Some(self.bytes_of(&found.blob).await?.ok_or_else(|| {
+                Fault::storage("the file was changed, and its bytes let go, while it was published")
+            })?),
             None => None,
         };
         self.put_or_remove(publication, bytes.as_deref()).await

@@ -1,5 +1,6 @@
 //! `read_content`: one file, one version of it, or all files below a folder. Keeps R2 and R5.
 
+use panaversity_model::fault::FaultKind;
 use panaversity_model::file::FileRecord;
 use panaversity_model::path::Folder;
 use panaversity_model::suggestion;
@@ -11,6 +12,8 @@ use crate::service::Service;
 pub const PAGE_FILES: usize = 1_000;
 /// Most bytes of content on a page, unless a single file has more.
 pub const PAGE_BYTES: u64 = 800_000;
+/// How often a file is read anew that changed, and was let go, while it was read.
+const READ_AGAIN: usize = 10;
 /// Paths looked at for suggestions.
 const SUGGESTED_FROM: usize = 500;
 
@@ -51,16 +54,21 @@ impl Service {
     /// Reads one file.
     pub async fn read_file(&self, read: &ReadFile) -> Result<FileRead, Error> {
         let journal = &self.inner.journal;
-        let found = match read.version {
-            Some(hash) => journal.find_version(&read.book, &read.path, &read.view, hash).await?,
-            None => journal.find(&read.book, &read.path, &read.view).await?,
-        };
-        let Some(found) = found else { return Err(self.missing(read).await?.into()) };
-        if read.unless == Some(found.record.hash) {
-            return Ok(FileRead { record: found.record, bytes: None });
+        for _ in 0..READ_AGAIN {
+            let found = match read.version {
+                Some(hash) => journal.find_version(&read.book, &read.path, &read.view, hash).await?,
+                None => journal.find(&read.book, &read.path, &read.view).await?,
+            };
+            let Some(found) = found else { return Err(self.missing(read).await?.into()) };
+            if read.unless == Some(found.record.hash) {
+                return Ok(FileRead { record: found.record, bytes: None });
+            }
+            // What was let go meanwhile is not what the file holds now.
+            if let Some(bytes) = self.bytes_of(&found.blob).await? {
+                return Ok(FileRead { record: found.record, bytes: Some(bytes) });
+            }
         }
-        let bytes = self.bytes_of(&found.blob).await?;
-        Ok(FileRead { record: found.record, bytes: Some(bytes) })
+        Err(Fault::new(FaultKind::Timeout, "the file changed again and again while it was read").into())
     }
 
     /// What a file holds now, without reading it.
@@ -94,8 +102,9 @@ impl Service {
         let fits = page_length(&records);
         let more = fits < records.len();
         records.truncate(fits);
+        let last = records.last().map(|record| record.path.clone());
         let files = self.read_all(records).await?;
-        let next = if more { files.last().map(|file| file.record.path.clone()) } else { None };
+        let next = if more { last } else { None };
         Ok(FilePage { files, next })
     }
 
@@ -106,11 +115,15 @@ impl Service {
             blobs.iter().map(|stored| (stored.blob.hash, stored)).collect();
         let mut files = Vec::with_capacity(records.len());
         for record in records {
-            let stored = by_hash
-                .get(&record.hash)
-                .ok_or_else(|| Fault::corrupt(format!("the blob {} has no row", record.hash)))?;
-            let bytes = self.bytes_of(stored).await?;
-            files.push(FileRead { record, bytes: Some(bytes) });
+            let bytes = match by_hash.get(&record.hash) {
+                Some(stored) => self.bytes_of(stored).await?,
+                None if self.inner.journal.retained(record.hash).await? => {
+                    return Err(Fault::corrupt(format!("the blob {} has no row", record.hash)));
+                }
+                None => None,
+            };
+            // A file that is gone since it was listed is left out.
+            files.extend(bytes.map(|bytes| FileRead { record, bytes: Some(bytes) }));
         }
         Ok(files)
     }

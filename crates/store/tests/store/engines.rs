@@ -29,7 +29,8 @@ pub(crate) fn sqlite_file(folder: &TempDir) -> PathBuf {
     folder.path().join("journal.db")
 }
 
-const EXPIRE: &str = "UPDATE publications SET lease_until = '2001-01-01T00:00:00.000000Z'";
+const EXPIRE: &str = "UPDATE publications SET lease_until = '2001-01-01T00:00:00.000000Z'; \
+    UPDATE blobs SET condemned_until = '2001-01-01T00:00:00.000000Z' WHERE condemned_until IS NOT NULL";
 
 mod sqlite {
     use super::*;

@@ -2,9 +2,12 @@
 //! and is left clean.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use panaversity_model::drift::{Kind, Spot};
 use panaversity_model::ports::{Objects, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
@@ -99,7 +102,7 @@ async fn removing_the_last_file_removes_its_folders_but_not_the_book() {
     let storage = open(folder.path());
     let key = key("a-book", "content/01-Part/01-Chapter/01-lesson.md");
     Tree::put(&*storage, &key, b"x").await.unwrap();
-    storage.remove(&key).await.unwrap();
+    Tree::remove(&*storage, &key).await.unwrap();
     assert!(folder.path().join("books/a-book").is_dir());
     assert!(!folder.path().join("books/a-book/content").exists());
 }
@@ -119,4 +122,97 @@ async fn i9_temporary_files_of_a_server_that_is_gone_are_swept() {
     Tree::put(&*here, &key("a-book", "content/README.md"), b"x").await.unwrap();
     drop((here, beside));
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+}
+
+/// What is listed below the books.
+async fn listed(storage: &FileStorage) -> Vec<(Vec<u8>, Kind)> {
+    let (mut listing, mut all) = (storage.list_files(None), Vec::new());
+    while let Some(page) = listing.next().await.unwrap() {
+        all.extend(page.into_iter().map(|seen| (seen.spot.as_bytes().to_vec(), seen.kind)));
+    }
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all
+}
+
+#[tokio::test]
+async fn what_a_stranger_wrote_is_listed_and_moved_whatever_its_name_and_kind() {
+    let (folder, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let storage = open(folder.path());
+    std::fs::write(outside.path().join("secret"), b"kept").unwrap();
+    let book = folder.path().join("books/a-book");
+    std::fs::create_dir_all(book.join("deep/er")).unwrap();
+    let odd = OsStr::from_bytes(b"caf\xe9\n.md");
+    std::fs::write(book.join(odd), b"odd").unwrap();
+    std::fs::write(book.join("deep/er/x"), b"x").unwrap();
+    std::os::unix::fs::symlink(outside.path(), book.join("link")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(book.join("pipe")).status().unwrap().success());
+    let due = [
+        (b"a-book/caf\xe9\n.md".to_vec(), Kind::File),
+        (b"a-book/deep/er/x".to_vec(), Kind::File),
+        (b"a-book/link".to_vec(), Kind::Special),
+        (b"a-book/pipe".to_vec(), Kind::Special),
+    ];
+    assert_eq!(listed(&storage).await, due);
+    for (place, kind) in due {
+        let spot = Spot::new(place);
+        let read = Tree::read(&*storage, &spot, 9).await.unwrap();
+        assert_eq!(read.is_some(), kind == Kind::File, "{}: neither link nor pipe is read", spot.shown());
+        assert!(storage.set_aside(&spot, "then").await.unwrap());
+    }
+    assert_eq!(listed(&storage).await, []);
+    assert!(!book.join("deep").exists(), "folders that became empty are gone");
+    let aside = folder.path().join(".panaversity/lost+found/then/a-book");
+    assert_eq!(std::fs::read(aside.join(odd)).unwrap(), b"odd");
+    assert!(aside.join("link").is_symlink());
+    assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"kept");
+    let way_out = Spot::new(b"../../outside".to_vec());
+    assert!(
+        storage.set_aside(&way_out, "then").await.is_err()
+            && Tree::read(&*storage, &way_out, 9).await.is_err()
+    );
+}
+
+#[tokio::test]
+async fn folders_deeper_than_any_book_are_shown_and_not_entered() {
+    let folder = TempDir::new().unwrap();
+    let storage = open(folder.path());
+    let deep = "d/".repeat(80);
+    std::fs::create_dir_all(folder.path().join("books").join(&deep)).unwrap();
+    std::fs::write(folder.path().join("books").join(&deep).join("x"), b"x").unwrap();
+    let seen = listed(&storage).await;
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].1, Kind::Special);
+}
+
+#[tokio::test]
+async fn a_file_among_the_objects_is_the_object_it_is_named_as_only_in_its_place() {
+    let folder = TempDir::new().unwrap();
+    let storage = open(folder.path());
+    let hash = ContentHash::of(b"x");
+    Objects::put(&*storage, hash, b"x").await.unwrap();
+    let objects = folder.path().join(".panaversity/objects");
+    std::fs::create_dir_all(objects.join("zz")).unwrap();
+    std::fs::write(objects.join("zz").join(hash.to_string()), b"x").unwrap();
+    std::fs::write(objects.join("note.txt"), b"x").unwrap();
+    let (mut listing, mut hashes) = (storage.list_objects(), Vec::new());
+    while let Some(page) = listing.next().await.unwrap() {
+        hashes.extend(page.into_iter().map(|seen| seen.hash));
+    }
+    hashes.sort();
+    assert_eq!(hashes, [None, None, Some(hash)]);
+}
+
+#[tokio::test]
+async fn a_folder_that_was_emptied_or_exchanged_while_it_is_used_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    let storage = open(folder.path());
+    storage.ping().await.unwrap();
+    let id = folder.path().join(".panaversity/store-id");
+    std::fs::write(&id, b"another").unwrap();
+    assert!(storage.ping().await.unwrap_err().detail.contains("another database"));
+    std::fs::rename(folder.path().join(".panaversity"), folder.path().join("moved")).unwrap();
+    assert!(storage.ping().await.is_err());
+    std::fs::create_dir_all(folder.path().join(".panaversity")).unwrap();
+    std::fs::write(&id, STORE).unwrap();
+    storage.ping().await.unwrap();
 }

@@ -1,12 +1,11 @@
 //! Blob rows: what the database knows of its blobs.
 
 use panaversity_model::blob::Health;
-use panaversity_model::change::Act;
 use panaversity_model::{ContentHash, Layer};
 
 use super::Setup;
 use super::desk::Desk;
-use crate::samples::{change, inline, lesson, object, write};
+use crate::samples::{inline, lesson, object, write, write_staged};
 
 async fn health(desk: &Desk, hash: ContentHash) -> Option<Health> {
     let found = desk.journal.blobs(&[hash]).await.unwrap();
@@ -19,7 +18,7 @@ pub async fn known_blobs_are_found_and_unknown_ones_left_out(setup: &Setup) {
     let desk = Desk::new(setup);
     let text = |n: u8| format!("{} {n}", desk.book).into_bytes();
     let staged = object(&text(1));
-    desk.journal.stage(&staged).await.unwrap();
+    desk.stage(&staged).await;
     desk.put(&Layer::Base, &lesson(1), &text(2)).await;
     let asked = [ContentHash::of(&text(3)), staged.hash, ContentHash::of(&text(2))];
     let mut found = desk.journal.blobs(&asked).await.unwrap();
@@ -37,8 +36,9 @@ pub async fn a_staged_blob_is_live_whatever_it_was(setup: &Setup) {
     let blob = object(desk.book.as_str().as_bytes());
     desk.journal.mark(blob.hash, Health::Missing).await.unwrap();
     assert_eq!(health(&desk, blob.hash).await, None, "marking makes no row");
-    for mark in [Health::Missing, Health::Corrupt, Health::Condemned, Health::Live] {
-        desk.journal.stage(&blob).await.unwrap();
+    let first = desk.stage(&blob).await;
+    for mark in [Health::Missing, Health::Corrupt, Health::Live] {
+        assert_eq!(desk.stage(&blob).await, first, "its staging stays while its row lives");
         assert_eq!(health(&desk, blob.hash).await, Some(Health::Live));
         desk.journal.mark(blob.hash, mark).await.unwrap();
         assert_eq!(health(&desk, blob.hash).await, Some(mark));
@@ -64,13 +64,12 @@ pub async fn damaged_blobs_count_while_a_file_holds_them(setup: &Setup) {
     let before = desk.journal.damaged().await.unwrap();
     let more = async || desk.journal.damaged().await.unwrap() - before;
     let loose = object(format!("{} loose", desk.book).as_bytes());
-    desk.journal.stage(&loose).await.unwrap();
+    desk.stage(&loose).await;
     desk.journal.mark(loose.hash, Health::Missing).await.unwrap();
     assert_eq!(more().await, 0, "no file holds it");
     let held = object(desk.book.as_str().as_bytes());
-    desk.journal.stage(&held).await.unwrap();
-    let act = Act::Write(held.clone());
-    let changes = vec![change(&lesson(1), act.clone(), None), change(&lesson(2), act, None)];
+    let staging = desk.stage(&held).await;
+    let changes = [lesson(1), lesson(2)].map(|path| write_staged(&path, &held, staging)).to_vec();
     desk.commit(&Layer::Base, changes).await;
     assert_eq!(more().await, 0);
     for health in [Health::Missing, Health::Corrupt] {

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use panaversity_model::blob::Health;
-use panaversity_model::change::{Act, Verdict};
+use panaversity_model::change::{Act, Change, Verdict};
 use panaversity_model::precondition::{Effect, decide};
 use panaversity_model::{BookPath, ContentHash, Layer, View};
 
 use super::Setup;
 use super::desk::{Desk, unpack};
-use crate::samples::{change, change_set, delete, inline, lesson, object, overlay, view, write};
+use crate::samples::{change, change_set, delete, inline, lesson, object, overlay, staging, view, write};
 
 /// I8, R3: every row of the precondition table, in the base and in an overlay.
 pub async fn i8_every_row_of_the_precondition_table_holds(setup: &Setup) {
@@ -127,17 +127,23 @@ pub async fn versions_only_grow(setup: &Setup) {
 pub async fn i9_an_object_must_be_staged_before_it_is_committed(setup: &Setup) {
     let desk = Desk::new(setup);
     let blob = object(desk.book.as_str().as_bytes());
-    let ask = || desk.try_commit(&Layer::Base, vec![change(&lesson(1), Act::Write(blob.clone()), None)]);
-    assert!(!ask().await.unwrap_err().outcome_unknown);
+    let ask = async |staging| {
+        let change = Change { staging, ..change(&lesson(1), Act::Write(blob.clone()), None) };
+        desk.try_commit(&Layer::Base, vec![change]).await.unwrap()
+    };
+    assert_eq!(ask(None).await, Verdict::Unstaged);
+    assert_eq!(ask(Some(staging())).await, Verdict::Unstaged);
     desk.assert_untouched().await;
-    for health in [Health::Condemned, Health::Missing, Health::Corrupt] {
-        desk.journal.stage(&blob).await.unwrap();
+    for health in [Health::Missing, Health::Corrupt] {
+        let ours = desk.stage(&blob).await;
         desk.journal.mark(blob.hash, health).await.unwrap();
-        assert!(ask().await.is_err(), "{health:?}");
+        assert_eq!(ask(Some(ours)).await, Verdict::Unstaged, "{health:?}");
         desk.assert_untouched().await;
     }
-    desk.journal.stage(&blob).await.unwrap();
-    assert!(matches!(ask().await.unwrap(), Verdict::Committed(_)));
+    let theirs = desk.stage(&blob).await;
+    assert_eq!(ask(None).await, Verdict::Unstaged, "somebody else staged it");
+    assert_eq!(ask(Some(staging())).await, Verdict::Unstaged);
+    assert!(matches!(ask(Some(theirs)).await, Verdict::Committed(_)));
     let found = desk.find(&View::base(), &lesson(1)).await.unwrap();
     assert_eq!(found.blob.blob, blob);
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::audit::{ChainKey, Entry, EntryPosition};
-use panaversity_model::blob::Place;
+use panaversity_model::blob::{Blob, Place};
 use panaversity_model::chain::{Break, Walk};
 use panaversity_model::change::{Applied, Change, Verdict};
 use panaversity_model::file::Found;
+use panaversity_model::garbage::Staged;
+use panaversity_model::ids::StagingId;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::Journal;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Refusal, View};
@@ -45,7 +47,22 @@ impl Desk {
         match self.try_commit(layer, changes).await.unwrap() {
             Verdict::Committed(applied) => applied,
             Verdict::Refused(index, refusal) => panic!("change {index} was refused: {refusal}"),
+            Verdict::Unstaged => panic!("an object is not staged"),
         }
+    }
+
+    /// Stages a blob that nobody is deleting.
+    pub async fn stage(&self, blob: &Blob) -> StagingId {
+        match self.journal.stage(blob, samples::staging()).await.unwrap() {
+            Staged::Ready(staging) => staging,
+            Staged::BeingDeleted => panic!("{} is being deleted", blob.hash),
+        }
+    }
+
+    /// Stages an object and makes the base hold it at a path where it holds nothing.
+    pub async fn put_object(&self, path: &BookPath, blob: &Blob) -> Applied {
+        let staging = self.stage(blob).await;
+        self.commit_one(&Layer::Base, samples::write_staged(path, blob, staging)).await
     }
 
     /// Commits one change that nothing speaks against.
@@ -57,7 +74,7 @@ impl Desk {
     pub async fn refused(&self, layer: &Layer, changes: Vec<Change>) -> (usize, Refusal) {
         match self.try_commit(layer, changes).await.unwrap() {
             Verdict::Refused(index, refusal) => (index, refusal),
-            Verdict::Committed(applied) => panic!("it was committed: {applied:?}"),
+            other => panic!("it was not refused: {other:?}"),
         }
     }
 

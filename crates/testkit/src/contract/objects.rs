@@ -1,5 +1,7 @@
 //! The object storage: immutable bytes by their hash.
 
+use std::collections::BTreeMap;
+
 use panaversity_model::ContentHash;
 
 use super::ObjectsSetup;
@@ -59,4 +61,35 @@ pub async fn no_more_than_the_limit_is_read(setup: &ObjectsSetup) {
         let read = setup.objects.get(hash, limit).await.unwrap().unwrap();
         assert!(read == bytes[..usize::try_from(limit).unwrap()], "limit {limit}");
     }
+}
+
+/// Deleting is idempotent, and what was deleted can be put again.
+pub async fn deleting_an_object_twice_is_fine(setup: &ObjectsSetup) {
+    let bytes = bytes(1_000);
+    let hash = ContentHash::of(&bytes);
+    setup.objects.delete(hash).await.unwrap();
+    for _ in 0..2 {
+        setup.objects.put(hash, &bytes).await.unwrap();
+        setup.objects.delete(hash).await.unwrap();
+        setup.objects.delete(hash).await.unwrap();
+        assert_eq!(setup.objects.stat(hash).await.unwrap(), None);
+        assert_eq!(setup.objects.get(hash, 10).await.unwrap(), None);
+    }
+}
+
+/// Every object is listed once, with its size, over any number of pages.
+pub async fn every_object_is_listed_once(setup: &ObjectsSetup) {
+    let mut due = BTreeMap::new();
+    for size in 100..140 {
+        let bytes = bytes(size);
+        due.insert(ContentHash::of(&bytes), size as u64);
+        setup.objects.put(ContentHash::of(&bytes), &bytes).await.unwrap();
+    }
+    let (mut listing, mut listed) = (setup.objects.list_objects(), Vec::new());
+    while let Some(page) = listing.next().await.unwrap() {
+        listed.extend(page.into_iter().filter_map(|seen| Some((seen.hash?, seen.size))));
+    }
+    listed.retain(|(hash, _)| due.contains_key(hash));
+    listed.sort_unstable();
+    assert_eq!(listed, due.into_iter().collect::<Vec<_>>());
 }

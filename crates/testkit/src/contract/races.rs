@@ -167,7 +167,7 @@ pub async fn i8_a_refused_or_failed_set_spoils_no_other(setup: &Setup) {
                 assert_eq!(held, None);
             }
             _ => {
-                assert!(!answer.unwrap_err().outcome_unknown);
+                assert_eq!(answer.unwrap(), Verdict::Unstaged);
                 assert_eq!(held, None);
             }
         }

@@ -100,6 +100,26 @@ macro_rules! journal_contract {
                 writing_the_bytes_again_heals_an_inline_blob;
             alone: damaged_blobs_count_while_a_file_holds_them;
         }
+        $crate::sentences! { $setup, garbage;
+            alone:
+                i9_what_a_version_names_is_never_condemned,
+                i9_a_staged_blob_is_left_alone_until_somebody_committed_to_it,
+                i9_a_condemned_blob_is_not_staged_until_it_is_buried,
+                i9_a_commit_refuses_a_staging_that_ended,
+                i9_a_guard_that_has_ended_is_taken_over,
+                i9_bytes_that_come_inline_revive_a_condemned_blob,
+                i9_an_object_without_a_row_is_guarded_like_any_other,
+                only_superseded_versions_are_let_go,
+                what_a_manifest_names_is_kept_until_it_is_let_go,
+                a_survey_tells_what_would_go;
+        }
+        $crate::sentences! { $setup, records;
+            beside_others:
+                every_file_of_every_layer_is_recorded_once,
+                what_is_on_its_way_is_told_from_what_has_arrived,
+                objects_are_listed_while_a_version_names_them;
+            alone: a_file_made_pending_again_is_claimed;
+        }
         $crate::sentences! { $setup, manifests;
             beside_others:
                 every_change_gives_a_new_stamp,
@@ -136,7 +156,9 @@ macro_rules! objects_contract {
                 r2_what_was_put_is_read_back,
                 what_was_never_put_is_absent,
                 putting_again_is_harmless,
-                no_more_than_the_limit_is_read;
+                no_more_than_the_limit_is_read,
+                deleting_an_object_twice_is_fine,
+                every_object_is_listed_once;
         }
     };
 }
@@ -153,7 +175,9 @@ macro_rules! tree_contract {
                 r5_layers_and_books_lie_apart,
                 a_name_is_kept_as_it_is,
                 neighbours_do_not_hinder_each_other,
-                a_clean_point_can_be_made_at_any_time;
+                a_clean_point_can_be_made_at_any_time,
+                what_was_put_is_read_and_listed,
+                what_is_set_aside_is_kept_elsewhere;
         }
     };
 }

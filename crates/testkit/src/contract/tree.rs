@@ -1,5 +1,6 @@
 //! The tree: the published copy as an ordinary folder.
 
+use panaversity_model::drift::{Kind, Seen, Spot};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, Layer};
 
@@ -112,4 +113,56 @@ pub async fn a_clean_point_can_be_made_at_any_time(setup: &TreeSetup) {
     setup.tree.sync().await.unwrap();
     setup.tree.ping().await.unwrap();
     assert!(!setup.tree.backend().is_empty());
+}
+
+/// What the tree lists below a book, in order.
+async fn listed(setup: &TreeSetup, book: Option<&BookId>) -> Vec<Seen> {
+    let (mut listing, mut listed) = (setup.tree.list_files(book), Vec::new());
+    while let Some(page) = listing.next().await.unwrap() {
+        listed.extend(page);
+    }
+    listed.sort_by(|one, other| one.spot.cmp(&other.spot));
+    listed
+}
+
+/// What was put is read back and listed, of one book or among all, each once.
+pub async fn what_was_put_is_read_and_listed(setup: &TreeSetup) {
+    let (book, other) = (book(), book());
+    assert_eq!(listed(setup, Some(&book)).await, []);
+    let mut due = Vec::new();
+    for n in 0..30 {
+        let layer = if n % 3 == 0 { overlay("ann") } else { Layer::Base };
+        let file = key(&book, &lesson(n), &layer);
+        setup.tree.put(&file, &vec![b'x'; n]).await.unwrap();
+        let spot = Spot::of(&file);
+        assert_eq!(setup.tree.read(&spot, 1_000).await.unwrap(), Some(vec![b'x'; n]));
+        assert_eq!(setup.tree.read(&spot, 5).await.unwrap(), Some(vec![b'x'; n.min(5)]));
+        due.push(Seen { spot, kind: Kind::File, size: n as u64 });
+    }
+    setup.tree.put(&key(&other, &lesson(1), &Layer::Base), b"other").await.unwrap();
+    due.sort_by(|one, other| one.spot.cmp(&other.spot));
+    assert_eq!(listed(setup, Some(&book)).await, due);
+    let all = listed(setup, None).await;
+    assert!(due.iter().all(|seen| all.iter().filter(|other| *other == seen).count() == 1));
+    assert_eq!(setup.tree.read(&Spot::of(&key(&book, &lesson(99), &Layer::Base)), 9).await.unwrap(), None);
+    assert_eq!(
+        setup.tree.read(&Spot::new(book.as_str().as_bytes().to_vec()), 9).await.unwrap(),
+        None,
+        "a folder"
+    );
+}
+
+/// What is set aside leaves its place and nothing else; setting aside again finds nothing.
+pub async fn what_is_set_aside_is_kept_elsewhere(setup: &TreeSetup) {
+    let book = book();
+    let (moved, kept) = (key(&book, &lesson(1), &Layer::Base), key(&book, &lesson(2), &Layer::Base));
+    setup.tree.put(&moved, b"a").await.unwrap();
+    setup.tree.put(&kept, b"b").await.unwrap();
+    let spot = Spot::of(&moved);
+    assert!(setup.tree.set_aside(&spot, "then").await.unwrap());
+    assert!(!setup.tree.set_aside(&spot, "then").await.unwrap());
+    assert_eq!(setup.tree.read(&spot, 9).await.unwrap(), None);
+    assert_eq!(published(setup, &book), [(lesson(2).as_str().to_owned(), b"b".to_vec())]);
+    setup.tree.put(&moved, b"c").await.unwrap();
+    assert_eq!(setup.tree.read(&spot, 9).await.unwrap(), Some(b"c".to_vec()));
 }

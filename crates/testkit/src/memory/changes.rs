@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use panaversity_model::audit::{Draft, Outcome};
-use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
+use panaversity_model::blob::{Blob, Health, Place};
 use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
 use panaversity_model::ids::EntryId;
 use panaversity_model::ports::Changes;

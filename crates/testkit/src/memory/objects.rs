@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use panaversity_model::drift::SeenObject;
 use panaversity_model::ports::{Objects, Pages};
-use panaversity_model::{ContentHash, Fault};
+use panaversity_model::{ContentHash, Fault, Timestamp};
 
 use super::AllAtOnce;
 
@@ -66,7 +66,7 @@ impl Objects for MemoryObjects {
             name: hash.to_string(),
             hash: Some(*hash),
             size: bytes.len() as u64,
-            put_at: None,
+            put_at: Some(Timestamp::default()),
         };
         Box::new(AllAtOnce::of(self.with(|objects| objects.iter().map(seen).collect())))
     }

@@ -1,0 +1,66 @@
+//! Taking a file in that lies in the tree: a write like any other, recorded in the name of whoever
+//! asked for it (R7), with what was last published as its precondition (I8).
+
+use std::path::Path;
+
+use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::drift::Spot;
+use panaversity_model::file::MAX_TEXT_BYTES;
+use panaversity_model::publication::FileKey;
+use panaversity_model::{AgentId, BookPath, ContentHash, Error, Fault, Refusal};
+
+use super::{Remedy, left};
+use crate::audit::outcome_of;
+use crate::commit::Wanted;
+use crate::service::Service;
+
+/// Largest file that is no text.
+const MAX_ASSET_BYTES: usize = 100 << 20;
+/// What is text, whatever a book admits beside it.
+const TEXT: [&str; 5] = ["md", "mdx", "json", "yml", "yaml"];
+
+impl Service {
+    /// Makes a layer hold what lies in the tree at its path. `expected`: what was published there.
+    pub(super) async fn adopt(
+        &self,
+        agent: &AgentId,
+        key: &FileKey,
+        expected: Option<ContentHash>,
+    ) -> Result<Remedy, Fault> {
+        let limit = if is_text(&key.path) { MAX_TEXT_BYTES } else { MAX_ASSET_BYTES };
+        let Some(bytes) = self.inner.tree.read(&Spot::of(key), limit as u64 + 1).await? else {
+            return Ok(left("it went away while it was looked at"));
+        };
+        let mut call = self.begin(agent.clone(), Operation::Write);
+        call.book = Some(key.book.clone());
+        call.path = Some(key.path.clone());
+        call.layer = key.layer.clone();
+        let result = match fault_of(&key.path, &bytes, limit) {
+            Some(refusal) => Err(refusal.into()),
+            None => {
+                let wanted = vec![Wanted { path: key.path.clone(), bytes: Some(bytes), expected }];
+                self.change(&mut call, &key.book, &key.layer, wanted).await
+            }
+        };
+        let outcome = result.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
+        self.record(&call, outcome).await?;
+        match result {
+            Ok(_) => Ok(Remedy::Adopted),
+            Err(Error::Refused(refusal)) => Ok(Remedy::Refused(refusal.to_string())),
+            Err(Error::Broken(fault)) => Err(fault),
+        }
+    }
+}
+
+fn is_text(path: &BookPath) -> bool {
+    let end = Path::new(path.as_str()).extension().and_then(|end| end.to_str());
+    !path.is_asset() && end.is_some_and(|end| TEXT.contains(&end))
+}
+
+fn fault_of(path: &BookPath, bytes: &[u8], limit: usize) -> Option<Refusal> {
+    if bytes.len() > limit {
+        return Some(Refusal::TooLarge { what: "content", actual: bytes.len() as u64, limit: limit as u64 });
+    }
+    (is_text(path) && std::str::from_utf8(bytes).is_err())
+        .then(|| Refusal::argument("content", "it is not UTF-8 text"))
+}

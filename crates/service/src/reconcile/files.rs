@@ -1,0 +1,126 @@
+//! Published files: does the tree hold what the journal says?
+
+use panaversity_model::drift::{Record, Spot};
+use panaversity_model::{ContentHash, Fault, Layer};
+
+use super::{Mode, Remedy, Run, Trouble, left};
+
+/// Files looked up in one go.
+const AT_ONCE: usize = 100;
+
+impl Run<'_> {
+    /// Compares every file of the journal with the tree.
+    pub(super) async fn files(&mut self) -> Result<(), Fault> {
+        let mut after = None;
+        loop {
+            let page = self.service.inner.journal.records(self.book, after.as_ref(), AT_ONCE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.key.clone());
+            let mut wrong = Vec::new();
+            for record in page {
+                if record.pending {
+                    self.done.pending += 1;
+                } else if self.is_published(&record) {
+                    self.done.files += 1;
+                    wrong.extend(self.really_wrong(record).await?);
+                }
+            }
+            self.settle_files(wrong).await?;
+        }
+    }
+
+    fn is_published(&self, record: &Record) -> bool {
+        record.key.layer == Layer::Base || self.service.inner.limits.publish_overlays
+    }
+
+    /// What seems wrong is so if the journal still says the same, and nothing is on its way.
+    async fn really_wrong(&self, record: Record) -> Result<Option<(Record, Trouble)>, Fault> {
+        if self.compare(&record).await?.is_none() {
+            return Ok(None);
+        }
+        let now = self.service.inner.journal.records_of(std::slice::from_ref(&record.key)).await?.pop();
+        if now.as_ref() != Some(&record) {
+            return Ok(None);
+        }
+        Ok(self.compare(&record).await?.map(|trouble| (record, trouble)))
+    }
+
+    async fn compare(&self, record: &Record) -> Result<Option<Trouble>, Fault> {
+        let Some((hash, size)) = record.held else { return Ok(None) };
+        let bytes = self.service.inner.tree.read(&Spot::of(&record.key), size + 1).await?;
+        Ok(match bytes {
+            None => Some(Trouble::Missing),
+            Some(bytes) if ContentHash::of(&bytes) != hash => Some(Trouble::Different),
+            Some(_) => None,
+        })
+    }
+
+    async fn settle_files(&mut self, wrong: Vec<(Record, Trouble)>) -> Result<(), Fault> {
+        let remedies = match self.mode {
+            Mode::Report => wrong.iter().map(|(_, trouble)| unmended(*trouble)).collect(),
+            Mode::Repair => self.publish_again(&wrong).await?,
+            Mode::Adopt(agent) => {
+                let mut remedies = Vec::with_capacity(wrong.len());
+                for (record, trouble) in &wrong {
+                    remedies.push(match (trouble, record.held) {
+                        (Trouble::Different, Some((hash, _))) => {
+                            self.service.adopt(agent, &record.key, Some(hash)).await?
+                        }
+                        _ => unmended(*trouble),
+                    });
+                }
+                remedies
+            }
+        };
+        for ((record, trouble), remedy) in wrong.into_iter().zip(remedies) {
+            self.found(trouble, record.key.location(), remedy);
+        }
+        Ok(())
+    }
+
+    /// What lies in a file's place is kept aside; then the file is published as any other.
+    async fn publish_again(&self, wrong: &[(Record, Trouble)]) -> Result<Vec<Remedy>, Fault> {
+        if wrong.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inner = &self.service.inner;
+        for (record, trouble) in wrong {
+            if *trouble == Trouble::Different {
+                inner.tree.set_aside(&Spot::of(&record.key), &self.aside).await?;
+            }
+        }
+        let keys: Vec<_> = wrong.iter().map(|(record, _)| record.key.clone()).collect();
+        inner.journal.republish(&keys).await?;
+        self.service.publish_pending().await?;
+        let mut remedies = Vec::with_capacity(wrong.len());
+        for (record, _) in wrong {
+            remedies.push(match self.compare(record).await? {
+                None => Remedy::Republished,
+                Some(_) if self.under_way(record).await? => Remedy::Republished,
+                Some(_) => left("it could not be published; it stays pending, and the log says why"),
+            });
+        }
+        Ok(remedies)
+    }
+
+    /// A server has taken it over, or it has changed again.
+    async fn under_way(&self, record: &Record) -> Result<bool, Fault> {
+        let inner = &self.service.inner;
+        let now = inner.journal.records_of(std::slice::from_ref(&record.key)).await?.pop();
+        let Some(now) = now.filter(|now| now.version == record.version) else { return Ok(true) };
+        let readable = match inner.journal.holds(&record.key).await? {
+            Some(found) => self.service.bytes_of(&found.blob).await.is_ok(),
+            None => true,
+        };
+        Ok(now.pending && readable)
+    }
+}
+
+fn unmended(trouble: Trouble) -> Remedy {
+    left(match trouble {
+        Trouble::Different => {
+            "reconcile --adopt takes it in as a new version, --repair puts the old one back"
+        }
+        _ => "reconcile --repair publishes it again; to delete it, use delete_content",
+    })
+}

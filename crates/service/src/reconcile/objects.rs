@@ -1,0 +1,78 @@
+//! Objects: is each that a version names there, with its bytes; and which does nobody know?
+
+use panaversity_model::ContentHash;
+use panaversity_model::Fault;
+use panaversity_model::blob::{Health, StoredBlob};
+
+use super::{Mode, Remedy, Run, Trouble, left};
+use crate::bytes::Object;
+
+/// Rows looked at in one go.
+const AT_ONCE: usize = 64;
+
+impl Run<'_> {
+    /// Reads every object that a version names.
+    pub(super) async fn objects(&mut self) -> Result<(), Fault> {
+        let mut after = None;
+        loop {
+            let page = self.service.inner.journal.retained_objects(after, AT_ONCE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.blob.hash);
+            for stored in page {
+                self.done.objects += 1;
+                let Some(trouble) = self.trouble_of(&stored).await? else { continue };
+                let remedy = self.mend(&stored).await?;
+                self.found(trouble, stored.blob.hash.to_string(), remedy);
+            }
+        }
+    }
+
+    /// What is wrong with an object; its row is marked as any reader would.
+    async fn trouble_of(&self, stored: &StoredBlob) -> Result<Option<Trouble>, Fault> {
+        let (trouble, health) = match self.service.object_of(stored).await? {
+            Object::LetGo => return Ok(None),
+            Object::Missing => (Some(Trouble::ObjectMissing), Health::Missing),
+            Object::There(bytes) if bytes.len() as u64 != stored.blob.size => {
+                (Some(Trouble::ObjectWrongSize), Health::Corrupt)
+            }
+            Object::There(bytes) if ContentHash::of(&bytes) != stored.blob.hash => {
+                (Some(Trouble::ObjectCorrupt), Health::Corrupt)
+            }
+            Object::There(_) => (None, Health::Live),
+        };
+        if health != stored.health {
+            self.service.inner.journal.mark(stored.blob.hash, health).await?;
+        }
+        Ok(trouble)
+    }
+
+    async fn mend(&self, stored: &StoredBlob) -> Result<Remedy, Fault> {
+        Ok(match self.mode {
+            Mode::Repair if self.service.restore(stored).await? => Remedy::Restored,
+            Mode::Repair => {
+                left("no published copy has its bytes: write the file again, or restore a backup")
+            }
+            Mode::Report | Mode::Adopt(_) => left("reconcile --repair puts it again from a published copy"),
+        })
+    }
+
+    /// Lists the storage for objects without a row.
+    pub(super) async fn unknown_objects(&mut self) -> Result<(), Fault> {
+        let mut listing = self.service.inner.objects.list_objects();
+        while let Some(page) = listing.next().await? {
+            let (ours, foreign): (Vec<_>, Vec<_>) = page.into_iter().partition(|seen| seen.hash.is_some());
+            for seen in foreign {
+                self.found(Trouble::ObjectUnknown, seen.name, left("it is no object: remove it by hand"));
+            }
+            let named = ours.into_iter().filter_map(|seen| Some((seen.hash?, seen.size))).collect();
+            for (hash, _) in self.service.without_row(named).await? {
+                let remedy = match self.mode {
+                    Mode::Report => left("gc deletes it when it is older than the retention"),
+                    Mode::Repair | Mode::Adopt(_) => Remedy::LeftToGc,
+                };
+                self.found(Trouble::ObjectUnknown, hash.to_string(), remedy);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Strangers: what lies in the tree and is no file of the store. At a start they are only counted,
+//! cheaply, so that a folder of Markdown that somebody put there is noticed.
+
+use std::collections::HashMap;
+
+use panaversity_model::drift::{Kind, Record, Seen};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{Fault, Refusal};
+
+use super::{Mode, Remedy, Run, Trouble, left};
+use crate::service::Service;
+
+/// Files looked at when a server starts.
+const GLANCED_AT: usize = 20_000;
+
+/// What a short look at the tree found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// Things that are no files of the store.
+    pub strangers: usize,
+    /// Files of another size than the journal says.
+    pub changed: usize,
+    /// The place of one of them.
+    pub example: Option<String>,
+    /// There is more in the tree than was looked at.
+    pub cut_short: bool,
+}
+
+impl Service {
+    /// Looks at names and sizes only, and at a bounded number of them.
+    pub async fn glance(&self) -> Result<Glance, Fault> {
+        let (mut glance, mut seen) = (Glance::default(), 0);
+        let mut listing = self.inner.tree.list_files(None);
+        while let Some(page) = listing.next().await? {
+            seen += page.len();
+            let known = self.known(&page).await?;
+            for seen in page {
+                let record = seen.spot.key().ok().and_then(|key| known.get(&key).cloned());
+                let changed = match record {
+                    None => {
+                        glance.strangers += 1;
+                        true
+                    }
+                    Some(Record { pending: false, held: Some((_, size)), .. }) if size != seen.size => {
+                        glance.changed += 1;
+                        true
+                    }
+                    Some(_) => false,
+                };
+                if changed {
+                    glance.example.get_or_insert_with(|| seen.spot.shown());
+                }
+            }
+            if seen >= GLANCED_AT {
+                glance.cut_short = true;
+                break;
+            }
+        }
+        Ok(glance)
+    }
+
+    /// What the journal knows of these places.
+    async fn known(&self, page: &[Seen]) -> Result<HashMap<FileKey, Record>, Fault> {
+        let keys: Vec<_> = page.iter().filter_map(|seen| seen.spot.key().ok()).collect();
+        let records = self.inner.journal.records_of(&keys).await?;
+        Ok(records.into_iter().map(|record| (record.key.clone(), record)).collect())
+    }
+}
+
+impl Run<'_> {
+    /// Lists the tree.
+    pub(super) async fn strangers(&mut self) -> Result<(), Fault> {
+        let mut listing = self.service.inner.tree.list_files(self.book);
+        while let Some(page) = listing.next().await? {
+            let known = self.service.known(&page).await?;
+            for seen in page {
+                let key = seen.spot.key();
+                if key.as_ref().is_ok_and(|key| known.contains_key(key))
+                    || !self.still_strange(&seen, &key).await?
+                {
+                    continue;
+                }
+                let remedy = self.receive(&seen, key).await?;
+                self.found(Trouble::Stranger, seen.spot.shown(), remedy);
+            }
+        }
+        Ok(())
+    }
+
+    /// It is still there, and the journal still does not know it: it was no file that was just
+    /// leaving or coming.
+    async fn still_strange(&self, seen: &Seen, key: &Result<FileKey, Refusal>) -> Result<bool, Fault> {
+        let inner = &self.service.inner;
+        if seen.kind == Kind::File && inner.tree.read(&seen.spot, 0).await?.is_none() {
+            return Ok(false);
+        }
+        match key {
+            Ok(key) => Ok(inner.journal.records_of(std::slice::from_ref(key)).await?.is_empty()),
+            Err(_) => Ok(true),
+        }
+    }
+
+    async fn receive(&self, seen: &Seen, key: Result<FileKey, Refusal>) -> Result<Remedy, Fault> {
+        match self.mode {
+            Mode::Report => Ok(left("reconcile --adopt takes it in, --repair moves it to lost+found")),
+            Mode::Repair => self.move_aside(seen, key.ok()).await,
+            Mode::Adopt(agent) => match key {
+                _ if seen.kind == Kind::Special => {
+                    Ok(Remedy::Refused("it is no file but a link, a device or too deep a folder".to_owned()))
+                }
+                Ok(key) => self.service.adopt(agent, &key, None).await,
+                Err(refusal) => Ok(Remedy::Refused(refusal.to_string())),
+            },
+        }
+    }
+
+    async fn move_aside(&self, seen: &Seen, key: Option<FileKey>) -> Result<Remedy, Fault> {
+        let inner = &self.service.inner;
+        inner.tree.set_aside(&seen.spot, &self.aside).await?;
+        // A file that came just then may have been moved in the stranger's stead.
+        if let Some(key) = key {
+            inner.journal.republish(&[key]).await?;
+        }
+        Ok(Remedy::SetAside(format!(".panaversity/lost+found/{}", self.aside)))
+    }
+}

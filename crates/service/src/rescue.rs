@@ -1,0 +1,46 @@
+//! Objects that are gone or damaged while something holds them: put again from the published copy,
+//! if that still has the bytes. Keeps R2: bytes come back only if they have the blob's hash.
+
+use panaversity_model::blob::{Health, StoredBlob};
+use panaversity_model::drift::Spot;
+use panaversity_model::{ContentHash, Fault};
+
+use crate::service::Service;
+
+/// Files whose published copies are tried.
+const COPIES_TRIED: usize = 20;
+
+impl Service {
+    /// Puts an object again from a published copy of it; false if there is none.
+    pub(crate) async fn restore(&self, stored: &StoredBlob) -> Result<bool, Fault> {
+        let hash = stored.blob.hash;
+        for key in self.inner.journal.holders(hash, COPIES_TRIED).await? {
+            let copy = self.inner.tree.read(&Spot::of(&key), stored.blob.size + 1).await?;
+            let Some(bytes) = copy.filter(|bytes| ContentHash::of(bytes) == hash) else { continue };
+            self.inner.objects.put(hash, &bytes).await?;
+            self.inner.journal.mark(hash, Health::Live).await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Step 6 of the protocol in the model's `garbage`: a deletion came after its guard had ended.
+    /// Marked missing first, so that nobody commits to it; then the bytes are looked for.
+    pub(crate) async fn rescue(&self, hash: ContentHash) -> Result<(), Fault> {
+        let journal = &self.inner.journal;
+        let Some(stored) = journal.blobs(&[hash]).await?.pop() else { return Ok(()) };
+        if stored.health != Health::Live || self.inner.objects.stat(hash).await? == Some(stored.blob.size) {
+            return Ok(());
+        }
+        journal.mark(hash, Health::Missing).await?;
+        if !journal.retained(hash).await? || self.restore(&stored).await? {
+            return Ok(());
+        }
+        tracing::error!(
+            blob = %hash,
+            "an object was deleted after gc had slept through its guard, and no published copy is left: \
+             write the file again"
+        );
+        Ok(())
+    }
+}

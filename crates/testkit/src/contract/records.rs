@@ -1,0 +1,118 @@
+//! What the journal knows of every file and object, for comparing it with the storage.
+
+use panaversity_model::blob::Health;
+use panaversity_model::drift::Record;
+use panaversity_model::publication::{Attempt, FileKey};
+use panaversity_model::{ContentHash, Layer};
+
+use super::Setup;
+use super::desk::Desk;
+use crate::samples::{book, key, lease, lesson, object, overlay};
+
+/// All records of the desk's book, page by page.
+async fn records(desk: &Desk) -> Vec<Record> {
+    let mut all: Vec<Record> = Vec::new();
+    loop {
+        let after = all.last().map(|record| record.key.clone());
+        let page = desk.journal.records(Some(&desk.book), after.as_ref(), 3).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+/// Every file of every layer is recorded once, with what it holds.
+pub async fn every_file_of_every_layer_is_recorded_once(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let mut due = Vec::new();
+    for n in 0..8 {
+        for layer in [Layer::Base, overlay("ann"), overlay("bob")] {
+            let bytes = format!("{layer} {n}").into_bytes();
+            desk.put(&layer, &lesson(n), &bytes).await;
+            due.push((
+                key(&desk.book, &lesson(n), &layer),
+                Some((ContentHash::of(&bytes), bytes.len() as u64)),
+            ));
+        }
+    }
+    let mut found: Vec<_> =
+        records(&desk).await.into_iter().map(|record| (record.key, record.held)).collect();
+    found.sort();
+    due.sort();
+    assert_eq!(found, due);
+    let keys: Vec<FileKey> = due.iter().map(|(key, _)| key.clone()).collect();
+    let mut found: Vec<_> = desk.journal.records_of(&keys).await.unwrap();
+    found.sort_by(|one, other| one.key.cmp(&other.key));
+    assert_eq!(found.into_iter().map(|record| (record.key, record.held)).collect::<Vec<_>>(), due);
+    let nobody = key(&book(), &lesson(1), &Layer::Base);
+    assert_eq!(desk.journal.records_of(&[nobody]).await.unwrap(), []);
+    assert_eq!(desk.journal.records_of(&[]).await.unwrap(), []);
+    let everywhere = desk.journal.records(None, Some(&keys[0]), 1).await.unwrap();
+    assert_eq!(everywhere.len(), 1, "without a book it goes on with any");
+}
+
+/// A path that is pending is told from one that is published, also when its file is gone.
+pub async fn what_is_on_its_way_is_told_from_what_has_arrived(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let file = key(&desk.book, &lesson(1), &Layer::Base);
+    let record = async || desk.journal.records_of(std::slice::from_ref(&file)).await.unwrap().pop();
+    let publication = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
+    assert!(record().await.unwrap().pending);
+    assert!(records(&desk).await[0].pending);
+    desk.journal.settle(&publication, Attempt::Done).await.unwrap();
+    let arrived = record().await.unwrap();
+    assert_eq!((arrived.pending, arrived.version), (false, publication.version));
+    assert_eq!(records(&desk).await, [arrived]);
+    let publication = desk.delete(&Layer::Base, &lesson(1)).await.publication.unwrap();
+    let leaving = record().await.unwrap();
+    assert_eq!((leaving.held, leaving.pending), (None, true));
+    assert_eq!(records(&desk).await, [], "it exists no more");
+    desk.journal.settle(&publication, Attempt::Done).await.unwrap();
+    assert_eq!(record().await, None);
+}
+
+/// Objects are listed while some version names them, whatever their health.
+pub async fn objects_are_listed_while_a_version_names_them(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let blobs: Vec<_> = (0..5).map(|n| object(format!("{} {n}", desk.book).as_bytes())).collect();
+    for (n, blob) in blobs.iter().enumerate().skip(1) {
+        desk.put_object(&lesson(n), blob).await;
+    }
+    desk.stage(&blobs[0]).await;
+    desk.delete(&Layer::Base, &lesson(1)).await;
+    desk.journal.mark(blobs[2].hash, Health::Missing).await.unwrap();
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let page = desk.journal.retained_objects(after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.blob.hash);
+        listed.extend(page.into_iter().map(|stored| stored.blob));
+    }
+    listed.retain(|blob| blobs.contains(blob));
+    let mut due = blobs[1..].to_vec();
+    due.sort_by_key(|blob| blob.hash);
+    assert_eq!(listed, due, "the deleted file's version names it still, nobody names the staged one");
+    for (n, holders) in [(0, 0), (1, 0), (2, 1)] {
+        assert_eq!(desk.journal.holders(blobs[n].hash, 9).await.unwrap().len(), holders);
+        assert_eq!(desk.journal.retained(blobs[n].hash).await.unwrap(), n > 0);
+    }
+}
+
+/// A file made pending again is claimed at its version, whoever had the lease on it. Runs alone.
+pub async fn a_file_made_pending_again_is_claimed(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let file = key(&desk.book, &lesson(1), &Layer::Base);
+    let publication = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
+    let gone = key(&desk.book, &lesson(2), &Layer::Base);
+    for _ in 0..2 {
+        desk.journal.republish(&[file.clone(), gone.clone()]).await.unwrap();
+        let leases: Vec<_> = (0..1_000).map(|_| lease()).collect();
+        let claimed = desk.journal.claim(&leases).await.unwrap();
+        assert!(claimed.iter().any(|claim| claim.key == file && claim.version == publication.version));
+        assert!(claimed.iter().all(|claim| claim.key != gone));
+        for claim in claimed {
+            desk.journal.settle(&claim, Attempt::Done).await.unwrap();
+        }
+    }
+}
