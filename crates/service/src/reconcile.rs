@@ -21,6 +21,8 @@ mod files;
 mod objects;
 mod strangers;
 
+pub use strangers::Glance;
+
 use panaversity_model::{AgentId, BookId, Fault};
 
 use crate::service::Service;

@@ -2,7 +2,9 @@
 
 mod blobs;
 mod books;
+mod gc;
 mod log;
 mod plans;
 mod publisher;
 mod reading;
+mod reconcile;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
-use panaversity_model::ports::{Journal, Publications, Tree};
+use panaversity_model::ports::{Journal, Objects, Publications, Tree};
 use panaversity_model::precondition::Effect;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer};
 use panaversity_service::commit::Wanted;
@@ -63,6 +63,17 @@ impl Desk {
             world: Arc::new(TestWorld::new()),
         };
         Service::new(engines, limits)
+    }
+
+    /// A server with its own way to the objects.
+    pub(crate) fn server_with(&self, objects: Arc<dyn Objects>) -> Service {
+        let engines = Engines {
+            journal: self.journal.clone(),
+            objects,
+            tree: self.tree.clone(),
+            world: Arc::new(TestWorld::new()),
+        };
+        Service::new(engines, LIMITS)
     }
 
     /// A call about a file, as a door begins it.

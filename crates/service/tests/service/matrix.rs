@@ -2,6 +2,7 @@
 //! and takes the process with it before and after; then the store is recovered in every way that
 //! fits, and all invariants must hold. The same for every port call of the publisher.
 
+mod gc;
 mod publisher;
 mod scenes;
 

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use panaversity_model::Fault;
-use panaversity_model::ports::Tree;
+use panaversity_model::drift::{Seen, Spot};
+use panaversity_model::ports::{Pages, Tree};
 use panaversity_model::publication::FileKey;
-use panaversity_testkit::memory::location;
+use panaversity_model::{BookId, Fault};
+use panaversity_testkit::memory::{listed, location, lying, set_aside};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -26,12 +27,26 @@ pub(crate) struct FragileTree {
 struct Disk {
     seen: BTreeMap<String, Vec<u8>>,
     safe: BTreeMap<String, Vec<u8>>,
+    aside: BTreeMap<String, Vec<u8>>,
 }
 
 impl FragileTree {
     /// What a reader sees, by location.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.with(|disk| disk.seen.clone())
+    }
+
+    /// What was set aside, by location.
+    pub(crate) fn aside(&self) -> BTreeMap<String, Vec<u8>> {
+        self.with(|disk| disk.aside.clone())
+    }
+
+    /// Somebody writes, or removes, a file behind our back.
+    pub(crate) fn tamper(&self, location: &str, bytes: Option<&[u8]>) {
+        self.with(|disk| match bytes {
+            Some(bytes) => disk.seen.insert(location.to_owned(), bytes.to_vec()),
+            None => disk.seen.remove(location),
+        });
     }
 
     /// Everything since the last sync is lost.
@@ -59,6 +74,25 @@ impl Tree for FragileTree {
     async fn sync(&self) -> Result<(), Fault> {
         self.with(|disk| disk.safe = disk.seen.clone());
         Ok(())
+    }
+
+    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(self
+            .with(|disk| disk.seen.get(&lying(spot)).map(|bytes| bytes[..bytes.len().min(limit)].to_vec())))
+    }
+
+    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+        let moved = self.with(|disk| {
+            let bytes = disk.seen.remove(&lying(spot))?;
+            disk.aside.insert(set_aside(spot, folder), bytes);
+            Some(())
+        });
+        Ok(moved.is_some())
+    }
+
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+        self.with(|disk| listed(&disk.seen, book))
     }
 
     async fn ping(&self) -> Result<(), Fault> {
@@ -119,6 +153,18 @@ impl Tree for GatedTree {
 
     async fn sync(&self) -> Result<(), Fault> {
         self.inner.sync().await
+    }
+
+    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        self.inner.read(spot, limit).await
+    }
+
+    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+        self.inner.set_aside(spot, folder).await
+    }
+
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+        self.inner.list_files(book)
     }
 
     async fn ping(&self) -> Result<(), Fault> {

@@ -1,0 +1,177 @@
+//! `gc` beside writers, step by step. Proves I9 where its protocol is narrow: who stages what is
+//! being deleted waits; a `gc` that slept through its guard costs nothing; and what it lets go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use panaversity_model::drift::SeenObject;
+use panaversity_model::ports::{Objects, Pages};
+use panaversity_model::{ContentHash, Fault, Layer};
+use panaversity_service::Service;
+use panaversity_testkit::MemoryObjects;
+use panaversity_testkit::samples::lesson;
+use tokio::sync::Semaphore;
+
+use crate::desk::{Desk, long};
+use crate::invariants::hold;
+use crate::trees::PATIENCE;
+
+/// One server's way to the objects; a deletion waits before it is done, as in a network.
+struct SlowDeletions {
+    inner: Arc<MemoryObjects>,
+    arrived: Semaphore,
+    let_through: Semaphore,
+}
+
+impl SlowDeletions {
+    fn over(desk: &Desk) -> Arc<Self> {
+        let (arrived, let_through) = (Semaphore::new(0), Semaphore::new(0));
+        Arc::new(Self { inner: desk.objects.clone(), arrived, let_through })
+    }
+
+    async fn somebody_waits(&self) {
+        tokio::time::timeout(PATIENCE, self.arrived.acquire()).await.unwrap().unwrap().forget();
+    }
+}
+
+#[async_trait]
+impl Objects for SlowDeletions {
+    async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault> {
+        self.inner.put(hash, bytes).await
+    }
+
+    async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault> {
+        self.inner.stat(hash).await
+    }
+
+    async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        self.inner.get(hash, limit).await
+    }
+
+    async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
+        self.arrived.add_permits(1);
+        tokio::time::timeout(PATIENCE, self.let_through.acquire()).await.unwrap().unwrap().forget();
+        self.inner.delete(hash).await
+    }
+
+    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+        self.inner.list_objects()
+    }
+}
+
+/// A large file that was written and deleted.
+async fn with_garbage() -> (Arc<Desk>, Service, String) {
+    let desk = Arc::new(Desk::new());
+    let (server, text) = (desk.server(), long("the same"));
+    desk.put(&server, &Layer::Base, &lesson(1), &text).await;
+    desk.delete(&server, &Layer::Base, &lesson(1)).await.unwrap();
+    desk.idle(&server).await;
+    (desk, server, text)
+}
+
+#[tokio::test]
+async fn i9_a_writer_of_what_is_being_deleted_waits_until_it_is() {
+    let (desk, server, text) = with_garbage().await;
+    let slow = SlowDeletions::over(&desk);
+    let collector = desk.server_with(slow.clone());
+    let collecting = tokio::spawn(async move { collector.gc(Duration::ZERO, false).await });
+    slow.somebody_waits().await;
+    let (writer, write_text) = (desk.clone(), text.clone());
+    let writing = tokio::spawn(async move {
+        writer.write(&server, &Layer::Base, &lesson(2), &write_text, None).await.unwrap();
+        server
+    });
+    desk.quiet().await;
+    assert!(!writing.is_finished());
+    assert_eq!(desk.holds(&Layer::Base, &lesson(2)).await, None, "nothing is acknowledged yet");
+    slow.let_through.add_permits(1);
+    assert_eq!(collecting.await.unwrap().unwrap().let_go.blobs, 1);
+    let server = writing.await.unwrap();
+    desk.idle(&server).await;
+    assert_eq!(desk.read(&server, &Layer::Base, &lesson(2)).await, Ok(Some(text.into_bytes())));
+    hold(&desk, &server).await;
+}
+
+#[tokio::test]
+async fn i9_a_deletion_that_comes_after_its_guard_has_ended_costs_nothing() {
+    let (desk, server, text) = with_garbage().await;
+    let slow = SlowDeletions::over(&desk);
+    let collector = desk.server_with(slow.clone());
+    let collecting = tokio::spawn(async move { collector.gc(Duration::ZERO, false).await });
+    slow.somebody_waits().await;
+    desk.expire_leases();
+    let written = desk.write(&server, &Layer::Base, &lesson(2), &text, None).await.unwrap();
+    desk.idle(&server).await;
+    slow.let_through.add_permits(1);
+    assert_eq!(collecting.await.unwrap().unwrap().let_go.blobs, 0, "it was not its own any more");
+    assert!(desk.objects.contents().contains_key(&written.hash), "it is put again from the tree");
+    hold(&desk, &server).await;
+    assert_eq!(server.health().await.damaged_blobs, Some(0));
+}
+
+#[tokio::test]
+async fn i9_a_commit_that_gc_overtook_is_staged_again() {
+    let (desk, server, text) = with_garbage().await;
+    // The writer's server is held up between the put and the commit by a gc that is through.
+    for _ in 0..3 {
+        desk.write(&server, &Layer::Base, &lesson(3), &text, None).await.unwrap();
+        desk.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
+        let path = lesson(4);
+        let (swept, written) = tokio::join!(
+            server.gc(Duration::ZERO, false),
+            desk.write(&server, &Layer::Base, &path, &text, None)
+        );
+        swept.unwrap();
+        written.unwrap();
+        desk.idle(&server).await;
+        hold(&desk, &server).await;
+        desk.delete(&server, &Layer::Base, &lesson(4)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_younger_than_the_retention_goes() {
+    let (desk, server, text) = with_garbage().await;
+    let days = |n: u64| Duration::from_hours(24 * n);
+    let hash = ContentHash::of(text.as_bytes());
+    assert_eq!(server.gc(days(30), false).await.unwrap(), panaversity_service::gc::Swept::default());
+    desk.journal.advance(days(29));
+    assert_eq!(server.gc(days(30), false).await.unwrap().let_go.versions, 0);
+    assert!(desk.objects.contents().contains_key(&hash));
+    desk.journal.advance(days(2));
+    let announced = server.gc(days(30), true).await.unwrap();
+    assert!(desk.objects.contents().contains_key(&hash), "a dry run lets nothing go");
+    let swept = server.gc(days(30), false).await.unwrap();
+    assert_eq!((swept.let_go.versions, swept.let_go.blobs), (1, 1));
+    assert_eq!(announced, swept, "it does what the dry run told");
+    assert!(!desk.objects.contents().contains_key(&hash));
+}
+
+#[tokio::test]
+async fn what_a_plan_named_is_readable_for_thirty_days() {
+    let desk = Desk::new();
+    let (server, days) = (desk.server(), |n: u64| Duration::from_hours(24 * n));
+    let old = desk.put(&server, &Layer::Base, &lesson(1), &long("planned")).await.hash;
+    let plan = server.plan_build(&desk.book, None, None).await.unwrap();
+    desk.put(&server, &Layer::Base, &lesson(1), &long("new")).await;
+    let read = |hash| panaversity_service::read::ReadFile {
+        book: desk.book.clone(),
+        path: lesson(1),
+        view: panaversity_model::View::base(),
+        version: Some(hash),
+        unless: None,
+    };
+    for _ in 0..29 {
+        desk.journal.advance(days(1));
+        server.gc(Duration::ZERO, false).await.unwrap();
+        let file = server.read_file(&read(old)).await.unwrap();
+        assert_eq!(file.bytes, Some(long("planned").into_bytes()));
+    }
+    desk.journal.advance(days(2));
+    let swept = server.gc(Duration::ZERO, false).await.unwrap();
+    assert_eq!((swept.let_go.manifests, swept.let_go.versions, swept.let_go.blobs), (1, 1, 1));
+    assert_eq!(server.read_file(&read(old)).await.unwrap_err().code(), "NOT_FOUND");
+    let again = desk.server().plan_build(&desk.book, Some(plan.manifest), None).await.unwrap();
+    assert!(again.target_unknown, "the plan lists everything and says why");
+}

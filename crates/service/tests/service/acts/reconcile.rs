@@ -1,0 +1,191 @@
+//! `reconcile` over the fakes: what is wrong is found once, mended as asked, and nothing else is
+//! touched. Proves R2 for the tree after somebody has meddled with it, and R7 for what is taken in.
+
+use std::collections::BTreeMap;
+
+use panaversity_model::ports::{Publications, Records};
+use panaversity_model::{AgentId, ContentHash, Layer};
+use panaversity_service::Service;
+use panaversity_service::reconcile::{Finding, Mode, Reconciled};
+use panaversity_testkit::memory::location;
+use panaversity_testkit::samples::{agent, key, lesson, overlay};
+
+use crate::desk::{AGENT, Desk, LIMITS, long};
+use crate::invariants::{entries, hold};
+
+/// Runs it; gives what it told, by place: what was wrong and what was done.
+async fn run(server: &Service, mode: Mode) -> (BTreeMap<String, (&'static str, &'static str)>, Reconciled) {
+    let mut told: Vec<Finding> = Vec::new();
+    let done = server.reconcile(None, &mode, &mut |finding| told.push(finding)).await.unwrap();
+    assert_eq!(done.found, told.len() as u64);
+    assert_eq!(done.left, told.iter().filter(|finding| !finding.remedy.mended()).count() as u64);
+    let by_place = |f: Finding| (f.location, (f.trouble.as_str(), f.remedy.as_str()));
+    (told.into_iter().map(by_place).collect(), done)
+}
+
+fn adopting() -> Mode {
+    Mode::Adopt(agent(AGENT))
+}
+
+/// A store in which somebody has edited, removed and added files.
+async fn meddled() -> (Desk, Service) {
+    let desk = Desk::new();
+    let server = desk.server();
+    for n in 1..=4 {
+        desk.put(&server, &Layer::Base, &lesson(n), &format!("lesson {n}")).await;
+    }
+    desk.put(&server, &overlay("ann"), &lesson(1), "mine").await;
+    desk.idle(&server).await;
+    let at = |n| location(&key(&desk.book, &lesson(n), &Layer::Base));
+    desk.tree.tamper(&at(1), Some(b"edited by hand"));
+    desk.tree.tamper(&at(2), None);
+    desk.tree.tamper(&at(7), Some(b"put there by hand"));
+    desk.tree.tamper(&format!("books/{}/content/Notes.txt", desk.book), Some(b"notes"));
+    desk.tree.tamper(&format!("books/{}/content/01-Part/01-Chapter/09-bad.md", desk.book), Some(b"\xff\xfe"));
+    (desk, server)
+}
+
+fn place(desk: &Desk, n: usize) -> String {
+    key(&desk.book, &lesson(n), &Layer::Base).location()
+}
+
+#[tokio::test]
+async fn a_store_nobody_meddled_with_has_no_drift() {
+    let desk = Desk::new();
+    let server = desk.server();
+    desk.put(&server, &Layer::Base, &lesson(1), &long("large")).await;
+    desk.put(&server, &overlay("ann"), &lesson(1), "mine").await;
+    desk.idle(&server).await;
+    for mode in [Mode::Report, Mode::Repair, adopting()] {
+        let (told, done) = run(&server, mode).await;
+        assert_eq!(told, BTreeMap::new());
+        assert_eq!((done.files, done.objects, done.pending), (2, 1, 0));
+    }
+    assert_eq!(server.glance().await.unwrap(), panaversity_service::reconcile::Glance::default());
+}
+
+#[tokio::test]
+async fn a_report_names_what_is_wrong_and_touches_nothing() {
+    let (desk, server) = meddled().await;
+    let before = (desk.tree.files(), entries(&desk).await);
+    for _ in 0..2 {
+        let (told, done) = run(&server, Mode::Report).await;
+        let due = BTreeMap::from([
+            (place(&desk, 1), ("different", "left")),
+            (place(&desk, 2), ("missing", "left")),
+            (place(&desk, 7), ("stranger", "left")),
+            (format!("{}/content/Notes.txt", desk.book), ("stranger", "left")),
+            (format!("{}/content/01-Part/01-Chapter/09-bad.md", desk.book), ("stranger", "left")),
+        ]);
+        assert_eq!((told, done.left), (due, 5));
+    }
+    assert_eq!((desk.tree.files(), entries(&desk).await), before);
+    let glance = server.glance().await.unwrap();
+    assert_eq!((glance.strangers, glance.changed), (3, 1), "names and sizes tell this much");
+}
+
+#[tokio::test]
+async fn r2_a_repair_makes_the_tree_what_the_journal_says_and_keeps_what_it_moves() {
+    let (desk, server) = meddled().await;
+    let (told, done) = run(&server, Mode::Repair).await;
+    assert_eq!((told.len(), done.left), (5, 0));
+    assert_eq!(told[&place(&desk, 1)].1, "republished");
+    assert_eq!(told[&place(&desk, 7)].1, "set_aside");
+    desk.idle(&server).await;
+    assert_eq!(hold(&desk, &server).await.len(), 5);
+    let mut aside: Vec<_> = desk.tree.aside().into_values().collect();
+    aside.sort();
+    assert_eq!(aside, [b"edited by hand".as_slice(), b"notes", b"put there by hand", b"\xff\xfe"]);
+    assert_eq!(run(&server, Mode::Report).await.1.found, 0);
+}
+
+#[tokio::test]
+async fn r7_what_is_adopted_is_a_write_of_whoever_adopted_it() {
+    let (desk, server) = meddled().await;
+    let (told, done) = run(&server, adopting()).await;
+    let due = BTreeMap::from([
+        (place(&desk, 1), ("different", "adopted")),
+        (place(&desk, 2), ("missing", "left")),
+        (place(&desk, 7), ("stranger", "adopted")),
+        (format!("{}/content/Notes.txt", desk.book), ("stranger", "refused")),
+        (format!("{}/content/01-Part/01-Chapter/09-bad.md", desk.book), ("stranger", "refused")),
+    ]);
+    assert_eq!((told, done.left), (due, 3));
+    assert_eq!(desk.holds(&Layer::Base, &lesson(1)).await, Some(ContentHash::of(b"edited by hand")));
+    assert_eq!(desk.holds(&Layer::Base, &lesson(7)).await, Some(ContentHash::of(b"put there by hand")));
+    let log = entries(&desk).await;
+    let edit = log.iter().find(|entry| {
+        entry.path == lesson(1).as_str()
+            && entry.old_content_hash == Some(ContentHash::of(b"lesson 1").to_string())
+            && entry.new_content_hash == Some(ContentHash::of(b"edited by hand").to_string())
+    });
+    assert_eq!(edit.unwrap().agent_id, AGENT);
+    assert!(log.iter().any(|entry| entry.status == "refused" && entry.path.ends_with("Notes.txt")));
+    for bad in ["", "system"] {
+        assert!(AgentId::parse(bad).is_err());
+    }
+    run(&server, Mode::Repair).await;
+    desk.idle(&server).await;
+    hold(&desk, &server).await;
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_is_left_alone() {
+    let (desk, server) = meddled().await;
+    let files = [1, 2].map(|n| key(&desk.book, &lesson(n), &Layer::Base));
+    desk.journal.republish(&files).await.unwrap();
+    let (told, done) = run(&server, Mode::Report).await;
+    assert!(!told.contains_key(&place(&desk, 1)) && !told.contains_key(&place(&desk, 2)));
+    assert_eq!((done.pending, done.left), (2, 3));
+    assert_eq!(desk.journal.pending().await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn overlays_that_are_not_published_are_not_missed() {
+    let desk = Desk::new();
+    let mut limits = LIMITS;
+    limits.publish_overlays = false;
+    let server = desk.server_over(desk.tree.clone(), limits);
+    desk.put(&server, &overlay("ann"), &lesson(1), "mine").await;
+    desk.idle(&server).await;
+    assert_eq!(run(&server, Mode::Repair).await.1.found, 0);
+    assert!(desk.tree.files().is_empty());
+}
+
+#[tokio::test]
+async fn r2_damaged_objects_are_named_and_restored_from_the_published_copy() {
+    let damages: [(&str, Option<&[u8]>); 3] =
+        [("object_missing", None), ("object_wrong_size", Some(b"short")), ("object_corrupt", Some(b""))];
+    for (trouble, damage) in damages {
+        let desk = Desk::new();
+        let (server, text) = (desk.server(), long("whole"));
+        let hash = desk.put(&server, &Layer::Base, &lesson(1), &text).await.hash;
+        desk.idle(&server).await;
+        let scrambled: Vec<u8> = text.bytes().rev().collect();
+        let bytes = damage.map(|bytes| if bytes.is_empty() { scrambled } else { bytes.to_vec() });
+        desk.objects.damage(hash, bytes);
+        let (told, _) = run(&server, Mode::Report).await;
+        assert_eq!(told, BTreeMap::from([(hash.to_string(), (trouble, "left"))]));
+        assert_eq!(server.health().await.damaged_blobs, Some(1), "and health shows it");
+        let (told, done) = run(&server, Mode::Repair).await;
+        assert_eq!((told[&hash.to_string()], done.left), ((trouble, "restored"), 0));
+        assert_eq!(server.health().await.damaged_blobs, Some(0));
+        hold(&desk, &server).await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_without_a_copy_and_one_nobody_knows_are_told() {
+    let desk = Desk::new();
+    let (server, text) = (desk.server(), long("whole"));
+    let hash = desk.put(&server, &Layer::Base, &lesson(1), &text).await.hash;
+    desk.idle(&server).await;
+    desk.objects.damage(hash, None);
+    desk.tree.tamper(&format!("books/{}", place(&desk, 1)), None);
+    let unknown = ContentHash::of(b"unknown");
+    desk.objects.damage(unknown, Some(b"unknown".to_vec()));
+    let (told, done) = run(&server, Mode::Repair).await;
+    assert_eq!(told[&hash.to_string()], ("object_missing", "left"));
+    assert_eq!(told[&place(&desk, 1)], ("missing", "left"), "its bytes are nowhere");
+    assert_eq!((told[&unknown.to_string()], done.left), (("object_unknown", "left_to_gc"), 2));
+}
