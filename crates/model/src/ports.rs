@@ -325,7 +325,7 @@ pub trait Tree: Send + Sync {
     /// The first bytes of what lies at a place, up to `limit`; `None`: no file lies there.
     async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault>;
     /// Moves what lies at a place to `lost+found/{folder}/`, where it has the same place; links are
-    /// moved, not followed. False: nothing lies there.
+    /// moved, not followed. False: nothing lies there, or nothing that can be moved.
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault>;
     /// Everything that lies below `books/`, or below one book.
     fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>>;

@@ -4,8 +4,10 @@
 
 mod config;
 mod engines;
+mod gc;
 mod mcp;
 mod migrate;
+mod reconcile;
 mod serve;
 mod signals;
 
@@ -50,6 +52,10 @@ enum Command {
     Ingest(IngestArgs),
     /// Get a book into a folder, through a running server
     Hydrate(HydrateArgs),
+    /// Compare the storage with the database, and mend or adopt what differs
+    Reconcile(reconcile::ReconcileArgs),
+    /// Let go of what nobody can ask for any more
+    Gc(gc::GcArgs),
 }
 
 /// Why a command did not do what it was asked.
@@ -84,6 +90,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Config(args) => ended(config::run(args).await),
             Command::Ingest(args) => ingest::run(args).await,
             Command::Hydrate(args) => hydrate::run(args).await,
+            Command::Reconcile(args) => ended(reconcile::run(args).await),
+            Command::Gc(args) => ended(gc::run(args).await),
         }
     });
     // A thread that waits for stdin would keep the process from ending.

@@ -7,6 +7,7 @@
 //! (`outcome_unknown`), which keeps its path leased until it can't arrive any more.
 
 mod connection;
+mod listing;
 mod trouble;
 
 use std::sync::Arc;
@@ -15,14 +16,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use opendal::{ErrorKind, Operator};
-use panaversity_model::ports::{Objects, Tree};
+use panaversity_model::drift::{Seen, SeenObject, Spot};
+use panaversity_model::ports::{Objects, Pages, Tree};
 use panaversity_model::publication::FileKey;
-use panaversity_model::{ContentHash, Fault};
+use panaversity_model::{BookId, ContentHash, Fault};
 
 use crate::backend::Backend;
 use crate::keys;
 use crate::pairing::{self, Pairing};
 pub use connection::Bucket;
+use listing::Listing;
 pub(crate) use trouble::explain;
 use trouble::{Answered, answered};
 
@@ -31,7 +34,11 @@ const OBJECT_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the one request of a publication may take: less than what its lease leaves for it.
 const TREE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Largest file that is moved out of the way.
+const LARGEST_MOVED: u64 = 100 << 20;
+
 /// A bucket with objects and published books.
+#[derive(Clone)]
 pub struct S3Storage {
     /// Sends again what failed in passing.
     patient: Operator,
@@ -103,6 +110,22 @@ impl S3Storage {
         result.map_err(|fault| Fault { outcome_unknown: false, ..fault })
     }
 
+    async fn first_bytes(&self, what: &str, key: &str, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let read = async {
+            let mut parts = self.patient.reader(key).await?.into_stream(..).await?;
+            let mut bytes = Vec::new();
+            while bytes.len() <= limit
+                && let Some(part) = parts.try_next().await?
+            {
+                part.for_each(|slice| bytes.extend_from_slice(&slice));
+            }
+            bytes.truncate(limit);
+            Ok(bytes)
+        };
+        self.repeatable(what, absent_is_none(read)).await
+    }
+
     fn published(&self, key: &FileKey) -> String {
         keys::published_in(self.backend, key)
     }
@@ -133,20 +156,15 @@ impl Objects for S3Storage {
     }
 
     async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let key = keys::object(hash);
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let read = async {
-            let mut parts = self.patient.reader(&key).await?.into_stream(..).await?;
-            let mut bytes = Vec::new();
-            while bytes.len() <= limit
-                && let Some(part) = parts.try_next().await?
-            {
-                part.for_each(|slice| bytes.extend_from_slice(&slice));
-            }
-            bytes.truncate(limit);
-            Ok(bytes)
-        };
-        self.repeatable("get an object", absent_is_none(read)).await
+        self.first_bytes("get an object", &keys::object(hash), limit).await
+    }
+
+    async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
+        self.repeatable("delete an object", self.patient.delete(&keys::object(hash))).await
+    }
+
+    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+        Box::new(Listing::of(self.clone(), format!("{}/", keys::OBJECTS)))
     }
 }
 
@@ -166,6 +184,32 @@ impl Tree for S3Storage {
     /// A bucket keeps what it acknowledged.
     async fn sync(&self) -> Result<(), Fault> {
         Ok(())
+    }
+
+    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let key = keys::lying_in(self.backend, spot);
+        self.first_bytes("read a published file", &key, limit).await
+    }
+
+    /// Copied through this process, as a bucket cannot rename; a file that is too large for that
+    /// stays.
+    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+        let from = keys::lying_in(self.backend, spot);
+        let to = keys::set_aside_in(self.backend, spot, folder);
+        let Some(bytes) = self.first_bytes("set a file aside", &from, LARGEST_MOVED + 1).await? else {
+            return Ok(false);
+        };
+        if bytes.len() as u64 > LARGEST_MOVED {
+            return Ok(false);
+        }
+        self.repeatable("set a file aside", self.patient.write(&to, bytes)).await?;
+        self.within(TREE_PATIENCE, "set a file aside", self.once.delete(&from)).await?;
+        Ok(true)
+    }
+
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+        let prefix = book.map_or(format!("{}/", keys::BOOKS), |book| format!("{}/{book}/", keys::BOOKS));
+        Box::new(Listing::of(self.clone(), prefix))
     }
 
     async fn ping(&self) -> Result<(), Fault> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use panaversity_model::Fault;
 use panaversity_model::ports::{Books, Objects, Tree};
+use panaversity_service::reconcile::Glance;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
-use panaversity_store::{Database, FileStorage, S3Storage, SqlJournal};
+use panaversity_store::{Backend, Database, FileStorage, S3Storage, SqlJournal};
 use tokio::task::JoinHandle;
 
 use super::Failure;
@@ -69,9 +70,7 @@ impl Running {
         let backend = settings.storage.backend();
         let journal =
             SqlJournal::open(database.clone(), backend).await.map_err(|fault| unreadable(&fault))?;
-        let fresh = journal.books(None, 1).await.map_err(|fault| unreadable(&fault))?.is_empty();
-        let (objects, tree) = open_storage(&settings.storage, journal.store_id(), fresh).await?;
-        let engines = Engines { journal: journal.clone(), objects, tree, world: Arc::new(RealWorld::new()) };
+        let engines = engines(&journal, &settings.storage).await?;
         let service = Service::new(engines, settings.limits);
         let again = service.recheck_published().await.map_err(|fault| unreadable(&fault))?;
         if again > 0 {
@@ -83,6 +82,7 @@ impl Running {
         }
         let metrics =
             Metrics::new().map_err(|error| Failure::Failed(format!("the metrics are wrong: {error}")))?;
+        tokio::spawn(look_for_strangers(service.clone()));
         let tasks = in_background(&service);
         Ok(Self { app: App { service, metrics: Arc::new(metrics) }, database, journal, tasks })
     }
@@ -140,6 +140,67 @@ async fn open_storage(storage: &StorageSettings, store_id: &str, fresh: bool) ->
         let (shown, names) = (storage.shown(), storage.names());
         Failure::Failed(format!("cannot use {shown}: {fault} (see {names})"))
     })
+}
+
+/// The engines of an operator's command, which may run beside servers and does nothing in the
+/// background.
+pub(super) struct Beside {
+    pub(super) service: Service,
+    database: Database,
+    journal: Arc<SqlJournal>,
+}
+
+impl Beside {
+    /// Opens them over a database of this program's schema, which it leaves as it is.
+    pub(super) async fn open(settings: StoreSettings) -> Result<Self, Failure> {
+        let database = connect(settings.database).await?;
+        let at = migrations::current(&database).await.map_err(migration_failed)?;
+        if at != migrations::all().last().map(|newest| newest.number) {
+            let found = at.map_or("is empty".to_owned(), |at| format!("is at revision {at}"));
+            return Err(Failure::Failed(format!(
+                "the database {found}, not at this program's: start the server, or run `panaversity-fs migrate upgrade`"
+            )));
+        }
+        let journal = SqlJournal::open_beside(database.clone(), settings.storage.backend());
+        let journal = journal.await.map_err(|fault| unreadable(&fault))?;
+        let engines = engines(&journal, &settings.storage).await?;
+        Ok(Self { service: Service::new(engines, settings.limits), database, journal })
+    }
+
+    /// Finishes what was asked for.
+    pub(super) async fn close(self) {
+        self.journal.close().await;
+        self.database.close().await;
+    }
+}
+
+async fn engines(journal: &Arc<SqlJournal>, storage: &StorageSettings) -> Result<Engines, Failure> {
+    let fresh = journal.books(None, 1).await.map_err(|fault| unreadable(&fault))?.is_empty();
+    let (objects, tree) = open_storage(storage, journal.store_id(), fresh).await?;
+    Ok(Engines { journal: journal.clone(), objects, tree, world: Arc::new(RealWorld::new()) })
+}
+
+/// A short look at the folder, so that what somebody put there by hand does not go unnoticed. On
+/// buckets an operator asks for it.
+async fn look_for_strangers(service: Service) {
+    if service.storage_backend() != Backend::Fs.name() {
+        return;
+    }
+    match service.glance().await {
+        Ok(Glance { strangers: 0, changed: 0, .. }) => {}
+        Ok(glance) => tracing::warn!(
+            target: "panaversity_fs.server",
+            strangers = glance.strangers,
+            changed = glance.changed,
+            example = glance.example,
+            cut_short = glance.cut_short,
+            "files below books/ were put there or changed by hand, and agents do not see that: \
+             `panaversity-fs reconcile` lists them, `panaversity-fs reconcile --adopt` takes them in"
+        ),
+        Err(fault) => {
+            tracing::warn!(target: "panaversity_fs.server", error = %fault, "the folder could not be looked through");
+        }
+    }
 }
 
 fn unreadable(fault: &Fault) -> Failure {

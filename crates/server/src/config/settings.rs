@@ -32,6 +32,8 @@ pub(crate) struct StoreSettings {
     pub(crate) database: DatabaseSettings,
     pub(crate) storage: StorageSettings,
     pub(crate) limits: Limits,
+    /// How long what was replaced or deleted is kept.
+    pub(crate) retention: Duration,
 }
 
 /// Where to listen, and for whom.
@@ -80,6 +82,7 @@ impl StoreSettings {
     pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
         let storage = StorageSettings::read(sources)?;
         let publish_overlays = optional(sources, Key::PublishOverlays, "true or false", truth)?;
+        let days = whole(sources, Key::Retention, 0, 36_500)?;
         let kibibytes = whole(sources, Key::InlineLimit, 0, 16_384)?;
         Ok(Self {
             database: DatabaseSettings::read(sources)?,
@@ -89,6 +92,7 @@ impl StoreSettings {
                 publish_overlays: publish_overlays.unwrap_or(storage.backend() == Backend::Fs),
             },
             storage,
+            retention: Duration::from_hours(u64::from(days) * 24),
         })
     }
 }

@@ -84,12 +84,14 @@ impl Run<'_> {
             return Ok(Vec::new());
         }
         let inner = &self.service.inner;
+        let mut keys = Vec::with_capacity(wrong.len());
         for (record, trouble) in wrong {
-            if *trouble == Trouble::Different {
-                inner.tree.set_aside(&Spot::of(&record.key), &self.aside).await?;
+            let spot = Spot::of(&record.key);
+            // What can't be kept elsewhere is not overwritten either.
+            if *trouble != Trouble::Different || inner.tree.set_aside(&spot, &self.aside).await? {
+                keys.push(record.key.clone());
             }
         }
-        let keys: Vec<_> = wrong.iter().map(|(record, _)| record.key.clone()).collect();
         inner.journal.republish(&keys).await?;
         self.service.publish_pending().await?;
         let mut remedies = Vec::with_capacity(wrong.len());
@@ -97,6 +99,7 @@ impl Run<'_> {
             remedies.push(match self.compare(record).await? {
                 None => Remedy::Republished,
                 Some(_) if self.under_way(record).await? => Remedy::Republished,
+                Some(Trouble::Different) => left("it could not be moved: move it by hand"),
                 Some(_) => left("it could not be published; it stays pending, and the log says why"),
             });
         }

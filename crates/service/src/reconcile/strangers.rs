@@ -116,7 +116,9 @@ impl Run<'_> {
 
     async fn move_aside(&self, seen: &Seen, key: Option<FileKey>) -> Result<Remedy, Fault> {
         let inner = &self.service.inner;
-        inner.tree.set_aside(&seen.spot, &self.aside).await?;
+        if !inner.tree.set_aside(&seen.spot, &self.aside).await? {
+            return Ok(left("it could not be moved: move it by hand, or look whether it is still there"));
+        }
         // A file that came just then may have been moved in the stranger's stead.
         if let Some(key) = key {
             inner.journal.republish(&[key]).await?;

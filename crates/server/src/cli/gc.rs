@@ -1,0 +1,76 @@
+//! `gc`: what nobody can ask for any more goes away. It may run while servers run; killed, it is
+//! run again.
+
+use clap::Args;
+use panaversity_service::gc::Swept;
+use serde_json::json;
+
+use super::engines::Beside;
+use super::{Failure, print};
+use crate::config::Sources;
+use crate::config::flags::McpFlags;
+use crate::config::settings::{LogSettings, StoreSettings};
+use crate::logging;
+
+/// What `gc` is asked.
+#[derive(Args)]
+pub(super) struct GcArgs {
+    /// Tell what would go, and let nothing go
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    flags: McpFlags,
+}
+
+/// Runs `gc`.
+pub(super) async fn run(args: GcArgs) -> Result<(), Failure> {
+    let sources = Sources::gather(args.flags.into_given())?;
+    logging::start(LogSettings::read(&sources)?);
+    let settings = StoreSettings::read(&sources)?;
+    let retention = settings.retention;
+    let beside = Beside::open(settings).await?;
+    let swept = beside.service.gc(retention, args.dry_run).await;
+    beside.close().await;
+    let swept = swept.map_err(|fault| {
+        Failure::Failed(format!(
+            "gc stopped: {fault} (nothing that is still named was touched; run it again)"
+        ))
+    })?;
+    print(&if args.json { as_json(&swept, args.dry_run) } else { as_text(&swept, args.dry_run) });
+    match swept.left {
+        0 => Ok(()),
+        left => Err(Failure::Failed(format!(
+            "{left} blobs could not be deleted; the next gc tries again (the log says why)"
+        ))),
+    }
+}
+
+fn as_json(swept: &Swept, dry_run: bool) -> String {
+    let Swept { let_go, unknown_objects, unknown_bytes, left } = swept;
+    json!({
+        "dry_run": dry_run,
+        "manifests": let_go.manifests,
+        "versions": let_go.versions,
+        "blobs": let_go.blobs,
+        "bytes": let_go.bytes,
+        "unknown_objects": unknown_objects,
+        "unknown_bytes": unknown_bytes,
+        "left": left,
+    })
+    .to_string()
+}
+
+fn as_text(swept: &Swept, dry_run: bool) -> String {
+    let Swept { let_go, unknown_objects, unknown_bytes, .. } = swept;
+    format!(
+        "{}: {} blobs ({} bytes), {} old versions, {} manifests, {unknown_objects} unknown objects ({unknown_bytes} bytes)",
+        if dry_run { "would let go" } else { "let go" },
+        let_go.blobs,
+        let_go.bytes,
+        let_go.versions,
+        let_go.manifests
+    )
+}

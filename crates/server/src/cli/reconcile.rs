@@ -1,0 +1,145 @@
+//! `reconcile`: the storage against the journal, and what is done about a difference. It may run
+//! while servers run. Exit codes: 0 nothing is wrong or all is mended, 1 something is left.
+
+use std::process::Command;
+
+use clap::Args;
+use panaversity_model::{AgentId, BookId, Error, Refusal};
+use panaversity_service::reconcile::{Finding, Mode, Reconciled};
+use serde_json::{Value, json};
+
+use super::engines::Beside;
+use super::{Failure, print};
+use crate::config::Sources;
+use crate::config::flags::McpFlags;
+use crate::config::settings::{LogSettings, StoreSettings};
+use crate::logging;
+
+/// Findings listed in one JSON document; all are counted.
+const LISTED: usize = 10_000;
+
+/// What `reconcile` is asked.
+#[derive(Args)]
+pub(super) struct ReconcileArgs {
+    /// Publish files again, restore objects, and move what is foreign to .panaversity/lost+found
+    #[arg(long, conflicts_with = "adopt")]
+    repair: bool,
+    /// Take in what was put or edited by hand below books/, as writes of yours
+    #[arg(long)]
+    adopt: bool,
+    /// Who adopts, as the audit log names them; your user name if left out
+    #[arg(long, value_name = "NAME", requires = "adopt")]
+    agent_id: Option<String>,
+    /// Look at this book only, and not at the objects
+    #[arg(long, value_name = "ID")]
+    book_id: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    flags: McpFlags,
+}
+
+/// Runs `reconcile`.
+pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
+    let mode = mode(&args)?;
+    let book = args.book_id.as_deref().map(BookId::parse).transpose();
+    let book = book.map_err(|refusal| Failure::Usage(refusal.to_string()))?;
+    let sources = Sources::gather(args.flags.into_given())?;
+    logging::start(LogSettings::read(&sources)?);
+    let beside = Beside::open(StoreSettings::read(&sources)?).await?;
+    let (mut listed, as_json) = (Vec::new(), args.json);
+    let mut tell = |finding: Finding| {
+        if !as_json {
+            print(&as_text(&finding));
+        } else if listed.len() < LISTED {
+            listed.push(shown(&finding));
+        }
+    };
+    let done = match &book {
+        Some(id) if beside.service.require_book(id).await.is_err_and(unknown) && mode == Mode::Report => {
+            Err(Failure::Usage(format!(
+                "there is no book {id}; --adopt would create it from what lies below books/{id}"
+            )))
+        }
+        book => beside.service.reconcile(book.as_ref(), &mode, &mut tell).await.map_err(|fault| {
+            Failure::Failed(format!(
+                "reconcile stopped: {fault} (what it has mended stays mended; run it again)"
+            ))
+        }),
+    };
+    beside.close().await;
+    let done = done?;
+    print(&if as_json { summary_json(&done, listed) } else { summary(&done) });
+    if done.left == 0 { Ok(()) } else { Err(Failure::Logged) }
+}
+
+fn unknown(error: Error) -> bool {
+    matches!(error, Error::Refused(Refusal::BookNotFound(_)))
+}
+
+/// R7: what is adopted is somebody's.
+fn mode(args: &ReconcileArgs) -> Result<Mode, Failure> {
+    if args.repair {
+        return Ok(Mode::Repair);
+    }
+    if !args.adopt {
+        return Ok(Mode::Report);
+    }
+    let name = args.agent_id.clone().or_else(user_name).unwrap_or_default();
+    AgentId::parse(&name).map(Mode::Adopt).map_err(|_| {
+        Failure::Usage(format!("{name:?} is no name for the audit log: say who adopts with --agent-id"))
+    })
+}
+
+/// The operating system's name of who runs this.
+fn user_name() -> Option<String> {
+    let output = Command::new("id").arg("-un").output().ok()?;
+    String::from_utf8(output.stdout).ok().filter(|_| output.status.success())
+}
+
+fn as_text(finding: &Finding) -> String {
+    let Finding { trouble, location, remedy } = finding;
+    let detail = remedy.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    format!("{} {location}: {}{detail}", trouble.as_str(), remedy.as_str())
+}
+
+fn shown(finding: &Finding) -> Value {
+    let Finding { trouble, location, remedy } = finding;
+    let mut shown = json!({ "kind": trouble.as_str(), "location": location, "outcome": remedy.as_str() });
+    if let Some(detail) = remedy.detail() {
+        shown["detail"] = detail.into();
+    }
+    shown
+}
+
+fn status(done: &Reconciled) -> &'static str {
+    match (done.found, done.left) {
+        (0, _) => "clean",
+        (_, 0) => "mended",
+        _ => "drift",
+    }
+}
+
+fn summary(done: &Reconciled) -> String {
+    let Reconciled { files, objects, pending, found, left } = done;
+    format!(
+        "{}: {files} files and {objects} objects looked at, {pending} on their way, {found} found, {left} left",
+        status(done)
+    )
+}
+
+fn summary_json(done: &Reconciled, findings: Vec<Value>) -> String {
+    let Reconciled { files, objects, pending, found, left } = done;
+    json!({
+        "status": status(done),
+        "files": files,
+        "objects": objects,
+        "pending": pending,
+        "found": found,
+        "left": left,
+        "truncated": *found > findings.len() as u64,
+        "findings": findings,
+    })
+    .to_string()
+}

@@ -1,0 +1,88 @@
+//! Listings of a bucket, a page at a time, in whatever order the bucket gives them.
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use opendal::{Entry, Lister};
+use panaversity_model::drift::{Kind, Seen, SeenObject, Spot};
+use panaversity_model::ports::Pages;
+use panaversity_model::{Fault, Timestamp};
+
+use super::S3Storage;
+use crate::backend::Backend;
+use crate::keys;
+
+/// Entries on a page.
+const PAGE: usize = 256;
+
+/// What an entry is shown as.
+pub(super) trait Shown: Sized + Send + 'static {
+    /// `None`: it is no file but the mark of a folder.
+    fn of(entry: &Entry, backend: Backend) -> Option<Self>;
+}
+
+impl Shown for Seen {
+    fn of(entry: &Entry, backend: Backend) -> Option<Self> {
+        let key = entry.path();
+        let size = entry.metadata().content_length();
+        Some(match keys::spot_at(backend, key) {
+            Some(spot) => Self { spot, kind: Kind::File, size },
+            None => Self { spot: Spot::new(below_books(key)), kind: Kind::Special, size },
+        })
+    }
+}
+
+fn below_books(key: &str) -> Vec<u8> {
+    key.strip_prefix(keys::BOOKS).unwrap_or(key).trim_start_matches('/').as_bytes().to_vec()
+}
+
+impl Shown for SeenObject {
+    fn of(entry: &Entry, _: Backend) -> Option<Self> {
+        let name = entry.path().strip_prefix(keys::OBJECTS)?.trim_start_matches('/').to_owned();
+        let put_at = entry.metadata().last_modified();
+        Some(Self {
+            hash: keys::object_at(name.as_bytes()),
+            name: Spot::new(name.into_bytes()).shown(),
+            size: entry.metadata().content_length(),
+            put_at: put_at.and_then(|at| Timestamp::parse(&at.to_string())),
+        })
+    }
+}
+
+/// A listing that is under way.
+pub(super) struct Listing<T> {
+    storage: S3Storage,
+    prefix: String,
+    lister: Option<Lister>,
+    shown: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T> Listing<T> {
+    /// Of what lies below a prefix, which ends in `/`.
+    pub(super) fn of(storage: S3Storage, prefix: String) -> Self {
+        Self { storage, prefix, lister: None, shown: std::marker::PhantomData }
+    }
+}
+
+#[async_trait]
+impl<T: Shown> Pages<T> for Listing<T> {
+    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
+        let Self { storage, prefix, lister, .. } = self;
+        let next = async {
+            let lister = match lister {
+                Some(lister) => lister,
+                None => lister.insert(storage.patient.lister_with(prefix).recursive(true).await?),
+            };
+            let (mut page, mut looked_at) = (Vec::new(), 0);
+            while looked_at < PAGE
+                && let Some(entry) = lister.try_next().await?
+            {
+                looked_at += 1;
+                if entry.metadata().is_file() {
+                    page.extend(T::of(&entry, storage.backend));
+                }
+            }
+            Ok((looked_at > 0).then_some(page))
+        };
+        storage.repeatable("list the bucket", next).await
+    }
+}
