@@ -2,9 +2,11 @@
 
 mod buckets;
 mod configuration;
+mod gc;
 mod health;
 mod logs;
 mod metrics;
 mod migrations;
+mod reconcile;
 mod starting;
 mod stopping;

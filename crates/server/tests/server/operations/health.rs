@@ -115,3 +115,18 @@ async fn a_storage_that_is_gone_makes_a_server_unready() {
     until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
     created(&door, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
+    let (world, server, door) = fresh(Db::Sqlite).await;
+    created(&door, LESSON, "one", json!({})).await;
+    let (home, moved) = (world.storage_root().join(".panaversity"), world.folder().join("moved"));
+    std::fs::rename(&home, &moved).unwrap();
+    until("it is unready", async || server.get("/health/ready").await.status == 503).await;
+    assert_eq!(server.get("/health/ready").await.json()["storage"]["status"], "unavailable");
+    let said = server.log().join("\n");
+    assert!(said.contains("moved away or emptied"), "{said}");
+    std::fs::remove_dir_all(&home).unwrap();
+    std::fs::rename(&moved, &home).unwrap();
+    until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
+}

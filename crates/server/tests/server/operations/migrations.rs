@@ -45,7 +45,7 @@ async fn a_downgrade_that_would_drop_the_audit_log_needs_to_be_told_so() {
         let server = world.start().await;
         created(&server.door(), LESSON, "one", json!({})).await;
         assert!(server.terminate().await.success());
-        assert_eq!(done(&world, "downgrade -1")["current"], 1, "an index keeps nothing");
+        assert_eq!(done(&world, "downgrade 1")["current"], 1, "what keeps the log needs no word");
         for line in ["downgrade 0", "downgrade -1"] {
             let (code, _, stderr) = migrate(&world, line);
             assert_eq!(code, Some(1), "{line}");
@@ -85,9 +85,9 @@ fn what_is_printed_for_people_says_where_the_schema_is() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(said(&["current"]), "current: none, the database is empty\n");
-    let (first, second) = ("0001 initial", "0002 changes_by_time");
-    let upgraded = format!("upgraded to {first}\nupgraded to {second}\ncurrent: {second}\n");
+    let [first, second, third] = ["0001 initial", "0002 changes_by_time", "0003 garbage"];
+    let upgraded = format!("upgraded to {first}\nupgraded to {second}\nupgraded to {third}\ncurrent: {third}\n");
     assert_eq!(said(&["upgrade"]), upgraded);
-    assert_eq!(said(&["upgrade"]), format!("nothing to do\ncurrent: {second}\n"));
-    assert_eq!(said(&["history"]), format!("{first}\n{second}\n"));
+    assert_eq!(said(&["upgrade"]), format!("nothing to do\ncurrent: {third}\n"));
+    assert_eq!(said(&["history"]), format!("{first}\n{second}\n{third}\n"));
 }

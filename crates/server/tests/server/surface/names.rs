@@ -45,7 +45,7 @@ fn printed(world: &World, arguments: &[&str]) -> String {
 #[test]
 fn the_commands_are_these() {
     let world = World::new(Db::Sqlite);
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 13] = [
         &[],
         &["serve"],
         &["mcp"],
@@ -57,6 +57,8 @@ fn the_commands_are_these() {
         &["migrate", "stamp"],
         &["ingest"],
         &["hydrate"],
+        &["reconcile"],
+        &["gc"],
     ];
     let mut all = String::new();
     for command in commands {

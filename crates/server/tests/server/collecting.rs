@@ -1,0 +1,214 @@
+//! `gc` beside writers (I9): with no retention at all it runs in a loop while writers create,
+//! delete and create the same large bytes again. Every acknowledged write is readable, not one
+//! read finds damage, and in the end nothing is missing and nothing is left over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use panaversity_model::audit::Operation;
+use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, View};
+use panaversity_service::read::ReadFile;
+use panaversity_service::reconcile::{Finding, Mode};
+use panaversity_service::write::Write;
+use panaversity_service::{Engines, Limits, Service};
+use panaversity_store::{Backend, Database, DatabaseUrl, FileStorage, PoolOptions, SqlJournal, migrations};
+use panaversity_testkit::contract::together;
+use panaversity_testkit::{TestWorld, samples};
+use serde_json::{Value, json};
+
+use crate::harness::{Db, World};
+use crate::lessons::{BOOK, created, delete, read};
+
+const WRITERS: usize = 6;
+/// In the normal run.
+const ROUNDS: usize = 25;
+const MANY_ROUNDS: usize = 1_000;
+/// So few that the same bytes are written, held and let go by several at once.
+const TEXTS: usize = 2;
+
+fn text(n: usize) -> String {
+    format!("text {n}: {}", "and so on, ".repeat(400))
+}
+
+/// A server without its doors, over engines of its own; `beside`: another has the lead on SQLite.
+async fn server(world: &World, beside: bool) -> Service {
+    let pool = PoolOptions { size: 10, overflow: 0, timeout: Duration::from_secs(30) };
+    let db = Database::connect(&DatabaseUrl::parse(world.database_url()).unwrap(), pool).await.unwrap();
+    migrations::upgrade(&db, None).await.unwrap();
+    let journal = if beside {
+        SqlJournal::open_beside(db, Backend::Fs).await.unwrap()
+    } else {
+        SqlJournal::open(db, Backend::Fs).await.unwrap()
+    };
+    let storage = FileStorage::open(&world.storage_root(), journal.store_id(), true).unwrap();
+    let engines =
+        Engines { journal, objects: storage.clone(), tree: storage, world: Arc::new(TestWorld::new()) };
+    Service::new(engines, Limits { inline_bytes: 64, publish_overlays: true })
+}
+
+/// A writer of one path.
+#[derive(Clone)]
+struct Writer {
+    server: Service,
+    book: BookId,
+    path: BookPath,
+}
+
+impl Writer {
+    fn new(server: &Service, book: &BookId, number: usize) -> Self {
+        Self { server: server.clone(), book: book.clone(), path: samples::lesson(number) }
+    }
+
+    async fn write(&self, text: &str) {
+        let mut call = self.server.begin(AgentId::unnamed(), Operation::Write);
+        let write = Write {
+            book: self.book.clone(),
+            path: self.path.clone(),
+            layer: Layer::Base,
+            content: text.to_owned(),
+            expected: None,
+        };
+        self.server.write_content(&mut call, write).await.unwrap();
+    }
+
+    async fn delete(&self) {
+        let mut call = self.server.begin(AgentId::unnamed(), Operation::Delete);
+        let deleted = self.server.delete_content(&mut call, &self.book, &self.path, &Layer::Base, None).await;
+        assert_eq!(deleted, Ok(true));
+    }
+
+    /// What it reads at a path, its own or another's; a file that is not there is none.
+    async fn read(&self, path: &BookPath) -> Option<Vec<u8>> {
+        let (book, path) = (self.book.clone(), path.clone());
+        let read = ReadFile { book, path, view: View::base(), version: None, unless: None };
+        match self.server.read_file(&read).await {
+            Ok(file) => file.bytes,
+            Err(Error::Refused(refusal)) if refusal.code().ends_with("NOT_FOUND") => None,
+            Err(error) => panic!("{}: {error}", error.code()),
+        }
+    }
+
+    async fn run(&self, number: usize, rounds: usize) {
+        for round in 0..rounds {
+            let text = text((number + round) % TEXTS);
+            self.write(&text).await;
+            assert!(
+                self.read(&self.path).await == Some(text.into_bytes()),
+                "what was acknowledged is readable"
+            );
+            let neighbour = samples::lesson((number + 1) % WRITERS);
+            let _ = self.read(&neighbour).await;
+            if round + 1 < rounds {
+                self.delete().await;
+            }
+        }
+    }
+}
+
+async fn races(db: Db, rounds: usize) {
+    let world = World::new(db);
+    let servers = [server(&world, false).await, server(&world, true).await];
+    let (collector, book) = (server(&world, true).await, samples::book());
+    let (done, collected) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let collecting = {
+        let (done, collected) = (done.clone(), collected.clone());
+        tokio::spawn(async move {
+            let mut runs = 0;
+            while !done.load(Ordering::Relaxed) {
+                let swept = collector.gc(Duration::ZERO, false).await.unwrap();
+                collected.fetch_add(swept.let_go.blobs, Ordering::Relaxed);
+                assert_eq!(swept.left, 0);
+                runs += 1;
+            }
+            (collector, runs)
+        })
+    };
+    together(WRITERS, |number| {
+        let writer = Writer::new(&servers[number % servers.len()], &book, number);
+        async move { writer.run(number, rounds).await }
+    })
+    .await;
+    done.store(true, Ordering::Relaxed);
+    let (collector, runs) = collecting.await.unwrap();
+    let again: u64 = servers.iter().map(|server| server.stats().rollbacks.load(Ordering::Relaxed)).sum();
+    let collected = collected.load(Ordering::Relaxed);
+    eprintln!("{db:?}: {runs} runs of gc let {collected} blobs go, {again} commits were staged again");
+    assert!(collected > 0 && runs > 1, "there was a race");
+
+    for server in &servers {
+        server.publish_pending().await.unwrap();
+        assert_eq!(server.stats().damaged_reads.load(Ordering::Relaxed), 0, "not one CORRUPT");
+    }
+    collector.gc(Duration::ZERO, false).await.unwrap();
+    for number in 0..WRITERS {
+        let writer = Writer::new(&servers[number % servers.len()], &book, number);
+        let held = text((number + rounds - 1) % TEXTS).into_bytes();
+        assert!(writer.read(&writer.path).await == Some(held), "writer {number}");
+    }
+    let mut found: Vec<Finding> = Vec::new();
+    let report = collector.reconcile(None, &Mode::Report, &mut |finding| found.push(finding)).await.unwrap();
+    assert_eq!(found, [], "{report:?}");
+    assert_eq!(report.objects, TEXTS as u64, "and nothing is left over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_gc_without_retention_loses_nothing_that_writers_bring_again_on_sqlite() {
+    races(Db::Sqlite, ROUNDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_gc_without_retention_loses_nothing_that_writers_bring_again_on_postgresql() {
+    races(Db::Postgres, ROUNDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make torture"]
+async fn i9_a_thousand_rounds_of_gc_beside_writers_lose_nothing() {
+    for db in Db::both() {
+        races(db, MANY_ROUNDS).await;
+    }
+}
+
+/// The binary beside a running server: another process, started anew again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_a_gc_of_its_own_process_beside_a_server_loses_nothing() {
+    for db in Db::both() {
+        let world = World::new(db).with("PANAVERSITY_RETENTION_DAYS", "0");
+        let server = world.start().await;
+        let (door, text) = (server.door(), "large\n".repeat(30_000));
+        let done = Arc::new(AtomicBool::new(false));
+        let finished = done.clone();
+        let writing = tokio::spawn(async move {
+            let paths = [samples::lesson(1), samples::lesson(2)];
+            let mut rounds = 0;
+            while !finished.load(Ordering::Relaxed) {
+                let path = paths[rounds % 2].as_str();
+                created(&door, path, &text, json!({})).await;
+                let content = read(&door, path, json!({})).await.expect_ok()["content"].clone();
+                assert!(content == json!(text));
+                delete(&door, path, json!({})).await.expect_ok();
+                rounds += 1;
+            }
+            created(&door, paths[0].as_str(), &text, json!({})).await;
+            (door, text, rounds)
+        });
+        let mut let_go = 0;
+        for _ in 0..10 {
+            let mut command = world.command();
+            command.args(["gc", "--json"]);
+            let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+            let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let_go += said["blobs"].as_u64().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        let (door, text, rounds) = writing.await.unwrap();
+        assert!(rounds > 0 && let_go > 0, "{rounds} rounds, {let_go} blobs");
+        let held = read(&door, samples::lesson(1).as_str(), json!({})).await.expect_ok();
+        assert!(held["content"] == json!(text));
+        assert_eq!(server.get("/health").await.json()["damaged_blobs"], 0);
+        let verified = door.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok();
+        assert_eq!(verified["valid"], true);
+    }
+}
