@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Server, World, until};
+use crate::harness::{Db, Ground, Server, Storage, World, until};
 use crate::lessons::{BOOK, LESSON, created, entries, field, manifest, read, sha256};
 
 const OTHER: &str = "content/01-Part/01-Chapter/02-lesson.md";
@@ -215,4 +215,40 @@ async fn one_book_is_looked_at_alone_and_people_read_a_line_each() {
         text.ends_with("drift: 3 files and 1 objects looked at, 0 on their way, 5 found, 5 left\n"),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_reconciled_like_a_folder() {
+    for db in Db::both() {
+        let (world, large) = (World::new(Ground::new(db, Storage::S3)), "large\n".repeat(30_000));
+        let server = world.start().await;
+        created(&server.door(), LESSON, "one", json!({})).await;
+        created(&server.door(), OTHER, &large, json!({})).await;
+        server.all_published().await;
+        let (bucket, at) = (world.bucket(), |path: &str| format!("books/{BOOK}/{path}"));
+        bucket.put(&at(LESSON), b"edited by hand");
+        bucket.put(&at(NEW), b"new by hand");
+        bucket.put("books/\u{e9}t\u{e9}/x", b"strange");
+        let hash = sha256(&large);
+        bucket.remove(&format!(".panaversity/objects/{}/{hash}", &hash[..2]));
+        let (code, said) = reconcile(&world, &[]);
+        let mut due = vec![
+            format!("{hash} object_missing left"),
+            format!("{BOOK}/{LESSON} different left"),
+            format!("{BOOK}/{NEW} stranger left"),
+            "\u{e9}t\u{e9}/x stranger left".to_owned(),
+        ];
+        due.sort();
+        assert_eq!((code, found(&said)), (Some(1), due));
+        let (_, said) = reconcile(&world, &["--adopt", "--agent-id", "ada"]);
+        assert_eq!(said["left"], 2, "{said}");
+        assert_eq!(read(&server.door(), LESSON, json!({})).await.expect_ok()["content"], "edited by hand");
+        let (code, said) = reconcile(&world, &["--repair"]);
+        assert_eq!((code, &said["status"]), (Some(0), &json!("mended")), "{said}");
+        assert!(read(&server.door(), OTHER, json!({})).await.expect_ok()["content"] == json!(large));
+        server.all_published().await;
+        assert_eq!(world.published().len(), 3);
+        let aside = bucket.contents().into_keys().filter(|key| key.contains("lost+found")).count();
+        assert_eq!((aside, reconcile(&world, &[]).0), (1, Some(0)));
+    }
 }
