@@ -3,7 +3,7 @@
 //! read finds damage, and in the end nothing is missing and nothing is left over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
@@ -16,8 +16,9 @@ use panaversity_store::{Backend, Database, DatabaseUrl, FileStorage, PoolOptions
 use panaversity_testkit::contract::together;
 use panaversity_testkit::{TestWorld, samples};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use crate::harness::{Db, Ground, Storage, World, until};
+use crate::harness::{Db, Ground, PATIENCE, Storage, World};
 use crate::lessons::{BOOK, created, delete, read};
 
 const WRITERS: usize = 6;
@@ -55,17 +56,21 @@ fn text_of(writer: usize, round: usize) -> usize {
 
 /// How many runs of `gc` have ended.
 #[derive(Clone, Default)]
-struct Runs(Arc<AtomicU64>);
+struct Runs(Arc<watch::Sender<u64>>);
 
 impl Runs {
     fn ended(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.send_modify(|runs| *runs += 1);
     }
 
-    /// Waits for the next end: what was let go before is gone then, and the next run has begun.
+    fn count(&self) -> u64 {
+        *self.0.borrow()
+    }
+
+    /// Waits for the next end: what was let go before is gone then, and the next run begins.
     async fn next(&self) {
-        let before = self.0.load(Ordering::Relaxed);
-        until("gc ends", async || self.0.load(Ordering::Relaxed) > before).await;
+        let mut runs = self.0.subscribe();
+        tokio::time::timeout(PATIENCE, runs.changed()).await.expect("gc ends").unwrap();
     }
 }
 
@@ -158,7 +163,7 @@ async fn races(db: Db, rounds: usize) {
     done.store(true, Ordering::Relaxed);
     let (collector, collected) = collecting.await.unwrap();
     let again: u64 = servers.iter().map(|server| server.stats().rollbacks.load(Ordering::Relaxed)).sum();
-    let runs = runs.0.load(Ordering::Relaxed);
+    let runs = runs.count();
     eprintln!("{db:?}: {runs} runs of gc let {collected} blobs go, {again} commits were staged again");
     assert!(collected > 4, "there was a race");
 
@@ -216,15 +221,18 @@ async fn i9_a_gc_of_its_own_process_beside_a_server_loses_nothing() {
                 assert!(content == json!(text));
                 delete(&door, path, json!({})).await.expect_ok();
                 rounds += 1;
-                if rounds % 4 == 0 && !finished.load(Ordering::Relaxed) {
-                    collected.next().await;
+                // One run has begun before the deletion, the next sees it.
+                for _ in 0..if rounds % 4 == 0 { 2 } else { 0 } {
+                    if !finished.load(Ordering::Relaxed) {
+                        collected.next().await;
+                    }
                 }
             }
             created(&door, paths[0].as_str(), &text, json!({})).await;
             (door, text, rounds)
         });
         let mut let_go = 0;
-        for _ in 0..10 {
+        for _ in 0..12 {
             let mut command = world.command();
             command.args(["gc", "--json"]);
             let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
