@@ -46,8 +46,8 @@ struct Inner {
 }
 
 impl FileStorage {
-    /// Opens or creates the folder. `store_id` is the database's; `fresh` tells that the database
-    /// holds no book yet, so that a folder without an id may be taken.
+    /// Opens or creates the folder. `store_id` is the database's; `fresh` tells that no storage
+    /// carries it yet, so that a folder without an id may be taken.
     ///
     /// # Errors
     /// `STORAGE_UNAVAILABLE` if the folder cannot be used or belongs to another database; the
@@ -101,8 +101,8 @@ impl Inner {
                 .write(keys::STORE_ID, format!("{store_id}\n").as_bytes(), Durable::Yes)
                 .map_err(|error| Fault::storage(format!("{shown}: write the store id: {error}"))),
             None => Err(Fault::storage(format!(
-                "the database has books, but {shown} is not the storage folder they are in: \
-                 check PANAVERSITY_STORAGE_ROOT"
+                "{shown} is not the storage folder that this database is kept with: \
+                 check PANAVERSITY_STORAGE_ROOT and DATABASE_URL"
             ))),
         }
     }

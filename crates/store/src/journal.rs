@@ -10,6 +10,7 @@ mod files;
 mod garbage;
 mod ledger;
 mod manifests;
+mod pairing;
 mod publications;
 mod records;
 mod rows;
@@ -48,7 +49,7 @@ impl SqlJournal {
     /// The same for an operator's command, which may run beside a server: on SQLite too the leases
     /// it finds may be somebody's.
     pub async fn open_beside(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
-        let store_id = store_id(&db).await?;
+        let store_id = pairing::store_id(&db).await?;
         let committer = Committer::start(db.clone(), backend);
         Ok(Arc::new(Self { db, committer, store_id, backend }))
     }
@@ -138,28 +139,6 @@ async fn drop_leases(db: &Database) -> Result<(), Fault> {
         session.commit().await
     })
     .await
-}
-
-/// The store's id; the first start draws it.
-async fn store_id(db: &Database) -> Result<String, Fault> {
-    let run = async {
-        let mut session = db.begin(Durability::PowerCut).await?;
-        let fresh = uuid::Uuid::now_v7().hyphenated().to_string();
-        // Two first starts at once: both see the one row that won.
-        if db.dialect() == Dialect::Postgres {
-            session.execute("LOCK TABLE store IN EXCLUSIVE MODE", Vec::new()).await?;
-        }
-        let insert = format!(
-            "INSERT INTO store (id, created_at) SELECT $1, {} WHERE NOT EXISTS (SELECT 1 FROM store)",
-            db.now_sql()
-        );
-        session.execute(insert, vec![fresh.into()]).await?;
-        let row = session.row("SELECT id FROM store", Vec::new()).await?;
-        let id = row.ok_or(sqlx::Error::RowNotFound)?.text(0)?;
-        session.commit().await?;
-        Ok(id)
-    };
-    run.await.map_err(|error| fault("read the store id", &error))
 }
 
 #[async_trait]

@@ -11,8 +11,8 @@ pub(crate) enum Pairing {
     Take,
 }
 
-/// Compares the id found in a storage, named `shown`, with the database's. `fresh`: the database
-/// holds no book yet.
+/// Compares the id found in a storage, named `shown`, with the database's. `fresh`: no storage
+/// carries it yet.
 ///
 /// # Errors
 /// `STORAGE_UNAVAILABLE` if the two do not belong together; the detail is meant for the operator.
@@ -29,7 +29,7 @@ pub(crate) fn decide(
         ))),
         None if fresh => Ok(Pairing::Take),
         None => Err(Fault::storage(format!(
-            "the database has books, but {shown} is not where they are stored: \
+            "{shown} is not the storage that this database is kept with: \
              check DATABASE_URL and where PANAVERSITY_STORAGE_BACKEND stores"
         ))),
     }

@@ -51,7 +51,7 @@ pub struct S3Storage {
 
 impl S3Storage {
     /// Connects to the bucket and checks whose it is. `store_id` is the database's; `fresh` tells
-    /// that the database holds no book yet, so that a bucket without an id may be taken.
+    /// that no storage carries it yet, so that a bucket without an id may be taken.
     ///
     /// # Errors
     /// `STORAGE_UNAVAILABLE` if the bucket cannot be used or belongs to another database; the

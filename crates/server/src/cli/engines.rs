@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::Fault;
-use panaversity_model::ports::{Books, Objects, Tree};
+use panaversity_model::fault::FaultKind;
+use panaversity_model::ports::{Objects, Tree};
 use panaversity_service::reconcile::Glance;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
@@ -126,17 +127,24 @@ impl Running {
 /// Where the files are kept, for both ports.
 type Storage = (Arc<dyn Objects>, Arc<dyn Tree>);
 
-/// Opens it.
-async fn open_storage(storage: &StorageSettings, store_id: &str, fresh: bool) -> Result<Storage, Failure> {
-    let opened: Result<Storage, Fault> = match storage {
-        StorageSettings::Folder(root) => {
-            FileStorage::open(root, store_id, fresh).map(|folder| (folder.clone() as _, folder as _))
-        }
-        StorageSettings::Bucket(bucket) => {
-            S3Storage::open(bucket, store_id, fresh).await.map(|bucket| (bucket.clone() as _, bucket as _))
-        }
+/// Opens it, as the one storage of this database.
+async fn open_storage(storage: &StorageSettings, journal: &SqlJournal) -> Result<Storage, Failure> {
+    let open = async |store_id: &str, fresh| -> Result<Storage, Fault> {
+        Ok(match storage {
+            StorageSettings::Folder(root) => {
+                let folder = FileStorage::open(root, store_id, fresh)?;
+                (folder.clone() as _, folder as _)
+            }
+            StorageSettings::Bucket(bucket) => {
+                let bucket = S3Storage::open(bucket, store_id, fresh).await?;
+                (bucket.clone() as _, bucket as _)
+            }
+        })
     };
-    opened.map_err(|fault| {
+    journal.pair(open).await.map_err(|fault| {
+        if fault.kind == FaultKind::Database {
+            return unreadable(&fault);
+        }
         let (shown, names) = (storage.shown(), storage.names());
         Failure::Failed(format!("cannot use {shown}: {fault} (see {names})"))
     })
@@ -175,8 +183,7 @@ impl Beside {
 }
 
 async fn engines(journal: &Arc<SqlJournal>, storage: &StorageSettings) -> Result<Engines, Failure> {
-    let fresh = journal.books(None, 1).await.map_err(|fault| unreadable(&fault))?.is_empty();
-    let (objects, tree) = open_storage(storage, journal.store_id(), fresh).await?;
+    let (objects, tree) = open_storage(storage, journal).await?;
     Ok(Engines { journal: journal.clone(), objects, tree, world: Arc::new(RealWorld::new()) })
 }
 

@@ -7,6 +7,7 @@ mod health;
 mod logs;
 mod metrics;
 mod migrations;
+mod pairing;
 mod reconcile;
 mod starting;
 mod stopping;

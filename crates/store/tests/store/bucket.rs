@@ -72,7 +72,7 @@ async fn a_bucket_belongs_to_one_database() {
     assert!(other.detail.contains("belongs to another database"), "{other}");
     bucket.remove(".panaversity/store-id");
     let lost = S3Storage::open(&settings, STORE, false).await.err().unwrap();
-    assert!(lost.detail.contains("is not where they are stored"), "{lost}");
+    assert!(lost.detail.contains("is not the storage that this database is kept with"), "{lost}");
 }
 
 #[tokio::test]

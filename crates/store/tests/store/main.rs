@@ -8,5 +8,6 @@ mod deltas;
 mod engines;
 mod folder;
 mod migrations;
+mod pairing;
 mod seaweed;
 mod tampering;

@@ -1,0 +1,49 @@
+//! One database, one storage: servers that would keep the files of one database in different
+//! folders or buckets do not start, from the first moment on.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use super::starting::{one_line, refused};
+use crate::harness::{Db, Ground, Storage, World};
+
+/// Asserts that no server starts there, and what it says.
+fn assert_refused(world: &World) {
+    let (code, stderr) = refused(world, &[]);
+    assert_eq!(code, Some(1), "{stderr}");
+    one_line(&stderr, "that this database is kept with");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_storage_is_refused_before_the_database_has_a_book() {
+    for storage in [Storage::Fs, Storage::S3] {
+        let world = World::new(Ground::new(Db::Postgres, storage));
+        let server = world.start().await;
+        for other in [storage, Storage::Fs, Storage::S3] {
+            assert_refused(&world.on_another_storage(other));
+        }
+        assert_eq!(server.get("/health/ready").await.status, 200, "the first goes on");
+        let (two, three) = tokio::join!(world.start(), world.start());
+        for another in [&two, &three] {
+            assert_eq!(another.get("/health/ready").await.status, 200, "and others beside it");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_servers_started_at_once_on_three_storages_one_comes_up() {
+    let one = World::new(Ground::new(Db::Postgres, Storage::Fs));
+    let others = [one.on_another_storage(Storage::Fs), one.on_another_storage(Storage::S3)];
+    let worlds: Vec<_> = [one].into_iter().chain(others).map(Arc::new).collect();
+    let starts = worlds.iter().cloned().map(|world| tokio::spawn(async move { world.start().await }));
+    // The harness panics where a server does not come up.
+    let servers: Vec<_> = join_all(starts).await.into_iter().map(Result::ok).collect();
+    assert_eq!(servers.iter().flatten().count(), 1);
+    for (world, server) in worlds.iter().zip(&servers) {
+        match server {
+            Some(server) => assert_eq!(server.get("/health/ready").await.status, 200),
+            None => assert_refused(world),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The store's id and the one storage that carries it. Keeps the pair: of all storages that
+//! servers are started with, on one database, one is taken, and only that one is ever served.
+//!
+//! # Protocol
+//! 1. The first start draws the id, marked as carried by no storage yet.
+//! 2. Whoever finds the mark locks the row, looks again, opens its storage, which may be taken if
+//!    it carries no id, and removes the mark. Others wait meanwhile and find the storage taken.
+//! 3. A start that is cut off after the storage was written leaves the mark: the same storage
+//!    carries the right id and is taken again.
+
+use panaversity_model::Fault;
+use uuid::Uuid;
+
+use super::SqlJournal;
+use crate::database::{Database, Dialect, Durability, Session, Sql, fault};
+
+/// Before an id that no storage carries yet.
+const UNPAIRED: &str = "unpaired-";
+
+/// The row of the store, drawn if there is none, and locked.
+async fn locked(db: &Database) -> Sql<(Session, String)> {
+    let mut session = db.begin(Durability::PowerCut).await?;
+    // Two first starts at once: both see the one row that won.
+    if db.dialect() == Dialect::Postgres {
+        session.execute("LOCK TABLE store IN EXCLUSIVE MODE", Vec::new()).await?;
+    }
+    let drawn = format!("{UNPAIRED}{}", Uuid::now_v7().hyphenated());
+    let insert = format!(
+        "INSERT INTO store (id, created_at) SELECT $1, {} WHERE NOT EXISTS (SELECT 1 FROM store)",
+        db.now_sql()
+    );
+    session.execute(insert, vec![drawn.into()]).await?;
+    let row = session.row("SELECT id FROM store", Vec::new()).await?;
+    let id = row.ok_or(sqlx::Error::RowNotFound)?.text(0)?;
+    Ok((session, id))
+}
+
+/// The store's id, without the mark.
+pub(super) async fn store_id(db: &Database) -> Result<String, Fault> {
+    let run = async {
+        let (session, id) = locked(db).await?;
+        session.commit().await?;
+        Ok(id.strip_prefix(UNPAIRED).unwrap_or(&id).to_owned())
+    };
+    run.await.map_err(|error| fault("read the store id", &error))
+}
+
+impl SqlJournal {
+    /// Opens the storage by `open`, which is given the store's id and whether a storage without
+    /// an id may be taken.
+    ///
+    /// # Errors
+    /// What `open` says; `DATABASE_UNAVAILABLE` if the pair cannot be looked up or recorded.
+    pub async fn pair<T>(&self, open: impl AsyncFnOnce(&str, bool) -> Result<T, Fault>) -> Result<T, Fault> {
+        let broken = |error| fault("pair database and storage", &error);
+        let found = self.read("read the store id", "SELECT id FROM store", Vec::new()).await?;
+        let is_paired = |id: &str| !id.starts_with(UNPAIRED);
+        if let Some(row) = found.first()
+            && is_paired(&row.text(0).map_err(broken)?)
+        {
+            return open(&self.store_id, false).await;
+        }
+        let (mut session, id) = locked(&self.db).await.map_err(broken)?;
+        if is_paired(&id) {
+            drop(session);
+            return open(&self.store_id, false).await;
+        }
+        let opened = open(&self.store_id, true).await?;
+        let record = session.execute("UPDATE store SET id = $1", vec![self.store_id.as_str().into()]).await;
+        record.map_err(broken)?;
+        session.commit().await.map_err(broken)?;
+        Ok(opened)
+    }
+}
