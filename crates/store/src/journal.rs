@@ -28,6 +28,7 @@ use crate::database::{
     Database, Dialect, Durability, Session, Sql, Value, fault, is_lost_connection, is_passing,
 };
 use committer::Committer;
+pub use pairing::Identity;
 
 /// The journal of one server.
 pub struct SqlJournal {
@@ -91,29 +92,6 @@ impl SqlJournal {
             Ok(changed)
         })
         .await
-    }
-}
-
-/// Which store a migrated database is the truth of; looks, and changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The id it shares with its storage; `None`: no server was ever started on it.
-    pub store_id: Option<String>,
-    /// Whether it has books.
-    pub has_books: bool,
-}
-
-impl Identity {
-    /// Reads it.
-    pub async fn of(db: &Database) -> Result<Self, Fault> {
-        let read = async {
-            let mut session = db.read().await?;
-            let id = session.rows("SELECT id FROM store", Vec::new()).await?;
-            let books = session.rows("SELECT 1 FROM books LIMIT 1", Vec::new()).await?;
-            let store_id = id.first().map(|row| row.text(0)).transpose()?;
-            Ok(Self { store_id, has_books: !books.is_empty() })
-        };
-        read.await.map_err(|error| fault("read the store id", &error))
     }
 }
 

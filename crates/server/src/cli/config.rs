@@ -174,8 +174,8 @@ async fn pair(trial: &Trial, database: &Database) -> Outcome {
             Outcome::Good("the storage is this database's".to_owned())
         }
         Ok((Some(_), _)) => Outcome::Bad("the storage belongs to another database".to_owned()),
-        Ok((None, own)) if own.has_books => {
-            Outcome::Bad("the database has books, but this is not the storage they are in".to_owned())
+        Ok((None, own)) if own.is_paired => {
+            Outcome::Bad("this is not the storage that the database is kept with".to_owned())
         }
         Ok((None, _)) => Outcome::Noted("both are new; the first start pairs them".to_owned()),
     }

@@ -17,6 +17,36 @@ use crate::database::{Database, Dialect, Durability, Session, Sql, fault};
 /// Before an id that no storage carries yet.
 const UNPAIRED: &str = "unpaired-";
 
+/// Which store a migrated database is the truth of; looks, and changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The id it shares with its storage; `None`: no server was ever started on it.
+    pub store_id: Option<String>,
+    /// Whether a storage carries the id.
+    pub is_paired: bool,
+}
+
+impl Identity {
+    /// Reads it.
+    pub async fn of(db: &Database) -> Result<Self, Fault> {
+        let read = async {
+            let rows = db.read().await?.rows("SELECT id FROM store", Vec::new()).await?;
+            rows.first().map(|row| row.text(0)).transpose()
+        };
+        let id = read.await.map_err(|error| fault("read the store id", &error))?;
+        let is_paired = id.as_deref().is_some_and(is_paired);
+        Ok(Self { store_id: id.map(|id| without_mark(&id)), is_paired })
+    }
+}
+
+fn is_paired(id: &str) -> bool {
+    !id.starts_with(UNPAIRED)
+}
+
+fn without_mark(id: &str) -> String {
+    id.strip_prefix(UNPAIRED).unwrap_or(id).to_owned()
+}
+
 /// The row of the store, drawn if there is none, and locked.
 async fn locked(db: &Database) -> Sql<(Session, String)> {
     let mut session = db.begin(Durability::PowerCut).await?;
@@ -40,7 +70,7 @@ pub(super) async fn store_id(db: &Database) -> Result<String, Fault> {
     let run = async {
         let (session, id) = locked(db).await?;
         session.commit().await?;
-        Ok(id.strip_prefix(UNPAIRED).unwrap_or(&id).to_owned())
+        Ok(without_mark(&id))
     };
     run.await.map_err(|error| fault("read the store id", &error))
 }
@@ -53,11 +83,7 @@ impl SqlJournal {
     /// What `open` says; `DATABASE_UNAVAILABLE` if the pair cannot be looked up or recorded.
     pub async fn pair<T>(&self, open: impl AsyncFnOnce(&str, bool) -> Result<T, Fault>) -> Result<T, Fault> {
         let broken = |error| fault("pair database and storage", &error);
-        let found = self.read("read the store id", "SELECT id FROM store", Vec::new()).await?;
-        let is_paired = |id: &str| !id.starts_with(UNPAIRED);
-        if let Some(row) = found.first()
-            && is_paired(&row.text(0).map_err(broken)?)
-        {
+        if Identity::of(&self.db).await?.is_paired {
             return open(&self.store_id, false).await;
         }
         let (mut session, id) = locked(&self.db).await.map_err(broken)?;

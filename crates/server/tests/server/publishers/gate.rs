@@ -1,0 +1,87 @@
+//! A tree behind a gate: while it is shut, what was asked of the tree is neither done nor
+//! answered, as if the process had been stopped on the way there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use panaversity_model::drift::{Seen, Spot};
+use panaversity_model::ports::{Pages, Tree};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{BookId, Fault};
+use tokio::sync::Semaphore;
+
+/// One server's way to a tree.
+pub(super) struct Gate {
+    tree: Arc<dyn Tree>,
+    open: Semaphore,
+    waiting: AtomicUsize,
+    passed: AtomicUsize,
+}
+
+impl Gate {
+    /// A gate that is shut.
+    pub(super) fn shut(tree: Arc<dyn Tree>) -> Arc<Self> {
+        let (waiting, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { tree, open: Semaphore::new(0), waiting, passed })
+    }
+
+    /// Lets everybody through, from now on.
+    pub(super) fn open(&self) {
+        self.open.close();
+    }
+
+    /// How many have come to it.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// How many have reached the tree through it.
+    pub(super) fn passed(&self) -> usize {
+        self.passed.load(Ordering::SeqCst)
+    }
+
+    async fn pass(&self, act: impl Future<Output = Result<(), Fault>> + Send) -> Result<(), Fault> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // Ends only when the gate is opened: nobody hands out permits.
+        let _ = self.open.acquire().await;
+        act.await?;
+        self.passed.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Tree for Gate {
+    async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
+        self.pass(self.tree.put(key, bytes)).await
+    }
+
+    async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
+        self.pass(self.tree.remove(key)).await
+    }
+
+    async fn sync(&self) -> Result<(), Fault> {
+        self.tree.sync().await
+    }
+
+    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        self.tree.read(spot, limit).await
+    }
+
+    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+        self.tree.set_aside(spot, folder).await
+    }
+
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+        self.tree.list_files(book)
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        self.tree.ping().await
+    }
+
+    fn backend(&self) -> &'static str {
+        self.tree.backend()
+    }
+}
