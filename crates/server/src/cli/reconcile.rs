@@ -57,7 +57,10 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
         }
     };
     let done = match &book {
-        Some(id) if beside.service.require_book(id).await.is_err_and(unknown) && mode == Mode::Report => {
+        Some(id)
+            if beside.service.require_book(id).await.is_err_and(|error| unknown(&error))
+                && mode == Mode::Report =>
+        {
             Err(Failure::Usage(format!(
                 "there is no book {id}; --adopt would create it from what lies below books/{id}"
             )))
@@ -70,11 +73,11 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
     };
     beside.close().await;
     let done = done?;
-    print(&if as_json { summary_json(&done, listed) } else { summary(&done) });
+    print(&if as_json { summary_json(&done, &listed) } else { summary(&done) });
     if done.left == 0 { Ok(()) } else { Err(Failure::Logged) }
 }
 
-fn unknown(error: Error) -> bool {
+fn unknown(error: &Error) -> bool {
     matches!(error, Error::Refused(Refusal::BookNotFound(_)))
 }
 
@@ -129,7 +132,7 @@ fn summary(done: &Reconciled) -> String {
     )
 }
 
-fn summary_json(done: &Reconciled, findings: Vec<Value>) -> String {
+fn summary_json(done: &Reconciled, findings: &[Value]) -> String {
     let Reconciled { files, objects, pending, found, left } = done;
     json!({
         "status": status(done),

@@ -129,7 +129,7 @@ impl Writer {
             if round + 1 < rounds {
                 self.delete().await;
             }
-            if (round + number) % 3 == 0 {
+            if (round + number).is_multiple_of(3) {
                 runs.next().await;
             }
         }

@@ -35,12 +35,11 @@ impl Service {
         call.book = Some(key.book.clone());
         call.path = Some(key.path.clone());
         call.layer = key.layer.clone();
-        let result = match fault_of(&key.path, &bytes, limit) {
-            Some(refusal) => Err(refusal.into()),
-            None => {
-                let wanted = vec![Wanted { path: key.path.clone(), bytes: Some(bytes), expected }];
-                self.change(&mut call, &key.book, &key.layer, wanted).await
-            }
+        let result = if let Some(refusal) = fault_of(&key.path, &bytes, limit) {
+            Err(refusal.into())
+        } else {
+            let wanted = vec![Wanted { path: key.path.clone(), bytes: Some(bytes), expected }];
+            self.change(&mut call, &key.book, &key.layer, wanted).await
         };
         let outcome = result.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
         self.record(&call, outcome).await?;

@@ -171,11 +171,11 @@ async fn touch_objects(
     for some in in_powers_of_two(objects) {
         let hashes: Vec<Value> = some.iter().map(|blob| blob.hash.to_string().into()).collect();
         let list = placeholders(1, some.len());
-        let lock = if db.dialect() == Dialect::Postgres { "FOR UPDATE" } else { "" };
-        let look = format!(
-            "SELECT hash, staging FROM blobs WHERE hash IN ({list}) AND state = 'live' ORDER BY hash {lock}"
+        let locked = if db.dialect() == Dialect::Postgres { "FOR UPDATE" } else { "" };
+        let staged = format!(
+            "SELECT hash, staging FROM blobs WHERE hash IN ({list}) AND state = 'live' ORDER BY hash {locked}"
         );
-        for row in session.rows(look, hashes.clone()).await? {
+        for row in session.rows(staged, hashes.clone()).await? {
             live.insert(row.text(0)?, row.optional_text(1)?);
         }
         let touch = format!(

@@ -47,7 +47,7 @@ impl Records for SqlJournal {
             "{RECORD} WHERE (f.book_id, f.user_id, f.path) > ($1, $2, $3) {of_book} \
              ORDER BY f.book_id, f.user_id, f.path LIMIT $4"
         );
-        let [book_after, path, user] = after.map_or(["", "", ""].map(Value::from), |key| key_values(key));
+        let [book_after, path, user] = after.map_or(["", "", ""].map(Value::from), key_values);
         let mut values = vec![book_after, user, path, limited(limit)];
         values.extend(book.map(|book| Value::from(book.as_str())));
         self.read("list files", &sql, values).await?.iter().map(record).collect()
