@@ -9,5 +9,6 @@ mod metrics;
 mod migrations;
 mod pairing;
 mod reconcile;
+mod seaweed;
 mod starting;
 mod stopping;

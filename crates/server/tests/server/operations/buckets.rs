@@ -114,3 +114,34 @@ async fn a_bucket_that_fails_one_request_in_ten_is_hardly_noticed() {
         assert!(held == due, "{trouble:?}: {} of {}", held.len(), due.len());
     }
 }
+
+/// A listing that shows yesterday's bucket makes `reconcile` and `gc` see too much or too little;
+/// neither may take anything along that is in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_listing_costs_no_file() {
+    let world = World::new(ON_S3[1]).with("PANAVERSITY_RETENTION_DAYS", "0");
+    let server = world.start().await;
+    let door = server.door();
+    let (large, larger) = ("large\n".repeat(30_000), "larger\n".repeat(30_000));
+    created(&door, LARGE, &large, json!({})).await;
+    let hash = created(&door, LESSON, "one", json!({})).await;
+    server.all_published().await;
+
+    world.bucket().trouble(Trouble::Stale, 1);
+    write(&door, LARGE, &larger, json!({ "expected_hash": sha256(&large) })).await.expect_ok();
+    delete(&door, LESSON, json!({ "expected_hash": hash })).await.expect_ok();
+    created(&door, "content/README.md", "new", json!({})).await;
+    server.all_published().await;
+    for line in ["gc", "reconcile --repair", "gc"] {
+        let output = world.command().args(line.split(' ')).output().unwrap();
+        assert!(output.status.code().is_some_and(|code| code < 2), "{line}: {output:?}");
+    }
+    world.bucket().calm();
+
+    assert_eq!(read(&door, LARGE, json!({})).await.expect_ok()["content"], json!(larger));
+    let reconciled = world.command().args(["reconcile", "--json"]).output().unwrap();
+    assert!(reconciled.status.success(), "{reconciled:?}");
+    let expected = [(LARGE, larger.as_str()), ("content/README.md", "new")];
+    let expected = expected.map(|(path, text)| (format!("{BOOK}/{path}"), text.as_bytes().to_vec()));
+    assert!(world.published() == expected.into(), "{:?}", world.published().keys());
+}
