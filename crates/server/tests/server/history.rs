@@ -85,7 +85,7 @@ async fn three_servers_keep_their_word(length: Duration, leases: Leases) {
     let acknowledged = count(|operation| operation.acknowledged().is_some());
     let unknown = count(|operation| operation.in_doubt().is_some());
     eprintln!("{} operations: {acknowledged} changes, {unknown} unknown; {kills} kills", history.len());
-    assert!(acknowledged > 50 && kills > 2, "that was no load");
+    assert!(acknowledged > 10 && kills > 2, "that was no load");
     let forks = forks(&history);
     assert!(forks.is_empty(), "{} forks, such as {:?}", forks.len(), forks[0]);
     if let Err(stuck) = linearizable(&history) {
