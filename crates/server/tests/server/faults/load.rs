@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use panaversity_model::ContentHash;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::{BOUND, assert_chained};
-use crate::harness::{Door, Server, World};
+use crate::harness::{Door, Server, World, until};
 use crate::lessons::{entries, with};
 
 const WRITERS: usize = 6;
@@ -113,6 +113,8 @@ pub(super) struct Files(Vec<Vec<Owned>>);
 /// Writers at work.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
+    /// Changes that were answered with success.
+    changed: Arc<AtomicUsize>,
     tasks: Vec<JoinHandle<Vec<Owned>>>,
 }
 
@@ -137,21 +139,24 @@ impl Files {
 
     /// Sets the writers to work, until they are stopped or get no answer.
     pub(super) fn load(self, server: &Server) -> Load {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, changed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let write = |(number, mut files): (usize, Vec<Owned>)| {
-            let (door, stop) = (server.door().of_agent(&format!("writer-{number}")), stop.clone());
+            let door = server.door().of_agent(&format!("writer-{number}"));
+            let (stop, changed) = (stop.clone(), changed.clone());
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let file = roll(files.len());
+                    let before = files[file].changes;
                     if !files[file].change(&door).await {
                         break;
                     }
+                    changed.fetch_add(files[file].changes - before, Ordering::Relaxed);
                 }
                 files
             })
         };
         let tasks = self.0.into_iter().enumerate().map(write).collect();
-        Load { stop, tasks }
+        Load { stop, changed, tasks }
     }
 
     /// Asserts that every file holds what it must and is published so, that the log has each
@@ -187,6 +192,13 @@ impl Load {
     /// Lets them work for a while: the fault is to hit anything.
     pub(super) async fn for_a_while(&self, milliseconds: u64) {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    /// Lets them work until some changes have succeeded, however slow that is.
+    pub(super) async fn until_changed(&self) {
+        let before = self.changed.load(Ordering::Relaxed);
+        until("some changes succeed", async || self.changed.load(Ordering::Relaxed) >= before + WRITERS)
+            .await;
     }
 
     /// Stops the writers once each has its answer.

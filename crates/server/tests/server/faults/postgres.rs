@@ -36,7 +36,7 @@ async fn i9_a_database_that_freezes_is_an_error_in_bounded_time_and_loses_nothin
     let door = server.door();
     created(&door, LESSON, "one", json!({})).await;
     let load = Files::new().load(&server);
-    load.for_a_while(400).await;
+    load.until_changed().await;
 
     postgres.freeze();
     let calls = async || {
@@ -58,7 +58,7 @@ async fn i9_a_database_that_freezes_is_an_error_in_bounded_time_and_loses_nothin
     }
     postgres.thaw();
     gets_ready(&server).await;
-    load.for_a_while(300).await;
+    load.until_changed().await;
     let mut files = load.stop().await;
     assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "one");
     assert_eq!(read(&door, OTHER, json!({})).await.code(), "NOT_FOUND");
@@ -72,12 +72,12 @@ async fn i9_a_database_that_is_killed_under_load_loses_nothing() {
     let world = impatient(&postgres.create_database());
     let server = world.start().await;
     let load = Files::new().load(&server);
-    load.for_a_while(300).await;
+    load.until_changed().await;
     postgres.kill9();
     gets_unready(&server).await;
     postgres.restart();
     gets_ready(&server).await;
-    load.for_a_while(200).await;
+    load.until_changed().await;
     let mut files = load.stop().await;
     files.assert_whole(&world, &server).await;
     assert!(files.changes() > 0);
@@ -97,7 +97,7 @@ async fn i9_connections_that_are_reset_under_load_lose_nothing() {
         }
         proxy.set_trap("COMMIT", if number % 4 < 2 { Trap::After } else { Trap::Before });
     }
-    load.for_a_while(100).await;
+    load.until_changed().await;
     let mut files = load.stop().await;
     files.assert_whole(&world, &server).await;
     assert!(files.changes() > 0);

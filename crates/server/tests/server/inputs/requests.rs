@@ -187,7 +187,8 @@ async fn an_unknown_tool_or_method_is_refused_with_what_is_near() {
         );
         assert_eq!(error["data"]["suggestion"], json!(near), "{error}");
     }
-    for method in ["tools/cal", "resources/list", "", "prompts/get", "sampling/createMessage", "rpc.discover"]
+    for method in
+        ["tools/cal", "resources/lists", "", "prompts/delete", "sampling/createMessage", "rpc.discover"]
     {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": {} });
         let error = witness.door.rpc(message).await["error"].clone();
