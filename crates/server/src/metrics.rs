@@ -12,6 +12,8 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use crate::counted::OPERATIONS;
+
 /// The label of a book that does not exist, and of a tool that does not.
 pub(crate) const UNKNOWN: &str = "unknown";
 
@@ -43,16 +45,17 @@ pub(crate) struct Metrics {
     pending_publications: IntGauge,
     chain_valid: IntGauge,
     rollbacks: IntCounter,
+    storage_operations: IntCounterVec,
     /// The books shown with a count; held while one scrape brings the gauges up to date.
     shown: tokio::sync::Mutex<BTreeSet<String>>,
 }
 
 impl Metrics {
-    /// All metrics, at zero.
+    /// All metrics, at zero; `backend` is the storage that will be asked.
     ///
     /// # Errors
     /// Never, unless a name below is misspelt or used twice.
-    pub(crate) fn new() -> Result<Self, Error> {
+    pub(crate) fn new(backend: &str) -> Result<Self, Error> {
         let registry = Registry::new();
         let into = &registry;
         let metrics = Self {
@@ -80,15 +83,21 @@ impl Metrics {
                 let help = "Commits that failed or were refused after a blob was staged";
                 registered(into, IntCounter::with_opts(opts("storage_rollback_total", help))?)?
             },
+            storage_operations: counters(
+                into,
+                "storage_operations_total",
+                "What was asked of the storage, by outcome",
+                &["backend", "operation", "status"],
+            )?,
             shown: tokio::sync::Mutex::default(),
             registry,
         };
-        metrics.show_all();
+        metrics.show_all(backend);
         Ok(metrics)
     }
 
     /// A metric with labels shows only once a combination of them exists.
-    fn show_all(&self) {
+    fn show_all(&self, backend: &str) {
         for status in WRITE_STATUSES {
             let mode = if status == "success" { "created" } else { "none" };
             self.writes.with_label_values(&[UNKNOWN, status, mode]);
@@ -101,6 +110,11 @@ impl Metrics {
         self.delta_files.with_label_values(&[UNKNOWN]);
         self.http_requests.with_label_values(&["/mcp", "200"]);
         self.journal_entries.with_label_values(&[UNKNOWN]);
+        for operation in OPERATIONS {
+            for status in ["success", "error"] {
+                self.storage_operations.with_label_values(&[backend, operation, status]);
+            }
+        }
         self.chain_valid.set(1);
     }
 
@@ -114,6 +128,12 @@ impl Metrics {
     pub(crate) fn written(&self, book: &str, status: &'static str, mode: &'static str, took: Duration) {
         self.writes.with_label_values(&[book, status, mode]).inc();
         self.write_seconds.with_label_values(&[book]).observe(took.as_secs_f64());
+    }
+
+    /// The storage was asked for something, and answered or did not.
+    pub(crate) fn storage_asked(&self, backend: &str, operation: &'static str, answered: bool) {
+        let status = if answered { "success" } else { "error" };
+        self.storage_operations.with_label_values(&[backend, operation, status]).inc();
     }
 
     /// A read that had an overlay to look at came to its end.
@@ -218,7 +238,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_there_before_anything_happened() {
-        let text = text(&Metrics::new().unwrap());
+        let text = text(&Metrics::new("fs").unwrap());
         for series in [
             r#"panaversityfs_write_total{book_id="unknown",mode="none",status="error"} 0"#,
             r#"panaversityfs_write_total{book_id="unknown",mode="created",status="success"} 0"#,
@@ -230,6 +250,7 @@ mod tests {
             "panaversityfs_pending_publications 0",
             "panaversityfs_audit_chain_valid 1",
             "panaversityfs_storage_rollback_total 0",
+            r#"panaversityfs_storage_operations_total{backend="fs",operation="publish",status="error"} 0"#,
             "panaversityfs_overlay_latency_seconds_count 0",
             r#"panaversityfs_delta_files_count_bucket{book_id="unknown",le="0"} 0"#,
             "# TYPE panaversityfs_delta_files_count histogram",
@@ -244,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_happens_is_counted() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new("fs").unwrap();
         metrics.written("ai-python", "success", "updated", Duration::from_millis(3));
         metrics.tool_called("write_content", "success", Duration::from_millis(3));
         metrics.overlay_read(Duration::from_millis(1));

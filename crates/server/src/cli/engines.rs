@@ -18,6 +18,7 @@ use super::Failure;
 use crate::app::App;
 use crate::config::settings::{DatabaseSettings, StoreSettings};
 use crate::config::storage::StorageSettings;
+use crate::counted::Counted;
 use crate::metrics::Metrics;
 use crate::world::RealWorld;
 
@@ -71,7 +72,10 @@ impl Running {
         let backend = settings.storage.backend();
         let journal =
             SqlJournal::open(database.clone(), backend).await.map_err(|fault| unreadable(&fault))?;
-        let engines = engines(&journal, &settings.storage).await?;
+        let metrics = Metrics::new(backend.name())
+            .map_err(|error| Failure::Failed(format!("the metrics are wrong: {error}")))?;
+        let metrics = Arc::new(metrics);
+        let engines = counted(engines(&journal, &settings.storage).await?, &metrics, backend.name());
         let service = Service::new(engines, settings.limits);
         let again = service.recheck_published().await.map_err(|fault| unreadable(&fault))?;
         if again > 0 {
@@ -81,11 +85,9 @@ impl Running {
                 "the last stop was not clean; recent files are published again"
             );
         }
-        let metrics =
-            Metrics::new().map_err(|error| Failure::Failed(format!("the metrics are wrong: {error}")))?;
         tokio::spawn(look_for_strangers(service.clone()));
         let tasks = in_background(&service);
-        Ok(Self { app: App { service, metrics: Arc::new(metrics) }, database, journal, tasks })
+        Ok(Self { app: App { service, metrics }, database, journal, tasks })
     }
 
     /// Stops everything, in the reverse order. The doors are closed by now.
@@ -185,6 +187,14 @@ impl Beside {
 async fn engines(journal: &Arc<SqlJournal>, storage: &StorageSettings) -> Result<Engines, Failure> {
     let (objects, tree) = open_storage(storage, journal).await?;
     Ok(Engines { journal: journal.clone(), objects, tree, world: Arc::new(RealWorld::new()) })
+}
+
+fn counted(engines: Engines, metrics: &Arc<Metrics>, backend: &'static str) -> Engines {
+    Engines {
+        objects: Counted::new(engines.objects, metrics, backend),
+        tree: Counted::new(engines.tree, metrics, backend),
+        ..engines
+    }
 }
 
 /// A short look at the folder, so that what somebody put there by hand does not go unnoticed. On

@@ -37,7 +37,7 @@ fn app(faults: &Faults) -> App {
         world: Arc::new(TestWorld::new()),
     };
     let limits = Limits { inline_bytes: 1 << 17, publish_overlays: true };
-    App { service: Service::new(engines, limits), metrics: Arc::new(Metrics::new().unwrap()) }
+    App { service: Service::new(engines, limits), metrics: Arc::new(Metrics::new("fs").unwrap()) }
 }
 
 impl Client {
