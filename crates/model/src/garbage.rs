@@ -31,7 +31,7 @@
 //!
 //! # Why no live blob is lost
 //! Let W write bytes whose row a `gc` G condemns. Deletions carry no condition, so all depends on
-//! when one may land: only while the row is condemned under G's guard (4), 6 apart.
+//! when one may land: only while the row is condemned under G's guard (4); 6 mends the one exception.
 //! - *W stages before 3, commits before 3*: a version names the blob, and 3 sees it, because it
 //!   looks after it got the lock that W's commit held.
 //! - *W stages before 3, commits after*: within the hour 3 leaves the row alone. If the guard was
