@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use serde_json::json;
+
+use crate::client::Connection;
 use crate::server::{BINARY, Server, folder};
 use crate::table::Table;
 
 const FILES: usize = 724;
+const SEARCHES: usize = 15;
 
 pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
     let work = folder();
@@ -59,6 +63,7 @@ pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
     table.at_most("ingest, unchanged", ingest("unchanged"), String::new(), 300.0);
     table.at_most("hydrate, first", hydrate("first"), String::new(), 1_000.0);
     table.at_most("hydrate, unchanged", hydrate("unchanged"), String::new(), 100.0);
+    glob_search(table, &server, &source).await;
     change(1);
     table.at_most("ingest, 3 changed", ingest("changed"), String::new(), 400.0);
     table.at_most("hydrate, 3 changed", hydrate("changed"), String::new(), 150.0);
@@ -73,6 +78,39 @@ pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
 }
 
 /// Milliseconds a command takes; it must succeed.
+/// Finding the book's pages, against `fd` on the folder they came from, where that is installed.
+async fn glob_search(table: &mut Table, server: &Server, source: &Path) {
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let mut connection = Connection::open(&server.address).await;
+    let mut ours = Vec::new();
+    for _ in 0..SEARCHES {
+        let began = Instant::now();
+        let arguments = json!({ "book_id": "bench-book", "pattern": "content/**/*.md" });
+        connection.call("glob_search", arguments).await;
+        ours.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    let fd = |name: &str| {
+        let timed = (0..SEARCHES).map(|_| {
+            let began = Instant::now();
+            let found = Command::new(name).args(["-g", "*.md", "."]).current_dir(source).output().ok()?;
+            found.status.success().then(|| began.elapsed().as_secs_f64() * 1e3)
+        });
+        timed.collect::<Option<Vec<_>>>().map(median)
+    };
+    let ours = median(ours);
+    match fd("fd").or_else(|| fd("fdfind")) {
+        Some(fd) => {
+            table.at_most("glob_search, 724 files, median", ours, format!("fd: {fd:.1} ms"), fd / 2.0)
+        }
+        None => {
+            table.at_most("glob_search, 724 files, median", ours, "fd is not installed".into(), f64::INFINITY)
+        }
+    }
+}
+
 fn timed(name: &str, arguments: &[&str]) -> f64 {
     let began = Instant::now();
     let output = Command::new(BINARY).args(arguments).output().expect("the command runs");
