@@ -8,7 +8,8 @@
 //! 3. A lease that ends without a definite answer keeps the path pending until it expires; any
 //!    publisher may then claim it. If the answer never came although the request may still arrive,
 //!    the lease begins anew: nothing else is put before it expires, so nothing else is overwritten. Whoever settles under a lease that was lost meanwhile makes the
-//!    path pending again and takes the later lease away: the tree may hold the older bytes.
+//!    path pending again and takes the later lease over, to its end: the tree may hold the older
+//!    bytes, and the later holder's may still be on their way.
 //! 4. Where a put is not durable by itself (a folder), a settled path is kept as *published*
 //!    until a clean point has made the folder durable; after an unclean stop it is pending again.
 

@@ -79,8 +79,8 @@ impl Service {
         if let Some(done) = self.already_so(&checked, &wanted).await? {
             return Ok(done);
         }
-        let result = self.stage_and_commit(call, book, schema, layer, &wanted).await;
-        match result? {
+        let (verdict, since) = self.stage_and_commit(call, book, schema, layer, &wanted).await?;
+        match verdict {
             Verdict::Refused(_, refusal) => Err(refusal.into()),
             Verdict::Unstaged => {
                 Err(Fault::storage("gc took the staged objects away again and again").into())
@@ -88,13 +88,14 @@ impl Service {
             Verdict::Committed(applied) => {
                 call.recorded = true;
                 let done = applied.iter().map(|a| Done { effect: a.effect, old: a.old }).collect();
-                self.publish_fresh(fresh(applied, wanted)).await;
+                self.publish_fresh(fresh(applied, wanted), since).await;
                 Ok(done)
             }
         }
     }
 
-    /// Steps 2 and 3, again if `gc` came in between.
+    /// Steps 2 and 3, again if `gc` came in between. Also gives a moment before the commit, and so
+    /// before the leases it took.
     async fn stage_and_commit(
         &self,
         call: &Call,
@@ -102,19 +103,20 @@ impl Service {
         schema: Schema,
         layer: &Layer,
         wanted: &[Wanted],
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<(Verdict, Duration), Fault> {
         for _ in 0..STAGED_AGAIN {
             let (set, staged) = self.stage(call, book, schema, layer, wanted).await?;
+            let since = self.inner.world.monotonic();
             let result = self.commit(set).await;
             if staged && !matches!(result, Ok(Verdict::Committed(_))) {
                 self.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
             }
             match result {
                 Ok(Verdict::Unstaged) => {}
-                result => return result,
+                result => return Ok((result?, since)),
             }
         }
-        Ok(Verdict::Unstaged)
+        Ok((Verdict::Unstaged, Duration::ZERO))
     }
 
     /// The schema paths are admitted by: the book's, or strict for a book that its first write

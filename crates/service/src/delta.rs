@@ -58,9 +58,10 @@ impl Service {
         let next = changed.last().filter(|_| more).map(|last| last.path.clone());
         let next = next.map(|path| DeltaPosition { path, until, total });
         let wanted = changed.iter().filter(|_| with_content).filter_map(page).cloned().collect();
-        let mut read = self.read_all(wanted).await?.into_iter();
+        // What was let go meanwhile is left out, so the two go by their paths.
+        let mut read = self.read_all(wanted).await?.into_iter().peekable();
         let with_bytes = |file: ChangedFile| {
-            let bytes = page(&file).filter(|_| with_content).and_then(|_| read.next()?.bytes);
+            let bytes = read.next_if(|read| read.record.path == file.path).and_then(|read| read.bytes);
             (file, bytes)
         };
         Ok(DeltaPage { files: changed.into_iter().map(with_bytes).collect(), total, until, next })

@@ -185,8 +185,8 @@ impl Service {
         }
         swept.left += broken.len() as u64;
         match broken.pop() {
-            // Nothing of many could be deleted: nor would the next.
-            Some(fault) if broken.len() + 1 == number => Err(fault),
+            // Nothing of many could be deleted: nor would the next. One alone may be a stubborn one.
+            Some(fault) if number > 1 && broken.len() + 1 == number => Err(fault),
             Some(fault) => {
                 tracing::warn!(blobs = broken.len() + 1, error = %fault, "some blobs could not be deleted; the next gc tries again");
                 Ok(gone)

@@ -42,7 +42,7 @@ impl Service {
     ///
     /// Only so many are under way at once, so that bytes do not pile up while the storage hangs;
     /// the others are left to the background publisher.
-    pub(crate) async fn publish_fresh(&self, all: Vec<Fresh>) {
+    pub(crate) async fn publish_fresh(&self, all: Vec<Fresh>, since: Duration) {
         let mut under_way = Vec::with_capacity(all.len());
         for Fresh { publication, bytes } in all {
             let (service, permit) = (self.clone(), self.inner.publications.clone().try_acquire_owned());
@@ -55,7 +55,7 @@ impl Service {
             };
             let (reached, wait) = oneshot::channel();
             tokio::spawn(async move {
-                service.publish_one(publication, bytes, reached).await;
+                service.publish_one(publication, bytes, since, reached).await;
                 drop(permit);
             });
             under_way.push(wait);
@@ -69,9 +69,10 @@ impl Service {
         &self,
         publication: Publication,
         bytes: Option<Vec<u8>>,
+        since: Duration,
         reached: oneshot::Sender<()>,
     ) {
-        let put = self.put_or_remove(&publication, bytes.as_deref()).await;
+        let put = self.put_or_remove(&publication, bytes.as_deref(), since).await;
         let _ = reached.send(());
         if let Err(fault) = &put {
             warn_of(&publication, fault);
@@ -86,13 +87,7 @@ impl Service {
         publication: Publication,
         since: Duration,
     ) -> Result<(), (Publication, Fault)> {
-        let in_time = self.inner.world.monotonic().saturating_sub(since) < LEASE_USED_FOR;
-        let put = if in_time {
-            self.read_and_put(&publication).await
-        } else {
-            Err(Fault::storage("its turn came too late for its lease"))
-        };
-        match put {
+        match self.read_and_put(&publication, since).await {
             Ok(()) => {
                 self.settle(&publication, Attempt::Done).await;
                 Ok(())
@@ -106,7 +101,7 @@ impl Service {
         }
     }
 
-    async fn read_and_put(&self, publication: &Publication) -> Result<(), Fault> {
+    async fn read_and_put(&self, publication: &Publication, since: Duration) -> Result<(), Fault> {
         let bytes = match self.inner.journal.holds(&publication.key).await? {
             // It stays pending, and the next attempt finds what it holds by then.
             Some(found) => Some(self.bytes_of(&found.blob).await?.ok_or_else(|| {
@@ -114,15 +109,23 @@ impl Service {
             })?),
             None => None,
         };
-        self.put_or_remove(publication, bytes.as_deref()).await
+        self.put_or_remove(publication, bytes.as_deref(), since).await
     }
 
-    async fn put_or_remove(&self, publication: &Publication, bytes: Option<&[u8]>) -> Result<(), Fault> {
-        let private = matches!(publication.key.layer, Layer::Overlay(_));
-        if private && !self.inner.limits.publish_overlays {
-            return Ok(());
+    /// `since`: a moment before the lease began.
+    async fn put_or_remove(
+        &self,
+        publication: &Publication,
+        bytes: Option<&[u8]>,
+        since: Duration,
+    ) -> Result<(), Fault> {
+        if self.inner.world.monotonic().saturating_sub(since) >= LEASE_USED_FOR {
+            return Err(Fault::storage("its turn came too late for its lease"));
         }
+        let private = matches!(publication.key.layer, Layer::Overlay(_));
         match bytes {
+            // What was published while it was allowed still goes away.
+            Some(_) if private && !self.inner.limits.publish_overlays => Ok(()),
             Some(bytes) => self.inner.tree.put(&publication.key, bytes).await,
             None => self.inner.tree.remove(&publication.key).await,
         }
@@ -147,8 +150,9 @@ impl Service {
         loop {
             let leases: Vec<_> =
                 (0..CLAIMED_AT_ONCE).map(|_| LeaseId::new(self.inner.world.fresh_id())).collect();
+            let since = self.inner.world.monotonic();
             let claimed = self.inner.journal.claim(&leases).await?;
-            let (found, since) = (claimed.len(), self.inner.world.monotonic());
+            let found = claimed.len();
             let results = futures::stream::iter(claimed)
                 .map(|publication| self.publish_claimed(publication, since))
                 .buffer_unordered(SIDE_BY_SIDE)

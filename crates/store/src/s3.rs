@@ -31,8 +31,8 @@ use trouble::{Answered, answered};
 
 /// How long an act may take in all, its retries included.
 const OBJECT_PATIENCE: Duration = Duration::from_secs(15);
-/// How long the one request of a publication may take: less than what its lease leaves for it.
-const TREE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take that is sent once: less than what its lease, or `gc`'s guard, leaves.
+const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Largest file that is moved out of the way.
 const LARGEST_MOVED: u64 = 100 << 20;
@@ -64,7 +64,8 @@ impl S3Storage {
             storage
                 .within(OBJECT_PATIENCE, "write the store id", storage.patient.write(keys::STORE_ID, id))
                 .await?;
-            // Of two databases that take one bucket at the same moment, one is told so here.
+            // Of two databases that take one bucket at the same moment, the slower one wins; the other
+            // is told so here, or by its next ping.
             pairing::decide(storage.found_id().await?.as_deref(), store_id, false, &storage.shown)?;
         }
         Ok(Arc::new(storage))
@@ -160,7 +161,8 @@ impl Objects for S3Storage {
     }
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
-        self.repeatable("delete an object", self.patient.delete(&keys::object(hash))).await
+        // Sent once: a repeated one could land after the object was put anew.
+        self.within(ONCE_PATIENCE, "delete an object", self.once.delete(&keys::object(hash))).await
     }
 
     fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
@@ -172,13 +174,13 @@ impl Objects for S3Storage {
 impl Tree for S3Storage {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
         let (key, bytes) = (self.published(key), bytes.to_vec());
-        self.within(TREE_PATIENCE, "publish a file", self.once.write(&key, bytes)).await?;
+        self.within(ONCE_PATIENCE, "publish a file", self.once.write(&key, bytes)).await?;
         Ok(())
     }
 
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         let key = self.published(key);
-        self.within(TREE_PATIENCE, "remove a published file", self.once.delete(&key)).await
+        self.within(ONCE_PATIENCE, "remove a published file", self.once.delete(&key)).await
     }
 
     /// A bucket keeps what it acknowledged.
@@ -195,6 +197,9 @@ impl Tree for S3Storage {
     /// stays.
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
         let from = keys::lying_in(self.backend, spot);
+        if !listing::is_asked_for_as_it_is(&from) {
+            return Ok(false);
+        }
         let to = keys::set_aside_in(self.backend, spot, folder);
         let Some(bytes) = self.first_bytes("set a file aside", &from, LARGEST_MOVED + 1).await? else {
             return Ok(false);
@@ -203,7 +208,7 @@ impl Tree for S3Storage {
             return Ok(false);
         }
         self.repeatable("set a file aside", self.patient.write(&to, bytes)).await?;
-        self.within(TREE_PATIENCE, "set a file aside", self.once.delete(&from)).await?;
+        self.within(ONCE_PATIENCE, "set a file aside", self.once.delete(&from)).await?;
         Ok(true)
     }
 
@@ -214,7 +219,7 @@ impl Tree for S3Storage {
 
     async fn ping(&self) -> Result<(), Fault> {
         let found = absent_is_none(self.once.read(keys::STORE_ID));
-        let found = self.within(TREE_PATIENCE, "read the store id", found).await?;
+        let found = self.within(ONCE_PATIENCE, "read the store id", found).await?;
         let found = found.map(|bytes| String::from_utf8_lossy(&bytes.to_bytes()).trim().to_owned());
         pairing::decide(found.as_deref(), &self.store_id, false, &self.shown).map(|_| ())
     }

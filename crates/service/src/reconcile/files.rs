@@ -84,15 +84,19 @@ impl Run<'_> {
             return Ok(Vec::new());
         }
         let inner = &self.service.inner;
-        let mut keys = Vec::with_capacity(wrong.len());
         for (record, trouble) in wrong {
-            let spot = Spot::of(&record.key);
-            // What can't be kept elsewhere is not overwritten either.
-            if *trouble != Trouble::Different || inner.tree.set_aside(&spot, &self.aside).await? {
-                keys.push(record.key.clone());
+            let moved = match trouble {
+                Trouble::Different => inner.tree.set_aside(&Spot::of(&record.key), &self.aside).await,
+                _ => Ok(true),
+            };
+            // What can't be kept elsewhere is not overwritten either. What perhaps was moved is
+            // published again whatever comes next.
+            if moved.as_ref().is_ok_and(|moved| !moved) {
+                continue;
             }
+            inner.journal.republish(std::slice::from_ref(&record.key)).await?;
+            moved?;
         }
-        inner.journal.republish(&keys).await?;
         self.service.publish_pending().await?;
         let mut remedies = Vec::with_capacity(wrong.len());
         for (record, _) in wrong {

@@ -116,12 +116,13 @@ impl Run<'_> {
 
     async fn move_aside(&self, seen: &Seen, key: Option<FileKey>) -> Result<Remedy, Fault> {
         let inner = &self.service.inner;
-        if !inner.tree.set_aside(&seen.spot, &self.aside).await? {
-            return Ok(left("it could not be moved: move it by hand, or look whether it is still there"));
-        }
+        let moved = inner.tree.set_aside(&seen.spot, &self.aside).await;
         // A file that came just then may have been moved in the stranger's stead.
-        if let Some(key) = key {
+        if let (Some(key), Ok(true) | Err(_)) = (key, &moved) {
             inner.journal.republish(&[key]).await?;
+        }
+        if !moved? {
+            return Ok(left("it could not be moved: move it by hand, or look whether it is still there"));
         }
         Ok(Remedy::SetAside(format!(".panaversity/lost+found/{}", self.aside)))
     }

@@ -148,7 +148,7 @@ async fn write_blobs(
             .collect();
         let sql = format!(
             "INSERT INTO blobs ({}) VALUES {} ON CONFLICT (hash) DO UPDATE SET \
-             touched_at = excluded.touched_at, state = 'live', \
+             touched_at = excluded.touched_at, state = 'live', size = excluded.size, crc32 = excluded.crc32, \
              staging = CASE WHEN blobs.state = 'condemned' THEN NULL ELSE blobs.staging END, \
              deflated = CASE WHEN blobs.state = 'live' THEN coalesce(blobs.deflated, excluded.deflated) \
              ELSE excluded.deflated END",

@@ -198,15 +198,22 @@ pub(super) async fn settle_all(
         let ours = session.execute(give_back, values.clone()).await? > 0;
         if !ours && *attempt != Attempt::Failed {
             values.push(Value::Int(publication.version));
-            let lease = match attempt {
-                Attempt::Unknown => format!("$4, {}", lease_end(db.dialect(), backend)),
-                Attempt::Done | Attempt::Failed => "nullif($4, $4), NULL".to_owned(),
+            let now = db.now_sql();
+            let (until, lease) = match attempt {
+                Attempt::Unknown => {
+                    let lease = "lease = excluded.lease, lease_until = excluded.lease_until".to_owned();
+                    (lease_end(db.dialect(), backend), lease)
+                }
+                // The lease that runs may wait for what was never answered: it ends as it would have.
+                Attempt::Done | Attempt::Failed => {
+                    let runs = "publications.lease IS NOT NULL AND publications.lease_until >";
+                    (now.to_owned(), format!("lease = CASE WHEN {runs} {now} THEN excluded.lease END"))
+                }
             };
             let again = format!(
                 "INSERT INTO publications (book_id, path, user_id, lease, lease_until, version, state) \
-                 VALUES ($1, $2, $3, {lease}, $5, 'pending') \
-                 ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending', \
-                 lease = excluded.lease, lease_until = excluded.lease_until"
+                 VALUES ($1, $2, $3, $4, {until}, $5, 'pending') \
+                 ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending', {lease}"
             );
             session.execute(again, values).await?;
         }

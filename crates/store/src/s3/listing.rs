@@ -24,11 +24,16 @@ impl Shown for Seen {
     fn of(entry: &Entry, backend: Backend) -> Option<Self> {
         let key = entry.path();
         let size = entry.metadata().content_length();
-        Some(match keys::spot_at(backend, key) {
+        Some(match keys::spot_at(backend, key).filter(|_| is_asked_for_as_it_is(key)) {
             Some(spot) => Self { spot, kind: Kind::File, size },
             None => Self { spot: Spot::new(below_books(key)), kind: Kind::Special, size },
         })
     }
+}
+
+/// opendal trims keys and joins doubled slashes: to ask for such a key would reach another.
+pub(super) fn is_asked_for_as_it_is(key: &str) -> bool {
+    key.trim() == key && !key.contains("//") && !key.ends_with('/')
 }
 
 fn below_books(key: &str) -> Vec<u8> {

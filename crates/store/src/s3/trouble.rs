@@ -22,6 +22,8 @@ pub(super) fn answered(error: &opendal::Error) -> Answered {
         Some(http) if http.is_connect() || http.is_builder() => Answered::Yes,
         Some(_) => Answered::No,
         None if is_timeout(error) => Answered::No,
+        // Without a code of S3's it is a gateway that lost patience; what is behind it may go on.
+        None if error.is_temporary() && code_of(error.message()).is_empty() => Answered::No,
         None => Answered::Yes,
     }
 }
@@ -117,5 +119,7 @@ mod tests {
         assert_eq!(answered(&refused(ErrorKind::RateLimited, "SlowDown")), Answered::Yes);
         let late = opendal::Error::new(ErrorKind::Unexpected, "io operation timeout reached");
         assert_eq!(answered(&late), Answered::No);
+        let gateway = opendal::Error::new(ErrorKind::Unexpected, "<h1>504 Gateway Time-out</h1>");
+        assert_eq!(answered(&gateway.set_temporary()), Answered::No);
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use panaversity_model::drift::Kind;
 use panaversity_model::ports::{Objects, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{ContentHash, Fault, Layer};
@@ -173,4 +174,25 @@ async fn supabase_s_keys_are_spelled_in_what_it_admits() {
     assert!(bucket.contents().contains_key(&key), "{:?}", bucket.contents().keys());
     storage.remove(&file).await.unwrap();
     assert!(!bucket.contents().contains_key(&key));
+}
+
+#[tokio::test]
+async fn a_key_that_would_be_asked_for_as_another_is_never_moved() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let file = lesson();
+    Tree::put(&*storage, &file, b"x").await.unwrap();
+    let good = format!("books/{}/{}", file.book, file.path);
+    for odd in [good.replace("/content/", "/content//"), format!("{good} ")] {
+        bucket.put(&odd, b"stranger");
+    }
+    let mut listing = storage.list_files(Some(&file.book));
+    let mut specials = 0;
+    while let Some(page) = listing.next().await.unwrap() {
+        for seen in page.iter().filter(|seen| seen.kind == Kind::Special) {
+            specials += 1;
+            assert!(!storage.set_aside(&seen.spot, "now").await.unwrap(), "{}", seen.spot.shown());
+        }
+    }
+    assert_eq!((specials, bucket.contents().contains_key(&good)), (2, true));
 }

@@ -45,7 +45,9 @@ impl Publications for MemoryJournal {
             row.lease = anew;
             row.published = attempt == Attempt::Done && row.version == version;
         } else if attempt != Attempt::Failed {
-            *row = Backlog { version: row.version, ..fresh() };
+            // The lease that runs may wait for what was never answered: it ends as it would have.
+            let runs = row.lease.map(|(_, until)| (publication.lease, until));
+            *row = Backlog { version: row.version, published: false, lease: anew.or(runs) };
         } else {
             return Ok(Settled::Pending);
         }
