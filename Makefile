@@ -2,7 +2,7 @@
 # Each recipe is one line; what takes more lives in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo clean-demo test site torture bench lint
+.PHONY: help demo clean-demo test clients site torture bench lint
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ clean-demo: ## throw the demo's data away
 
 test: ## install what the tests need, run all of them
 	scripts/install-test-tools && cargo test --workspace
+
+clients: ## the MCP conformance suite, and every tool through the SDKs that agents use
+	@scripts/clients
 
 site: ## build the example Docusaurus site from the store, look at it in a browser
 	@scripts/docusaurus
@@ -32,4 +35,5 @@ bench: ## measure speed and memory against this machine's own yardsticks
 lint: ## formatting, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --package panaversity-fs --features conformance -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

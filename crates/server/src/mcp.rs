@@ -8,6 +8,8 @@ mod audit;
 mod books;
 mod build;
 mod calls;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod content;
 mod pattern;
 mod prompts;
@@ -64,6 +66,8 @@ pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
         .with_max_request_body_bytes(requests::MAX_BODY_BYTES)
         .with_cancellation_token(stop);
     let door = Door { app };
+    #[cfg(feature = "conformance")]
+    let door = conformance::WithFixtures(door);
     let service = StreamableHttpService::new(
         move || Ok(door.clone()),
         Arc::new(NeverSessionManager::default()),
