@@ -126,7 +126,9 @@ impl ServerHandler for WithFixtures {
             return self.0.read_resource(request, context).await;
         };
         let id = id.map(|id| ("id".to_owned(), id.into()));
-        fixture.answer::<ReadResourceResult>(&id.into_iter().collect()).map(Into::into)
+        let answer: ReadResourceResult = fixture.answer(&id.into_iter().collect())?;
+        // Anew, because what comes from the file says nothing of how long it may be kept.
+        Ok(ReadResourceResult::new(answer.contents).into())
     }
 
     async fn complete(
@@ -144,7 +146,8 @@ impl ServerHandler for WithFixtures {
     ) -> Result<ListPromptsResult, ErrorData> {
         let mut list = self.0.list_prompts(request, context).await?;
         list.prompts.extend(FIXTURES.prompts.iter().map(|(name, fixture)| {
-            let arguments = fixture.arguments.iter().map(|name| PromptArgument::new(name).with_required(true));
+            let arguments =
+                fixture.arguments.iter().map(|name| PromptArgument::new(name).with_required(true));
             Prompt::new(name, Some(ABOUT), Some(arguments.collect()))
         }));
         Ok(list)
@@ -203,7 +206,10 @@ impl Fixture {
     }
 
     fn answer<T: DeserializeOwned>(&self, arguments: &JsonObject) -> Result<T, ErrorData> {
-        let mut text = self.answer.to_string();
+        // For clients before 2026-07-28 rmcp takes it out again.
+        let mut answer = self.answer.clone();
+        answer["resultType"] = "complete".into();
+        let mut text = answer.to_string();
         for (name, value) in arguments {
             let quoted = Value::from(value.as_str().unwrap_or_default()).to_string();
             text = text.replace(&format!("{{{name}}}"), &quoted[1..quoted.len() - 1]);
@@ -219,12 +225,13 @@ impl Fixture {
         context: &RequestContext<RoleServer>,
     ) -> Result<Option<InputRequiredResult>, ErrorData> {
         let is_of = |round: &Round| round.request_state.as_deref() == state;
-        let now = match state {
-            None => 0,
-            Some(_) => self.rounds.iter().position(is_of).ok_or_else(|| {
-                ErrorData::invalid_params("requestState is none that was given out", None)
-            })?,
-        };
+        let now =
+            match state {
+                None => 0,
+                Some(_) => self.rounds.iter().position(is_of).ok_or_else(|| {
+                    ErrorData::invalid_params("requestState is none that was given out", None)
+                })?,
+            };
         let Some(round) = self.rounds.get(now) else { return Ok(None) };
         let declared = json!(context.client_capabilities().unwrap_or_default());
         let has = |key: &String| responses.is_some_and(|all| all.get(key).is_some_and(Value::is_object));
