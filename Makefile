@@ -35,5 +35,5 @@ bench: ## measure speed and memory against this machine's own yardsticks
 lint: ## formatting, lints, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --package panaversity-fs --features conformance -- -D warnings
+	cargo clippy --workspace --all-targets --features panaversity-fs/conformance -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
