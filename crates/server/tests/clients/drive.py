@@ -105,7 +105,7 @@ async def hold(conversation, mode, target):
         not_found = -32002 if client.protocol_version < "2026" else INVALID_PARAMS
         await read_pages(client, said, not_found)
         await get_prompts(client, said)
-        print(f"Python SDK, {mode} ({client.protocol_version}), {len(driven)} tools")
+        print(f"{client.protocol_version}, {len(driven)} tools")
 
 
 path, mode, *target = sys.argv[1:]

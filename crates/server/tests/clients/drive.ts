@@ -102,5 +102,5 @@ await assert.rejects(client.callTool({ name: "no_such_tool", arguments: {} }), I
 const said = filled(rest);
 await readPages(client, said);
 await getPrompts(client, said);
-console.log(`TypeScript SDK, ${driven.length} tools`);
+console.log(`${driven.length} tools`);
 await client.close();
