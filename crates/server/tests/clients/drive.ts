@@ -1,17 +1,23 @@
 // The TypeScript SDK holds the conversation with a server: every tool, errors, resources, prompts
-// and completions. It holds structured content to the tools' output schemas, that of errors too.
+// and completions. It holds structured content to the tools' output schemas, version 1 that of
+// errors too.
 //
-// Usage: drive.ts CONVERSATION URL | drive.ts CONVERSATION PROGRAM ARGUMENT...
+// Usage: drive.ts CONVERSATION MODE URL | drive.ts CONVERSATION MODE PROGRAM ARGUMENT...
+// MODE is v1 for version 1 of the SDK; auto, legacy or 2026-07-28 for version 2.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
-import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import * as v2 from "@modelcontextprotocol/client";
+import * as v2Stdio from "@modelcontextprotocol/client/stdio";
+import * as v1 from "@modelcontextprotocol/sdk/client/index.js";
+import * as v1Stdio from "@modelcontextprotocol/sdk/client/stdio.js";
+import * as v1Http from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 
 const LARGEST_PAGE = 500_000;
 const INVALID_PARAMS = { code: -32602 };
 const NO_RESOURCE = { code: -32002 };
+
+type Client = v1.Client | v2.Client;
 
 type Call = {
     tool: string;
@@ -21,10 +27,10 @@ type Call = {
     keep?: Record<string, string>;
 };
 
-const [path, ...target] = process.argv.slice(2);
+const [path, mode, ...target] = process.argv.slice(2);
 const overHttp = target[0].startsWith("http");
 const kept: Record<string, string> = {
-    book: `typescript-${overHttp ? "http" : "stdio"}`,
+    book: `typescript-${mode}-${overHttp ? "http" : "stdio"}`,
     large: "x".repeat(LARGEST_PAGE + 1),
 };
 
@@ -69,7 +75,9 @@ async function readPages(client: Client, said: any) {
     assert.ok(templates.some(({ uriTemplate }) => uriTemplate === said.template), JSON.stringify(templates));
     const { contents } = await client.readResource({ uri: said.page.uri });
     assert.deepEqual((contents[0] as { text: string }).text, said.page.text);
-    await assert.rejects(client.readResource({ uri: said.missing_page }), NO_RESOURCE);
+    // Version 2 reports both codes, of then and now, as this one.
+    const notFound = mode === "v1" ? NO_RESOURCE : INVALID_PARAMS;
+    await assert.rejects(client.readResource({ uri: said.missing_page }), notFound);
 }
 
 async function getPrompts(client: Client, said: any) {
@@ -88,12 +96,14 @@ async function getPrompts(client: Client, said: any) {
 }
 
 const { calls, ...rest } = JSON.parse(readFileSync(path, "utf8"));
-const client = new Client({ name: "typescript-sdk", version: "1" });
-await client.connect(
-    overHttp
-        ? new StreamableHTTPClientTransport(new URL(target[0]))
-        : new StdioClientTransport({ command: target[0], args: target.slice(1), stderr: "inherit" }),
-);
+const me = { name: "typescript-sdk", version: "1" };
+const program = { command: target[0], args: target.slice(1), stderr: "inherit" as const };
+const negotiation = mode === "auto" || mode === "legacy" ? mode : { pin: mode };
+const client: Client =
+    mode === "v1" ? new v1.Client(me) : new v2.Client(me, { versionNegotiation: { mode: negotiation } });
+const http = mode === "v1" ? v1Http.StreamableHTTPClientTransport : v2.StreamableHTTPClientTransport;
+const stdio = mode === "v1" ? v1Stdio.StdioClientTransport : v2Stdio.StdioClientTransport;
+await (client as any).connect(overHttp ? new http(new URL(target[0])) : new stdio(program));
 const offered = (await all((params) => client.listTools(params), "tools")).map(({ name }) => name);
 const driven = [...new Set<string>(calls.map(({ tool }: Call) => tool))];
 assert.deepEqual(offered.sort(), driven.toSorted(), "a tool is not driven, or not there");
@@ -102,5 +112,6 @@ await assert.rejects(client.callTool({ name: "no_such_tool", arguments: {} }), I
 const said = filled(rest);
 await readPages(client, said);
 await getPrompts(client, said);
-console.log(`${driven.length} tools`);
+const revision = client instanceof v2.Client ? client.getNegotiatedProtocolVersion() : "by handshake";
+console.log(`${revision}, ${driven.length} tools`);
 await client.close();
