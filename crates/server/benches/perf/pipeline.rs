@@ -103,10 +103,15 @@ async fn glob_search(table: &mut Table, server: &Server, source: &Path) {
     let ours = median(ours);
     match fd("fd").or_else(|| fd("fdfind")) {
         Some(fd) => {
-            table.at_most("glob_search, 724 files, median", ours, format!("fd: {fd:.1} ms"), fd / 2.0)
+            table.at_most("glob_search, 724 files, median", ours, format!("fd: {fd:.1} ms"), fd / 2.0);
         }
         None => {
-            table.at_most("glob_search, 724 files, median", ours, "fd is not installed".into(), f64::INFINITY)
+            table.at_most(
+                "glob_search, 724 files, median",
+                ours,
+                "fd is not installed".into(),
+                f64::INFINITY,
+            );
         }
     }
 }
