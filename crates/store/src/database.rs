@@ -145,7 +145,7 @@ impl Database {
     pub(crate) async fn read(&self) -> Sql<Session> {
         match &self.engine {
             Engine::Sqlite { readers, .. } => Ok(Session::Sqlite(readers.acquire().await?)),
-            Engine::Postgres(server) => Ok(Session::Postgres(server.acquire().await?)),
+            Engine::Postgres(server) => Ok(Session::Postgres(server.reader().await?)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! PostgreSQL: connecting, and never waiting for it without end. Nothing here outlives a
-//! transaction on the server's side, so that transaction poolers work (`pgbouncer=true` also does
-//! without prepared statements).
+//! transaction on the server's side, so that transaction poolers work. With `pgbouncer=true` no
+//! statement is given a name, for another client may have given it to another one there; and every
+//! read is a transaction, for outside of one its statement may be bound where it was not parsed.
 //!
 //! # A server that stops answering
 //! A frozen server or a broken network answers nothing, not even an error, and its connections
@@ -40,7 +41,11 @@ const IDLE_IN_TRANSACTION: &str = "60s";
 pub(crate) struct Postgres {
     pool: PgPool,
     pulse: Arc<Pulse>,
+    pooled: Option<Limits>,
 }
+
+/// What bounds a transaction behind a pooler, which refuses start-up options.
+type Limits = Arc<str>;
 
 /// Whether the server answers.
 struct Pulse {
@@ -61,12 +66,15 @@ pub(super) async fn connect(url: &DatabaseUrl, options: PoolOptions) -> Sql<Post
         .application_name("panaversity-fs")
         .statement_cache_capacity(if *pooler { 0 } else { 512 })
         .disable_statement_logging();
+    let milliseconds = |limit: Duration| limit.as_millis().to_string();
+    let (statement, lock) = (milliseconds(limit), milliseconds(limit / 2));
+    let pooled = pooler.then(|| {
+        Limits::from(format!("SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}"))
+    });
     if !pooler {
-        // A pooler refuses start-up options; there, step 1 is left to us alone.
-        let milliseconds = |limit: Duration| limit.as_millis().to_string();
         server = server.options([
-            ("statement_timeout", milliseconds(limit)),
-            ("lock_timeout", milliseconds(limit / 2)),
+            ("statement_timeout", statement),
+            ("lock_timeout", lock),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.to_owned()),
         ]);
     }
@@ -95,7 +103,7 @@ pub(super) async fn connect(url: &DatabaseUrl, options: PoolOptions) -> Sql<Post
             Box::pin(async move { Ok(fine) })
         })
         .connect_lazy_with(server);
-    Ok(Postgres { pool, pulse })
+    Ok(Postgres { pool, pulse, pooled })
 }
 
 impl Postgres {
@@ -111,7 +119,13 @@ impl Postgres {
             self.pulse.is_silent.store(true, Ordering::Release);
         }
         let connection = Some(acquired?);
-        Ok(PostgresSession { connection, pulse: self.pulse.clone(), is_open: false, is_busy: false })
+        let (pulse, pooled) = (self.pulse.clone(), self.pooled.is_some());
+        Ok(PostgresSession { connection, pulse, pooled, is_open: false, is_busy: false })
+    }
+
+    /// A connection for one statement that reads.
+    pub(super) async fn reader(&self) -> Sql<PostgresSession> {
+        if self.pooled.is_some() { self.begin("BEGIN READ ONLY").await } else { self.acquire().await }
     }
 
     /// A transaction, begun by these words.
@@ -119,6 +133,12 @@ impl Postgres {
         let mut session = self.acquire().await?;
         session.is_open = true;
         session.run(async |connection| connection.execute(sqlx::raw_sql(begin)).await.map(|_| ())).await?;
+        if let Some(limits) = &self.pooled {
+            let limits = AssertSqlSafe(limits.to_string());
+            session
+                .run(async |connection| connection.execute(sqlx::raw_sql(limits)).await.map(|_| ()))
+                .await?;
+        }
         Ok(session)
     }
 
@@ -165,6 +185,8 @@ pub(crate) struct PostgresSession {
     /// There until it is dropped.
     connection: Option<PoolConnection<sqlx::Postgres>>,
     pulse: Arc<Pulse>,
+    /// Behind a pooler.
+    pooled: bool,
     /// In a transaction.
     is_open: bool,
     /// A statement was sent, and its answer did not come yet.
@@ -172,6 +194,11 @@ pub(crate) struct PostgresSession {
 }
 
 impl PostgresSession {
+    /// Whether a statement may be given a name, and found again by it.
+    pub(super) fn keeps_statements(&self) -> bool {
+        !self.pooled
+    }
+
     /// Runs something on the connection, within the limit.
     pub(super) async fn run<T>(&mut self, act: impl AsyncFnOnce(&mut PgConnection) -> Sql<T>) -> Sql<T> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;

@@ -140,7 +140,7 @@ impl Session {
             Self::Sqlite(connection) => sqlite_rows(connection, sql, values).await?,
             Self::SqliteTransaction(transaction, _) => sqlite_rows(transaction, sql, values).await?,
             Self::Postgres(session) => {
-                let query = postgres_query(sql, values)?;
+                let query = postgres_query(sql, values)?.persistent(session.keeps_statements());
                 let rows = session.run(async |connection| query.fetch_all(connection).await).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
@@ -164,7 +164,7 @@ impl Session {
                 sqlite_query(sql, values).execute(&mut **t).await?.rows_affected()
             }
             Self::Postgres(session) => {
-                let query = postgres_query(sql, values)?;
+                let query = postgres_query(sql, values)?.persistent(session.keeps_statements());
                 session.run(async |connection| query.execute(connection).await).await?.rows_affected()
             }
         })

@@ -54,20 +54,35 @@ mod sqlite {
 
 mod postgres {
     use super::*;
-    use panaversity_testkit::postgres;
 
     async fn setup() -> Setup {
-        let url = postgres::shared().create_database();
-        let (_, journal) = open(&url).await;
-        Setup::new(journal, ()).expiring_leases(move || {
-            let url = url.clone();
-            async move {
-                let pool = sqlx::PgPool::connect(&url).await.unwrap();
-                pool.execute(EXPIRE).await.unwrap();
-                pool.close().await;
-            }
-        })
+        on_postgres("").await
     }
 
     journal_contract!(setup);
+}
+
+/// Without names for statements, and with a transaction around every read, as transaction poolers
+/// need it.
+mod postgres_behind_a_pooler {
+    use super::*;
+
+    async fn setup() -> Setup {
+        on_postgres("?pgbouncer=true").await
+    }
+
+    journal_contract!(setup);
+}
+
+async fn on_postgres(options: &str) -> Setup {
+    let url = panaversity_testkit::postgres::shared().create_database();
+    let (_, journal) = open(&format!("{url}{options}")).await;
+    Setup::new(journal, ()).expiring_leases(move || {
+        let url = url.clone();
+        async move {
+            let pool = sqlx::PgPool::connect(&url).await.unwrap();
+            pool.execute(EXPIRE).await.unwrap();
+            pool.close().await;
+        }
+    })
 }
