@@ -21,7 +21,8 @@
 //!    that no guard protects; it guards them for half a minute, and commits durably. An object
 //!    without a row gets a condemned row in the same way.
 //! 4. **Delete.** Within the first five seconds of its guard `gc` asks for the object to be
-//!    deleted. A storage answers within twenty, and does nothing later.
+//!    deleted, once: repeated, one deletion could land after the other was answered. A storage
+//!    answers within twenty, and does nothing later; no answer is no definite one.
 //! 5. **Bury.** `gc` removes the row if it is still condemned under the same guard. Without a
 //!    definite answer in 4 it leaves the row: when the guard has ended, another `gc` condemns it
 //!    again, or a writer takes it over.

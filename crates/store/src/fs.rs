@@ -25,6 +25,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::keys;
+use crate::pairing::{self, Pairing};
 use folder::{Folder, Place};
 use listing::Listing;
 use presence::Presence;
@@ -89,21 +90,14 @@ impl FileStorage {
 impl Inner {
     /// Database and storage carry the same id.
     fn pair(&self, fresh: bool, shown: &str) -> Result<(), Fault> {
-        let store_id = &self.store_id;
         let found = self.found_id();
-        match found.map_err(|error| Fault::storage(format!("{shown}: read the store id: {error}")))? {
-            Some(id) if id == *store_id => Ok(()),
-            Some(_) => Err(Fault::storage(format!(
-                "the storage folder {shown} belongs to another database: \
-                 check PANAVERSITY_STORAGE_ROOT and DATABASE_URL"
-            ))),
-            None if fresh => self
-                .write(keys::STORE_ID, format!("{store_id}\n").as_bytes(), Durable::Yes)
+        let found = found.map_err(|error| Fault::storage(format!("{shown}: read the store id: {error}")))?;
+        let named = format!("the storage folder {shown}");
+        match pairing::decide(found.as_deref(), &self.store_id, fresh, &named)? {
+            Pairing::Paired => Ok(()),
+            Pairing::Take => self
+                .write(keys::STORE_ID, format!("{}\n", self.store_id).as_bytes(), Durable::Yes)
                 .map_err(|error| Fault::storage(format!("{shown}: write the store id: {error}"))),
-            None => Err(Fault::storage(format!(
-                "{shown} is not the storage folder that this database is kept with: \
-                 check PANAVERSITY_STORAGE_ROOT and DATABASE_URL"
-            ))),
         }
     }
 

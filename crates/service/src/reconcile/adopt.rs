@@ -7,7 +7,7 @@ use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::drift::Spot;
 use panaversity_model::file::MAX_TEXT_BYTES;
 use panaversity_model::publication::FileKey;
-use panaversity_model::{AgentId, BookPath, ContentHash, Error, Fault, Refusal};
+use panaversity_model::{AgentId, BookPath, ContentHash, Error, Fault, Layer, Refusal, View};
 
 use super::{Remedy, left};
 use crate::audit::outcome_of;
@@ -31,6 +31,12 @@ impl Service {
         let Some(bytes) = self.inner.tree.read(&Spot::of(key), limit as u64 + 1).await? else {
             return Ok(left("it went away while it was looked at"));
         };
+        if expected.is_some() && self.is_older_version(key, &bytes).await? {
+            return Ok(left(
+                "it holds an older version, as a late publication leaves it: --repair publishes the newest; \
+                 to go back to this one, write it with write_content",
+            ));
+        }
         let mut call = self.begin(agent.clone(), Operation::Write);
         call.book = Some(key.book.clone());
         call.path = Some(key.path.clone());
@@ -48,6 +54,19 @@ impl Service {
             Err(Error::Refused(refusal)) => Ok(Remedy::Refused(refusal.to_string())),
             Err(Error::Broken(fault)) => Err(fault),
         }
+    }
+}
+
+impl Service {
+    /// Whether a file held these bytes before. Taken in, they would undo what came after.
+    async fn is_older_version(&self, key: &FileKey, bytes: &[u8]) -> Result<bool, Fault> {
+        let view = match &key.layer {
+            Layer::Base => View::base(),
+            Layer::Overlay(user) => View::of(Some(user.clone())),
+        };
+        let found =
+            self.inner.journal.find_version(&key.book, &key.path, &view, ContentHash::of(bytes)).await?;
+        Ok(found.is_some_and(|found| found.record.layer == key.layer))
     }
 }
 

@@ -11,7 +11,8 @@ use crate::backend::Backend;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long one request may take, or one part of a transfer.
+/// How long one request may take: all of a put, one part of what is read. Enough for texts on any
+/// line, not for a hundred megabytes on a slow one.
 const REQUEST: Duration = Duration::from_secs(8);
 /// How often a request that failed in passing is sent again.
 const RETRIES: usize = 3;

@@ -73,7 +73,7 @@ fn a_folder_belongs_to_one_database() {
     assert!(other.detail.contains("belongs to another database"), "{other}");
     let empty = TempDir::new().unwrap();
     let lost = FileStorage::open(empty.path(), STORE, false).err().unwrap();
-    assert!(lost.detail.contains("is not the storage folder"), "{lost}");
+    assert!(lost.detail.contains("is not the storage that this database is kept with"), "{lost}");
 }
 
 #[tokio::test]

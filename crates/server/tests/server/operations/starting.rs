@@ -118,7 +118,7 @@ async fn a_database_and_a_folder_that_are_not_of_each_other_are_refused() {
         let other = world.folder().join("elsewhere");
         let (code, stderr) = refused(&world, &["--storage-root", other.to_str().unwrap()]);
         assert_eq!(code, Some(1));
-        one_line(&stderr, "is not the storage folder that this database is kept with");
+        one_line(&stderr, "is not the storage that this database is kept with");
         assert_eq!(server.get("/health/ready").await.status, 200, "and the right pair goes on");
     }
 }

@@ -129,6 +129,24 @@ async fn r7_what_is_adopted_is_a_write_of_whoever_adopted_it() {
     hold(&desk, &server).await;
 }
 
+/// A late publication leaves an old version in the tree; to adopt it would undo the newest one.
+#[tokio::test]
+async fn i9_an_older_version_in_the_tree_is_not_adopted() {
+    let desk = Desk::new();
+    let server = desk.server();
+    for text in ["first", "second"] {
+        desk.put(&server, &Layer::Base, &lesson(1), text).await;
+    }
+    desk.idle(&server).await;
+    desk.tree.tamper(&location(&key(&desk.book, &lesson(1), &Layer::Base)), Some(b"first"));
+    let (told, _) = run(&server, adopting()).await;
+    assert_eq!(told, BTreeMap::from([(place(&desk, 1), ("different", "left"))]));
+    assert_eq!(desk.holds(&Layer::Base, &lesson(1)).await, Some(ContentHash::of(b"second")));
+    run(&server, Mode::Repair).await;
+    desk.idle(&server).await;
+    hold(&desk, &server).await;
+}
+
 #[tokio::test]
 async fn what_is_on_its_way_is_left_alone() {
     let (desk, server) = meddled().await;
