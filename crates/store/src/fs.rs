@@ -104,7 +104,7 @@ impl Inner {
     /// The id that lies in the folder now.
     fn found_id(&self) -> Result<Option<String>, Errno> {
         let found = self.read(keys::STORE_ID, 100)?;
-        Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+        Ok(found.map(|bytes| pairing::id_in(&bytes)))
     }
 
     /// Writes beside and renames into place.

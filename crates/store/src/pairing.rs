@@ -11,6 +11,11 @@ pub(crate) enum Pairing {
     Take,
 }
 
+/// The id that a storage's file holds.
+pub(crate) fn id_in(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
 /// Compares the id found in a storage, named `shown`, with the database's. `fresh`: no storage
 /// carries it yet.
 ///

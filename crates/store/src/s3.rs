@@ -80,7 +80,7 @@ impl S3Storage {
     async fn found_id(&self) -> Result<Option<String>, Fault> {
         let read = self.patient.read(keys::STORE_ID);
         let found = self.within(OBJECT_PATIENCE, "read the store id", absent_is_none(read)).await?;
-        Ok(found.map(|bytes| String::from_utf8_lossy(&bytes.to_bytes()).trim().to_owned()))
+        Ok(found.map(|bytes| pairing::id_in(&bytes.to_bytes())))
     }
 
     /// Runs a request, bounded in time; what went wrong is told in the operator's words.
@@ -220,7 +220,7 @@ impl Tree for S3Storage {
     async fn ping(&self) -> Result<(), Fault> {
         let found = absent_is_none(self.once.read(keys::STORE_ID));
         let found = self.within(ONCE_PATIENCE, "read the store id", found).await?;
-        let found = found.map(|bytes| String::from_utf8_lossy(&bytes.to_bytes()).trim().to_owned());
+        let found = found.map(|bytes| pairing::id_in(&bytes.to_bytes()));
         pairing::decide(found.as_deref(), &self.store_id, false, &self.shown).map(|_| ())
     }
 

@@ -8,6 +8,7 @@ use opendal::Operator;
 use panaversity_model::Fault;
 
 use crate::keys;
+use crate::pairing;
 use crate::s3::{Bucket, explain};
 
 /// What a trial puts.
@@ -69,7 +70,7 @@ impl Trial {
     /// Which database the storage belongs to, by its store id.
     pub async fn store_id(&self) -> Result<Option<String>, Fault> {
         let found = self.read(keys::STORE_ID).await?;
-        Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+        Ok(found.map(|bytes| pairing::id_in(&bytes)))
     }
 
     /// Puts three files to be looked for from outside.

@@ -242,7 +242,8 @@ fn ready(folder: &Path, pid: u32, keeper: &JoinHandle<()>) -> bool {
     false
 }
 
-fn free_port() -> u16 {
+/// A port nobody listens on just now.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::postgres::free_port;
 use crate::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 
 const BUCKET: &str = "test-bucket";
@@ -108,11 +109,6 @@ fn status(port: u16, path: &str) -> Option<u16> {
     let mut start = [0; 12];
     stream.read_exact(&mut start).ok()?;
     std::str::from_utf8(&start[9..]).ok()?.parse().ok()
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
 }
 
 /// The program: `TEST_WEED`, else what scripts/install-test-tools has put beside the build.

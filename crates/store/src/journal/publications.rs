@@ -11,6 +11,7 @@ use panaversity_model::ports::Publications;
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 
 use super::commit::in_powers_of_two;
+use super::garbage::seconds_from_now;
 use super::rows::{self, BLOB, FILE};
 use super::{SqlJournal, retried};
 use crate::backend::Backend;
@@ -18,11 +19,7 @@ use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault,
 
 /// When a lease taken now ends, in SQL.
 pub(super) fn lease_end(dialect: Dialect, backend: Backend) -> String {
-    let seconds = backend.lease_seconds();
-    match dialect {
-        Dialect::Sqlite => format!("strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+{seconds} seconds')"),
-        Dialect::Postgres => format!("clock_timestamp() + interval '{seconds} seconds'"),
-    }
+    seconds_from_now(dialect, backend.lease_seconds().into())
 }
 
 #[async_trait]
