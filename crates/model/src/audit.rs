@@ -42,11 +42,15 @@ pub enum Operation {
     Query,
     /// The chains were verified.
     Verify,
+    /// An asset was uploaded, or an upload of one begun or received.
+    Upload,
+    /// An archive was linked to, or downloaded.
+    Archive,
 }
 
 impl Operation {
     /// Every operation, for schemas and filters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Write,
         Self::Delete,
@@ -57,6 +61,8 @@ impl Operation {
         Self::Delta,
         Self::Query,
         Self::Verify,
+        Self::Upload,
+        Self::Archive,
     ];
 
     /// The name as stored.
@@ -72,6 +78,8 @@ impl Operation {
             Self::Delta => "DELTA",
             Self::Query => "QUERY",
             Self::Verify => "VERIFY",
+            Self::Upload => "UPLOAD",
+            Self::Archive => "ARCHIVE",
         }
     }
 }

@@ -11,9 +11,11 @@ use std::io::{Read, Write};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
+use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
 use crate::hash::ContentHash;
+use crate::timestamp::Timestamp;
 
 /// Bytes per checked chunk of an object.
 pub const CHUNK_BYTES: usize = 1 << 20;
@@ -50,6 +52,65 @@ impl Blob {
             Place::Object(bytes.chunks(CHUNK_BYTES).map(ContentHash::of).collect())
         };
         Self { hash: ContentHash::of(bytes), size: bytes.len() as u64, crc32: crc32fast::hash(bytes), place }
+    }
+}
+
+/// The measure of bytes that come part by part: all that a row says of an object.
+pub struct Measure {
+    whole: Sha256,
+    crc: crc32fast::Hasher,
+    size: u64,
+    chunk: Sha256,
+    chunks: Vec<ContentHash>,
+}
+
+impl Default for Measure {
+    fn default() -> Self {
+        Self {
+            whole: Sha256::new(),
+            crc: crc32fast::Hasher::new(),
+            size: 0,
+            chunk: Sha256::new(),
+            chunks: Vec::new(),
+        }
+    }
+}
+
+impl Measure {
+    /// The next part, of any length.
+    pub fn add(&mut self, part: &[u8]) {
+        self.whole.update(part);
+        self.crc.update(part);
+        let mut rest = part;
+        while !rest.is_empty() {
+            let room = CHUNK_BYTES as u64 - self.size % CHUNK_BYTES as u64;
+            let fits = usize::try_from(room).unwrap_or(CHUNK_BYTES).min(rest.len());
+            let (here, later) = rest.split_at(fits);
+            self.chunk.update(here);
+            self.size += here.len() as u64;
+            if self.size.is_multiple_of(CHUNK_BYTES as u64) {
+                self.chunks.push(ContentHash::from_bytes(self.chunk.finalize_reset().into()));
+            }
+            rest = later;
+        }
+    }
+
+    /// Bytes so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// All parts were there: the blob that they are, as an object.
+    pub fn finish(mut self) -> Blob {
+        if !self.size.is_multiple_of(CHUNK_BYTES as u64) {
+            self.chunks.push(ContentHash::from_bytes(self.chunk.finalize().into()));
+        }
+        Blob {
+            hash: ContentHash::from_bytes(self.whole.finalize().into()),
+            size: self.size,
+            crc32: self.crc.finalize(),
+            place: Place::Object(self.chunks),
+        }
     }
 }
 
@@ -104,6 +165,17 @@ impl StoredBlob {
         self.check(bytes)
     }
 
+    /// Checks one chunk of an object, counted from 0, against the hash that was kept of it.
+    pub fn check_chunk(&self, number: usize, bytes: &[u8]) -> Result<(), Fault> {
+        let Place::Object(chunks) = &self.blob.place else {
+            return Err(Fault::internal(format!("the inline blob {} has no chunks", self.blob.hash)));
+        };
+        if chunks.get(number) == Some(&ContentHash::of(bytes)) {
+            return Ok(());
+        }
+        Err(Fault::corrupt(format!("chunk {number} of the object {} is not what was stored", self.blob.hash)))
+    }
+
     /// Checks the whole bytes of a blob against its name.
     pub fn check(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
         if ContentHash::of(&bytes) == self.blob.hash {
@@ -112,6 +184,22 @@ impl StoredBlob {
             Err(Fault::corrupt(format!("blob {}: {} bytes of another hash", self.blob.hash, bytes.len())))
         }
     }
+}
+
+/// What a version of a file weighs, and how its blob is: all that an archive must know of it before
+/// its bytes are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outline {
+    /// Bytes before compression.
+    pub size: u64,
+    /// CRC-32 of the bytes before compression.
+    pub crc32: u32,
+    /// Bytes of the raw deflate stream, of a blob in the database; `None`: it lies in an object.
+    pub deflated: Option<u64>,
+    /// Its health; *missing* too if it has no row.
+    pub health: Health,
+    /// Until when the version is kept at least, however long ago it was superseded.
+    pub kept_until: Option<Timestamp>,
 }
 
 /// The bytes as one raw deflate stream.
@@ -150,6 +238,18 @@ mod tests {
             // Some flips change no decoded byte (padding bits); then the right bytes come out.
             if let Ok(read) = stored(blob).unpack(&deflated) {
                 prop_assert_eq!(read, bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_in_parts_measure_as_the_whole() {
+        for size in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
+            let bytes: Vec<u8> = (0..size).map(|n| (n % 253) as u8).collect();
+            for part in [CHUNK_BYTES / 3 + 1, 2 * CHUNK_BYTES + 7] {
+                let mut measure = Measure::default();
+                bytes.chunks(part).for_each(|part| measure.add(part));
+                assert_eq!(measure.finish(), Blob::pack(&bytes, 0), "{size} in parts of {part}");
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::audit::Operation;
 use crate::blob::Blob;
 use crate::book::{BookId, Schema};
 use crate::hash::ContentHash;
-use crate::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId};
+use crate::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId, UploadId};
 use crate::layer::Layer;
 use crate::path::BookPath;
 use crate::precondition::{Effect, Wish};
@@ -67,6 +67,9 @@ pub struct ChangeSet {
     pub layer: Layer,
     /// The changes.
     pub changes: Vec<Change>,
+    /// The upload that the set's one change completes: noted in the same transaction, so that no
+    /// crash separates the two. The set is refused unless it is open.
+    pub upload: Option<UploadId>,
     /// Milliseconds spent on the call until the commit was asked for.
     pub elapsed_ms: u64,
 }
@@ -91,4 +94,6 @@ pub enum Verdict {
     Refused(usize, Refusal),
     /// An object of the set is not staged, or not any more: nothing happened; stage and put again.
     Unstaged,
+    /// The upload is done or forgotten: nothing happened; its row has the first answer.
+    UploadOver,
 }

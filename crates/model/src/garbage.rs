@@ -4,7 +4,15 @@
 //! # What holds a blob
 //! A row of the versions. The newest version of a file is never let go, so every file holds what
 //! it shows; an older one is let go when it was superseded longer ago than the retention, unless
-//! a kept manifest names it (`gc` notes that in the row before it lets anything go).
+//! a kept manifest or an unexpired link to an archive names it. That is noted in the row, by `gc`
+//! for the manifests before it lets anything go, and by whoever makes a link before he gives it
+//! away. A note is only ever made longer.
+//!
+//! # Why no linked version is lost
+//! Who makes a link notes until when, and then looks whether the versions are there with the note;
+//! a version is let go only by a statement that looks at the note of the very row it deletes, after
+//! it got that row's lock. So either the deletion was first, and the look finds nothing, or the
+//! note was, and the deletion leaves the row.
 //!
 //! # Protocol
 //! A blob's row has a state, a *staging* (an id that is drawn anew whenever the row comes to life,

@@ -50,3 +50,7 @@ id! {
     /// One coming to life of a blob's row; see [`garbage`](crate::garbage).
     StagingId
 }
+id! {
+    /// One upload of a large asset, from the permit to its completion.
+    UploadId
+}

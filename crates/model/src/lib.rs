@@ -5,6 +5,7 @@
 //! path, an id or a hash again.
 
 pub mod agent;
+pub mod asset;
 pub mod audit;
 pub mod blob;
 pub mod book;
@@ -20,6 +21,7 @@ pub mod hash;
 pub mod ids;
 pub mod layer;
 pub mod manifest;
+pub mod media;
 pub mod path;
 pub mod ports;
 pub mod precondition;
@@ -27,6 +29,8 @@ pub mod publication;
 pub mod refusal;
 pub mod suggestion;
 pub mod timestamp;
+pub mod upload;
+pub mod zip;
 
 pub use agent::AgentId;
 pub use book::{Book, BookId, Schema};

@@ -64,6 +64,16 @@ impl fmt::Display for BookPath {
     }
 }
 
+/// The folders above a path, from the second segment on: what only `static/` admits as files too.
+pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').skip(1).map(|(at, _)| &path[..at])
+}
+
+/// Does a path lie under another?
+pub fn lies_under(path: &str, other: &str) -> bool {
+    path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// A folder of a book, without a trailing `/`; its files are the paths below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder(String);
@@ -72,6 +82,11 @@ impl Folder {
     /// All pages of a book.
     pub fn content() -> Self {
         Self("content".to_owned())
+    }
+
+    /// All assets of a book.
+    pub fn assets() -> Self {
+        Self("static".to_owned())
     }
 
     /// The whole book: content and assets.
@@ -83,6 +98,11 @@ impl Folder {
     pub fn prefix_of(path: &BookPath, depth: usize) -> Option<Self> {
         let segments: Vec<_> = path.segments().take(depth).collect();
         (segments.len() == depth).then(|| Self(segments.join("/")))
+    }
+
+    /// A folder in this one; the name is one of ours.
+    pub(crate) fn inner(&self, name: &str) -> Self {
+        Self(format!("{}/{name}", self.0))
     }
 
     /// The folder that holds this file.

@@ -1,13 +1,15 @@
 //! The ports: what the acts need of the world, implemented by the engines in `store` and by the
 //! fakes in `testkit`. Methods are coarse; a transaction never leaks through one.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::asset::Asset;
 use crate::audit::{ChainKey, Draft, Entry, EntryFilter, EntryPosition};
-use crate::blob::{Blob, Health, StoredBlob};
+use crate::blob::{Blob, Health, Outline, StoredBlob};
 use crate::book::{Book, BookId, Schema};
 use crate::chain::ChainRecord;
 use crate::change::{ChangeSet, Verdict};
@@ -17,12 +19,13 @@ use crate::fault::Fault;
 use crate::file::{FileRecord, Found};
 use crate::garbage::{Burial, Condemned, Cutoffs, KeptManifest, Sentence, Staged, Survey};
 use crate::hash::ContentHash;
-use crate::ids::{LeaseId, StagingId};
+use crate::ids::{LeaseId, StagingId, UploadId};
 use crate::layer::{Layer, View};
 use crate::manifest::{ManifestRow, Stamp};
 use crate::path::{BookPath, Folder, Prefix};
 use crate::publication::{Attempt, FileKey, Publication, Settled};
 use crate::timestamp::Timestamp;
+use crate::upload::{Announced, Permit, SeenUpload, SignedPut, Upload};
 
 /// Time and ids, which come from outside.
 pub trait World: Send + Sync {
@@ -157,6 +160,16 @@ pub trait Files: Send + Sync {
         after: Option<&(BookId, BookPath)>,
         limit: usize,
     ) -> Result<Vec<(BookId, BookPath)>, Fault>;
+    /// An asset of the base.
+    async fn asset(&self, book: &BookId, path: &BookPath) -> Result<Option<Asset>, Fault>;
+    /// Up to `limit` assets of the base below a folder, in path order, after `after`.
+    async fn assets(
+        &self,
+        book: &BookId,
+        folder: &Folder,
+        after: Option<&BookPath>,
+        limit: usize,
+    ) -> Result<Vec<Asset>, Fault>;
     /// Up to `limit` paths at which a view has changed at `since` or later, in path order, after
     /// `after`; see [`delta`](crate::delta) for what counts and why nothing is missed.
     async fn changed(
@@ -215,6 +228,13 @@ pub trait Manifests: Send + Sync {
     async fn keep(&self, book: &BookId, hash: ContentHash, encoded: &[u8]) -> Result<(), Fault>;
     /// A kept manifest.
     async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Vec<u8>>, Fault>;
+    /// Of these versions of base files, by path and hash, what each weighs, in the order they are
+    /// asked for; `None`: the book has no such version.
+    async fn outlines(
+        &self,
+        book: &BookId,
+        versions: &[(&str, ContentHash)],
+    ) -> Result<Vec<Option<Outline>>, Fault>;
 }
 
 /// Reading the audit log.
@@ -265,6 +285,8 @@ pub trait Publications: Send + Sync {
     async fn claim(&self, leases: &[LeaseId]) -> Result<Vec<Publication>, Fault>;
     /// What a layer holds at a path, whatever overlays lie above it.
     async fn holds(&self, key: &FileKey) -> Result<Option<Found>, Fault>;
+    /// Makes the lease, if it is still held, last this long from now on; false: it is lost.
+    async fn prolong(&self, publication: &Publication, by: Duration) -> Result<bool, Fault>;
     /// Gives the lease back, with what was learned.
     async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault>;
     /// How many paths are pending.
@@ -277,10 +299,34 @@ pub trait Publications: Send + Sync {
     async fn recheck(&self) -> Result<u64, Fault>;
 }
 
+/// Uploads from their permit on; what has arrived of them lies in the [`Inbox`]. Completing one is
+/// part of a [`commit`](Changes::commit).
+#[async_trait]
+pub trait Uploads: Send + Sync {
+    /// Begins an upload, durably; it expires after `valid_for`.
+    async fn open_upload(&self, announced: &Announced, valid_for: Duration) -> Result<Upload, Fault>;
+    /// An upload, open or done.
+    async fn upload(&self, id: UploadId) -> Result<Option<Upload>, Fault>;
+    /// Up to `limit` uploads that expired at or before a moment and were not cleared since, by id,
+    /// after one.
+    async fn uploads_over(
+        &self,
+        expired_since: Timestamp,
+        after: Option<UploadId>,
+        limit: usize,
+    ) -> Result<Vec<UploadId>, Fault>;
+    /// Notes that nothing of these has arrived, or it was removed.
+    async fn clear_uploads(&self, ids: &[UploadId]) -> Result<(), Fault>;
+    /// Lets cleared uploads go that expired at or before a moment; gives how many.
+    async fn forget_uploads(&self, expired_since: Timestamp) -> Result<u64, Fault>;
+    /// Of these uploads those that are neither cleared nor forgotten, in no particular order.
+    async fn uncleared(&self, ids: &[UploadId]) -> Result<Vec<UploadId>, Fault>;
+}
+
 /// Everything a database does.
 #[async_trait]
 pub trait Journal:
-    Changes + Blobs + Garbage + Files + Books + Manifests + Ledger + Publications + Records
+    Changes + Blobs + Garbage + Files + Books + Manifests + Ledger + Publications + Records + Uploads
 {
     /// Is the database there?
     async fn ping(&self) -> Result<(), Fault>;
@@ -296,16 +342,21 @@ pub trait Pages<T: Send>: Send {
     async fn next(&mut self) -> Result<Option<Vec<T>>, Fault>;
 }
 
-/// Large blobs, immutable, named by their hash. Keeps I9 for them: what `put` acknowledged
-/// survives a power cut.
+/// Bytes, part by part: what is large is never held as a whole. A part has a few MiB at most.
+pub type Parts = Box<dyn Pages<u8>>;
+
+/// Large blobs, immutable, named by their hash. Keeps I9 for them: what `put` or `promote`
+/// acknowledged survives a power cut.
 #[async_trait]
 pub trait Objects: Send + Sync {
     /// Puts an object durably; putting the same again is harmless.
     async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault>;
+    /// Begins an object that comes part by part, whose hash is known when all of it is there.
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault>;
     /// Its size in bytes, if it is there.
     async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault>;
-    /// Its bytes, if it is there; never more than `limit` of them.
-    async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault>;
+    /// The bytes of a range of it, if it is there; fewer where it ends before the range does.
+    async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault>;
     /// Deletes it; one that is not there is fine. Answers within 20 seconds; once it has answered
     /// or failed, nothing more happens.
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault>;
@@ -313,17 +364,61 @@ pub trait Objects: Send + Sync {
     fn list_objects(&self) -> Box<dyn Pages<SeenObject>>;
 }
 
+/// An object that comes part by part, in a private place that no URL ever named. Dropped before
+/// it is promoted, it leaves nothing that anybody reads.
+#[async_trait]
+pub trait Staging: Send {
+    /// The next part.
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault>;
+    /// Makes what was written the object of this name, durably.
+    async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault>;
+}
+
+/// Where large uploads arrive before anybody has looked at them. What lies here counts for nothing
+/// until it was hashed on its way into a [`Staging`].
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// A URL of the storage's own to which the upload may be put; `None`: it has none, and the
+    /// server receives the upload itself.
+    async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault>;
+    /// Begins to receive an upload through this server.
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault>;
+    /// The size in bytes of what has arrived, if anything has.
+    async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault>;
+    /// What has arrived, one version of it from beginning to end; if it is replaced meanwhile, a
+    /// fault or the older version.
+    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault>;
+    /// Removes what has arrived; nothing there is fine.
+    async fn discard(&self, id: UploadId) -> Result<(), Fault>;
+    /// Everything that lies in the inbox, and among what is staged.
+    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>>;
+    /// Removes a leftover that [`list_arrived`](Self::list_arrived) has shown.
+    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault>;
+}
+
+/// An upload that comes through this server. Dropped before it is finished, it has not arrived.
+#[async_trait]
+pub trait Receiving: Send {
+    /// The next part.
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault>;
+    /// All of it is there: it has arrived.
+    async fn finish(self: Box<Self>) -> Result<(), Fault>;
+}
+
 /// The published copy of the books. Derived; reads through the API never depend on it.
 #[async_trait]
 pub trait Tree: Send + Sync {
     /// Makes the path hold these bytes; a reader sees the old file or the new, never a mixture.
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault>;
+    /// The same with bytes that come part by part, `size` of them in all: nothing shows before the
+    /// last is there, and a fault of the parts leaves what was there.
+    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault>;
     /// Makes the path hold nothing.
     async fn remove(&self, key: &FileKey) -> Result<(), Fault>;
     /// Makes everything put or removed so far survive a power cut.
     async fn sync(&self) -> Result<(), Fault>;
-    /// The first bytes of what lies at a place, up to `limit`; `None`: no file lies there.
-    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault>;
+    /// What lies at a place; `None`: no file lies there.
+    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault>;
     /// Moves what lies at a place to `lost+found/{folder}/`, where it has the same place; links are
     /// moved, not followed. False: nothing lies there, or nothing that can be moved.
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault>;

@@ -28,6 +28,25 @@ pub enum Effect {
     Unchanged,
 }
 
+impl Effect {
+    /// The name as stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+            Self::Unchanged => "unchanged",
+        }
+    }
+
+    /// Reads the stored name.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Created, Self::Updated, Self::Deleted, Self::Unchanged]
+            .into_iter()
+            .find(|effect| effect.as_str() == text)
+    }
+}
+
 /// Decides by what the file holds now (`None`: no file) and what the caller expects it to hold
 /// (`None`: nothing said).
 ///

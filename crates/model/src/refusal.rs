@@ -5,6 +5,7 @@
 
 use crate::book::{BookId, Schema};
 use crate::hash::ContentHash;
+use crate::path::BookPath;
 
 /// A call the caller can mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +71,16 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: u64,
     },
+    /// An upload can't be completed with what has arrived.
+    #[error("{why}")]
+    UploadIncomplete {
+        /// What is wrong with it.
+        why: String,
+        /// Bytes that were announced.
+        expected: u64,
+        /// Bytes that have arrived; `None`: nothing.
+        arrived: Option<u64>,
+    },
 }
 
 impl Refusal {
@@ -91,6 +102,14 @@ impl Refusal {
         }
     }
 
+    /// A file would lie under another file's path.
+    pub fn nested(path: &BookPath, other: &str) -> Self {
+        Self::Conflict {
+            why: format!("The book has `{other}`, so `{path}` would lie under a file, or a file under it"),
+            current: None,
+        }
+    }
+
     /// The stable code of contract §2.
     pub fn code(&self) -> &'static str {
         match self {
@@ -102,6 +121,7 @@ impl Refusal {
             Self::Conflict { .. } => "CONFLICT",
             Self::HashRequired { .. } => "HASH_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
+            Self::UploadIncomplete { .. } => "UPLOAD_INCOMPLETE",
         }
     }
 }

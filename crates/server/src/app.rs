@@ -1,9 +1,12 @@
-//! What every door is given: the acts, and the place where they are counted.
+//! What every door is given: the acts, the links to them, and the place where they are counted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use panaversity_service::Service;
 
+use crate::links::Links;
+use crate::memory::{Budget, Hold};
 use crate::metrics::Metrics;
 
 /// The program behind its doors. Cheap to clone.
@@ -13,4 +16,11 @@ pub(crate) struct App {
     pub(crate) service: Service,
     /// The counters.
     pub(crate) metrics: Arc<Metrics>,
+    /// The links that leave this server.
+    pub(crate) links: Links,
+    /// Memory for what is large, which all calls share, and this call's part of it.
+    pub(crate) budget: Budget,
+    pub(crate) hold: Hold,
+    /// How long one download of an archive may take.
+    pub(crate) archive_timeout: Duration,
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod flags;
 pub(crate) mod hosts;
+pub(crate) mod links;
 pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod storage;
@@ -40,12 +41,17 @@ pub(crate) enum Key {
     InlineLimit,
     PublishOverlays,
     Retention,
+    MaxDirectUpload,
+    MaxAssetSize,
+    PublicUrl,
+    CdnBaseUrl,
+    SigningKey,
+    PresignExpiry,
+    ArchiveTimeout,
     Host,
     Port,
-    PublicUrl,
     AllowedHosts,
     Env,
-    CdnBaseUrl,
 }
 
 /// The narrowest command that reads a setting; each command also reads what the ones before it do.
@@ -93,12 +99,17 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::InlineLimit, reach: Reach::Mcp, names: &["PANAVERSITY_INLINE_LIMIT_KB"], default: Some("128"), value: "KIB", help: "Files up to this size lie in the database; 0: none", secret: false },
     Setting { key: Key::PublishOverlays, reach: Reach::Mcp, names: &["PANAVERSITY_PUBLISH_OVERLAYS"], default: None, value: "BOOL", help: "Whether users' overlays are published too; true on fs, false in buckets", secret: false },
     Setting { key: Key::Retention, reach: Reach::Mcp, names: &["PANAVERSITY_RETENTION_DAYS"], default: Some("30"), value: "DAYS", help: "How long gc keeps what was replaced or deleted; longer than your oldest backup", secret: false },
+    Setting { key: Key::MaxDirectUpload, reach: Reach::Mcp, names: &["PANAVERSITY_MAX_DIRECT_UPLOAD_MB"], default: Some("10"), value: "MIB", help: "Largest asset that comes and goes inside a tool call", secret: false },
+    Setting { key: Key::MaxAssetSize, reach: Reach::Mcp, names: &["PANAVERSITY_MAX_ASSET_SIZE_MB"], default: Some("100"), value: "MIB", help: "Largest asset", secret: false },
+    Setting { key: Key::PublicUrl, reach: Reach::Mcp, names: &["PANAVERSITY_PUBLIC_URL"], default: None, value: "URL", help: "The URL under which clients reach this server", secret: false },
+    Setting { key: Key::CdnBaseUrl, reach: Reach::Mcp, names: &["PANAVERSITY_CDN_BASE_URL"], default: None, value: "URL", help: "Where the world sees books/{book}/static/ of the bucket", secret: false },
+    Setting { key: Key::SigningKey, reach: Reach::Mcp, names: &["PANAVERSITY_SIGNING_KEY"], default: None, value: "KEY", help: "Signs links to archives and uploads, the same on every server; unset: a key the database keeps", secret: true },
+    Setting { key: Key::PresignExpiry, reach: Reach::Mcp, names: &["PANAVERSITY_PRESIGN_EXPIRY_SECONDS"], default: Some("3600"), value: "SECONDS", help: "How long links to archives and uploads are valid", secret: false },
+    Setting { key: Key::ArchiveTimeout, reach: Reach::Mcp, names: &["PANAVERSITY_ARCHIVE_TIMEOUT", "PANAVERSITY_ARCHIVE_TIMEOUT_SECONDS"], default: Some("60"), value: "SECONDS", help: "Longest download of an archive; what is cut off is resumed", secret: false },
     Setting { key: Key::Host, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
     Setting { key: Key::Port, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
-    Setting { key: Key::PublicUrl, reach: Reach::Serve, names: &["PANAVERSITY_PUBLIC_URL"], default: None, value: "URL", help: "The URL under which clients reach this server", secret: false },
     Setting { key: Key::AllowedHosts, reach: Reach::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
     Setting { key: Key::Env, reach: Reach::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
-    Setting { key: Key::CdnBaseUrl, reach: Reach::Serve, names: &["PANAVERSITY_CDN_BASE_URL"], default: None, value: "URL", help: "Where the world sees books/{book}/static/ of the bucket", secret: false },
 ];
 
 /// Names that this program knows but that are no settings of its server.
@@ -107,12 +118,6 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] = &["PANAVERSITY_URL"];
 /// Settings of the product that this version does not have yet. Whoever sets one must learn that
 /// it has no effect, most of all where it was meant to protect something.
 pub(crate) const NAMES_LATER: &[&str] = &[
-    "PANAVERSITY_MAX_DIRECT_UPLOAD_MB",
-    "PANAVERSITY_MAX_ASSET_SIZE_MB",
-    "PANAVERSITY_PRESIGN_EXPIRY_SECONDS",
-    "PANAVERSITY_ARCHIVE_TIMEOUT",
-    "PANAVERSITY_ARCHIVE_TIMEOUT_SECONDS",
-    "PANAVERSITY_SIGNING_KEY",
     "PANAVERSITY_JWT_SECRET",
     "PANAVERSITY_JWT_ALGORITHM",
     "PANAVERSITY_AUTH_ISSUER",
@@ -154,7 +159,7 @@ mod tests {
         for (index, setting) in SETTINGS.iter().enumerate() {
             assert_eq!(setting.key as usize, index, "{:?}", setting.key);
         }
-        assert_eq!(SETTINGS.len(), Key::CdnBaseUrl as usize + 1);
+        assert_eq!(SETTINGS.len(), Key::Env as usize + 1);
     }
 
     #[test]

@@ -1,18 +1,39 @@
 //! Objects and tree whose operations are counted for the metrics. Everything else is theirs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use panaversity_model::drift::{Seen, SeenObject, Spot};
-use panaversity_model::ports::{Objects, Pages, Tree};
+use panaversity_model::ids::UploadId;
+use panaversity_model::ports::{Inbox, Objects, Pages, Parts, Receiving, Staging, Tree};
 use panaversity_model::publication::FileKey;
+use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
 use panaversity_model::{BookId, ContentHash, Fault};
 
 use crate::metrics::Metrics;
 
-/// Every operation there is, as the metric's label names it. A page of a listing counts as one.
-pub(crate) const OPERATIONS: [&str; 11] =
-    ["put", "stat", "get", "delete", "list", "publish", "unpublish", "read", "set_aside", "sync", "ping"];
+/// Every operation there is, as the metric's label names it. A page of a listing counts as one, and
+/// so does an object or an upload that comes in parts: when it is begun.
+pub(crate) const OPERATIONS: [&str; 17] = [
+    "put",
+    "stage",
+    "stat",
+    "get",
+    "delete",
+    "list",
+    "publish",
+    "unpublish",
+    "read",
+    "set_aside",
+    "sync",
+    "ping",
+    "presign",
+    "receive",
+    "arrived",
+    "open_upload",
+    "discard",
+];
 
 /// A storage that is counted.
 pub(crate) struct Counted<T: ?Sized> {
@@ -48,12 +69,16 @@ impl Objects for Counted<dyn Objects> {
         self.count("put", self.storage.put(hash, bytes)).await
     }
 
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
+        self.count("stage", self.storage.stage()).await
+    }
+
     async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault> {
         self.count("stat", self.storage.stat(hash)).await
     }
 
-    async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        self.count("get", self.storage.get(hash, limit)).await
+    async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        self.count("get", self.storage.get(hash, range)).await
     }
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
@@ -66,9 +91,44 @@ impl Objects for Counted<dyn Objects> {
 }
 
 #[async_trait]
+impl Inbox for Counted<dyn Inbox> {
+    async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault> {
+        self.count("presign", self.storage.presign(id, permit)).await
+    }
+
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault> {
+        self.count("receive", self.storage.receive(id)).await
+    }
+
+    async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault> {
+        self.count("arrived", self.storage.arrived(id)).await
+    }
+
+    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
+        self.count("open_upload", self.storage.open(id)).await
+    }
+
+    async fn discard(&self, id: UploadId) -> Result<(), Fault> {
+        self.count("discard", self.storage.discard(id)).await
+    }
+
+    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>> {
+        self.counted_pages(self.storage.list_arrived())
+    }
+
+    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault> {
+        self.count("discard", self.storage.sweep(seen)).await
+    }
+}
+
+#[async_trait]
 impl Tree for Counted<dyn Tree> {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
         self.count("publish", self.storage.put(key, bytes)).await
+    }
+
+    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+        self.count("publish", self.storage.put_parts(key, parts, size)).await
     }
 
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
@@ -79,8 +139,8 @@ impl Tree for Counted<dyn Tree> {
         self.count("sync", self.storage.sync()).await
     }
 
-    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        self.count("read", self.storage.read(spot, limit)).await
+    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+        self.count("read", self.storage.open(spot)).await
     }
 
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {

@@ -3,22 +3,31 @@
 //! Invariant: a request is counted under a route of the table, whatever path it names; what the
 //! guard refuses reaches no handler; an answer never holds anything of the server's inside.
 
+mod archives;
+mod assets;
 mod guard;
+mod hangup;
 mod health;
 mod passage;
+mod ranges;
+mod sending;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Json};
-use axum::routing::get;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, put};
 use axum::{Router, middleware};
+use panaversity_model::Fault;
+use panaversity_model::fault::FaultKind;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::guard::Hosts;
+pub(crate) use self::hangup::{Endable, Hangup};
 
 use crate::app::App;
 
@@ -41,6 +50,9 @@ pub(crate) fn router(app: App, hosts: Hosts, stop: CancellationToken) -> Router 
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics))
+        .route("/books/{book}/static/{*path}", get(assets::serve))
+        .route("/uploads/{id}", put(uploads::receive))
+        .route("/books/{book}/archive.zip", get(archives::serve))
         .with_state(door)
         .layer(middleware::from_fn_with_state(Arc::new(probes), guard::admit));
 
@@ -56,11 +68,34 @@ async fn metrics(State(door): State<Door>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text)
 }
 
-async fn nowhere() -> impl IntoResponse {
-    let error = json!({
-        "code": "NOT_FOUND",
-        "message": "There is nothing at this path.",
-        "hint": "MCP is POST /mcp; GET /health tells how the server is.",
-    });
-    (StatusCode::NOT_FOUND, Json(json!({ "error": error })))
+async fn nowhere() -> Response {
+    let hint = "MCP is POST /mcp; GET /health tells how the server is.";
+    error(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing at this path.", hint)
+}
+
+/// An error of a route that is no tool.
+fn error(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
+    let error = json!({ "code": code, "message": message, "hint": hint });
+    (status, Json(json!({ "error": error }))).into_response()
+}
+
+/// What a fault looks like where there is no call to name.
+fn broken(fault: &Fault) -> Response {
+    let (message, hint) = match fault.kind {
+        FaultKind::Corrupt => {
+            ("The stored bytes are damaged and are not served.", "Tell the operator the time.")
+        }
+        FaultKind::Internal => ("The server failed to answer.", "Tell the operator the time."),
+        FaultKind::Storage | FaultKind::Database | FaultKind::Timeout => {
+            ("The server can't answer now.", "Repeat the request in a few seconds.")
+        }
+    };
+    error(status_of(fault), fault.kind.code(), message, hint)
+}
+
+fn status_of(fault: &Fault) -> StatusCode {
+    match fault.kind {
+        FaultKind::Storage | FaultKind::Database | FaultKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+        FaultKind::Corrupt | FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }

@@ -3,7 +3,9 @@
 //!
 //! The door keeps no state between requests, so any server may answer any of them.
 
+mod archives;
 mod arguments;
+mod assets;
 mod audit;
 mod books;
 mod build;
@@ -24,7 +26,9 @@ mod tools;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
+use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::middleware;
 use panaversity_model::suggestion::nearest_name;
 use panaversity_model::{AgentId, Refusal};
@@ -43,6 +47,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::memory::Hold;
+use requests::Admission;
 use tools::Spec;
 
 /// How long clients may keep a list: the tools change only with the server's version.
@@ -58,12 +64,13 @@ Errors carry a code and a hint that says what to do next. Go on with next_cursor
 /// The routes `/mcp` and `/mcp/`. `stop` ends streams that are still open when the server has
 /// drained.
 pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
+    let admission = Admission::of(&app);
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
         // Host and Origin are checked for all routes by the layer around this one.
         .disable_allowed_hosts()
-        .with_max_request_body_bytes(requests::MAX_BODY_BYTES)
+        .with_max_request_body_bytes(admission.most)
         .with_cancellation_token(stop);
     let door = Door { app };
     #[cfg(feature = "conformance")]
@@ -76,7 +83,7 @@ pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
     Router::new()
         .route_service("/mcp", service.clone())
         .route_service("/mcp/", service)
-        .layer(middleware::from_fn(requests::admit))
+        .layer(middleware::from_fn_with_state(admission, requests::admit))
 }
 
 /// Serves one client on stdin and stdout until it hangs up.
@@ -241,12 +248,22 @@ impl Door {
         arguments: Result<JsonObject, Refusal>,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResult {
-        let (body, is_error) = calls::carry_out(&self.app, tool, agent_of(context), arguments).await;
+        let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Hold>());
+        let hold = hold.cloned().unwrap_or_else(|| Hold::new(self.app.budget.clone()));
+        let app = App { links: self.app.links.for_host(host_of(context)), hold, ..self.app.clone() };
+        let (body, is_error) = calls::carry_out(&app, tool, agent_of(context), arguments).await;
         let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
         result.structured_content = Some(body);
         result.is_error = Some(is_error);
         result.with_meta(is_modern(context).then(server_meta))
     }
+}
+
+/// The host that the request is addressed to, if it came over HTTP.
+fn host_of(context: &RequestContext<RoleServer>) -> Option<&str> {
+    let http = context.extensions.get::<Parts>()?;
+    let in_line = http.uri.authority().map(Authority::as_str);
+    in_line.or_else(|| http.headers.get(header::HOST)?.to_str().ok())
 }
 
 /// Who calls: the name in the header, else the client's own name. What a client says of itself

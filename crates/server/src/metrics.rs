@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use panaversity_service::Service;
+use panaversity_service::archive::Scope;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -28,6 +29,11 @@ const COUNT_BUCKETS: [f64; 10] = [0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000
 const WRITE_STATUSES: [&str; 6] =
     ["success", "conflict", "schema_violation", "hash_required", "not_found", "error"];
 
+/// How a download of an archive ends: all bytes asked for were given; the same of an archive that
+/// leaves files out; the client went away; it took too long; bytes turned out damaged; they could
+/// not be read.
+const ARCHIVE_STATUSES: [&str; 6] = ["success", "partial", "cut", "timeout", "corrupt", "failed"];
+
 /// A scrape waits this long for the database, then shows what was known before.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -36,6 +42,9 @@ pub(crate) struct Metrics {
     registry: Registry,
     writes: IntCounterVec,
     write_seconds: HistogramVec,
+    archives: IntCounterVec,
+    archive_seconds: HistogramVec,
+    archive_memory: IntGauge,
     tool_calls: IntCounterVec,
     tool_seconds: HistogramVec,
     overlay_seconds: Histogram,
@@ -61,6 +70,19 @@ impl Metrics {
         let metrics = Self {
             writes: counters(into, "write_total", "Writes, by outcome", &["book_id", "status", "mode"])?,
             write_seconds: histograms(into, "write_duration_seconds", "Time a write takes", &["book_id"])?,
+            archives: counters(
+                into,
+                "archive_total",
+                "Downloads of archives, by how they ended",
+                &["book_id", "scope", "status"],
+            )?,
+            archive_seconds: histograms(
+                into,
+                "archive_duration_seconds",
+                "Time a download takes",
+                &["scope"],
+            )?,
+            archive_memory: gauge(into, "archive_memory_bytes", "Bytes that archives hold in memory")?,
             tool_calls: counters(into, "tool_calls_total", "Tool calls, by outcome", &["tool", "status"])?,
             tool_seconds: histograms(into, "tool_duration_seconds", "Time a tool call takes", &["tool"])?,
             overlay_seconds: histogram(into, "overlay_latency_seconds", "Time a read with user_id takes")?,
@@ -103,6 +125,12 @@ impl Metrics {
             self.writes.with_label_values(&[UNKNOWN, status, mode]);
         }
         self.write_seconds.with_label_values(&[UNKNOWN]);
+        for scope in Scope::ALL {
+            for status in ARCHIVE_STATUSES {
+                self.archives.with_label_values(&[UNKNOWN, scope.as_str(), status]);
+            }
+            self.archive_seconds.with_label_values(&[scope.as_str()]);
+        }
         for status in ["success", "refused", "failed"] {
             self.tool_calls.with_label_values(&[UNKNOWN, status]);
         }
@@ -128,6 +156,12 @@ impl Metrics {
     pub(crate) fn written(&self, book: &str, status: &'static str, mode: &'static str, took: Duration) {
         self.writes.with_label_values(&[book, status, mode]).inc();
         self.write_seconds.with_label_values(&[book]).observe(took.as_secs_f64());
+    }
+
+    /// A download of an archive of an existing book came to its end.
+    pub(crate) fn archive_sent(&self, book: &str, scope: &'static str, status: &'static str, took: Duration) {
+        self.archives.with_label_values(&[book, scope, status]).inc();
+        self.archive_seconds.with_label_values(&[scope]).observe(took.as_secs_f64());
     }
 
     /// The storage was asked for something, and answered or did not.
@@ -169,6 +203,7 @@ impl Metrics {
     async fn refresh(&self, service: &Service, shown: &mut BTreeSet<String>) {
         let rollbacks = service.stats().rollbacks.load(Ordering::Relaxed);
         self.rollbacks.inc_by(rollbacks.saturating_sub(self.rollbacks.get()));
+        self.archive_memory.set(i64::try_from(service.archive_memory()).unwrap_or(i64::MAX));
         self.chain_valid.set(i64::from(service.verified().breaks.is_empty()));
         let asked = async { tokio::join!(service.pending_publications(), service.journal_counts()) };
         let Ok((pending, counts)) = tokio::time::timeout(PATIENCE, asked).await else { return };
@@ -247,6 +282,9 @@ mod tests {
             r#"panaversityfs_tool_calls_total{status="success",tool="unknown"} 0"#,
             r#"panaversityfs_tool_duration_seconds_count{tool="unknown"} 0"#,
             r#"panaversityfs_journal_entries_total{book_id="unknown"} 0"#,
+            r#"panaversityfs_archive_total{book_id="unknown",scope="all",status="success"} 0"#,
+            r#"panaversityfs_archive_duration_seconds_count{scope="assets"} 0"#,
+            "panaversityfs_archive_memory_bytes 0",
             "panaversityfs_pending_publications 0",
             "panaversityfs_audit_chain_valid 1",
             "panaversityfs_storage_rollback_total 0",

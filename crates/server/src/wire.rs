@@ -40,6 +40,10 @@ fn refused(refusal: &Refusal, call: &Call) -> Map<String, Value> {
             put(&mut fields, "actual", *actual);
             put(&mut fields, "limit", *limit);
         }
+        Refusal::UploadIncomplete { expected, arrived, .. } => {
+            put(&mut fields, "expected_size", *expected);
+            put(&mut fields, "arrived_size", *arrived);
+        }
     }
     fields
 }
@@ -65,6 +69,12 @@ fn hint(refusal: &Refusal, call: &Call) -> &'static str {
             Operation::Write => {
                 "Repeat write_content without expected_hash to create the file, or read_content to see what there is"
             }
+            Operation::Upload => {
+                "Call upload_asset again, without expected_hash if the asset is not there: it gives a new upload_id and upload_url"
+            }
+            Operation::Archive => {
+                "Call get_book_archive without manifest_hash: it gives the book's state now"
+            }
             _ if suggestions.is_empty() => {
                 "list_books with include_structure=all shows the book's paths; read_content without hash gives the current version"
             }
@@ -76,6 +86,9 @@ fn hint(refusal: &Refusal, call: &Call) -> &'static str {
         Refusal::Conflict { current: Some(_), .. } => match call.operation {
             Operation::Delete => {
                 "Read the file again with read_content; if it should still go, repeat with expected_hash set to its file_hash_sha256"
+            }
+            Operation::Upload => {
+                "get_asset shows what it holds now; if yours should replace that, call upload_asset again with expected_hash set to current_hash"
             }
             _ => {
                 "Read the file again with read_content, work your change into what it holds now, and repeat with expected_hash set to its file_hash_sha256"
@@ -89,12 +102,25 @@ fn hint(refusal: &Refusal, call: &Call) -> &'static str {
                 "list_books with include_structure=all shows the paths there are: choose another path, or remove what is in the way with delete_content"
             }
         },
+        Refusal::HashRequired { .. } if call.operation == Operation::Upload => {
+            "If yours should replace it, call upload_asset again with expected_hash set to current_hash"
+        }
         Refusal::HashRequired { .. } => {
             "Read the file with read_content, then repeat with expected_hash set to its file_hash_sha256"
         }
-        Refusal::TooLarge { .. } => {
-            "Split it into several files below the limit, and write each with write_content"
+        Refusal::UploadIncomplete { .. } => {
+            "PUT exactly the announced bytes to upload_url, then call complete_upload again; upload_asset gives a new URL if it has expired"
         }
+        Refusal::TooLarge { what: "binary_data", .. } => {
+            "Call upload_asset with file_size instead of binary_data, PUT the bytes to the upload_url it gives, then call complete_upload"
+        }
+        Refusal::TooLarge { .. } => match call.operation {
+            Operation::Upload => {
+                "Make the asset smaller, or ask the operator to raise PANAVERSITY_MAX_ASSET_SIZE_MB"
+            }
+            Operation::Read => "Call get_asset without include_binary and GET the bytes from its cdn_url",
+            _ => "Split it into several files below the limit, and write each with write_content",
+        },
     }
 }
 

@@ -1,20 +1,29 @@
 //! The bytes of a blob, wherever they lie. Keeps R2: every byte that leaves was checked, and what
 //! is not as stored is marked and never served.
+//!
+//! A small blob is read as a whole and checked by its hash. A large one is read chunk by chunk,
+//! each checked by the hash that was kept of it, so that any range costs no more than its chunks.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use async_trait::async_trait;
 use panaversity_model::Fault;
-use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
+use panaversity_model::blob::{Blob, CHUNK_BYTES, Health, Measure, Place, StoredBlob};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::StagingId;
+use panaversity_model::ports::Pages;
 
 use crate::service::Service;
 
 /// How often a missing object is looked for before it counts as missing.
 const LOOKS: usize = 3;
 
+/// Blobs up to this many bytes are held as a whole while they are passed on.
+pub(crate) const WHOLE_BYTES: u64 = CHUNK_BYTES as u64;
+
 /// What lies where an object should.
-pub(crate) enum Object {
+enum Object {
     There(Vec<u8>),
     LetGo,
     Missing,
@@ -27,7 +36,8 @@ impl Service {
         let hash = stored.blob.hash;
         let result = match &stored.blob.place {
             Place::Inline(deflated) => stored.unpack(deflated),
-            Place::Object(_) => match self.object_of(stored).await? {
+            // One byte more than it has shows that it is too long.
+            Place::Object(_) => match self.object_of(stored, 0..stored.blob.size + 1).await? {
                 Object::There(bytes) => stored.check(bytes),
                 Object::LetGo => return Ok(None),
                 Object::Missing => {
@@ -46,11 +56,71 @@ impl Service {
         result.map(Some)
     }
 
+    /// The checked bytes of one chunk of a blob, counted from 0; an inline blob is one chunk.
+    /// `None`: it was let go.
+    pub(crate) async fn chunk_of(&self, stored: &StoredBlob, number: u64) -> Result<Option<Vec<u8>>, Fault> {
+        if matches!(stored.blob.place, Place::Inline(_)) {
+            return self.bytes_of(stored).await;
+        }
+        let begin = number * CHUNK_BYTES as u64;
+        let range = begin..(begin + CHUNK_BYTES as u64).min(stored.blob.size);
+        let bytes = match self.object_of(stored, range).await? {
+            Object::There(bytes) => bytes,
+            Object::LetGo => return Ok(None),
+            Object::Missing => {
+                self.damaged(stored, Health::Missing).await;
+                return Err(Fault::corrupt(format!("the object {} is missing", stored.blob.hash)));
+            }
+        };
+        let checked = stored.check_chunk(usize::try_from(number).unwrap_or(usize::MAX), &bytes);
+        if checked.is_err() {
+            self.damaged(stored, Health::Corrupt).await;
+        }
+        checked.map(|()| Some(bytes))
+    }
+
+    /// The checked bytes of a range of a blob, part by part. What the blob does not have is left
+    /// out of the range.
+    pub(crate) fn parts_of(&self, stored: StoredBlob, range: Range<u64>) -> BlobParts {
+        let end = range.end.min(stored.blob.size);
+        BlobParts { service: self.clone(), stored, at: range.start, end }
+    }
+
+    /// What lies where a blob's object should, read to its end but never held; within, `None`: it
+    /// is missing. `None`: it was let go.
+    pub(crate) async fn measured(&self, stored: &StoredBlob) -> Result<Option<Option<Blob>>, Fault> {
+        let (mut measure, step) = (Measure::default(), CHUNK_BYTES as u64);
+        // One byte more than it has shows that it is too long.
+        while measure.size() <= stored.blob.size {
+            let range = measure.size()..measure.size() + step;
+            match self.object_of(stored, range).await? {
+                Object::There(bytes) if bytes.is_empty() => break,
+                Object::There(bytes) => measure.add(&bytes),
+                Object::LetGo => return Ok(None),
+                Object::Missing => return Ok(Some(None)),
+            }
+        }
+        Ok(Some(Some(measure.finish())))
+    }
+
+    /// Is a blob live, and its object there with its size? Its bytes are not looked at.
+    pub(crate) async fn is_whole(&self, stored: &StoredBlob) -> Result<bool, Fault> {
+        Ok(stored.health == Health::Live && self.is_there(stored).await?)
+    }
+
+    /// Is the object of a blob there, with its size? Its bytes are not looked at.
+    pub(crate) async fn is_there(&self, stored: &StoredBlob) -> Result<bool, Fault> {
+        Ok(match stored.blob.place {
+            Place::Inline(_) => true,
+            Place::Object(_) => self.inner.objects.stat(stored.blob.hash).await? == Some(stored.blob.size),
+        })
+    }
+
     /// An object that is not there is missing only while a version names it, and only if it does
     /// not come while we look: between the two, `gc` may have let it go and a writer put it again.
-    pub(crate) async fn object_of(&self, stored: &StoredBlob) -> Result<Object, Fault> {
+    async fn object_of(&self, stored: &StoredBlob, range: Range<u64>) -> Result<Object, Fault> {
         for _ in 0..LOOKS {
-            if let Some(bytes) = self.inner.objects.get(stored.blob.hash, stored.blob.size + 1).await? {
+            if let Some(bytes) = self.inner.objects.get(stored.blob.hash, range.clone()).await? {
                 return Ok(Object::There(bytes));
             }
             if !self.inner.journal.retained(stored.blob.hash).await? {
@@ -63,14 +133,7 @@ impl Service {
     /// Makes the bytes of a blob present: an object counts only if its row is live and a stat
     /// shows its size. Used when an answer is *unchanged*, so that repeating a write heals.
     pub(crate) async fn make_present(&self, stored: &StoredBlob, bytes: &[u8]) -> Result<(), Fault> {
-        let present = stored.health == Health::Live
-            && match stored.blob.place {
-                Place::Inline(_) => true,
-                Place::Object(_) => {
-                    self.inner.objects.stat(stored.blob.hash).await? == Some(stored.blob.size)
-                }
-            };
-        if present {
+        if self.is_whole(stored).await? {
             return Ok(());
         }
         let inline_limit = match stored.blob.place {
@@ -100,4 +163,61 @@ impl Service {
             tracing::warn!(blob = %stored.blob.hash, error = %fault, "a blob's health could not be marked");
         }
     }
+}
+
+/// The checked bytes of a range of a blob, on their way.
+pub(crate) struct BlobParts {
+    service: Service,
+    stored: StoredBlob,
+    at: u64,
+    end: u64,
+}
+
+#[async_trait]
+impl Pages<u8> for BlobParts {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let chunk = match self.stored.blob.place {
+            Place::Inline(_) => 0,
+            Place::Object(_) => self.at / CHUNK_BYTES as u64,
+        };
+        let Some(mut bytes) = self.service.chunk_of(&self.stored, chunk).await? else {
+            return Err(Fault::storage(format!(
+                "the blob {} was let go while it was read",
+                self.stored.blob.hash
+            )));
+        };
+        let begin = chunk * CHUNK_BYTES as u64;
+        let within = |at: u64| usize::try_from(at - begin).unwrap_or(usize::MAX).min(bytes.len());
+        let (from, to) = (within(self.at), within(self.end));
+        self.at = begin + to as u64;
+        bytes.truncate(to);
+        bytes.drain(..from);
+        Ok(Some(bytes))
+    }
+}
+
+/// The first bytes of what comes in parts, up to `limit`.
+pub(crate) async fn first_bytes(parts: &mut dyn Pages<u8>, limit: usize) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    while bytes.len() < limit
+        && let Some(part) = parts.next().await?
+    {
+        bytes.extend_from_slice(&part);
+    }
+    bytes.truncate(limit);
+    Ok(bytes)
+}
+
+/// What all the parts are, as a blob; no more is read than shows that it has more than `most` bytes.
+pub(crate) async fn measure(parts: &mut dyn Pages<u8>, most: u64) -> Result<Blob, Fault> {
+    let mut measure = Measure::default();
+    while measure.size() <= most
+        && let Some(part) = parts.next().await?
+    {
+        measure.add(&part);
+    }
+    Ok(measure.finish())
 }

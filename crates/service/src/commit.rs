@@ -23,13 +23,15 @@ use panaversity_model::blob::{Blob, Place};
 use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
 use panaversity_model::file::Found;
 use panaversity_model::garbage::{CONDEMNED_FOR, Staged};
-use panaversity_model::ids::{ChangeId, EntryId, LeaseId, StagingId};
+use panaversity_model::ids::{ChangeId, EntryId, LeaseId, StagingId, UploadId};
 use panaversity_model::precondition::{Effect, Wish, decide};
 use panaversity_model::publication::FileKey;
+use panaversity_model::upload::Announced;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, Schema};
 
+use crate::bytes::WHOLE_BYTES;
 use crate::call::Call;
-use crate::publish::Fresh;
+use crate::publish::{Due, Fresh};
 use crate::service::Service;
 
 /// How often a set is staged before it is given up.
@@ -42,16 +44,49 @@ const BEING_DELETED: Duration = Duration::from_millis(10);
 pub struct Wanted {
     /// The file.
     pub path: BookPath,
-    /// Its new bytes; `None`: it goes away.
-    pub bytes: Option<Vec<u8>>,
+    /// What it is to hold.
+    pub content: Content,
     /// What the caller expects it to hold.
     pub expected: Option<ContentHash>,
 }
 
+/// What a file is to hold.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Nothing: it goes away.
+    Gone,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// What was put as an object already, under this staging.
+    Put(Blob, StagingId),
+}
+
 impl Wanted {
     fn wish(&self) -> Wish {
-        self.bytes.as_deref().map_or(Wish::Gone, |bytes| Wish::Hold(ContentHash::of(bytes)))
+        match &self.content {
+            Content::Gone => Wish::Gone,
+            Content::Bytes(bytes) => Wish::Hold(ContentHash::of(bytes)),
+            Content::Put(blob, _) => Wish::Hold(blob.hash),
+        }
     }
+}
+
+/// What a set is about.
+struct Asked<'a> {
+    book: &'a BookId,
+    layer: &'a Layer,
+    wanted: Vec<Wanted>,
+    /// The upload that it completes.
+    upload: Option<UploadId>,
+}
+
+/// How an attempt at a commit ended that was not refused.
+pub(crate) enum Ending {
+    Done(Vec<Done>),
+    /// Nothing happened: what was put must be staged and put again.
+    Unstaged,
+    /// Nothing happened: the upload is done already, or forgotten.
+    UploadOver,
 }
 
 /// What became of one wanted change.
@@ -73,50 +108,97 @@ impl Service {
         layer: &Layer,
         wanted: Vec<Wanted>,
     ) -> Result<Vec<Done>, Error> {
-        // Side by side: each is a round trip to the database.
-        let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, &wanted))?;
-        let checked = check(schema, held, &wanted)?;
-        if let Some(done) = self.already_so(&checked, &wanted).await? {
+        let asked = Asked { book, layer, wanted, upload: None };
+        let (schema, checked) = self.checked(&asked).await?;
+        if let Some(done) = self.already_so(&checked, &asked.wanted).await? {
             return Ok(done);
         }
-        let (verdict, since) = self.stage_and_commit(call, book, schema, layer, &wanted).await?;
+        for _ in 0..STAGED_AGAIN {
+            let attempt = self.stage_and_commit(call, schema, &asked).await?;
+            if attempt.0 == Verdict::Unstaged {
+                continue;
+            }
+            if let Ending::Done(done) = self.conclude(call, asked.wanted, attempt).await? {
+                return Ok(done);
+            }
+            break;
+        }
+        Err(Fault::storage("gc took the staged objects away again and again").into())
+    }
+
+    /// Completes an upload with what was put as an object, by steps 1, 3 and 4. On success
+    /// `call.recorded` tells that the audit entry is written.
+    pub(crate) async fn change_by_upload(
+        &self,
+        call: &mut Call,
+        upload: &Announced,
+        blob: Blob,
+        staging: StagingId,
+    ) -> Result<Ending, Error> {
+        let content = Content::Put(blob, staging);
+        let wanted = vec![Wanted { path: upload.path.clone(), content, expected: upload.expected }];
+        let asked = Asked { book: &upload.book, layer: &Layer::Base, wanted, upload: Some(upload.id) };
+        let (schema, _) = self.checked(&asked).await?;
+        let attempt = self.stage_and_commit(call, schema, &asked).await?;
+        self.conclude(call, asked.wanted, attempt).await
+    }
+
+    /// Step 1 for a file that is to get other bytes than it has: may it?
+    pub(crate) async fn check_write(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        hash: ContentHash,
+        expected: Option<ContentHash>,
+    ) -> Result<(Option<Found>, Effect), Error> {
+        let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
+        let (schema, found) = tokio::try_join!(self.schema_of(book), self.inner.journal.holds(&key))?;
+        schema.admit(path)?;
+        let effect = decide(found.as_ref().map(|found| found.record.hash), Wish::Hold(hash), expected)?;
+        Ok((found, effect))
+    }
+
+    async fn checked(&self, asked: &Asked<'_>) -> Result<(Schema, Vec<(Option<Found>, Effect)>), Error> {
+        let Asked { book, layer, wanted, .. } = asked;
+        // Side by side: each is a round trip to the database.
+        let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, wanted))?;
+        Ok((schema, check(schema, held, wanted)?))
+    }
+
+    /// Steps 2 and 3. Also gives a moment before the commit, and so before the leases it took.
+    async fn stage_and_commit(
+        &self,
+        call: &Call,
+        schema: Schema,
+        asked: &Asked<'_>,
+    ) -> Result<(Verdict, Duration), Fault> {
+        let (set, staged) = self.stage(call, schema, asked).await?;
+        let since = self.inner.world.monotonic();
+        let result = self.commit(set).await;
+        if staged && !matches!(result, Ok(Verdict::Committed(_))) {
+            self.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok((result?, since))
+    }
+
+    /// Step 4, if there is something to publish.
+    async fn conclude(
+        &self,
+        call: &mut Call,
+        wanted: Vec<Wanted>,
+        (verdict, since): (Verdict, Duration),
+    ) -> Result<Ending, Error> {
         match verdict {
             Verdict::Refused(_, refusal) => Err(refusal.into()),
-            Verdict::Unstaged => {
-                Err(Fault::storage("gc took the staged objects away again and again").into())
-            }
+            Verdict::Unstaged => Ok(Ending::Unstaged),
+            Verdict::UploadOver => Ok(Ending::UploadOver),
             Verdict::Committed(applied) => {
                 call.recorded = true;
                 let done = applied.iter().map(|a| Done { effect: a.effect, old: a.old }).collect();
                 self.publish_fresh(fresh(applied, wanted), since).await;
-                Ok(done)
+                Ok(Ending::Done(done))
             }
         }
-    }
-
-    /// Steps 2 and 3, again if `gc` came in between. Also gives a moment before the commit, and so
-    /// before the leases it took.
-    async fn stage_and_commit(
-        &self,
-        call: &Call,
-        book: &BookId,
-        schema: Schema,
-        layer: &Layer,
-        wanted: &[Wanted],
-    ) -> Result<(Verdict, Duration), Fault> {
-        for _ in 0..STAGED_AGAIN {
-            let (set, staged) = self.stage(call, book, schema, layer, wanted).await?;
-            let since = self.inner.world.monotonic();
-            let result = self.commit(set).await;
-            if staged && !matches!(result, Ok(Verdict::Committed(_))) {
-                self.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
-            }
-            match result {
-                Ok(Verdict::Unstaged) => {}
-                result => return Ok((result?, since)),
-            }
-        }
-        Ok((Verdict::Unstaged, Duration::ZERO))
     }
 
     /// The schema paths are admitted by: the book's, or strict for a book that its first write
@@ -149,7 +231,7 @@ impl Service {
             return Ok(None);
         }
         for ((found, _), want) in checked.iter().zip(wanted) {
-            if let (Some(found), Some(bytes)) = (found, &want.bytes) {
+            if let (Some(found), Content::Bytes(bytes)) = (found, &want.content) {
                 self.make_present(&found.blob, bytes).await?;
             }
         }
@@ -164,18 +246,20 @@ impl Service {
     async fn stage(
         &self,
         call: &Call,
-        book: &BookId,
         schema: Schema,
-        layer: &Layer,
-        wanted: &[Wanted],
+        asked: &Asked<'_>,
     ) -> Result<(ChangeSet, bool), Fault> {
-        let world = &self.inner.world;
+        let (world, wanted) = (&self.inner.world, &asked.wanted);
         let (mut changes, mut staged) = (Vec::with_capacity(wanted.len()), false);
         for want in wanted {
             let mut staging = None;
-            let act = match &want.bytes {
-                None => Act::Delete,
-                Some(bytes) => {
+            let act = match &want.content {
+                Content::Gone => Act::Delete,
+                Content::Put(blob, ready) => {
+                    (staging, staged) = (Some(*ready), true);
+                    Act::Write(blob.clone())
+                }
+                Content::Bytes(bytes) => {
                     let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
                     if matches!(blob.place, Place::Object(_)) {
                         staging = Some(self.staging_of(&blob).await?);
@@ -199,17 +283,18 @@ impl Service {
             request: call.request,
             agent: call.agent.clone(),
             operation: call.operation,
-            book: book.clone(),
+            book: asked.book.clone(),
             schema,
-            layer: layer.clone(),
+            layer: asked.layer.clone(),
             changes,
+            upload: asked.upload,
             elapsed_ms: self.elapsed_ms(call),
         };
         Ok((set, staged))
     }
 
     /// Marks a blob live, as soon as no `gc` is deleting it.
-    async fn staging_of(&self, blob: &Blob) -> Result<StagingId, Fault> {
+    pub(crate) async fn staging_of(&self, blob: &Blob) -> Result<StagingId, Fault> {
         let began = self.inner.world.monotonic();
         loop {
             let fresh = StagingId::new(self.inner.world.fresh_id());
@@ -242,7 +327,7 @@ fn check(
     let mut checked = Vec::with_capacity(wanted.len());
     for (want, found) in wanted.iter().zip(held) {
         // What a book admitted once it also lets go, so a deletion needs no schema.
-        if want.bytes.is_some() {
+        if !matches!(want.content, Content::Gone) {
             schema.admit(&want.path)?;
         }
         if !paths.insert(&want.path) {
@@ -258,9 +343,15 @@ fn check(
 /// The publications this commit holds the lease on, with the bytes that are already at hand.
 fn fresh(applied: Vec<Applied>, wanted: Vec<Wanted>) -> Vec<Fresh> {
     let pairs = applied.into_iter().zip(wanted);
+    let due = |content| match content {
+        Content::Gone => Due::Nothing,
+        Content::Bytes(bytes) if bytes.len() as u64 <= WHOLE_BYTES => Due::Bytes(bytes),
+        // Not held any longer than the call.
+        Content::Bytes(_) | Content::Put(..) => Due::AsRecorded,
+    };
     pairs
         .filter_map(|(applied, want)| {
-            applied.publication.map(|publication| Fresh { publication, bytes: want.bytes })
+            applied.publication.map(|publication| Fresh { publication, due: due(want.content) })
         })
         .collect()
 }

@@ -9,10 +9,12 @@
 //! 3. Blobs that no version names and nobody touched for the retention are condemned, a few at a
 //!    time; their objects are deleted; their rows are buried.
 //! 4. Objects without a row that are older than the retention go the same way.
+//! 5. What is left of uploads goes (see `leftovers`), and the rows of those that expired longer ago
+//!    than the retention.
 //!
 //! Killed anywhere, a later run goes on. With a retention of zero days a plan that is being made
 //! at this very moment may name a version that 2 lets go; the build then finds it gone and plans
-//! again.
+//! again. An archive notes what it names by itself, before its link is given away.
 //!
 //! Publications, chains and the audit log are never touched.
 
@@ -48,6 +50,8 @@ pub struct Swept {
     pub unknown_bytes: u64,
     /// Blobs whose objects could not be deleted; a later run tries again.
     pub left: u64,
+    /// Uploads that were over, and leftovers of uploads.
+    pub uploads: u64,
 }
 
 impl Service {
@@ -66,6 +70,7 @@ impl Service {
             self.keep_what_manifests_name(cutoffs).await?;
             swept.let_go = journal.survey(cutoffs).await?;
             self.sweep_unknown(cutoffs.unused_since, true, &mut swept).await?;
+            swept.uploads = self.clear_leftovers(true).await?;
             return Ok(swept);
         }
         swept.let_go.manifests = journal.forget_manifests(cutoffs.unnamed_since).await?;
@@ -79,6 +84,8 @@ impl Service {
         }
         self.sweep_blobs(cutoffs.unused_since, &mut swept).await?;
         self.sweep_unknown(cutoffs.unused_since, false, &mut swept).await?;
+        swept.uploads = self.clear_leftovers(false).await?;
+        self.forget_uploads(cutoffs.unused_since).await?;
         Ok(swept)
     }
 

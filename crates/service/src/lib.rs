@@ -3,6 +3,8 @@
 //! An act takes parsed values, uses the ports it was given and returns values; it knows neither
 //! the protocol above nor the engines below. The commit protocol stands in [`commit`].
 
+pub mod archive;
+pub mod assets;
 pub mod audit;
 pub mod books;
 mod bytes;
@@ -13,6 +15,7 @@ pub mod delta;
 pub mod gc;
 pub mod glob;
 pub mod health;
+mod leftovers;
 mod manifests;
 pub mod plan;
 pub mod publish;
@@ -20,6 +23,7 @@ pub mod read;
 pub mod reconcile;
 mod rescue;
 mod service;
+pub mod uploads;
 pub mod verify;
 pub mod write;
 

@@ -49,9 +49,10 @@ impl Manifests {
         recent.iter().find(|(of, known, _)| of == book && *known == hash).map(|(_, _, found)| found.clone())
     }
 
-    fn remember(&self, book: &BookId, named: &Named) {
+    fn remember(&self, book: &BookId, hash: ContentHash, manifest: &Arc<Manifest>) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.push_back((book.clone(), named.hash, named.manifest.clone()));
+        recent.retain(|(of, known, _)| of != book || *known != hash);
+        recent.push_back((book.clone(), hash, manifest.clone()));
         let mut held: usize = recent.iter().map(|(_, _, manifest)| manifest.files.len()).sum();
         while recent.len() > RECENT || held > CACHED_FILES {
             let Some((_, _, oldest)) = recent.pop_front() else { break };
@@ -95,20 +96,25 @@ impl Service {
     }
 
     /// Keeps a manifest that is about to be named.
-    pub(crate) async fn keep(&self, book: &BookId, named: &Named) -> Result<(), Fault> {
+    pub(crate) async fn keep(
+        &self,
+        book: &BookId,
+        hash: ContentHash,
+        manifest: &Arc<Manifest>,
+    ) -> Result<(), Fault> {
         let now = self.inner.world.monotonic();
-        let fresh = |kept: &(ContentHash, Duration)| kept.0 == named.hash && now < kept.1 + KEPT_AGAIN_AFTER;
+        let fresh = |kept: &(ContentHash, Duration)| kept.0 == hash && now < kept.1 + KEPT_AGAIN_AFTER;
         let manifests = &self.inner.manifests;
         if manifests.kept_at.lock().unwrap_or_else(PoisonError::into_inner).get(book).is_some_and(fresh) {
             return Ok(());
         }
-        self.inner.journal.keep(book, named.hash, &named.manifest.encode()).await?;
-        manifests.remember(book, named);
+        self.inner.journal.keep(book, hash, &manifest.encode()).await?;
+        manifests.remember(book, hash, manifest);
         let mut kept_at = manifests.kept_at.lock().unwrap_or_else(PoisonError::into_inner);
         if kept_at.len() >= KEPT_BOOKS {
             kept_at.clear();
         }
-        kept_at.insert(book.clone(), (named.hash, now));
+        kept_at.insert(book.clone(), (hash, now));
         Ok(())
     }
 

@@ -83,7 +83,7 @@ impl Service {
                 Ok((after.manifest, kept))
             }
             _ => {
-                self.keep(book, &now).await?;
+                self.keep(book, now.hash, &now.manifest).await?;
                 Ok((now.hash, now.manifest))
             }
         }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use panaversity_model::Fault;
+use panaversity_model::blob::StoredBlob;
 use panaversity_model::ids::LeaseId;
 use panaversity_model::layer::Layer;
-use panaversity_model::publication::{Attempt, Publication, Settled};
+use panaversity_model::publication::{Attempt, Publication, Settled, lease_for};
 use tokio::sync::oneshot;
 
+use crate::bytes::WHOLE_BYTES;
 use crate::service::Service;
 
 /// How long a request waits for its own change to reach the tree.
@@ -31,10 +33,23 @@ const SIDE_BY_SIDE: usize = 8;
 /// A lease this old is not used any more: the put might end after the lease does.
 const LEASE_USED_FOR: Duration = Duration::from_secs(5);
 
-/// A publication whose bytes are at hand: the change was made a moment ago.
+/// Large files under way at once: each has parts of several MiB in memory.
+pub(crate) const LARGE_AT_ONCE: usize = 2;
+
+/// A publication of a change that was made a moment ago.
 pub(crate) struct Fresh {
     pub(crate) publication: Publication,
-    pub(crate) bytes: Option<Vec<u8>>,
+    pub(crate) due: Due,
+}
+
+/// What the tree is to hold.
+pub(crate) enum Due {
+    /// Nothing.
+    Nothing,
+    /// Bytes that are at hand.
+    Bytes(Vec<u8>),
+    /// What the journal says.
+    AsRecorded,
 }
 
 impl Service {
@@ -44,7 +59,7 @@ impl Service {
     /// the others are left to the background publisher.
     pub(crate) async fn publish_fresh(&self, all: Vec<Fresh>, since: Duration) {
         let mut under_way = Vec::with_capacity(all.len());
-        for Fresh { publication, bytes } in all {
+        for Fresh { publication, due } in all {
             let (service, permit) = (self.clone(), self.inner.publications.clone().try_acquire_owned());
             let Ok(permit) = permit else {
                 tokio::spawn(async move {
@@ -55,7 +70,7 @@ impl Service {
             };
             let (reached, wait) = oneshot::channel();
             tokio::spawn(async move {
-                service.publish_one(publication, bytes, since, reached).await;
+                service.publish_one(publication, due, since, reached).await;
                 drop(permit);
             });
             under_way.push(wait);
@@ -68,11 +83,15 @@ impl Service {
     async fn publish_one(
         &self,
         publication: Publication,
-        bytes: Option<Vec<u8>>,
+        due: Due,
         since: Duration,
         reached: oneshot::Sender<()>,
     ) {
-        let put = self.put_or_remove(&publication, bytes.as_deref(), since).await;
+        let put = match due {
+            Due::Nothing => self.put_or_remove(&publication, None, since).await,
+            Due::Bytes(bytes) => self.put_or_remove(&publication, Some(&bytes), since).await,
+            Due::AsRecorded => self.read_and_put(&publication, since).await,
+        };
         let _ = reached.send(());
         if let Err(fault) = &put {
             warn_of(&publication, fault);
@@ -103,6 +122,9 @@ impl Service {
 
     async fn read_and_put(&self, publication: &Publication, since: Duration) -> Result<(), Fault> {
         let bytes = match self.inner.journal.holds(&publication.key).await? {
+            Some(found) if found.blob.blob.size > WHOLE_BYTES && self.is_shown(publication) => {
+                return self.put_large(publication, found.blob).await;
+            }
             // It stays pending, and the next attempt finds what it holds by then.
             Some(found) => Some(self.bytes_of(&found.blob).await?.ok_or_else(|| {
                 Fault::storage("the file was changed, and its bytes let go, while it was published")
@@ -112,6 +134,32 @@ impl Service {
         self.put_or_remove(publication, bytes.as_deref(), since).await
     }
 
+    /// A large file takes longer than a lease, so the lease is made to last first.
+    async fn put_large(&self, publication: &Publication, stored: StoredBlob) -> Result<(), Fault> {
+        let _turn = self.inner.large.acquire().await;
+        let (size, journal) = (stored.blob.size, &self.inner.journal);
+        let since = self.inner.world.monotonic();
+        if !journal.prolong(publication, lease_for(size)).await? {
+            return Err(Fault::storage("its lease was lost while it waited for its turn"));
+        }
+        self.check_lease(since)?;
+        let parts = Box::new(self.parts_of(stored, 0..size));
+        self.inner.tree.put_parts(&publication.key, parts, size).await
+    }
+
+    /// What was published while it was allowed still goes away.
+    fn is_shown(&self, publication: &Publication) -> bool {
+        publication.key.layer == Layer::Base || self.inner.limits.publish_overlays
+    }
+
+    /// `since`: a moment before the lease began.
+    fn check_lease(&self, since: Duration) -> Result<(), Fault> {
+        if self.inner.world.monotonic().saturating_sub(since) >= LEASE_USED_FOR {
+            return Err(Fault::storage("its turn came too late for its lease"));
+        }
+        Ok(())
+    }
+
     /// `since`: a moment before the lease began.
     async fn put_or_remove(
         &self,
@@ -119,13 +167,9 @@ impl Service {
         bytes: Option<&[u8]>,
         since: Duration,
     ) -> Result<(), Fault> {
-        if self.inner.world.monotonic().saturating_sub(since) >= LEASE_USED_FOR {
-            return Err(Fault::storage("its turn came too late for its lease"));
-        }
-        let private = matches!(publication.key.layer, Layer::Overlay(_));
+        self.check_lease(since)?;
         match bytes {
-            // What was published while it was allowed still goes away.
-            Some(_) if private && !self.inner.limits.publish_overlays => Ok(()),
+            Some(_) if !self.is_shown(publication) => Ok(()),
             Some(bytes) => self.inner.tree.put(&publication.key, bytes).await,
             None => self.inner.tree.remove(&publication.key).await,
         }

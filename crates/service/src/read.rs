@@ -137,7 +137,7 @@ impl Service {
     }
 
     /// Why a file was not found, with near paths of the same folder, else of the folders above.
-    async fn missing(&self, read: &ReadFile) -> Result<Refusal, Fault> {
+    pub(crate) async fn missing(&self, read: &ReadFile) -> Result<Refusal, Fault> {
         if self.inner.journal.book(&read.book).await?.is_none() {
             return Ok(Refusal::BookNotFound(read.book.clone()));
         }

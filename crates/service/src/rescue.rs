@@ -1,7 +1,7 @@
 //! Objects that are gone or damaged while something holds them: put again from the published copy,
 //! if that still has the bytes. Keeps R2: bytes come back only if they have the blob's hash.
 
-use panaversity_model::blob::{Health, StoredBlob};
+use panaversity_model::blob::{Health, Measure, StoredBlob};
 use panaversity_model::drift::Spot;
 use panaversity_model::{ContentHash, Fault};
 
@@ -15,9 +15,18 @@ impl Service {
     pub(crate) async fn restore(&self, stored: &StoredBlob) -> Result<bool, Fault> {
         let hash = stored.blob.hash;
         for key in self.inner.journal.holders(hash, COPIES_TRIED).await? {
-            let copy = self.inner.tree.read(&Spot::of(&key), stored.blob.size + 1).await?;
-            let Some(bytes) = copy.filter(|bytes| ContentHash::of(bytes) == hash) else { continue };
-            self.inner.objects.put(hash, &bytes).await?;
+            let Some(mut copy) = self.inner.tree.open(&Spot::of(&key)).await? else { continue };
+            let (mut staged, mut measure) = (self.inner.objects.stage().await?, Measure::default());
+            while measure.size() <= stored.blob.size
+                && let Some(part) = copy.next().await?
+            {
+                measure.add(&part);
+                staged.write(&part).await?;
+            }
+            if measure.finish().hash != hash {
+                continue;
+            }
+            staged.promote(hash).await?;
             self.inner.journal.mark(hash, Health::Live).await?;
             return Ok(true);
         }

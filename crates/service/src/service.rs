@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use panaversity_model::ports::{Journal, Objects, Tree, World};
+use panaversity_model::ports::{Inbox, Journal, Objects, Tree, World};
 use panaversity_model::{BookId, Fault};
 use tokio::sync::{Notify, Semaphore};
 
+use crate::archive::Archives;
 use crate::manifests::Manifests;
+use crate::publish::LARGE_AT_ONCE;
 use crate::verify::Standing;
 
 /// Publications under way at once.
@@ -19,6 +21,8 @@ pub struct Engines {
     pub journal: Arc<dyn Journal>,
     /// Large blobs.
     pub objects: Arc<dyn Objects>,
+    /// Where large uploads arrive.
+    pub inbox: Arc<dyn Inbox>,
     /// The published copy.
     pub tree: Arc<dyn Tree>,
     /// Time and ids.
@@ -30,6 +34,10 @@ pub struct Engines {
 pub struct Limits {
     /// Blobs up to this many bytes lie in the database; 0: none.
     pub inline_bytes: usize,
+    /// Assets up to this many bytes come and go inside a call.
+    pub direct_bytes: u64,
+    /// Assets have at most this many bytes.
+    pub asset_bytes: u64,
     /// Whether overlays are published to the tree.
     pub publish_overlays: bool,
 }
@@ -52,12 +60,16 @@ pub struct Service {
 pub(crate) struct Inner {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) objects: Arc<dyn Objects>,
+    pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) tree: Arc<dyn Tree>,
     pub(crate) world: Arc<dyn World>,
     pub(crate) limits: Limits,
     pub(crate) stats: Stats,
     pub(crate) manifests: Manifests,
+    pub(crate) archives: Archives,
     pub(crate) publications: Arc<Semaphore>,
+    /// Turns of what holds several MiB at once: large files on their way into the tree or the objects.
+    pub(crate) large: Semaphore,
     pub(crate) backlog: Notify,
     pub(crate) standing: Standing,
 }
@@ -69,16 +81,24 @@ impl Service {
             inner: Arc::new(Inner {
                 journal: engines.journal,
                 objects: engines.objects,
+                inbox: engines.inbox,
                 tree: engines.tree,
                 world: engines.world,
                 limits,
                 stats: Stats::default(),
                 manifests: Manifests::default(),
+                archives: Archives::default(),
                 publications: Arc::new(Semaphore::new(PUBLICATIONS_AT_ONCE)),
+                large: Semaphore::new(LARGE_AT_ONCE),
                 backlog: Notify::new(),
                 standing: Standing::default(),
             }),
         }
+    }
+
+    /// The limits an operator has set.
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
     }
 
     /// Counts since the start.

@@ -5,7 +5,7 @@ use panaversity_model::precondition::Effect;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal};
 
 use crate::call::Call;
-use crate::commit::Wanted;
+use crate::commit::{Content, Wanted};
 use crate::service::Service;
 
 /// A text file as a caller wants it.
@@ -48,7 +48,8 @@ impl Service {
         }
         let bytes = write.content.into_bytes();
         let (hash, size) = (ContentHash::of(&bytes), bytes.len() as u64);
-        let wanted = vec![Wanted { path: write.path, bytes: Some(bytes), expected: write.expected }];
+        let content = Content::Bytes(bytes);
+        let wanted = vec![Wanted { path: write.path, content, expected: write.expected }];
         let done = self.change(call, &write.book, &write.layer, wanted).await?;
         let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
         Ok(Written { effect, size, hash })

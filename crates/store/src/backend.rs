@@ -1,5 +1,9 @@
 //! Which storage the books are published in, as far as the journal must know it.
 
+use panaversity_model::publication::FileKey;
+
+use crate::keys;
+
 /// A kind of storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -19,6 +23,11 @@ impl Backend {
             Self::S3 => "s3",
             Self::Supabase => "supabase",
         }
+    }
+
+    /// Where a file is published, below the bucket or the folder.
+    pub fn published(self, key: &FileKey) -> String {
+        keys::published_in(self, key)
     }
 
     /// How long a lease on a path holds. A publisher uses the first five seconds of it to begin

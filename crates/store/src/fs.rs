@@ -4,21 +4,26 @@
 //! new; links inside the folder are never followed. An object is durable when `put` returns:
 //! its file, its folder and the folders created for it are synced. A published file is not; it is
 //! checked again after an unclean stop.
+//!
+//! What is large is written part by part, and read by ranges: it is never held.
 
 mod folder;
+mod inbox;
 mod listing;
+mod parts;
 mod presence;
 mod walk;
 
 use std::collections::HashSet;
-use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use panaversity_model::drift::{Seen, SeenObject, Spot};
-use panaversity_model::ports::{Objects, Pages, Tree};
+use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, ContentHash, Fault};
 use rustix::fs::FileType;
@@ -26,8 +31,10 @@ use rustix::io::Errno;
 
 use crate::keys;
 use crate::pairing::{self, Pairing};
+use crate::summed::Summed;
 use folder::{Folder, Place};
 use listing::Listing;
+use parts::{Draft, FileParts};
 use presence::Presence;
 
 /// Bytes that a probe of the folder writes.
@@ -79,11 +86,18 @@ impl FileStorage {
         act: impl FnOnce(&Inner) -> Result<T, Errno> + Send + 'static,
     ) -> Result<T, Fault> {
         let inner = self.inner.clone();
-        let done = tokio::task::spawn_blocking(move || act(&inner)).await;
-        match done {
-            Ok(result) => result.map_err(|error| Fault::storage(format!("{what}: {error}"))),
-            Err(broken) => Err(Fault::internal(format!("{what}: {broken}"))),
-        }
+        in_a_thread(what, move || act(&inner)).await
+    }
+}
+
+/// Runs what may wait for the disk.
+async fn in_a_thread<T: Send + 'static>(
+    what: &'static str,
+    act: impl FnOnce() -> Result<T, Errno> + Send + 'static,
+) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(act).await {
+        Ok(result) => result.map_err(|error| Fault::storage(format!("{what}: {error}"))),
+        Err(broken) => Err(Fault::internal(format!("{what}: {broken}"))),
     }
 }
 
@@ -110,16 +124,28 @@ impl Inner {
     /// Writes beside and renames into place.
     fn write(&self, key: &str, bytes: &[u8], durable: Durable) -> Result<(), Errno> {
         let temporary = self.presence.fresh_name();
-        let result = self.write_by(&temporary, key, bytes, durable);
-        if result.is_err() {
+        let written = self.root.create(&temporary).and_then(|mut file| {
+            file.write_all(bytes).map_err(|error| errno(&error))?;
+            self.move_into_place(&temporary, &file, key, durable)
+        });
+        if written.is_err() {
             // Nothing to do if that fails too: the next start sweeps it.
             let _ = self.root.remove(&temporary);
         }
-        result
+        written
     }
 
-    fn write_by(&self, temporary: &str, key: &str, bytes: &[u8], durable: Durable) -> Result<(), Errno> {
-        self.root.create(temporary, bytes, durable == Durable::Yes)?;
+    /// Makes a temporary file that is complete the file of a key.
+    fn move_into_place(
+        &self,
+        temporary: &str,
+        file: &File,
+        key: &str,
+        durable: Durable,
+    ) -> Result<(), Errno> {
+        if durable == Durable::Yes {
+            rustix::fs::fsync(file)?;
+        }
         let mut tries = 0;
         let place = loop {
             let place = self.root.place(key, true)?;
@@ -148,27 +174,27 @@ impl Inner {
         Ok(())
     }
 
-    fn read(&self, key: impl AsRef<[u8]>, limit: u64) -> Result<Option<Vec<u8>>, Errno> {
-        self.root.open_file(key)?.map(|file| first_bytes(file, limit)).transpose()
+    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, Errno> {
+        let Some(file) = self.root.open_file(key)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes).map_err(|error| errno(&error))?;
+        Ok(Some(bytes))
     }
 
     /// What a stranger may have put in the place of a file, or of a folder above it, is no file.
-    fn read_file(&self, key: &[u8], limit: u64) -> Result<Option<Vec<u8>>, Errno> {
+    fn open_regular(&self, key: &[u8]) -> Result<Option<File>, Errno> {
         let file = match self.root.open_file(key) {
             Ok(Some(file)) => file,
             Ok(None) | Err(Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => return Ok(None),
             Err(error) => return Err(error),
         };
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-        (kind == FileType::RegularFile).then(|| first_bytes(file, limit)).transpose()
+        Ok((kind == FileType::RegularFile).then_some(file))
     }
 }
 
-fn first_bytes(file: OwnedFd, limit: u64) -> Result<Vec<u8>, Errno> {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::from(file).take(limit).read_to_end(&mut bytes);
-    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    Ok(bytes)
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -188,8 +214,16 @@ impl Objects for FileStorage {
         self.run("look for an object", move |inner| inner.root.size(&keys::object(hash))).await
     }
 
-    async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        self.run("get an object", move |inner| inner.read(keys::object(hash), limit)).await
+    async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        self.run("get an object", move |inner| {
+            let file = inner.root.open_file(keys::object(hash))?;
+            file.map(|file| parts::bytes_of(&file, range)).transpose()
+        })
+        .await
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
+        Ok(Box::new(Draft::begin(&self.inner, "stage an object").await?))
     }
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
@@ -208,6 +242,15 @@ impl Tree for FileStorage {
         self.run("publish a file", move |inner| inner.write(&key, &bytes, Durable::No)).await
     }
 
+    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+        let mut draft = Draft::begin(&self.inner, "publish a file").await?;
+        let mut parts = Summed::to(size, parts);
+        while let Some(part) = parts.next().await? {
+            draft.write(part).await?;
+        }
+        draft.finish(keys::published(key), Durable::No).await
+    }
+
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         let key = keys::published(key);
         self.run("remove a published file", move |inner| inner.root.remove_with_empty_folders(&key, 2)).await
@@ -217,9 +260,10 @@ impl Tree for FileStorage {
         self.run("sync the folder", |inner| inner.root.sync()).await
     }
 
-    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let key = keys::lying(spot);
-        self.run("read a published file", move |inner| inner.read_file(&key, limit)).await
+    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+        let (key, what) = (keys::lying(spot), "read a published file");
+        let file = self.run(what, move |inner| inner.open_regular(&key)).await?;
+        Ok(file.map(|file| FileParts::of(file, what)))
     }
 
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
@@ -239,8 +283,11 @@ impl Tree for FileStorage {
         let ours = self.run("write into the folder", |inner| {
             let name = inner.presence.fresh_name();
             // An empty file finds room on a full disk.
-            let created = inner.root.create(&name, &vec![1; PROBE], false);
-            inner.root.remove(&name).and(created)?;
+            let written = inner
+                .root
+                .create(&name)
+                .and_then(|mut file| file.write_all(&vec![1; PROBE]).map_err(|error| errno(&error)));
+            inner.root.remove(&name).and(written)?;
             Ok(inner.found_id()?.as_ref() == Some(&inner.store_id))
         });
         if ours.await? {

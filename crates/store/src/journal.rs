@@ -10,10 +10,13 @@ mod files;
 mod garbage;
 mod ledger;
 mod manifests;
+mod nesting;
 mod pairing;
 mod publications;
 mod records;
 mod rows;
+mod signing;
+mod uploads;
 
 use std::sync::Arc;
 

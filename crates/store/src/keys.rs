@@ -3,6 +3,8 @@
 //! ```text
 //! .panaversity/store-id                     which database this storage belongs to
 //! .panaversity/objects/{aa}/{sha256}        large blobs
+//! .panaversity/uploads/{upload}             large uploads that have arrived
+//! .panaversity/staging/{id}                 objects on their way, in a bucket
 //! .panaversity/tmp/{server}/                files being written by one server
 //! .panaversity/trial/{id}                   what `config check` puts and removes
 //! .panaversity/lost+found/{time}/           what lay below books/ and was moved out of the way
@@ -17,10 +19,13 @@ use std::fmt::Write;
 
 use panaversity_model::ContentHash;
 use panaversity_model::drift::Spot;
+use panaversity_model::ids::UploadId;
 use panaversity_model::publication::FileKey;
 
 use crate::backend::Backend;
 
+/// What is ours and no book's.
+const ROOT: &str = ".panaversity/";
 /// The store id.
 pub(crate) const STORE_ID: &str = ".panaversity/store-id";
 /// Files being written.
@@ -30,6 +35,10 @@ pub(crate) const BOOKS: &str = "books";
 
 /// The objects.
 pub(crate) const OBJECTS: &str = ".panaversity/objects";
+/// Where uploads arrive.
+pub(crate) const UPLOADS: &str = ".panaversity/uploads";
+/// Objects on their way into a bucket.
+pub(crate) const STAGING: &str = ".panaversity/staging";
 /// What a storage is tried out with.
 const TRIALS: &str = ".panaversity/trial";
 /// What was moved out of the way.
@@ -47,6 +56,33 @@ pub(crate) fn object_at(place: &[u8]) -> Option<ContentHash> {
     let (_, name) = text.split_once('/')?;
     ContentHash::from_hex(name)
         .filter(|hash| object(*hash).strip_prefix(OBJECTS) == Some(&format!("/{text}")))
+}
+
+/// Where an upload arrives.
+pub(crate) fn upload(id: UploadId) -> String {
+    format!("{UPLOADS}/{id}")
+}
+
+/// The upload that lies at a place below [`UPLOADS`].
+pub(crate) fn upload_at(place: &str) -> Option<UploadId> {
+    UploadId::from_stored(place).filter(|id| id.to_string() == place)
+}
+
+/// A place for an object on its way, never given before.
+pub(crate) fn fresh_staging() -> String {
+    format!("{STAGING}/{}", uuid::Uuid::now_v7().simple())
+}
+
+/// The name of a leftover among uploads or what is staged, by its key.
+pub(crate) fn leftover_name(key: &str) -> &str {
+    key.strip_prefix(ROOT).unwrap_or(key)
+}
+
+/// The key of a leftover, by its name. `None`: it is no leftover's.
+pub(crate) fn leftover(name: &str) -> Option<String> {
+    let key = format!("{ROOT}{name}");
+    let below = |folder: &str| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    (below(UPLOADS) || below(STAGING)).then_some(key)
 }
 
 /// Where a storage is tried out.

@@ -9,6 +9,7 @@ mod keys;
 pub mod migrations;
 mod pairing;
 mod s3;
+mod summed;
 mod trial;
 
 pub use backend::Backend;

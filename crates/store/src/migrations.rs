@@ -54,6 +54,11 @@ static ALL: &[Scripts] = &[
         sqlite: pair!("sqlite", "0003_garbage"),
         postgres: pair!("postgres", "0003_garbage"),
     },
+    Scripts {
+        revision: Revision { number: 4, name: "uploads", destroys_audit: false },
+        sqlite: pair!("sqlite", "0004_uploads"),
+        postgres: pair!("postgres", "0004_uploads"),
+    },
 ];
 
 /// Why a migration did not happen.

@@ -1,49 +1,66 @@
 //! Objects and tree in a bucket, through opendal. Keeps I9 for objects and the tree's part of R2.
 //!
-//! Nothing relies on conditional writes, on the order of a listing, or on anything but
-//! `GetObject`, `PutObject`, `DeleteObject` and `ListBucket`. An object is named by its hash, so putting it twice is
-//! harmless and it may be retried. A published file is not: a retry could land after a later
-//! version. So the tree's requests are sent once, and one that was never answered says so
-//! (`outcome_unknown`), which keeps its path leased until it can't arrive any more.
+//! Nothing relies on conditional writes, on the order of a listing, or on any permission but
+//! `GetObject`, `PutObject`, `DeleteObject`, `ListBucket` and, to tidy up, `AbortMultipartUpload`;
+//! the first two also cover copying within the bucket and putting in parts. An object is named by
+//! its hash, so putting it twice is harmless and it may be retried. A published file is not: a
+//! retry could land after a later version. So the tree's requests are sent once, and one that was
+//! never answered says so (`outcome_unknown`), which keeps its path leased until it can't arrive
+//! any more. Of a file that is put in parts only the last request makes anything visible: that one
+//! is sent once, the parts are retried.
 
 mod connection;
+mod inbox;
 mod listing;
+mod reading;
 mod trouble;
+mod upload;
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
-use opendal::{ErrorKind, Operator};
+use opendal::ErrorKind;
 use panaversity_model::drift::{Seen, SeenObject, Spot};
-use panaversity_model::ports::{Objects, Pages, Tree};
-use panaversity_model::publication::FileKey;
-use panaversity_model::{BookId, ContentHash, Fault};
+use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree};
+use panaversity_model::publication::{FileKey, time_to_put};
+use panaversity_model::{BookId, ContentHash, Fault, media};
+use tokio::sync::Semaphore;
 
 use crate::backend::Backend;
 use crate::keys;
 use crate::pairing::{self, Pairing};
+use crate::summed::Summed;
 pub use connection::Bucket;
+use connection::Operators;
 use listing::Listing;
 pub(crate) use trouble::explain;
 use trouble::{Answered, answered};
+use upload::{Again, Upload};
 
 /// How long an act may take in all, its retries included.
 const OBJECT_PATIENCE: Duration = Duration::from_secs(15);
 /// How long a request may take that is sent once: less than what its lease, or `gc`'s guard, leaves.
 const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Largest file that is moved out of the way.
-const LARGEST_MOVED: u64 = 100 << 20;
+/// Bytes that a request with the time of a small one may carry.
+const SMALL: usize = 1 << 20;
+/// Large files that are written at once; others wait their turn.
+const LARGE_AT_ONCE: usize = 8;
+
+/// How long an act on so many bytes may take in all: enough for a line of 256 KiB a second, and as
+/// long again for what has to be sent again.
+fn patience(bytes: u64) -> Duration {
+    OBJECT_PATIENCE + Duration::from_secs(bytes / (128 << 10))
+}
 
 /// A bucket with objects and published books.
 #[derive(Clone)]
 pub struct S3Storage {
-    /// Sends again what failed in passing.
-    patient: Operator,
-    /// Sends once.
-    once: Operator,
+    operators: Operators,
+    /// The turns of large files: each holds two parts while it is written.
+    turns: Arc<Semaphore>,
     backend: Backend,
     store_id: String,
     shown: String,
@@ -62,7 +79,11 @@ impl S3Storage {
         if pairing::decide(found.as_deref(), store_id, fresh, &storage.shown)? == Pairing::Take {
             let id = format!("{store_id}\n").into_bytes();
             storage
-                .within(OBJECT_PATIENCE, "write the store id", storage.patient.write(keys::STORE_ID, id))
+                .within(
+                    OBJECT_PATIENCE,
+                    "write the store id",
+                    storage.operators.patient.write(keys::STORE_ID, id),
+                )
                 .await?;
             // Of two databases that take one bucket at the same moment, the slower one wins; the other
             // is told so here, or by its next ping.
@@ -72,13 +93,17 @@ impl S3Storage {
     }
 
     fn connect(bucket: &Bucket, store_id: &str) -> Result<Self, Fault> {
-        let (patient, once) = bucket.operators()?;
-        let (backend, shown) = (bucket.backend, bucket.shown());
-        Ok(Self { patient, once, backend, store_id: store_id.to_owned(), shown })
+        Ok(Self {
+            operators: bucket.operators()?,
+            turns: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            backend: bucket.backend,
+            store_id: store_id.to_owned(),
+            shown: bucket.shown(),
+        })
     }
 
     async fn found_id(&self) -> Result<Option<String>, Fault> {
-        let read = self.patient.read(keys::STORE_ID);
+        let read = self.operators.patient.read(keys::STORE_ID);
         let found = self.within(OBJECT_PATIENCE, "read the store id", absent_is_none(read)).await?;
         Ok(found.map(|bytes| pairing::id_in(&bytes.to_bytes())))
     }
@@ -111,22 +136,6 @@ impl S3Storage {
         result.map_err(|fault| Fault { outcome_unknown: false, ..fault })
     }
 
-    async fn first_bytes(&self, what: &str, key: &str, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let read = async {
-            let mut parts = self.patient.reader(key).await?.into_stream(..).await?;
-            let mut bytes = Vec::new();
-            while bytes.len() <= limit
-                && let Some(part) = parts.try_next().await?
-            {
-                part.for_each(|slice| bytes.extend_from_slice(&slice));
-            }
-            bytes.truncate(limit);
-            Ok(bytes)
-        };
-        self.repeatable(what, absent_is_none(read)).await
-    }
-
     fn published(&self, key: &FileKey) -> String {
         keys::published_in(self.backend, key)
     }
@@ -145,42 +154,72 @@ async fn absent_is_none<T>(
 #[async_trait]
 impl Objects for S3Storage {
     async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault> {
-        let bytes = bytes.to_vec();
-        self.repeatable("put an object", self.patient.write(&keys::object(hash), bytes)).await?;
+        let key = keys::object(hash);
+        if bytes.len() > SMALL {
+            let mut upload = Upload::begin(self, "put an object", key, None).await?;
+            upload.write(bytes).await?;
+            let limit = upload.patience();
+            return upload.finish(Again::Whenever, limit).await;
+        }
+        self.repeatable("put an object", self.operators.patient.write(&key, bytes.to_vec())).await?;
         Ok(())
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
+        Ok(Box::new(Upload::begin(self, "stage an object", keys::fresh_staging(), None).await?))
     }
 
     async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault> {
         let key = keys::object(hash);
-        let found = self.repeatable("look for an object", absent_is_none(self.patient.stat(&key))).await?;
+        let found =
+            self.repeatable("look for an object", absent_is_none(self.operators.patient.stat(&key))).await?;
         Ok(found.map(|metadata| metadata.content_length()))
     }
 
-    async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        self.first_bytes("get an object", &keys::object(hash), limit).await
+    async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        self.range("get an object", &keys::object(hash), range).await
     }
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
         // Sent once: a repeated one could land after the object was put anew.
-        self.within(ONCE_PATIENCE, "delete an object", self.once.delete(&keys::object(hash))).await
+        self.within(ONCE_PATIENCE, "delete an object", self.operators.once.delete(&keys::object(hash))).await
     }
 
     fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
-        Box::new(Listing::of(self.clone(), format!("{}/", keys::OBJECTS)))
+        Box::new(Listing::of(self.clone(), [format!("{}/", keys::OBJECTS)]))
     }
 }
 
 #[async_trait]
 impl Tree for S3Storage {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
-        let (key, bytes) = (self.published(key), bytes.to_vec());
-        self.within(ONCE_PATIENCE, "publish a file", self.once.write(&key, bytes)).await?;
+        let (at, media_type) = (self.published(key), media::type_of(&key.path));
+        let put = self.operators.once.write_with(&at, bytes.to_vec()).content_type(media_type);
+        self.within(ONCE_PATIENCE, "publish a file", put.into_future()).await?;
         Ok(())
+    }
+
+    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+        let (what, limit, began) = ("publish a large file", time_to_put(size), Instant::now());
+        let written = tokio::time::timeout(limit, async {
+            let media_type = Some(media::type_of(&key.path));
+            let mut upload = Upload::begin(self, what, self.published(key), media_type).await?;
+            let mut parts = Summed::to(size, parts);
+            while let Some(part) = parts.next().await? {
+                upload.write(&part).await?;
+            }
+            upload.flush().await?;
+            Ok::<_, Fault>(upload)
+        });
+        let Ok(upload) = written.await else {
+            return Err(Fault::storage(format!("{what}: it took longer than {limit:?}")));
+        };
+        upload?.finish(Again::WhenRefused, limit.saturating_sub(began.elapsed())).await
     }
 
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         let key = self.published(key);
-        self.within(ONCE_PATIENCE, "remove a published file", self.once.delete(&key)).await
+        self.within(ONCE_PATIENCE, "remove a published file", self.operators.once.delete(&key)).await
     }
 
     /// A bucket keeps what it acknowledged.
@@ -188,37 +227,34 @@ impl Tree for S3Storage {
         Ok(())
     }
 
-    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let key = keys::lying_in(self.backend, spot);
-        self.first_bytes("read a published file", &key, limit).await
+    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+        self.stream("read a published file", keys::lying_in(self.backend, spot), None).await
     }
 
-    /// Copied through this process, as a bucket cannot rename; a file that is too large for that
-    /// stays.
+    /// Copied by the bucket, as it cannot rename.
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
         let from = keys::lying_in(self.backend, spot);
         if !listing::is_asked_for_as_it_is(&from) {
             return Ok(false);
         }
         let to = keys::set_aside_in(self.backend, spot, folder);
-        let Some(bytes) = self.first_bytes("set a file aside", &from, LARGEST_MOVED + 1).await? else {
-            return Ok(false);
-        };
-        if bytes.len() as u64 > LARGEST_MOVED {
+        let what = "set a file aside";
+        let found = absent_is_none(self.operators.patient.stat(&from));
+        let Some(found) = self.repeatable(what, found).await? else { return Ok(false) };
+        if self.copied(what, &from, &to, found.content_length()).await?.is_none() {
             return Ok(false);
         }
-        self.repeatable("set a file aside", self.patient.write(&to, bytes)).await?;
-        self.within(ONCE_PATIENCE, "set a file aside", self.once.delete(&from)).await?;
+        self.within(ONCE_PATIENCE, what, self.operators.once.delete(&from)).await?;
         Ok(true)
     }
 
     fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
         let prefix = book.map_or(format!("{}/", keys::BOOKS), |book| format!("{}/{book}/", keys::BOOKS));
-        Box::new(Listing::of(self.clone(), prefix))
+        Box::new(Listing::of(self.clone(), [prefix]))
     }
 
     async fn ping(&self) -> Result<(), Fault> {
-        let found = absent_is_none(self.once.read(keys::STORE_ID));
+        let found = absent_is_none(self.operators.once.read(keys::STORE_ID));
         let found = self.within(ONCE_PATIENCE, "read the store id", found).await?;
         let found = found.map(|bytes| pairing::id_in(&bytes.to_bytes()));
         pairing::decide(found.as_deref(), &self.store_id, false, &self.shown).map(|_| ())

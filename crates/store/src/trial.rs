@@ -42,8 +42,8 @@ pub struct Exposed {
 impl Trial {
     /// A bucket on trial.
     pub fn of_bucket(bucket: &Bucket) -> Result<Self, Fault> {
-        let (operator, _) = bucket.operators()?;
-        Ok(Self::new(Storage::Bucket(operator), bucket.shown()))
+        let operators = bucket.operators()?;
+        Ok(Self::new(Storage::Bucket(operators.patient), bucket.shown()))
     }
 
     /// A folder on trial; it is created if it is not there.

@@ -4,11 +4,14 @@
 //! Calls are numbered from 0 in the order they are made, over every port that shares the hook.
 //! Only ports that can fail are counted; `backend()` is not.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use panaversity_model::asset::Asset;
 use panaversity_model::audit::{ChainKey, Draft, Entry, EntryFilter, EntryPosition};
-use panaversity_model::blob::{Blob, Health, StoredBlob};
+use panaversity_model::blob::{Blob, Health, Outline, StoredBlob};
 use panaversity_model::chain::ChainRecord;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::delta::Delta;
@@ -16,14 +19,15 @@ use panaversity_model::drift::{Record, Seen, SeenObject, Spot};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::garbage::{Burial, Condemned, Cutoffs, KeptManifest, Sentence, Staged, Survey};
-use panaversity_model::ids::{LeaseId, StagingId};
+use panaversity_model::ids::{LeaseId, StagingId, UploadId};
 use panaversity_model::manifest::{ManifestRow, Stamp};
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
-    Blobs, Books, Changes, Creation, Files, Garbage, Journal, Ledger, Manifests, Objects, Pages,
-    Publications, Records, Tree,
+    Blobs, Books, Changes, Creation, Files, Garbage, Inbox, Journal, Ledger, Manifests, Objects, Pages,
+    Parts, Publications, Receiving, Records, Staging, Tree, Uploads,
 };
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
+use panaversity_model::upload::{Announced, Permit, SeenUpload, SignedPut, Upload};
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Schema, Timestamp, View};
 
 /// How a call breaks.
@@ -140,6 +144,12 @@ pub struct FaultyTree {
     faults: Faults,
 }
 
+/// An inbox whose calls can be broken.
+pub struct FaultyInbox {
+    inner: Arc<dyn Inbox>,
+    faults: Faults,
+}
+
 /// A list whose pages can be broken.
 struct FaultyPages<T> {
     inner: Box<dyn Pages<T>>,
@@ -155,11 +165,66 @@ impl<T: Send + 'static> Pages<T> for FaultyPages<T> {
     }
 }
 
+/// Something that comes part by part, each of which can be broken.
+struct FaultyWriter<W: ?Sized> {
+    inner: Box<W>,
+    faults: Faults,
+}
+
+#[async_trait]
+impl Staging for FaultyWriter<dyn Staging> {
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
+        self.faults.pass("staging.write", FaultKind::Storage, self.inner.write(part)).await
+    }
+
+    async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {
+        let Self { inner, faults } = *self;
+        faults.pass("staging.promote", FaultKind::Storage, inner.promote(hash)).await
+    }
+}
+
+#[async_trait]
+impl Receiving for FaultyWriter<dyn Receiving> {
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
+        self.faults.pass("receiving.write", FaultKind::Storage, self.inner.write(part)).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), Fault> {
+        let Self { inner, faults } = *self;
+        faults.pass("receiving.finish", FaultKind::Storage, inner.finish()).await
+    }
+}
+
+/// An answer of a port that is itself called.
+trait Breakable: Sized {
+    /// The same, whose calls can be broken; `name` is the call that gave it.
+    fn behind(self, faults: &Faults, name: &'static str) -> Self;
+}
+
+impl Breakable for Box<dyn Staging> {
+    fn behind(self, faults: &Faults, _: &'static str) -> Self {
+        Box::new(FaultyWriter { inner: self, faults: faults.clone() })
+    }
+}
+
+impl Breakable for Box<dyn Receiving> {
+    fn behind(self, faults: &Faults, _: &'static str) -> Self {
+        Box::new(FaultyWriter { inner: self, faults: faults.clone() })
+    }
+}
+
+impl Breakable for Option<Parts> {
+    fn behind(self, faults: &Faults, name: &'static str) -> Self {
+        self.map(|inner| Box::new(FaultyPages { inner, faults: faults.clone(), name }) as Parts)
+    }
+}
+
 /// Implements a port by handing every call through the hook.
 macro_rules! faulty {
     (
         $port:ident for $wrapper:ident, $prefix:literal, $kind:ident;
         $(fn $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*
+        $(called fn $opening:ident($($given:ident: $given_type:ty),*) -> $opened:ty;)*
         $(pages fn $list:ident($($by:ident: $by_type:ty),*) -> $entry:ty;)*
         $(plain fn $plain:ident() -> $value:ty;)*
     ) => {
@@ -168,6 +233,11 @@ macro_rules! faulty {
             $(async fn $method(&self, $($argument: $type),*) -> Result<$answer, Fault> {
                 let name = concat!($prefix, ".", stringify!($method));
                 self.faults.pass(name, FaultKind::$kind, self.inner.$method($($argument),*)).await
+            })*
+            $(async fn $opening(&self, $($given: $given_type),*) -> Result<$opened, Fault> {
+                let name = concat!($prefix, ".", stringify!($opening));
+                let opened = self.faults.pass(name, FaultKind::$kind, self.inner.$opening($($given),*)).await?;
+                Ok(opened.behind(&self.faults, concat!($prefix, ".", stringify!($opening), ".next")))
             })*
             $(fn $list(&self, $($by: $by_type),*) -> Box<dyn Pages<$entry>> {
                 let name = concat!($prefix, ".", stringify!($list));
@@ -192,6 +262,7 @@ macro_rules! faulty {
 faulty! { new FaultyJournal over Journal }
 faulty! { new FaultyObjects over Objects }
 faulty! { new FaultyTree over Tree }
+faulty! { new FaultyInbox over Inbox }
 
 faulty! { Changes for FaultyJournal, "journal", Database;
     fn commit(set: ChangeSet) -> Verdict;
@@ -226,7 +297,17 @@ faulty! { Files for FaultyJournal, "journal", Database;
     fn find_version(book: &BookId, path: &BookPath, view: &View, hash: ContentHash) -> Option<Found>;
     fn list(book: &BookId, folder: &Folder, view: &View, after: Option<&BookPath>, limit: usize) -> Vec<FileRecord>;
     fn paths(book: Option<&BookId>, prefix: &Prefix, view: &View, after: Option<&(BookId, BookPath)>, limit: usize) -> Vec<(BookId, BookPath)>;
+    fn asset(book: &BookId, path: &BookPath) -> Option<Asset>;
+    fn assets(book: &BookId, folder: &Folder, after: Option<&BookPath>, limit: usize) -> Vec<Asset>;
     fn changed(book: &BookId, view: &View, since: Timestamp, after: Option<&BookPath>, limit: usize) -> Delta;
+}
+faulty! { Uploads for FaultyJournal, "journal", Database;
+    fn open_upload(announced: &Announced, valid_for: Duration) -> Upload;
+    fn upload(id: UploadId) -> Option<Upload>;
+    fn uploads_over(expired_since: Timestamp, after: Option<UploadId>, limit: usize) -> Vec<UploadId>;
+    fn clear_uploads(ids: &[UploadId]) -> ();
+    fn forget_uploads(expired_since: Timestamp) -> u64;
+    fn uncleared(ids: &[UploadId]) -> Vec<UploadId>;
 }
 faulty! { Books for FaultyJournal, "journal", Database;
     fn book(id: &BookId) -> Option<Book>;
@@ -240,6 +321,7 @@ faulty! { Manifests for FaultyJournal, "journal", Database;
     fn rows(book: &BookId, above: i64) -> (Stamp, Vec<ManifestRow>);
     fn keep(book: &BookId, hash: ContentHash, encoded: &[u8]) -> ();
     fn kept(book: &BookId, hash: ContentHash) -> Option<Vec<u8>>;
+    fn outlines(book: &BookId, versions: &[(&str, ContentHash)]) -> Vec<Option<Outline>>;
 }
 faulty! { Ledger for FaultyJournal, "journal", Database;
     fn entries(filter: &EntryFilter, after: Option<&EntryPosition>, limit: usize) -> Vec<Entry>;
@@ -253,6 +335,7 @@ faulty! { Ledger for FaultyJournal, "journal", Database;
 faulty! { Publications for FaultyJournal, "journal", Database;
     fn claim(leases: &[LeaseId]) -> Vec<Publication>;
     fn holds(key: &FileKey) -> Option<Found>;
+    fn prolong(publication: &Publication, by: Duration) -> bool;
     fn settle(publication: &Publication, attempt: Attempt) -> Settled;
     fn pending() -> i64;
     fn unsynced(limit: usize) -> Vec<(FileKey, i64)>;
@@ -266,17 +349,28 @@ faulty! { Journal for FaultyJournal, "journal", Database;
 faulty! { Objects for FaultyObjects, "objects", Storage;
     fn put(hash: ContentHash, bytes: &[u8]) -> ();
     fn stat(hash: ContentHash) -> Option<u64>;
-    fn get(hash: ContentHash, limit: u64) -> Option<Vec<u8>>;
+    fn get(hash: ContentHash, range: Range<u64>) -> Option<Vec<u8>>;
     fn delete(hash: ContentHash) -> ();
+    called fn stage() -> Box<dyn Staging>;
     pages fn list_objects() -> SeenObject;
 }
 faulty! { Tree for FaultyTree, "tree", Storage;
     fn put(key: &FileKey, bytes: &[u8]) -> ();
+    fn put_parts(key: &FileKey, parts: Parts, size: u64) -> ();
     fn remove(key: &FileKey) -> ();
     fn sync() -> ();
-    fn read(spot: &Spot, limit: u64) -> Option<Vec<u8>>;
     fn set_aside(spot: &Spot, folder: &str) -> bool;
     fn ping() -> ();
+    called fn open(spot: &Spot) -> Option<Parts>;
     pages fn list_files(book: Option<&BookId>) -> Seen;
     plain fn backend() -> &'static str;
+}
+faulty! { Inbox for FaultyInbox, "inbox", Storage;
+    fn presign(id: UploadId, permit: &Permit) -> Option<SignedPut>;
+    fn arrived(id: UploadId) -> Option<u64>;
+    fn discard(id: UploadId) -> ();
+    fn sweep(seen: &SeenUpload) -> ();
+    called fn receive(id: UploadId) -> Box<dyn Receiving>;
+    called fn open(id: UploadId) -> Option<Parts>;
+    pages fn list_arrived() -> SeenUpload;
 }

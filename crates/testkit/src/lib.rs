@@ -11,6 +11,7 @@
     reason = "test code fails by panicking"
 )]
 
+pub mod client;
 pub mod contract;
 pub mod disk;
 pub mod faults;
@@ -22,6 +23,6 @@ pub mod samples;
 pub mod seaweed;
 pub mod world;
 
-pub use faults::{Failure, Faults, FaultyJournal, FaultyObjects, FaultyTree};
-pub use memory::{MemoryJournal, MemoryObjects, MemoryTree};
+pub use faults::{Failure, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree};
+pub use memory::{MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree};
 pub use world::TestWorld;

@@ -1,18 +1,22 @@
-//! A private S3 for tests, in this process: real signatures, real HTTP, buckets in memory, and
-//! troubles on demand. It knows `GetObject` (and the HEAD that it permits), `PutObject`,
-//! `DeleteObject` and `ListBucket` only, so whatever asks for more of a bucket fails here.
+//! A private S3 for tests, in this process: real signatures, also in URLs, real HTTP, buckets in
+//! memory, and troubles on demand. It knows `GetObject` (and the HEAD that it permits), `PutObject`
+//! (and the copies and multipart uploads that it permits), `DeleteObject`, `ListBucket` and
+//! `AbortMultipartUpload` only, so whatever asks for more of a bucket fails here.
 //!
 //! The server runs on a thread of its own as long as the process lives; every test makes itself a
 //! bucket.
 
+mod multipart;
 mod objects;
 mod serving;
 mod trouble;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use hyper::body::Bytes;
+use multipart::Unfinished;
 use trouble::Plan;
 pub use trouble::Trouble;
 
@@ -23,13 +27,32 @@ pub const ACCESS_KEY_ID: &str = "AKTEST";
 /// Its secret half.
 pub const SECRET_ACCESS_KEY: &str = "SKTEST1234567890";
 
-type Contents = BTreeMap<String, Vec<u8>>;
+type Contents = BTreeMap<String, Held>;
 type Buckets = Arc<Mutex<HashMap<String, State>>>;
+
+/// What lies at a key.
+#[derive(Clone)]
+struct Held {
+    bytes: Bytes,
+    media_type: Option<String>,
+    /// The `ETag`: another with every put.
+    version: String,
+}
+
+impl Held {
+    fn new(bytes: impl Into<Bytes>, media_type: Option<String>) -> Self {
+        static PUTS: AtomicU64 = AtomicU64::new(0);
+        let version = format!("v{}", PUTS.fetch_add(1, Ordering::Relaxed));
+        Self { bytes: bytes.into(), media_type, version }
+    }
+}
 
 /// What one bucket holds and how it behaves.
 #[derive(Default)]
 struct State {
     contents: Contents,
+    /// Multipart uploads under way, by id.
+    unfinished: BTreeMap<String, Unfinished>,
     /// What listings show while they are stale.
     shown: Option<Contents>,
     plan: Plan,
@@ -84,12 +107,23 @@ impl Bucket {
 
     /// Everything in it, by key.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
-        self.with(|state| state.contents.clone())
+        let bytes = |(key, held): (&String, &Held)| (key.clone(), held.bytes.to_vec());
+        self.with(|state| state.contents.iter().map(bytes).collect())
+    }
+
+    /// The media type that something in it was put with.
+    pub fn content_type(&self, key: &str) -> Option<String> {
+        self.with(|state| state.contents.get(key).and_then(|held| held.media_type.clone()))
+    }
+
+    /// How many multipart uploads were begun and neither completed nor aborted.
+    pub fn unfinished(&self) -> usize {
+        self.with(|state| state.unfinished.len())
     }
 
     /// Puts something into it behind everybody's back.
     pub fn put(&self, key: &str, bytes: &[u8]) {
-        self.with(|state| state.contents.insert(key.to_owned(), bytes.to_vec()));
+        self.with(|state| state.contents.insert(key.to_owned(), Held::new(bytes.to_vec(), None)));
     }
 
     /// Removes something from it behind everybody's back.
@@ -103,6 +137,11 @@ impl Bucket {
             state.shown = matches!(trouble, Trouble::Stale).then(|| state.contents.clone());
             state.plan = Plan::new(trouble, every);
         });
+    }
+
+    /// Every request from now on that completes a multipart upload is in trouble.
+    pub fn trouble_completing(&self, trouble: Trouble) {
+        self.with(|state| state.plan = Plan::completing(trouble));
     }
 
     /// All is well again.

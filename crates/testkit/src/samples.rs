@@ -4,7 +4,7 @@
 use panaversity_model::audit::{Draft, Operation, Outcome};
 use panaversity_model::blob::Blob;
 use panaversity_model::change::{Act, Change, ChangeSet};
-use panaversity_model::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId};
+use panaversity_model::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId, UploadId};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Schema, UserId, View};
 use uuid::Uuid;
@@ -76,9 +76,19 @@ pub fn write_staged(path: &BookPath, blob: &Blob, staging: StagingId) -> Change 
     Change { staging: Some(staging), ..change(path, Act::Write(blob.clone()), None) }
 }
 
+/// An upload nobody else has drawn.
+pub fn upload() -> UploadId {
+    UploadId::new(Uuid::now_v7())
+}
+
 /// A staging nobody else has drawn.
 pub fn staging() -> StagingId {
     StagingId::new(Uuid::now_v7())
+}
+
+/// An upload nobody else has.
+pub fn upload_id() -> UploadId {
+    UploadId::new(Uuid::now_v7())
 }
 
 /// Writing these bytes, inline.
@@ -103,6 +113,7 @@ pub fn change_set(book: &BookId, layer: &Layer, changes: Vec<Change>) -> ChangeS
         schema: Schema::Strict,
         layer: layer.clone(),
         changes,
+        upload: None,
         elapsed_ms: 3,
     }
 }

@@ -8,16 +8,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use panaversity_model::Layer;
 use panaversity_model::change::Verdict;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::{Changes, Files, Journal, Objects, Tree, World};
-use panaversity_testkit::contract::{ObjectsSetup, Setup, TreeSetup};
+use panaversity_model::ports::{Changes, Files, Inbox, Journal, Objects, Tree, World};
+use panaversity_model::{ContentHash, Fault, Layer};
+use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, Setup, TreeSetup};
 use panaversity_testkit::postgres::{self, Postgres};
-use panaversity_testkit::samples::{book, change_set, key, lesson, view, write};
+use panaversity_testkit::samples::{self, book, change_set, key, lesson, view, write};
 use panaversity_testkit::{
-    Failure, Faults, FaultyJournal, FaultyObjects, FaultyTree, MemoryJournal, MemoryObjects, MemoryTree,
-    TestWorld, journal_contract, objects_contract, tree_contract,
+    Failure, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree, MemoryInbox, MemoryJournal,
+    MemoryObjects, MemoryTree, TestWorld, inbox_contract, journal_contract, objects_contract, tree_contract,
 };
 
 mod memory {
@@ -39,6 +39,11 @@ mod memory {
     }
 
     #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn inbox_setup() -> InboxSetup {
+        InboxSetup::new(Arc::new(MemoryInbox::new()), ())
+    }
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
     async fn tree_setup() -> TreeSetup {
         let tree = Arc::new(MemoryTree::new());
         let seen = tree.clone();
@@ -47,6 +52,7 @@ mod memory {
 
     journal_contract!(setup);
     objects_contract!(objects_setup);
+    inbox_contract!(inbox_setup);
     tree_contract!(tree_setup);
 }
 
@@ -81,6 +87,11 @@ mod memory_behind_the_hook {
     }
 
     #[allow(clippy::unused_async, reason = "setups are async")]
+    async fn inbox_setup() -> InboxSetup {
+        InboxSetup::new(Arc::new(FaultyInbox::new(Arc::new(MemoryInbox::new()), &Faults::new())), ())
+    }
+
+    #[allow(clippy::unused_async, reason = "setups are async")]
     async fn tree_setup() -> TreeSetup {
         let tree = Arc::new(MemoryTree::new());
         let seen = tree.clone();
@@ -89,6 +100,7 @@ mod memory_behind_the_hook {
 
     journal_contract!(setup);
     objects_contract!(objects_setup);
+    inbox_contract!(inbox_setup);
     tree_contract!(tree_setup);
 }
 
@@ -149,7 +161,7 @@ impl Broken {
 
     /// Puts an object, commits a file, publishes it, as far as it gets; tells what was done.
     async fn act(&self) -> (Vec<Option<(FaultKind, bool)>>, [bool; 3]) {
-        let (book, hash) = (book(), panaversity_model::ContentHash::of(b"a"));
+        let (book, hash) = (book(), ContentHash::of(b"a"));
         let set = change_set(&book, &Layer::Base, vec![write(&lesson(1), b"a", None)]);
         let answers = vec![
             self.objects.put(hash, b"a").await.err(),
@@ -172,6 +184,45 @@ async fn the_hook_names_the_calls_in_order() {
     broken.journal.ping().await.unwrap();
     assert_eq!(broken.journal.backend(), "memory");
     assert_eq!(broken.faults.calls(), ["journal.ping"]);
+}
+
+#[tokio::test]
+async fn the_hook_breaks_what_comes_part_by_part() {
+    let broken = Broken::new();
+    let inbox = FaultyInbox::new(Arc::new(MemoryInbox::new()), &broken.faults);
+    let hash = ContentHash::of(b"a");
+    let act = async || -> Result<(), Fault> {
+        let mut staging = broken.objects.stage().await?;
+        staging.write(b"a").await?;
+        staging.promote(hash).await?;
+        let id = samples::upload();
+        let mut receiving = inbox.receive(id).await?;
+        receiving.write(b"a").await?;
+        receiving.finish().await?;
+        let mut parts = inbox.open(id).await?.unwrap();
+        assert_eq!(parts.next().await?, Some(b"a".to_vec()));
+        Ok(())
+    };
+    act().await.unwrap();
+    let calls = [
+        "objects.stage",
+        "staging.write",
+        "staging.promote",
+        "inbox.receive",
+        "receiving.write",
+        "receiving.finish",
+        "inbox.open",
+        "inbox.open.next",
+    ];
+    assert_eq!(broken.faults.calls(), calls);
+    for (call, name) in calls.into_iter().enumerate() {
+        for failure in Failure::ALL {
+            broken.faults.reset();
+            broken.faults.arm(call, failure);
+            let fault = act().await.unwrap_err();
+            assert!(fault.detail.starts_with(name), "{name}, {failure:?}: {fault}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -209,7 +260,7 @@ async fn a_lease_of_the_fake_expires_in_its_own_time() {
         let set = change_set(&book, &Layer::Base, vec![write(&lesson(1), bytes, held)]);
         let Verdict::Committed(applied) = journal.commit(set).await.unwrap() else { panic!("committed") };
         assert_eq!(applied[0].publication.is_some(), leased, "{seconds} seconds later");
-        held = Some(panaversity_model::ContentHash::of(bytes));
+        held = Some(ContentHash::of(bytes));
     }
 }
 

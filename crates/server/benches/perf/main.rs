@@ -1,7 +1,7 @@
 //! The benchmarks: the real server against yardsticks measured in the same minute.
 //!
 //! `cargo bench -p panaversity-fs --bench perf [-- ROW...]`, where a ROW is one of `write`, `read`,
-//! `plan`, `pipeline`, `start`. `PANAVERSITY_REAL_BOOK` names a folder to use as the book of the
+//! `plan`, `pipeline`, `start`, `crowd`. `PANAVERSITY_REAL_BOOK` names a folder to use as the book of the
 //! pipeline rows instead of a generated one. Ratios hold on any machine, absolute figures on none.
 
 #![allow(
@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod crowd;
 mod pipeline;
 mod requests;
 mod server;
@@ -39,6 +40,9 @@ async fn main() {
     }
     if runs("pipeline") {
         pipeline::ingest_and_hydrate(&mut table).await;
+    }
+    if runs("crowd") {
+        crowd::large_files(&mut table).await;
     }
     table.print();
 }

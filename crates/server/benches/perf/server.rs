@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use panaversity_testkit::postgres::Postgres;
+use panaversity_testkit::s3;
 use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_panaversity-fs");
@@ -24,19 +25,35 @@ impl Server {
     pub(crate) async fn on_sqlite() -> Self {
         let folder = folder();
         let url = format!("sqlite:{}", folder.path().join("journal.db").display());
-        Self::start(folder, &url).await
+        Self::start(folder, &url, &[]).await
     }
 
     pub(crate) async fn on_postgres(cluster: &Postgres) -> Self {
-        Self::start(folder(), &cluster.create_database()).await
+        Self::start(folder(), &cluster.create_database(), &[]).await
     }
 
-    async fn start(folder: TempDir, url: &str) -> Self {
+    /// On SQLite, with its files in a bucket.
+    pub(crate) async fn on_s3(bucket: &s3::Bucket) -> Self {
+        let folder = folder();
+        let url = format!("sqlite:{}", folder.path().join("journal.db").display());
+        let settings = [
+            ("PANAVERSITY_STORAGE_BACKEND", "s3"),
+            ("PANAVERSITY_S3_BUCKET", bucket.name()),
+            ("PANAVERSITY_S3_ENDPOINT", bucket.endpoint()),
+            ("PANAVERSITY_S3_REGION", s3::REGION),
+            ("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID),
+            ("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY),
+        ];
+        Self::start(folder, &url, &settings).await
+    }
+
+    async fn start(folder: TempDir, url: &str, settings: &[(&str, &str)]) -> Self {
         let began = Instant::now();
         let mut process = Command::new(BINARY)
             .args(["serve", "--server-port", "0", "--log-format", "json"])
             .env("DATABASE_URL", url)
             .env("PANAVERSITY_STORAGE_ROOT", folder.path().join("data"))
+            .envs(settings.iter().copied())
             .current_dir(folder.path())
             .stderr(Stdio::piped())
             .spawn()
@@ -62,6 +79,11 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Lets the peak begin anew (`clear_refs` of proc(5)).
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").expect("the process is ours");
     }
 
     /// Memory in MB: now, and at its peak.

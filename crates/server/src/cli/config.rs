@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::engines::{connect, migration_failed};
 use super::{Failure, print};
 use crate::config::flags::ServeFlags;
+use crate::config::links::LinkSettings;
 use crate::config::settings::{HttpSettings, LogSettings, StoreSettings};
 use crate::config::storage::StorageSettings;
 use crate::config::{Key, SETTINGS, Setting, Sources};
@@ -64,6 +65,7 @@ pub(super) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let settings = effective(&sources)?;
     let (_, store, http) =
         (LogSettings::read(&sources)?, StoreSettings::read(&sources)?, HttpSettings::read(&sources)?);
+    let links = LinkSettings::read(&sources)?;
     let mut tried: Vec<Tried> = sources.remarks().into_iter().map(|why| noted("settings", why)).collect();
     let database = try_database(store.database, &mut tried).await;
     try_storage(&store.storage, database.as_ref(), &mut tried).await;
@@ -71,7 +73,7 @@ pub(super) async fn run(args: ConfigArgs) -> Result<(), Failure> {
         database.close().await;
     }
     try_public_url(&http, &mut tried).await;
-    try_cdn(&http, &store.storage, &mut tried).await;
+    try_cdn(&links, &store.storage, &mut tried).await;
     let failed = tried.iter().filter(|one| matches!(one.outcome, Outcome::Bad(_))).count();
     print(&if json { as_json(&settings, &tried) } else { as_text(&settings, &tried) });
     match failed {
@@ -193,8 +195,8 @@ async fn try_public_url(http: &HttpSettings, tried: &mut Vec<Tried>) {
     });
 }
 
-async fn try_cdn(http: &HttpSettings, storage: &StorageSettings, tried: &mut Vec<Tried>) {
-    let (Some(base), StorageSettings::Bucket(_)) = (&http.cdn_base_url, storage) else { return };
+async fn try_cdn(links: &LinkSettings, storage: &StorageSettings, tried: &mut Vec<Tried>) {
+    let (Some(base), StorageSettings::Bucket(_)) = (&links.cdn_base_url, storage) else { return };
     let put = async {
         let trial = trial(storage)?;
         let exposed = trial.expose().await.map_err(|fault| fault.to_string())?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::{Objects, Tree};
+use panaversity_model::ports::{Inbox, Objects, Tree};
 use panaversity_service::reconcile::Glance;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
@@ -16,9 +16,12 @@ use tokio::task::JoinHandle;
 
 use super::Failure;
 use crate::app::App;
+use crate::config::links::LinkSettings;
 use crate::config::settings::{DatabaseSettings, StoreSettings};
 use crate::config::storage::StorageSettings;
 use crate::counted::Counted;
+use crate::links::Links;
+use crate::memory::{Budget, Hold};
 use crate::metrics::Metrics;
 use crate::world::RealWorld;
 
@@ -34,7 +37,7 @@ pub(super) struct Running {
     pub(super) app: App,
     database: Database,
     journal: Arc<SqlJournal>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 /// Connects to the database.
@@ -59,7 +62,7 @@ pub(super) fn migration_failed(error: MigrationError) -> Failure {
 
 impl Running {
     /// Opens the engines and starts what works in the background.
-    pub(super) async fn start(settings: StoreSettings) -> Result<Self, Failure> {
+    pub(super) async fn start(settings: StoreSettings, links: LinkSettings) -> Result<Self, Failure> {
         let database = connect(settings.database).await?;
         for revision in migrations::upgrade(&database, None).await.map_err(migration_failed)? {
             tracing::info!(
@@ -85,9 +88,17 @@ impl Running {
                 "the last stop was not clean; recent files are published again"
             );
         }
+        let key = match &links.signing_key {
+            Some(key) => key.clone(),
+            None => journal.signing_key().await.map_err(|fault| unreadable(&fault))?,
+        };
+        let (archive_timeout, links) = (links.archive_timeout, Links::new(links, key, backend));
+        let budget = memory_of(&service);
+        let hold = Hold::new(budget.clone());
         tokio::spawn(look_for_strangers(service.clone()));
         let tasks = in_background(&service);
-        Ok(Self { app: App { service, metrics }, database, journal, tasks })
+        let app = App { service, metrics, links, budget, hold, archive_timeout };
+        Ok(Self { app, database, journal, tasks })
     }
 
     /// Stops everything, in the reverse order. The doors are closed by now.
@@ -126,8 +137,8 @@ impl Running {
     }
 }
 
-/// Where the files are kept, for both ports.
-type Storage = (Arc<dyn Objects>, Arc<dyn Tree>);
+/// Where the files are kept, for its three ports.
+type Storage = (Arc<dyn Objects>, Arc<dyn Inbox>, Arc<dyn Tree>);
 
 /// Opens it, as the one storage of this database.
 async fn open_storage(storage: &StorageSettings, journal: &SqlJournal) -> Result<Storage, Failure> {
@@ -135,11 +146,11 @@ async fn open_storage(storage: &StorageSettings, journal: &SqlJournal) -> Result
         Ok(match storage {
             StorageSettings::Folder(root) => {
                 let folder = FileStorage::open(root, store_id, fresh)?;
-                (folder.clone() as _, folder as _)
+                (folder.clone() as _, folder.clone() as _, folder as _)
             }
             StorageSettings::Bucket(bucket) => {
                 let bucket = S3Storage::open(bucket, store_id, fresh).await?;
-                (bucket.clone() as _, bucket as _)
+                (bucket.clone() as _, bucket.clone() as _, bucket as _)
             }
         })
     };
@@ -185,13 +196,14 @@ impl Beside {
 }
 
 async fn engines(journal: &Arc<SqlJournal>, storage: &StorageSettings) -> Result<Engines, Failure> {
-    let (objects, tree) = open_storage(storage, journal).await?;
-    Ok(Engines { journal: journal.clone(), objects, tree, world: Arc::new(RealWorld::new()) })
+    let (objects, inbox, tree) = open_storage(storage, journal).await?;
+    Ok(Engines { journal: journal.clone(), objects, inbox, tree, world: Arc::new(RealWorld::new()) })
 }
 
 fn counted(engines: Engines, metrics: &Arc<Metrics>, backend: &'static str) -> Engines {
     Engines {
         objects: Counted::new(engines.objects, metrics, backend),
+        inbox: Counted::new(engines.inbox, metrics, backend),
         tree: Counted::new(engines.tree, metrics, backend),
         ..engines
     }
@@ -220,12 +232,17 @@ async fn look_for_strangers(service: Service) {
     }
 }
 
+/// Enough for two of the largest assets inside calls, as they come: half as large again in base64.
+fn memory_of(service: &Service) -> Budget {
+    Budget::of(service.limits().direct_bytes.saturating_mul(3))
+}
+
 fn unreadable(fault: &Fault) -> Failure {
     Failure::Failed(format!("the database cannot be used: {fault}"))
 }
 
-fn in_background(service: &Service) -> [JoinHandle<()>; 2] {
-    let (publisher, verifier) = (service.clone(), service.clone());
+fn in_background(service: &Service) -> [JoinHandle<()>; 3] {
+    let (publisher, verifier, clearing) = (service.clone(), service.clone(), service.clone());
     [
         tokio::spawn(kept_running("publisher", move || {
             let service = publisher.clone();
@@ -234,6 +251,10 @@ fn in_background(service: &Service) -> [JoinHandle<()>; 2] {
         tokio::spawn(kept_running("verifier", move || {
             let service = verifier.clone();
             async move { service.run_verifier().await }
+        })),
+        tokio::spawn(kept_running("clearing of uploads", move || {
+            let service = clearing.clone();
+            async move { service.run_clearing().await }
         })),
     ]
 }

@@ -49,7 +49,7 @@ pub(super) async fn run(args: GcArgs) -> Result<(), Failure> {
 }
 
 fn as_json(swept: &Swept, dry_run: bool) -> String {
-    let Swept { let_go, unknown_objects, unknown_bytes, left } = swept;
+    let Swept { let_go, unknown_objects, unknown_bytes, left, uploads } = swept;
     json!({
         "dry_run": dry_run,
         "manifests": let_go.manifests,
@@ -58,15 +58,16 @@ fn as_json(swept: &Swept, dry_run: bool) -> String {
         "bytes": let_go.bytes,
         "unknown_objects": unknown_objects,
         "unknown_bytes": unknown_bytes,
+        "uploads": uploads,
         "left": left,
     })
     .to_string()
 }
 
 fn as_text(swept: &Swept, dry_run: bool) -> String {
-    let Swept { let_go, unknown_objects, unknown_bytes, .. } = swept;
+    let Swept { let_go, unknown_objects, unknown_bytes, uploads, .. } = swept;
     format!(
-        "{}: {} blobs ({} bytes), {} old versions, {} manifests, {unknown_objects} unknown objects ({unknown_bytes} bytes)",
+        "{}: {} blobs ({} bytes), {} old versions, {} manifests, {unknown_objects} unknown objects ({unknown_bytes} bytes), {uploads} uploads",
         if dry_run { "would let go" } else { "let go" },
         let_go.blobs,
         let_go.bytes,

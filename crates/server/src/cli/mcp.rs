@@ -7,17 +7,19 @@ use super::serve::warn_of;
 use super::signals::Signals;
 use crate::config::Sources;
 use crate::config::flags::McpFlags;
+use crate::config::links::LinkSettings;
 use crate::config::settings::{LogSettings, StoreSettings};
 use crate::logging;
 
 /// Runs `mcp`, until stdin ends or a signal comes.
 pub(super) async fn run(flags: McpFlags) -> Result<(), Failure> {
     let sources = Sources::gather(flags.into_given())?;
-    let (log, store) = (LogSettings::read(&sources)?, StoreSettings::read(&sources)?);
+    let (log, store, links) =
+        (LogSettings::read(&sources)?, StoreSettings::read(&sources)?, LinkSettings::read(&sources)?);
     logging::start(log);
     warn_of(&sources);
     let mut signals = Signals::listen()?;
-    let running = Running::start(store).await?;
+    let running = Running::start(store, links).await?;
     let served = tokio::select! {
         served = crate::mcp::serve_stdio(running.app.clone()) => served,
         signal = signals.next() => {

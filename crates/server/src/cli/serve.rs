@@ -9,7 +9,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +17,9 @@ use super::engines::Running;
 use super::signals::Signals;
 use crate::config::Sources;
 use crate::config::flags::ServeFlags;
+use crate::config::links::LinkSettings;
 use crate::config::settings::{HttpSettings, LogSettings, StoreSettings};
-use crate::http::{self, Hosts};
+use crate::http::{self, Endable, Hangup, Hosts};
 use crate::logging;
 
 /// How long running calls may go on after the signal.
@@ -32,11 +32,12 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
     let sources = Sources::gather(flags.into_given())?;
     let (log, store, http) =
         (LogSettings::read(&sources)?, StoreSettings::read(&sources)?, HttpSettings::read(&sources)?);
+    let links = LinkSettings::read(&sources)?;
     logging::start(log);
     warn_of(&sources);
     let mut signals = Signals::listen()?;
     let (database, storage) = (store.database.url.backend(), store.storage.backend().name());
-    let running = Running::start(store).await?;
+    let running = Running::start(store, links).await?;
     let (listener, address) = match bind(&http).await {
         Ok(bound) => bound,
         Err(error) => {
@@ -53,14 +54,21 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
         );
     }
 
+    running.app.links.bound_to(&address.to_string());
+    if http.public_url.is_none() && !on_loopback {
+        tracing::warn!(
+            target: "panaversity_fs.server",
+            "PANAVERSITY_PUBLIC_URL is not set: links to assets, archives and uploads begin with http://{address}, \
+             which clients may not reach"
+        );
+    }
+
     let stop = CancellationToken::new();
     let router = http::router(running.app.clone(), Hosts::new(&http, on_loopback), stop.clone());
-    // Without it a streamed answer waits for the acknowledgement of its first half.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
+    let router = router.into_make_service_with_connect_info::<Hangup>();
     let closing = CancellationToken::new();
-    let server = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
+    let server =
+        axum::serve(Endable(listener), router).with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
     announce(address, database, storage);
 

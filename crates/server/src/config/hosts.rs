@@ -4,6 +4,14 @@
 use axum::http::Uri;
 use axum::http::uri::Authority;
 
+/// The names that always mean this machine.
+pub(crate) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// Does a host, as [`host_of`] gives it, always mean this machine?
+pub(crate) fn is_loopback(host: &str) -> bool {
+    LOOPBACK.contains(&host)
+}
+
 /// The URL under which clients reach the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PublicUrl {

@@ -44,8 +44,6 @@ pub(crate) struct HttpSettings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) production: bool,
-    /// Where the world sees the assets of a bucket.
-    pub(crate) cdn_base_url: Option<PublicUrl>,
 }
 
 impl LogSettings {
@@ -84,10 +82,13 @@ impl StoreSettings {
         let publish_overlays = optional(sources, Key::PublishOverlays, "true or false", truth)?;
         let days = whole(sources, Key::Retention, 0, 36_500)?;
         let kibibytes = whole(sources, Key::InlineLimit, 0, 16_384)?;
+        let mebibytes = |key, most| Ok(u64::from(whole(sources, key, 1, most)?) << 20);
         Ok(Self {
             database: DatabaseSettings::read(sources)?,
             limits: Limits {
                 inline_bytes: kibibytes as usize * 1024,
+                direct_bytes: mebibytes(Key::MaxDirectUpload, 64)?,
+                asset_bytes: mebibytes(Key::MaxAssetSize, 4_096)?,
                 // What lies in a bucket may be shown to others by its policy.
                 publish_overlays: publish_overlays.unwrap_or(storage.backend() == Backend::Fs),
             },
@@ -121,12 +122,6 @@ impl HttpSettings {
                 "production" => Some(true),
                 _ => None,
             })?,
-            cdn_base_url: optional(
-                sources,
-                Key::CdnBaseUrl,
-                "a URL like https://cdn.example.com, without user, query or fragment",
-                PublicUrl::parse,
-            )?,
         })
     }
 }
@@ -150,7 +145,7 @@ pub(super) fn required<T>(
     optional(sources, key, allowed, parse)?.ok_or_else(|| unset(key))
 }
 
-fn whole(sources: &Sources, key: Key, least: u32, most: u32) -> Result<u32, Misuse> {
+pub(super) fn whole(sources: &Sources, key: Key, least: u32, most: u32) -> Result<u32, Misuse> {
     let allowed = format!("a whole number from {least} to {most}");
     required(sources, key, &allowed, |text| {
         text.parse().ok().filter(|number| (least..=most).contains(number))

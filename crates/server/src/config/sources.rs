@@ -229,7 +229,7 @@ mod tests {
             "PANAVERSITY_STORAGE_ROT",
             "PANAVERSITY_QQ",
             "PANAVERSITY_JWT_SECRET",
-            "PANAVERSITY_SIGNING_KEY_FILE",
+            "PANAVERSITY_REDIS_URL_FILE",
             "PANAVERSITY_ENV",
             "PANAVERSITY_URL",
             "PANAVERSITY_DATABASE_URL_FILE",
@@ -241,7 +241,7 @@ mod tests {
                 "PANAVERSITY_JWT_SECRET has no effect: this version does not have that setting yet",
                 "PANAVERSITY_LOG_LEVL is no setting and has no effect; did you mean PANAVERSITY_LOG_LEVEL?",
                 "PANAVERSITY_QQ is no setting and has no effect",
-                "PANAVERSITY_SIGNING_KEY_FILE has no effect: this version does not have that setting yet",
+                "PANAVERSITY_REDIS_URL_FILE has no effect: this version does not have that setting yet",
                 "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
             ]
         );

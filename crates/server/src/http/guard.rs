@@ -10,11 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::json;
 
-use crate::config::hosts::{host_of, host_of_origin};
+use crate::config::hosts::{LOOPBACK, host_of, host_of_origin};
 use crate::config::settings::HttpSettings;
-
-/// The names that always mean this machine.
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Which hosts a request may be addressed to.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use panaversity_model::asset::AssetType;
 use panaversity_model::audit::Operation;
 use panaversity_model::suggestion::nearest_name;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer, Refusal, Timestamp, UserId};
@@ -40,6 +41,10 @@ impl Arguments {
         // A query's path is a pattern, and a wider scope's a folder: neither is one file.
         if call.operation != Operation::Query && matches!(text("scope"), None | Some("file")) {
             call.path = text("path").and_then(|raw| BookPath::parse(raw).ok());
+            let kind = AssetType::ALL.into_iter().find(|kind| text("asset_type") == Some(kind.as_str()));
+            if let (Some(kind), Some(filename)) = (kind, text("filename")) {
+                call.path = kind.path_of(filename).ok();
+            }
         }
     }
 
@@ -59,6 +64,10 @@ impl Arguments {
 
     pub(super) fn path(&mut self) -> Result<Option<BookPath>, Refusal> {
         self.text("path")?.map(|raw| BookPath::parse(&raw)).transpose()
+    }
+
+    pub(super) fn asset_type(&mut self) -> Result<Option<AssetType>, Refusal> {
+        self.choice("asset_type", &AssetType::ALL.map(|kind| (kind.as_str(), kind)))
     }
 
     pub(super) fn user(&mut self) -> Result<Option<UserId>, Refusal> {

@@ -201,6 +201,7 @@ fn report(app: &App, name: &'static str, group: &Group, call: &Call, ending: Res
     }
     match group {
         Group::Content => line!("panaversity_fs.tools.content"),
+        Group::Assets => line!("panaversity_fs.tools.assets"),
         Group::Books => line!("panaversity_fs.tools.books"),
         Group::Build => line!("panaversity_fs.tools.build"),
         Group::Audit => line!("panaversity_fs.tools.audit"),

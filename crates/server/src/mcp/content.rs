@@ -167,14 +167,11 @@ fn rendered(file: FileRead) -> Value {
 
 pub(super) async fn write(app: &App, call: &mut Call, arguments: Arguments) -> Ending {
     let written = write_now(app, call, arguments).await;
-    let mode = written.as_ref().map_or("none", |(_, written)| mode_of(written.effect));
-    let book = count_under(app, call, written.as_ref().err()).await;
-    let status = written.as_ref().err().map_or("success", status_of);
-    app.metrics.written(book, status, mode, app.service.elapsed(call));
+    count_write(app, call, written.as_ref().map(|(_, written)| written.effect)).await;
     let (path, written) = written?;
     let body = json!({
         "status": "success",
-        "mode": mode,
+        "mode": mode_of(written.effect),
         "path": path.as_str(),
         "file_size": written.size,
         "file_hash": written.hash.to_string(),
@@ -197,6 +194,13 @@ async fn write_now(
     Ok((path, app.service.write_content(call, write).await?))
 }
 
+/// Counts a write, of a page or an asset.
+pub(super) async fn count_write(app: &App, call: &Call, written: Result<Effect, &Error>) {
+    let mode = written.map_or("none", mode_of);
+    let book = count_under(app, call, written.err()).await;
+    app.metrics.written(book, written.err().map_or("success", status_of), mode, app.service.elapsed(call));
+}
+
 fn mode_of(effect: Effect) -> &'static str {
     match effect {
         Effect::Created => "created",
@@ -212,9 +216,10 @@ fn status_of(error: &Error) -> &'static str {
         Error::Refused(Refusal::HashRequired { .. }) => "hash_required",
         Error::Refused(Refusal::SchemaViolation { .. } | Refusal::InvalidPath { .. }) => "schema_violation",
         Error::Refused(Refusal::NotFound { .. } | Refusal::BookNotFound(_)) => "not_found",
-        Error::Refused(Refusal::InvalidArgument { .. } | Refusal::TooLarge { .. }) | Error::Broken(_) => {
-            "error"
-        }
+        Error::Refused(
+            Refusal::InvalidArgument { .. } | Refusal::TooLarge { .. } | Refusal::UploadIncomplete { .. },
+        )
+        | Error::Broken(_) => "error",
     }
 }
 

@@ -1,29 +1,61 @@
 //! What arrives at `/mcp` before it is a message: the size limit, clients that ask for no media
 //! type, and bodies that are no JSON-RPC. Every refusal is a JSON-RPC error, never bare text.
+//!
+//! A body may hold a whole asset in base64. So that many at once do not fill the memory, a large
+//! one is read when its turn has come (`memory`), and kept no longer than it takes to parse it.
 
-use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use serde::de::IgnoredAny;
+use tokio::time::Instant;
 
+use crate::app::App;
+use crate::memory::{Budget, Hold, SMALL};
 use crate::wire;
 
-/// Most bytes of a request.
-pub(super) const MAX_BODY_BYTES: usize = 4 << 20;
-/// A body beyond the limit is read on up to here and thrown away, so that a client which sends
-/// first and listens later still gets the answer.
-const MAX_DISCARDED_BYTES: usize = 32 << 20;
+/// Most bytes of a request, unless an asset in base64 needs more.
+const USUAL_BYTES: u64 = 4 << 20;
+/// A body beyond the limit is read on up to here, or twice the limit, and thrown away, so that a
+/// client which sends first and listens later still gets the answer.
+const DISCARDED_BYTES: usize = 32 << 20;
+/// Bodies up to this size are kept until they are answered: should one be no message, its answer
+/// says why. Of a larger one it is looked at first whether it is JSON.
+const KEPT_BYTES: usize = 64 << 10;
+/// What of a large answer is handed on at once.
+const PIECE_BYTES: usize = 256 << 10;
+/// How long a body that has a turn may let its next bytes wait.
+const NEXT_BYTES: Duration = Duration::from_secs(15);
+/// How long it may take in all.
+const ALL_BYTES: Duration = Duration::from_mins(3);
 
 const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
 const INTERNAL_ERROR: i32 = -32603;
 
+/// What bodies are held to.
+#[derive(Clone)]
+pub(super) struct Admission {
+    pub(super) most: usize,
+    budget: Budget,
+}
+
+impl Admission {
+    /// Bodies that may hold an asset as large as may come inside a call, lines broken and all.
+    pub(super) fn of(app: &App) -> Self {
+        let largest = (app.service.limits().direct_bytes / 2 * 3 + (64 << 10)).max(USUAL_BYTES);
+        Self { most: usize::try_from(largest).unwrap_or(usize::MAX), budget: app.budget.clone() }
+    }
+}
+
 /// Reads the body, repairs what may be missing, and puts refusals into the protocol's words.
-pub(super) async fn admit(request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return in_protocol(next.run(request).await);
     }
@@ -35,21 +67,58 @@ pub(super) async fn admit(request: Request, next: Next) -> Response {
             "Content-Type must be application/json",
         );
     }
-    let body = match read(body, &parts.headers).await {
+    let hold = Hold::new(admission.budget.clone());
+    let body = match read(body, &parts.headers, &admission, &hold).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
+    };
+    let kept = if body.len() <= KEPT_BYTES {
+        body.clone()
+    } else if is_valid(&body) {
+        Bytes::from_static(b"{}")
+    } else {
+        return no_message(&body);
     };
     if accepts_anything(&parts.headers) {
         // rmcp wants both types by name; which one it then sends, it decides by itself.
         let both = HeaderValue::from_static("application/json, text/event-stream");
         parts.headers.insert(ACCEPT, both);
     }
-    let answer = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
+    parts.extensions.insert(hold.clone());
+    let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     if answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        no_message(&body)
+        no_message(&kept)
     } else {
-        in_protocol(answer)
+        held_until_sent(in_protocol(answer), &hold)
     }
+}
+
+/// The call's turn is over when its answer has gone: it is handed on in pieces, because a piece
+/// that was taken may wait for a slow client.
+fn held_until_sent(mut answer: Response, hold: &Hold) -> Response {
+    let Some(sent) = hold.until_dropped() else { return answer };
+    if let Some(length) = answer.body().size_hint().exact() {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    answer.map(|body| {
+        let frames = body.into_data_stream().flat_map(|frame| stream::iter(in_pieces(frame)));
+        Body::from_stream(frames.map(move |piece| {
+            let _kept = &sent;
+            piece
+        }))
+    })
+}
+
+fn in_pieces(frame: Result<Bytes, axum::Error>) -> Vec<Result<Bytes, axum::Error>> {
+    let mut rest = match frame {
+        Ok(frame) => frame,
+        Err(error) => return vec![Err(error)],
+    };
+    let mut pieces = Vec::with_capacity(rest.len().div_ceil(PIECE_BYTES));
+    while !rest.is_empty() {
+        pieces.push(Ok(rest.split_to(rest.len().min(PIECE_BYTES))));
+    }
+    pieces
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -70,28 +139,50 @@ fn accepts_anything(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn read(body: Body, headers: &HeaderMap) -> Result<Bytes, Response> {
+async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    admission: &Admission,
+    hold: &Hold,
+) -> Result<Bytes, Response> {
+    let most = admission.most;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|bytes| bytes > MAX_DISCARDED_BYTES) {
-        return Err(too_large());
+    let discarded = DISCARDED_BYTES.max(2 * most);
+    if declared.is_some_and(|bytes| bytes > discarded) {
+        return Err(too_large(most));
     }
-    let mut whole = Vec::with_capacity(declared.unwrap_or_default().min(MAX_BODY_BYTES));
+    // Who does not say how much it is gets a turn when it has become much.
+    let mut has_turn = declared.is_some();
+    hold.take(declared.filter(|bytes| *bytes <= most).unwrap_or_default() as u64).await;
+    let deadline = Instant::now() + ALL_BYTES;
+    let mut whole = Vec::with_capacity(declared.unwrap_or_default().min(most));
     let (mut seen, mut chunks) = (0, body.into_data_stream());
-    while let Some(chunk) = chunks.next().await {
+    loop {
+        let until = deadline.min(Instant::now() + NEXT_BYTES);
+        let Ok(next) = tokio::time::timeout_at(until, chunks.next()).await else { return Err(too_slow()) };
+        let Some(chunk) = next else { break };
         let Ok(chunk) = chunk else {
             return Err(error(StatusCode::BAD_REQUEST, PARSE_ERROR, "The body broke off"));
         };
         seen += chunk.len();
-        if seen > MAX_DISCARDED_BYTES {
+        if seen > discarded {
             break;
         }
-        if seen > MAX_BODY_BYTES {
+        if seen > most {
             whole = Vec::new();
-        } else {
-            whole.extend_from_slice(&chunk);
+            continue;
         }
+        if !has_turn && seen as u64 > SMALL {
+            has_turn = true;
+            hold.take(most as u64).await;
+        }
+        whole.extend_from_slice(&chunk);
     }
-    if seen > MAX_BODY_BYTES { Err(too_large()) } else { Ok(whole.into()) }
+    if seen > most { Err(too_large(most)) } else { Ok(whole.into()) }
+}
+
+fn is_valid(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 /// rmcp answers a body that is no message with 415 and its parser's words.
@@ -131,9 +222,16 @@ fn in_protocol(answer: Response) -> Response {
     repaired
 }
 
-fn too_large() -> Response {
-    let message = format!("The request has more than {MAX_BODY_BYTES} bytes");
+fn too_large(most: usize) -> Response {
+    let message = format!(
+        "The request has more than {most} bytes: upload_asset takes file_size instead of binary_data"
+    );
     respond(StatusCode::PAYLOAD_TOO_LARGE, &wire::rpc_error(INVALID_REQUEST, &message, "TOO_LARGE"))
+}
+
+fn too_slow() -> Response {
+    let message = "The body took too long to arrive";
+    respond(StatusCode::REQUEST_TIMEOUT, &wire::rpc_error(INVALID_REQUEST, message, "TIMEOUT"))
 }
 
 fn error(status: StatusCode, rpc_code: i32, message: &str) -> Response {

@@ -5,6 +5,7 @@
 //! of the rest, because some clients hold a refused call to the output schema too.
 
 use panaversity_model::agent::AgentId;
+use panaversity_model::asset::AssetType;
 use panaversity_model::file::MAX_TEXT_BYTES;
 use panaversity_model::path::MAX_BYTES as MAX_PATH_BYTES;
 use rmcp::model::JsonObject;
@@ -69,6 +70,74 @@ pub(super) fn delete() -> Shape {
             }),
         ),
         output: output(json!({ "existed": flag(), "namespace": layer() })),
+    }
+}
+
+pub(super) fn upload_asset() -> Shape {
+    Shape {
+        input: input(
+            &["book_id", "asset_type", "filename"],
+            json!({
+                "book_id": book(), "asset_type": asset_type(), "filename": path("May contain /"),
+                "binary_data": { "type": "string", "description": "The bytes in base64" },
+                "file_size": { "type": "integer", "minimum": 1 },
+                "sha256": hash("With file_size: checked on completion"),
+                "expected_hash": current_hash(),
+            }),
+        ),
+        output: output(json!({
+            "status": { "enum": ["success", "skipped", "presigned_url"] }, "cdn_url": text(),
+            "file_hash_sha256": text(), "upload_id": text(), "upload_url": text(),
+            "headers": { "type": "object" },
+        })),
+    }
+}
+
+pub(super) fn complete_upload() -> Shape {
+    Shape {
+        input: input(&["book_id", "upload_id"], json!({ "book_id": book(), "upload_id": text() })),
+        output: output(json!({
+            "status": { "enum": ["success", "skipped"] }, "cdn_url": text(), "file_hash_sha256": text(),
+        })),
+    }
+}
+
+pub(super) fn get_asset() -> Shape {
+    Shape {
+        input: input(
+            &["book_id", "asset_type", "filename"],
+            json!({
+                "book_id": book(), "asset_type": asset_type(), "filename": path("May contain /"),
+                "include_binary": flag(),
+            }),
+        ),
+        output: output(json!({
+            "cdn_url": text(), "file_size": number(), "mime_type": text(), "file_hash_sha256": text(),
+            "binary_data": text(),
+        })),
+    }
+}
+
+pub(super) fn list_assets() -> Shape {
+    Shape {
+        input: input(
+            &["book_id"],
+            json!({ "book_id": book(), "asset_type": asset_type(), "cursor": cursor() }),
+        ),
+        output: output(json!({ "assets": list(), "next_cursor": text() })),
+    }
+}
+
+pub(super) fn delete_asset() -> Shape {
+    Shape {
+        input: input(
+            &["book_id", "asset_type", "filename"],
+            json!({
+                "book_id": book(), "asset_type": asset_type(), "filename": path("May contain /"),
+                "expected_hash": current_hash(),
+            }),
+        ),
+        output: output(json!({ "existed": flag() })),
     }
 }
 
@@ -141,6 +210,24 @@ pub(super) fn plan() -> Shape {
     }
 }
 
+pub(super) fn archive() -> Shape {
+    Shape {
+        input: input(
+            &["book_id"],
+            json!({
+                "book_id": book(),
+                "scope": { "type": "string", "enum": ["content", "assets", "all"], "default": "all" },
+                "manifest_hash": hash("That state instead of the current one"),
+            }),
+        ),
+        output: output(json!({
+            "status": { "enum": ["success", "partial"] }, "archive_url": text(), "expires_at": text(),
+            "file_count": number(), "archive_size_bytes": number(), "manifest_hash": text(),
+            "error_manifest": list(),
+        })),
+    }
+}
+
 pub(super) fn query() -> Shape {
     let glob = "Glob: * stays within a folder, ** does not";
     let limit =
@@ -199,6 +286,10 @@ fn book() -> Value {
 
 fn path(meaning: &str) -> Value {
     json!({ "type": "string", "maxLength": MAX_PATH_BYTES, "description": meaning })
+}
+
+fn asset_type() -> Value {
+    json!({ "type": "string", "enum": AssetType::ALL.map(AssetType::as_str) })
 }
 
 fn user() -> Value {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use panaversity_service::{Engines, Limits, Service};
+use panaversity_store::Backend;
 use panaversity_testkit::{
-    Failure, Faults, FaultyJournal, MemoryJournal, MemoryObjects, MemoryTree, TestWorld,
+    Failure, Faults, FaultyJournal, MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree, TestWorld,
 };
 use rmcp::ServiceExt;
 use serde_json::{Value, json};
@@ -13,6 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::config::Sources;
+use crate::config::links::LinkSettings;
+use crate::links::Links;
+use crate::memory::{Budget, Hold};
 use crate::metrics::Metrics;
 
 const LESSON: &str = "content/01-Part/01-Chapter/01-lesson.md";
@@ -33,11 +38,26 @@ fn app(faults: &Faults) -> App {
     let engines = Engines {
         journal: Arc::new(FaultyJournal::new(Arc::new(MemoryJournal::new()), faults)),
         objects: Arc::new(MemoryObjects::new()),
+        inbox: Arc::new(MemoryInbox::new()),
         tree: Arc::new(MemoryTree::new()),
         world: Arc::new(TestWorld::new()),
     };
-    let limits = Limits { inline_bytes: 1 << 17, publish_overlays: true };
-    App { service: Service::new(engines, limits), metrics: Arc::new(Metrics::new("fs").unwrap()) }
+    let limits = Limits {
+        inline_bytes: 1 << 17,
+        direct_bytes: 10 << 20,
+        asset_bytes: 100 << 20,
+        publish_overlays: true,
+    };
+    let settings = LinkSettings::read(&Sources::of(&[], &[], &[])).unwrap();
+    let budget = Budget::of(64 << 20);
+    App {
+        service: Service::new(engines, limits),
+        hold: Hold::new(budget.clone()),
+        budget,
+        metrics: Arc::new(Metrics::new("fs").unwrap()),
+        archive_timeout: settings.archive_timeout,
+        links: Links::new(settings, b"a key of these tests".to_vec(), Backend::Fs),
+    }
 }
 
 impl Client {

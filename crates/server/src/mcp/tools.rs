@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use futures::future::BoxFuture;
 use panaversity_model::audit::Operation::{
-    self, Create, Delete, Delta, List, Plan, Query, Read, Search, Verify, Write,
+    self, Archive, Create, Delete, Delta, List, Plan, Query, Read, Search, Upload, Verify, Write,
 };
 use panaversity_service::Call;
 use rmcp::model::{Tool, ToolAnnotations};
@@ -14,18 +14,19 @@ use crate::app::App;
 use crate::mcp::arguments::Arguments;
 use crate::mcp::calls::Ending;
 use crate::mcp::schemas::Shape;
-use crate::mcp::{audit, books, build, content, schemas, search};
+use crate::mcp::{archives, assets, audit, books, build, content, schemas, search};
 
 type Run = for<'a> fn(&'a App, &'a mut Call, Arguments) -> BoxFuture<'a, Ending>;
 
 /// Which logger a call's line is from.
 pub(super) enum Group {
     Content,
+    Assets,
     Books,
     Build,
     Audit,
 }
-use Group::{Audit, Books, Build, Content};
+use Group::{Assets, Audit, Books, Build, Content};
 
 /// A tool.
 pub(super) struct Spec {
@@ -39,7 +40,7 @@ pub(super) struct Spec {
 }
 
 #[rustfmt::skip]
-pub(super) static ALL: [Spec; 10] = [
+pub(super) static ALL: [Spec; 16] = [
     Spec { name: "read_content", title: "Read content", operation: Read, group: Content, shape: schemas::read,
         run: |app, call, args| Box::pin(content::read(app, call, args)),
         about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Gives file_hash_sha256, which write_content needs. With user_id the user's overlay wins. Of a static/ path only tells whether it exists." },
@@ -49,6 +50,21 @@ pub(super) static ALL: [Spec; 10] = [
     Spec { name: "delete_content", title: "Delete content", operation: Delete, group: Content, shape: schemas::delete,
         run: |app, call, args| Box::pin(content::delete(app, call, args)),
         about: "Delete a file; with expected_hash (file_hash_sha256 as read) only if it still has that hash. Already gone: existed false. With user_id only the overlay's file goes: the base shows again." },
+    Spec { name: "upload_asset", title: "Upload asset", operation: Upload, group: Assets, shape: schemas::upload_asset,
+        run: |app, call, args| Box::pin(assets::upload(app, call, args)),
+        about: "Put an image, slides, a video, audio or another file at static/{asset_type}/{filename} (type static: static/{filename}). Small: pass binary_data. Large: pass file_size, PUT the bytes to upload_url with the headers given, then complete_upload. To replace, pass file_hash_sha256 as expected_hash. Same bytes as before: skipped." },
+    Spec { name: "complete_upload", title: "Complete upload", operation: Upload, group: Assets, shape: schemas::complete_upload,
+        run: |app, call, args| Box::pin(assets::complete(app, call, args)),
+        about: "After the PUT: checks what arrived and puts the asset in its place. UPLOAD_INCOMPLETE: PUT again, then repeat. Repeating gives the first answer." },
+    Spec { name: "get_asset", title: "Get asset", operation: Read, group: Assets, shape: schemas::get_asset,
+        run: |app, call, args| Box::pin(assets::get(app, call, args)),
+        about: "An asset's hash, size, type, uploader and cdn_url. include_binary gives small ones in base64; others GET from cdn_url." },
+    Spec { name: "list_assets", title: "List assets", operation: List, group: Assets, shape: schemas::list_assets,
+        run: |app, call, args| Box::pin(assets::list(app, call, args)),
+        about: "A book's assets, all or of one type, as get_asset gives them." },
+    Spec { name: "delete_asset", title: "Delete asset", operation: Delete, group: Assets, shape: schemas::delete_asset,
+        run: |app, call, args| Box::pin(assets::delete(app, call, args)),
+        about: "Delete an asset; with expected_hash only if it still has that hash. Already gone: existed false." },
     Spec { name: "list_books", title: "List books", operation: List, group: Books, shape: schemas::list_books,
         run: |app, call, args| Box::pin(books::list(app, call, args)),
         about: "List all books or one, with size, schema and manifest_hash; with include_structure also folders and file names, to find paths." },
@@ -64,6 +80,9 @@ pub(super) static ALL: [Spec; 10] = [
     Spec { name: "delta_build", title: "Build delta", operation: Delta, group: Build, shape: schemas::delta,
         run: |app, call, args| Box::pin(build::delta(app, call, args)),
         about: "What changed at or after since, deletions included, as it is now. Next time pass next_since as since: nothing is missed, a file may be named twice." },
+    Spec { name: "get_book_archive", title: "Get book archive", operation: Archive, group: Build, shape: schemas::archive,
+        run: |app, call, args| Box::pin(archives::archive(app, call, args)),
+        about: "A link to the book's state as a ZIP: GET archive_url, no headers needed, Range to resume. It stays that state while others write. partial: files whose bytes are lost are left out and listed in error_manifest." },
     Spec { name: "query_audit_log", title: "Query audit log", operation: Query, group: Audit, shape: schemas::query,
         run: |app, call, args| Box::pin(audit::query(app, call, args)),
         about: "Who did what and when, newest first; every filter must match. Without user_id the base's entries, with it that user's. A short page may have next_cursor too." },
@@ -91,7 +110,7 @@ impl Spec {
 
     fn advertised(&self) -> Tool {
         let Shape { input, output } = (self.shape)();
-        let changes = matches!(self.operation, Write | Delete | Create);
+        let changes = matches!(self.operation, Write | Delete | Create | Upload);
         let hints = ToolAnnotations::new().read_only(!changes).open_world(false);
         let hints = if changes {
             // A book that is created takes nothing away; repeating any of them changes nothing.

@@ -44,9 +44,17 @@ async fn server(world: &World, beside: bool) -> Service {
         SqlJournal::open(db, Backend::Fs).await.unwrap()
     };
     let storage = FileStorage::open(&world.storage_root(), journal.store_id(), true).unwrap();
-    let engines =
-        Engines { journal, objects: storage.clone(), tree: storage, world: Arc::new(TestWorld::new()) };
-    Service::new(engines, Limits { inline_bytes: 64, publish_overlays: true })
+    let engines = Engines {
+        journal,
+        objects: storage.clone(),
+        inbox: storage.clone(),
+        tree: storage,
+        world: Arc::new(TestWorld::new()),
+    };
+    Service::new(
+        engines,
+        Limits { inline_bytes: 64, direct_bytes: 10 << 20, asset_bytes: 100 << 20, publish_overlays: true },
+    )
 }
 
 /// Which text a writer writes.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
-use panaversity_model::ports::{Objects, Tree};
+use panaversity_model::ports::{Inbox, Objects, Tree};
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_service::write::Write;
 use panaversity_service::{Engines, Limits, Service};
@@ -56,10 +56,10 @@ async fn late_publisher(world: &World, storage: Storage) -> (Arc<Gate>, Service)
         Storage::S3 => Backend::S3,
     };
     let journal = SqlJournal::open(database, backend).await.unwrap();
-    let (objects, tree): (Arc<dyn Objects>, Arc<dyn Tree>) = match storage {
+    let (objects, inbox, tree): (Arc<dyn Objects>, Arc<dyn Inbox>, Arc<dyn Tree>) = match storage {
         Storage::Fs => {
             let folder = FileStorage::open(&world.storage_root(), journal.store_id(), false).unwrap();
-            (folder.clone(), folder)
+            (folder.clone(), folder.clone(), folder)
         }
         Storage::S3 => {
             let bucket = Bucket {
@@ -71,12 +71,23 @@ async fn late_publisher(world: &World, storage: Storage) -> (Arc<Gate>, Service)
                 secret_access_key: s3::SECRET_ACCESS_KEY.to_owned(),
             };
             let bucket = S3Storage::open(&bucket, journal.store_id(), false).await.unwrap();
-            (bucket.clone(), bucket)
+            (bucket.clone(), bucket.clone(), bucket)
         }
     };
     let gate = Gate::shut(tree);
-    let engines = Engines { journal, objects, tree: gate.clone(), world: Arc::new(TestWorld::new()) };
-    (gate, Service::new(engines, Limits { inline_bytes: 128 * 1024, publish_overlays: true }))
+    let engines = Engines { journal, objects, inbox, tree: gate.clone(), world: Arc::new(TestWorld::new()) };
+    (
+        gate,
+        Service::new(
+            engines,
+            Limits {
+                inline_bytes: 128 * 1024,
+                direct_bytes: 10 << 20,
+                asset_bytes: 100 << 20,
+                publish_overlays: true,
+            },
+        ),
+    )
 }
 
 /// A change by the late publisher: acknowledged, and stopped before the tree.

@@ -11,7 +11,8 @@ use panaversity_model::{AgentId, BookPath, ContentHash, Error, Fault, Layer, Ref
 
 use super::{Remedy, left};
 use crate::audit::outcome_of;
-use crate::commit::Wanted;
+use crate::bytes::first_bytes;
+use crate::commit::{Content, Wanted};
 use crate::service::Service;
 
 /// Largest file that is no text.
@@ -28,9 +29,10 @@ impl Service {
         expected: Option<ContentHash>,
     ) -> Result<Remedy, Fault> {
         let limit = if is_text(&key.path) { MAX_TEXT_BYTES } else { MAX_ASSET_BYTES };
-        let Some(bytes) = self.inner.tree.read(&Spot::of(key), limit as u64 + 1).await? else {
+        let Some(mut found) = self.inner.tree.open(&Spot::of(key)).await? else {
             return Ok(left("it went away while it was looked at"));
         };
+        let bytes = first_bytes(found.as_mut(), limit + 1).await?;
         if expected.is_some() && self.is_older_version(key, &bytes).await? {
             return Ok(left(
                 "it holds an older version, as a late publication leaves it: --repair publishes the newest; \
@@ -44,7 +46,8 @@ impl Service {
         let result = if let Some(refusal) = fault_of(&key.path, &bytes, limit) {
             Err(refusal.into())
         } else {
-            let wanted = vec![Wanted { path: key.path.clone(), bytes: Some(bytes), expected }];
+            let content = Content::Bytes(bytes);
+            let wanted = vec![Wanted { path: key.path.clone(), content, expected }];
             self.change(&mut call, &key.book, &key.layer, wanted).await
         };
         let outcome = result.as_ref().map_or_else(outcome_of, |_| Outcome::Success);

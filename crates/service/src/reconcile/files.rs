@@ -1,9 +1,10 @@
 //! Published files: does the tree hold what the journal says?
 
 use panaversity_model::drift::{Record, Spot};
-use panaversity_model::{ContentHash, Fault, Layer};
+use panaversity_model::{Fault, Layer};
 
 use super::{Mode, Remedy, Run, Trouble, left};
+use crate::bytes::measure;
 
 /// Files looked up in one go.
 const AT_ONCE: usize = 100;
@@ -47,12 +48,11 @@ impl Run<'_> {
 
     async fn compare(&self, record: &Record) -> Result<Option<Trouble>, Fault> {
         let Some((hash, size)) = record.held else { return Ok(None) };
-        let bytes = self.service.inner.tree.read(&Spot::of(&record.key), size + 1).await?;
-        Ok(match bytes {
-            None => Some(Trouble::Missing),
-            Some(bytes) if ContentHash::of(&bytes) != hash => Some(Trouble::Different),
-            Some(_) => None,
-        })
+        let Some(mut copy) = self.service.inner.tree.open(&Spot::of(&record.key)).await? else {
+            return Ok(Some(Trouble::Missing));
+        };
+        let blob = measure(copy.as_mut(), size).await?;
+        Ok((blob.hash != hash).then_some(Trouble::Different))
     }
 
     async fn settle_files(&mut self, wrong: Vec<(Record, Trouble)>) -> Result<(), Fault> {

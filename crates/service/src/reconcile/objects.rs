@@ -1,11 +1,9 @@
 //! Objects: is each that a version names there, with its bytes; and which does nobody know?
 
-use panaversity_model::ContentHash;
 use panaversity_model::Fault;
 use panaversity_model::blob::{Health, StoredBlob};
 
 use super::{Mode, Remedy, Run, Trouble, left};
-use crate::bytes::Object;
 
 /// Rows looked at in one go.
 const AT_ONCE: usize = 64;
@@ -29,16 +27,12 @@ impl Run<'_> {
 
     /// What is wrong with an object; its row is marked as any reader would.
     async fn trouble_of(&self, stored: &StoredBlob) -> Result<Option<Trouble>, Fault> {
-        let (trouble, health) = match self.service.object_of(stored).await? {
-            Object::LetGo => return Ok(None),
-            Object::Missing => (Some(Trouble::ObjectMissing), Health::Missing),
-            Object::There(bytes) if bytes.len() as u64 != stored.blob.size => {
-                (Some(Trouble::ObjectWrongSize), Health::Corrupt)
-            }
-            Object::There(bytes) if ContentHash::of(&bytes) != stored.blob.hash => {
-                (Some(Trouble::ObjectCorrupt), Health::Corrupt)
-            }
-            Object::There(_) => (None, Health::Live),
+        let Some(measured) = self.service.measured(stored).await? else { return Ok(None) };
+        let (trouble, health) = match measured {
+            None => (Some(Trouble::ObjectMissing), Health::Missing),
+            Some(blob) if blob.size != stored.blob.size => (Some(Trouble::ObjectWrongSize), Health::Corrupt),
+            Some(blob) if blob.hash != stored.blob.hash => (Some(Trouble::ObjectCorrupt), Health::Corrupt),
+            Some(_) => (None, Health::Live),
         };
         if health != stored.health {
             self.service.inner.journal.mark(stored.blob.hash, health).await?;

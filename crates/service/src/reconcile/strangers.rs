@@ -91,7 +91,7 @@ impl Run<'_> {
     /// leaving or coming.
     async fn still_strange(&self, seen: &Seen, key: &Result<FileKey, Refusal>) -> Result<bool, Fault> {
         let inner = &self.service.inner;
-        if seen.kind == Kind::File && inner.tree.read(&seen.spot, 0).await?.is_none() {
+        if seen.kind == Kind::File && inner.tree.open(&seen.spot).await?.is_none() {
             return Ok(false);
         }
         match key {

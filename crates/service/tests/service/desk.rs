@@ -5,23 +5,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use panaversity_model::audit::Operation;
+use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{Journal, Objects, Publications, Tree};
 use panaversity_model::precondition::Effect;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer};
-use panaversity_service::commit::Wanted;
+use panaversity_service::assets::AssetKept;
+use panaversity_service::audit::outcome_of;
+use panaversity_service::commit::{Content, Wanted};
 use panaversity_service::read::ReadFile;
+use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::write::{Write, Written};
 use panaversity_service::{Call, Engines, Limits, Service};
 use panaversity_testkit::samples::{agent, book, key, overlay, view};
 use panaversity_testkit::{
-    Faults, FaultyJournal, FaultyObjects, FaultyTree, MemoryJournal, MemoryObjects, TestWorld,
+    Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree, MemoryInbox, MemoryJournal, MemoryObjects,
+    TestWorld,
 };
 
 use crate::trees::FragileTree;
 
 /// Small, so that small texts become objects.
-pub(crate) const LIMITS: Limits = Limits { inline_bytes: 64, publish_overlays: true };
+pub(crate) const LIMITS: Limits =
+    Limits { inline_bytes: 64, direct_bytes: 10 << 20, asset_bytes: 100 << 20, publish_overlays: true };
 /// Who acts in these tests.
 pub(crate) const AGENT: &str = "writer-7";
 
@@ -32,6 +38,7 @@ pub(crate) type Files = BTreeMap<(Layer, BookPath), Vec<u8>>;
 pub(crate) struct Desk {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) objects: Arc<MemoryObjects>,
+    pub(crate) inbox: Arc<MemoryInbox>,
     pub(crate) tree: Arc<FragileTree>,
     pub(crate) faults: Faults,
     pub(crate) book: BookId,
@@ -42,6 +49,7 @@ impl Desk {
         Self {
             journal: Arc::new(MemoryJournal::new()),
             objects: Arc::new(MemoryObjects::new()),
+            inbox: Arc::new(MemoryInbox::new()),
             tree: Arc::new(FragileTree::default()),
             faults: Faults::new(),
             book: book(),
@@ -59,6 +67,7 @@ impl Desk {
         let engines = Engines {
             journal: Arc::new(FaultyJournal::new(journal, &self.faults)),
             objects: Arc::new(FaultyObjects::new(self.objects.clone(), &self.faults)),
+            inbox: Arc::new(FaultyInbox::new(self.inbox.clone(), &self.faults)),
             tree: Arc::new(FaultyTree::new(tree, &self.faults)),
             world: Arc::new(TestWorld::new()),
         };
@@ -70,6 +79,7 @@ impl Desk {
         let engines = Engines {
             journal: self.journal.clone(),
             objects,
+            inbox: self.inbox.clone(),
             tree: self.tree.clone(),
             world: Arc::new(TestWorld::new()),
         };
@@ -120,6 +130,26 @@ impl Desk {
     ) -> Result<bool, Error> {
         let mut call = self.call(server, Operation::Delete, Some(path), layer);
         server.delete_content(&mut call, &self.book, path, layer, None).await
+    }
+
+    /// An upload of an asset of so many bytes that was begun.
+    pub(crate) async fn begin(&self, server: &Service, announce: Announce) -> UploadId {
+        let call = self.call(server, Operation::Upload, Some(&announce.path), &Layer::Base);
+        match server.begin_upload(&call, announce, Duration::from_hours(24)).await.unwrap() {
+            Announcement::Begun(upload, _) => upload.announced.id,
+            Announcement::Held(kept) => panic!("it has these bytes already: {kept:?}"),
+        }
+    }
+
+    /// `complete_upload`, recorded as a door does it.
+    pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<AssetKept, Error> {
+        let mut call = self.call(server, Operation::Upload, None, &Layer::Base);
+        let answer = server.complete_upload(&mut call, &self.book, id).await;
+        let outcome = answer.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
+        match (server.record(&call, outcome).await, answer) {
+            (Err(fault), Ok(_)) => Err(fault.into()),
+            (_, answer) => answer,
+        }
     }
 
     /// A change set that nothing speaks against.
@@ -202,8 +232,16 @@ pub(crate) fn layers() -> [Layer; 3] {
 pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) -> Wanted {
     Wanted {
         path: path.clone(),
-        bytes: text.map(|text| text.as_bytes().to_vec()),
+        content: text.map_or(Content::Gone, |text| Content::Bytes(text.as_bytes().to_vec())),
         expected: expected.map(|text| ContentHash::of(text.as_bytes())),
+    }
+}
+
+/// The bytes that a member of a set is to hold.
+pub(crate) fn wanted_bytes(want: &Wanted) -> Option<&Vec<u8>> {
+    match &want.content {
+        Content::Bytes(bytes) => Some(bytes),
+        Content::Gone | Content::Put(..) => None,
     }
 }
 

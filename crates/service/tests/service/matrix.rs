@@ -5,6 +5,7 @@
 mod gc;
 mod publisher;
 mod scenes;
+mod uploads;
 
 use panaversity_model::ports::Books;
 use panaversity_model::precondition::Effect;
@@ -12,7 +13,7 @@ use panaversity_model::{ContentHash, Error};
 use panaversity_service::Service;
 use panaversity_testkit::Failure;
 
-use crate::desk::{Desk, Files};
+use crate::desk::{Desk, Files, wanted_bytes};
 use crate::invariants::{changes_recorded, hold};
 use scenes::Scene;
 
@@ -184,7 +185,7 @@ async fn a_failed_storage_is_named_to_the_caller_before_the_commit_and_kept_from
         let answer = scene.ask(&desk, &server).await;
         assert_eq!(answer.as_ref().err().map(Error::code), code, "{name}");
         let held = desk.holds(&scene.layer, &scene.wanted[0].path).await;
-        let due = code.is_none().then(|| ContentHash::of(scene.wanted[0].bytes.as_ref().unwrap()));
+        let due = code.is_none().then(|| ContentHash::of(wanted_bytes(&scene.wanted[0]).unwrap()));
         assert_eq!(held, due, "{name}");
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use panaversity_model::drift::{Seen, Spot};
-use panaversity_model::ports::{Pages, Tree};
+use panaversity_model::ports::{Pages, Parts, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, Fault};
-use panaversity_testkit::memory::{listed, location, lying, set_aside};
+use panaversity_testkit::memory::{AllAtOnce, listed, location, lying, set_aside};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -66,6 +66,12 @@ impl Tree for FragileTree {
         Ok(())
     }
 
+    async fn put_parts(&self, key: &FileKey, mut parts: Parts, size: u64) -> Result<(), Fault> {
+        let bytes = joined(parts.as_mut()).await?;
+        assert_eq!(bytes.len() as u64, size, "as many as were told");
+        self.put(key, &bytes).await
+    }
+
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         self.with(|disk| disk.seen.remove(&location(key)));
         Ok(())
@@ -76,10 +82,9 @@ impl Tree for FragileTree {
         Ok(())
     }
 
-    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self
-            .with(|disk| disk.seen.get(&lying(spot)).map(|bytes| bytes[..bytes.len().min(limit)].to_vec())))
+    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+        let bytes = self.with(|disk| disk.seen.get(&lying(spot)).cloned());
+        Ok(bytes.map(|bytes| Box::new(AllAtOnce::of(bytes)) as Parts))
     }
 
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
@@ -102,6 +107,14 @@ impl Tree for FragileTree {
     fn backend(&self) -> &'static str {
         "memory"
     }
+}
+
+async fn joined(parts: &mut dyn Pages<u8>) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    while let Some(part) = parts.next().await? {
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes)
 }
 
 /// One server's way to a tree, with a gate in front of `put` and `remove`: while it is shut, what
@@ -146,6 +159,11 @@ impl Tree for GatedTree {
         self.inner.put(key, bytes).await
     }
 
+    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+        self.pass().await;
+        self.inner.put_parts(key, parts, size).await
+    }
+
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         self.pass().await;
         self.inner.remove(key).await
@@ -155,8 +173,8 @@ impl Tree for GatedTree {
         self.inner.sync().await
     }
 
-    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        self.inner.read(spot, limit).await
+    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+        self.inner.open(spot).await
     }
 
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {

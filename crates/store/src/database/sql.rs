@@ -88,6 +88,10 @@ impl Row {
         read_column!(self, index, i64)
     }
 
+    pub(crate) fn optional_int(&self, index: usize) -> Sql<Option<i64>> {
+        read_column!(self, index, Option<i64>)
+    }
+
     pub(crate) fn optional_bytes(&self, index: usize) -> Sql<Option<Vec<u8>>> {
         read_column!(self, index, Option<Vec<u8>>)
     }

@@ -1,6 +1,6 @@
 //! A folder whose files are reached step by step, never through a link.
 
-use std::io::Write;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -74,17 +74,12 @@ impl Folder {
         Ok(Place { folders, name })
     }
 
-    /// Creates a new file with these bytes.
-    pub(super) fn create(&self, key: &str, bytes: &[u8], durable: bool) -> Result<(), Errno> {
+    /// Creates a new file, for writing.
+    pub(super) fn create(&self, key: &str) -> Result<File, Errno> {
         let place = self.place(key, true)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(place.folder(), place.name(), flags, FILE_MODE)?;
-        let mut file = std::fs::File::from(file);
-        file.write_all(bytes).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        if durable {
-            rustix::fs::fsync(&file)?;
-        }
-        Ok(())
+        Ok(File::from(file))
     }
 
     /// Moves a file into place, over what is there.
@@ -94,13 +89,13 @@ impl Folder {
     }
 
     /// Opens a file for reading; `None` if it is not there.
-    pub(super) fn open_file(&self, key: impl AsRef<[u8]>) -> Result<Option<OwnedFd>, Errno> {
+    pub(super) fn open_file(&self, key: impl AsRef<[u8]>) -> Result<Option<File>, Errno> {
         // A pipe that a stranger made would keep us waiting for its other end.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        absent_is_none(
-            self.place(key, false)
-                .and_then(|place| rustix::fs::openat(place.folder(), place.name(), flags, Mode::empty())),
-        )
+        let file = self
+            .place(key, false)
+            .and_then(|place| rustix::fs::openat(place.folder(), place.name(), flags, Mode::empty()));
+        Ok(absent_is_none(file)?.map(File::from))
     }
 
     /// A file's size; `None` if it is not there.

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use panaversity_model::Fault;
 use panaversity_model::drift::{Seen, SeenObject, Spot};
 use panaversity_model::ports::Pages;
+use panaversity_model::upload::SeenUpload;
 use rustix::io::Errno;
 
-use super::Inner;
 use super::walk::{Entry, Walk};
+use super::{Inner, in_a_thread};
 use crate::keys;
 
 /// What an entry of a walk is shown as.
@@ -30,6 +31,18 @@ impl Shown for SeenObject {
         let name = Spot::new(entry.path);
         let hash = keys::object_at(name.as_bytes());
         Self { name: name.shown(), hash, size: entry.size, put_at: Some(entry.changed_at) }
+    }
+}
+
+impl Shown for SeenUpload {
+    fn of(entry: Entry, prefix: &str) -> Self {
+        let below = Spot::new(entry.path).shown();
+        Self {
+            id: keys::upload_at(&below),
+            name: format!("{prefix}{below}"),
+            size: entry.size,
+            put_at: Some(entry.changed_at),
+        }
     }
 }
 
@@ -58,9 +71,7 @@ impl<T: Shown> Pages<T> for Listing<T> {
             let page = walk.next()?;
             Ok((walk, page))
         };
-        let done = tokio::task::spawn_blocking(act).await;
-        let done = done.map_err(|broken| Fault::internal(format!("list the folder: {broken}")))?;
-        let (walk, page) = done.map_err(|error| Fault::storage(format!("list the folder: {error}")))?;
+        let (walk, page) = in_a_thread("list the folder", act).await?;
         self.walk = Some(walk);
         Ok(page.map(|page| page.into_iter().map(|entry| T::of(entry, &self.prefix)).collect()))
     }

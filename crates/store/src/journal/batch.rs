@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use panaversity_model::audit::{ChainKey, Draft, Entry, Outcome};
-use panaversity_model::blob::Blob;
+use panaversity_model::blob::{Blob, Place};
 use panaversity_model::change::{Act, Change, ChangeSet};
-use panaversity_model::ids::LeaseId;
+use panaversity_model::ids::{LeaseId, UploadId};
 use panaversity_model::layer::BASE;
+use panaversity_model::path::{folders_above, lies_under};
 use panaversity_model::precondition::{Effect, decide};
+use panaversity_model::upload::Completion;
 use panaversity_model::{BookPath, ContentHash, Refusal, Schema, Timestamp};
 
 /// The members of one transaction.
@@ -51,6 +53,8 @@ pub(super) struct State {
     pub(super) files: HashMap<ChainKey, ContentHash>,
     /// Which path has a name.
     pub(super) names: HashMap<FoldedKey, String>,
+    /// Those uploads of the batch that are open.
+    pub(super) open_uploads: HashSet<UploadId>,
 }
 
 /// The names that earlier changes of a set have taken, by folded path, and freed.
@@ -69,6 +73,7 @@ pub(super) struct Writes {
     pub(super) entries: Vec<Entry>,
     pub(super) publications: BTreeMap<ChainKey, (i64, LeaseId)>,
     pub(super) chains: BTreeSet<ChainKey>,
+    pub(super) uploads: Vec<(UploadId, Completion)>,
 }
 
 /// A row of the versions.
@@ -91,6 +96,14 @@ pub(super) struct Decided {
     pub(super) version: i64,
 }
 
+/// What was decided on a set.
+pub(super) enum Fate {
+    Applied(Vec<Decided>),
+    Refused(usize, Refusal),
+    Unstaged,
+    UploadOver,
+}
+
 impl Batch<'_> {
     /// The chains to lock.
     pub(super) fn chain_keys(&self) -> BTreeSet<ChainKey> {
@@ -105,6 +118,11 @@ impl Batch<'_> {
             for change in &set.changes {
                 keys.insert(folded_key(set, set.layer.as_str(), &change.path));
                 keys.insert(folded_key(set, BASE, &change.path));
+                if change.path.is_asset() {
+                    let (book, user, folded) = folded_key(set, set.layer.as_str(), &change.path);
+                    let above = folders_above(&folded);
+                    keys.extend(above.map(|name| (book.clone(), user.clone(), name.to_owned())));
+                }
             }
         }
         keys
@@ -119,6 +137,11 @@ impl Batch<'_> {
                 Act::Delete => None,
             })
             .collect()
+    }
+
+    /// The uploads that sets complete, in the order they are locked in.
+    pub(super) fn uploads(&self) -> BTreeSet<UploadId> {
+        self.sets.iter().filter_map(|set| set.upload).collect()
     }
 
     pub(super) fn books(&self) -> BTreeSet<&str> {
@@ -138,17 +161,49 @@ pub(super) fn key_of(set: &ChangeSet, path: &BookPath) -> ChainKey {
     }
 }
 
-fn folded_key(set: &ChangeSet, user: &str, path: &BookPath) -> FoldedKey {
+/// Are the set's objects staged as it says? One may have been condemned, and even staged by
+/// somebody else, between its staging and now.
+fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
+    set.changes.iter().all(|change| match &change.act {
+        Act::Write(blob) if matches!(blob.place, Place::Object(_)) => {
+            let held = live.get(&blob.hash.to_string()).and_then(Option::as_deref);
+            held.is_some() && held == change.staging.map(|staging| staging.to_string()).as_deref()
+        }
+        Act::Write(_) | Act::Delete => true,
+    })
+}
+
+/// What the one change of a set that completes an upload does.
+fn completion(set: &ChangeSet, effects: &[(Effect, Option<ContentHash>)]) -> Option<Completion> {
+    let (effect, _) = effects.first()?;
+    let Act::Write(blob) = &set.changes.first()?.act else { return None };
+    Some(Completion { effect: *effect, hash: blob.hash })
+}
+
+pub(super) fn folded_key(set: &ChangeSet, user: &str, path: &BookPath) -> FoldedKey {
     (set.book.as_str().to_owned(), user.to_owned(), path.folded())
 }
 
 impl State {
-    /// Decides a set against what earlier members left; applies it as a whole or not at all.
-    pub(super) fn apply(
+    /// Decides a set; `live` are the objects that are, with their stagings.
+    pub(super) fn decide(
         &mut self,
         set: &ChangeSet,
+        live: &HashMap<String, Option<String>>,
         writes: &mut Writes,
-    ) -> Result<Vec<Decided>, (usize, Refusal)> {
+    ) -> Fate {
+        if set.upload.is_some_and(|upload| !self.open_uploads.contains(&upload)) {
+            return Fate::UploadOver;
+        }
+        if !is_staged(set, live) {
+            return Fate::Unstaged;
+        }
+        let applied = self.apply(set, writes);
+        applied.map_or_else(|(index, refusal)| Fate::Refused(index, refusal), Fate::Applied)
+    }
+
+    /// Decides a set against what earlier members left; applies it as a whole or not at all.
+    fn apply(&mut self, set: &ChangeSet, writes: &mut Writes) -> Result<Vec<Decided>, (usize, Refusal)> {
         if let Some(schema) = self.schemas.get(set.book.as_str())
             && *schema != set.schema
         {
@@ -177,6 +232,10 @@ impl State {
             self.schemas.insert(set.book.as_str().to_owned(), set.schema);
             writes.books.insert(set.book.as_str().to_owned(), set.schema);
         }
+        if let Some(upload) = set.upload {
+            self.open_uploads.remove(&upload);
+            writes.uploads.extend(completion(set, &effects).map(|completion| (upload, completion)));
+        }
         let pairs = set.changes.iter().zip(effects);
         Ok(pairs.map(|(change, (effect, old))| self.write(set, change, effect, old, writes)).collect())
     }
@@ -191,11 +250,27 @@ impl State {
         let taken = names.taken.get(&path.folded()).map(|taken| taken.as_str());
         let others = own.into_iter().chain(base).map(String::as_str).chain(taken);
         match others.into_iter().find(|other| *other != path.as_str()) {
+            None if path.is_asset() => self.check_nesting(set, path, names),
             None => Ok(()),
             Some(other) => Err(Refusal::Conflict {
                 why: format!("The book has `{other}`, which differs from `{path}` only by case"),
                 current: None,
             }),
+        }
+    }
+
+    /// Refuses an asset that would lie under another, or another under it.
+    fn check_nesting(&self, set: &ChangeSet, path: &BookPath, names: &Names<'_>) -> Result<(), Refusal> {
+        let (book, user, folded) = folded_key(set, set.layer.as_str(), path);
+        let stored = self.names.iter().filter(|((of, layer, _), name)| {
+            *of == book && *layer == user && !names.freed.contains(name.as_str())
+        });
+        let stored = stored.map(|((_, _, other), name)| (other, name.as_str()));
+        let taken = names.taken.iter().map(|(other, name)| (other, name.as_str()));
+        match stored.chain(taken).find(|(other, _)| lies_under(other, &folded) || lies_under(&folded, other))
+        {
+            None => Ok(()),
+            Some((_, other)) => Err(Refusal::nested(path, other)),
         }
     }
 

@@ -3,29 +3,31 @@
 //! # Protocol
 //! 1. Begin. Share each book's lock, so that no schema changes underneath; and a lock that says
 //!    since when changes are under way here (see `deltas`).
-//! 2. Write the inline blobs and touch those in objects, each in hash order. A blob in an object
+//! 2. Lock the uploads that sets complete, in the order of their ids.
+//! 3. Write the inline blobs and touch those in objects, each in hash order. A blob in an object
 //!    must be live, of the staging that its writer was told (the model's `garbage`).
-//! 3. Create missing `chains` rows and lock all of them, in key order. They cover files that do
-//!    not exist. This order, blobs then chains, is the same in every transaction.
-//! 4. Read what the locked paths hold, who has their names, and the time.
-//! 5. Decide every member in memory, each against what earlier members left.
-//! 6. Write journal, versions, audit entries, chains and publications.
-//! 7. Commit. The answers go out only after it.
+//! 4. Lock the names of assets (see `nesting`). Create missing `chains` rows and lock all of them,
+//!    in key order. They cover files that do not exist. This order, uploads, blobs, names, then
+//!    chains, is the same in every transaction.
+//! 5. Read what the locked paths hold, who has their names, and the time.
+//! 6. Decide every member in memory, each against what earlier members left.
+//! 7. Write journal, versions, audit entries, chains, publications and uploads.
+//! 8. Commit. The answers go out only after it.
 //!
 //! The number of statements does not depend on the number of members (up to 64 rows each).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use panaversity_model::audit::{ChainKey, Draft};
 use panaversity_model::blob::{Blob, Health, Place};
-use panaversity_model::change::{Act, Applied, ChangeSet, Verdict};
+use panaversity_model::change::{Applied, ChangeSet, Verdict};
 use panaversity_model::publication::{FileKey, Publication};
-use panaversity_model::{Fault, Refusal, Timestamp};
+use panaversity_model::{Fault, Timestamp};
 use sqlx::Error;
 
-use super::batch::{Batch, ChainState, Decided, State, Writes};
+use super::batch::{Batch, ChainState, Fate, State, Writes};
 use super::publications::lease_end;
-use super::{blobs, deltas, now, rows};
+use super::{blobs, deltas, nesting, now, rows, uploads};
 use crate::backend::Backend;
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, placeholders, values_list};
 
@@ -41,7 +43,7 @@ pub(super) struct Prepared {
     pub(super) written: bool,
 }
 
-/// Steps 1 to 6.
+/// Steps 1 to 7.
 pub(super) async fn prepare(
     db: &Database,
     backend: Backend,
@@ -50,22 +52,25 @@ pub(super) async fn prepare(
 ) -> Sql<Prepared> {
     let mut session = db.begin(durability).await?;
     share_books(db, &mut session, batch).await?;
+    let open_uploads = uploads::lock_open(db, &mut session, &batch.uploads()).await?;
     let live = write_blobs(db, &mut session, batch).await?;
+    nesting::lock_names(db, &mut session, batch).await?;
     let keys = batch.chain_keys();
     let chains = lock_chains(db, &mut session, &keys).await?;
     let mut state = read_state(db, &mut session, batch, chains).await?;
+    state.open_uploads = open_uploads;
 
     let mut writes = Writes::default();
     let mut decided = Vec::with_capacity(batch.sets.len());
     for set in &batch.sets {
-        decided.push(is_staged(set, &live).then(|| state.apply(set, &mut writes)));
+        decided.push(state.decide(set, &live, &mut writes));
     }
     for draft in &batch.drafts {
         state.link(draft, &mut writes);
     }
     let leases = write_all(db, backend, &mut session, &state, &writes).await?;
     let sets = batch.sets.iter().zip(decided);
-    let verdicts = sets.map(|(set, decided)| Ok(verdict(set, decided, &leases))).collect();
+    let verdicts = sets.map(|(set, fate)| Ok(verdict(set, fate, &leases))).collect();
     Ok(Prepared { session, verdicts, written: !writes.entries.is_empty() })
 }
 
@@ -79,27 +84,12 @@ pub(super) async fn record(db: &Database, session: &mut Session, draft: &Draft) 
     write_log(session, &state, &writes).await
 }
 
-/// Are the set's objects staged as it says? One may have been condemned, and even staged by
-/// somebody else, between its staging and now.
-fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
-    set.changes.iter().all(|change| match &change.act {
-        Act::Write(blob) if matches!(blob.place, Place::Object(_)) => {
-            let held = live.get(&blob.hash.to_string()).and_then(Option::as_deref);
-            held.is_some() && held == change.staging.map(|staging| staging.to_string()).as_deref()
-        }
-        Act::Write(_) | Act::Delete => true,
-    })
-}
-
-fn verdict(
-    set: &ChangeSet,
-    decided: Option<Result<Vec<Decided>, (usize, Refusal)>>,
-    leases: &HashMap<ChainKey, (i64, String)>,
-) -> Verdict {
-    let decided = match decided {
-        Some(Ok(decided)) => decided,
-        Some(Err((index, refusal))) => return Verdict::Refused(index, refusal),
-        None => return Verdict::Unstaged,
+fn verdict(set: &ChangeSet, fate: Fate, leases: &HashMap<ChainKey, (i64, String)>) -> Verdict {
+    let decided = match fate {
+        Fate::Applied(decided) => decided,
+        Fate::Refused(index, refusal) => return Verdict::Refused(index, refusal),
+        Fate::Unstaged => return Verdict::Unstaged,
+        Fate::UploadOver => return Verdict::UploadOver,
     };
     let applied = set.changes.iter().zip(decided).map(|(change, decided)| {
         let held = leases.get(&super::batch::key_of(set, &change.path));
@@ -129,7 +119,7 @@ async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) ->
     Ok(())
 }
 
-/// Step 2. Inline blobs bring their bytes along; an object must be live, of the staging that the
+/// Step 3. Inline blobs bring their bytes along; an object must be live, of the staging that the
 /// change names. Gives the objects that are live, with their stagings.
 async fn write_blobs(
     db: &Database,
@@ -187,7 +177,7 @@ async fn touch_objects(
     Ok(live)
 }
 
-/// Step 3.
+/// Step 4.
 pub(super) async fn lock_chains(
     db: &Database,
     session: &mut Session,
@@ -230,7 +220,7 @@ pub(super) async fn lock_chains(
     Ok(chains)
 }
 
-/// Step 4. A statement of its own, after the locks: only then does it see what the writers we
+/// Step 5. A statement of its own, after the locks: only then does it see what the writers we
 /// waited for have left.
 async fn read_state(
     db: &Database,
@@ -253,6 +243,7 @@ async fn read_state(
             files.insert(key, rows::hash(&row.text(3)?).map_err(|fault| Error::Decode(fault.into()))?);
         }
     }
+    nesting::read_names_below(session, batch, &mut names).await?;
     let books: Vec<&str> = batch.books().into_iter().collect();
     for some in in_powers_of_two(&books) {
         let sql =
@@ -266,7 +257,8 @@ async fn read_state(
         0 => (now(db, session).await?, Vec::new()),
         count => take_versions(db, session, count).await?,
     };
-    Ok(State { now, versions: versions.into_iter(), schemas, chains, files, names })
+    let versions = versions.into_iter();
+    Ok(State { now, versions, schemas, chains, files, names, open_uploads: HashSet::new() })
 }
 
 /// The time, and `count` versions, ascending.
@@ -291,7 +283,7 @@ async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sq
     }
 }
 
-/// Step 6. Gives, per published path, the version and the lease its row has now.
+/// Step 7. Gives, per published path, the version and the lease its row has now.
 async fn write_all(
     db: &Database,
     backend: Backend,
@@ -306,6 +298,7 @@ async fn write_all(
         );
         session.execute(sql, vec![book.as_str().into(), schema.as_str().into()]).await?;
     }
+    uploads::note_done(session, &writes.uploads).await?;
     write_files(backend, session, writes).await?;
     insert(session, VERSIONS, "", &version_values(writes)).await?;
     write_log(session, state, writes).await?;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use async_trait::async_trait;
+use panaversity_model::asset::Asset;
 use panaversity_model::delta::Delta;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::path::{Folder, Prefix};
@@ -10,8 +11,8 @@ use panaversity_model::ports::Files;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp, View};
 
 use super::SqlJournal;
-use super::rows::{self, BLOB, FILE};
-use crate::database::{Session, Sql, Value, fault};
+use super::rows::{self, BLOB, FILE, FILE_COLUMNS};
+use crate::database::{Row, Session, Sql, Value, fault};
 
 #[async_trait]
 impl Files for SqlJournal {
@@ -116,6 +117,26 @@ impl Files for SqlJournal {
         found.iter().map(rows::book_path).collect()
     }
 
+    async fn asset(&self, book: &BookId, path: &BookPath) -> Result<Option<Asset>, Fault> {
+        let sql = format!("{ASSETS} AND f.path = $2");
+        let found =
+            self.read("find an asset", &sql, vec![book.as_str().into(), path.as_str().into()]).await?;
+        found.first().map(asset).transpose()
+    }
+
+    async fn assets(
+        &self,
+        book: &BookId,
+        folder: &Folder,
+        after: Option<&BookPath>,
+        limit: usize,
+    ) -> Result<Vec<Asset>, Fault> {
+        let sql =
+            format!("{ASSETS} AND f.path >= $2 AND f.path < $3 AND f.path > $4 ORDER BY f.path LIMIT $5");
+        let found = self.read("list assets", &sql, below(book, folder, after, limit)).await?;
+        found.iter().map(asset).collect()
+    }
+
     async fn changed(
         &self,
         book: &BookId,
@@ -136,22 +157,39 @@ async fn list_layer(
     after: Option<&BookPath>,
     limit: usize,
 ) -> Sql<Vec<crate::database::Row>> {
-    let (from, to) = folder.range();
-    // Every path sorts above the empty string and below `\u{10ffff}`.
-    let to = to.unwrap_or_else(|| char::MAX.to_string());
     let sql = format!(
-        "SELECT {FILE} FROM file_journal f WHERE f.book_id = $1 AND f.user_id = $2 \
-         AND f.path >= $3 AND f.path < $4 AND f.path > $5 ORDER BY f.path LIMIT $6"
+        "SELECT {FILE} FROM file_journal f WHERE f.book_id = $1 AND f.user_id = $6 \
+         AND f.path >= $2 AND f.path < $3 AND f.path > $4 ORDER BY f.path LIMIT $5"
     );
-    let values = vec![
+    let mut values = below(book, folder, after, limit);
+    values.push(layer.as_str().into());
+    session.rows(sql, values).await
+}
+
+/// Base files of the book `$1` as [`asset`] reads them. The newest version of a file is never let
+/// go, so it has one.
+const ASSETS: &str = "SELECT f.path, f.user_id, f.sha256, f.size, f.last_written_at, f.storage_backend, f.version, \
+    v.agent_id FROM file_journal f LEFT JOIN versions v ON v.book_id = f.book_id AND v.path = f.path \
+    AND v.user_id = f.user_id AND v.version = f.version WHERE f.book_id = $1 AND f.user_id = '__base__'";
+
+fn asset(row: &Row) -> Result<Asset, Fault> {
+    let record = rows::file(row, 0)?;
+    let agent = rows::read("read an asset", || row.optional_text(FILE_COLUMNS).map(Ok))?;
+    let agent = agent.ok_or_else(|| Fault::corrupt(format!("`{}` has no version", record.path)))?;
+    Ok(Asset { record, agent: rows::agent(&agent)? })
+}
+
+/// A book, the bounds of a folder, where the page goes on, and its length: `$1` to `$5`.
+fn below(book: &BookId, folder: &Folder, after: Option<&BookPath>, limit: usize) -> Vec<Value> {
+    let (from, to) = folder.range();
+    vec![
         book.as_str().into(),
-        layer.as_str().into(),
         from.into(),
-        to.into(),
+        // Every path sorts above the empty string and below `\u{10ffff}`.
+        to.unwrap_or_else(|| char::MAX.to_string()).into(),
         after.map_or("", |path| path.as_str()).into(),
         Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)),
-    ];
-    session.rows(sql, values).await
+    ]
 }
 
 /// Both in path order; where both have a path, the overlay's file is shown.

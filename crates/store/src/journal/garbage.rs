@@ -136,9 +136,13 @@ impl Garbage for SqlJournal {
         versions: &[(&str, ContentHash)],
     ) -> Result<(), Fault> {
         for some in in_powers_of_two(versions) {
+            // Row by row by an index; a plain `IN (VALUES ...)` looks through the whole book.
             let sql = format!(
-                "UPDATE versions SET kept_until = $1 WHERE book_id = $2 AND user_id = '__base__' \
-                 AND (path, sha256) IN (VALUES {}) AND (kept_until IS NULL OR kept_until < $1)",
+                "WITH w (path, hash) AS (VALUES {}) UPDATE versions SET kept_until = $1 \
+                 WHERE (book_id, path, user_id, version) IN (SELECT v.book_id, v.path, v.user_id, v.version \
+                 FROM w CROSS JOIN versions v WHERE v.book_id = $2 AND v.path = w.path \
+                 AND v.user_id = '__base__' AND v.sha256 = w.hash) \
+                 AND (kept_until IS NULL OR kept_until < $1)",
                 values_list(3, some.len(), 2)
             );
             let named = some.iter().flat_map(|(path, hash)| [(*path).into(), hash.to_string().into()]);
@@ -154,10 +158,14 @@ impl Garbage for SqlJournal {
     }
 
     async fn forget_versions(&self, unused_since: Timestamp, limit: usize) -> Result<u64, Fault> {
+        // The guard stands outside as well: PostgreSQL looks again only at the row it has waited
+        // for, which an archive may have pinned meanwhile, not at what it was chosen by.
         let sql = format!(
             "DELETE FROM versions WHERE (book_id, path, user_id, version) IN \
-             (SELECT v.book_id, v.path, v.user_id, v.version FROM versions v WHERE {} LIMIT {limit})",
-            unkept(&self.db)
+             (SELECT v.book_id, v.path, v.user_id, v.version FROM versions v WHERE {} LIMIT {limit}) \
+             AND (kept_until IS NULL OR kept_until <= {})",
+            unkept(&self.db),
+            self.db.now_sql()
         );
         self.write("let versions go", &sql, vec![unused_since.into()]).await
     }

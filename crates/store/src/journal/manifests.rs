@@ -1,16 +1,22 @@
 //! Manifests: what the base of a book holds, and which states were named.
 
 use async_trait::async_trait;
+use std::collections::HashMap;
+
+use panaversity_model::blob::{Health, Outline};
 use panaversity_model::manifest::{Item, ManifestRow, Stamp};
 use panaversity_model::ports::Manifests;
 use panaversity_model::{BookId, ContentHash, Fault};
 
 use super::{SqlJournal, rows};
-use crate::database::{Row, Sql, Value, fault};
+use crate::database::{Row, Sql, Value, fault, values_list};
 
 // Answered by the index on versions alone.
 const STAMP: &str = "SELECT count(*), CAST(coalesce(sum(version), 0) AS BIGINT), coalesce(max(version), 0) \
                      FROM file_journal WHERE book_id = $1 AND user_id = '__base__'";
+
+/// Versions looked at in one statement.
+const AT_ONCE: usize = 256;
 
 #[async_trait]
 impl Manifests for SqlJournal {
@@ -55,10 +61,60 @@ impl Manifests for SqlJournal {
             .transpose()
             .map_err(|error| fault("read a kept manifest", &error))
     }
+
+    async fn outlines(
+        &self,
+        book: &BookId,
+        versions: &[(&str, ContentHash)],
+    ) -> Result<Vec<Option<Outline>>, Fault> {
+        // A version may stand in several rows, if a file came back to what it was.
+        let mut found: HashMap<(String, ContentHash), Outline> = HashMap::with_capacity(versions.len());
+        // Row by row by an index, and without reading the bytes whose length is asked for.
+        let sql = format!(
+            "WITH w (path, hash) AS (VALUES {}) SELECT v.path, v.sha256, coalesce(b.size, v.size), \
+             coalesce(b.crc32, 0), coalesce(b.state, 'missing'), CAST(length(b.deflated) AS BIGINT), v.kept_until \
+             FROM w CROSS JOIN versions v LEFT JOIN blobs b ON b.hash = v.sha256 \
+             WHERE v.book_id = $1 AND v.path = w.path AND v.user_id = '__base__' AND v.sha256 = w.hash",
+            values_list(2, AT_ONCE, 2)
+        );
+        for some in versions.chunks(AT_ONCE) {
+            // The last one again and again: one statement text for all.
+            let padded = some.iter().chain(std::iter::repeat(&some[some.len() - 1])).take(AT_ONCE);
+            let named = padded.flat_map(|(path, hash)| [(*path).into(), hash.to_string().into()]);
+            let values = std::iter::once(book.as_str().into()).chain(named).collect();
+            for row in &self.read("look at versions", &sql, values).await? {
+                let (key, outline) = outline(row)?;
+                let kept_until = found.get(&key).and_then(|other| other.kept_until).max(outline.kept_until);
+                found.insert(key, Outline { kept_until, ..outline });
+            }
+        }
+        let of = |(path, hash): &(&str, ContentHash)| found.get(&((*path).to_owned(), *hash)).copied();
+        Ok(versions.iter().map(of).collect())
+    }
 }
 
 fn stamp(row: &Row) -> Sql<Stamp> {
     Ok(Stamp { count: row.int(0)?, sum: row.int(1)?, highest: row.int(2)? })
+}
+
+fn outline(row: &Row) -> Result<((String, ContentHash), Outline), Fault> {
+    rows::read("look at a version", || {
+        let (path, raw_hash, state) = (row.text(0)?, row.text(1)?, row.text(4)?);
+        let (size, deflated) = (row.int(2)?, row.optional_int(5)?);
+        let (crc32, kept_until) = (row.int(3)?, row.optional_time(6)?);
+        Ok((|| {
+            let health = Health::from_stored(&state)
+                .ok_or_else(|| Fault::corrupt(format!("a blob is in the unknown state `{state}`")))?;
+            let outline = Outline {
+                size: rows::unsigned(size),
+                crc32: u32::try_from(crc32).unwrap_or(0),
+                deflated: deflated.map(rows::unsigned),
+                health,
+                kept_until,
+            };
+            Ok(((path, rows::hash(&raw_hash)?), outline))
+        })())
+    })
 }
 
 fn manifest_row(row: &Row) -> Result<ManifestRow, Fault> {

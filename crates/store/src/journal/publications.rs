@@ -1,6 +1,7 @@
 //! The tree's backlog; the protocol stands in the model's `publication`.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use panaversity_model::Fault;
@@ -72,6 +73,23 @@ impl Publications for SqlJournal {
         );
         let found = self.read("read what a file holds", &sql, key_values(key).to_vec()).await?;
         found.first().map(rows::found).transpose()
+    }
+
+    async fn prolong(&self, publication: &Publication, by: Duration) -> Result<bool, Fault> {
+        let later = match self.db.dialect() {
+            Dialect::Sqlite => "max",
+            Dialect::Postgres => "greatest",
+        };
+        let whole = by.as_secs() + u64::from(by.subsec_nanos() > 0);
+        let sql = format!(
+            "UPDATE publications SET lease_until = {later}(lease_until, {}) \
+             WHERE book_id = $1 AND path = $2 AND user_id = $3 AND lease = $4 AND lease_until > {}",
+            seconds_from_now(self.db.dialect(), whole),
+            self.db.now_sql()
+        );
+        let mut values = key_values(&publication.key).to_vec();
+        values.push(publication.lease.to_string().into());
+        Ok(self.write("prolong a lease", &sql, values).await? > 0)
     }
 
     async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {

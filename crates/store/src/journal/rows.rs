@@ -5,7 +5,7 @@ use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
 use panaversity_model::chain::ChainRecord;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::publication::FileKey;
-use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Refusal, Schema};
+use panaversity_model::{AgentId, Book, BookId, BookPath, ContentHash, Fault, Layer, Refusal, Schema};
 
 use crate::database::{Row, Sql};
 
@@ -55,7 +55,11 @@ pub(super) fn hash(text: &str) -> Result<ContentHash, Fault> {
         .ok_or_else(|| Fault::corrupt(format!("a stored hash does not parse: `{text}`")))
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(super) fn agent(text: &str) -> Result<AgentId, Fault> {
+    AgentId::parse(text).map_err(|refusal| foreign("agent", &refusal))
+}
+
+pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 

@@ -12,12 +12,14 @@ use crate::backend::Backend;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long one request may take: all of a put, one part of what is read. Enough for texts on any
-/// line, not for a hundred megabytes on a slow one.
+/// line; what is large is put in parts, each with more time.
 const REQUEST: Duration = Duration::from_secs(8);
+/// How long one part of a large file may take, or a copy within the bucket.
+const LARGE_REQUEST: Duration = Duration::from_mins(1);
 /// How often a request that failed in passing is sent again.
-const RETRIES: usize = 3;
+pub(super) const RETRIES: usize = 3;
 /// Pauses before that, growing from the first to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Requests under way at once; others wait their turn.
 const AT_ONCE: usize = 64;
 
@@ -38,6 +40,19 @@ pub struct Bucket {
     pub secret_access_key: String,
 }
 
+/// The ways to reach a bucket.
+#[derive(Clone)]
+pub(crate) struct Operators {
+    /// Sends again what failed in passing.
+    pub(crate) patient: Operator,
+    /// Sends once.
+    pub(crate) once: Operator,
+    /// As patient, for what is read at its reader's pace: nobody waits for a turn behind it.
+    pub(crate) streams: Operator,
+    /// For parts and copies, which take their time. Sends once.
+    pub(crate) large: Operator,
+}
+
 impl Bucket {
     /// The bucket and where it is, without secrets.
     pub fn shown(&self) -> String {
@@ -45,9 +60,8 @@ impl Bucket {
         format!("the bucket {} at {at}", self.name)
     }
 
-    /// One that sends again what failed in passing, and one that sends once. Both share their
-    /// connections.
-    pub(crate) fn operators(&self) -> Result<(Operator, Operator), Fault> {
+    /// The ways to reach it. All share their connections.
+    pub(crate) fn operators(&self) -> Result<Operators, Fault> {
         let broken = |error: String| Fault::storage(format!("{} cannot be used: {error}", self.shown()));
         // Fails if one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -56,14 +70,17 @@ impl Bucket {
         let client = client.build().map_err(|error| broken(error.to_string()))?;
         let transport = HttpTransporter::new(ReqwestTransport::new(client));
         let operator = Operator::new(self.service()).map_err(|error| broken(error.to_string()))?;
-        let context = OperationContext::new().with_http_transport(transport);
-        let once = operator
-            .with_context(context)
-            .layer(TimeoutLayer::new().with_timeout(REQUEST).with_io_timeout(REQUEST));
+        let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
+        let within = |limit| TimeoutLayer::new().with_timeout(limit).with_io_timeout(limit);
+        let once = operator.clone().layer(within(REQUEST));
         let retries = RetryLayer::new().with_max_times(RETRIES).with_jitter();
-        let retries = retries.with_min_delay(PAUSES.0).with_max_delay(PAUSES.1);
-        let patient = once.clone().layer(retries).layer(ConcurrentLimitLayer::new(AT_ONCE));
-        Ok((patient, once.layer(ConcurrentLimitLayer::new(AT_ONCE))))
+        let streams = once.clone().layer(retries.with_min_delay(PAUSES.0).with_max_delay(PAUSES.1));
+        Ok(Operators {
+            patient: streams.clone().layer(ConcurrentLimitLayer::new(AT_ONCE)),
+            once: once.layer(ConcurrentLimitLayer::new(AT_ONCE)),
+            streams,
+            large: operator.layer(within(LARGE_REQUEST)),
+        })
     }
 
     fn service(&self) -> services::S3 {

@@ -5,6 +5,7 @@ use futures::TryStreamExt;
 use opendal::{Entry, Lister};
 use panaversity_model::drift::{Kind, Seen, SeenObject, Spot};
 use panaversity_model::ports::Pages;
+use panaversity_model::upload::SeenUpload;
 use panaversity_model::{Fault, Timestamp};
 
 use super::S3Storage;
@@ -53,40 +54,64 @@ impl Shown for SeenObject {
     }
 }
 
+impl Shown for SeenUpload {
+    fn of(entry: &Entry, _: Backend) -> Option<Self> {
+        let key = entry.path();
+        let below = key.strip_prefix(keys::UPLOADS).and_then(|rest| rest.strip_prefix('/'));
+        let put_at = entry.metadata().last_modified();
+        Some(Self {
+            id: below.and_then(keys::upload_at),
+            name: keys::leftover_name(key).to_owned(),
+            size: entry.metadata().content_length(),
+            put_at: put_at.and_then(|at| Timestamp::parse(&at.to_string())),
+        })
+    }
+}
+
 /// A listing that is under way.
 pub(super) struct Listing<T> {
     storage: S3Storage,
-    prefix: String,
+    /// Those that are still to be listed, last first.
+    prefixes: Vec<String>,
     lister: Option<Lister>,
     shown: std::marker::PhantomData<fn() -> T>,
 }
 
 impl<T> Listing<T> {
-    /// Of what lies below a prefix, which ends in `/`.
-    pub(super) fn of(storage: S3Storage, prefix: String) -> Self {
-        Self { storage, prefix, lister: None, shown: std::marker::PhantomData }
+    /// Of what lies below prefixes, which end in `/`.
+    pub(super) fn of<const N: usize>(storage: S3Storage, mut prefixes: [String; N]) -> Self {
+        prefixes.reverse();
+        Self { storage, prefixes: prefixes.into(), lister: None, shown: std::marker::PhantomData }
     }
 }
 
 #[async_trait]
 impl<T: Shown> Pages<T> for Listing<T> {
     async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
-        let Self { storage, prefix, lister, .. } = self;
+        let Self { storage, prefixes, lister, .. } = self;
         let next = async {
-            let lister = match lister {
-                Some(lister) => lister,
-                None => lister.insert(storage.patient.lister_with(prefix).recursive(true).await?),
-            };
-            let (mut page, mut looked_at) = (Vec::new(), 0);
-            while looked_at < PAGE
-                && let Some(entry) = lister.try_next().await?
-            {
-                looked_at += 1;
-                if entry.metadata().is_file() {
-                    page.extend(T::of(&entry, storage.backend));
+            loop {
+                let here = if let Some(lister) = lister {
+                    lister
+                } else {
+                    let Some(prefix) = prefixes.last() else { return Ok(None) };
+                    lister.insert(storage.operators.patient.lister_with(prefix).recursive(true).await?)
+                };
+                let (mut page, mut looked_at) = (Vec::new(), 0);
+                while looked_at < PAGE
+                    && let Some(entry) = here.try_next().await?
+                {
+                    looked_at += 1;
+                    if entry.metadata().is_file() {
+                        page.extend(T::of(&entry, storage.backend));
+                    }
                 }
+                if looked_at > 0 {
+                    return Ok(Some(page));
+                }
+                *lister = None;
+                prefixes.pop();
             }
-            Ok((looked_at > 0).then_some(page))
         };
         storage.repeatable("list the bucket", next).await
     }

@@ -45,7 +45,7 @@ pub(crate) fn explain(error: &opendal::Error) -> String {
         "RequestTimeTooSkewed" => "refuses requests from a clock that is wrong (set this machine's clock)",
         "SlowDown" | "ServiceUnavailable" | "Throttling" => "is asked for too much at once, or is busy",
         _ if error.kind() == ErrorKind::PermissionDenied => {
-            "refuses the request (the key needs GetObject, PutObject, DeleteObject and ListBucket; check that it is the right one)"
+            "refuses the request (the key needs GetObject, PutObject, DeleteObject, ListBucket and AbortMultipartUpload; check that it is the right one)"
         }
         _ if is_timeout(error) => "did not answer in time",
         _ => return format!("gave an error: {error}"),
@@ -102,7 +102,7 @@ mod tests {
             (
                 ErrorKind::PermissionDenied,
                 "AccessDenied",
-                "needs GetObject, PutObject, DeleteObject and ListBucket",
+                "needs GetObject, PutObject, DeleteObject, ListBucket and AbortMultipartUpload",
             ),
             (ErrorKind::ConfigInvalid, "NoSuchBucket", "(check the bucket's name and the endpoint)"),
             (ErrorKind::Unexpected, "AuthorizationHeaderMalformed", "(check the region)"),

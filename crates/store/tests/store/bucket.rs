@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use panaversity_model::drift::Kind;
-use panaversity_model::ports::{Objects, Tree};
+use panaversity_model::drift::{Kind, Spot};
+use panaversity_model::ports::{Inbox, Objects, Tree};
 use panaversity_model::publication::FileKey;
+use panaversity_model::upload::{Permit, SeenUpload};
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_store::{Backend, Bucket, S3Storage};
-use panaversity_testkit::contract::{ObjectsSetup, TreeSetup};
+use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, TreeSetup, whole};
+use panaversity_testkit::memory::InParts;
 use panaversity_testkit::s3::{self, Trouble};
-use panaversity_testkit::{objects_contract, samples, tree_contract};
+use panaversity_testkit::{client, inbox_contract, objects_contract, samples, tree_contract};
 
 const STORE: &str = "0193-store";
 
@@ -49,6 +51,11 @@ async fn objects_setup() -> ObjectsSetup {
     ObjectsSetup::new(open(&bucket).await, bucket)
 }
 
+async fn inbox_setup() -> InboxSetup {
+    let bucket = s3::shared().create_bucket();
+    InboxSetup::new(open(&bucket).await, bucket)
+}
+
 async fn tree_setup() -> TreeSetup {
     let bucket = Arc::new(s3::shared().create_bucket());
     let looked_at = bucket.clone();
@@ -61,6 +68,7 @@ async fn tree_setup() -> TreeSetup {
 }
 
 objects_contract!(objects_setup);
+inbox_contract!(inbox_setup);
 tree_contract!(tree_setup);
 
 #[tokio::test]
@@ -124,10 +132,212 @@ async fn objects_get_over_troubles_in_passing() {
         for _ in 0..3 {
             Objects::put(&*storage, hash, &bytes).await.unwrap();
             assert_eq!(storage.stat(hash).await.unwrap(), Some(300_000), "{trouble:?}");
-            assert!(storage.get(hash, 300_001).await.unwrap().as_ref() == Some(&bytes), "{trouble:?}");
+            assert!(storage.get(hash, 0..300_001).await.unwrap().as_ref() == Some(&bytes), "{trouble:?}");
         }
         assert!(bucket.troubled() > 0, "{trouble:?}");
     }
+}
+
+/// Bytes of more than two parts.
+fn three_parts(seed: u8) -> Vec<u8> {
+    (0..(12 << 20)).map(|n: u32| u8::try_from(n % 249).unwrap() ^ seed).collect()
+}
+
+/// Waits until nothing is left of what was aborted.
+async fn all_aborted(bucket: &s3::Bucket) {
+    let aborted = async {
+        while bucket.unfinished() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), aborted).await.expect("what was dropped is aborted");
+}
+
+#[tokio::test]
+async fn what_comes_in_parts_gets_over_troubles_in_passing() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let troubles = [
+        Trouble::Busy,
+        Trouble::AppliedThenError,
+        Trouble::Cut,
+        Trouble::Gone,
+        Trouble::Slow(Duration::from_millis(50)),
+    ];
+    for (n, trouble) in troubles.into_iter().enumerate() {
+        let bytes = three_parts(u8::try_from(n).unwrap());
+        let (hash, id) = (ContentHash::of(&bytes), samples::upload());
+        bucket.trouble(trouble, 2);
+        let mut staging = storage.stage().await.unwrap();
+        let mut receiving = storage.receive(id).await.unwrap();
+        for part in bytes.chunks(1 << 20) {
+            staging.write(part).await.unwrap();
+            receiving.write(part).await.unwrap();
+        }
+        staging.promote(hash).await.unwrap();
+        receiving.finish().await.unwrap();
+        assert!(storage.get(hash, 0..u64::MAX).await.unwrap().as_ref() == Some(&bytes), "{trouble:?}");
+        assert!(whole(Inbox::open(&*storage, id).await.unwrap()).await == Some(bytes), "{trouble:?}");
+        assert!(bucket.troubled() > 0, "{trouble:?}");
+    }
+    bucket.calm();
+    assert!(!bucket.contents().into_keys().any(|key| key.starts_with(".panaversity/staging/")));
+}
+
+#[tokio::test]
+async fn who_goes_on_reading_after_a_cut_never_reads_another_version() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let (id, older) = (samples::upload(), three_parts(0));
+    let key = format!(".panaversity/uploads/{id}");
+    for replaced in [false, true] {
+        bucket.put(&key, &older);
+        // The first request asks for the version; the second is cut in the middle of its answer.
+        bucket.trouble(Trouble::Cut, 2);
+        let mut parts = Inbox::open(&*storage, id).await.unwrap().unwrap();
+        bucket.calm();
+        let mut read = parts.next().await.unwrap().unwrap();
+        if replaced {
+            bucket.put(&key, &three_parts(1));
+        }
+        let fault = loop {
+            match parts.next().await {
+                Ok(Some(part)) => read.extend(part),
+                Ok(None) => break None,
+                Err(fault) => break Some(fault),
+            }
+        };
+        assert_eq!(fault.is_some(), replaced, "{fault:?}");
+        assert!(older.starts_with(&read) && (replaced || read.len() == older.len()));
+        assert!(!replaced || parts.next().await.is_err(), "what was lost does not end like a whole");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_in_parts_and_is_dropped_leaves_nothing() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let before = bucket.contents();
+    let bytes = three_parts(0);
+    let mut staging = storage.stage().await.unwrap();
+    let mut receiving = storage.receive(samples::upload()).await.unwrap();
+    staging.write(&bytes).await.unwrap();
+    receiving.write(&bytes).await.unwrap();
+    assert_eq!(bucket.unfinished(), 2);
+    drop((staging, receiving));
+    let short = InParts::of(bytes.clone());
+    assert!(storage.put_parts(&lesson(), short, bytes.len() as u64 + 1).await.is_err());
+    all_aborted(&bucket).await;
+    assert!(bucket.contents() == before);
+}
+
+#[tokio::test]
+async fn a_large_publication_is_completed_once_and_says_whether_it_was_answered() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let (file, bytes) = (lesson(), three_parts(0));
+    let key = format!("books/{}/{}", file.book, file.path);
+    let put = async || storage.put_parts(&file, InParts::of(bytes.clone()), bytes.len() as u64).await;
+    // Only what was refused is sent again.
+    for (trouble, unknown, sent) in
+        [(Trouble::Gone, true, 1), (Trouble::Busy, false, 4), (Trouble::AppliedThenError, false, 4)]
+    {
+        bucket.put(&key, b"what was there");
+        bucket.trouble_completing(trouble);
+        let fault = put().await.unwrap_err();
+        assert_eq!((fault.outcome_unknown, bucket.troubled()), (unknown, sent), "{trouble:?}: {fault}");
+        assert_eq!(bucket.contents()[&key] == bytes, trouble == Trouble::AppliedThenError, "{trouble:?}");
+        all_aborted(&bucket).await;
+    }
+    // The parts may be sent again, as nobody sees them.
+    bucket.trouble(Trouble::Busy, 2);
+    put().await.unwrap();
+    assert!(bucket.contents()[&key] == bytes && bucket.troubled() > 0);
+}
+
+#[tokio::test]
+async fn what_is_published_carries_its_media_type() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let book = samples::book();
+    let large = three_parts(0);
+    for (path, media_type) in [
+        ("content/README.md", "text/markdown; charset=utf-8"),
+        ("static/img/cover.png", "image/png"),
+        ("static/videos/talk.mp4", "video/mp4"),
+    ] {
+        let file = samples::key(&book, &samples::path(path), &Layer::Base);
+        let key = format!("books/{book}/{path}");
+        Tree::put(&*storage, &file, b"x").await.unwrap();
+        assert_eq!(bucket.content_type(&key).as_deref(), Some(media_type));
+        bucket.remove(&key);
+        for bytes in [&large[..9], &large] {
+            storage.put_parts(&file, InParts::of(bytes.to_vec()), bytes.len() as u64).await.unwrap();
+            assert_eq!(bucket.content_type(&key).as_deref(), Some(media_type));
+            bucket.remove(&key);
+        }
+    }
+    let file = samples::key(&book, &samples::path("static/img/cover.png"), &Layer::Base);
+    Tree::put(&*storage, &file, b"x").await.unwrap();
+    assert!(storage.set_aside(&Spot::of(&file), "then").await.unwrap());
+    let aside = format!(".panaversity/lost+found/then/{book}/static/img/cover.png");
+    assert_eq!(bucket.content_type(&aside).as_deref(), Some("image/png"));
+}
+
+#[tokio::test]
+async fn a_signed_url_that_has_expired_takes_nothing() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let id = samples::upload();
+    let permit = Permit { size: 1, media_type: "image/png", valid_for: Duration::from_secs(1) };
+    let signed = storage.presign(id, &permit).await.unwrap().unwrap();
+    let began = Instant::now();
+    while client::put(&signed, b"x").await == 200 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it never expires");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        storage.discard(id).await.unwrap();
+    }
+    assert!(began.elapsed() >= Duration::from_millis(900) || storage.arrived(id).await.unwrap().is_none());
+    assert_eq!(storage.arrived(id).await.unwrap(), None);
+    assert!(!signed.url.contains(s3::SECRET_ACCESS_KEY));
+}
+
+#[tokio::test]
+async fn what_a_dead_server_left_among_the_staged_is_listed_and_swept() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let id = samples::upload();
+    for name in ["staging/left".to_owned(), format!("uploads/{id}"), "uploads/note".to_owned()] {
+        bucket.put(&format!(".panaversity/{name}"), b"x");
+    }
+    let (mut listing, mut seen) = (storage.list_arrived(), Vec::new());
+    while let Some(page) = listing.next().await.unwrap() {
+        seen.extend(page);
+    }
+    let named: Vec<_> = seen.iter().map(|seen| (seen.name.clone(), seen.id)).collect();
+    let due =
+        [(format!("uploads/{id}"), Some(id)), ("uploads/note".into(), None), ("staging/left".into(), None)];
+    assert_eq!(named, due);
+    for seen in &seen {
+        storage.sweep(seen).await.unwrap();
+    }
+    storage.sweep(&SeenUpload { name: "store-id".into(), ..seen[0].clone() }).await.unwrap();
+    assert_eq!(bucket.contents().into_keys().collect::<Vec<_>>(), [".panaversity/store-id"]);
+}
+
+#[tokio::test]
+async fn what_is_set_aside_is_copied_by_the_bucket() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let file = lesson();
+    let key = format!("books/{}/{}", file.book, file.path);
+    let bytes = three_parts(0);
+    bucket.put(&key, &bytes);
+    assert!(storage.set_aside(&Spot::of(&file), "then").await.unwrap());
+    let aside = key.replace("books/", ".panaversity/lost+found/then/");
+    assert!(bucket.contents().get(&aside) == Some(&bytes));
+    assert!(!bucket.contents().contains_key(&key));
+    assert!(!storage.set_aside(&Spot::of(&file), "then").await.unwrap(), "nothing lies there any more");
 }
 
 #[tokio::test]

@@ -8,13 +8,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use panaversity_model::drift::{Kind, Spot};
-use panaversity_model::ports::{Objects, Tree};
+use panaversity_model::ports::{Inbox, Objects, Tree};
 use panaversity_model::publication::FileKey;
+use panaversity_model::upload::SeenUpload;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_store::FileStorage;
-use panaversity_testkit::contract::{ObjectsSetup, TreeSetup};
+use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, TreeSetup, whole};
+use panaversity_testkit::disk::Disk;
+use panaversity_testkit::memory::InParts;
 use panaversity_testkit::samples;
-use panaversity_testkit::{objects_contract, tree_contract};
+use panaversity_testkit::{inbox_contract, objects_contract, tree_contract};
 use tempfile::TempDir;
 
 fn key(book: &str, path: &str) -> FileKey {
@@ -55,6 +58,12 @@ async fn objects_setup() -> ObjectsSetup {
 }
 
 #[allow(clippy::unused_async, reason = "setups are async")]
+async fn inbox_setup() -> InboxSetup {
+    let folder = TempDir::new().unwrap();
+    InboxSetup::new(open(folder.path()), folder)
+}
+
+#[allow(clippy::unused_async, reason = "setups are async")]
 async fn tree_setup() -> TreeSetup {
     let folder = TempDir::new().unwrap();
     let root = folder.path().to_path_buf();
@@ -62,6 +71,7 @@ async fn tree_setup() -> TreeSetup {
 }
 
 objects_contract!(objects_setup);
+inbox_contract!(inbox_setup);
 tree_contract!(tree_setup);
 
 #[test]
@@ -124,6 +134,88 @@ async fn i9_temporary_files_of_a_server_that_is_gone_are_swept() {
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn what_is_written_in_parts_leaves_no_temporary_behind() {
+    let folder = TempDir::new().unwrap();
+    let storage = open(folder.path());
+    let temporaries = || {
+        let all = files_below(&folder.path().join(".panaversity/tmp")).into_keys();
+        all.filter(|name| name.contains('/')).count()
+    };
+    let mut staging = storage.stage().await.unwrap();
+    staging.write(b"half of an object").await.unwrap();
+    let mut receiving = storage.receive(samples::upload()).await.unwrap();
+    receiving.write(b"half of an upload").await.unwrap();
+    assert_eq!(temporaries(), 2);
+    drop((staging, receiving));
+    assert_eq!(temporaries(), 0);
+    let parts = InParts::of(b"more than was told".to_vec());
+    assert!(storage.put_parts(&key("a-book", "content/README.md"), parts, 4).await.is_err());
+    let staging = storage.stage().await.unwrap();
+    staging.promote(ContentHash::of(b"")).await.unwrap();
+    assert_eq!(temporaries(), 0);
+}
+
+#[tokio::test]
+async fn i9_what_was_promoted_survives_a_power_cut() {
+    let folder = TempDir::new().unwrap();
+    let at = folder.path().join("disk");
+    let disk = match Disk::with_power(&folder.path().join("image"), &at, 256) {
+        Ok(disk) => disk,
+        Err(why) => return eprintln!("skipped, as disks cannot be mounted here: {why}"),
+    };
+    let bytes: Vec<u8> = (0..(8 << 20)).map(|n: u32| u8::try_from(n % 241).unwrap()).collect();
+    let hash = ContentHash::of(&bytes);
+    let storage = open(&at);
+    let mut staging = storage.stage().await.unwrap();
+    for part in bytes.chunks(1 << 20) {
+        staging.write(part).await.unwrap();
+    }
+    staging.promote(hash).await.unwrap();
+    disk.cut_power();
+    drop(storage);
+    disk.restart();
+    let storage = open(&at);
+    assert!(storage.get(hash, 0..u64::MAX).await.unwrap() == Some(bytes));
+}
+
+#[tokio::test]
+async fn a_stranger_s_link_among_the_uploads_is_no_upload() {
+    let (folder, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let storage = open(folder.path());
+    let id = samples::upload();
+    let uploads = folder.path().join(".panaversity/uploads");
+    std::fs::create_dir_all(&uploads).unwrap();
+    std::fs::write(outside.path().join("secret"), b"kept").unwrap();
+    std::os::unix::fs::symlink(outside.path().join("secret"), uploads.join(id.to_string())).unwrap();
+    assert_eq!(storage.arrived(id).await.unwrap(), None);
+    assert!(Inbox::open(&*storage, id).await.unwrap().is_none());
+    let mut receiving = storage.receive(id).await.unwrap();
+    receiving.write(b"x").await.unwrap();
+    receiving.finish().await.unwrap();
+    assert_eq!(whole(Inbox::open(&*storage, id).await.unwrap()).await, Some(b"x".to_vec()));
+    assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"kept");
+}
+
+#[tokio::test]
+async fn only_what_was_left_among_the_uploads_is_swept() {
+    let folder = TempDir::new().unwrap();
+    let storage = open(folder.path());
+    let left = |name: &str| SeenUpload { id: None, name: name.to_owned(), size: 0, put_at: None };
+    std::fs::create_dir_all(folder.path().join(".panaversity/uploads")).unwrap();
+    std::fs::write(folder.path().join(".panaversity/uploads/note.txt"), b"x").unwrap();
+    let mut listing = storage.list_arrived();
+    let seen = listing.next().await.unwrap().unwrap();
+    assert_eq!((seen[0].id, seen[0].name.as_str()), (None, "uploads/note.txt"));
+    storage.sweep(&seen[0]).await.unwrap();
+    assert!(!folder.path().join(".panaversity/uploads/note.txt").exists());
+    for name in ["store-id", "uploads", "uploadsx", "objects/aa", "../books/x"] {
+        storage.sweep(&left(name)).await.unwrap();
+    }
+    assert!(storage.sweep(&left("uploads/../store-id")).await.is_err());
+    storage.ping().await.unwrap();
+}
+
 /// What is listed below the books.
 async fn listed(storage: &FileStorage) -> Vec<(Vec<u8>, Kind)> {
     let (mut listing, mut all) = (storage.list_files(None), Vec::new());
@@ -155,7 +247,7 @@ async fn what_a_stranger_wrote_is_listed_and_moved_whatever_its_name_and_kind() 
     assert_eq!(listed(&storage).await, due);
     for (place, kind) in due {
         let spot = Spot::new(place);
-        let read = Tree::read(&*storage, &spot, 9).await.unwrap();
+        let read = whole(Tree::open(&*storage, &spot).await.unwrap()).await;
         assert_eq!(read.is_some(), kind == Kind::File, "{}: neither link nor pipe is read", spot.shown());
         assert!(storage.set_aside(&spot, "then").await.unwrap());
     }
@@ -167,8 +259,7 @@ async fn what_a_stranger_wrote_is_listed_and_moved_whatever_its_name_and_kind() 
     assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"kept");
     let way_out = Spot::new(b"../../outside".to_vec());
     assert!(
-        storage.set_aside(&way_out, "then").await.is_err()
-            && Tree::read(&*storage, &way_out, 9).await.is_err()
+        storage.set_aside(&way_out, "then").await.is_err() && Tree::open(&*storage, &way_out).await.is_err()
     );
 }
 

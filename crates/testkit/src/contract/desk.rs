@@ -48,6 +48,7 @@ impl Desk {
             Verdict::Committed(applied) => applied,
             Verdict::Refused(index, refusal) => panic!("change {index} was refused: {refusal}"),
             Verdict::Unstaged => panic!("an object is not staged"),
+            Verdict::UploadOver => panic!("its upload is over"),
         }
     }
 

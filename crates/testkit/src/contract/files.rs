@@ -1,12 +1,14 @@
 //! Reading files: layers, versions and lists. Keeps R5: an overlay is seen by its owner and
 //! nobody else.
 
+use panaversity_model::asset::AssetType;
+use panaversity_model::change::ChangeSet;
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::{BookId, BookPath, ContentHash, Layer, View};
 
 use super::Setup;
 use super::desk::{Desk, unpack};
-use crate::samples::{book, key, lesson, overlay, path, view};
+use crate::samples::{agent, book, change_set, key, lesson, overlay, path, view, write};
 
 /// R5: an overlay hides the base for its owner, and for nobody else.
 pub async fn r5_an_overlay_is_found_by_its_owner_and_nobody_else(setup: &Setup) {
@@ -252,4 +254,40 @@ pub async fn r5_paths_are_those_of_the_view(setup: &Setup) {
         let all = desk.journal.paths(None, &Prefix::parse("").unwrap(), &stranger, None, 100_000).await;
         assert!(!all.unwrap().contains(&(desk.book.clone(), lesson(2))));
     }
+}
+
+/// R5: assets are those of the base below a folder, in bytewise order, with who wrote what they
+/// hold now.
+pub async fn r5_assets_are_those_of_the_base_with_who_put_them_there(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let [audio, cover, logo] =
+        ["audio/a.mp3", "img/cover.png", "img/a/logo.png"].map(|name| path(&format!("static/{name}")));
+    for (path, text, who) in
+        [(&audio, "a", "ann"), (&cover, "b", "bob"), (&logo, "c", "ann"), (&cover, "d", "eve")]
+    {
+        let now = desk.holds(&Layer::Base, path).await;
+        let set = change_set(&desk.book, &Layer::Base, vec![write(path, text.as_bytes(), now)]);
+        desk.journal.commit(ChangeSet { agent: agent(who), ..set }).await.unwrap();
+    }
+    desk.put(&Layer::Base, &lesson(1), b"no asset").await;
+    desk.put(&overlay("owner"), &cover, b"mine").await;
+    desk.put(&overlay("owner"), &path("static/img/mine.png"), b"mine").await;
+
+    let listed = async |folder: &Folder, after: Option<&BookPath>, limit| {
+        let found = desk.journal.assets(&desk.book, folder, after, limit).await.unwrap();
+        found
+            .into_iter()
+            .map(|asset| (asset.record.path, asset.agent.as_str().to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let due =
+        [(audio, "ann"), (logo, "ann"), (cover.clone(), "eve")].map(|(path, who)| (path, who.to_owned()));
+    assert_eq!(listed(&Folder::assets(), None, 10).await, due);
+    assert_eq!(listed(&Folder::assets(), Some(&due[0].0), 1).await, due[1..2]);
+    assert_eq!(listed(&AssetType::Img.folder(), None, 10).await, due[1..]);
+    assert_eq!(listed(&AssetType::Images.folder(), None, 10).await, []);
+    let found = desk.journal.asset(&desk.book, &cover).await.unwrap().unwrap();
+    assert_eq!((found.record.hash, found.agent), (ContentHash::of(b"d"), agent("eve")));
+    assert_eq!(desk.journal.asset(&desk.book, &path("static/img/mine.png")).await.unwrap(), None);
+    assert_eq!(desk.journal.asset(&book(), &cover).await.unwrap(), None);
 }

@@ -1,11 +1,14 @@
 //! Manifests and the stamp that tells whether one still holds.
 
+use std::time::Duration;
+
+use panaversity_model::blob::{Blob, Health, Outline, Place};
 use panaversity_model::manifest::{ManifestRow, Stamp};
-use panaversity_model::{ContentHash, Layer};
+use panaversity_model::{BookPath, ContentHash, Layer};
 
 use super::Setup;
 use super::desk::Desk;
-use crate::samples::{book, lesson, overlay};
+use crate::samples::{book, inline, lesson, object, overlay};
 
 async fn stamp(desk: &Desk) -> Stamp {
     desk.journal.stamp(&desk.book).await.unwrap()
@@ -16,6 +19,20 @@ async fn rows(desk: &Desk, above: i64) -> Vec<ManifestRow> {
     assert_eq!(stamp_then, stamp(desk).await, "rows come with the stamp of their snapshot");
     rows.sort_by(|a, b| a.path.cmp(&b.path));
     rows
+}
+
+async fn outlines(desk: &Desk, asked: &[(&BookPath, ContentHash)]) -> Vec<Option<Outline>> {
+    let asked: Vec<_> = asked.iter().map(|(path, hash)| (path.as_str(), *hash)).collect();
+    desk.journal.outlines(&desk.book, &asked).await.unwrap()
+}
+
+/// What an outline of a live blob says that nothing keeps.
+fn outline(blob: &Blob) -> Outline {
+    let deflated = match &blob.place {
+        Place::Inline(deflated) => Some(deflated.len() as u64),
+        Place::Object(_) => None,
+    };
+    Outline { size: blob.size, crc32: blob.crc32, deflated, health: Health::Live, kept_until: None }
 }
 
 /// Every change of the base gives the book a stamp it never had.
@@ -90,4 +107,75 @@ pub async fn a_kept_manifest_is_given_back_to_its_book(setup: &Setup) {
     assert_eq!(kept().await.unwrap(), Some(encoded.to_vec()));
     assert_eq!(desk.journal.kept(&book(), hash).await.unwrap(), None);
     assert_eq!(desk.journal.kept(&desk.book, ContentHash::of(b"other")).await.unwrap(), None);
+}
+
+/// R5: versions of base files are outlined, old ones too; what is an overlay's, another path's or
+/// another book's is not there.
+pub async fn a_version_of_the_base_is_outlined_and_nothing_else(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (text, large) =
+        (format!("{} {}", desk.book, "long ".repeat(90)), object(desk.book.as_str().as_bytes()));
+    let (old, secret) = (inline(text.as_bytes()), inline(format!("{} ann", desk.book).as_bytes()));
+    desk.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
+    desk.put(&Layer::Base, &lesson(1), b"new").await;
+    desk.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
+    desk.put(&Layer::Base, &lesson(1), b"newer").await;
+    desk.put_object(&lesson(2), &large).await;
+    desk.put(&overlay("ann"), &lesson(1), format!("{} ann", desk.book).as_bytes()).await;
+    let (one, two) = (lesson(1), lesson(2));
+    let asked =
+        [(&two, large.hash), (&one, old.hash), (&one, large.hash), (&two, old.hash), (&one, secret.hash)];
+    let due = [Some(outline(&large)), Some(outline(&old)), None, None, None];
+    assert_eq!(outlines(&desk, &asked).await, due);
+    let elsewhere = desk.journal.outlines(&book(), &[(two.as_str(), large.hash)]).await.unwrap();
+    assert_eq!(elsewhere, [None]);
+    assert_eq!(outlines(&desk, &[]).await, []);
+
+    for health in [Health::Missing, Health::Corrupt] {
+        desk.journal.mark(large.hash, health).await.unwrap();
+        assert_eq!(
+            outlines(&desk, &[(&two, large.hash)]).await,
+            [Some(Outline { health, ..outline(&large) })]
+        );
+    }
+    let many: Vec<_> =
+        (0..700).map(|n| if n % 3 == 0 { (&one, old.hash) } else { (&one, large.hash) }).collect();
+    let found = outlines(&desk, &many).await;
+    assert!(
+        found.iter().enumerate().all(|(n, found)| found.is_some() == (n % 3 == 0)),
+        "in the order asked for"
+    );
+}
+
+/// I9: once a version was found to be kept until a moment, no `gc` lets it go before, also one that
+/// was about to. Runs alone.
+pub async fn i9_a_version_found_pinned_is_not_let_go(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let paths: Vec<_> = (0..40).map(lesson).collect();
+    let old = ContentHash::of(b"old");
+    for path in &paths {
+        desk.put(&Layer::Base, path, b"old").await;
+        desk.put(&Layer::Base, path, b"new").await;
+    }
+    let now = desk.journal.now().await.unwrap();
+    let (since, until) = (now.after(Duration::from_secs(1)), now.after(Duration::from_hours(1)));
+    let forgetting = async {
+        while desk.journal.forget_versions(since, 3).await.unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let asked: Vec<_> = paths.iter().map(|path| (path, old)).collect();
+    let pinning = async {
+        for some in asked.chunks(4).rev() {
+            let versions: Vec<_> = some.iter().map(|(path, hash)| (path.as_str(), *hash)).collect();
+            desk.journal.pin(&desk.book, until, &versions).await.unwrap();
+        }
+        outlines(&desk, &asked).await
+    };
+    let ((), found) = tokio::join!(forgetting, pinning);
+    let kept = outlines(&desk, &asked).await;
+    assert_eq!(found.iter().flatten().count(), kept.iter().flatten().count());
+    assert!(kept.iter().flatten().all(|outline| outline.kept_until == Some(until)), "{kept:?}");
+    desk.journal.pin(&desk.book, now, &[(paths[0].as_str(), old)]).await.unwrap();
+    assert_eq!(outlines(&desk, &asked).await, kept, "no pin makes another shorter");
 }

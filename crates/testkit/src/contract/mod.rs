@@ -24,6 +24,7 @@ pub mod deltas;
 mod desk;
 pub mod files;
 pub mod garbage;
+pub mod inbox;
 pub mod ledger;
 pub mod manifests;
 pub mod names;
@@ -35,6 +36,7 @@ pub mod records;
 pub mod sets;
 mod suites;
 pub mod tree;
+pub mod uploads;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -42,7 +44,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use panaversity_model::ports::{Journal, Objects, Tree};
+use panaversity_model::ports::{Inbox, Journal, Objects, Parts, Tree};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use desk::{Desk, together};
@@ -107,6 +109,30 @@ impl ObjectsSetup {
     pub fn new(objects: Arc<dyn Objects>, guard: impl Any + Send + Sync) -> Self {
         Self { objects, _guard: Box::new(guard) }
     }
+}
+
+/// An inbox to be tested.
+pub struct InboxSetup {
+    /// The inbox.
+    pub inbox: Arc<dyn Inbox>,
+    _guard: Guard,
+}
+
+impl InboxSetup {
+    /// An inbox, and what it lives on.
+    pub fn new(inbox: Arc<dyn Inbox>, guard: impl Any + Send + Sync) -> Self {
+        Self { inbox, _guard: Box::new(guard) }
+    }
+}
+
+/// All bytes of what was opened, if anything was.
+pub async fn whole(parts: Option<Parts>) -> Option<Vec<u8>> {
+    let (mut parts, mut bytes) = (parts?, Vec::new());
+    while let Some(part) = parts.next().await.unwrap() {
+        assert!(part.len() <= 4 << 20, "a part has a few MiB at most");
+        bytes.extend(part);
+    }
+    Some(bytes)
 }
 
 type Look = Box<dyn Fn() -> BTreeMap<String, Vec<u8>> + Send + Sync>;

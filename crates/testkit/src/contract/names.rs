@@ -1,5 +1,5 @@
 //! Names that a build machine may not tell apart: of those that differ only by case a book has
-//! one at most.
+//! one at most; and no file lies under another.
 
 use panaversity_model::{BookPath, Layer, Refusal, View};
 
@@ -63,4 +63,37 @@ pub async fn a_set_can_rename_a_file_to_another_case(setup: &Setup) {
     desk.put(&Layer::Base, &upper, b"a").await;
     desk.commit(&Layer::Base, vec![delete(&upper, None), write(&lower, b"a", None)]).await;
     assert_eq!(desk.paths(&View::base()).await, vec![lower]);
+}
+
+/// An asset can't lie under another, nor another under it, in any case of letters.
+pub async fn no_asset_lies_under_another(setup: &Setup) {
+    let (file, below, beside) =
+        (path("static/img/Chapter"), path("static/img/chapter/a.png"), path("static/img/chapter-2/a.png"));
+    for layer in [Layer::Base, overlay("reader")] {
+        for (first, second) in [(&file, &below), (&below, &file)] {
+            let desk = Desk::new(setup);
+            desk.put(&layer, first, b"a").await;
+            let (_, refusal) = desk.refused(&layer, vec![write(second, b"b", None)]).await;
+            assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
+            assert_eq!(desk.holds(&layer, second).await, None);
+            desk.put(&layer, &beside, b"c").await;
+            desk.delete(&layer, first).await;
+            desk.put(&layer, second, b"b").await;
+        }
+    }
+}
+
+/// One set may turn a file into a folder, and a folder into a file; not bring both.
+pub async fn a_set_can_turn_a_file_into_a_folder_and_back(setup: &Setup) {
+    let desk = Desk::new(setup);
+    let (file, below) = (path("static/img/chapter"), path("static/img/chapter/a.png"));
+    let more = path("static/img/chapter/deep/b.png");
+    desk.refused(&Layer::Base, vec![write(&file, b"a", None), write(&below, b"b", None)]).await;
+    desk.put(&Layer::Base, &file, b"a").await;
+    let grown = vec![delete(&file, None), write(&below, b"b", None), write(&more, b"c", None)];
+    desk.commit(&Layer::Base, grown).await;
+    desk.refused(&Layer::Base, vec![delete(&below, None), write(&file, b"a", None)]).await;
+    desk.commit(&Layer::Base, vec![delete(&below, None), delete(&more, None), write(&file, b"a", None)])
+        .await;
+    assert_eq!(desk.holds(&Layer::Base, &below).await, None);
 }

@@ -2,6 +2,7 @@
 //! one for all books; what others left in it is passed over.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use panaversity_model::precondition::Effect;
 use panaversity_model::publication::{Attempt, Publication, Settled};
@@ -130,6 +131,28 @@ pub async fn an_expired_lease_goes_to_another(setup: &Setup) {
     assert_eq!(settle(&desk, &claimed[0], Attempt::Done).await, Settled::Published);
     assert_eq!(settle(&desk, &first, Attempt::Done).await, Settled::Pending, "it came too late");
     assert_eq!(claim(&desk).await.len(), 1, "the tree may hold the older bytes: again");
+}
+
+/// A lease that is still held can be made to last longer, never shorter; one that was lost cannot.
+pub async fn a_prolonged_lease_lasts_longer(setup: &Setup) {
+    const HOUR: Duration = Duration::from_hours(1);
+    let desk = Desk::new(setup);
+    let held = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
+    let plain = desk.put(&Layer::Base, &lesson(2), b"a").await.publication.unwrap();
+    let stranger = Publication { lease: lease(), ..held.clone() };
+    assert!(!desk.journal.prolong(&stranger, HOUR).await.unwrap());
+    let elsewhere = Publication { key: key(&desk.book, &lesson(3), &Layer::Base), ..held.clone() };
+    assert!(!desk.journal.prolong(&elsewhere, HOUR).await.unwrap());
+    assert!(desk.journal.prolong(&held, HOUR).await.unwrap());
+    assert!(desk.journal.prolong(&held, Duration::ZERO).await.unwrap(), "it is still held");
+    assert_eq!(claim(&desk).await, vec![]);
+    assert_eq!(settle(&desk, &held, Attempt::Done).await, Settled::Published, "and settled as ever");
+    assert!(!desk.journal.prolong(&held, HOUR).await.unwrap(), "it was given back");
+    if !setup.expire_leases().await {
+        return;
+    }
+    assert!(!desk.journal.prolong(&plain, HOUR).await.unwrap(), "it has expired");
+    assert_eq!(claim(&desk).await.len(), 1);
 }
 
 /// A path whose storage never answered waits until its lease, begun anew, has expired: what was

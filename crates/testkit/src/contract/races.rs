@@ -78,6 +78,26 @@ pub async fn i8_of_concurrent_updates_exactly_one_wins(setup: &Setup) {
     assert_eq!(desk.breaks().await, vec![]);
 }
 
+/// I8: of those who create a file and those who create one below its path, only one kind wins.
+pub async fn i8_of_concurrent_creators_of_a_file_and_of_what_lies_below_one_wins(setup: &Setup) {
+    let desk = Desk::new(setup);
+    // Many rounds: few of them bring the two kinds into different transactions.
+    for round in 0..4 * ROUNDS {
+        let file = format!("static/img/{round}");
+        let name = |writer: usize| match writer % 4 {
+            0 => path(&file),
+            n => path(&format!("{file}/{n}/{writer}.png")),
+        };
+        let verdicts =
+            race(&desk, WRITERS, |writer| vec![write(&name(writer), &text(round, writer), None)]).await;
+        let won = |writer: &usize| matches!(verdicts[*writer], Verdict::Committed(_));
+        let winners: Vec<usize> = (0..WRITERS).filter(won).collect();
+        let files = winners.iter().filter(|writer| **writer % 4 == 0).count();
+        assert!(files == 0 || (files == 1 && winners.len() == 1), "round {round}: {winners:?}");
+        assert!(!winners.is_empty(), "round {round}");
+    }
+}
+
 /// Of concurrent creators whose names differ only by case exactly one wins.
 pub async fn i8_of_concurrent_creators_of_names_that_differ_only_by_case_one_wins(setup: &Setup) {
     let desk = Desk::new(setup);

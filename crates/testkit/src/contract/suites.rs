@@ -23,7 +23,9 @@ macro_rules! journal_contract {
                 an_overlay_cannot_take_a_name_of_the_base_in_another_case,
                 r5_a_name_in_an_overlay_stands_in_nobody_else_s_way,
                 i10_a_set_cannot_bring_two_names_that_differ_only_by_case,
-                a_set_can_rename_a_file_to_another_case;
+                a_set_can_rename_a_file_to_another_case,
+                no_asset_lies_under_another,
+                a_set_can_turn_a_file_into_a_folder_and_back;
         }
         $crate::sentences! { $setup, sets;
             beside_others:
@@ -37,6 +39,7 @@ macro_rules! journal_contract {
                 i8_of_concurrent_creators_exactly_one_wins,
                 i8_of_concurrent_updates_exactly_one_wins,
                 i8_of_concurrent_creators_of_names_that_differ_only_by_case_one_wins,
+                i8_of_concurrent_creators_of_a_file_and_of_what_lies_below_one_wins,
                 i10_sets_in_opposite_order_do_not_deadlock,
                 writers_of_different_files_do_not_hinder_each_other,
                 i8_a_refused_or_failed_set_spoils_no_other,
@@ -55,7 +58,8 @@ macro_rules! journal_contract {
                 pages_of_a_list_join_to_the_whole,
                 a_folder_s_list_holds_exactly_what_lies_below_it,
                 paths_are_those_with_the_prefix_each_once,
-                r5_paths_are_those_of_the_view;
+                r5_paths_are_those_of_the_view,
+                r5_assets_are_those_of_the_base_with_who_put_them_there;
         }
         $crate::sentences! { $setup, deltas;
             beside_others:
@@ -113,6 +117,14 @@ macro_rules! journal_contract {
                 what_a_manifest_names_is_kept_until_it_is_let_go,
                 a_survey_tells_what_would_go;
         }
+        $crate::sentences! { $setup, uploads;
+            beside_others:
+                an_upload_is_found_as_it_was_opened,
+                i9_a_commit_completes_its_upload_or_leaves_it_open,
+                an_upload_is_completed_once,
+                i8_of_concurrent_completions_exactly_one_is_carried_out;
+            alone: an_upload_that_is_over_is_listed_until_it_is_cleared;
+        }
         $crate::sentences! { $setup, records;
             beside_others:
                 every_file_of_every_layer_is_recorded_once,
@@ -125,7 +137,9 @@ macro_rules! journal_contract {
                 every_change_gives_a_new_stamp,
                 r5_an_overlay_leaves_the_stamp_alone,
                 rows_above_a_version_are_exactly_the_newer_ones,
-                a_kept_manifest_is_given_back_to_its_book;
+                a_kept_manifest_is_given_back_to_its_book,
+                a_version_of_the_base_is_outlined_and_nothing_else;
+            alone: i9_a_version_found_pinned_is_not_let_go;
         }
         $crate::sentences! { $setup, publications;
             alone:
@@ -135,6 +149,7 @@ macro_rules! journal_contract {
                 a_lost_lease_settles_nothing,
                 an_expired_lease_goes_to_another,
                 a_path_without_an_answer_waits_for_its_lease,
+                a_prolonged_lease_lasts_longer,
                 concurrent_claims_never_share_a_path,
                 a_claim_takes_no_more_than_its_leases,
                 a_published_path_waits_for_a_clean_point,
@@ -156,9 +171,30 @@ macro_rules! objects_contract {
                 r2_what_was_put_is_read_back,
                 what_was_never_put_is_absent,
                 putting_again_is_harmless,
-                no_more_than_the_limit_is_read,
+                a_range_gives_the_bytes_there_are,
+                r2_what_was_promoted_is_read_back,
+                i9_what_was_staged_and_dropped_is_no_object,
+                promoting_again_is_harmless,
                 deleting_an_object_twice_is_fine,
                 every_object_is_listed_once;
+        }
+    };
+}
+
+/// One test per sentence about inboxes, on what `$setup` (the path of an
+/// `async fn() -> InboxSetup`) makes anew for each.
+#[macro_export]
+macro_rules! inbox_contract {
+    ($setup:path) => {
+        $crate::sentences! { $setup, inbox;
+            beside_others:
+                an_upload_has_arrived_when_it_is_finished,
+                r2_an_upload_is_read_back_byte_for_byte,
+                what_was_dropped_has_not_arrived,
+                discarding_an_upload_twice_is_fine,
+                one_version_is_read_to_its_end,
+                what_has_arrived_is_listed_and_swept,
+                a_signed_url_takes_its_upload_and_nothing_else;
         }
     };
 }
@@ -171,6 +207,8 @@ macro_rules! tree_contract {
         $crate::sentences! { $setup, tree;
             beside_others:
                 r2_a_path_holds_what_was_put_last,
+                r2_a_file_in_parts_is_put_as_a_whole,
+                parts_that_fail_leave_what_was_there,
                 r3_removing_twice_is_fine,
                 r5_layers_and_books_lie_apart,
                 a_name_is_kept_as_it_is,

@@ -1,12 +1,14 @@
 //! The tree: the published copy as an ordinary folder.
 
+use async_trait::async_trait;
 use panaversity_model::drift::{Kind, Seen, Spot};
+use panaversity_model::ports::Pages;
 use panaversity_model::publication::FileKey;
-use panaversity_model::{BookId, BookPath, Layer};
+use panaversity_model::{BookId, BookPath, Fault, Layer};
 
-use super::TreeSetup;
 use super::desk::together;
-use crate::memory::location;
+use super::{TreeSetup, whole};
+use crate::memory::{InParts, location};
 use crate::samples::{book, key, lesson, overlay, path};
 
 /// What the tree holds below a book, without the book's own folder.
@@ -16,6 +18,11 @@ fn published(setup: &TreeSetup, book: &BookId) -> Vec<(String, Vec<u8>)> {
     files.filter_map(|(at, bytes)| Some((at.strip_prefix(&prefix)?.to_owned(), bytes))).collect()
 }
 
+/// What is read at a place.
+async fn read(setup: &TreeSetup, spot: &Spot) -> Option<Vec<u8>> {
+    whole(setup.tree.open(spot).await.unwrap()).await
+}
+
 /// R2: a path holds what was put last, whatever its length.
 pub async fn r2_a_path_holds_what_was_put_last(setup: &TreeSetup) {
     let book = book();
@@ -23,6 +30,52 @@ pub async fn r2_a_path_holds_what_was_put_last(setup: &TreeSetup) {
     for bytes in [b"first, and longer".to_vec(), b"second".to_vec(), Vec::new(), vec![0; 300_000]] {
         setup.tree.put(&file, &bytes).await.unwrap();
         assert!(published(setup, &book) == [(lesson(1).as_str().to_owned(), bytes)], "and nothing beside it");
+    }
+}
+
+/// R2: a file that comes part by part is put as a whole, and read back part by part.
+pub async fn r2_a_file_in_parts_is_put_as_a_whole(setup: &TreeSetup) {
+    let book = book();
+    let file = key(&book, &path("static/img/large.png"), &Layer::Base);
+    setup.tree.put(&file, b"what was there").await.unwrap();
+    for size in [0, 1, 70_000, (6 << 20) + 1, 12 << 20] {
+        let bytes: Vec<u8> = (0..size).map(|n: usize| u8::try_from(n % 253).unwrap()).collect();
+        setup.tree.put_parts(&file, InParts::of(bytes.clone()), size as u64).await.unwrap();
+        assert!(published(setup, &book) == [("static/img/large.png".to_owned(), bytes.clone())], "{size}");
+        assert!(read(setup, &Spot::of(&file)).await == Some(bytes), "{size}");
+    }
+}
+
+/// Parts that fail, or are more or fewer than was told, leave what was there.
+pub async fn parts_that_fail_leave_what_was_there(setup: &TreeSetup) {
+    let book = book();
+    let (file, new) = (key(&book, &lesson(1), &Layer::Base), key(&book, &lesson(2), &Layer::Base));
+    setup.tree.put(&file, b"what was there").await.unwrap();
+    for size in [9, 12 << 20] {
+        for told in [size - 1, size + 1] {
+            for file in [&file, &new] {
+                let parts = InParts::of(vec![7; size]);
+                let fault = setup.tree.put_parts(file, parts, told as u64).await.unwrap_err();
+                assert!(!fault.outcome_unknown, "{fault}");
+            }
+        }
+        for file in [&file, &new] {
+            let fault = setup.tree.put_parts(file, Box::new(Failing(size)), 20 << 20).await.unwrap_err();
+            assert!(fault.detail.contains("no more parts") && !fault.outcome_unknown, "{fault}");
+        }
+    }
+    assert_eq!(published(setup, &book), [(lesson(1).as_str().to_owned(), b"what was there".to_vec())]);
+}
+
+/// So many bytes, then a fault.
+struct Failing(usize);
+
+#[async_trait]
+impl Pages<u8> for Failing {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let part = vec![7; self.0.min(1 << 20)];
+        self.0 -= part.len();
+        if part.is_empty() { Err(Fault::storage("no more parts")) } else { Ok(Some(part)) }
     }
 }
 
@@ -135,8 +188,7 @@ pub async fn what_was_put_is_read_and_listed(setup: &TreeSetup) {
         let file = key(&book, &lesson(n), &layer);
         setup.tree.put(&file, &vec![b'x'; n]).await.unwrap();
         let spot = Spot::of(&file);
-        assert_eq!(setup.tree.read(&spot, 1_000).await.unwrap(), Some(vec![b'x'; n]));
-        assert_eq!(setup.tree.read(&spot, 5).await.unwrap(), Some(vec![b'x'; n.min(5)]));
+        assert_eq!(read(setup, &spot).await, Some(vec![b'x'; n]));
         due.push(Seen { spot, kind: Kind::File, size: n as u64 });
     }
     setup.tree.put(&key(&other, &lesson(1), &Layer::Base), b"other").await.unwrap();
@@ -144,12 +196,8 @@ pub async fn what_was_put_is_read_and_listed(setup: &TreeSetup) {
     assert_eq!(listed(setup, Some(&book)).await, due);
     let all = listed(setup, None).await;
     assert!(due.iter().all(|seen| all.iter().filter(|other| *other == seen).count() == 1));
-    assert_eq!(setup.tree.read(&Spot::of(&key(&book, &lesson(99), &Layer::Base)), 9).await.unwrap(), None);
-    assert_eq!(
-        setup.tree.read(&Spot::new(book.as_str().as_bytes().to_vec()), 9).await.unwrap(),
-        None,
-        "a folder"
-    );
+    assert_eq!(read(setup, &Spot::of(&key(&book, &lesson(99), &Layer::Base))).await, None);
+    assert_eq!(read(setup, &Spot::new(book.as_str().as_bytes().to_vec())).await, None, "a folder");
 }
 
 /// What is set aside leaves its place and nothing else; setting aside again finds nothing.
@@ -161,8 +209,8 @@ pub async fn what_is_set_aside_is_kept_elsewhere(setup: &TreeSetup) {
     let spot = Spot::of(&moved);
     assert!(setup.tree.set_aside(&spot, "then").await.unwrap());
     assert!(!setup.tree.set_aside(&spot, "then").await.unwrap());
-    assert_eq!(setup.tree.read(&spot, 9).await.unwrap(), None);
+    assert_eq!(read(setup, &spot).await, None);
     assert_eq!(published(setup, &book), [(lesson(2).as_str().to_owned(), b"b".to_vec())]);
     setup.tree.put(&moved, b"c").await.unwrap();
-    assert_eq!(setup.tree.read(&spot, 9).await.unwrap(), Some(b"c".to_vec()));
+    assert_eq!(read(setup, &spot).await, Some(b"c".to_vec()));
 }

@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use panaversity_model::audit::{Draft, Outcome};
 use panaversity_model::blob::{Blob, Health, Place};
 use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
-use panaversity_model::ids::EntryId;
+use panaversity_model::ids::{EntryId, UploadId};
+use panaversity_model::path::lies_under;
 use panaversity_model::ports::Changes;
 use panaversity_model::precondition::{Effect, decide};
 use panaversity_model::publication::{FileKey, Publication};
+use panaversity_model::upload::Completion;
 use panaversity_model::{Book, BookPath, Fault, Layer, Refusal};
 
 use super::{MemoryJournal, Past, Row, State};
@@ -22,6 +24,9 @@ impl Changes for MemoryJournal {
         for change in &set.changes {
             state.admit_id(change.entry)?;
         }
+        if set.upload.is_some_and(|id| !state.upload_is_open(id)) {
+            return Ok(Verdict::UploadOver);
+        }
         if !state.is_staged(&set) {
             return Ok(Verdict::Unstaged);
         }
@@ -30,6 +35,7 @@ impl Changes for MemoryJournal {
             Err((index, refusal)) => return Ok(Verdict::Refused(index, refusal)),
         };
         state.ensure_book(&set);
+        state.complete_upload(&set, &effects);
         let applied =
             set.changes.iter().zip(effects).map(|(change, effect)| state.apply(&set, change, effect));
         Ok(Verdict::Committed(applied.collect()))
@@ -54,6 +60,18 @@ impl State {
             }
             Act::Write(_) | Act::Delete => true,
         })
+    }
+
+    fn upload_is_open(&self, id: UploadId) -> bool {
+        self.uploads.get(&id).is_some_and(|(upload, _)| upload.done.is_none())
+    }
+
+    fn complete_upload(&mut self, set: &ChangeSet, effects: &[Effect]) {
+        let row = set.upload.and_then(|id| self.uploads.get_mut(&id));
+        let act = set.changes.first().map(|change| &change.act);
+        if let (Some((upload, _)), Some(Act::Write(blob)), Some(effect)) = (row, act, effects.first()) {
+            upload.done = Some(Completion { effect: *effect, hash: blob.hash });
+        }
     }
 
     fn admit_id(&self, id: EntryId) -> Result<(), Fault> {
@@ -103,11 +121,31 @@ impl State {
         let beside = names.get(&folded).copied().unwrap_or_else(|| stored(&set.layer));
         let below = if set.layer == Layer::Base { None } else { stored(&Layer::Base) };
         match [beside, below].into_iter().flatten().find(|other| *other != path) {
+            None if path.is_asset() => self.admit_nesting(set, path, names),
             None => Ok(()),
             Some(other) => {
                 let why = format!("The path differs only by case from `{other}`");
                 Err(Refusal::Conflict { why, current: None })
             }
+        }
+    }
+
+    /// Refuses an asset that would lie under another, or another under it.
+    fn admit_nesting(
+        &self,
+        set: &ChangeSet,
+        path: &BookPath,
+        names: &HashMap<String, Option<&BookPath>>,
+    ) -> Result<(), Refusal> {
+        let ours = self.names.iter().filter(|((book, layer, _), _)| *book == set.book && *layer == set.layer);
+        let stored = ours.map(|((_, _, folded), path)| (folded, path));
+        let kept = stored.filter(|(folded, _)| !names.contains_key(*folded));
+        let taken = names.iter().filter_map(|(folded, path)| Some((folded, (*path)?)));
+        let folded = path.folded();
+        let near = |other: &str| lies_under(other, &folded) || lies_under(&folded, other);
+        match kept.chain(taken).find(|(other, _)| near(other)) {
+            None => Ok(()),
+            Some((_, other)) => Err(Refusal::nested(path, other.as_str())),
         }
     }
 
@@ -151,7 +189,8 @@ impl State {
         self.version += 1;
         let version = self.version;
         let size = blob.map_or(0, |blob| blob.size);
-        let past = Past { hash: blob.map(|blob| blob.hash), size, at, version, kept_until: None };
+        let (hash, agent) = (blob.map(|blob| blob.hash), set.agent.clone());
+        let past = Past { hash, size, at, version, agent, kept_until: None };
         self.versions.entry(key.clone()).or_default().push(past);
         let name = (key.book.clone(), key.layer.clone(), key.path.folded());
         if let Some(blob) = blob {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use panaversity_model::asset::Asset;
 use panaversity_model::delta::{ChangedFile, Delta, Shown};
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::path::{Folder, Prefix};
@@ -78,6 +79,31 @@ impl Files for MemoryJournal {
         Ok(found.into_iter().take(limit).collect())
     }
 
+    async fn asset(&self, book: &BookId, path: &BookPath) -> Result<Option<Asset>, Fault> {
+        let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
+        Ok(self.state().asset(&key))
+    }
+
+    async fn assets(
+        &self,
+        book: &BookId,
+        folder: &Folder,
+        after: Option<&BookPath>,
+        limit: usize,
+    ) -> Result<Vec<Asset>, Fault> {
+        let (state, (from, to)) = (self.state(), folder.range());
+        let wanted = |key: &&FileKey| {
+            let path = key.path.as_str();
+            let inside = path >= from.as_str() && to.as_deref().is_none_or(|to| path < to);
+            key.book == *book
+                && key.layer == Layer::Base
+                && inside
+                && after.is_none_or(|after| key.path > *after)
+        };
+        // The keys of a book are in the order of their paths.
+        Ok(state.files.keys().filter(wanted).filter_map(|key| state.asset(key)).take(limit).collect())
+    }
+
     async fn changed(
         &self,
         book: &BookId,
@@ -112,6 +138,12 @@ impl Files for MemoryJournal {
 }
 
 impl State {
+    fn asset(&self, key: &FileKey) -> Option<Asset> {
+        let row = self.files.get(key)?;
+        let agent = self.versions.get(key)?.last()?.agent.clone();
+        Some(Asset { record: record(key, row), agent })
+    }
+
     fn found_version(&self, key: &FileKey, hash: ContentHash) -> Option<Found> {
         let past = self.versions.get(key)?.iter().rfind(|past| past.hash == Some(hash))?;
         let row = Row { hash, size: past.size, written_at: past.at, version: past.version };

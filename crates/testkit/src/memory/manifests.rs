@@ -1,9 +1,11 @@
 //! Manifests. Keeps R5 for them: only base rows count.
 
 use async_trait::async_trait;
+use panaversity_model::blob::{Health, Outline, Place};
 use panaversity_model::manifest::{Item, ManifestRow, Stamp};
 use panaversity_model::ports::Manifests;
-use panaversity_model::{BookId, ContentHash, Fault, Layer};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer};
 
 use super::{MemoryJournal, State};
 
@@ -33,9 +35,36 @@ impl Manifests for MemoryJournal {
     async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Vec<u8>>, Fault> {
         Ok(self.state().manifests.get(&(book.clone(), hash)).map(|(encoded, _)| encoded.clone()))
     }
+
+    async fn outlines(
+        &self,
+        book: &BookId,
+        versions: &[(&str, ContentHash)],
+    ) -> Result<Vec<Option<Outline>>, Fault> {
+        let state = self.state();
+        Ok(versions.iter().map(|(path, hash)| state.outline(book, path, *hash)).collect())
+    }
 }
 
 impl State {
+    fn outline(&self, book: &BookId, path: &str, hash: ContentHash) -> Option<Outline> {
+        let path = BookPath::parse(path).ok()?;
+        let key = FileKey { book: book.clone(), path, layer: Layer::Base };
+        let pasts = self.versions.get(&key)?.iter().filter(|past| past.hash == Some(hash));
+        let (kept_until, size) = pasts.map(|past| (past.kept_until, past.size)).max()?;
+        let stored = self.blobs.get(&hash);
+        Some(Outline {
+            size: stored.map_or(size, |stored| stored.blob.size),
+            crc32: stored.map_or(0, |stored| stored.blob.crc32),
+            deflated: stored.and_then(|stored| match &stored.blob.place {
+                Place::Inline(deflated) => Some(deflated.len() as u64),
+                Place::Object(_) => None,
+            }),
+            health: stored.map_or(Health::Missing, |stored| stored.health),
+            kept_until,
+        })
+    }
+
     fn stamp(&self, book: &BookId) -> Stamp {
         let base = self.rows(book).filter(|(key, _)| key.layer == Layer::Base);
         base.fold(Stamp::default(), |stamp, (_, row)| Stamp {

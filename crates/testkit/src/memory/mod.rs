@@ -9,12 +9,14 @@ mod books;
 mod changes;
 mod files;
 mod garbage;
+mod inbox;
 mod ledger;
 mod manifests;
 mod objects;
 mod publications;
 mod records;
 mod tree;
+mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,11 +26,13 @@ use async_trait::async_trait;
 use panaversity_model::audit::{ChainKey, Draft, Entry};
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::file::{FileRecord, Found};
-use panaversity_model::ids::{LeaseId, StagingId};
-use panaversity_model::ports::{Journal, Pages};
+use panaversity_model::ids::{LeaseId, StagingId, UploadId};
+use panaversity_model::ports::{Journal, Pages, Parts};
 use panaversity_model::publication::FileKey;
-use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Timestamp};
+use panaversity_model::upload::Upload;
+use panaversity_model::{AgentId, Book, BookId, BookPath, ContentHash, Fault, Layer, Timestamp};
 
+pub use inbox::MemoryInbox;
 pub use objects::MemoryObjects;
 pub use tree::{MemoryTree, listed, location, lying, set_aside};
 
@@ -87,6 +91,31 @@ impl<T: Send> Pages<T> for AllAtOnce<T> {
     }
 }
 
+/// Bytes that come in parts of a few KiB.
+#[derive(Debug)]
+pub struct InParts {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl InParts {
+    /// These bytes.
+    pub fn of(bytes: Vec<u8>) -> Parts {
+        Box::new(Self { bytes, at: 0 })
+    }
+}
+
+#[async_trait]
+impl Pages<u8> for InParts {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        const PART: usize = 5_000;
+        let rest = &self.bytes[self.at..];
+        let part = rest[..rest.len().min(PART)].to_vec();
+        self.at += part.len();
+        Ok((!part.is_empty()).then_some(part))
+    }
+}
+
 /// Everything the journal knows.
 #[derive(Debug, Default)]
 struct State {
@@ -109,6 +138,8 @@ struct State {
     /// Each with when it was last named.
     manifests: BTreeMap<(BookId, ContentHash), (Vec<u8>, Timestamp)>,
     publications: BTreeMap<FileKey, Backlog>,
+    /// Each with whether it was cleared.
+    uploads: BTreeMap<UploadId, (Upload, bool)>,
 }
 
 /// The part of a blob's row that guards it.
@@ -136,6 +167,7 @@ struct Past {
     size: u64,
     at: Timestamp,
     version: i64,
+    agent: AgentId,
     /// A manifest keeps it until then.
     kept_until: Option<Timestamp>,
 }

@@ -1,11 +1,12 @@
 //! Objects in memory. Putting an object again heals a damaged one.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use panaversity_model::drift::SeenObject;
-use panaversity_model::ports::{Objects, Pages};
+use panaversity_model::ports::{Objects, Pages, Staging};
 use panaversity_model::{ContentHash, Fault, Timestamp};
 
 use super::AllAtOnce;
@@ -13,8 +14,10 @@ use super::AllAtOnce;
 /// An object storage in memory.
 #[derive(Debug, Default)]
 pub struct MemoryObjects {
-    objects: Mutex<BTreeMap<ContentHash, Vec<u8>>>,
+    objects: Arc<Mutex<Contents>>,
 }
+
+type Contents = BTreeMap<ContentHash, Vec<u8>>;
 
 impl MemoryObjects {
     /// An empty storage.
@@ -23,7 +26,7 @@ impl MemoryObjects {
     }
 
     /// Everything it holds.
-    pub fn contents(&self) -> BTreeMap<ContentHash, Vec<u8>> {
+    pub fn contents(&self) -> Contents {
         self.with(|objects| objects.clone())
     }
 
@@ -35,8 +38,34 @@ impl MemoryObjects {
         });
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<ContentHash, Vec<u8>>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Contents) -> T) -> T {
         act(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The bytes of a range, as far as there are any.
+fn in_range(bytes: &[u8], range: Range<u64>) -> Vec<u8> {
+    let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.get(at(range.start)..at(range.end)).unwrap_or_default().to_vec()
+}
+
+/// An object that comes part by part.
+struct Staged {
+    bytes: Vec<u8>,
+    objects: Arc<Mutex<Contents>>,
+}
+
+#[async_trait]
+impl Staging for Staged {
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
+        self.bytes.extend_from_slice(part);
+        Ok(())
+    }
+
+    async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {
+        let Self { bytes, objects } = *self;
+        objects.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, bytes);
+        Ok(())
     }
 }
 
@@ -51,9 +80,12 @@ impl Objects for MemoryObjects {
         Ok(self.with(|objects| objects.get(&hash).map(|bytes| bytes.len() as u64)))
     }
 
-    async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self.with(|objects| objects.get(&hash).map(|bytes| bytes[..bytes.len().min(limit)].to_vec())))
+    async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.with(|objects| objects.get(&hash).map(|bytes| in_range(bytes, range))))
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
+        Ok(Box::new(Staged { bytes: Vec::new(), objects: self.objects.clone() }))
     }
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {

@@ -1,11 +1,13 @@
 //! The tree's backlog; see [`publication`](panaversity_model::publication) for the protocol.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use panaversity_model::Fault;
 use panaversity_model::file::Found;
 use panaversity_model::ids::LeaseId;
 use panaversity_model::ports::Publications;
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
+use panaversity_model::{Fault, Timestamp};
 
 use super::{Backlog, MemoryJournal};
 
@@ -28,6 +30,21 @@ impl Publications for MemoryJournal {
 
     async fn holds(&self, key: &FileKey) -> Result<Option<Found>, Fault> {
         Ok(self.state().found(key))
+    }
+
+    async fn prolong(&self, publication: &Publication, by: Duration) -> Result<bool, Fault> {
+        let mut state = self.state();
+        let now = state.now();
+        let row = state.publications.get_mut(&publication.key);
+        let held = row
+            .and_then(|row| row.lease.as_mut())
+            .filter(|(lease, until)| *lease == publication.lease && *until > now);
+        let ours = held.is_some();
+        if let Some((_, until)) = held {
+            let later = now.micros() + i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+            *until = (*until).max(Timestamp::from_micros(later));
+        }
+        Ok(ours)
     }
 
     async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {

@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use panaversity_model::drift::{Kind, Seen, Spot};
-use panaversity_model::ports::{Pages, Tree};
+use panaversity_model::ports::{Pages, Parts, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, Fault};
 
-use super::AllAtOnce;
+use super::{AllAtOnce, InParts};
 
 /// A tree in memory.
 #[derive(Debug, Default)]
@@ -74,6 +74,17 @@ impl Tree for MemoryTree {
         Ok(())
     }
 
+    async fn put_parts(&self, key: &FileKey, mut parts: Parts, size: u64) -> Result<(), Fault> {
+        let mut bytes = Vec::new();
+        while let Some(part) = parts.next().await? {
+            bytes.extend(part);
+        }
+        if bytes.len() as u64 != size {
+            return Err(Fault::corrupt(format!("{} bytes came where {size} were told", bytes.len())));
+        }
+        self.put(key, &bytes).await
+    }
+
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         self.with(|files| files.remove(&location(key)));
         Ok(())
@@ -83,9 +94,8 @@ impl Tree for MemoryTree {
         Ok(())
     }
 
-    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Ok(self.with(|files| files.get(&lying(spot)).map(|bytes| bytes[..bytes.len().min(limit)].to_vec())))
+    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+        Ok(self.with(|files| files.get(&lying(spot)).map(|bytes| InParts::of(bytes.clone()))))
     }
 
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {

@@ -71,7 +71,9 @@ async fn answer(
     let path = request.uri().path().to_owned();
     let (bucket, key) =
         path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
-    let trouble = lock(&buckets).get_mut(bucket).and_then(|state| state.plan.next());
+    let completes = request.method() == Method::POST
+        && request.uri().query().is_some_and(|query| query.contains("uploadId="));
+    let trouble = lock(&buckets).get_mut(bucket).and_then(|state| state.plan.next(completes));
     match trouble {
         None | Some(Trouble::Stale) => respond(&service, &buckets, (bucket, key), request).await,
         Some(Trouble::Busy) => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown")),
@@ -114,7 +116,7 @@ fn anonymous(buckets: &Buckets, bucket: &str, key: &str) -> Response<Body> {
     match open.map(|state| state.contents.get(key)) {
         None => refusal(StatusCode::FORBIDDEN, "AccessDenied"),
         Some(None) => refusal(StatusCode::NOT_FOUND, "NoSuchKey"),
-        Some(Some(bytes)) => Response::new(Body::from(bytes.clone())),
+        Some(Some(held)) => Response::new(Body::from(held.bytes.clone())),
     }
 }
 

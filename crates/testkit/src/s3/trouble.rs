@@ -26,18 +26,23 @@ pub enum Trouble {
 pub(super) struct Plan {
     trouble: Option<Trouble>,
     every: u32,
+    completing_only: bool,
     seen: u32,
     troubled: u32,
 }
 
 impl Plan {
     pub(super) fn new(trouble: Trouble, every: u32) -> Self {
-        Self { trouble: Some(trouble), every: every.max(1), seen: 0, troubled: 0 }
+        Self { trouble: Some(trouble), every: every.max(1), ..Self::default() }
     }
 
-    /// Counts a request and tells its trouble.
-    pub(super) fn next(&mut self) -> Option<Trouble> {
-        let trouble = self.trouble?;
+    pub(super) fn completing(trouble: Trouble) -> Self {
+        Self { completing_only: true, ..Self::new(trouble, 1) }
+    }
+
+    /// Counts a request and tells its trouble; `completes`: it completes a multipart upload.
+    pub(super) fn next(&mut self, completes: bool) -> Option<Trouble> {
+        let trouble = self.trouble.filter(|_| completes || !self.completing_only)?;
         self.seen += 1;
         let hit = self.seen.is_multiple_of(self.every);
         self.troubled += u32::from(hit);

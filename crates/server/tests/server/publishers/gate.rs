@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use panaversity_model::drift::{Seen, Spot};
-use panaversity_model::ports::{Pages, Tree};
+use panaversity_model::ports::{Pages, Parts, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, Fault};
 use tokio::sync::Semaphore;
@@ -57,6 +57,10 @@ impl Tree for Gate {
         self.pass(self.tree.put(key, bytes)).await
     }
 
+    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+        self.pass(self.tree.put_parts(key, parts, size)).await
+    }
+
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         self.pass(self.tree.remove(key)).await
     }
@@ -65,8 +69,8 @@ impl Tree for Gate {
         self.tree.sync().await
     }
 
-    async fn read(&self, spot: &Spot, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        self.tree.read(spot, limit).await
+    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+        self.tree.open(spot).await
     }
 
     async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {

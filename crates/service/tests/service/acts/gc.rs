@@ -1,12 +1,13 @@
 //! `gc` beside writers, step by step. Proves I9 where its protocol is narrow: who stages what is
 //! being deleted waits; a `gc` that slept through its guard costs nothing; and what it lets go.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use panaversity_model::drift::SeenObject;
-use panaversity_model::ports::{Objects, Pages};
+use panaversity_model::ports::{Objects, Pages, Staging};
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::Service;
 use panaversity_testkit::MemoryObjects;
@@ -41,12 +42,16 @@ impl Objects for SlowDeletions {
         self.inner.put(hash, bytes).await
     }
 
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
+        self.inner.stage().await
+    }
+
     async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault> {
         self.inner.stat(hash).await
     }
 
-    async fn get(&self, hash: ContentHash, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
-        self.inner.get(hash, limit).await
+    async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        self.inner.get(hash, range).await
     }
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {

@@ -10,7 +10,7 @@ use panaversity_service::commit::Wanted;
 use panaversity_service::write::Write;
 use panaversity_testkit::samples::{lesson, overlay, path};
 
-use crate::desk::{Desk, Files, long, want};
+use crate::desk::{Desk, Files, long, want, wanted_bytes};
 
 /// Through which act it is asked.
 #[derive(Clone, Copy)]
@@ -62,7 +62,7 @@ impl Scene {
                     book: desk.book.clone(),
                     path: one.path.clone(),
                     layer: self.layer.clone(),
-                    content: String::from_utf8(one.bytes.clone().unwrap()).unwrap(),
+                    content: String::from_utf8(wanted_bytes(one).cloned().unwrap()).unwrap(),
                     expected: one.expected,
                 };
                 server.write_content(&mut call, write).await.map(|written| vec![written.effect])
@@ -89,7 +89,7 @@ impl Scene {
         let mut files = before.clone();
         for want in self.wanted.iter().filter(|_| !self.refused) {
             let key = (self.layer.clone(), want.path.clone());
-            match &want.bytes {
+            match wanted_bytes(want) {
                 Some(bytes) => files.insert(key, bytes.clone()),
                 None => files.remove(&key),
             };
@@ -100,7 +100,7 @@ impl Scene {
     /// How many files the wish changes.
     pub(super) fn changes(&self, before: &Files) -> usize {
         let held = |want: &Wanted| before.get(&(self.layer.clone(), want.path.clone()));
-        self.wanted.iter().filter(|want| !self.refused && held(want) != want.bytes.as_ref()).count()
+        self.wanted.iter().filter(|want| !self.refused && held(want) != wanted_bytes(want)).count()
     }
 
     pub(super) fn book_exists(&self) -> bool {

@@ -1,0 +1,64 @@
+//! The settings of links: where they begin, how they are signed, how long they live.
+
+use std::time::Duration;
+
+use super::hosts::PublicUrl;
+use super::settings::{optional, whole};
+use super::{Key, Misuse, Sources};
+
+/// The shortest key of an operator's that is taken, in bytes.
+const SHORTEST_KEY: usize = 16;
+/// The longest time a link lives, in seconds: a week.
+const LONGEST_LIFE: u32 = 7 * 24 * 3600;
+
+/// How links are made.
+pub(crate) struct LinkSettings {
+    /// Where clients reach this server.
+    pub(crate) public_url: Option<PublicUrl>,
+    /// Where the world sees the assets of a bucket.
+    pub(crate) cdn_base_url: Option<PublicUrl>,
+    /// What links are signed with; `None`: a key that the database keeps.
+    pub(crate) signing_key: Option<Vec<u8>>,
+    /// How long a link is valid.
+    pub(crate) valid_for: Duration,
+    /// How long one download of an archive may take.
+    pub(crate) archive_timeout: Duration,
+}
+
+impl LinkSettings {
+    /// Reads them.
+    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+        let public_url = optional(
+            sources,
+            Key::PublicUrl,
+            "a URL like https://books.example.com, without user, query or fragment",
+            PublicUrl::parse,
+        )?;
+        let cdn_base_url = optional(
+            sources,
+            Key::CdnBaseUrl,
+            "a URL like https://cdn.example.com, without user, query or fragment",
+            PublicUrl::parse,
+        )?;
+        let seconds = |key, most| Ok(Duration::from_secs(u64::from(whole(sources, key, 1, most)?)));
+        Ok(Self {
+            public_url,
+            cdn_base_url,
+            signing_key: signing_key(sources)?,
+            valid_for: seconds(Key::PresignExpiry, LONGEST_LIFE)?,
+            archive_timeout: seconds(Key::ArchiveTimeout, 24 * 3600)?,
+        })
+    }
+}
+
+fn signing_key(sources: &Sources) -> Result<Option<Vec<u8>>, Misuse> {
+    let Some(given) = sources.text(Key::SigningKey)? else { return Ok(None) };
+    let key = given.text.trim().as_bytes().to_vec();
+    if key.len() < SHORTEST_KEY {
+        return Err(Misuse(format!(
+            "{} is too short: at least {SHORTEST_KEY} characters, best from a random generator",
+            given.name
+        )));
+    }
+    Ok(Some(key))
+}

@@ -1,0 +1,175 @@
+//! `GET /books/{book}/archive.zip`: what the links of `get_book_archive` lead to. Invariant: under
+//! one link come the bytes that were promised, or none; nothing leaves before it is recorded; no
+//! download lasts longer than the operator allows, however slowly its client reads.
+//!
+//! 1. The link is opened: it was signed here, for this book, state, scope and layout.
+//! 2. The archive is found, or it is gone: 410.
+//! 3. The request is held against its length and tag: a range, all, or nothing.
+//! 4. The first bytes are read, so that what is damaged from the start is an error and no broken
+//!    download; the download is recorded; the answer begins.
+//! 5. However it ends, it is counted; see [`sending`](super::sending).
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::connect_info::ConnectInfo;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::fault::FaultKind;
+use panaversity_model::{AgentId, BookId, ContentHash, Error, Fault, Refusal};
+use panaversity_service::Call;
+use panaversity_service::archive::{Archive, Scope};
+use panaversity_service::audit::outcome_of;
+use serde_json::json;
+
+use super::Door;
+use super::hangup::Hangup;
+use super::ranges::Asked;
+use super::sending::{Sending, Tally};
+use crate::app::App;
+use crate::links::{ARCHIVE_FIELDS, Broken, archive_path};
+use crate::wire;
+
+/// What a link names.
+struct Link {
+    book: BookId,
+    manifest: ContentHash,
+    scope: Scope,
+    layout: ContentHash,
+    agent: AgentId,
+}
+
+/// Serves an archive, a range of it, or what it would be.
+pub(super) async fn serve(
+    State(door): State<Door>,
+    method: Method,
+    Path(book): Path<String>,
+    RawQuery(query): RawQuery,
+    connection: Option<Extension<ConnectInfo<Hangup>>>,
+    headers: HeaderMap,
+) -> Response {
+    let app = &door.app;
+    let link = match opened(app, &book, &query.unwrap_or_default()) {
+        Ok(link) => link,
+        Err(Broken::Forged) => return closed("The link is not one that get_book_archive gave."),
+        Err(Broken::Expired) => return closed("The link has expired."),
+    };
+    let mut call = app.service.begin(link.agent.clone(), Operation::Archive);
+    call.book = Some(link.book.clone());
+    let Link { book, manifest, scope, layout, .. } = &link;
+    let archive = match app.service.open_archive(book, *manifest, *scope, *layout).await {
+        Ok(Some(archive)) => archive,
+        Ok(None) => {
+            let gone =
+                Refusal::not_found("The archive can't be given any more: files of it are lost or let go");
+            return refused(app, &call, gone.into()).await;
+        }
+        Err(fault) => return refused(app, &call, fault.into()).await,
+    };
+    let tag = format!("\"{}\"", archive.hash());
+    let asked = Asked::of(&method, &headers, archive.bytes(), &tag);
+    let body = match asked.bytes(archive.bytes()).filter(|_| method == Method::GET) {
+        Some(range) => {
+            let hangup = connection.map(|Extension(ConnectInfo(hangup))| hangup.0);
+            let tally = Tally::new(app, &call, *scope, &archive, range.end - range.start);
+            let sending =
+                Sending::new(app.service.download(archive.clone(), range), tally, hangup.unwrap_or_default());
+            match begun(app, &call, sending).await {
+                Ok(body) => body,
+                Err(fault) => return refused(app, &call, fault.into()).await,
+            }
+        }
+        None => Body::empty(),
+    };
+    answer(&link.book, &archive, &asked, &tag, body)
+}
+
+fn opened(app: &App, book: &str, query: &str) -> Result<Link, Broken> {
+    let book = BookId::parse(book).map_err(|_| Broken::Forged)?;
+    let [manifest, scope, layout, agent] = app.links.open(&archive_path(&book), query, ARCHIVE_FIELDS)?;
+    let read = || {
+        let (manifest, layout) = (ContentHash::from_hex(&manifest)?, ContentHash::from_hex(&layout)?);
+        Some(Link {
+            book,
+            manifest,
+            scope: Scope::parse(&scope)?,
+            layout,
+            agent: AgentId::parse(&agent).ok()?,
+        })
+    };
+    read().ok_or(Broken::Forged)
+}
+
+/// Step 4.
+async fn begun(app: &App, call: &Call, mut sending: Sending) -> Result<Body, Fault> {
+    sending.begin(app.archive_timeout).await?;
+    if let Err(fault) = app.service.record(call, Outcome::Success).await {
+        sending.failed();
+        return Err(fault);
+    }
+    Ok(sending.into_body())
+}
+
+fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Asked, tag: &str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = asked.status();
+    let mut put = |name, value: &str| {
+        // Tags, lengths and book ids are plain text.
+        response.headers_mut().extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+    };
+    put(ETAG, tag);
+    put(ACCEPT_RANGES, "bytes");
+    put(CACHE_CONTROL, "private");
+    if let Some(range) = asked.bytes(archive.bytes()) {
+        put(CONTENT_TYPE, "application/zip");
+        put(CONTENT_LENGTH, &(range.end - range.start).to_string());
+        put(CONTENT_DISPOSITION, &format!("attachment; filename=\"{book}.zip\""));
+    }
+    if let Some(range) = asked.content_range(archive.bytes()) {
+        put(CONTENT_RANGE, &range);
+    }
+    response
+}
+
+/// Records that nothing is given, and says why.
+async fn refused(app: &App, call: &Call, error: Error) -> Response {
+    if let Err(fault) = app.service.record(call, outcome_of(&error)).await {
+        tracing::warn!(target: "panaversity_fs.audit", request_id = %call.request, error = %fault,
+            "a refused download could not be recorded");
+    }
+    tracing::warn!(
+        target: "panaversity_fs.http",
+        request_id = %call.request,
+        agent_id = call.agent.as_str(),
+        book_id = call.book.as_ref().map(BookId::as_str),
+        error_code = error.code(),
+        error = %error,
+        "an archive could not be given"
+    );
+    let status = match &error {
+        Error::Refused(_) => StatusCode::GONE,
+        Error::Broken(fault) => match fault.kind {
+            // What was damaged is marked now: this archive will never be whole again.
+            FaultKind::Corrupt => StatusCode::GONE,
+            FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            FaultKind::Storage | FaultKind::Database | FaultKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+        },
+    };
+    let mut body = wire::error_body(&error, call);
+    if status == StatusCode::GONE {
+        body["error"]["hint"] = "Call get_book_archive again: it gives a link to what there is.".into();
+    }
+    (status, Json(body)).into_response()
+}
+
+fn closed(message: &str) -> Response {
+    let hint = "Call get_book_archive again: it gives a new link.";
+    let error = json!({ "code": "FORBIDDEN", "message": message, "hint": hint });
+    (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response()
+}

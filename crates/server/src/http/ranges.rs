@@ -1,0 +1,210 @@
+//! Which bytes a request is about: its preconditions and its range, held against a file of known
+//! length and strong entity tag (RFC 9110 §13 and §14). Pure; every file served by parts is asked
+//! for through it.
+//!
+//! 1. `If-Match` names no tag of ours: refused.
+//! 2. `If-None-Match` names our tag: unchanged.
+//! 3. `Range` counts for GET alone, and beside an `If-Range` only if that is our tag. One that does
+//!    not parse, or asks for several ranges, counts as left out.
+//! 4. A range that begins beyond the end can't be given.
+//!
+//! There is no `Last-Modified`, so conditions by date never hold and never refuse.
+
+use std::ops::Range;
+
+use axum::http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use http_range_header::{SyntacticallyCorrectRange, parse_range_header};
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// All bytes.
+    Whole,
+    /// These bytes, at least one.
+    Part(Range<u64>),
+    /// Nothing: the client has it.
+    Unchanged,
+    /// Bytes beyond the end.
+    Beyond,
+    /// Bytes of another state of the file.
+    Another,
+}
+
+impl Asked {
+    /// Reads a request for a file of this length and entity tag, which is given with its quotes.
+    pub(super) fn of(method: &Method, headers: &HeaderMap, length: u64, tag: &str) -> Self {
+        if !names(headers, &IF_MATCH, |given| given == tag).unwrap_or(true) {
+            return Self::Another;
+        }
+        let weakly = |given: &str| given.strip_prefix("W/").unwrap_or(given) == tag;
+        if names(headers, &IF_NONE_MATCH, weakly).unwrap_or(false) {
+            return Self::Unchanged;
+        }
+        let in_range = !headers.contains_key(IF_RANGE) || only(headers, &IF_RANGE) == Some(tag);
+        match only(headers, &RANGE) {
+            Some(range) if *method == Method::GET && in_range => Self::range(range, length),
+            _ => Self::Whole,
+        }
+    }
+
+    fn range(text: &str, length: u64) -> Self {
+        let ranges = parse_range_header(text).map(http_range_header::ParsedRanges::into_ranges);
+        let Ok([range]) = ranges.as_deref() else { return Self::Whole };
+        let range = match *range {
+            SyntacticallyCorrectRange::FromStart(from) => from..length,
+            SyntacticallyCorrectRange::FromLast(0) => return Self::Beyond,
+            SyntacticallyCorrectRange::FromLast(_) if length == 0 => return Self::Whole,
+            SyntacticallyCorrectRange::FromLast(last) => length.saturating_sub(last)..length,
+            SyntacticallyCorrectRange::Indexed(from, to) => from..to.saturating_add(1).min(length),
+        };
+        if range.start < length { Self::Part(range) } else { Self::Beyond }
+    }
+
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Whole => StatusCode::OK,
+            Self::Part(_) => StatusCode::PARTIAL_CONTENT,
+            Self::Unchanged => StatusCode::NOT_MODIFIED,
+            Self::Beyond => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Another => StatusCode::PRECONDITION_FAILED,
+        }
+    }
+
+    /// The bytes that the answer to a GET carries; `None`: none of the file.
+    pub(super) fn bytes(&self, length: u64) -> Option<Range<u64>> {
+        match self {
+            Self::Whole => Some(0..length),
+            Self::Part(range) => Some(range.clone()),
+            Self::Unchanged | Self::Beyond | Self::Another => None,
+        }
+    }
+
+    /// The value of `Content-Range`, where the answer has one.
+    pub(super) fn content_range(&self, length: u64) -> Option<String> {
+        match self {
+            Self::Part(range) => Some(format!("bytes {}-{}/{length}", range.start, range.end - 1)),
+            Self::Beyond => Some(format!("bytes */{length}")),
+            Self::Whole | Self::Unchanged | Self::Another => None,
+        }
+    }
+}
+
+/// Whether a list of entity tags, or `*`, names the file; `None`: there is no such header.
+fn names(headers: &HeaderMap, name: &HeaderName, is_ours: impl Fn(&str) -> bool) -> Option<bool> {
+    let mut given = headers.get_all(name).iter().peekable();
+    given.peek()?;
+    Some(given.any(|list| list.to_str().is_ok_and(|list| list.trim() == "*" || tags(list).any(&is_ours))))
+}
+
+/// The entity tags of a list, with their quotes and marks; what is none ends it.
+fn tags(mut list: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        list = list.trim_start_matches([' ', '\t', ',']);
+        let open = if list.starts_with("W/\"") { 3 } else { usize::from(list.starts_with('"')) };
+        let close = list.get(open..).filter(|_| open > 0)?.find('"')?;
+        let (tag, rest) = list.split_at(open + close + 1);
+        list = rest;
+        Some(tag)
+    })
+}
+
+/// The value of a header that stands there once, and is text.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    first.to_str().ok().filter(|_| values.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TAG: &str = "\"abc\"";
+
+    fn asked(method: &Method, length: u64, given: &[(HeaderName, &str)]) -> Asked {
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.append(name, value.parse().unwrap());
+        }
+        Asked::of(method, &headers, length, TAG)
+    }
+
+    fn range(text: &str, length: u64) -> Asked {
+        asked(&Method::GET, length, &[(RANGE, text)])
+    }
+
+    #[test]
+    fn one_range_is_given_as_far_as_the_file_goes() {
+        assert_eq!(range("bytes=0-0", 10), Asked::Part(0..1));
+        assert_eq!(range("bytes=2-5", 10), Asked::Part(2..6));
+        assert_eq!(range("bytes=5-", 10), Asked::Part(5..10));
+        assert_eq!(range("bytes=5-99999999999999999999999", 10), Asked::Part(5..10));
+        assert_eq!(range("bytes=-3", 10), Asked::Part(7..10));
+        assert_eq!(range("bytes=-30", 10), Asked::Part(0..10));
+    }
+
+    #[test]
+    fn what_begins_beyond_the_end_is_refused_with_the_length() {
+        for text in ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999999-"] {
+            assert_eq!(range(text, 10), Asked::Beyond, "{text}");
+        }
+        assert_eq!(Asked::Beyond.content_range(10).as_deref(), Some("bytes */10"));
+        assert_eq!(range("bytes=0-", 0), Asked::Beyond);
+        assert_eq!(range("bytes=-5", 0), Asked::Whole);
+    }
+
+    #[test]
+    fn what_is_no_single_range_counts_as_left_out() {
+        for text in ["bytes=0-1,4-5", "bytes=5-2", "bytes=x-1", "lines=0-1", "0-1", "bytes=", "bytes 0-1"] {
+            assert_eq!(range(text, 10), Asked::Whole, "{text}");
+        }
+        let twice = [(RANGE, "bytes=0-1"), (RANGE, "bytes=2-3")];
+        assert_eq!(asked(&Method::GET, 10, &twice), Asked::Whole);
+        assert_eq!(asked(&Method::HEAD, 10, &[(RANGE, "bytes=0-1")]), Asked::Whole);
+    }
+
+    #[test]
+    fn if_range_lets_a_range_through_for_our_tag_alone() {
+        let beside = |given| asked(&Method::GET, 10, &[(RANGE, "bytes=0-1"), (IF_RANGE, given)]);
+        assert_eq!(beside(TAG), Asked::Part(0..2));
+        for other in ["\"abd\"", "W/\"abc\"", "abc", "*", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(beside(other), Asked::Whole, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_has_is_not_sent_again() {
+        for given in [TAG, "W/\"abc\"", "*", "\"x\", \"abc\"", "\"a,b\" ,W/\"abc\""] {
+            assert_eq!(asked(&Method::GET, 10, &[(IF_NONE_MATCH, given)]), Asked::Unchanged, "{given}");
+        }
+        for given in ["\"x\"", "abc", "\"abc", "", "\"ab\"c\""] {
+            assert_eq!(asked(&Method::GET, 10, &[(IF_NONE_MATCH, given)]), Asked::Whole, "{given}");
+        }
+    }
+
+    #[test]
+    fn who_insists_on_another_state_is_refused() {
+        assert_eq!(asked(&Method::GET, 10, &[(IF_MATCH, TAG)]), Asked::Whole);
+        assert_eq!(asked(&Method::HEAD, 10, &[(IF_MATCH, "*")]), Asked::Whole);
+        for given in ["\"x\"", "W/\"abc\"", "abc"] {
+            let both = [(IF_MATCH, given), (IF_NONE_MATCH, TAG), (RANGE, "bytes=0-1")];
+            assert_eq!(asked(&Method::GET, 10, &both), Asked::Another, "{given}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_lies_within_the_file(text in "(bytes=)?[-0-9, ]{0,12}", length in 0u64..200) {
+            let asked = range(&text, length);
+            if let Asked::Part(part) = &asked {
+                prop_assert!(part.start < part.end && part.end <= length, "{part:?}");
+                let shown = asked.content_range(length).unwrap();
+                prop_assert_eq!(shown, format!("bytes {}-{}/{length}", part.start, part.end - 1));
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `PUT /uploads/{id}`: where large uploads go that the storage can't take by itself. Invariant: an
+//! upload arrives only whole, by a link that was signed for it, of the size it was signed for; it
+//! is never held in memory, and nobody waits longer for its next bytes than [`PATIENCE`].
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use futures::StreamExt;
+use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::fault::FaultKind;
+use panaversity_model::ids::UploadId;
+use panaversity_model::upload::Upload;
+use panaversity_model::{AgentId, Error, Fault, Refusal};
+use panaversity_service::Call;
+use panaversity_service::audit::outcome_of;
+use serde_json::json;
+
+use super::{Door, error};
+use crate::app::App;
+use crate::links::Broken;
+use crate::wire;
+
+/// How long the next bytes of an upload may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Receives an upload.
+pub(super) async fn receive(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let app = &door.app;
+    let opened = app.links.open(&format!("/uploads/{id}"), &query.unwrap_or_default(), ["size"]);
+    let (id, size) = match opened.map(|[size]| (UploadId::from_stored(&id), size)) {
+        Ok((Some(id), size)) => (id, size),
+        Ok((None, _)) | Err(Broken::Forged) => return closed("The link is not one that upload_asset gave."),
+        Err(Broken::Expired) => return closed("The link has expired."),
+    };
+    let mut call = app.service.begin(AgentId::unnamed(), Operation::Upload);
+    let ending = match app.service.open_upload(id).await {
+        Ok(upload) => attempt(app, &mut call, &upload, &size, &headers, body).await,
+        Err(error) => Err(error),
+    };
+    conclude(app, &call, id, ending).await
+}
+
+async fn attempt(
+    app: &App,
+    call: &mut Call,
+    upload: &Upload,
+    signed_size: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<u64, Error> {
+    let announced = &upload.announced;
+    (call.book, call.path) = (Some(announced.book.clone()), Some(announced.path.clone()));
+    // Who has the link acts for whom it was given to, unless he says who he is.
+    call.agent = announced.agent.clone();
+    if let Some(claimed) = headers.get("x-agent-id") {
+        let name = std::str::from_utf8(claimed.as_bytes());
+        call.agent = AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?)?;
+    }
+    if announced.size.to_string() != signed_size {
+        return Err(Refusal::not_found("The upload was announced with another size").into());
+    }
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let Some(declared) = declared.filter(|declared| *declared != announced.size) {
+        let why = format!("The body has {declared} bytes; {} were announced", announced.size);
+        return Err(
+            Refusal::UploadIncomplete { why, expected: announced.size, arrived: Some(declared) }.into()
+        );
+    }
+    let mut incoming = app.service.receive(upload).await?;
+    let mut frames = body.into_data_stream();
+    loop {
+        let late = |_| Fault::new(FaultKind::Timeout, "the next bytes of an upload did not come");
+        match tokio::time::timeout(PATIENCE, frames.next()).await.map_err(late)? {
+            Some(Ok(frame)) => incoming.write(&frame).await?,
+            Some(Err(_)) => return Err(Refusal::argument("body", "it broke off").into()),
+            None => break,
+        }
+    }
+    incoming.finish().await?;
+    Ok(announced.size)
+}
+
+/// Nothing is answered before it is recorded.
+async fn conclude(app: &App, call: &Call, id: UploadId, ending: Result<u64, Error>) -> Response {
+    let outcome = ending.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
+    let ending = match app.service.record(call, outcome).await {
+        Err(fault) if ending.is_ok() => Err(fault.into()),
+        _ => ending,
+    };
+    let duration_ms = u64::try_from(app.service.elapsed(call).as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        target: "panaversity_fs.http",
+        request_id = %call.request,
+        agent_id = call.agent.as_str(),
+        book_id = call.book.as_ref().map(panaversity_model::BookId::as_str),
+        path = call.path.as_ref().map(panaversity_model::BookPath::as_str),
+        size = ending.as_ref().ok(),
+        duration_ms,
+        status = if ending.is_ok() { "success" } else { "refused" },
+        error_code = ending.as_ref().err().map(Error::code),
+        "PUT /uploads"
+    );
+    match ending {
+        Ok(size) => {
+            let body = json!({ "status": "received", "upload_id": id.to_string(), "file_size": size,
+                "hint": "Call complete_upload with this upload_id." });
+            (StatusCode::OK, Json(body)).into_response()
+        }
+        Err(error) => {
+            if let Error::Broken(fault) = &error {
+                tracing::error!(target: "panaversity_fs.http", request_id = %call.request, error = %fault, "an upload failed");
+            }
+            (status(&error), Json(wire::error_body(&error, call))).into_response()
+        }
+    }
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::Refused(Refusal::UploadIncomplete { expected, arrived, .. }) if *arrived > Some(*expected) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        Error::Refused(Refusal::NotFound { .. }) => StatusCode::NOT_FOUND,
+        Error::Refused(_) => StatusCode::BAD_REQUEST,
+        Error::Broken(fault) => match fault.kind {
+            FaultKind::Timeout => StatusCode::REQUEST_TIMEOUT,
+            _ => super::status_of(fault),
+        },
+    }
+}
+
+fn closed(message: &str) -> Response {
+    let hint = "Call upload_asset again: it gives a new link.";
+    error(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint).into_response()
+}

@@ -1,0 +1,294 @@
+//! Links that leave this server: where they begin, and how they are signed. Invariant: a signed
+//! link opens what was signed, for as long as was signed, and nothing else; every server of one
+//! database has the same key, so each opens what another has signed.
+//!
+//! # Form
+//! `{base}{path}?{name}={value}&...&expires={unix seconds}&signature={hex}`. The signature is the
+//! HMAC-SHA256 of the path and of every name and value up to and with `expires`, each after its
+//! length in bytes as 8 bytes, big end first. Names come in the order they were signed in. The
+//! base is not signed: a server may be reached under several names.
+
+use std::fmt::Write;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hmac::{Hmac, KeyInit, Mac};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{BookId, BookPath, Layer};
+use panaversity_store::Backend;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sha2::Sha256;
+
+use crate::config::hosts::{PublicUrl, host_of, is_loopback};
+use crate::config::links::LinkSettings;
+
+/// What stands in a URL's path and in a query's value as it is (RFC 3986, unreserved).
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same with the separator of a path's segments.
+const PLAIN_PATH: &AsciiSet = &PLAIN.remove(b'/');
+/// The names that every signed link ends with.
+const EXPIRES: &str = "expires";
+const SIGNATURE: &str = "signature";
+
+/// What the link to an archive names beside its book: state, scope, layout, and who asked for it.
+pub(crate) const ARCHIVE_FIELDS: [&str; 4] = ["manifest", "scope", "layout", "agent"];
+
+/// Where archives of a book are.
+pub(crate) fn archive_path(book: &BookId) -> String {
+    format!("/books/{book}/archive.zip")
+}
+
+/// Why a signed link is not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// It was never signed so, or with another key.
+    Forged,
+    /// It was, and its time is over.
+    Expired,
+}
+
+/// Makes and reads links. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Links {
+    inner: Arc<Inner>,
+    /// The `Host` of the request that is answered.
+    host: Option<String>,
+}
+
+struct Inner {
+    key: Vec<u8>,
+    public: Option<PublicUrl>,
+    cdn: Option<PublicUrl>,
+    backend: Backend,
+    valid_for: Duration,
+    bound: OnceLock<String>,
+}
+
+impl Links {
+    /// Links by these settings, signed with this key, to files of this storage.
+    pub(crate) fn new(settings: LinkSettings, key: Vec<u8>, backend: Backend) -> Self {
+        let LinkSettings { public_url, cdn_base_url, valid_for, .. } = settings;
+        let (public, cdn, bound) = (public_url, cdn_base_url, OnceLock::new());
+        Self { inner: Arc::new(Inner { key, public, cdn, backend, valid_for, bound }), host: None }
+    }
+
+    /// Tells the address that the server listens on, for links where nothing better is known.
+    pub(crate) fn bound_to(&self, address: &str) {
+        // The first address is kept: a server listens once.
+        let _ = self.inner.bound.set(format!("http://{address}"));
+    }
+
+    /// The same links, as answers to a request that was addressed to this `Host`.
+    pub(crate) fn for_host(&self, host: Option<&str>) -> Self {
+        let loopback = host.filter(|host| host_of(host).is_some_and(|host| is_loopback(&host)));
+        Self { inner: self.inner.clone(), host: loopback.map(str::to_owned) }
+    }
+
+    /// How long a link made now is valid.
+    pub(crate) fn valid_for(&self) -> Duration {
+        self.inner.valid_for
+    }
+
+    /// Where the world finds a base asset.
+    pub(crate) fn asset_url(&self, book: &BookId, path: &BookPath) -> String {
+        let (base, path) = match &self.inner.cdn {
+            // A CDN shows the storage, which may spell names in its own way.
+            Some(cdn) => {
+                let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
+                (cdn.text.clone(), self.inner.backend.published(&key))
+            }
+            None => (self.base(), format!("books/{book}/{path}")),
+        };
+        format!("{base}/{}", utf8_percent_encode(&path, PLAIN_PATH))
+    }
+
+    /// A link to a path of this server that opens until [`valid_for`](Self::valid_for) is over;
+    /// also gives that moment, in Unix seconds.
+    pub(crate) fn signed(&self, path: &str, fields: &[(&str, &str)]) -> (String, u64) {
+        let expires = unix_now().saturating_add(self.inner.valid_for.as_secs());
+        (self.signed_until(path, fields, expires), expires)
+    }
+
+    fn signed_until(&self, path: &str, fields: &[(&str, &str)], expires: u64) -> String {
+        let until = expires.to_string();
+        let all = fields.iter().copied().chain([(EXPIRES, until.as_str())]);
+        let signature = hex(&self.mac(path, all.clone()).finalize().into_bytes());
+        let mut url = format!("{}{}", self.base(), utf8_percent_encode(path, PLAIN_PATH));
+        for (n, (name, value)) in all.chain([(SIGNATURE, signature.as_str())]).enumerate() {
+            let mark = if n == 0 { '?' } else { '&' };
+            // Writing to a string does not fail.
+            let _ = write!(url, "{mark}{name}={}", utf8_percent_encode(value, PLAIN));
+        }
+        url
+    }
+
+    /// The values of a link's fields, which must be these, in this order. `path` is decoded,
+    /// `query` as it came.
+    pub(crate) fn open<const N: usize>(
+        &self,
+        path: &str,
+        query: &str,
+        names: [&str; N],
+    ) -> Result<[String; N], Broken> {
+        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut values = Vec::with_capacity(N + 2);
+        for name in names.iter().copied().chain([EXPIRES, SIGNATURE]) {
+            let (_, raw) = pairs.next().filter(|(given, _)| *given == name).ok_or(Broken::Forged)?;
+            let value = percent_decode_str(raw).decode_utf8().map_err(|_| Broken::Forged)?;
+            values.push(value.into_owned());
+        }
+        let (Some(signature), Some(until)) = (values.pop(), values.pop()) else { return Err(Broken::Forged) };
+        if pairs.next().is_some() {
+            return Err(Broken::Forged);
+        }
+        let fields = names.iter().copied().zip(values.iter().map(String::as_str));
+        let mac = self.mac(path, fields.chain([(EXPIRES, until.as_str())]));
+        // Takes as long whatever is wrong.
+        mac.verify_slice(&unhex(&signature).ok_or(Broken::Forged)?).map_err(|_| Broken::Forged)?;
+        let expires: u64 = until.parse().map_err(|_| Broken::Forged)?;
+        if unix_now() >= expires {
+            return Err(Broken::Expired);
+        }
+        values.try_into().map_err(|_| Broken::Forged)
+    }
+
+    fn mac<'a>(&self, path: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) -> Hmac<Sha256> {
+        let mut mac = keyed(&self.inner.key);
+        let mut take = |text: &str| {
+            mac.update(&(text.len() as u64).to_be_bytes());
+            mac.update(text.as_bytes());
+        };
+        take(path);
+        for (name, value) in fields {
+            take(name);
+            take(value);
+        }
+        mac
+    }
+
+    /// Without a slash at its end.
+    fn base(&self) -> String {
+        match (&self.inner.public, &self.host) {
+            (Some(public), _) => public.text.clone(),
+            (None, Some(host)) => format!("http://{host}"),
+            (None, None) => {
+                self.inner.bound.get().cloned().unwrap_or_else(|| "http://127.0.0.1:8000".to_owned())
+            }
+        }
+    }
+}
+
+#[allow(clippy::expect_used, reason = "HMAC takes keys of any length (RFC 2104, section 3)")]
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("a key of any length")
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |pair: &[u8; 2]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    fn links(given: &[(&str, &str)]) -> Links {
+        let settings = LinkSettings::read(&Sources::of(&[], given, &[])).unwrap();
+        Links::new(settings, b"a key of this test".to_vec(), Backend::Supabase)
+    }
+
+    fn open(links: &Links, url: &str) -> Result<[String; 2], Broken> {
+        let rest = url.strip_prefix("http://127.0.0.1:8000").unwrap();
+        let (path, query) = rest.split_once('?').unwrap();
+        links.open(path, query, ["state", "who"])
+    }
+
+    #[test]
+    fn a_link_opens_with_what_was_signed() {
+        let links = links(&[]);
+        let (url, expires) = links.signed("/books/b/archive.zip", &[("state", "abc"), ("who", "ann & b=ö")]);
+        assert_eq!(open(&links, &url), Ok(["abc".to_owned(), "ann & b=ö".to_owned()]));
+        let left = expires - unix_now();
+        assert!((3_590..=3_600).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn whatever_is_changed_in_a_link_closes_it() {
+        let links = links(&[]);
+        let (url, expires) = links.signed("/books/b/archive.zip", &[("state", "abc"), ("who", "ann")]);
+        let later = (expires + 1).to_string();
+        let changed = [
+            url.replace("/b/", "/c/"),
+            url.replace("abc", "abd"),
+            url.replace("who=ann", "who=bob"),
+            url.replace("state=abc&who=ann", "who=ann&state=abc"),
+            url.replace("state=abc&who=ann", "state=abcwho&who=ann"),
+            url.replace(&expires.to_string(), &later),
+            url.replace("signature=", "signature=0"),
+            url.split_once("&signature").unwrap().0.to_owned(),
+            format!("{url}&more=1"),
+            format!("{url}00"),
+        ];
+        for changed in changed {
+            assert_eq!(open(&links, &changed), Err(Broken::Forged), "{changed}");
+        }
+        let other = Links::new(
+            LinkSettings::read(&Sources::of(&[], &[], &[])).unwrap(),
+            b"another key".to_vec(),
+            Backend::Fs,
+        );
+        assert_eq!(open(&other, &url), Err(Broken::Forged));
+    }
+
+    #[test]
+    fn a_link_closes_when_its_time_is_over() {
+        let links = links(&[]);
+        let fields = [("state", "abc"), ("who", "ann")];
+        let url = links.signed_until("/x", &fields, unix_now());
+        assert_eq!(open(&links, &url), Err(Broken::Expired));
+        assert!(open(&links, &links.signed_until("/x", &fields, unix_now() + 60)).is_ok());
+    }
+
+    #[test]
+    fn links_begin_where_clients_reach_the_server() {
+        let book = BookId::parse("ai-python").unwrap();
+        let path = BookPath::parse("static/img/a b (1) é#?.png").unwrap();
+        let own = "/books/ai-python/static/img/a%20b%20%281%29%20%C3%A9%23%3F.png";
+        let local = links(&[]);
+        assert_eq!(
+            local.for_host(Some("localhost:9000")).asset_url(&book, &path),
+            format!("http://localhost:9000{own}")
+        );
+        assert_eq!(
+            local.for_host(Some("evil.example")).asset_url(&book, &path),
+            format!("http://127.0.0.1:8000{own}")
+        );
+        local.bound_to("10.0.0.5:80");
+        assert_eq!(local.for_host(None).asset_url(&book, &path), format!("http://10.0.0.5:80{own}"));
+        let public = links(&[("PANAVERSITY_PUBLIC_URL", "https://books.example.com/fs/")]);
+        assert_eq!(
+            public.for_host(Some("localhost")).asset_url(&book, &path),
+            format!("https://books.example.com/fs{own}")
+        );
+        let cdn = links(&[("PANAVERSITY_CDN_BASE_URL", "https://cdn.example.com")]);
+        assert_eq!(
+            cdn.asset_url(&book, &path),
+            "https://cdn.example.com/books/ai-python/static/img/a%20b%20%281%29%20%3DC3%3DA9%3D23%3F.png"
+        );
+    }
+}

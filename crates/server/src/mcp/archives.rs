@@ -1,0 +1,61 @@
+//! `get_book_archive`.
+
+use panaversity_model::blob::Health;
+use panaversity_model::{ContentHash, Timestamp};
+use panaversity_service::Call;
+use panaversity_service::archive::{LeftOut, Scope};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::links::{ARCHIVE_FIELDS, archive_path};
+use crate::mcp::arguments::{Arguments, needed};
+use crate::mcp::calls::Ending;
+
+const SCOPES: [(&str, Scope); 3] =
+    [("content", Scope::Content), ("assets", Scope::Assets), ("all", Scope::All)];
+/// Most files of an error manifest that are listed.
+const MOST_LISTED: usize = 1_000;
+
+pub(super) async fn archive(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+    let book = needed("book_id", arguments.book()?)?;
+    let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::All);
+    let manifest = arguments.hash("manifest_hash")?;
+    let valid_for = app.links.valid_for();
+    let made = app.service.make_archive(&book, scope, manifest, valid_for).await?;
+    let hex = |hash: ContentHash| hash.to_string();
+    let values = [hex(made.manifest), scope.as_str().to_owned(), hex(made.archive.hash())];
+    let [state, _, layout] = &values;
+    let fields = ARCHIVE_FIELDS.into_iter().zip([state, scope.as_str(), layout, call.agent.as_str()]);
+    let fields: Vec<_> = fields.collect();
+    let (url, expires) = app.links.signed(&archive_path(&book), &fields);
+    let left_out = made.archive.left_out();
+    let mut body = json!({
+        "status": if left_out.is_empty() { "success" } else { "partial" },
+        "archive_url": url,
+        "expires_at": moment(expires).to_string(),
+        "valid_for_seconds": valid_for.as_secs(),
+        "file_count": made.archive.files(),
+        "total_size_bytes": made.archive.content_bytes(),
+        "archive_size_bytes": made.archive.bytes(),
+        "manifest_hash": state,
+        "format": "zip",
+        "scope": scope.as_str(),
+    });
+    if !left_out.is_empty() {
+        body["error_count"] = left_out.len().into();
+        body["error_manifest"] = left_out.iter().take(MOST_LISTED).map(rendered).collect();
+    }
+    Ok(body.into())
+}
+
+fn rendered(file: &LeftOut) -> Value {
+    let error = match file.health {
+        Health::Corrupt => "CORRUPT: its stored bytes are damaged",
+        Health::Live | Health::Missing | Health::Condemned => "CORRUPT: its stored bytes are missing",
+    };
+    json!({ "path": file.path, "error": error })
+}
+
+fn moment(unix_seconds: u64) -> Timestamp {
+    Timestamp::from_micros(i64::try_from(unix_seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX))
+}

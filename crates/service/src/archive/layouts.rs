@@ -1,0 +1,149 @@
+//! Layouts of archives, and what they weigh. Invariant: the gauge of held memory goes up and down
+//! with what is held, whoever lets it go.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use panaversity_model::ContentHash;
+use panaversity_model::blob::{Health, Outline};
+use panaversity_model::zip::{Entry, Layout, Method};
+use tokio::sync::Semaphore;
+
+/// Bytes of all remembered layouts together; the one used last may be larger.
+const REMEMBERED_BYTES: usize = 8 << 20;
+/// Units, of about a chunk each, that all downloads together may hold beyond the one that each of
+/// them always may.
+const SHARED_UNITS: usize = 8;
+
+/// A file that an archive does without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its path.
+    pub path: String,
+    /// Why.
+    pub health: Health,
+}
+
+/// An archive: its layout, and what it leaves out.
+#[derive(Debug)]
+pub struct Archive {
+    pub(super) layout: Layout,
+    left_out: Vec<LeftOut>,
+    _held: Held,
+}
+
+impl Archive {
+    /// The name of its bytes.
+    pub fn hash(&self) -> ContentHash {
+        self.layout.hash()
+    }
+
+    /// Bytes of the ZIP.
+    pub fn bytes(&self) -> u64 {
+        self.layout.bytes()
+    }
+
+    /// Bytes of its files.
+    pub fn content_bytes(&self) -> u64 {
+        self.layout.content_bytes()
+    }
+
+    /// How many files it has.
+    pub fn files(&self) -> usize {
+        self.layout.entries().len()
+    }
+
+    /// Files of its state and scope that it does not have, because their bytes are lost.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+}
+
+/// What all archives share.
+pub(crate) struct Archives {
+    gauge: Arc<AtomicU64>,
+    /// The one used last at the back.
+    remembered: Mutex<VecDeque<Arc<Archive>>>,
+    pub(super) shared: Arc<Semaphore>,
+}
+
+impl Default for Archives {
+    fn default() -> Self {
+        Self {
+            gauge: Arc::default(),
+            remembered: Mutex::default(),
+            shared: Arc::new(Semaphore::new(SHARED_UNITS)),
+        }
+    }
+}
+
+impl Archives {
+    /// Bytes held now.
+    pub(super) fn held(&self) -> u64 {
+        self.gauge.load(Ordering::Relaxed)
+    }
+
+    /// Notes that so many bytes are held for as long as what it gives.
+    pub(super) fn hold(&self, bytes: u64) -> Held {
+        self.gauge.fetch_add(bytes, Ordering::Relaxed);
+        Held { gauge: self.gauge.clone(), bytes }
+    }
+
+    /// The remembered layout of that hash.
+    pub(super) fn remembered(&self, hash: ContentHash) -> Option<Arc<Archive>> {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = remembered.iter().position(|archive| archive.hash() == hash)?;
+        let archive = remembered.remove(found)?;
+        remembered.push_back(archive.clone());
+        Some(archive)
+    }
+
+    /// Forgets a layout: something in it turned out bad.
+    pub(super) fn forget(&self, hash: ContentHash) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.retain(|archive| archive.hash() != hash);
+    }
+
+    /// The layout of these versions, of which this is known. It is remembered.
+    pub(super) fn layout(&self, versions: &[(&str, ContentHash)], outlines: &[Outline]) -> Arc<Archive> {
+        let (mut entries, mut left_out) = (Vec::with_capacity(versions.len()), Vec::new());
+        for ((path, hash), outline) in versions.iter().zip(outlines) {
+            let name = (*path).to_owned();
+            if outline.health == Health::Live {
+                let method = outline.deflated.map_or(Method::Plain, Method::Deflated);
+                entries.push(Entry { name, hash: *hash, size: outline.size, crc32: outline.crc32, method });
+            } else {
+                left_out.push(LeftOut { path: name, health: outline.health });
+            }
+        }
+        let layout = Layout::new(entries);
+        let held = self.hold(layout.held_bytes() as u64);
+        let archive = Arc::new(Archive { layout, left_out, _held: held });
+        self.remember(&archive);
+        archive
+    }
+
+    fn remember(&self, archive: &Arc<Archive>) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.retain(|other| other.hash() != archive.hash());
+        remembered.push_back(archive.clone());
+        let mut bytes: usize = remembered.iter().map(|archive| archive.layout.held_bytes()).sum();
+        while bytes > REMEMBERED_BYTES && remembered.len() > 1 {
+            bytes -= remembered.pop_front().map_or(0, |oldest| oldest.layout.held_bytes());
+        }
+    }
+}
+
+/// Bytes that count as held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    gauge: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gauge.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,209 @@
+//! Units: the steps in which an archive is streamed. A unit has about a chunk of stored bytes at
+//! most, or one small file whatever its size, and is made by itself, so several are made side by
+//! side. Keeps R2: what is read for a unit is checked before it becomes part of it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use panaversity_model::blob::{CHUNK_BYTES, Place, StoredBlob};
+use panaversity_model::zip::{Method, Piece};
+use panaversity_model::{ContentHash, Fault};
+use tokio::sync::OnceCell;
+
+use super::layouts::Archive;
+use crate::service::Service;
+
+/// Bytes read for a unit: a chunk, and what stands before it.
+const UNIT_BYTES: u64 = CHUNK_BYTES as u64 + (64 << 10);
+/// Small files of a unit: their rows are read in one statement.
+const UNIT_BLOBS: usize = 64;
+/// Bytes of the tail made at once.
+const TAIL_BYTES: u64 = 64 << 10;
+/// Objects of a unit that are read side by side.
+const SIDE_BY_SIDE: usize = 4;
+
+/// The row of a blob of several chunks, read once for all of them.
+type Row = Arc<OnceCell<StoredBlob>>;
+
+/// What a unit is made of, in order.
+enum Part {
+    /// Bytes that follow from the layout.
+    Made(Vec<u8>),
+    /// A range of the deflated bytes of an inline blob that has so many.
+    Inline { hash: ContentHash, deflated: u64, range: Range<u64> },
+    /// A range within a chunk of an object.
+    Chunk { hash: ContentHash, number: u64, range: Range<u64>, row: Option<Row> },
+}
+
+/// A step of a download.
+#[derive(Default)]
+pub(super) struct Unit {
+    parts: Vec<Part>,
+    /// Bytes it holds while it is made and until it has left.
+    pub(super) bytes: u64,
+}
+
+/// Cuts a range of an archive into units.
+pub(super) struct Cutter {
+    archive: Arc<Archive>,
+    at: u64,
+    end: u64,
+    /// The row of the large blob that the last unit ended in.
+    row: Option<(usize, Row)>,
+}
+
+impl Cutter {
+    pub(super) fn new(archive: Arc<Archive>, range: Range<u64>) -> Self {
+        let end = range.end.min(archive.bytes());
+        Self { archive, at: range.start, end, row: None }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.at >= self.end
+    }
+
+    /// The next unit; `None`: that was all.
+    pub(super) fn next(&mut self) -> Option<Unit> {
+        let (archive, mut unit, mut blobs) = (self.archive.clone(), Unit::default(), 0);
+        while let Some(piece) = archive.layout.pieces(self.at..self.end).next() {
+            let (part, taken, bytes) = self.part(&archive, piece);
+            blobs += usize::from(!matches!(part, Part::Made(_)));
+            if unit.bytes > 0 && (unit.bytes + bytes > UNIT_BYTES || blobs > UNIT_BLOBS) {
+                break;
+            }
+            self.at += taken;
+            unit.bytes += bytes;
+            unit.parts.push(part);
+        }
+        (!unit.parts.is_empty()).then_some(unit)
+    }
+
+    /// The part that a piece begins with, how many bytes of the archive it is, and how many are
+    /// held for it.
+    fn part(&mut self, archive: &Archive, piece: Piece) -> (Part, u64, u64) {
+        match piece {
+            Piece::Header(entry, range) => {
+                let mut header = archive.layout.header(entry);
+                let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(header.len());
+                let (from, to) = (within(range.start), within(range.end));
+                header.truncate(to);
+                header.drain(..from);
+                (Part::Made(header), range.end - range.start, range.end)
+            }
+            Piece::Tail(range) => {
+                let range = range.start..range.end.min(range.start + TAIL_BYTES);
+                let bytes = range.end - range.start;
+                (Part::Made(archive.layout.tail(range)), bytes, bytes)
+            }
+            Piece::Data(number, range) => {
+                let entry = &archive.layout.entries()[number];
+                let taken = range.end - range.start;
+                match entry.method {
+                    Method::Deflated(deflated) => {
+                        (Part::Inline { hash: entry.hash, deflated, range }, taken, deflated)
+                    }
+                    Method::Plain => self.chunk(number, entry.hash, entry.size, &range),
+                }
+            }
+        }
+    }
+
+    /// The first chunk of a range of an object.
+    fn chunk(&mut self, entry: usize, hash: ContentHash, size: u64, range: &Range<u64>) -> (Part, u64, u64) {
+        let number = range.start / CHUNK_BYTES as u64;
+        let begins = number * CHUNK_BYTES as u64;
+        let ends = (begins + CHUNK_BYTES as u64).min(size);
+        let (from, to) = (range.start, range.end.min(ends));
+        let row = (size > CHUNK_BYTES as u64).then(|| match &self.row {
+            Some((of, row)) if *of == entry => row.clone(),
+            _ => self.row.insert((entry, Row::default())).1.clone(),
+        });
+        let part = Part::Chunk { hash, number, range: from - begins..to - begins, row };
+        (part, to - from, ends - begins)
+    }
+}
+
+impl Unit {
+    /// Its bytes, in order, every one checked.
+    pub(super) async fn made(self, service: &Service) -> Result<Vec<Vec<u8>>, Fault> {
+        let loose = self.parts.iter().filter_map(|part| match part {
+            Part::Inline { hash, .. } | Part::Chunk { hash, row: None, .. } => Some(*hash),
+            Part::Made(_) | Part::Chunk { .. } => None,
+        });
+        let loose: Vec<_> = loose.collect();
+        let mut rows = HashMap::with_capacity(loose.len());
+        if !loose.is_empty() {
+            let found = service.inner.journal.blobs(&loose).await?;
+            rows.extend(found.into_iter().map(|stored| (stored.blob.hash, stored)));
+        }
+        let rows = &rows;
+        let making = self.parts.into_iter().map(|part| part.made(service, rows));
+        futures::stream::iter(making).buffered(SIDE_BY_SIDE).try_collect().await
+    }
+}
+
+impl Part {
+    async fn made(
+        self,
+        service: &Service,
+        rows: &HashMap<ContentHash, StoredBlob>,
+    ) -> Result<Vec<u8>, Fault> {
+        match self {
+            Self::Made(bytes) => Ok(bytes),
+            Self::Inline { hash, deflated, range } => {
+                let stored = rows.get(&hash).ok_or_else(|| let_go(hash))?;
+                // What comes out of it is what it is named by.
+                service.bytes_of(stored).await?.ok_or_else(|| let_go(hash))?;
+                match &stored.blob.place {
+                    Place::Inline(bytes) if bytes.len() as u64 == deflated => cut(bytes.clone(), range),
+                    _ => Err(stored_otherwise(hash)),
+                }
+            }
+            Self::Chunk { hash, number, range, row: None } => {
+                let stored = rows.get(&hash).ok_or_else(|| let_go(hash))?;
+                chunk(service, stored, number, range).await
+            }
+            Self::Chunk { hash, number, range, row: Some(row) } => {
+                let read = async {
+                    let found = service.inner.journal.blobs(&[hash]).await?;
+                    found.into_iter().next().ok_or_else(|| let_go(hash))
+                };
+                chunk(service, row.get_or_try_init(|| read).await?, number, range).await
+            }
+        }
+    }
+}
+
+async fn chunk(
+    service: &Service,
+    stored: &StoredBlob,
+    number: u64,
+    range: Range<u64>,
+) -> Result<Vec<u8>, Fault> {
+    if matches!(stored.blob.place, Place::Inline(_)) {
+        return Err(stored_otherwise(stored.blob.hash));
+    }
+    let bytes = service.chunk_of(stored, number).await?.ok_or_else(|| let_go(stored.blob.hash))?;
+    cut(bytes, range)
+}
+
+fn cut(mut bytes: Vec<u8>, range: Range<u64>) -> Result<Vec<u8>, Fault> {
+    let (from, to) = (usize::try_from(range.start), usize::try_from(range.end));
+    let (Ok(from), Ok(to)) = (from, to) else { return Err(Fault::internal("a part of no size")) };
+    if to > bytes.len() {
+        return Err(Fault::internal("a part has fewer bytes than the layout says"));
+    }
+    bytes.truncate(to);
+    bytes.drain(..from);
+    Ok(bytes)
+}
+
+fn let_go(hash: ContentHash) -> Fault {
+    Fault::storage(format!("the blob {hash} was let go while it was read"))
+}
+
+fn stored_otherwise(hash: ContentHash) -> Fault {
+    Fault::storage(format!("the blob {hash} is not stored any more as the archive says"))
+}

@@ -1,0 +1,160 @@
+//! `upload_asset` with the bytes at hand, `get_asset` and `list_assets`. Assets are files of the
+//! base: they are written by the one commit protocol, so R2, I8 and I9 hold for them as for pages.
+
+use panaversity_model::asset::{Asset, AssetType};
+use panaversity_model::blob::StoredBlob;
+use panaversity_model::fault::FaultKind;
+use panaversity_model::file::FileRecord;
+use panaversity_model::path::Folder;
+use panaversity_model::ports::Parts;
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, View};
+use std::ops::Range;
+
+use crate::call::Call;
+use crate::commit::{Content, Wanted};
+use crate::read::ReadFile;
+use crate::service::Service;
+
+/// Most assets on a page.
+pub const PAGE_ASSETS: usize = 500;
+/// How often an asset is read anew that was replaced while it was read.
+const READ_AGAIN: usize = 10;
+
+/// An asset as a caller wants it, its bytes at hand.
+#[derive(Debug, Clone)]
+pub struct PutAsset {
+    /// The book; created with the schema `strict` if it does not exist.
+    pub book: BookId,
+    /// The asset.
+    pub path: BookPath,
+    /// Its bytes, at most as many as the limits say.
+    pub bytes: Vec<u8>,
+    /// What the caller expects it to hold.
+    pub expected: Option<ContentHash>,
+}
+
+/// What became of an asset, however its bytes came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetKept {
+    /// The asset.
+    pub path: BookPath,
+    /// Created, updated, or unchanged: it held these bytes already.
+    pub effect: Effect,
+    /// Bytes.
+    pub size: u64,
+    /// The hash it was given, or had.
+    pub hash: ContentHash,
+}
+
+/// A page of assets in path order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetPage {
+    /// The assets.
+    pub assets: Vec<Asset>,
+    /// The path after which the next page goes on.
+    pub next: Option<BookPath>,
+}
+
+/// An asset that can be read by ranges.
+#[derive(Debug, Clone)]
+pub struct OpenAsset {
+    /// Its row.
+    pub record: FileRecord,
+    blob: StoredBlob,
+}
+
+impl Service {
+    /// Writes the asset or refuses.
+    pub async fn put_asset(&self, call: &mut Call, put: PutAsset) -> Result<AssetKept, Error> {
+        let (hash, size) = (ContentHash::of(&put.bytes), put.bytes.len() as u64);
+        self.check_direct("binary_data", size)?;
+        let content = Content::Bytes(put.bytes);
+        let wanted = vec![Wanted { path: put.path.clone(), content, expected: put.expected }];
+        let done = self.change(call, &put.book, &Layer::Base, wanted).await?;
+        let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
+        Ok(AssetKept { path: put.path, effect, size, hash })
+    }
+
+    /// Refuses what is too large to come or go inside a call.
+    pub fn check_direct(&self, what: &'static str, size: u64) -> Result<(), Refusal> {
+        match self.inner.limits.direct_bytes {
+            limit if size > limit => Err(Refusal::TooLarge { what, actual: size, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds an asset, with its bytes if they are asked for and may go inside a call.
+    pub async fn get_asset(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        with_bytes: bool,
+    ) -> Result<(Asset, Option<Vec<u8>>), Error> {
+        let journal = &self.inner.journal;
+        for _ in 0..READ_AGAIN {
+            let Some(asset) = journal.asset(book, path).await? else {
+                let (book, path, view) = (book.clone(), path.clone(), View::base());
+                let read = ReadFile { book, path, view, version: None, unless: None };
+                return Err(self.missing(&read).await?.into());
+            };
+            if !with_bytes {
+                return Ok((asset, None));
+            }
+            self.check_direct("the asset", asset.record.size)?;
+            let stored = journal.blobs(&[asset.record.hash]).await?;
+            // One that was replaced and let go meanwhile is looked up again.
+            if let Some(stored) = stored.first()
+                && let Some(bytes) = self.bytes_of(stored).await?
+            {
+                return Ok((asset, Some(bytes)));
+            }
+        }
+        Err(Fault::new(FaultKind::Timeout, "the asset changed again and again while it was read").into())
+    }
+
+    /// A page of the assets of a book, of all types or of one.
+    pub async fn list_assets(
+        &self,
+        book: &BookId,
+        kind: Option<AssetType>,
+        after: Option<BookPath>,
+    ) -> Result<AssetPage, Error> {
+        let is_first = after.is_none();
+        let folder = kind.map_or_else(Folder::assets, AssetType::folder);
+        let is_meant = |path: &BookPath| {
+            kind.is_none_or(|kind| AssetType::of(path).is_some_and(|(found, _)| found == kind))
+        };
+        let (mut assets, mut position) = (Vec::new(), after);
+        loop {
+            let page = self.inner.journal.assets(book, &folder, position.as_ref(), PAGE_ASSETS + 1).await?;
+            let is_last = page.len() <= PAGE_ASSETS;
+            for asset in page {
+                if assets.len() == PAGE_ASSETS {
+                    return Ok(AssetPage { assets, next: position });
+                }
+                position = Some(asset.record.path.clone());
+                if is_meant(&asset.record.path) {
+                    assets.push(asset);
+                }
+            }
+            if is_last {
+                if assets.is_empty() && is_first {
+                    self.require_book(book).await?;
+                }
+                return Ok(AssetPage { assets, next: None });
+            }
+        }
+    }
+
+    /// Finds an asset of the base, to be read by ranges.
+    pub async fn open_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<OpenAsset>, Fault> {
+        let found = self.inner.journal.find(book, path, &View::base()).await?;
+        Ok(found.map(|found| OpenAsset { record: found.record, blob: found.blob }))
+    }
+
+    /// The checked bytes of a range of it, part by part.
+    pub fn asset_parts(&self, asset: OpenAsset, range: Range<u64>) -> Parts {
+        Box::new(self.parts_of(asset.blob, range))
+    }
+}

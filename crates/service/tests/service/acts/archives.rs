@@ -1,0 +1,280 @@
+//! Archives. Proves that what a link promises is what comes, byte for byte and from any server,
+//! or nothing (R2, R5, I9), in bounded memory (R4).
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use panaversity_model::blob::{CHUNK_BYTES, Health};
+use panaversity_model::ports::{Garbage, Ledger};
+use panaversity_model::{ContentHash, Fault, Layer};
+use panaversity_service::Service;
+use panaversity_service::archive::{Archive, Made, Scope};
+use panaversity_testkit::samples::{lesson, overlay, path};
+use zip::ZipArchive;
+
+use crate::desk::{Desk, long, want};
+use crate::trees::PATIENCE;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// What an archive holds, by path.
+type Unzipped = BTreeMap<String, Vec<u8>>;
+
+async fn make(desk: &Desk, server: &Service, manifest: Option<ContentHash>) -> Made {
+    server.make_archive(&desk.book, Scope::All, manifest, HOUR).await.unwrap()
+}
+
+async fn open(desk: &Desk, server: &Service, made: &Made) -> Option<Arc<Archive>> {
+    server.open_archive(&desk.book, made.manifest, Scope::All, made.archive.hash()).await.unwrap()
+}
+
+async fn fetch(server: &Service, archive: &Arc<Archive>, range: Range<u64>) -> Result<Vec<u8>, Fault> {
+    let (mut download, mut bytes) = (server.download(archive.clone(), range), Vec::new());
+    while let Some(some) = tokio::time::timeout(PATIENCE, download.next()).await.unwrap()? {
+        bytes.extend_from_slice(&some);
+    }
+    Ok(bytes)
+}
+
+async fn whole(server: &Service, archive: &Arc<Archive>) -> Vec<u8> {
+    let bytes = fetch(server, archive, 0..u64::MAX).await.unwrap();
+    assert_eq!(bytes.len() as u64, archive.bytes());
+    bytes
+}
+
+fn unzipped(bytes: &[u8]) -> Unzipped {
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let mut files = Unzipped::new();
+    for number in 0..archive.len() {
+        let mut file = archive.by_index(number).unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        files.insert(file.name().unwrap().into_owned(), bytes);
+    }
+    files
+}
+
+fn texts<'a>(files: impl IntoIterator<Item = (usize, &'a str)>) -> Unzipped {
+    files.into_iter().map(|(n, text)| (lesson(n).to_string(), text.as_bytes().to_vec())).collect()
+}
+
+/// A small file, a large one, and overlays of both and beside them.
+async fn with_two_files() -> (Desk, Service, [String; 2]) {
+    let desk = Desk::new();
+    let (server, texts) = (desk.server(), ["short".to_owned(), long("large")]);
+    for (n, text) in texts.iter().enumerate() {
+        desk.put(&server, &Layer::Base, &lesson(n), text).await;
+        desk.put(&server, &overlay("ann"), &lesson(n), &long("hers")).await;
+    }
+    desk.put(&server, &overlay("ann"), &lesson(7), "hers").await;
+    desk.idle(&server).await;
+    (desk, server, texts)
+}
+
+#[tokio::test]
+async fn r5_an_archive_holds_the_base_and_nothing_else() {
+    let (desk, server, [short, large]) = with_two_files().await;
+    let made = make(&desk, &server, None).await;
+    let bytes = whole(&server, &made.archive).await;
+    assert_eq!(unzipped(&bytes), texts([(0, short.as_str()), (1, &large)]));
+    assert_eq!((made.archive.files(), made.archive.left_out()), (2, [].as_slice()));
+    assert_eq!(made.archive.content_bytes(), (short.len() + large.len()) as u64);
+    let plan = server.plan_build(&desk.book, None, None).await.unwrap();
+    assert_eq!(made.manifest, plan.manifest);
+}
+
+#[tokio::test]
+async fn an_archive_has_the_files_of_its_scope() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let picture = path("static/img/a.png");
+    desk.change(
+        &server,
+        &Layer::Base,
+        vec![want(&lesson(1), Some("text"), None), want(&picture, Some("img"), None)],
+    )
+    .await;
+    let mut names = Vec::new();
+    for scope in Scope::ALL {
+        let made = server.make_archive(&desk.book, scope, None, HOUR).await.unwrap();
+        let files = unzipped(&whole(&server, &made.archive).await);
+        names.push(files.into_keys().collect::<Vec<_>>());
+    }
+    let (text, picture) = (lesson(1).to_string(), picture.to_string());
+    assert_eq!(names, [vec![text.clone()], vec![picture.clone()], vec![text, picture]]);
+}
+
+#[tokio::test]
+async fn any_server_gives_the_same_bytes_in_any_parts() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let large: String = (0..3 * CHUNK_BYTES / 8 + 5).map(|n| format!("{n:07} ")).collect();
+    let mut wanted: Vec<_> = (0..150).map(|n| want(&lesson(n), Some(&format!("text {n}")), None)).collect();
+    wanted.push(want(&lesson(700), Some(&large), None));
+    wanted.push(want(&lesson(701), Some(&long("the last")), None));
+    desk.change(&server, &Layer::Base, wanted).await;
+    let made = make(&desk, &server, None).await;
+    let bytes = whole(&server, &made.archive).await;
+    let other = desk.server();
+    let archive = open(&desk, &other, &made).await.unwrap();
+    assert_eq!(archive.hash(), make(&desk, &other, None).await.archive.hash());
+    let (mut at, mut step, mut joined) = (0, 1, Vec::new());
+    while at < archive.bytes() {
+        joined.extend(fetch(&other, &archive, at..at + step).await.unwrap());
+        (at, step) = (at + step, step * 7 % 400_009 + 1);
+    }
+    assert!(joined == bytes, "parts of many sizes join to the whole");
+    let end = archive.bytes();
+    for (from, to) in [(end, end + 9), (5, 5), (end - 1, end), (0, 1)] {
+        assert_eq!(fetch(&other, &archive, from..to).await.unwrap().len() as u64, to.min(end) - from);
+    }
+}
+
+#[tokio::test]
+async fn i9_a_link_to_an_old_state_gives_that_state_whatever_gc_and_writers_do() {
+    let (desk, server, [short, large]) = with_two_files().await;
+    let made = make(&desk, &server, None).await;
+    let before = whole(&server, &made.archive).await;
+    for n in 0..2 {
+        desk.put(&server, &Layer::Base, &lesson(n), &long(&format!("new {n}"))).await;
+    }
+    desk.delete(&server, &Layer::Base, &lesson(1)).await.unwrap();
+    desk.idle(&server).await;
+    // A gc that had read the manifests before this one was kept knows of the pins alone.
+    let now = desk.journal.now().await.unwrap();
+    desk.journal.forget_versions(now, 99).await.unwrap();
+    desk.journal.advance(HOUR);
+    server.gc(Duration::ZERO, false).await.unwrap();
+    let fresh = desk.server();
+    let archive = open(&desk, &fresh, &made).await.expect("what a link names is kept");
+    assert_eq!(whole(&fresh, &archive).await, before);
+    assert_eq!(unzipped(&before), texts([(0, short.as_str()), (1, &large)]));
+    let again = make(&desk, &fresh, Some(made.manifest)).await;
+    assert_eq!(again.archive.hash(), made.archive.hash(), "and can be linked to again");
+    assert_ne!(make(&desk, &fresh, None).await.archive.hash(), made.archive.hash());
+}
+
+#[tokio::test]
+async fn a_second_link_to_a_state_writes_nothing() {
+    let (desk, server, _) = with_two_files().await;
+    desk.faults.reset();
+    make(&desk, &server, None).await;
+    assert!(desk.faults.calls().contains(&"journal.pin"));
+    desk.faults.reset();
+    make(&desk, &server, None).await;
+    desk.journal.advance(Duration::from_hours(20));
+    make(&desk, &server, None).await;
+    let calls = desk.faults.calls();
+    assert!(!calls.contains(&"journal.pin") && !calls.contains(&"journal.keep"), "{calls:?}");
+    desk.journal.advance(Duration::from_hours(5));
+    make(&desk, &server, None).await;
+    assert!(desk.faults.calls().contains(&"journal.pin"), "near the end the pin is made longer");
+}
+
+#[tokio::test]
+async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
+    let (desk, server, _) = with_two_files().await;
+    let unknown = ContentHash::of(b"no manifest");
+    let refused = server.make_archive(&desk.book, Scope::All, Some(unknown), HOUR).await.unwrap_err();
+    assert_eq!(refused.code(), "NOT_FOUND");
+    let made = make(&desk, &server, None).await;
+    let gone = |manifest, scope, layout| {
+        let fresh = desk.server();
+        let book = desk.book.clone();
+        async move { fresh.open_archive(&book, manifest, scope, layout).await.unwrap().is_none() }
+    };
+    assert!(!gone(made.manifest, Scope::All, made.archive.hash()).await);
+    assert!(gone(made.manifest, Scope::Assets, made.archive.hash()).await);
+    assert!(gone(unknown, Scope::All, made.archive.hash()).await);
+    assert!(gone(made.manifest, Scope::All, unknown).await);
+    desk.put(&server, &Layer::Base, &lesson(0), "new").await;
+    desk.idle(&server).await;
+    desk.journal.advance(Duration::from_hours(24 * 40));
+    server.gc(Duration::ZERO, false).await.unwrap();
+    assert!(gone(made.manifest, Scope::All, made.archive.hash()).await, "after forty days");
+    let refused = desk.server().make_archive(&desk.book, Scope::All, Some(made.manifest), HOUR).await;
+    assert_eq!(refused.unwrap_err().code(), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn r2_what_is_known_to_be_lost_is_left_out_and_listed() {
+    let short = |text: &str| Some(text.as_bytes()[1..].to_vec());
+    for damage in [|_: &str| None, short] {
+        let (desk, server, [small, large]) = with_two_files().await;
+        desk.objects.damage(ContentHash::of(large.as_bytes()), damage(&large));
+        let made = make(&desk, &server, None).await;
+        assert_eq!(unzipped(&whole(&server, &made.archive).await), texts([(0, small.as_str())]));
+        let left_out = made.archive.left_out();
+        assert_eq!((left_out.len(), left_out[0].path.as_str()), (1, lesson(1).as_str()));
+        assert_eq!(left_out[0].health, Health::Missing);
+        assert_eq!(server.health().await.damaged_blobs, Some(1), "it is marked");
+        let other = open(&desk, &desk.server(), &made).await.expect("any server finds the same layout");
+        assert_eq!(other.left_out(), left_out);
+        desk.write(&server, &Layer::Base, &lesson(1), &large, None).await.unwrap();
+        let mended = make(&desk, &server, None).await;
+        assert_eq!(mended.archive.left_out(), []);
+        assert_eq!(unzipped(&whole(&server, &mended.archive).await).len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn r2_what_turns_out_bad_on_the_way_ends_the_download_and_is_left_out_next_time() {
+    let (desk, server, [small, large]) = with_two_files().await;
+    let before = make(&desk, &server, None).await;
+    let right = whole(&server, &before.archive).await;
+    desk.objects.damage(ContentHash::of(large.as_bytes()), Some(large.bytes().rev().collect()));
+    let made = make(&desk, &server, None).await;
+    assert_eq!(made.archive.hash(), before.archive.hash(), "nobody has noticed");
+
+    let (mut download, mut sent) = (server.download(made.archive.clone(), 0..u64::MAX), Vec::new());
+    let fault = loop {
+        match download.next().await {
+            Ok(Some(bytes)) => sent.extend_from_slice(&bytes),
+            Ok(None) => panic!("bad bytes were let through"),
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!(fault.kind.code(), "CORRUPT");
+    assert!(right.starts_with(&sent), "nothing wrong has left");
+    assert_eq!(server.health().await.damaged_blobs, Some(1));
+    for server in [server, desk.server()] {
+        assert!(open(&desk, &server, &made).await.is_none(), "that archive is gone");
+        let next = make(&desk, &server, None).await;
+        assert_eq!(next.archive.left_out()[0].health, Health::Corrupt);
+        assert_eq!(unzipped(&whole(&server, &next.archive).await), texts([(0, small.as_str())]));
+    }
+}
+
+#[tokio::test]
+async fn r4_many_slow_downloads_hold_little_and_a_fast_one_goes_on() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let large: String = (0..12 * CHUNK_BYTES / 8).map(|n| format!("{n:07} ")).collect();
+    desk.change(&server, &Layer::Base, vec![want(&lesson(1), Some(&large), None)]).await;
+    let archive = make(&desk, &server, None).await.archive;
+    let resting = server.archive_memory();
+    let mut slow = Vec::new();
+    for _ in 0..32 {
+        let mut download = server.download(archive.clone(), 0..u64::MAX);
+        let first = download.next().await.unwrap().unwrap();
+        slow.push((download, first));
+    }
+    desk.quiet().await;
+    let held = server.archive_memory() - resting;
+    assert!((32 << 20..44 << 20).contains(&held), "{held} bytes are held for 32 downloads");
+    assert_eq!(whole(&server, &archive).await.len() as u64, archive.bytes(), "beside them all");
+    // One of them goes on as soon as it has let go of what it got.
+    let (mut download, first) = slow.pop().unwrap();
+    let mut bytes = first.len() as u64;
+    drop(first);
+    while let Some(some) = tokio::time::timeout(PATIENCE, download.next()).await.unwrap().unwrap() {
+        bytes += some.len() as u64;
+    }
+    assert_eq!(bytes, archive.bytes());
+    drop((download, slow));
+    desk.quiet().await;
+    assert_eq!(server.archive_memory(), resting, "nothing is left");
+}

@@ -1,0 +1,135 @@
+//! An archive beyond 4 GiB, of objects that are only imagined. Proves that it streams through a
+//! reader of another's, checked to the last byte, in bounded memory (R4).
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use panaversity_model::blob::{Blob, CHUNK_BYTES, Measure};
+use panaversity_model::drift::SeenObject;
+use panaversity_model::garbage::Staged;
+use panaversity_model::ports::{Blobs, Changes, Objects, Pages, Staging};
+use panaversity_model::{ContentHash, Fault, Layer};
+use panaversity_service::Service;
+use panaversity_service::archive::{Archive, Download, Scope};
+use panaversity_testkit::samples::{change_set, path, staging, write_staged};
+use tokio::runtime::Handle;
+use zip::ZipArchive;
+
+use crate::desk::Desk;
+
+/// Bytes of one video, and how many there are: 4.1 GiB in all.
+const VIDEO: u64 = 100 << 20;
+const VIDEOS: usize = 42;
+/// What may be held beside the layout.
+const MOST_HELD: u64 = 16 << 20;
+
+/// Objects of one byte again and again.
+struct Imagined;
+
+#[async_trait]
+impl Objects for Imagined {
+    async fn put(&self, _: ContentHash, _: &[u8]) -> Result<(), Fault> {
+        Err(Fault::storage("nothing is put here"))
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
+        Err(Fault::storage("nothing is staged here"))
+    }
+
+    async fn stat(&self, _: ContentHash) -> Result<Option<u64>, Fault> {
+        Ok(Some(VIDEO))
+    }
+
+    async fn get(&self, _: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(Some(vec![7; usize::try_from(range.end.min(VIDEO) - range.start).unwrap()]))
+    }
+
+    async fn delete(&self, _: ContentHash) -> Result<(), Fault> {
+        Err(Fault::storage("nothing is deleted here"))
+    }
+
+    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+        unimplemented!("nobody lists them")
+    }
+}
+
+fn video() -> Blob {
+    let (chunk, mut measure) = (vec![7; CHUNK_BYTES], Measure::default());
+    (0..VIDEO / CHUNK_BYTES as u64).for_each(|_| measure.add(&chunk));
+    measure.finish()
+}
+
+/// An archive as a file: reading on goes on with the download, seeking begins another.
+struct Remote {
+    service: Service,
+    archive: Arc<Archive>,
+    handle: Handle,
+    at: u64,
+    download: Option<Download>,
+    rest: Bytes,
+    most_held: u64,
+}
+
+impl Read for Remote {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.rest.is_empty() {
+            let download = self
+                .download
+                .get_or_insert_with(|| self.service.download(self.archive.clone(), self.at..u64::MAX));
+            let next = self.handle.block_on(download.next()).map_err(io::Error::other)?;
+            self.rest = next.unwrap_or_default();
+            self.most_held = self.most_held.max(self.service.archive_memory());
+        }
+        let length = into.len().min(self.rest.len());
+        into[..length].copy_from_slice(&self.rest.split_to(length));
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+impl Seek for Remote {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let moved = |from: u64, by: i64| from.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput);
+        let at = match to {
+            SeekFrom::Start(at) => at,
+            SeekFrom::End(by) => moved(self.archive.bytes(), by)?,
+            SeekFrom::Current(by) => moved(self.at, by)?,
+        };
+        if at != self.at {
+            (self.at, self.download, self.rest) = (at, None, Bytes::new());
+        }
+        Ok(at)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r4_an_archive_beyond_4_gib_is_read_by_another_s_reader_and_never_held() {
+    let (desk, blob) = (Desk::new(), video());
+    let server = desk.server_with(Arc::new(Imagined));
+    let Staged::Ready(staged) = desk.journal.stage(&blob, staging()).await.unwrap() else { panic!("staged") };
+    let names: Vec<_> = (0..VIDEOS).map(|n| path(&format!("static/videos/{n:02}.mp4"))).collect();
+    let changes = names.iter().map(|name| write_staged(name, &blob, staged)).collect();
+    desk.journal.commit(change_set(&desk.book, &Layer::Base, changes)).await.unwrap();
+    let made = server.make_archive(&desk.book, Scope::All, None, Duration::from_hours(1)).await.unwrap();
+    assert!(made.archive.bytes() > VIDEO * VIDEOS as u64 && made.archive.bytes() > 1 << 32);
+
+    let handle = Handle::current();
+    let reading = tokio::task::spawn_blocking(move || {
+        let (archive, rest) = (made.archive, Bytes::new());
+        let remote = Remote { service: server, archive, handle, at: 0, download: None, rest, most_held: 0 };
+        let mut zip = ZipArchive::new(remote).unwrap();
+        for number in 0..VIDEOS {
+            let mut file = zip.by_index(number).unwrap();
+            // The reader compares the checksum at the end.
+            let read = io::copy(&mut file, &mut io::sink()).unwrap();
+            assert_eq!((read, file.name().unwrap().as_ref()), (VIDEO, names[number].as_str()));
+        }
+        zip.into_inner().most_held
+    });
+    let most_held = reading.await.unwrap();
+    assert!(most_held > CHUNK_BYTES as u64 && most_held < MOST_HELD, "{most_held} bytes were held");
+}

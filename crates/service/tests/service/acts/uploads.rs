@@ -1,0 +1,236 @@
+//! Uploads: what is not as announced is nobody's asset, and what was completed stays as it was.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use panaversity_model::drift::SeenObject;
+use panaversity_model::ids::UploadId;
+use panaversity_model::ports::{Garbage, Ledger, Objects, Pages, Staging, Uploads};
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookPath, ContentHash, Fault, Layer};
+use panaversity_service::Service;
+use panaversity_service::uploads::Announce;
+use panaversity_testkit::samples::{path, upload_id};
+use panaversity_testkit::{MemoryJournal, MemoryObjects};
+
+use crate::desk::{Desk, long, want};
+use crate::invariants::hold;
+
+fn asset() -> BookPath {
+    path("static/videos/a.mp4")
+}
+
+async fn begun(desk: &Desk, server: &Service, bytes: &[u8], sha256: Option<ContentHash>) -> UploadId {
+    let (book, size) = (desk.book.clone(), bytes.len() as u64);
+    desk.begin(server, Announce { book, path: asset(), size, sha256, expected: None }).await
+}
+
+#[tokio::test]
+async fn what_is_not_as_announced_is_removed_and_may_be_put_again() {
+    let (desk, bytes) = (Desk::new(), long("whole").into_bytes());
+    let server = desk.server();
+    let id = begun(&desk, &server, &bytes, Some(ContentHash::of(&bytes))).await;
+    let refused = async |what: Option<&[u8]>| {
+        if let Some(what) = what {
+            desk.inbox.plant(id, what);
+        }
+        let error = desk.complete(&server, id).await.unwrap_err();
+        assert_eq!(error.code(), "UPLOAD_INCOMPLETE");
+        assert!(desk.inbox.contents().is_empty());
+        assert_eq!(desk.holds(&Layer::Base, &asset()).await, None);
+        assert!(desk.objects.contents().is_empty());
+    };
+    refused(None).await;
+    refused(Some(&bytes[1..])).await;
+    refused(Some(&[&bytes[..], b"!"].concat())).await;
+    refused(Some(&bytes.iter().rev().copied().collect::<Vec<_>>())).await;
+    desk.inbox.plant(id, &bytes);
+    let kept = desk.complete(&server, id).await.unwrap();
+    assert_eq!(
+        (kept.effect, kept.hash, kept.size),
+        (Effect::Created, ContentHash::of(&bytes), bytes.len() as u64)
+    );
+    hold(&desk, &server).await;
+}
+
+#[tokio::test]
+async fn a_completed_upload_answers_the_same_whatever_happens_afterwards() {
+    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
+    let server = desk.server();
+    let id = begun(&desk, &server, &bytes, None).await;
+    desk.inbox.plant(id, &bytes);
+    let first = desk.complete(&server, id).await.unwrap();
+    // The URL lives on, and so does its holder.
+    desk.inbox.plant(id, b"something else");
+    assert_eq!(desk.complete(&server, id).await.unwrap(), first);
+    assert_eq!(desk.read(&server, &Layer::Base, &asset()).await.unwrap(), Some(bytes));
+    desk.delete(&server, &Layer::Base, &asset()).await.unwrap();
+    assert_eq!(desk.complete(&server, id).await.unwrap(), first);
+    assert_eq!(desk.holds(&Layer::Base, &asset()).await, None, "it does not come back");
+}
+
+#[tokio::test]
+async fn an_upload_belongs_to_its_book_and_expires() {
+    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
+    let server = desk.server();
+    let id = begun(&desk, &server, &bytes, None).await;
+    desk.inbox.plant(id, &bytes);
+    let stranger = Desk { book: panaversity_testkit::samples::book(), ..Desk::new() };
+    let mut call = desk.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
+    let foreign = server.complete_upload(&mut call, &stranger.book, id).await.unwrap_err();
+    let unknown = desk.complete(&server, upload_id()).await.unwrap_err();
+    assert_eq!((&foreign, foreign.code()), (&unknown, "NOT_FOUND"), "they tell nothing apart");
+    desk.journal.advance(Duration::from_hours(24));
+    assert_eq!(desk.complete(&server, id).await.unwrap_err().code(), "NOT_FOUND");
+    assert!(server.open_upload(id).await.is_err());
+    assert_eq!(server.clear_leftovers(false).await.unwrap(), 0, "it may still arrive");
+    desk.journal.advance(Duration::from_mins(61));
+    assert_eq!(server.clear_leftovers(true).await.unwrap(), 1);
+    assert!(!desk.inbox.contents().is_empty(), "a dry run removes nothing");
+    assert_eq!(server.clear_leftovers(false).await.unwrap(), 1);
+    assert!(desk.inbox.contents().is_empty());
+    assert_eq!(server.clear_leftovers(false).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_upload_goes_and_what_an_open_one_needs_stays() {
+    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
+    let server = desk.server();
+    let id = begun(&desk, &server, &bytes, None).await;
+    desk.inbox.plant(id, &bytes);
+    desk.inbox.plant(upload_id(), b"nobody's");
+    assert_eq!(server.clear_leftovers(false).await.unwrap(), 1);
+    assert!(desk.complete(&server, id).await.is_ok());
+}
+
+#[tokio::test]
+async fn rows_of_uploads_go_with_gc_when_they_are_cleared_and_old() {
+    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
+    let server = desk.server();
+    let id = begun(&desk, &server, &bytes, None).await;
+    desk.inbox.plant(id, &bytes);
+    desk.complete(&server, id).await.unwrap();
+    desk.journal.advance(Duration::from_hours(26));
+    let retention = Duration::from_hours(24);
+    assert_eq!(server.gc(retention, false).await.unwrap().uploads, 1);
+    assert!(desk.journal.upload(id).await.unwrap().is_some());
+    desk.journal.advance(retention);
+    server.gc(retention, false).await.unwrap();
+    assert_eq!(desk.journal.upload(id).await.unwrap(), None);
+    hold(&desk, &server).await;
+}
+
+#[tokio::test]
+async fn the_agent_contract_decides_at_both_ends() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let (one, two) = (long("one"), long("two"));
+    let call = desk.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
+    let announce = |expected, sha256| Announce {
+        book: desk.book.clone(),
+        path: asset(),
+        size: two.len() as u64,
+        sha256,
+        expected,
+    };
+    let begin = async |announce| {
+        let begun = server.begin_upload(&call, announce, Duration::from_hours(1)).await;
+        begun.err().map(|error| error.code())
+    };
+    let hash = |text: &str| Some(ContentHash::of(text.as_bytes()));
+    assert_eq!(begin(announce(hash(&one), None)).await, Some("NOT_FOUND"));
+    let early = begun(&desk, &server, two.as_bytes(), None).await;
+    desk.change(&server, &Layer::Base, vec![want(&asset(), Some(&one), None)]).await;
+    assert_eq!(begin(announce(None, None)).await, Some("HASH_REQUIRED"));
+    assert_eq!(begin(announce(hash(&two), None)).await, Some("CONFLICT"));
+    assert_eq!(begin(announce(None, hash(&one))).await, None, "it has these bytes");
+    assert_eq!(begin(announce(hash(&one), None)).await, None);
+    desk.inbox.plant(early, two.as_bytes());
+    assert_eq!(
+        desk.complete(&server, early).await.unwrap_err().code(),
+        "HASH_REQUIRED",
+        "somebody was first"
+    );
+    let outside = Announce { path: path("static/fonts/x.woff"), ..announce(None, None) };
+    assert_eq!(begin(outside).await, Some("SCHEMA_VIOLATION"));
+    let large = Announce { size: 1 << 40, ..announce(None, None) };
+    assert_eq!(begin(large).await, Some("TOO_LARGE"));
+    hold(&desk, &server).await;
+}
+
+/// Objects that `gc` takes away once, between their staging and the commit.
+struct TakenAway {
+    inner: Arc<MemoryObjects>,
+    journal: Arc<MemoryJournal>,
+    again: Arc<AtomicBool>,
+}
+
+struct Hindered {
+    inner: Box<dyn Staging>,
+    journal: Arc<MemoryJournal>,
+    again: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Staging for Hindered {
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
+        self.inner.write(part).await
+    }
+
+    async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {
+        self.inner.promote(hash).await?;
+        if !self.again.swap(true, Ordering::Relaxed) {
+            self.journal.advance(Duration::from_hours(2));
+            let now = self.journal.now().await?;
+            for condemned in self.journal.condemn(now, None, 100).await?.condemned {
+                self.journal.bury(&condemned).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Objects for TakenAway {
+    async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault> {
+        self.inner.put(hash, bytes).await
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
+        let (inner, journal) = (self.inner.stage().await?, self.journal.clone());
+        Ok(Box::new(Hindered { inner, journal, again: self.again.clone() }))
+    }
+
+    async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault> {
+        self.inner.stat(hash).await
+    }
+
+    async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        self.inner.get(hash, range).await
+    }
+
+    async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
+        self.inner.delete(hash).await
+    }
+
+    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+        self.inner.list_objects()
+    }
+}
+
+#[tokio::test]
+async fn i9_an_upload_whose_object_gc_took_away_is_looked_at_again() {
+    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
+    let again = Arc::new(AtomicBool::new(false));
+    let objects =
+        TakenAway { inner: desk.objects.clone(), journal: desk.journal.clone(), again: again.clone() };
+    let server = desk.server_with(Arc::new(objects));
+    let id = begun(&desk, &server, &bytes, None).await;
+    desk.inbox.plant(id, &bytes);
+    assert_eq!(desk.complete(&server, id).await.unwrap().effect, Effect::Created);
+    assert!(again.load(Ordering::Relaxed));
+    hold(&desk, &server).await;
+}

@@ -1,0 +1,128 @@
+//! The crash matrix of a completed upload (I9): whichever call breaks, the asset and the upload's
+//! row say the same, and completing it again gives the answer of an undisturbed run.
+
+use panaversity_model::ids::UploadId;
+use panaversity_model::ports::Uploads;
+use panaversity_model::{BookPath, ContentHash, Error, Layer};
+use panaversity_service::assets::AssetKept;
+use panaversity_service::uploads::Announce;
+use panaversity_testkit::samples::path;
+
+use super::{Cell, cells};
+use crate::desk::{Desk, Files, long};
+use crate::invariants::{changes_recorded, hold};
+
+/// What the asset holds before, and what is uploaded.
+#[derive(Clone, Copy)]
+struct Scene {
+    name: &'static str,
+    before: Option<&'static str>,
+    text: &'static str,
+}
+
+const SCENES: [Scene; 4] = [
+    Scene { name: "create", before: None, text: "new" },
+    Scene { name: "replace", before: Some("old"), text: "new" },
+    Scene { name: "the same", before: Some("same"), text: "same" },
+    Scene { name: "create a small one", before: None, text: "" },
+];
+
+fn asset() -> BookPath {
+    path("static/videos/a.mp4")
+}
+
+impl Scene {
+    fn bytes(self) -> Vec<u8> {
+        if self.text.is_empty() { b"small".to_vec() } else { long(self.text).into_bytes() }
+    }
+
+    /// Fresh fakes, with the upload arrived.
+    async fn set(self) -> (Desk, UploadId) {
+        let desk = Desk::new();
+        let server = desk.server();
+        let mut expected = None;
+        if let Some(before) = self.before {
+            let content = crate::desk::want(&asset(), Some(&long(before)), None);
+            desk.change(&server, &Layer::Base, vec![content]).await;
+            expected = Some(ContentHash::of(long(before).as_bytes()));
+        }
+        let (book, size) = (desk.book.clone(), self.bytes().len() as u64);
+        let announce = Announce { book, path: asset(), size, sha256: None, expected };
+        let id = desk.begin(&server, announce).await;
+        desk.inbox.plant(id, &self.bytes());
+        desk.idle(&server).await;
+        server.clean_point().await.unwrap();
+        (desk, id)
+    }
+}
+
+struct Course {
+    calls: Vec<&'static str>,
+    answer: AssetKept,
+    before: Files,
+    after: Files,
+    recorded: usize,
+}
+
+async fn undisturbed(scene: Scene) -> Course {
+    let (desk, id) = scene.set().await;
+    let server = desk.server();
+    let before = hold(&desk, &server).await;
+    desk.faults.reset();
+    let answer = desk.complete(&server, id).await.unwrap();
+    desk.quiet().await;
+    let calls = desk.faults.calls();
+    assert!(desk.inbox.contents().is_empty(), "{}: what has arrived is removed", scene.name);
+    let after = hold(&desk, &server).await;
+    assert_eq!(after[&(Layer::Base, asset())], scene.bytes(), "{}", scene.name);
+    Course { calls, answer, before, after, recorded: changes_recorded(&desk).await }
+}
+
+async fn disturbed(scene: Scene, course: &Course, (call, failure, recovery): Cell) {
+    let name = course.calls[call];
+    let at = format!("{}: call {call}, {name}: {failure:?}, then {recovery:?}", scene.name);
+    let (desk, id) = scene.set().await;
+    let server = desk.server();
+    desk.faults.reset();
+    desk.faults.arm(call, failure);
+    let answer = desk.complete(&server, id).await;
+    desk.quiet().await;
+    assert!(desk.faults.calls().len() > call, "{at}: the call was reached");
+
+    let server = recovery.recover(&desk, server).await;
+    let left = hold(&desk, &server).await;
+    let done = desk.journal.upload(id).await.unwrap().unwrap().done;
+    match &answer {
+        Ok(kept) => {
+            assert_eq!(*kept, course.answer, "{at}");
+            assert!(done.is_some(), "{at}: I9: an acknowledged upload is done");
+        }
+        Err(Error::Broken(fault)) if fault.outcome_unknown => assert_eq!(name, "journal.commit", "{at}"),
+        Err(Error::Broken(_)) => assert!(done.is_none(), "{at}: I9: a failed one left nothing"),
+        Err(Error::Refused(refusal)) => panic!("{at}: {refusal}"),
+    }
+    let due = if done.is_some() { &course.after } else { &course.before };
+    assert_eq!(left, *due, "{at}: I9: the asset and the upload's row say the same");
+
+    let again = desk.complete(&server, id).await.unwrap_or_else(|error| panic!("{at}: then {error}"));
+    assert_eq!(again, course.answer, "{at}: the first answer, whoever has given it");
+    desk.idle(&server).await;
+    assert_eq!(hold(&desk, &server).await, course.after, "{at}: after repeating it");
+    assert_eq!(changes_recorded(&desk).await, course.recorded, "{at}: R6: the change is recorded once");
+    desk.journal.advance(std::time::Duration::from_hours(48));
+    server.clear_leftovers(false).await.unwrap();
+    assert!(desk.inbox.contents().is_empty(), "{at}: nothing is left when it is over");
+}
+
+#[tokio::test]
+async fn i9_an_upload_is_completed_once_or_stays_open_whichever_call_breaks() {
+    let mut count = 0;
+    for scene in SCENES {
+        let course = undisturbed(scene).await;
+        for cell in cells(course.calls.len()) {
+            disturbed(scene, &course, cell).await;
+            count += 1;
+        }
+    }
+    assert!(count >= 500, "the matrix has only {count} cells");
+}

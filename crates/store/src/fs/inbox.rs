@@ -1,0 +1,67 @@
+//! Uploads in the folder. They come through this server, as a folder has no URL of its own. One
+//! that has arrived need not survive a power cut: its sender is told only after it was promoted.
+
+use async_trait::async_trait;
+use panaversity_model::Fault;
+use panaversity_model::ids::UploadId;
+use panaversity_model::ports::{Inbox, Pages, Parts, Receiving};
+use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
+
+use super::listing::Listing;
+use super::parts::{Draft, FileParts};
+use super::{Durable, FileStorage};
+use crate::keys;
+
+/// An upload that is being received.
+struct Arrival {
+    draft: Draft,
+    id: UploadId,
+}
+
+#[async_trait]
+impl Receiving for Arrival {
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
+        self.draft.write(part.to_vec()).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), Fault> {
+        self.draft.finish(keys::upload(self.id), Durable::No).await
+    }
+}
+
+#[async_trait]
+impl Inbox for FileStorage {
+    async fn presign(&self, _: UploadId, _: &Permit) -> Result<Option<SignedPut>, Fault> {
+        Ok(None)
+    }
+
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault> {
+        let draft = Draft::begin(&self.inner, "receive an upload").await?;
+        Ok(Box::new(Arrival { draft, id }))
+    }
+
+    async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault> {
+        self.run("look for an upload", move |inner| inner.root.size(&keys::upload(id))).await
+    }
+
+    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
+        let what = "read an upload";
+        let file = self.run(what, move |inner| inner.open_regular(keys::upload(id).as_bytes())).await?;
+        Ok(file.map(|file| FileParts::of(file, what)))
+    }
+
+    async fn discard(&self, id: UploadId) -> Result<(), Fault> {
+        self.run("discard an upload", move |inner| inner.root.remove(&keys::upload(id))).await
+    }
+
+    /// What is staged here is this server's own, and ends with it.
+    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>> {
+        let prefix = format!("{}/", keys::leftover_name(keys::UPLOADS));
+        Box::new(Listing::of(self.inner.clone(), keys::UPLOADS.to_owned(), prefix))
+    }
+
+    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault> {
+        let Some(key) = keys::leftover(&seen.name) else { return Ok(()) };
+        self.run("sweep an upload", move |inner| inner.root.remove(&key)).await
+    }
+}

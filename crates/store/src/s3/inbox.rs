@@ -1,0 +1,62 @@
+//! Uploads in the bucket, which mostly come past this server: whoever has the signed URL puts them
+//! there. The signature binds key, media type and time; the length it cannot bind, so who looks at
+//! an upload compares its size first.
+
+use async_trait::async_trait;
+use panaversity_model::Fault;
+use panaversity_model::ids::UploadId;
+use panaversity_model::ports::{Inbox, Pages, Parts, Receiving};
+use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
+
+use super::listing::{Listing, is_asked_for_as_it_is};
+use super::upload::Upload;
+use super::{S3Storage, absent_is_none};
+use crate::keys;
+
+#[async_trait]
+impl Inbox for S3Storage {
+    async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault> {
+        let key = keys::upload(id);
+        let signed = self.operators.patient.presign_write_with(&key, permit.valid_for);
+        let signed =
+            self.repeatable("sign a URL", signed.content_type(permit.media_type).into_future()).await?;
+        let headers = signed.header().iter().map(|(name, value)| {
+            let value = value.to_str().map_err(|_| Fault::internal("sign a URL: a header is no text"))?;
+            Ok((name.to_string(), value.to_owned()))
+        });
+        Ok(Some(SignedPut { url: signed.uri().to_string(), headers: headers.collect::<Result<_, Fault>>()? }))
+    }
+
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault> {
+        Ok(Box::new(Upload::begin(self, "receive an upload", keys::upload(id), None).await?))
+    }
+
+    async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault> {
+        let key = keys::upload(id);
+        let found = absent_is_none(self.operators.patient.stat(&key));
+        Ok(self.repeatable("look for an upload", found).await?.map(|found| found.content_length()))
+    }
+
+    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
+        let (what, key) = ("read an upload", keys::upload(id));
+        let found = absent_is_none(self.operators.patient.stat(&key));
+        let Some(found) = self.repeatable(what, found).await? else { return Ok(None) };
+        self.stream(what, key, found.etag()).await
+    }
+
+    async fn discard(&self, id: UploadId) -> Result<(), Fault> {
+        let key = keys::upload(id);
+        self.repeatable("discard an upload", self.operators.patient.delete(&key)).await
+    }
+
+    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>> {
+        let prefixes = [keys::UPLOADS, keys::STAGING].map(|folder| format!("{folder}/"));
+        Box::new(Listing::of(self.clone(), prefixes))
+    }
+
+    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault> {
+        let key = keys::leftover(&seen.name).filter(|key| is_asked_for_as_it_is(key));
+        let Some(key) = key else { return Ok(()) };
+        self.repeatable("sweep an upload", self.operators.patient.delete(&key)).await
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading from the bucket: a range of a file, or all of it at its reader's pace.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use opendal::{BufferStream, ErrorKind};
+use panaversity_model::Fault;
+use panaversity_model::ports::{Pages, Parts};
+
+use super::{S3Storage, absent_is_none, patience};
+
+/// Bytes of a part of what is read.
+const PART: u64 = 1 << 20;
+
+/// What a file gives, as it comes, and how many bytes are still to come. The stream must not be
+/// asked beyond them: it takes a range that ends later than the file for a broken answer.
+struct Coming {
+    stream: BufferStream,
+    left: u64,
+}
+
+impl Coming {
+    /// At least so many bytes, or all that are left.
+    async fn bytes(&mut self, enough: u64) -> opendal::Result<Vec<u8>> {
+        let due = self.left.min(enough);
+        let mut bytes = Vec::with_capacity(usize::try_from(due).unwrap_or(0));
+        while (bytes.len() as u64) < due {
+            let Some(slices) = self.stream.try_next().await? else {
+                return Err(opendal::Error::new(ErrorKind::Unexpected, "it ended too early"));
+            };
+            slices.for_each(|slice| bytes.extend_from_slice(&slice));
+        }
+        self.left = self.left.saturating_sub(bytes.len() as u64);
+        Ok(bytes)
+    }
+}
+
+impl S3Storage {
+    /// The bytes of a range of what lies at a key, as far as there are any; `None`: nothing lies
+    /// there.
+    pub(super) async fn range(
+        &self,
+        what: &str,
+        key: &str,
+        range: Range<u64>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        // No file is larger, and storages read an end in 63 bits.
+        let range = range.start..range.end.min(i64::MAX as u64);
+        if range.is_empty() {
+            let found = absent_is_none(self.operators.patient.stat(key));
+            return Ok(self.repeatable(what, found).await?.map(|_| Vec::new()));
+        }
+        let began = Instant::now();
+        let opened = async {
+            let mut stream = self.operators.patient.reader(key).await?.into_stream(range.clone()).await?;
+            let end = match stream.metadata().await {
+                Ok(metadata) => metadata.content_length().min(range.end),
+                // Nothing lies in that range, as in any of an empty file.
+                Err(error) if error.kind() == ErrorKind::RangeNotSatisfied => 0,
+                Err(error) => return Err(error),
+            };
+            Ok(Coming { stream, left: end.saturating_sub(range.start) })
+        };
+        let Some(mut coming) = self.repeatable(what, absent_is_none(opened)).await? else { return Ok(None) };
+        let limit = patience(coming.left).saturating_sub(began.elapsed());
+        let read = self.within(limit, what, coming.bytes(u64::MAX)).await;
+        read.map(Some).map_err(|fault| Fault { outcome_unknown: false, ..fault })
+    }
+
+    /// All of what lies at a key, part by part; `None`: nothing lies there. With a version (an
+    /// `ETag`), only while it is that one.
+    pub(super) async fn stream(
+        &self,
+        what: &'static str,
+        key: String,
+        version: Option<&str>,
+    ) -> Result<Option<Parts>, Fault> {
+        let opened = async {
+            let reader = self.operators.streams.reader_with(&key);
+            let reader = match version {
+                Some(version) => reader.if_match(version).await?,
+                None => reader.await?,
+            };
+            let mut stream = reader.into_stream(..).await?;
+            let left = stream.metadata().await?.content_length();
+            Ok(Coming { stream, left })
+        };
+        let coming = self.repeatable(what, absent_is_none(opened)).await?;
+        Ok(coming
+            .map(|coming| Box::new(Stream { storage: self.clone(), what, coming: Some(coming) }) as Parts))
+    }
+}
+
+/// A file that is read at its reader's pace.
+struct Stream {
+    storage: S3Storage,
+    what: &'static str,
+    /// `None`: a part was lost on its way.
+    coming: Option<Coming>,
+}
+
+#[async_trait]
+impl Pages<u8> for Stream {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let lost = || Fault::storage(format!("{}: a part was lost", self.what));
+        let mut coming = self.coming.take().ok_or_else(lost)?;
+        let part = self.storage.repeatable(self.what, coming.bytes(PART)).await?;
+        self.coming = Some(coming);
+        Ok((!part.is_empty()).then_some(part))
+    }
+}

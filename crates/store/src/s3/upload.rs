@@ -1,0 +1,242 @@
+//! A large file on its way into the bucket, in parts (a multipart upload; a single put if there is
+//! but one part). Nothing shows under its key before the last request, which completes it. Dropped
+//! before that, it is aborted; what a process leaves that dies is for the bucket's lifecycle rules.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opendal::options::{CopyOptions, WriteOptions};
+use opendal::raw::{OpWrite, Service, oio};
+use opendal::{Buffer, ErrorKind};
+use panaversity_model::ports::{Receiving, Staging};
+use panaversity_model::{ContentHash, Fault};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::connection::{PAUSES, RETRIES};
+use super::trouble::{Answered, answered};
+use super::{S3Storage, absent_is_none, patience};
+use crate::keys;
+
+/// Bytes of a part, the least that S3 admits: one is held while the one before it is sent.
+const PART: usize = 5 << 20;
+
+/// When the request that completes a file may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Whenever it failed in passing: nobody else puts this key.
+    Whenever,
+    /// When the storage answered that it did not do it: without an answer it may arrive later.
+    WhenRefused,
+}
+
+/// A file that is being written.
+pub(super) struct Upload {
+    storage: S3Storage,
+    what: &'static str,
+    key: String,
+    /// opendal's writer below its buffers, which lose what they hold when a write fails. `None`:
+    /// completed.
+    writer: Option<oio::Writer>,
+    part: Vec<u8>,
+    size: u64,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Upload {
+    /// Begins a file, when it is its turn.
+    pub(super) async fn begin(
+        storage: &S3Storage,
+        what: &'static str,
+        key: String,
+        media_type: Option<&str>,
+    ) -> Result<Self, Fault> {
+        let turn = storage.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|closed| Fault::internal(format!("{what}: {closed}")))?;
+        let large = &storage.operators.large;
+        let options = WriteOptions { content_type: media_type.map(str::to_owned), ..Default::default() };
+        let writer = OpWrite::from_options(&large.service().capability(), options)
+            .and_then(|(options, _)| large.service().write(large.context(), &key, options))
+            .map_err(|error| Fault::internal(format!("{what}: {error}")))?;
+        Ok(Self {
+            storage: storage.clone(),
+            what,
+            key,
+            writer: Some(writer),
+            part: Vec::new(),
+            size: 0,
+            turn: Some(turn),
+        })
+    }
+
+    /// Appends bytes.
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let (here, later) = bytes.split_at(bytes.len().min(PART - self.part.len()));
+            if !self.part.is_empty() || !later.is_empty() {
+                self.part.reserve_exact(PART - self.part.len());
+            }
+            self.part.extend_from_slice(here);
+            bytes = later;
+            if self.part.len() == PART {
+                self.send().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands on what is left of the last part, so that it only remains to be completed.
+    pub(super) async fn flush(&mut self) -> Result<(), Fault> {
+        if self.part.is_empty() { Ok(()) } else { self.send().await }
+    }
+
+    /// How long completing it may take.
+    pub(super) fn patience(&self) -> Duration {
+        patience(self.size + self.part.len() as u64)
+    }
+
+    /// Hands the part on. opendal keeps the last one until it knows whether another follows.
+    async fn send(&mut self) -> Result<(), Fault> {
+        self.size += self.part.len() as u64;
+        let part = Buffer::from(std::mem::take(&mut self.part));
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let sent = async {
+            let mut tries = Tries::default();
+            loop {
+                match writer.write_dyn(part.clone()).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => tries.again(Again::Whenever, error).await?,
+                }
+            }
+        };
+        self.storage.within(patience(PART as u64), self.what, sent).await.map_err(nothing_shows)
+    }
+
+    /// Completes it, in so much time: from now on it is what its key holds.
+    pub(super) async fn finish(mut self, again: Again, limit: Duration) -> Result<(), Fault> {
+        self.complete(again, limit).await
+    }
+
+    async fn complete(&mut self, again: Again, limit: Duration) -> Result<(), Fault> {
+        self.flush().await?;
+        let Self { storage, what, key, writer: Some(writer), size, .. } = self else { return Ok(()) };
+        let completed = async {
+            let mut tries = Tries::default();
+            loop {
+                match writer.close_dyn().await {
+                    Ok(_) => return Ok(()),
+                    // An earlier try did it, and its answer was lost: nobody else puts this key.
+                    Err(error) if again == Again::Whenever && error.kind() == ErrorKind::NotFound => {
+                        let found = absent_is_none(storage.operators.patient.stat(key)).await?;
+                        return if found.is_some_and(|found| found.content_length() == *size) {
+                            Ok(())
+                        } else {
+                            Err(error)
+                        };
+                    }
+                    Err(error) => tries.again(again, error).await?,
+                }
+            }
+        };
+        let completed = storage.within(limit, what, completed).await;
+        if again == Again::Whenever {
+            completed.map_err(nothing_shows)?;
+        } else {
+            completed?;
+        }
+        self.writer = None;
+        Ok(())
+    }
+}
+
+/// A part that was not answered leaves nothing open: it shows to nobody.
+fn nothing_shows(fault: Fault) -> Fault {
+    Fault { outcome_unknown: false, ..fault }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let (Some(mut writer), Ok(runtime)) = (self.writer.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let turn = self.turn.take();
+        runtime.spawn(async move {
+            // What cannot be aborted now is for the bucket's lifecycle rules.
+            let _ = writer.abort_dyn().await;
+            drop(turn);
+        });
+    }
+}
+
+#[async_trait]
+impl Staging for Upload {
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
+        Upload::write(self, part).await
+    }
+
+    async fn promote(mut self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {
+        let limit = self.patience();
+        self.complete(Again::Whenever, limit).await?;
+        let copied = self.storage.copied(self.what, &self.key, &keys::object(hash), self.size).await;
+        // What stays is swept one day.
+        let _ = self.storage.operators.patient.delete(&self.key).await;
+        match copied? {
+            Some(()) => Ok(()),
+            None => {
+                Err(Fault::storage(format!("{}: {} lost what was staged", self.what, self.storage.shown)))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Receiving for Upload {
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
+        Upload::write(self, part).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), Fault> {
+        let limit = self.patience();
+        Upload::finish(*self, Again::Whenever, limit).await
+    }
+}
+
+impl S3Storage {
+    /// Lets the bucket copy what lies at a key, of so many bytes; `None`: nothing lies there.
+    pub(super) async fn copied(
+        &self,
+        what: &str,
+        from: &str,
+        to: &str,
+        size: u64,
+    ) -> Result<Option<()>, Fault> {
+        let copied = async {
+            let mut tries = Tries::default();
+            loop {
+                let options = CopyOptions { source_content_length_hint: Some(size), ..Default::default() };
+                match absent_is_none(self.operators.large.copy_options(from, to, options)).await {
+                    Ok(copied) => return Ok(copied.map(|_| ())),
+                    Err(error) => tries.again(Again::Whenever, error).await?,
+                }
+            }
+        };
+        self.within(patience(size), what, copied).await.map_err(nothing_shows)
+    }
+}
+
+/// How often something was sent again.
+#[derive(Default)]
+struct Tries(usize);
+
+impl Tries {
+    /// Waits for the next try, if there is to be one.
+    async fn again(&mut self, again: Again, error: opendal::Error) -> opendal::Result<()> {
+        let hopeless = !error.is_temporary() || self.0 == RETRIES;
+        if hopeless || again == Again::WhenRefused && answered(&error) == Answered::No {
+            return Err(error);
+        }
+        tokio::time::sleep((PAUSES.0 * (1 << self.0)).min(PAUSES.1)).await;
+        self.0 += 1;
+        Ok(())
+    }
+}

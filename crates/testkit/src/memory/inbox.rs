@@ -1,0 +1,104 @@
+//! Uploads in memory. They come through the server; a test that wants a storage with URLs of its
+//! own takes a bucket.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use panaversity_model::ids::UploadId;
+use panaversity_model::ports::{Inbox, Pages, Parts, Receiving};
+use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
+use panaversity_model::{Fault, Timestamp};
+
+use super::{AllAtOnce, InParts};
+
+type Arrived = BTreeMap<UploadId, Vec<u8>>;
+
+/// An inbox in memory.
+#[derive(Debug, Default)]
+pub struct MemoryInbox {
+    arrived: Arc<Mutex<Arrived>>,
+}
+
+impl MemoryInbox {
+    /// An empty inbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everything that has arrived.
+    pub fn contents(&self) -> Arrived {
+        self.with(|arrived| arrived.clone())
+    }
+
+    /// Lets an upload arrive behind the port's back, as a client with a URL would.
+    pub fn plant(&self, id: UploadId, bytes: &[u8]) {
+        self.with(|arrived| arrived.insert(id, bytes.to_vec()));
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Arrived) -> T) -> T {
+        act(&mut self.arrived.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// An upload that is being received.
+struct Arrival {
+    id: UploadId,
+    bytes: Vec<u8>,
+    arrived: Arc<Mutex<Arrived>>,
+}
+
+#[async_trait]
+impl Receiving for Arrival {
+    async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
+        self.bytes.extend_from_slice(part);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), Fault> {
+        let Self { id, bytes, arrived } = *self;
+        arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(id, bytes);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Inbox for MemoryInbox {
+    async fn presign(&self, _: UploadId, _: &Permit) -> Result<Option<SignedPut>, Fault> {
+        Ok(None)
+    }
+
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault> {
+        Ok(Box::new(Arrival { id, bytes: Vec::new(), arrived: self.arrived.clone() }))
+    }
+
+    async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault> {
+        Ok(self.with(|arrived| arrived.get(&id).map(|bytes| bytes.len() as u64)))
+    }
+
+    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
+        Ok(self.with(|arrived| arrived.get(&id).map(|bytes| InParts::of(bytes.clone()))))
+    }
+
+    async fn discard(&self, id: UploadId) -> Result<(), Fault> {
+        self.with(|arrived| arrived.remove(&id));
+        Ok(())
+    }
+
+    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>> {
+        let seen = |(id, bytes): (&UploadId, &Vec<u8>)| SeenUpload {
+            id: Some(*id),
+            name: format!("uploads/{id}"),
+            size: bytes.len() as u64,
+            put_at: Some(Timestamp::default()),
+        };
+        Box::new(AllAtOnce::of(self.with(|arrived| arrived.iter().map(seen).collect())))
+    }
+
+    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault> {
+        match seen.id {
+            Some(id) => self.discard(id).await,
+            None => Ok(()),
+        }
+    }
+}
