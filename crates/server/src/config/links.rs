@@ -52,7 +52,7 @@ impl LinkSettings {
 }
 
 fn signing_key(sources: &Sources) -> Result<Option<Vec<u8>>, Misuse> {
-    let Some(given) = sources.text(Key::SigningKey)? else { return Ok(None) };
+    let Some(given) = sources.text(Key::Signing)? else { return Ok(None) };
     let key = given.text.trim().as_bytes().to_vec();
     if key.len() < SHORTEST_KEY {
         return Err(Misuse(format!(
