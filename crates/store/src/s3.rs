@@ -46,8 +46,8 @@ const ONCE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes that a request with the time of a small one may carry.
 const SMALL: usize = 1 << 20;
-/// Large files that are written at once; others wait their turn.
-const LARGE_AT_ONCE: usize = 8;
+/// Large files that are written at once, each with up to 10 MiB in memory; others wait their turn.
+const LARGE_AT_ONCE: usize = 4;
 
 /// How long an act on so many bytes may take in all: enough for a line of 256 KiB a second, and as
 /// long again for what has to be sent again.
