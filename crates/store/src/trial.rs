@@ -55,12 +55,16 @@ impl Trial {
         Self { storage, shown, id: uuid::Uuid::now_v7().simple().to_string() }
     }
 
-    /// Puts, gets, lists and deletes a file of its own, up to the first step that fails.
+    /// Puts, gets, lists and deletes a file of its own, and lets a bucket copy it, up to the first
+    /// step that fails.
     pub async fn steps(&self) -> Vec<Step> {
         let key = keys::trial(&self.id);
         let mut steps = vec![("put", self.put(&key).await)];
         if steps[0].1.is_ok() {
             steps.push(("get", self.get(&key).await));
+            if let Storage::Bucket(bucket) = &self.storage {
+                steps.push(("copy", self.copy(bucket, &key).await));
+            }
             steps.push(("list", self.list(&key).await));
             steps.push(("delete", self.delete(&key).await));
         }
@@ -127,6 +131,13 @@ impl Trial {
     async fn get(&self, key: &str) -> Result<(), Fault> {
         let found = self.read(key).await?;
         if found.as_deref() == Some(BYTES) { Ok(()) } else { Err(self.odd("gave other bytes than were put")) }
+    }
+
+    /// Not every storage that speaks S3 can copy, and large files depend on it.
+    async fn copy(&self, bucket: &Operator, key: &str) -> Result<(), Fault> {
+        let copy = format!("{key}-copy");
+        bucket.copy(key, &copy).await.map_err(|error| self.refused(&error))?;
+        self.get(&copy).await.and(self.delete(&copy).await)
     }
 
     async fn list(&self, key: &str) -> Result<(), Fault> {

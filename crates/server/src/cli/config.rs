@@ -3,7 +3,7 @@
 //!
 //! 1. Every setting, its value and where that comes from.
 //! 2. The database: can it be reached, and is its schema this program's?
-//! 3. The storage: put, get, list, delete; and is it this database's?
+//! 3. The storage: put, get, list, delete, in a bucket also copy; and is it this database's?
 //! 4. The public URL: does a server answer there? One that is not started yet is no failure.
 //! 5. The CDN: an asset can be seen through it, an overlay and an object can't.
 
