@@ -9,8 +9,7 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookId, Fault};
 use panaversity_service::Call;
 use panaversity_service::archive::{Archive, Download, Scope};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::app::App;
 
@@ -21,22 +20,25 @@ pub(super) struct Sending {
     tally: Tally,
     /// Ends the connection.
     hangup: CancellationToken,
-    timer: Option<AbortOnDropHandle<()>>,
+    /// Ends the timer.
+    over: Option<DropGuard>,
 }
 
 impl Sending {
     /// Nothing is sent yet.
     pub(super) fn new(download: Download, tally: Tally, hangup: CancellationToken) -> Self {
-        Self { download, first: None, tally, hangup, timer: None }
+        Self { download, first: None, tally, hangup, over: None }
     }
 
     /// Reads the first bytes. After `timeout` the connection ends, whoever waits for what then.
     pub(super) async fn begin(&mut self, timeout: Duration) -> Result<(), Fault> {
-        let hangup = self.hangup.clone();
-        self.timer = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            tokio::time::sleep(timeout).await;
-            hangup.cancel();
-        })));
+        let (hangup, over) = (self.hangup.clone(), CancellationToken::new());
+        self.over = Some(over.clone().drop_guard());
+        tokio::spawn(async move {
+            if tokio::time::timeout(timeout, over.cancelled()).await.is_err() {
+                hangup.cancel();
+            }
+        });
         self.first = self.next().await?;
         Ok(())
     }
