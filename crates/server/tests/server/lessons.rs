@@ -16,7 +16,7 @@ pub(crate) const LESSON: &str = "content/01-Part/01-Chapter/01-lesson.md";
 /// The hash of nothing anybody wrote.
 pub(crate) const NO_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 /// How many tools there are.
-pub(crate) const TOOLS: usize = 10;
+pub(crate) const TOOLS: usize = 16;
 /// Most pages anything here has.
 const MOST_PAGES: usize = 100;
 

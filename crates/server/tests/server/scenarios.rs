@@ -21,6 +21,7 @@ macro_rules! on_every_ground {
     };
 }
 
+mod archives;
 mod audit;
 mod books;
 mod builds;
