@@ -28,7 +28,7 @@ const BAR_MB: f64 = 256.0;
 pub(crate) async fn large_files(table: &mut Table) {
     on(table, "fs", Server::on_sqlite().await).await;
     let bucket = s3::shared().create_bucket();
-    on(table, "S3", Server::on_s3(&bucket).await).await;
+    on(table, "S3", Server::on_bucket(&bucket).await).await;
 }
 
 async fn on(table: &mut Table, storage: &str, server: Server) {

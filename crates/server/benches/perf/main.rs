@@ -1,8 +1,9 @@
 //! The benchmarks: the real server against yardsticks measured in the same minute.
 //!
 //! `cargo bench -p panaversity-fs --bench perf [-- ROW...]`, where a ROW is one of `write`, `read`,
-//! `plan`, `pipeline`, `start`, `crowd`. `PANAVERSITY_REAL_BOOK` names a folder to use as the book of the
-//! pipeline rows instead of a generated one. Ratios hold on any machine, absolute figures on none.
+//! `plan`, `pipeline`, `archive`, `start`, `crowd`. `PANAVERSITY_REAL_BOOK` names a folder to use as
+//! the book of the pipeline rows instead of a generated one. Ratios hold on any machine, absolute
+//! figures on none.
 
 #![allow(
     clippy::expect_used,
@@ -10,6 +11,7 @@
     reason = "a benchmark ends by panicking, and rounds"
 )]
 
+mod archives;
 mod client;
 mod crowd;
 mod pipeline;
@@ -40,6 +42,9 @@ async fn main() {
     }
     if runs("pipeline") {
         pipeline::ingest_and_hydrate(&mut table).await;
+    }
+    if runs("archive") {
+        archives::archives(&mut table).await;
     }
     if runs("crowd") {
         crowd::large_files(&mut table).await;

@@ -18,42 +18,55 @@ pub(crate) struct Server {
     pub(crate) address: String,
     /// Seconds from the start of the process to its first answer.
     pub(crate) started_in: f64,
-    _folder: TempDir,
+    folder: TempDir,
+    database: String,
+    bucket: Option<Place>,
 }
+
+/// Where a server on a bucket stores.
+type Place = Vec<(&'static str, String)>;
 
 impl Server {
     pub(crate) async fn on_sqlite() -> Self {
         let folder = folder();
         let url = format!("sqlite:{}", folder.path().join("journal.db").display());
-        Self::start(folder, &url, &[]).await
+        Self::start(folder, &url, None).await
+    }
+
+    /// A server with its objects and its tree in a bucket.
+    pub(crate) async fn on_bucket(bucket: &s3::Bucket) -> Self {
+        let folder = folder();
+        let url = format!("sqlite:{}", folder.path().join("journal.db").display());
+        let place = vec![
+            ("PANAVERSITY_STORAGE_BACKEND", "s3".to_owned()),
+            ("PANAVERSITY_S3_BUCKET", bucket.name().to_owned()),
+            ("PANAVERSITY_S3_ENDPOINT", bucket.endpoint().to_owned()),
+            ("PANAVERSITY_S3_REGION", s3::REGION.to_owned()),
+            ("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID.to_owned()),
+            ("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY.to_owned()),
+        ];
+        Self::start(folder, &url, Some(place)).await
+    }
+
+    /// The same server after a kill: a new process on what the old one left.
+    pub(crate) async fn restarted(mut self) -> Self {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let folder = std::mem::replace(&mut self.folder, folder());
+        Self::start(folder, &self.database.clone(), self.bucket.take()).await
     }
 
     pub(crate) async fn on_postgres(cluster: &Postgres) -> Self {
-        Self::start(folder(), &cluster.create_database(), &[]).await
+        Self::start(folder(), &cluster.create_database(), None).await
     }
 
-    /// On SQLite, with its files in a bucket.
-    pub(crate) async fn on_s3(bucket: &s3::Bucket) -> Self {
-        let folder = folder();
-        let url = format!("sqlite:{}", folder.path().join("journal.db").display());
-        let settings = [
-            ("PANAVERSITY_STORAGE_BACKEND", "s3"),
-            ("PANAVERSITY_S3_BUCKET", bucket.name()),
-            ("PANAVERSITY_S3_ENDPOINT", bucket.endpoint()),
-            ("PANAVERSITY_S3_REGION", s3::REGION),
-            ("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID),
-            ("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY),
-        ];
-        Self::start(folder, &url, &settings).await
-    }
-
-    async fn start(folder: TempDir, url: &str, settings: &[(&str, &str)]) -> Self {
+    async fn start(folder: TempDir, url: &str, bucket: Option<Place>) -> Self {
         let began = Instant::now();
         let mut process = Command::new(BINARY)
             .args(["serve", "--server-port", "0", "--log-format", "json"])
             .env("DATABASE_URL", url)
             .env("PANAVERSITY_STORAGE_ROOT", folder.path().join("data"))
-            .envs(settings.iter().copied())
+            .envs(bucket.iter().flatten().map(|(name, value)| (name, value)))
             .current_dir(folder.path())
             .stderr(Stdio::piped())
             .spawn()
@@ -70,7 +83,8 @@ impl Server {
         };
         // The log goes nowhere, but somebody must read it.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let mut server = Self { process, address, started_in: 0.0, _folder: folder };
+        let database = url.to_owned();
+        let mut server = Self { process, address, started_in: 0.0, folder, database, bucket };
         let mut first = crate::client::Connection::open(&server.address).await;
         first.call("list_books", serde_json::json!({})).await;
         server.started_in = began.elapsed().as_secs_f64();
