@@ -100,16 +100,18 @@ impl Service {
         Ok(Announcement::Begun(upload, put))
     }
 
-    /// An upload that may still be put.
-    pub async fn open_upload(&self, id: UploadId) -> Result<Upload, Error> {
-        let upload = self.inner.journal.upload(id).await?.ok_or_else(unknown)?;
+    /// An upload, whatever has become of it.
+    pub async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
+        Ok(self.inner.journal.upload(id).await?.ok_or_else(unknown)?)
+    }
+
+    /// Refuses an upload that can't be put any more.
+    pub async fn require_open(&self, upload: &Upload) -> Result<(), Error> {
         if upload.done.is_some() {
-            return Err(
-                Refusal::not_found("The upload is completed: what is put now would not be read").into()
-            );
+            let why = "The upload is completed: what is put now would not be read";
+            return Err(Refusal::not_found(why).into());
         }
-        self.refuse_expired(&upload).await?;
-        Ok(upload)
+        self.refuse_expired(upload).await
     }
 
     /// Step 2, through this server.

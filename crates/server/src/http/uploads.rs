@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,6 @@ use futures::StreamExt;
 use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::UploadId;
-use panaversity_model::upload::Upload;
 use panaversity_model::{AgentId, Error, Fault, Refusal};
 use panaversity_service::Call;
 use panaversity_service::audit::outcome_of;
@@ -36,28 +35,46 @@ pub(super) async fn receive(
     body: Body,
 ) -> Response {
     let app = &door.app;
+    let mut frames = body.into_data_stream();
     let opened = app.links.open(&format!("/uploads/{id}"), &query.unwrap_or_default(), ["size"]);
-    let (id, size) = match opened.map(|[size]| (UploadId::from_stored(&id), size)) {
-        Ok((Some(id), size)) => (id, size),
-        Ok((None, _)) | Err(Broken::Forged) => return closed("The link is not one that upload_asset gave."),
-        Err(Broken::Expired) => return closed("The link has expired."),
+    let opened = opened.and_then(|[size]| Ok((UploadId::from_stored(&id).ok_or(Broken::Forged)?, size)));
+    let answer = match opened {
+        Err(broken) => closed(broken),
+        Ok((id, size)) => {
+            let mut call = app.service.begin(AgentId::unnamed(), Operation::Upload);
+            let ending = attempt(app, &mut call, id, &size, &headers, &mut frames).await;
+            conclude(app, &call, id, ending).await
+        }
     };
-    let mut call = app.service.begin(AgentId::unnamed(), Operation::Upload);
-    let ending = match app.service.open_upload(id).await {
-        Ok(upload) => attempt(app, &mut call, &upload, &size, &headers, body).await,
-        Err(error) => Err(error),
+    if !answer.status().is_success() {
+        read_away(app, frames).await;
+    }
+    answer
+}
+
+/// A client that sends first and listens later still gets its answer.
+async fn read_away(app: &App, mut frames: BodyDataStream) {
+    let (mut seen, limit) = (0, app.service.limits().asset_bytes);
+    let reading = async {
+        while let Some(Ok(frame)) = frames.next().await {
+            seen += frame.len() as u64;
+            if seen > limit {
+                return;
+            }
+        }
     };
-    conclude(app, &call, id, ending).await
+    let _ = tokio::time::timeout(PATIENCE, reading).await;
 }
 
 async fn attempt(
     app: &App,
     call: &mut Call,
-    upload: &Upload,
+    id: UploadId,
     signed_size: &str,
     headers: &HeaderMap,
-    body: Body,
+    frames: &mut BodyDataStream,
 ) -> Result<u64, Error> {
+    let upload = app.service.upload(id).await?;
     let announced = &upload.announced;
     (call.book, call.path) = (Some(announced.book.clone()), Some(announced.path.clone()));
     // Who has the link acts for whom it was given to, unless he says who he is.
@@ -66,6 +83,7 @@ async fn attempt(
         let name = std::str::from_utf8(claimed.as_bytes());
         call.agent = AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?)?;
     }
+    app.service.require_open(&upload).await?;
     if announced.size.to_string() != signed_size {
         return Err(Refusal::not_found("The upload was announced with another size").into());
     }
@@ -76,8 +94,7 @@ async fn attempt(
             Refusal::UploadIncomplete { why, expected: announced.size, arrived: Some(declared) }.into()
         );
     }
-    let mut incoming = app.service.receive(upload).await?;
-    let mut frames = body.into_data_stream();
+    let mut incoming = app.service.receive(&upload).await?;
     loop {
         let late = |_| Fault::new(FaultKind::Timeout, "the next bytes of an upload did not come");
         match tokio::time::timeout(PATIENCE, frames.next()).await.map_err(late)? {
@@ -139,7 +156,11 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
-fn closed(message: &str) -> Response {
+fn closed(broken: Broken) -> Response {
+    let message = match broken {
+        Broken::Forged => "The link is not one that upload_asset gave.",
+        Broken::Expired => "The link has expired.",
+    };
     let hint = "Call upload_asset again: it gives a new link.";
     error(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint).into_response()
 }

@@ -210,7 +210,7 @@ async fn what_is_no_message_is_refused_in_the_protocol_s_words() {
         assert_eq!(reply.body["error"]["data"]["code"], json!("INVALID_ARGUMENT"));
         assert_eq!(reply.body["id"], Value::Null);
     }
-    let reply = client.post("", vec![b' '; 5 << 20]).await;
+    let reply = client.post("", vec![b' '; 16 << 20]).await;
     assert_eq!(reply.status, 413);
     assert_eq!(reply.body["error"]["data"]["code"], json!("TOO_LARGE"));
     let form = client.send("POST /mcp HTTP/1.1\r\nContent-Type: text/plain", b"{}").await;

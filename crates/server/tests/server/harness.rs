@@ -19,6 +19,7 @@ use panaversity_testkit::{postgres, s3};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 use ground::Files;
@@ -332,7 +333,34 @@ impl Door {
 
     /// Gets a path.
     pub(crate) async fn get(&self, path: &str) -> Reply {
-        Reply::to(self.http.get(format!("{}{path}", self.url))).await.expect("the server answers")
+        self.send("GET", path, &[], "").await
+    }
+
+    /// Sends any request, to a path or to a whole URL.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        to: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Reply {
+        let url = if to.starts_with('/') { format!("{}{to}", self.url) } else { to.to_owned() };
+        let mut request = self.http.request(method.parse().unwrap(), url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Reply::to(request).await.expect("the server answers")
+    }
+
+    /// Sends a request whose path is left exactly as it is; gives the answer's text.
+    pub(crate) async fn raw(&self, method: &str, path: &str) -> String {
+        let host = self.url.strip_prefix("http://").expect("a plain URL");
+        let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
     }
 }
 

@@ -22,6 +22,7 @@ macro_rules! on_every_ground {
 }
 
 mod archives;
+mod assets;
 mod audit;
 mod books;
 mod builds;
@@ -32,4 +33,6 @@ mod random;
 mod reading;
 mod resources;
 mod search;
+mod static_files;
+mod uploads;
 mod writing;

@@ -85,7 +85,8 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     assert_eq!((&foreign, foreign.code()), (&unknown, "NOT_FOUND"), "they tell nothing apart");
     desk.journal.advance(Duration::from_hours(24));
     assert_eq!(desk.complete(&server, id).await.unwrap_err().code(), "NOT_FOUND");
-    assert!(server.open_upload(id).await.is_err());
+    let upload = server.upload(id).await.unwrap();
+    assert!(server.require_open(&upload).await.is_err());
     assert_eq!(server.clear_leftovers(false).await.unwrap(), 0, "it may still arrive");
     desk.journal.advance(Duration::from_mins(61));
     assert_eq!(server.clear_leftovers(true).await.unwrap(), 1);
