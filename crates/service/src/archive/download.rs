@@ -2,8 +2,9 @@
 //!
 //! A download may always hold one unit; it makes the next when that has left. Beyond it units are
 //! made ahead, a few, as long as the downloads together hold no more of them than they share. So
-//! one fast download is never idle, many slow ones hold little more than a chunk each, and nobody
-//! waits for anybody else: what a download waits for is its own client.
+//! one fast download is never idle, and many slow ones hold little more than a chunk each. What a
+//! download waits for is its own client, never another's; only its first bytes wait for a turn, if
+//! very many are under way.
 //!
 //! Bytes count as held until whoever got them has dropped them.
 
@@ -29,6 +30,8 @@ pub struct Download {
     archive: Arc<Archive>,
     cutter: Cutter,
     own: Arc<Semaphore>,
+    /// One of those that may be under way; taken when the first bytes are asked for.
+    turn: Option<OwnedSemaphorePermit>,
     ahead: VecDeque<Making>,
     ready: VecDeque<Bytes>,
 }
@@ -68,6 +71,7 @@ impl Service {
             cutter: Cutter::new(archive.clone(), range),
             archive,
             own: Arc::new(Semaphore::new(1)),
+            turn: None,
             ahead: VecDeque::with_capacity(AHEAD),
             ready: VecDeque::new(),
         }
@@ -82,6 +86,9 @@ impl Download {
     /// What could not be read or was not as stored. Nothing may be sent after that: the archive
     /// can't be given as it was promised.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        if self.turn.is_none() {
+            self.turn = Some(turn_of(&self.service.inner.archives.downloads).await?);
+        }
         loop {
             if let Some(bytes) = self.ready.pop_front() {
                 return Ok(Some(bytes));
@@ -91,9 +98,8 @@ impl Download {
                 if self.cutter.is_done() {
                     return Ok(None);
                 }
-                // Nobody closes it.
-                let turn = self.own.clone().acquire_owned().await;
-                self.make(turn.map_err(|_| Fault::internal("a download has no turn"))?);
+                let turn = turn_of(&self.own).await?;
+                self.make(turn);
             }
             let Some(mut first) = self.ahead.pop_front() else { return Ok(None) };
             match (&mut first.0).await {
@@ -126,6 +132,11 @@ impl Download {
         let making = make(self.service.clone(), unit, Arc::new(load));
         self.ahead.push_back(Making(tokio::spawn(making)));
     }
+}
+
+/// Nobody closes it.
+async fn turn_of(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
+    turns.clone().acquire_owned().await.map_err(|_| Fault::internal("there are no turns any more"))
 }
 
 async fn make(service: Service, unit: Unit, load: Arc<Load>) -> Result<Vec<Bytes>, Fault> {

@@ -15,6 +15,8 @@ const REMEMBERED_BYTES: usize = 8 << 20;
 /// Units, of about a chunk each, that all downloads together may hold beyond the one that each of
 /// them always may.
 const SHARED_UNITS: usize = 8;
+/// Downloads under way at once; others wait for their turn.
+const DOWNLOADS_AT_ONCE: usize = 64;
 
 /// A file that an archive does without.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,7 @@ pub(crate) struct Archives {
     /// The one used last at the back.
     remembered: Mutex<VecDeque<Arc<Archive>>>,
     pub(super) shared: Arc<Semaphore>,
+    pub(super) downloads: Arc<Semaphore>,
 }
 
 impl Default for Archives {
@@ -74,6 +77,7 @@ impl Default for Archives {
             gauge: Arc::default(),
             remembered: Mutex::default(),
             shared: Arc::new(Semaphore::new(SHARED_UNITS)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
         }
     }
 }

@@ -275,6 +275,18 @@ async fn r4_many_slow_downloads_hold_little_and_a_fast_one_goes_on() {
     }
     assert_eq!(bytes, archive.bytes());
     drop((download, slow));
+    // Of very many the last waits, and comes when another has gone.
+    let mut many = Vec::new();
+    while many.len() < 64 {
+        let mut download = server.download(archive.clone(), 0..9);
+        many.push((download.next().await.unwrap(), download));
+    }
+    let mut late = server.download(archive.clone(), 0..9);
+    let mut waiting = Box::pin(late.next());
+    assert!(futures::poll!(&mut waiting).is_pending());
+    many.pop();
+    assert_eq!(waiting.await.unwrap().unwrap().len(), 9);
+    drop((many, late));
     desk.quiet().await;
     assert_eq!(server.archive_memory(), resting, "nothing is left");
 }
