@@ -2,12 +2,12 @@
 //! process might be too kind about. It lists by folder, so not in bytewise order.
 //!
 //! It runs as long as the thread that started it, which is one that waits for it. Only its folder
-//! outlives a killed process.
+//! outlives the process; the next one to start a server removes it.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
@@ -19,6 +19,10 @@ use crate::postgres::free_port;
 use crate::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 
 const BUCKET: &str = "test-bucket";
+/// How the names of its folders begin.
+const FOLDERS: &str = "panaversity-weed-";
+/// A file in each, locked as long as its process lives.
+const LOCK: &str = "lock";
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Every port it listens on by itself, so that none is a fixed one.
 const PORTS: [&str; 9] = [
@@ -38,6 +42,7 @@ const PORTS: [&str; 9] = [
 pub struct SeaweedFs {
     port: u16,
     _folder: TempDir,
+    _lock: File,
 }
 
 /// The server of this process, started when first asked for; takes a second.
@@ -58,8 +63,9 @@ impl SeaweedFs {
     }
 
     fn start() -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("panaversity-weed-").tempdir().expect("a temporary folder");
+        sweep();
+        let folder = tempfile::Builder::new().prefix(FOLDERS).tempdir().expect("a temporary folder");
+        let lock = lock(folder.path()).expect("the folder's lock");
         let keys = folder.path().join("s3.json");
         let identity = format!(
             r#"{{"identities":[{{"name":"test","credentials":[{{"accessKey":"{ACCESS_KEY_ID}","secretKey":"{SECRET_ACCESS_KEY}"}}],"actions":["Admin","Read","Write","List"]}}]}}"#
@@ -97,7 +103,26 @@ impl SeaweedFs {
             }
             thread::sleep(Duration::from_millis(50));
         }
-        Self { port, _folder: folder }
+        Self { port, _folder: folder, _lock: lock }
+    }
+}
+
+/// Locks a new folder; nobody sees the lock's file before it is locked.
+fn lock(folder: &Path) -> io::Result<File> {
+    let beside = folder.join("new-lock");
+    let lock = File::create_new(&beside)?;
+    lock.try_lock().map_err(io::Error::from)?;
+    fs::rename(beside, folder.join(LOCK))?;
+    Ok(lock)
+}
+
+/// Removes what processes have left that are gone.
+fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDERS));
+        if ours && File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
