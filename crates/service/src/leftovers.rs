@@ -22,7 +22,8 @@ use crate::service::Service;
 const LATE_BY: Duration = Duration::from_hours(1);
 /// How old a leftover must be that belongs to no upload.
 const LEFT_FOR: Duration = Duration::from_hours(24);
-/// How often the background task makes its round.
+/// How long after its start the background task makes its first round, and how often then.
+const FIRST_ROUND: Duration = Duration::from_secs(10);
 const ROUND_EVERY: Duration = Duration::from_mins(5);
 /// Uploads looked at in one go.
 const AT_ONCE: usize = 64;
@@ -44,6 +45,7 @@ impl Service {
 
     /// The background task; runs until it is dropped.
     pub async fn run_clearing(&self) {
+        tokio::time::sleep(FIRST_ROUND).await;
         loop {
             if let Err(fault) = self.clear_leftovers(false).await {
                 tracing::warn!(error = %fault, "what is left of uploads could not be removed; it is tried again");

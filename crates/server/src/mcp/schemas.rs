@@ -78,10 +78,10 @@ pub(super) fn upload_asset() -> Shape {
         input: input(
             &["book_id", "asset_type", "filename"],
             json!({
-                "book_id": book(), "asset_type": asset_type(), "filename": path("May contain /"),
-                "binary_data": { "type": "string", "description": "The bytes in base64" },
+                "book_id": book(), "asset_type": asset_type(), "filename": filename(),
+                "binary_data": { "type": "string", "description": "base64" },
                 "file_size": { "type": "integer", "minimum": 1 },
-                "sha256": hash("With file_size: checked on completion"),
+                "sha256": hash("Of file_size bytes"),
                 "expected_hash": current_hash(),
             }),
         ),
@@ -107,7 +107,7 @@ pub(super) fn get_asset() -> Shape {
         input: input(
             &["book_id", "asset_type", "filename"],
             json!({
-                "book_id": book(), "asset_type": asset_type(), "filename": path("May contain /"),
+                "book_id": book(), "asset_type": asset_type(), "filename": filename(),
                 "include_binary": flag(),
             }),
         ),
@@ -133,7 +133,7 @@ pub(super) fn delete_asset() -> Shape {
         input: input(
             &["book_id", "asset_type", "filename"],
             json!({
-                "book_id": book(), "asset_type": asset_type(), "filename": path("May contain /"),
+                "book_id": book(), "asset_type": asset_type(), "filename": filename(),
                 "expected_hash": current_hash(),
             }),
         ),
@@ -290,6 +290,10 @@ fn path(meaning: &str) -> Value {
 
 fn asset_type() -> Value {
     json!({ "type": "string", "enum": AssetType::ALL.map(AssetType::as_str) })
+}
+
+fn filename() -> Value {
+    json!({ "type": "string", "maxLength": MAX_PATH_BYTES })
 }
 
 fn user() -> Value {

@@ -82,7 +82,7 @@ async fn a_body_that_is_no_message_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_body_is_refused_as_too_large() {
     let witness = Witness::new(Db::Sqlite).await;
-    for size in [5 << 20, 20 << 20] {
+    for size in [16 << 20, 30 << 20] {
         let reply = witness.door.post("/mcp", a_write(&"x".repeat(size)), &[]).await;
         assert_eq!(rpc_error(&reply), (413, json!("TOO_LARGE")));
     }

@@ -85,10 +85,10 @@ fn what_is_printed_for_people_says_where_the_schema_is() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(said(&["current"]), "current: none, the database is empty\n");
-    let [first, second, third] = ["0001 initial", "0002 changes_by_time", "0003 garbage"];
-    let upgraded =
-        format!("upgraded to {first}\nupgraded to {second}\nupgraded to {third}\ncurrent: {third}\n");
-    assert_eq!(said(&["upgrade"]), upgraded);
-    assert_eq!(said(&["upgrade"]), format!("nothing to do\ncurrent: {third}\n"));
-    assert_eq!(said(&["history"]), format!("{first}\n{second}\n{third}\n"));
+    let all = ["0001 initial", "0002 changes_by_time", "0003 garbage", "0004 uploads"];
+    let (lines, newest) =
+        (all.map(|revision| format!("upgraded to {revision}\n")).concat(), all[all.len() - 1]);
+    assert_eq!(said(&["upgrade"]), format!("{lines}current: {newest}\n"));
+    assert_eq!(said(&["upgrade"]), format!("nothing to do\ncurrent: {newest}\n"));
+    assert_eq!(said(&["history"]), all.map(|revision| format!("{revision}\n")).concat());
 }

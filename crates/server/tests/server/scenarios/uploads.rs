@@ -228,7 +228,7 @@ async fn expires(ground: Ground) {
     drop(server);
     let held = || world.everything().into_keys().filter(|key| key.contains("/uploads/")).collect::<Vec<_>>();
     assert_eq!(held().len(), 2);
-    // The background task begins with a round.
+    // The background task begins with a round, a few seconds after the start.
     let server = world.start().await;
     until("the abandoned upload is removed", async || held().len() == 1).await;
     assert!(held()[0].ends_with(&text(&open["upload_id"])));

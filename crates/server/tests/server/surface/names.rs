@@ -8,7 +8,7 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Db, World};
-use crate::lessons::{BOOK, LESSON, NO_HASH, TOOLS, created, delete, fresh, read, sha256, write};
+use crate::lessons::{BOOK, LESSON, NO_HASH, TOOLS, created, delete, fresh, read, sha256, with, write};
 use crate::surface::eras::modern;
 
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
@@ -119,6 +119,15 @@ async fn the_errors_are_these() {
     let forbidden = door.post("/mcp", LIST, &[("Host", "evil.example")]).await.json();
     let create = json!({ "book_id": BOOK, "schema": "docusaurus" });
     let asset = json!({ "hash": NO_HASH });
+    let picture = async |more| {
+        let named = json!({ "book_id": BOOK, "asset_type": "img", "filename": "x.png" });
+        door.call("upload_asset", with(named, more)).await
+    };
+    let begun = picture(json!({ "file_size": 7 })).await.expect_ok();
+    let complete = json!({ "book_id": BOOK, "upload_id": begun["upload_id"] });
+    let unknown_upload = json!({ "book_id": BOOK, "upload_id": "018f0000-0000-7000-8000-000000000000" });
+    let incomplete = error(&door.call("complete_upload", complete).await);
+    picture(json!({ "binary_data": "aGVsbG8=" })).await.expect_ok();
     let samples = [
         ("a missing argument", error(&door.call("read_content", json!({ "book_id": BOOK })).await)),
         ("an unknown argument", error(&write(&door, LESSON, "x", json!({ "expected": "x" })).await)),
@@ -143,6 +152,13 @@ async fn the_errors_are_these() {
         ("no version named", error(&write(&door, LESSON, "x", json!({})).await)),
         ("too large", error(&write(&door, LESSON, &"x".repeat(500_001), json!({})).await)),
         ("an asset's version", error(&read(&door, "static/img/x.png", asset).await)),
+        ("an asset that is there", error(&picture(json!({ "binary_data": "eA==" })).await)),
+        ("another asset", error(&picture(json!({ "file_size": 1, "expected_hash": NO_HASH })).await)),
+        ("too large an asset", error(&picture(json!({ "file_size": 1u64 << 40 })).await)),
+        ("nothing uploaded", incomplete),
+        ("no upload", error(&door.call("complete_upload", unknown_upload).await)),
+        ("a forged link", door.send("PUT", "/uploads/x", &[], "").await.json()["error"].clone()),
+        ("no asset", door.get("/books/ai-python/static/img/none.png").await.json()["error"].clone()),
         ("damaged bytes", error(&read(&door, "content/README.md", json!({})).await)),
         ("a foreign host", forbidden["error"].clone()),
         (
