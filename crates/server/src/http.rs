@@ -8,6 +8,7 @@ mod assets;
 mod guard;
 mod hangup;
 mod health;
+mod pace;
 mod passage;
 mod ranges;
 mod sending;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::guard::Hosts;
 pub(crate) use self::hangup::{Endable, Hangup};
+use self::pace::{PATIENCE, Pace};
 
 use crate::app::App;
 
@@ -36,11 +38,12 @@ use crate::app::App;
 struct Door {
     app: App,
     began: Instant,
+    pace: Pace,
 }
 
 /// All routes. `stop` ends what is still running when the time to drain is over.
 pub(crate) fn router(app: App, hosts: Hosts, stop: CancellationToken) -> Router {
-    let door = Door { app: app.clone(), began: Instant::now() };
+    let door = Door { app: app.clone(), began: Instant::now(), pace: Pace::new(PATIENCE) };
     let probes = hosts.for_probes();
 
     let guarded = crate::mcp::router(app.clone(), stop)

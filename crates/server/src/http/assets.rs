@@ -6,25 +6,25 @@
 //! opened by itself, an SVG has no scripts and no origin (`sandbox`), and what is a page is saved
 //! instead of shown.
 
-use axum::body::{Body, Bytes};
+use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
+use axum::extract::connect_info::ConnectInfo;
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
-use panaversity_model::ports::Parts;
 use panaversity_model::{BookId, BookPath, Fault, media};
 use panaversity_service::assets::OpenAsset;
 use percent_encoding::percent_decode_str;
+use tokio_util::sync::CancellationToken;
 
+use super::hangup::Hangup;
 use super::ranges::Asked;
 use super::{Door, error};
 
-/// What of a part is handed on at once; a part is held until all of it is gone.
-const FRAME_BYTES: usize = 256 << 10;
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Serves an asset, a range of it, or what it would be.
@@ -32,11 +32,13 @@ pub(super) async fn serve(
     State(door): State<Door>,
     method: Method,
     uri: Uri,
+    connection: Option<Extension<ConnectInfo<Hangup>>>,
     headers: HeaderMap,
 ) -> Response {
     let Some((book, path)) = named(uri.path()) else { return nothing() };
+    let hangup = connection.map(|Extension(ConnectInfo(hangup))| hangup.0).unwrap_or_default();
     match door.app.service.open_asset(&book, &path).await {
-        Ok(Some(asset)) => match answer(&door, asset, &method, &headers).await {
+        Ok(Some(asset)) => match answer(&door, asset, &method, &headers, hangup).await {
             Ok(response) => response,
             Err(fault) => broken(&path, &fault),
         },
@@ -69,13 +71,16 @@ async fn answer(
     asset: OpenAsset,
     method: &Method,
     headers: &HeaderMap,
+    hangup: CancellationToken,
 ) -> Result<Response, Fault> {
     let (length, tag) = (asset.record.size, format!("\"{}\"", asset.record.hash));
     let asked = Asked::of(method, headers, length, &tag);
     let media_type = media::type_of(&asset.record.path);
     let range = asked.bytes(length);
     let body = match range.clone() {
-        Some(range) if *method == Method::GET => streamed(door.app.service.asset_parts(asset, range)).await?,
+        Some(range) if *method == Method::GET => {
+            door.pace.body(door.app.service.asset_parts(asset, range), hangup).await?
+        }
         _ => Body::empty(),
     };
     let mut response = Response::new(body);
@@ -108,27 +113,6 @@ fn is_a_page(media_type: &str) -> bool {
     essence == "text/html"
         || essence.ends_with("/xml")
         || (essence.ends_with("+xml") && essence != "image/svg+xml")
-}
-
-/// The first part is read before the answer begins, so that what is damaged from its start on is
-/// an error and no broken download.
-async fn streamed(mut parts: Parts) -> Result<Body, Fault> {
-    let first = parts.next().await?.unwrap_or_default();
-    let frames = stream::unfold((Bytes::from(first), Some(parts)), |(mut rest, parts)| async move {
-        let mut parts = parts?;
-        if rest.is_empty() {
-            match parts.next().await {
-                Ok(next) => rest = Bytes::from(next?),
-                Err(fault) => {
-                    tracing::warn!(target: "panaversity_fs.http", error = %fault, "a download was cut off");
-                    return Some((Err(fault), (Bytes::new(), None)));
-                }
-            }
-        }
-        let frame = rest.split_to(rest.len().min(FRAME_BYTES));
-        Some((Ok(frame), (rest, Some(parts))))
-    });
-    Ok(Body::from_stream(frames))
 }
 
 fn nothing() -> Response {
