@@ -5,6 +5,7 @@ mod configuration;
 mod gc;
 mod health;
 mod logs;
+mod memory;
 mod metrics;
 mod migrations;
 mod pairing;
