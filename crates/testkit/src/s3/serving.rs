@@ -105,7 +105,14 @@ async fn respond(
         Some(signed) if !signed.contains(&format!("/{REGION}/s3/")) => {
             Ok(refusal(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed"))
         }
-        _ => service.call(request.map(Body::from)).await.map_err(|_| HangUp),
+        Some(_) => service.call(request.map(Body::from)).await.map_err(|_| HangUp),
+        // Whoever is refused is read to the end first: a client that is hung up on in the middle of
+        // its body may never see the answer.
+        None => {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map_err(|_| HangUp)?.to_bytes();
+            service.call(Request::from_parts(head, Body::from(body))).await.map_err(|_| HangUp)
+        }
     }
 }
 
