@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn bytes_in_parts_measure_as_the_whole() {
         for size in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
-            let bytes: Vec<u8> = (0..size).map(|n| (n % 253) as u8).collect();
+            let bytes: Vec<u8> = (0..size).map(|n| u8::try_from(n % 253).unwrap()).collect();
             for part in [CHUNK_BYTES / 3 + 1, 2 * CHUNK_BYTES + 7] {
                 let mut measure = Measure::default();
                 bytes.chunks(part).for_each(|part| measure.add(part));

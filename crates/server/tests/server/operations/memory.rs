@@ -83,7 +83,7 @@ async fn memory_stays_bounded_while_32_clients_come_and_go() {
     all(|n| {
         let (address, shared, asset) = (address.clone(), shared.clone(), asset(n));
         async move {
-            let own = format!(",\"binary_data\":\"A{:03}", n);
+            let own = format!(",\"binary_data\":\"A{n:03}");
             call(&address, "upload_asset", asset, &[own.as_bytes(), &shared, b"\""]).await
         }
     })

@@ -94,11 +94,11 @@ async fn what_was_uploaded_is_harmless_in_a_browser(ground: Ground) {
 
 async fn nothing_but_base_assets_is_served(ground: Ground) {
     let (world, server, door) = fresh(ground).await;
-    upload(&door, "img", "a.png", &[7; 200_000], json!({})).await.expect_ok();
+    upload(&door, "img", "a.png", &vec![7; 200_000], json!({})).await.expect_ok();
     created(&door, "content/README.md", "base", json!({})).await;
     created(&door, "content/README.md", "private", json!({ "user_id": "eve" })).await;
     server.all_published().await;
-    let hash = sha256([7; 200_000]);
+    let hash = sha256(vec![7; 200_000]);
     assert!(world.object(&hash).is_some());
     for path in [
         "/books/ai-python/static/../content/README.md",

@@ -107,11 +107,17 @@ async fn an_archive_has_the_files_of_its_scope() {
     assert_eq!(names, [vec![text.clone()], vec![picture.clone()], vec![text, picture]]);
 }
 
+/// A text of so many numbers, eight bytes each.
+fn numbers(count: usize) -> String {
+    let words: Vec<String> = (0..count).map(|n| format!("{n:07} ")).collect();
+    words.concat()
+}
+
 #[tokio::test]
 async fn any_server_gives_the_same_bytes_in_any_parts() {
     let desk = Desk::new();
     let server = desk.server();
-    let large: String = (0..3 * CHUNK_BYTES / 8 + 5).map(|n| format!("{n:07} ")).collect();
+    let large = numbers(3 * CHUNK_BYTES / 8 + 5);
     let mut wanted: Vec<_> = (0..150).map(|n| want(&lesson(n), Some(&format!("text {n}")), None)).collect();
     wanted.push(want(&lesson(700), Some(&large), None));
     wanted.push(want(&lesson(701), Some(&long("the last")), None));
@@ -252,7 +258,7 @@ async fn r2_what_turns_out_bad_on_the_way_ends_the_download_and_is_left_out_next
 async fn r4_many_slow_downloads_hold_little_and_a_fast_one_goes_on() {
     let desk = Desk::new();
     let server = desk.server();
-    let large: String = (0..12 * CHUNK_BYTES / 8).map(|n| format!("{n:07} ")).collect();
+    let large = numbers(12 * CHUNK_BYTES / 8);
     desk.change(&server, &Layer::Base, vec![want(&lesson(1), Some(&large), None)]).await;
     let archive = make(&desk, &server, None).await.archive;
     let resting = server.archive_memory();
