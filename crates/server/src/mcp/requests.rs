@@ -151,11 +151,13 @@ async fn read(
     if declared.is_some_and(|bytes| bytes > discarded) {
         return Err(too_large(most));
     }
+    let fits = |bytes: usize| bytes.max(declared.unwrap_or_default()) <= most;
+    let room = declared.filter(|bytes| fits(*bytes)).unwrap_or_default();
     // Who does not say how much it is gets a turn when it has become much.
     let mut has_turn = declared.is_some();
-    hold.take(declared.filter(|bytes| *bytes <= most).unwrap_or_default() as u64).await;
+    hold.take(room as u64).await;
     let deadline = Instant::now() + ALL_BYTES;
-    let mut whole = Vec::with_capacity(declared.unwrap_or_default().min(most));
+    let mut whole = Vec::with_capacity(room);
     let (mut seen, mut chunks) = (0, body.into_data_stream());
     loop {
         let until = deadline.min(Instant::now() + NEXT_BYTES);
@@ -168,7 +170,7 @@ async fn read(
         if seen > discarded {
             break;
         }
-        if seen > most {
+        if !fits(seen) {
             whole = Vec::new();
             continue;
         }
@@ -178,7 +180,7 @@ async fn read(
         }
         whole.extend_from_slice(&chunk);
     }
-    if seen > most { Err(too_large(most)) } else { Ok(whole.into()) }
+    if fits(seen) { Ok(whole.into()) } else { Err(too_large(most)) }
 }
 
 fn is_valid(body: &[u8]) -> bool {
