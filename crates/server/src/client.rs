@@ -14,11 +14,15 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::FutureExt;
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Response, Url, redirect};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Response, Url};
 use serde_json::{Value, json};
 
+pub(crate) mod archive;
+pub(crate) mod download;
+mod links;
 pub(crate) mod tools;
+pub(crate) mod uploads;
 mod wire;
 
 pub(crate) use wire::Refused;
@@ -27,16 +31,17 @@ use wire::Verdict;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// Waits between tries; one more try than waits.
-const WAITS_MS: [u64; 4] = [100, 300, 900, 2_700];
+pub(crate) const WAITS_MS: [u64; 4] = [100, 300, 900, 2_700];
 /// Longest time spent waiting for a rate limit.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Longest single wait that a server can ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A server, and the name under which we call it.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    wires: links::Wires,
     endpoint: Url,
     agent: &'static str,
 }
@@ -79,22 +84,14 @@ impl Client {
         let path = if base.ends_with("/mcp") { base.to_owned() } else { format!("{base}/mcp") };
         endpoint.set_path(&path);
 
-        // Fails only if a provider is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
-            .redirect(redirect::Policy::none());
-        if endpoint.scheme() == "http" {
-            // Without TLS there is no need to read the system's certificates: that takes longer
-            // than a whole unchanged run.
-            builder = builder.tls_certs_only([]);
-        }
-        if is_loopback(&endpoint) {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| format!("the HTTP client: {}", root_cause(&error)))?;
-        Ok(Self { http, endpoint, agent })
+        let wires = links::Wires::default();
+        let http = wires.to(&endpoint)?;
+        Ok(Self { http, wires, endpoint, agent })
+    }
+
+    /// What to ask an address with.
+    fn http_for(&self, url: &Url) -> Result<reqwest::Client, String> {
+        self.wires.to(url)
     }
 
     /// Calls a tool, repeating what may pass.
@@ -142,16 +139,16 @@ impl Client {
 
 async fn read(response: Response) -> Verdict {
     let status = response.status();
-    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let wait = retry_after(response.headers());
     match response.bytes().await {
-        Ok(body) => wire::judge(status, seconds.map(Duration::from_secs), &body),
+        Ok(body) => wire::judge(status, wait, &body),
         Err(error) => Verdict::MayPass(root_cause(&error)),
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+/// How long the server asks us to wait.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs)
 }
 
 /// The innermost reason, which is the one that helps: `Connection refused`, not `error sending request`.

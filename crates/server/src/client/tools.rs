@@ -228,7 +228,7 @@ impl Client {
     }
 
     /// The typed answer of a tool, and whether the call was repeated.
-    async fn answer<T: DeserializeOwned>(
+    pub(super) async fn answer<T: DeserializeOwned>(
         &self,
         tool: &str,
         arguments: &Value,
@@ -236,11 +236,16 @@ impl Client {
         let answer = self.call(tool, arguments).await?;
         match serde_json::from_value(answer.value) {
             Ok(typed) => Ok((typed, answer.repeated)),
-            Err(error) => Err(CallError::Strange(format!(
-                "{tool} answered in an unknown form ({error}); the server may be of another version"
-            ))),
+            Err(error) => Err(unknown_form(tool, &error)),
         }
     }
+}
+
+/// An answer that is none of a server of this version.
+pub(super) fn unknown_form(tool: &str, error: &serde_json::Error) -> CallError {
+    CallError::Strange(format!(
+        "{tool} answered in an unknown form ({error}); the server may be of another version"
+    ))
 }
 
 fn hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ContentHash, D::Error> {

@@ -1,0 +1,128 @@
+//! Addresses beside the tools' endpoint, and the connections to them. Invariant: what a server
+//! offers itself is asked for through `--url`, by which it is known to be reached; only what lies
+//! elsewhere is asked for there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use panaversity_model::{BookId, BookPath};
+use reqwest::{Url, redirect};
+
+use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, Client, root_cause};
+
+/// What a connection to an address needs: certificates, the system's proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    tls: bool,
+    loopback: bool,
+}
+
+/// The HTTP clients that were needed so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wires(Arc<Mutex<HashMap<Kind, reqwest::Client>>>);
+
+impl Wires {
+    /// A client for the address; made once, since reading the system's certificates takes long.
+    pub(super) fn to(&self, url: &Url) -> Result<reqwest::Client, String> {
+        let kind = Kind { tls: url.scheme() == "https", loopback: is_loopback(url) };
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(http) = made.get(&kind) {
+            return Ok(http.clone());
+        }
+        let http = build(kind)?;
+        made.insert(kind, http.clone());
+        Ok(http)
+    }
+}
+
+fn build(kind: Kind) -> Result<reqwest::Client, String> {
+    // Fails only if a provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(ANSWER_TIMEOUT)
+        .redirect(redirect::Policy::none());
+    if !kind.tls {
+        // Without TLS there is no need to read the system's certificates: that takes longer than
+        // a whole unchanged run.
+        builder = builder.tls_certs_only([]);
+    }
+    if kind.loopback {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| format!("the HTTP client: {}", root_cause(&error)))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl Client {
+    /// Where the server itself shows a published asset.
+    pub(crate) fn asset_url(&self, book: &BookId, path: &BookPath) -> Url {
+        let mut url = self.base();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["books", book.as_str()]).extend(path.segments());
+        }
+        url
+    }
+
+    /// The address of a link that a tool gave. The server's own, those of `route` that carry its
+    /// signature, are turned to where we reach it: what they begin with is not signed.
+    pub(super) fn address(&self, link: &str, route: &str) -> Result<Url, CallError> {
+        let strange = || CallError::Strange("the server gave a link that is no URL".to_owned());
+        let link = Url::parse(link).map_err(|_| strange())?;
+        if !matches!(link.scheme(), "http" | "https") {
+            return Err(strange());
+        }
+        // A storage's signatures have other names.
+        let is_own = link.path().ends_with(route) && link.query_pairs().any(|(name, _)| name == "signature");
+        if !is_own {
+            return Ok(link);
+        }
+        let mut own = self.base();
+        own.set_path(&format!("{}{route}", own.path().trim_end_matches('/')));
+        own.set_query(link.query());
+        Ok(own)
+    }
+
+    /// The server's address, without `/mcp`.
+    fn base(&self) -> Url {
+        let mut base = self.endpoint.clone();
+        let path = base.path().strip_suffix("/mcp").unwrap_or_default().to_owned();
+        base.set_path(&path);
+        base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_offers_is_asked_for_where_it_is_reached() {
+        let route = "/books/ai-python/archive.zip";
+        for (given, base) in [
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+            ("https://x.example/fs/mcp", "https://x.example/fs"),
+        ] {
+            let client = Client::new(given, "test").unwrap();
+            let book = BookId::parse("ai-python").unwrap();
+            let path = BookPath::parse("static/img/a b (1) é#?.png").unwrap();
+            let asset = client.asset_url(&book, &path);
+            assert_eq!(
+                asset.as_str(),
+                format!("{base}/books/ai-python/static/img/a%20b%20(1)%20%C3%A9%23%3F.png")
+            );
+            let own = format!("https://public.example/docs{route}?state=a%20b&signature=00");
+            assert_eq!(
+                client.address(&own, route).unwrap().as_str(),
+                format!("{base}{route}?state=a%20b&signature=00")
+            );
+            let elsewhere = format!("https://bucket.example{route}?X-Amz-Signature=00");
+            assert_eq!(client.address(&elsewhere, route).unwrap().as_str(), elsewhere);
+            assert!(client.address("file:///etc/passwd", route).is_err());
+        }
+    }
+}

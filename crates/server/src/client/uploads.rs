@@ -1,0 +1,238 @@
+//! The tools for assets, typed, and putting large ones where the server says. Invariants: an asset
+//! counts as kept only if the server names the hash of what was sent; a large file is read part by
+//! part while it is sent.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::{Stream, stream};
+use panaversity_model::asset::AssetType;
+use panaversity_model::{BookId, BookPath, ContentHash};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Body, StatusCode, Url};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::tools::Mode;
+use super::{ANSWER_TIMEOUT, Answer, CallError, Client, WAITS_MS, retry_after, root_cause};
+
+/// Bytes read from a file at once.
+const PART: usize = 256 * 1024;
+/// A line slower than this is taken for a dead one: bytes per second.
+const SLOWEST: u64 = 32 * 1024;
+
+/// Where a large asset may be put.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    id: String,
+    url: Url,
+    headers: HeaderMap,
+}
+
+/// What announcing a large asset came to.
+#[derive(Debug)]
+pub(crate) enum Announced {
+    /// The server holds it already.
+    Held(Mode),
+    /// It may be put.
+    Ticket(Box<Ticket>),
+}
+
+/// Why a large asset was not put.
+#[derive(Debug)]
+pub(crate) enum NotPut {
+    /// The ticket is over: another one may do.
+    Over(String),
+    /// The file, or the way to the server.
+    Failed(CallError),
+}
+
+#[derive(Deserialize)]
+struct Kept {
+    status: String,
+    file_hash_sha256: String,
+}
+
+#[derive(Deserialize)]
+struct Offered {
+    upload_id: String,
+    upload_url: String,
+    #[serde(default)]
+    headers: Map<String, Value>,
+}
+
+/// The asset that a call is about, and what it is to replace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) book: &'a BookId,
+    pub(crate) path: &'a BookPath,
+    pub(crate) expected: Option<ContentHash>,
+}
+
+impl Target<'_> {
+    fn arguments(self) -> Value {
+        // Whoever is no asset is refused by the server.
+        let (kind, filename) = AssetType::of(self.path).unwrap_or((AssetType::Static, self.path.as_str()));
+        let mut arguments =
+            json!({"book_id": self.book.as_str(), "asset_type": kind.as_str(), "filename": filename});
+        if let Some(expected) = self.expected {
+            arguments["expected_hash"] = expected.to_string().into();
+        }
+        arguments
+    }
+
+    /// What a call did that ended well. One that had to be repeated may have found its own doing.
+    fn mode(self, status: &str, repeated: bool) -> Mode {
+        match self.expected {
+            _ if status == "skipped" && !repeated => Mode::Unchanged,
+            Some(_) => Mode::Updated,
+            None => Mode::Created,
+        }
+    }
+}
+
+impl Client {
+    /// Writes a small asset.
+    pub(crate) async fn upload(&self, target: Target<'_>, bytes: &[u8]) -> Result<Mode, CallError> {
+        let sent = ContentHash::of(bytes);
+        let mut arguments = target.arguments();
+        arguments["binary_data"] = STANDARD.encode(bytes).into();
+        let answer = self.call("upload_asset", &arguments).await?;
+        kept(target, sent, answer)
+    }
+
+    /// Announces a large asset.
+    pub(crate) async fn announce(
+        &self,
+        target: Target<'_>,
+        size: u64,
+        hash: ContentHash,
+    ) -> Result<Announced, CallError> {
+        let mut arguments = target.arguments();
+        arguments["file_size"] = size.into();
+        arguments["sha256"] = hash.to_string().into();
+        let answer = self.call("upload_asset", &arguments).await?;
+        if answer.value["status"] != "presigned_url" {
+            return kept(target, hash, answer).map(Announced::Held);
+        }
+        let Offered { upload_id: id, upload_url, headers } = parsed("upload_asset", answer.value)?;
+        let url = self.address(&upload_url, &format!("/uploads/{id}"))?;
+        let headers = headers.into_iter().map(|(name, value)| {
+            let value = HeaderValue::from_str(value.as_str()?).ok()?;
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+        });
+        let headers = headers.collect::<Option<_>>().ok_or_else(|| {
+            CallError::Strange("upload_asset answered with headers that cannot be sent".to_owned())
+        })?;
+        Ok(Announced::Ticket(Box::new(Ticket { id, url, headers })))
+    }
+
+    /// Puts a file of this size, from the beginning each time it is tried.
+    pub(crate) async fn put(&self, ticket: &Ticket, file: &Path, size: u64) -> Result<(), NotPut> {
+        let http = self.http_for(&ticket.url).map_err(|why| NotPut::Failed(CallError::Strange(why)))?;
+        let mut headers = ticket.headers.clone();
+        // Not left to the body, whose length nobody knows: storages take no other uploads.
+        headers.insert(CONTENT_LENGTH, size.into());
+        let mut waits = WAITS_MS.iter().map(|ms| Duration::from_millis(*ms));
+        loop {
+            let sent = http
+                .put(ticket.url.clone())
+                .headers(headers.clone())
+                .timeout(ANSWER_TIMEOUT + Duration::from_secs(size / SLOWEST))
+                .body(Body::wrap_stream(parts(file.to_owned(), size)))
+                .send();
+            let (why, asked) = match sent.await {
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) => match response.status() {
+                    status @ (StatusCode::FORBIDDEN | StatusCode::GONE | StatusCode::NOT_FOUND) => {
+                        return Err(NotPut::Over(format!("HTTP {status}")));
+                    }
+                    status
+                        if status.is_server_error()
+                            || matches!(
+                                status,
+                                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+                            ) =>
+                    {
+                        (format!("HTTP {status}"), retry_after(response.headers()))
+                    }
+                    status => {
+                        let why = format!("{}: HTTP {status}", shown(&ticket.url));
+                        return Err(NotPut::Failed(CallError::Strange(why)));
+                    }
+                },
+                Err(error) => (root_cause(&error), None),
+            };
+            let Some(wait) = waits.next() else {
+                let why = format!("{}: {why}; tried several times, run again", shown(&ticket.url));
+                return Err(NotPut::Failed(CallError::Unreachable(why)));
+            };
+            tokio::time::sleep(wait.max(asked.unwrap_or_default().min(super::LONGEST_WAIT))).await;
+        }
+    }
+
+    /// Makes what was put the asset.
+    pub(crate) async fn complete(
+        &self,
+        target: Target<'_>,
+        ticket: &Ticket,
+        hash: ContentHash,
+    ) -> Result<Mode, CallError> {
+        let arguments = json!({"book_id": target.book.as_str(), "upload_id": ticket.id});
+        // A repeated call gets the first answer, so that one is never our own doing.
+        let answer = Answer { repeated: false, ..self.call("complete_upload", &arguments).await? };
+        kept(target, hash, answer)
+    }
+
+    /// Deletes an asset that is expected to hold `expected`.
+    pub(crate) async fn delete_asset(&self, target: Target<'_>) -> Result<(), CallError> {
+        self.call("delete_asset", &target.arguments()).await.map(|_| ())
+    }
+}
+
+fn kept(target: Target<'_>, sent: ContentHash, answer: Answer) -> Result<Mode, CallError> {
+    let kept: Kept = parsed("upload_asset", answer.value)?;
+    if ContentHash::from_hex(&kept.file_hash_sha256) != Some(sent) {
+        return Err(CallError::Strange(format!(
+            "the server holds other bytes than were sent: {} instead of {sent}",
+            kept.file_hash_sha256
+        )));
+    }
+    Ok(target.mode(&kept.status, answer.repeated))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(tool: &str, value: Value) -> Result<T, CallError> {
+    serde_json::from_value(value).map_err(|error| super::tools::unknown_form(tool, &error))
+}
+
+/// A URL as it may be shown: what is signed stays secret.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.into()
+}
+
+/// A file part by part, `size` bytes of it; one that is shorter by now ends the request.
+fn parts(file: PathBuf, size: u64) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    stream::try_unfold((None, file, size), async |(open, path, left): (Option<File>, PathBuf, u64)| {
+        if left == 0 {
+            return Ok(None);
+        }
+        let read = tokio::task::spawn_blocking(move || {
+            let mut open = open.map_or_else(|| File::open(&path), Ok)?;
+            let mut part = Vec::with_capacity(PART);
+            Read::by_ref(&mut open).take(left.min(PART as u64)).read_to_end(&mut part)?;
+            if part.is_empty() {
+                return Err(std::io::Error::other("the file became shorter while it was sent"));
+            }
+            let left = left - part.len() as u64;
+            Ok(Some((Bytes::from(part), (Some(open), path, left))))
+        });
+        read.await.map_err(std::io::Error::other)?
+    })
+}
