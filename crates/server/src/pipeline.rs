@@ -8,8 +8,10 @@ use panaversity_model::{BookId, Refusal, Schema};
 
 use crate::client::{CallError, Client};
 
+mod digest;
 pub(crate) mod hydrate;
 pub(crate) mod ingest;
+mod place;
 mod progress;
 mod report;
 mod state;
@@ -19,8 +21,10 @@ mod fake;
 
 /// The server when neither `--url` nor `PANAVERSITY_URL` names one.
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
-/// The folder of a book that a pipeline's folder stands for.
+/// The folder of a book that a pipeline's folder of pages stands for.
 const CONTENT: &str = "content/";
+/// The same of assets.
+const STATIC: &str = "static/";
 /// Calls that may fail for good before the rest is not even tried.
 const MOST_FAILURES: usize = 3;
 
@@ -95,6 +99,11 @@ impl Breaker {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// `1 file`, `724 files`.
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 fn parse_book(raw: &str) -> Result<BookId, Refusal> {

@@ -11,10 +11,23 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post, put};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use futures::stream;
-use panaversity_model::{BookPath, ContentHash, Refusal, Schema};
+use panaversity_model::Schema;
+use panaversity_model::asset::AssetType;
 use serde_json::{Value, json};
+
+mod book;
+mod routes;
+
+pub(crate) use book::Files;
+use book::{Book, change, error, hash, plan};
+use routes::{Upload, archive, asset, link, upload};
+
+/// Where the links of this server say that it is; nobody gets there.
+const PUBLIC: &str = "https://nowhere.invalid/fs";
 
 /// How the server answers a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,34 +37,37 @@ pub(crate) enum Twist {
     Fault,
     /// The call is done, the answer lost.
     LostAnswer,
-    /// The content differs from what was asked for; a list has lost its last file.
+    /// The content differs from what was asked for; a list has lost its last file; an archive lacks
+    /// its last, and lies.
     Corrupt,
+    /// So many bytes of a download come, then nothing more.
+    Cut(usize),
+    /// The link is over, and all others given before.
+    Over,
     /// No answer, ever.
     Hang,
 }
 
-/// A call as a hook sees it: its number from 1, the tool and the path.
+/// A call as a hook sees it: its number from 1, the tool or route and the path.
 pub(crate) struct Call {
     pub(crate) number: usize,
     pub(crate) tool: String,
     pub(crate) path: String,
 }
 
-type Files = BTreeMap<String, String>;
 type Hook = Box<dyn FnMut(&Call) -> Twist + Send>;
-
-#[derive(Default)]
-struct Book {
-    schema: Schema,
-    files: Files,
-    versions: HashMap<(String, String), String>,
-    manifests: HashMap<String, Files>,
-}
 
 struct World {
     books: BTreeMap<String, Book>,
     calls: Vec<String>,
     page: usize,
+    /// Largest asset inside a call.
+    direct: usize,
+    archives: bool,
+    /// What links must be signed with.
+    key: usize,
+    uploads: HashMap<String, Upload>,
+    url: String,
     hook: Hook,
 }
 
@@ -65,12 +81,27 @@ pub(crate) struct Fake {
 impl Fake {
     pub(crate) async fn start() -> Self {
         let hook: Hook = Box::new(|_| Twist::Honest);
-        let world = World { books: BTreeMap::new(), calls: Vec::new(), page: 1_000, hook };
-        let world = Arc::new(Mutex::new(world));
-        let app = Router::new().route("/mcp", post(serve)).with_state(world.clone());
-        let app = app.layer(axum::extract::DefaultBodyLimit::disable());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let world = World {
+            books: BTreeMap::new(),
+            calls: Vec::new(),
+            page: 1_000,
+            direct: 10 << 20,
+            archives: true,
+            key: 1,
+            uploads: HashMap::new(),
+            url: url.clone(),
+            hook,
+        };
+        let world = Arc::new(Mutex::new(world));
+        let app = Router::new()
+            .route("/mcp", post(serve))
+            .route("/books/{book}/archive.zip", get(archive))
+            .route("/books/{book}/static/{*path}", get(asset))
+            .route("/bucket/uploads/{id}", put(upload))
+            .with_state(world.clone());
+        let app = app.layer(axum::extract::DefaultBodyLimit::disable());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { url, world }
     }
@@ -91,16 +122,26 @@ impl Fake {
         self.world().page = page;
     }
 
+    /// Larger assets do not go inside a call.
+    pub(crate) fn direct_limit(&self, bytes: usize) {
+        self.world().direct = bytes;
+    }
+
+    /// A server that gives no archives.
+    pub(crate) fn no_archives(&self) {
+        self.world().archives = false;
+    }
+
     pub(crate) fn forget_manifests(&self) {
         self.world().books.values_mut().for_each(|book| book.manifests.clear());
     }
 
     /// Sets the files of a book, as somebody else's writes.
-    pub(crate) fn put(&self, book: &str, files: &[(&str, &str)]) {
+    pub(crate) fn put<T: AsRef<[u8]>>(&self, book: &str, files: &[(&str, T)]) {
         let mut world = self.world();
         let book = world.books.entry(book.to_owned()).or_default();
-        for (path, text) in files {
-            book.keep(path, text);
+        for (path, bytes) in files {
+            book.keep(path, Bytes::copy_from_slice(bytes.as_ref()));
         }
     }
 
@@ -118,48 +159,46 @@ impl Fake {
     }
 }
 
-impl Book {
-    fn keep(&mut self, path: &str, text: &str) {
-        self.versions.insert((path.to_owned(), hash(text)), text.to_owned());
-        self.files.insert(path.to_owned(), text.to_owned());
-    }
-}
-
-fn hash(text: &str) -> String {
-    ContentHash::of(text.as_bytes()).to_string()
-}
-
 async fn serve(State(world): State<Arc<Mutex<World>>>, body: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&body).unwrap();
     let tool = request["params"]["name"].as_str().unwrap().to_owned();
     let arguments = request["params"]["arguments"].clone();
     let (twist, answer) = {
         let mut world = world.lock().unwrap();
-        world.calls.push(tool.clone());
         let path = arguments["path"].as_str().unwrap_or_default().to_owned();
-        let call = Call { number: world.calls.len(), tool: tool.clone(), path };
-        let twist = (world.hook)(&call);
+        let twist = world.twist(&tool, path);
         let answer = match twist {
             Twist::Fault | Twist::Hang => json!({}),
             _ => world.answer(&tool, &arguments, twist == Twist::Corrupt),
         };
         (twist, answer)
     };
+    if twist == Twist::LostAnswer {
+        let lost = stream::iter([Err::<Bytes, _>(io::Error::other("cut"))]);
+        return Response::new(Body::from_stream(lost));
+    }
+    failed(twist).await.unwrap_or_else(|| axum::Json(answer).into_response())
+}
+
+/// The answer of a server that does nothing.
+async fn failed(twist: Twist) -> Option<Response> {
     match twist {
-        Twist::Fault => (StatusCode::INTERNAL_SERVER_ERROR, "down").into_response(),
+        Twist::Fault => Some((StatusCode::INTERNAL_SERVER_ERROR, "down").into_response()),
         Twist::Hang => {
             tokio::time::sleep(Duration::from_hours(1)).await;
-            StatusCode::GATEWAY_TIMEOUT.into_response()
+            Some(StatusCode::GATEWAY_TIMEOUT.into_response())
         }
-        Twist::LostAnswer => {
-            let lost = stream::iter([Err::<Bytes, _>(io::Error::other("cut"))]);
-            Response::new(Body::from_stream(lost))
-        }
-        Twist::Honest | Twist::Corrupt => axum::Json(answer).into_response(),
+        _ => None,
     }
 }
 
 impl World {
+    /// Notes a call and asks the hook what to do with it.
+    fn twist(&mut self, tool: &str, path: String) -> Twist {
+        self.calls.push(tool.to_owned());
+        (self.hook)(&Call { number: self.calls.len(), tool: tool.to_owned(), path })
+    }
+
     fn answer(&mut self, tool: &str, arguments: &Value, corrupt: bool) -> Value {
         match self.act(tool, arguments) {
             Ok(mut done) => {
@@ -167,6 +206,10 @@ impl World {
                     done["content"] = json!("somebody else's text");
                     if let Some(files) = done["files"].as_array_mut() {
                         files.pop();
+                    }
+                    if let Some(last) = done["last"].as_str() {
+                        done["error_manifest"] = json!([{"path": last, "error": "its blob is missing"}]);
+                        done["status"] = json!("partial");
                     }
                 }
                 json!({"jsonrpc": "2.0", "id": 1, "result":
@@ -205,86 +248,66 @@ impl World {
                 let book = self.books.get(&id).ok_or_else(|| error("BOOK_NOT_FOUND", "no such book"))?;
                 let version = (text("path").to_owned(), text("hash").to_owned());
                 let found = book.versions.get(&version).ok_or_else(|| error("NOT_FOUND", "no version"))?;
+                let found = std::str::from_utf8(found).unwrap();
                 Ok(json!({"path": version.0, "content": found, "file_hash_sha256": version.1}))
             }
             "write_content" | "delete_content" => {
                 let book = self.books.entry(id).or_default();
-                let content = (tool == "write_content").then(|| text("content"));
+                let content = (tool == "write_content").then(|| text("content").as_bytes());
                 change(book, text("path"), content, arguments["expected_hash"].as_str())
+            }
+            "get_book_archive" if !self.archives => Err(error("NOT_FOUND", "no archives here")),
+            "get_book_archive" => {
+                let book = self.books.get(&id).ok_or_else(|| error("BOOK_NOT_FOUND", "no such book"))?;
+                link(book, &id, text("scope"), text("manifest_hash"), self.key)
+            }
+            "delete_asset" => {
+                let book = self.books.entry(id).or_default();
+                change(book, &asset_path(arguments), None, arguments["expected_hash"].as_str())
+            }
+            "upload_asset" => self.upload_asset(id, arguments),
+            "complete_upload" => {
+                let upload = self.uploads.get_mut(text("upload_id"));
+                let upload = upload.ok_or_else(|| error("NOT_FOUND", "no such upload"))?;
+                upload.complete(self.books.entry(id).or_default())
             }
             other => panic!("no tool {other}"),
         }
     }
+
+    fn upload_asset(&mut self, id: String, arguments: &Value) -> Result<Value, Value> {
+        let (path, expected) = (asset_path(arguments), arguments["expected_hash"].as_str());
+        let book = self.books.entry(id).or_default();
+        if let Some(data) = arguments["binary_data"].as_str() {
+            let bytes = BASE64_STANDARD.decode(data).unwrap();
+            if bytes.len() > self.direct {
+                return Err(error("TOO_LARGE", "too large for a call"));
+            }
+            return change(book, &path, Some(&bytes), expected).map(|changed| kept(&changed));
+        }
+        if let Some(held) = book.files.get(&path)
+            && arguments["sha256"] == hash(held)
+        {
+            return change(book, &path, Some(&held.clone()), expected).map(|changed| kept(&changed));
+        }
+        let upload_id = format!("upload-{}", self.uploads.len() + 1);
+        let url = format!("{}/bucket/uploads/{upload_id}?X-Amz-Signature={}", self.url, self.key);
+        let upload = Upload::new(path, expected, arguments);
+        self.uploads.insert(upload_id.clone(), upload);
+        Ok(json!({"status": "presigned_url", "method": "presigned", "upload_id": upload_id,
+            "upload_url": url, "headers": {"x-must-be-there": "yes"}}))
+    }
 }
 
-fn error(code: &str, message: &str) -> Value {
-    json!({"code": code, "message": message, "hint": "look again"})
+fn asset_path(arguments: &Value) -> String {
+    let kind = arguments["asset_type"].as_str().unwrap();
+    let kind = AssetType::ALL.into_iter().find(|one| one.as_str() == kind).unwrap();
+    kind.path_of(arguments["filename"].as_str().unwrap()).unwrap().to_string()
 }
 
-fn change(
-    book: &mut Book,
-    path: &str,
-    content: Option<&str>,
-    expected: Option<&str>,
-) -> Result<Value, Value> {
-    let parsed = BookPath::parse(path).map_err(|refusal| error(refusal.code(), &refusal.to_string()))?;
-    book.schema.admit(&parsed).map_err(|refusal| {
-        let mut value = error(refusal.code(), &refusal.to_string());
-        if let Refusal::SchemaViolation { suggestion: Some(name), .. } = refusal {
-            value["suggestion"] = name.into();
-        }
-        value
-    })?;
-    let current = book.files.get(path).map(|text| hash(text));
-    let Some(content) = content else {
-        if current.is_some() && expected.is_some() && expected != current.as_deref() {
-            return Err(error("CONFLICT", "it changed"));
-        }
-        let existed = book.files.remove(path).is_some();
-        return Ok(json!({"status": "success", "path": path, "existed": existed}));
-    };
-    let mode = match (&current, expected) {
-        (Some(current), _) if *current == hash(content) => "unchanged",
-        (Some(current), Some(expected)) if current == expected => "updated",
-        (Some(_), Some(_)) => return Err(error("CONFLICT", "it changed")),
-        (Some(_), None) => return Err(error("HASH_REQUIRED", "it exists")),
-        (None, Some(_)) => return Err(error("NOT_FOUND", "it is gone")),
-        (None, None) if book.files.keys().any(|other| other.eq_ignore_ascii_case(path)) => {
-            return Err(error("CONFLICT", "differs only by case"));
-        }
-        (None, None) => "created",
-    };
-    book.keep(path, content);
-    Ok(json!({"status": "success", "mode": mode, "path": path, "file_hash": hash(content)}))
-}
-
-fn plan(book: &mut Book, arguments: &Value, page: usize) -> Value {
-    let lines: Vec<_> = book.files.iter().map(|(path, text)| format!("{path}:{}", hash(text))).collect();
-    let manifest = hash(&lines.join("\n"));
-    book.manifests.insert(manifest.clone(), book.files.clone());
-    let wanted = arguments["target_manifest_hash"].as_str();
-    let target = wanted.and_then(|target| book.manifests.get(target));
-    let none = Files::new();
-    let other = target.unwrap_or(&none);
-    let mut paths: Vec<&String> = book.files.keys().chain(other.keys()).collect();
-    paths.sort();
-    paths.dedup();
-    let mut files = Vec::new();
-    for path in paths {
-        let (now, then) = (book.files.get(path), other.get(path));
-        if now != then {
-            files.push(json!({"path": path, "current_hash": now.map(|t| hash(t)),
-                "target_hash": then.map(|t| hash(t)), "size": now.map_or(0, String::len)}));
-        }
-    }
-    let from: usize = arguments["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap());
-    let to = files.len().min(from + page);
-    let mut answer = json!({"status": "changed", "manifest_hash": manifest, "files": files[from..to]});
-    if to < files.len() {
-        answer["next_cursor"] = to.to_string().into();
-    }
-    if wanted.is_some() && target.is_none() {
-        answer["warning"] = "the manifest is unknown".into();
-    }
-    answer
+/// A change as the asset tools tell of it.
+fn kept(changed: &Value) -> Value {
+    let status = if changed["mode"] == "unchanged" { "skipped" } else { "success" };
+    json!({"status": status, "method": "direct", "path": changed["path"],
+        "file_hash_sha256": changed["file_hash"]})
 }

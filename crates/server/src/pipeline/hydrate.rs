@@ -1,7 +1,7 @@
-//! `hydrate`: makes a folder hold a book's pages, byte for byte (`content/x` is `DIR/x`).
-//! Invariants: the output never holds an empty, partial or unchecked file of ours; nothing that is
-//! not ours is overwritten or deleted without `--full-rebuild`; a run that was killed is completed
-//! by the next.
+//! `hydrate`: makes a folder hold a book's pages, byte for byte (`content/x` is `DIR/x`), and with
+//! `--static-dir` another its assets (`static/x`). Invariants: the folders never hold an empty,
+//! partial or unchecked file of ours; nothing that is not ours is overwritten or deleted without
+//! `--full-rebuild`; a run that was killed is completed by the next.
 //!
 //! # The steps
 //! 1. Lock the state folder beside the output and read the state of the last run.
@@ -10,8 +10,9 @@
 //!    the manifest, the answer is the whole book.
 //! 3. Survey the disk: which files are there already, which are ours and outdated, which are
 //!    somebody else's. A file of somebody else in the way ends the run.
-//! 4. Fetch what is missing by hash, 16 in flight, into the staging folder, where a file gets its
-//!    name only after its SHA-256 was checked and its bytes are durable.
+//! 4. Fetch what is missing by hash into the staging folder, where a file gets its name only after
+//!    its SHA-256 was checked and its bytes are durable: the most of a book as one archive, a few
+//!    files one by one (see [`fetch`]).
 //! 5. When all of it is there, survey again: the folder may have changed meanwhile.
 //! 6. Write into the state what is going to be installed, so that the next run knows a half-done
 //!    installation as ours.
@@ -24,16 +25,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use panaversity_model::{BookId, BookPath, ContentHash, Schema};
+use panaversity_model::{BookId, BookPath, ContentHash};
 use serde::Serialize;
 
+use super::place::Place;
 use super::report::{self, Problem, Report};
-use super::state::{Place, State};
-use super::{CONTENT, Failure, ServerArgs, blocking};
+use super::state::State;
+use super::{CONTENT, Failure, ServerArgs, blocking, digest};
 use crate::client::tools::{Plan, PlannedFile};
 
+mod archive;
+mod download;
 mod fetch;
 mod install;
+mod staging;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -42,7 +47,7 @@ use survey::Survey;
 
 const AGENT: &str = "panaversity-fs-hydrate";
 
-/// Make a folder hold a book: content/x becomes DIR/x
+/// Make folders hold a book: content/x becomes DIR/x, static/x another DIR/x
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct HydrateArgs {
     /// The book
@@ -51,6 +56,9 @@ pub(crate) struct HydrateArgs {
     /// The folder to fill: content/x becomes DIR/x
     #[arg(long, value_name = "DIR")]
     pub(crate) output_dir: PathBuf,
+    /// The folder to fill with assets: static/x becomes DIR/x [default: assets are left alone]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) static_dir: Option<PathBuf>,
     /// Trust nothing that is there: check every file, overwrite what differs
     #[arg(long)]
     pub(crate) full_rebuild: bool,
@@ -61,8 +69,16 @@ pub(crate) struct HydrateArgs {
     pub(crate) json: bool,
 }
 
-/// What the output folder is to hold, by book path.
-type Wanted = BTreeMap<String, ContentHash>;
+/// What the folders are to hold, by book path.
+type Wanted = BTreeMap<String, Want>;
+
+/// The bytes that a file is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Want {
+    hash: ContentHash,
+    /// As the server said: not to be trusted before the hash was checked.
+    size: u64,
+}
 
 /// What a run did.
 #[derive(Debug, Default, Serialize)]
@@ -88,27 +104,28 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
     let client = args.server.client(AGENT)?;
 
     // 1.
-    let place = Arc::new(Place::open(&args.output_dir)?);
+    let place = Arc::new(Place::open(&args.output_dir, args.static_dir.as_deref())?);
+    let with_assets = place.static_dir.is_some();
     let known = Arc::new(known_state(&place, args)?);
 
     // 2.
-    let target = known.manifest_hash.as_deref().and_then(ContentHash::from_hex);
-    let target = target.filter(|_| !args.full_rebuild);
+    let target = known.manifest(with_assets).filter(|_| !args.full_rebuild);
     let plan = client.plan(&args.book_id, target).await?;
     let manifest_hash = plan.manifest_hash;
-    let wanted = Arc::new(wanted_files(&known, plan)?);
+    let wanted = Arc::new(wanted_files(&place, &known, plan)?);
 
     // 3.
     let survey = || {
         let (place, known, wanted) = (place.clone(), known.clone(), wanted.clone());
         let overwrite = args.full_rebuild;
-        async move { blocking(move || Survey::take(&place.output, &known, &wanted, overwrite)).await? }
+        async move { blocking(move || Survey::take(&place, &known, &wanted, overwrite)).await? }
     };
     let mut found = survey().await?;
     found.stop_if_blocked()?;
 
     // 4. and 5.
-    let transferred = fetch::all(&client, &args.book_id, &place, &found).await?;
+    let fetch = fetch::Fetch { client: &client, book: &args.book_id, place: &place, manifest_hash };
+    let transferred = fetch.all(&found, &wanted).await?;
     if transferred > 0 {
         found = survey().await?;
         found.stop_if_blocked()?;
@@ -125,8 +142,7 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
         unchanged: found.unchanged.len(),
         transferred,
     };
-    let mut state = State::new(&args.book_id);
-    state.manifest_hash = Some(report.manifest_hash.clone());
+    let state = known.next(&args.book_id, manifest_hash, with_assets);
     blocking(move || install::run(&place, &known, found, state)).await??;
     Ok(report)
 }
@@ -145,26 +161,30 @@ fn known_state(place: &Place, args: &HydrateArgs) -> Result<State, Failure> {
                 state.book_id
             )))
         }
-        state => Ok(state.unwrap_or_else(|| State::new(&args.book_id))),
+        state => {
+            let mut state = state.unwrap_or_else(|| State::new(&args.book_id));
+            state.about(place.static_name());
+            Ok(state)
+        }
     }
 }
 
 /// Applies the plan to what the state says; without a known manifest the plan is the whole book.
-fn wanted_files(known: &State, plan: Plan) -> Result<Wanted, Failure> {
+fn wanted_files(place: &Place, known: &State, plan: Plan) -> Result<Wanted, Failure> {
     let mut wanted = Wanted::new();
     if !plan.is_whole_book {
         for (path, entry) in &known.files {
             let hash = ContentHash::from_hex(&entry.hash).ok_or_else(|| {
                 Failure::new("the state of the last run is damaged; run with --full-rebuild")
             })?;
-            wanted.insert(path.clone(), hash);
+            wanted.insert(path.clone(), Want { hash, size: entry.size });
         }
     }
-    for PlannedFile { path, current_hash, .. } in plan.files {
+    for PlannedFile { path, current_hash, size } in plan.files {
         match current_hash {
-            _ if !path.starts_with(CONTENT) => {}
+            _ if !place.covers(&path) => {}
             Some(hash) => {
-                wanted.insert(path, hash);
+                wanted.insert(path, Want { hash, size });
             }
             None => {
                 wanted.remove(&path);
@@ -174,18 +194,7 @@ fn wanted_files(known: &State, plan: Plan) -> Result<Wanted, Failure> {
     Ok(wanted)
 }
 
-/// The place of a book path below the output folder. Nothing that a server or a state file says is
-/// joined to a folder without this: the path must be one that some book admits.
-fn below_output(path: &str) -> Result<(BookPath, &str), Failure> {
-    let unsafe_path =
-        || Failure::new(format!("the path {path:?} is not safe on a disk; nothing was changed"));
-    let parsed = BookPath::parse(path).map_err(|_| unsafe_path())?;
-    // Every path that any schema admits is one of these.
-    Schema::Docusaurus.admit(&parsed).map_err(|_| unsafe_path())?;
-    Ok((parsed, path.strip_prefix(CONTENT).ok_or_else(unsafe_path)?))
-}
-
-/// The names of files in the output folder.
+/// The names of files: of a page that in the output folder, of an asset its path in the book.
 fn names<'a>(paths: impl Iterator<Item = &'a BookPath>) -> Vec<String> {
     paths.map(|path| output_name(path.as_str()).to_owned()).collect()
 }

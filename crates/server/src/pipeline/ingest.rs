@@ -1,20 +1,23 @@
 //! `ingest`: makes a book's pages on the server what a folder holds, path by path (`DIR/x` is
-//! `content/x`). Invariants: an equal file is not written; a run that was killed is completed by
-//! the next; whatever was refused is named, and then the exit code is not 0.
+//! `content/x`), and with `--static-dir` its assets what another holds (`static/x`). Invariants: an
+//! equal file is not written; a run that was killed is completed by the next; whatever was refused
+//! is named, and then the exit code is not 0; without `--static-dir` no asset is touched.
 //!
 //! # The steps
 //! 1. Ask for the book: its schema decides which paths are admitted. A new book gets `--schema`.
-//! 2. Walk the folder. Hidden files and links are skipped by name; a path that the schema does not
+//! 2. Walk the folders. Hidden files and links are skipped by name; a path that the schema does not
 //!    admit is refused here, by the same law as on the server.
 //! 3. `plan_build` without a target tells what the server holds. Files of the same size are hashed
 //!    and left alone if they are equal.
-//! 4. `--delete` marks pages that the folder no longer has. An empty folder, or more than half of
-//!    the pages, needs `--force`; else the run ends here and nothing was changed.
+//! 4. `--delete` marks files that the folders no longer have. An empty folder, or more than half of
+//!    the pages or of the assets, needs `--force`; else the run ends here and nothing was changed.
 //! 5. Create the book if it is new.
-//! 6. Write the different files, 32 in flight, each with the hash that the server had in step 3 as
-//!    precondition: a page that somebody changed since is refused, not overwritten.
-//! 7. Delete the marked pages, under the same precondition, unless something failed. (A page whose
-//!    name only changed in case goes before step 6: both may not exist at once.)
+//! 6. Write the different files, assets before the pages that show them, each with the hash that the
+//!    server had in step 3 as precondition: a file that somebody changed since is refused, not
+//!    overwritten.
+//! 7. Delete the marked files, under the same precondition, unless something failed. (A file whose
+//!    name only changed in case, or that is a folder now, goes before step 6: both may not exist at
+//!    once.)
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -25,10 +28,11 @@ use panaversity_model::{BookId, BookPath, ContentHash, Schema};
 use serde::Serialize;
 
 use super::report::{self, Problem, Report};
-use super::{CONTENT, Failure, ServerArgs, blocking};
+use super::{CONTENT, Failure, STATIC, ServerArgs, blocking};
 use crate::client::tools::Plan;
 use crate::client::{CallError, Client};
 
+mod assets;
 mod compare;
 mod send;
 mod source;
@@ -37,7 +41,7 @@ mod tests;
 
 const AGENT: &str = "panaversity-fs-ingest";
 
-/// Make a book hold what a folder holds: DIR/x becomes content/x
+/// Make a book hold what folders hold: DIR/x becomes content/x, another DIR/x static/x
 #[derive(Debug, Clone, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct IngestArgs {
@@ -47,13 +51,16 @@ pub(crate) struct IngestArgs {
     /// The folder to read: DIR/x becomes content/x
     #[arg(long, value_name = "DIR")]
     pub(crate) source_dir: PathBuf,
+    /// The folder of the assets: DIR/x becomes static/x [default: assets are left alone]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) static_dir: Option<PathBuf>,
     /// The schema of the book: strict or docusaurus [default: the book's own, else strict]
     #[arg(long, value_name = "SCHEMA", value_parser = super::parse_schema)]
     pub(crate) schema: Option<Schema>,
-    /// Delete pages that the folder no longer has (never assets)
+    /// Delete pages that the folder no longer has, with --static-dir assets too
     #[arg(long)]
     pub(crate) delete: bool,
-    /// Let --delete empty the book or delete more than half of it
+    /// Let --delete take all, or more than half, of the pages or of the assets
     #[arg(long)]
     pub(crate) force: bool,
     /// Say what would happen and change nothing
@@ -66,7 +73,33 @@ pub(crate) struct IngestArgs {
     pub(crate) json: bool,
 }
 
-/// What the server holds of the book: pages only.
+/// A part of a book that a folder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Pages,
+    Assets,
+}
+
+impl Part {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Pages => CONTENT,
+            Self::Assets => STATIC,
+        }
+    }
+
+    /// As messages name it: its files, the whole of it, and the flag of its folder.
+    fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Pages => ("pages", "the book", "--source-dir"),
+            Self::Assets => ("assets", "the book's static/", "--static-dir"),
+        }
+    }
+}
+
+/// Files to delete, each if it still holds these bytes.
+type Doomed = Vec<(BookPath, ContentHash)>;
+/// What the server holds of a part of the book.
 type Held = BTreeMap<String, HeldFile>;
 
 #[derive(Debug, Clone, Copy)]
@@ -100,45 +133,46 @@ pub(crate) async fn run(args: IngestArgs) -> ExitCode {
 
 async fn ingest(args: &IngestArgs) -> Result<IngestReport, Failure> {
     let client = args.server.client(AGENT)?;
-    let source = args.source_dir.clone();
-    if !source.is_dir() {
-        return Err(Failure::usage(format!("--source-dir {}: there is no such folder", source.display())));
+    let folders: Vec<(Part, PathBuf)> =
+        [(Part::Pages, Some(&args.source_dir)), (Part::Assets, args.static_dir.as_ref())]
+            .into_iter()
+            .filter_map(|(part, folder)| Some((part, folder?.clone())))
+            .collect();
+    if let Some((part, folder)) = folders.iter().find(|(_, folder)| !folder.is_dir()) {
+        let (_, _, flag) = part.words();
+        return Err(Failure::usage(format!("{flag} {}: there is no such folder", folder.display())));
     }
 
     // 1. and 2.
     let (mut is_new, schema) = find_book(&client, args).await?;
-    let walked = blocking(move || source::walk(&source, schema)).await?;
-    if args.delete && !args.force && walked.is_empty() {
-        return Err(Failure::new(format!(
-            "{} holds no files: --delete would empty the book. Check --source-dir; --force if you mean it",
-            args.source_dir.display()
-        )));
+    let mut walked = Vec::new();
+    for (part, folder) in folders {
+        let files = blocking(move || source::walk(&folder, part, schema)).await?;
+        walked.push((part, files));
     }
 
-    // 3.
-    let held = if is_new { None } else { held_pages(&client, &args.book_id).await? };
+    // 3. and 4.
+    let held = if is_new { None } else { held_files(&client, &args.book_id).await? };
     is_new |= held.is_none();
     let held = held.unwrap_or_default();
-    let doomed = if args.delete { doomed(&walked, &held) } else { Vec::new() };
-    let compared = compare::with_server(walked.files, &held).await?;
     let mut report = IngestReport {
         command: "ingest",
         book_id: args.book_id.to_string(),
         dry_run: args.dry_run,
-        unchanged: compared.unchanged,
-        refused: walked.refused,
-        failed: walked.failed,
-        skipped: walked.skipped,
         ..IngestReport::default()
     };
-
-    // 4.
-    if !args.force && doomed.len() * 2 > held.len() {
-        return Err(Failure::new(format!(
-            "--delete would delete {} of the book's {} pages. Check --source-dir; --force if you mean it",
-            doomed.len(),
-            held.len()
-        )));
+    let (mut different, mut doomed) = (Vec::new(), Vec::new());
+    for (part, walked) in walked {
+        let held: Held = below(part, &held);
+        if args.delete {
+            doomed.extend(doomed_in(part, &walked, &held, args)?);
+        }
+        let compared = compare::with_server(walked.files, &held).await?;
+        report.unchanged += compared.unchanged;
+        report.refused.extend(walked.refused);
+        report.failed.extend(walked.failed);
+        report.skipped.extend(walked.skipped);
+        different.extend(compared.different);
     }
 
     // 5.
@@ -151,12 +185,11 @@ async fn ingest(args: &IngestArgs) -> Result<IngestReport, Failure> {
 
     // 6. and 7.
     let sender = send::Sender::new(&client, &args.book_id, args.dry_run);
-    let folded: HashSet<String> = compared.different.iter().map(|job| job.file.path.folded()).collect();
-    let (renamed, gone): (Vec<_>, Vec<_>) = doomed
-        .into_iter()
-        .partition(|(path, _)| BookPath::parse(path).is_ok_and(|path| folded.contains(&path.folded())));
-    sender.delete(renamed, &mut report).await;
-    sender.write(compared.different, &mut report).await?;
+    let (in_the_way, gone) = parted(doomed, &different);
+    let (assets, pages): (Vec<_>, Vec<_>) = different.into_iter().partition(|job| job.file.path.is_asset());
+    sender.delete(in_the_way, &mut report).await;
+    sender.write(assets, Part::Assets, &mut report).await?;
+    sender.write(pages, Part::Pages, &mut report).await?;
     if report.failed.is_empty() && report.not_tried == 0 {
         sender.delete(gone, &mut report).await;
     } else {
@@ -184,28 +217,61 @@ async fn find_book(client: &Client, args: &IngestArgs) -> Result<(bool, Schema),
     }
 }
 
-/// The pages that the server holds; `None` if there is no such book.
-async fn held_pages(client: &Client, book: &BookId) -> Result<Option<Held>, Failure> {
+/// The files that the server holds; `None` if there is no such book.
+async fn held_files(client: &Client, book: &BookId) -> Result<Option<Held>, Failure> {
     let plan: Plan = match client.plan(book, None).await {
         Err(CallError::Refused(refused)) if refused.code == "BOOK_NOT_FOUND" => return Ok(None),
         plan => plan?,
     };
-    let pages = plan.files.into_iter().filter(|file| file.path.starts_with(CONTENT));
-    let held = pages.filter_map(|file| {
+    let held = plan.files.into_iter().filter_map(|file| {
         let hash = file.current_hash?;
         Some((file.path, HeldFile { hash, size: file.size }))
     });
     Ok(Some(held.collect()))
 }
 
-/// The pages that the folder no longer has. A name that is there but was refused or skipped, and
-/// everything below a skipped folder, is not gone.
-fn doomed(walked: &source::Walked, held: &Held) -> Vec<(String, ContentHash)> {
-    let there: HashSet<&str> = walked.names().collect();
-    let is_there = |path: &str| {
-        there.contains(path) || path.match_indices('/').any(|(end, _)| there.contains(&path[..end]))
-    };
-    held.iter().filter(|(path, _)| !is_there(path)).map(|(path, file)| (path.clone(), file.hash)).collect()
+fn below(part: Part, held: &Held) -> Held {
+    let files = held.iter().filter(|(path, _)| path.starts_with(part.folder()));
+    files.map(|(path, file)| (path.clone(), *file)).collect()
+}
+
+/// The files of this part that the folder no longer has, unless that looks like a mistake. A name
+/// that is there but was refused or skipped, and everything below a skipped folder, is not gone.
+fn doomed_in(part: Part, walked: &source::Walked, held: &Held, args: &IngestArgs) -> Result<Doomed, Failure> {
+    let (files, whole, flag) = part.words();
+    // A folder of pages that is empty is wrong whatever the book holds.
+    if !args.force && walked.is_empty() && (part == Part::Pages || !held.is_empty()) {
+        let folder = args.static_dir.as_ref().filter(|_| part == Part::Assets).unwrap_or(&args.source_dir);
+        return Err(Failure::new(format!(
+            "{} holds no files: --delete would empty {whole}. Check {flag}; --force if you mean it",
+            folder.display()
+        )));
+    }
+    let may_hold = walked.may_hold();
+    let gone = held.iter().filter(|(path, _)| !may_hold(path));
+    let doomed: Doomed =
+        gone.filter_map(|(path, file)| Some((BookPath::parse(path).ok()?, file.hash))).collect();
+    if !args.force && doomed.len() * 2 > held.len() {
+        return Err(Failure::new(format!(
+            "--delete would delete {} of the book's {} {files}. Check {flag}; --force if you mean it",
+            doomed.len(),
+            held.len()
+        )));
+    }
+    Ok(doomed)
+}
+
+/// What must go before the different files can be written, and what can wait: no two files may
+/// have names that differ only by case, and none may lie under another's path.
+fn parted(doomed: Doomed, different: &[compare::Job]) -> (Doomed, Doomed) {
+    let coming: HashSet<String> = different.iter().map(|job| job.file.path.folded()).collect();
+    let above =
+        |path: &str| path.match_indices('/').map(|(end, _)| path[..end].to_owned()).collect::<Vec<_>>();
+    let folders: HashSet<String> = coming.iter().flat_map(|path| above(path)).collect();
+    doomed.into_iter().partition(|(path, _)| {
+        let path = path.folded();
+        coming.contains(&path) || folders.contains(&path) || above(&path).iter().any(|it| coming.contains(it))
+    })
 }
 
 impl IngestReport {

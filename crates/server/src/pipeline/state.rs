@@ -1,23 +1,22 @@
-//! What `hydrate` remembers of an output folder, kept beside it in `.{name}.panaversity/`, so that
-//! the output holds the book and nothing else. Invariant: `state.json` is replaced as a whole and
-//! is durable before anybody relies on it; it never claims more than was done.
+//! What `hydrate` remembers of the folders it fills. Invariant: it never claims more than was done.
 //!
 //! # What it says
 //! 1. `files`: the files that we put there, with hash, size and time of change.
 //! 2. `manifest_hash`: the manifest that `files` is exactly. It is absent while an installation
 //!    is under way: then `files` is what was there before.
 //! 3. `installing`: what the installation puts there. A file that holds either is ours.
+//! 4. `assets`: where the files below `static/` are, and the manifest that *they* are exactly. A
+//!    run without `--static-dir` leaves them and what is said of them alone, so the two manifests
+//!    may differ.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
 use std::time::UNIX_EPOCH;
 
 use panaversity_model::{BookId, ContentHash};
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::STATIC;
 
 const VERSION: u32 = 1;
 
@@ -30,6 +29,25 @@ pub(super) struct State {
     pub(super) files: BTreeMap<String, Entry>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) installing: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    assets: Option<Assets>,
+    /// What is said of assets, in a run that leaves them alone.
+    #[serde(skip)]
+    aside: Aside,
+}
+
+/// What is known of the assets as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Assets {
+    /// Only ever compared.
+    folder: String,
+    manifest_hash: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Aside {
+    files: BTreeMap<String, Entry>,
+    installing: BTreeMap<String, String>,
 }
 
 /// A file as we left it.
@@ -42,8 +60,57 @@ pub(super) struct Entry {
 }
 
 impl State {
+    /// Nothing is known of this book.
     pub(super) fn new(book: &BookId) -> Self {
         Self { version: VERSION, book_id: book.to_string(), ..Self::default() }
+    }
+
+    /// Reads a state of this version, whoever wrote it.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok().filter(|state: &Self| state.version == VERSION)
+    }
+
+    /// The state as it is kept.
+    pub(super) fn render(&self) -> serde_json::Result<Vec<u8>> {
+        let mut whole = self.clone();
+        whole.files.extend(self.aside.files.clone());
+        whole.installing.extend(self.aside.installing.clone());
+        serde_json::to_vec(&whole)
+    }
+
+    /// Makes it the state of what a run is about: with the assets in this folder, or without any.
+    /// What is known of assets in another folder is forgotten; they stay there as they are.
+    pub(super) fn about(&mut self, static_dir: Option<String>) {
+        let is_page = |path: &str| !path.starts_with(STATIC);
+        match static_dir {
+            Some(folder) if self.assets.as_ref().is_some_and(|assets| assets.folder == folder) => {}
+            Some(folder) => {
+                self.files.retain(|path, _| is_page(path));
+                self.installing.retain(|path, _| is_page(path));
+                self.assets = Some(Assets { folder, manifest_hash: None });
+            }
+            None => {
+                self.aside.files = self.files.extract_if(.., |path, _| !is_page(path)).collect();
+                self.aside.installing = self.installing.extract_if(.., |path, _| !is_page(path)).collect();
+            }
+        }
+    }
+
+    /// The manifest that all files which the run is about are exactly, if there is one.
+    pub(super) fn manifest(&self, with_assets: bool) -> Option<ContentHash> {
+        let of_assets = self.assets.as_ref().and_then(|assets| assets.manifest_hash.as_ref());
+        let agreed = self.manifest_hash.as_ref().filter(|hash| !with_assets || of_assets == Some(hash));
+        agreed.and_then(|hash| ContentHash::from_hex(hash))
+    }
+
+    /// The state after a run that makes the files this manifest exactly, still without files.
+    pub(super) fn next(&self, book: &BookId, manifest: ContentHash, with_assets: bool) -> Self {
+        let mut next = Self { assets: self.assets.clone(), aside: self.aside.clone(), ..Self::new(book) };
+        next.manifest_hash = Some(manifest.to_string());
+        if let Some(assets) = next.assets.as_mut().filter(|_| with_assets) {
+            assets.manifest_hash = Some(manifest.to_string());
+        }
+        next
     }
 
     /// The state while an installation that leads to `self` is under way.
@@ -52,13 +119,8 @@ impl State {
         there: BTreeMap<String, Entry>,
         installing: BTreeMap<String, String>,
     ) -> Self {
-        Self {
-            version: VERSION,
-            book_id: self.book_id.clone(),
-            manifest_hash: None,
-            files: there,
-            installing,
-        }
+        let assets = self.assets.clone().map(|assets| Assets { manifest_hash: None, ..assets });
+        Self { manifest_hash: None, files: there, installing, assets, ..self.clone() }
     }
 
     /// Is this hash one that we put, or were putting, at the path?
@@ -96,103 +158,4 @@ impl Stamp {
     pub(super) fn entry(self, hash: ContentHash) -> Entry {
         Entry { hash: hash.to_string(), size: self.size, mtime_ns: self.mtime_ns }
     }
-}
-
-/// An output folder and its state folder, locked for this run.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// The folder that gets the book; it need not exist yet.
-    pub(super) output: PathBuf,
-    /// Fetched files on their way, named by hash.
-    pub(super) staging: PathBuf,
-    state_file: PathBuf,
-    /// Holds the lock until it is dropped.
-    _lock: File,
-}
-
-impl Place {
-    /// Finds and locks the state folder of an output folder.
-    pub(super) fn open(given: &Path) -> Result<Self, Failure> {
-        let output = resolve(given)?;
-        let (Some(parent), Some(name)) = (output.parent(), output.file_name()) else {
-            return Err(Failure::usage("--output-dir must not be the root folder"));
-        };
-        let mut folder_name = std::ffi::OsString::from(".");
-        folder_name.push(name);
-        folder_name.push(".panaversity");
-        let folder = parent.join(folder_name);
-        let staging = folder.join("staging");
-        fs::create_dir_all(&staging).map_err(|error| Failure::disk("create", &staging, &error))?;
-        let path = folder.join("lock");
-        let lock = File::create(&path).map_err(|error| Failure::disk("create", &path, &error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Failure::new(format!(
-                    "another hydrate is writing to {}; wait for it to end",
-                    output.display()
-                )));
-            }
-            Err(TryLockError::Error(error)) => return Err(Failure::disk("lock", &path, &error)),
-        }
-        Ok(Self { state_file: folder.join("state.json"), output, staging, _lock: lock })
-    }
-
-    /// The state of the last run, if there was one.
-    pub(super) fn load(&self) -> Result<Option<State>, Failure> {
-        let bytes = match fs::read(&self.state_file) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::disk("read", &self.state_file, &error)),
-        };
-        match serde_json::from_slice::<State>(&bytes) {
-            Ok(state) if state.version == VERSION => Ok(Some(state)),
-            _ => Err(Failure::new(format!(
-                "{} does not read as the state of an earlier run; run with --full-rebuild",
-                self.state_file.display()
-            ))),
-        }
-    }
-
-    /// Replaces the state; durable when this returns.
-    pub(super) fn save(&self, state: &State) -> Result<(), Failure> {
-        let fresh = self.state_file.with_extension("json.new");
-        let write = || {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&serde_json::to_vec(state)?)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &self.state_file)?;
-            // Some systems can't open a folder; there the rename has to do.
-            if let Some(folder) = self.state_file.parent().and_then(|folder| File::open(folder).ok()) {
-                folder.sync_all()?;
-            }
-            Ok(())
-        };
-        write().map_err(|error| Failure::disk("write", &self.state_file, &error))
-    }
-}
-
-/// The output folder's real path, so that one folder has one state whatever it is called.
-fn resolve(given: &Path) -> Result<PathBuf, Failure> {
-    let fault = |error: std::io::Error| Failure::disk("use --output-dir", given, &error);
-    match fs::canonicalize(given) {
-        Ok(path) if path.is_dir() => return Ok(path),
-        Ok(path) => {
-            return Err(Failure::usage(format!("--output-dir {}: it is not a folder", path.display())));
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(fault(error)),
-    }
-    if given.is_symlink() {
-        return Err(Failure::new(format!("{} is a link that leads nowhere", given.display())));
-    }
-    let Some(name) = given.file_name() else {
-        return Err(Failure::usage(format!("--output-dir {}: there is no such folder", given.display())));
-    };
-    let parent = match given.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(fault)?;
-    Ok(fs::canonicalize(parent).map_err(fault)?.join(name))
 }

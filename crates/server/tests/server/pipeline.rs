@@ -1,6 +1,7 @@
 //! `ingest` and `hydrate` as a build runs them: the real commands against a real server. What goes
 //! in comes out byte for byte, and nothing is reported that did not happen.
 
+mod assets;
 mod guards;
 mod interrupted;
 mod round_trip;

@@ -20,6 +20,7 @@ macro_rules! on_every_ground {
         }
     };
 }
+pub(crate) use on_every_ground;
 
 mod archives;
 mod assets;

@@ -1,141 +1,180 @@
-//! Fetching into the staging folder. Invariant: a file in staging has its hash as its name only if
-//! it holds those bytes durably; what a killed run left is checked again before it counts.
+//! Fetching what is missing into the staging folder. Invariant: nothing is there that is not what
+//! the plan says, whoever sent it; a run that lacks a file has failed, and what it has staged is
+//! there for the next.
+//!
+//! # Which way
+//! 1. Pages and assets are judged apart. If none of them is there yet, or more than [`MANY`] are
+//!    missing that are a quarter of all bytes, they come as one [`archive`](super::archive) of the
+//!    plan's state.
+//! 2. What is left comes one by one, 16 in flight: a page by its hash, an asset from the server's
+//!    own route, if it is still the one of the plan.
+//! 3. Assets that were changed since the plan come out of the archive of its state after all.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use panaversity_model::{BookId, BookPath, ContentHash};
 
+use super::super::place::Place;
 use super::super::progress::Progress;
 use super::super::report::Problem;
-use super::super::state::Place;
-use super::super::{Breaker, Failure, blocking};
-use super::problem;
+use super::super::{Breaker, CONTENT, Failure, STATIC, blocking, files};
+use super::download::{self, Ended, Part, Patience, Stopped};
+use super::staging::{Unkept, adopt, is_staged, keep};
 use super::survey::Survey;
+use super::{Want, Wanted, problem};
 use crate::client::Client;
+use crate::client::archive::Scope;
 
 /// Calls in flight.
 const IN_FLIGHT: usize = 16;
+/// Beyond so many missing files one archive is quicker than single calls.
+const MANY: usize = 100;
 
-/// Where the bytes of this hash are staged.
-pub(super) fn staged(place: &Place, hash: ContentHash) -> PathBuf {
-    place.staging.join(hash.to_string())
+/// What fetching needs.
+pub(super) struct Fetch<'a> {
+    pub(super) client: &'a Client,
+    pub(super) book: &'a BookId,
+    pub(super) place: &'a Arc<Place>,
+    /// The state that the plan is of.
+    pub(super) manifest_hash: ContentHash,
 }
 
-/// Stages everything that is to be installed; gives the number of files read from the server.
-pub(super) async fn all(
-    client: &Client,
-    book: &BookId,
-    place: &Arc<Place>,
-    survey: &Survey,
-) -> Result<usize, Failure> {
-    let needed: BTreeMap<ContentHash, BookPath> =
-        survey.install.iter().map(|job| (job.hash, job.path.clone())).collect();
-    let missing = blocking({
-        let place = place.clone();
-        move || needed.into_iter().filter(|(hash, _)| !is_staged(&place, *hash)).collect::<Vec<_>>()
-    })
-    .await?;
+/// Bytes that are wanted and not staged, and one of the paths that they are wanted at.
+#[derive(Debug, Clone)]
+pub(super) struct Missing {
+    pub(super) path: BookPath,
+    pub(super) want: Want,
+}
 
-    let transferred = missing.len();
-    let progress = Progress::start(format!("hydrate {book}: fetching"), transferred);
-    let breaker = Breaker::default();
-    let mut results = stream::iter(missing)
-        .map(|(hash, path)| {
-            let (breaker, place) = (&breaker, place.clone());
-            async move {
-                if breaker.is_open() {
-                    return Err(None);
-                }
-                one(client, book, &place, &path, hash, breaker).await.map_err(Some)
-            }
+/// What became of one file.
+enum One {
+    Staged,
+    /// An asset that is another by now.
+    Gone(Missing),
+    Failed(Problem),
+    NotTried,
+}
+
+impl Fetch<'_> {
+    /// Stages everything that is to be installed; gives the number of files read from the server.
+    pub(super) async fn all(&self, survey: &Survey, wanted: &Wanted) -> Result<usize, Failure> {
+        let needed: BTreeMap<ContentHash, Missing> = survey
+            .install
+            .iter()
+            .map(|job| (job.want.hash, Missing { path: job.path.clone(), want: job.want }))
+            .collect();
+        let missing: Vec<Missing> = blocking({
+            let place = self.place.clone();
+            move || needed.into_values().filter(|one| !is_staged(&place, one.want.hash)).collect()
         })
-        .buffer_unordered(IN_FLIGHT);
-    let (mut failed, mut not_tried) = (Vec::new(), 0);
-    while let Some(result) = results.next().await {
-        progress.step();
-        match result {
-            Ok(()) => {}
-            Err(Some(problem)) => failed.push(problem),
-            Err(None) => not_tried += 1,
+        .await?;
+        let transferred = missing.len();
+        let progress = Arc::new(Progress::start(format!("hydrate {}: fetching", self.book), transferred));
+
+        // 1.
+        let [pages, assets] =
+            [CONTENT, STATIC].map(|part| is_worth_an_archive(part, &missing, survey, wanted));
+        let scope = match (pages, assets) {
+            (true, true) => Some(Scope::All),
+            (true, false) => Some(Scope::Content),
+            (false, true) => Some(Scope::Assets),
+            (false, false) => None,
+        };
+        let left = match scope {
+            Some(scope) => self.take_from_archive(scope, missing, &progress).await?,
+            None => missing,
+        };
+
+        // 2.
+        let (mut gone, mut failed, mut not_tried) = (Vec::new(), Vec::new(), 0);
+        let breaker = Breaker::default();
+        let mut results =
+            stream::iter(left).map(|missing| self.one(missing, &breaker)).buffer_unordered(IN_FLIGHT);
+        while let Some(one) = results.next().await {
+            match one {
+                One::Staged => progress.step(),
+                One::Gone(missing) => gone.push(missing),
+                One::Failed(problem) => failed.push(problem),
+                One::NotTried => not_tried += 1,
+            }
         }
+
+        // 3.
+        if !gone.is_empty() && failed.is_empty() {
+            gone = self.take_from_archive(Scope::Assets, gone, &progress).await?;
+        }
+        let lost = "it was changed since, and the server has no archive with what it was; run again";
+        failed.extend(gone.iter().map(|missing| problem(missing.path.as_str(), lost)));
+        if failed.is_empty() { Ok(transferred) } else { Err(unfetched(failed, not_tried)) }
     }
-    if failed.is_empty() {
-        return Ok(transferred);
+
+    async fn one(&self, missing: Missing, breaker: &Breaker) -> One {
+        if breaker.is_open() {
+            return One::NotTried;
+        }
+        if missing.path.is_asset() {
+            return self.asset(missing, breaker).await;
+        }
+        let Missing { path, want } = missing;
+        let text = match self.client.read_version(self.book, &path, want.hash).await {
+            Ok(text) => text,
+            Err(error) => {
+                breaker.note(&error);
+                return One::Failed(problem(path.as_str(), error.to_string()));
+            }
+        };
+        let place = self.place.clone();
+        judge(&path, blocking(move || keep(&place, want, &mut text.as_bytes())).await)
     }
+
+    async fn asset(&self, missing: Missing, breaker: &Breaker) -> One {
+        let want = missing.want;
+        let url = self.client.asset_url(self.book, &missing.path);
+        let mut part = Part::of_asset(self.place, want.hash);
+        let mut patience = Patience::new(part.length());
+        let going = download::go_on(self.client, &url, &mut part, want.size, &mut patience, None);
+        match going.await {
+            Ok(Ended::Whole) => {}
+            Ok(Ended::Gone) => return One::Gone(missing),
+            Ok(Ended::Over(why)) => return One::Failed(problem(missing.path.as_str(), why)),
+            Err(Stopped::Call(error)) => {
+                breaker.note(&error);
+                return One::Failed(problem(missing.path.as_str(), error.to_string()));
+            }
+            Err(Stopped::Disk(failure)) => {
+                return One::Failed(problem(missing.path.as_str(), failure.message));
+            }
+        }
+        let place = self.place.clone();
+        judge(&missing.path, blocking(move || adopt(&place, want, &part.path())).await)
+    }
+}
+
+fn judge(path: &BookPath, kept: Result<Result<(), Unkept>, Failure>) -> One {
+    match kept {
+        Ok(Ok(())) => One::Staged,
+        Ok(Err(Unkept::Wrong(why))) => One::Failed(problem(path.as_str(), why)),
+        Ok(Err(Unkept::Disk(failure))) | Err(failure) => One::Failed(problem(path.as_str(), failure.message)),
+    }
+}
+
+/// Are so many files of this part of the book missing that an archive pays?
+fn is_worth_an_archive(part: &str, missing: &[Missing], survey: &Survey, wanted: &Wanted) -> bool {
+    let missing: Vec<_> = missing.iter().filter(|one| one.path.as_str().starts_with(part)).collect();
+    let mut there = survey.unchanged.iter().chain(&survey.outdated);
+    let is_first = !there.any(|(path, _)| path.starts_with(part));
+    let lacking: u64 = missing.iter().map(|one| one.want.size).sum();
+    let all: u64 = wanted.iter().filter(|(path, _)| path.starts_with(part)).map(|(_, want)| want.size).sum();
+    !missing.is_empty() && (is_first || (missing.len() > MANY && lacking >= all / 4))
+}
+
+/// The end of a run that lacks files.
+pub(super) fn unfetched(mut failed: Vec<Problem>, not_tried: usize) -> Failure {
     failed.sort();
     let rest = if not_tried > 0 { format!(" ({not_tried} more were not tried)") } else { String::new() };
-    Err(Failure::about(
-        format!("nothing was changed: {} files could not be fetched{rest}; run again", failed.len()),
-        failed,
-    ))
-}
-
-async fn one(
-    client: &Client,
-    book: &BookId,
-    place: &Arc<Place>,
-    path: &BookPath,
-    hash: ContentHash,
-    breaker: &Breaker,
-) -> Result<(), Problem> {
-    let text = client.read_version(book, path, hash).await.map_err(|error| {
-        breaker.note(&error);
-        problem(path.as_str(), error.to_string())
-    })?;
-    let target = staged(place, hash);
-    let kept = blocking(move || keep(&target, text.as_bytes(), hash)).await;
-    match kept.and_then(|kept| kept) {
-        Ok(()) => Ok(()),
-        Err(failure) => Err(problem(path.as_str(), failure.message)),
-    }
-}
-
-/// Puts bytes into staging if they are the right ones.
-fn keep(target: &Path, bytes: &[u8], hash: ContentHash) -> Result<(), Failure> {
-    let got = ContentHash::of(bytes);
-    if got != hash {
-        return Err(Failure::new(format!(
-            "the server sent {} bytes with the hash {got} instead of {hash}",
-            bytes.len()
-        )));
-    }
-    write_whole(target, bytes)
-}
-
-/// Writes a file that has its name only when it is whole and durable.
-pub(super) fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let part = unfinished(target);
-    let write = || {
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        fs::rename(&part, target)
-    };
-    write().map_err(|error| Failure::disk("write", target, &error))
-}
-
-/// The name of a file that is not whole yet.
-pub(super) fn unfinished(target: &Path) -> PathBuf {
-    let mut name = target.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-/// Is the file staged, whole? What has the name but not the bytes is removed.
-fn is_staged(place: &Place, hash: ContentHash) -> bool {
-    let path = staged(place, hash);
-    match fs::read(&path) {
-        Ok(bytes) if ContentHash::of(&bytes) == hash => true,
-        Err(error) if error.kind() == ErrorKind::NotFound => false,
-        _ => {
-            // If it cannot be removed, writing it anew fails and says why.
-            let _ = fs::remove_file(&path);
-            false
-        }
-    }
+    let message =
+        format!("nothing was changed: {} could not be fetched{rest}; run again", files(failed.len()));
+    Failure::about(message, failed)
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use panaversity_model::ContentHash;
 
 use super::super::Failure;
-use super::super::state::{Place, Stamp, State};
-use super::fetch::{staged, unfinished, write_whole};
+use super::super::place::Place;
+use super::super::state::{Stamp, State};
+use super::staging::{copy_whole, staged, unfinished};
 use super::survey::{Folders, Install, Standing, Survey};
 
 /// Does what the survey found to do, then saves `done` as the state.
@@ -23,7 +24,7 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
     }
 
     // The second survey may want more than the first; what was not fetched for it is not there.
-    if let Some(job) = install.iter().find(|job| !staged(place, job.hash).is_file()) {
+    if let Some(job) = install.iter().find(|job| !staged(place, job.want.hash).is_file()) {
         return Err(changed(&job.file));
     }
 
@@ -32,21 +33,21 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
     let mut there = known.files.clone();
     there.extend(unchanged.into_iter().chain(outdated));
     let mut installing = known.installing.clone();
-    installing.extend(install.iter().map(|job| (job.path.to_string(), job.hash.to_string())));
+    installing.extend(install.iter().map(|job| (job.path.to_string(), job.want.hash.to_string())));
     place.save(&done.intent(there, installing))?;
 
     fs::create_dir_all(&place.output).map_err(|error| Failure::disk("create", &place.output, &error))?;
     let mut uses: BTreeMap<ContentHash, usize> = BTreeMap::new();
     for job in &install {
-        *uses.entry(job.hash).or_default() += 1;
+        *uses.entry(job.want.hash).or_default() += 1;
     }
-    let mut folders = Folders::new(&place.output);
+    let mut folders = Folders::new(place);
     for job in install {
         check_unmoved(&mut folders, &job.file, job.before)?;
-        let left = uses.entry(job.hash).or_default();
+        let left = uses.entry(job.want.hash).or_default();
         *left = left.saturating_sub(1);
         let stamp = put(place, &job, *left == 0)?;
-        done.files.insert(job.path.to_string(), stamp.entry(job.hash));
+        done.files.insert(job.path.to_string(), stamp.entry(job.want.hash));
     }
     for job in delete {
         check_unmoved(&mut folders, &job.file, Some(job.before))?;
@@ -61,8 +62,7 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
 fn finish(place: &Place, known: &State, done: &State) -> Result<(), Failure> {
     let mut folders = BTreeSet::new();
     for path in known.paths().filter(|path| !done.files.contains_key(*path)) {
-        let (_, below) = super::below_output(path)?;
-        folders.extend(place.output.join(below).parent().map(Path::to_owned));
+        folders.extend(place.locate(path)?.1.parent().map(Path::to_owned));
     }
     remove_emptied(place, &folders);
     place.save(done)?;
@@ -91,18 +91,17 @@ fn put(place: &Place, job: &Install, is_last_use: bool) -> Result<Stamp, Failure
     if let Some(folder) = job.file.parent() {
         fs::create_dir_all(folder).map_err(fault)?;
     }
-    let mut source = staged(place, job.hash);
+    let mut source = staged(place, job.want.hash);
     if !is_last_use {
-        let bytes = fs::read(&source).map_err(fault)?;
-        source = source.with_extension("copy");
-        write_whole(&source, &bytes)?;
+        let copy = source.with_extension("copy");
+        copy_whole(&source, &copy)?;
+        source = copy;
     }
     match fs::rename(&source, &job.file) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
             // The output is a mount of its own: go through a file beside the target.
-            let bytes = fs::read(&source).map_err(fault)?;
             let part = part_of(&job.file);
-            write_whole(&part, &bytes)?;
+            copy_whole(&source, &part)?;
             fs::rename(&part, &job.file).map_err(fault)?;
         }
         renamed => renamed.map_err(fault)?,
@@ -121,8 +120,7 @@ fn part_of(file: &Path) -> PathBuf {
 /// Removes what a killed installation left beside its targets.
 fn remove_parts(place: &Place, known: &State) -> Result<(), Failure> {
     for path in known.installing.keys() {
-        let (_, below) = super::below_output(path)?;
-        let part = part_of(&place.output.join(below));
+        let part = part_of(&place.locate(path)?.1);
         for leftover in [unfinished(&part), part] {
             match fs::remove_file(&leftover) {
                 Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -135,12 +133,12 @@ fn remove_parts(place: &Place, known: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes folders that have nothing left in them, upwards, never the output itself.
+/// Removes folders that have nothing left in them, upwards, never those that are filled.
 fn remove_emptied(place: &Place, folders: &BTreeSet<PathBuf>) {
     for folder in folders.iter().rev() {
         let mut folder = folder.as_path();
         // A folder that still holds something cannot be removed, and stays.
-        while folder != place.output && folder.starts_with(&place.output) && fs::remove_dir(folder).is_ok() {
+        while place.root_of(folder).is_some_and(|root| folder != root) && fs::remove_dir(folder).is_ok() {
             let Some(above) = folder.parent() else { break };
             folder = above;
         }

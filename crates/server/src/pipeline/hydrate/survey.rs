@@ -1,4 +1,4 @@
-//! What the output folder holds, compared with what it is to hold. Invariant: a file is ours only
+//! What the folders hold, compared with what they are to hold. Invariant: a file is ours only
 //! if it holds bytes that the state says we put there; links are never followed.
 
 use std::collections::{BTreeSet, HashMap};
@@ -6,13 +6,13 @@ use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use panaversity_model::file::MAX_TEXT_BYTES;
 use panaversity_model::{BookPath, ContentHash};
 
-use super::super::Failure;
+use super::super::place::Place;
 use super::super::report::Problem;
 use super::super::state::{Entry, Stamp, State};
-use super::{Wanted, below_output, problem};
+use super::super::{Failure, digest};
+use super::{Want, Wanted, problem};
 
 /// Everything that has to be done, and everything in the way.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(super) struct Survey {
 pub(super) struct Install {
     pub(super) path: BookPath,
     pub(super) file: PathBuf,
-    pub(super) hash: ContentHash,
+    pub(super) want: Want,
     /// What is there now.
     pub(super) before: Option<Stamp>,
 }
@@ -69,29 +69,28 @@ pub(super) enum Standing {
 impl Survey {
     /// Looks at every path that is wanted, ours or maybe ours.
     pub(super) fn take(
-        output: &Path,
+        place: &Place,
         known: &State,
         wanted: &Wanted,
         overwrite: bool,
     ) -> Result<Self, Failure> {
         let mut survey = Self::default();
-        let mut folders = Folders::new(output);
+        let mut folders = Folders::new(place);
         let paths: BTreeSet<&String> = wanted.keys().chain(known.paths()).collect();
         for name in paths {
-            let (path, below) = below_output(name)?;
-            let file = output.join(below);
+            let (path, file) = place.locate(name)?;
             let wanted = wanted.get(name).copied();
             match folders.standing(&file)? {
                 Standing::Blocked(why) => survey.blocked.push(problem(name, why)),
                 Standing::Nothing => {
-                    let job = wanted.map(|hash| Install { path, file, hash, before: None });
+                    let job = wanted.map(|want| Install { path, file, want, before: None });
                     survey.install.extend(job);
                 }
                 Standing::File(metadata) => {
                     let before = Stamp::of(&metadata);
                     let trusted = known.files.get(name).filter(|entry| !overwrite && before.matches(entry));
                     let there = match trusted.and_then(|entry| ContentHash::from_hex(&entry.hash)) {
-                        None => hash_of(&file, before)?,
+                        None => Some(hash_of(&file)?),
                         known => known,
                     };
                     let is_ours = there.is_some_and(|hash| known.owns(name, hash));
@@ -103,17 +102,17 @@ impl Survey {
     }
 
     /// Decides the fate of a file that is there.
-    fn judge(&mut self, seen: Seen, wanted: Option<ContentHash>) {
+    fn judge(&mut self, seen: Seen, wanted: Option<Want>) {
         let Seen { path, file, before, there, is_ours } = seen;
         let entry = there.map(|hash| (path.to_string(), before.entry(hash)));
-        if there.is_some() && there == wanted {
+        if there.is_some() && there == wanted.map(|want| want.hash) {
             self.unchanged.extend(entry);
         } else if !is_ours {
             self.foreign.push(problem(path.as_str(), "it does not hold what hydrate put there"));
         } else {
             self.outdated.extend(entry);
             match wanted {
-                Some(hash) => self.install.push(Install { path, file, hash, before: Some(before) }),
+                Some(want) => self.install.push(Install { path, file, want, before: Some(before) }),
                 None => self.delete.push(Delete { path, file, before }),
             }
         }
@@ -134,15 +133,15 @@ impl Survey {
     }
 }
 
-/// Looks at places below the output folder, each folder once.
+/// Looks at places below the folders that are filled, each folder once.
 pub(super) struct Folders<'a> {
-    output: &'a Path,
+    place: &'a Place,
     seen: HashMap<PathBuf, Option<String>>,
 }
 
 impl<'a> Folders<'a> {
-    pub(super) fn new(output: &'a Path) -> Self {
-        Self { output, seen: HashMap::new() }
+    pub(super) fn new(place: &'a Place) -> Self {
+        Self { place, seen: HashMap::new() }
     }
 
     /// What stands at `file`.
@@ -160,7 +159,7 @@ impl<'a> Folders<'a> {
 
     /// Why nothing can be put below `folder`, if so. What does not exist yet is no obstacle.
     fn blocked(&mut self, folder: &Path) -> Result<Option<String>, Failure> {
-        if folder == self.output || !folder.starts_with(self.output) {
+        if self.place.root_of(folder).is_none_or(|root| folder == root) {
             return Ok(None);
         }
         if let Some(seen) = self.seen.get(folder) {
@@ -188,11 +187,6 @@ fn lookup(path: &Path) -> Result<Option<Metadata>, Failure> {
     }
 }
 
-/// The hash of a file; `None` for one too large to be a page, which is not even read.
-fn hash_of(file: &Path, stamp: Stamp) -> Result<Option<ContentHash>, Failure> {
-    if stamp.size > MAX_TEXT_BYTES as u64 {
-        return Ok(None);
-    }
-    let bytes = fs::read(file).map_err(|error| Failure::disk("read", file, &error))?;
-    Ok(Some(ContentHash::of(&bytes)))
+fn hash_of(file: &Path) -> Result<ContentHash, Failure> {
+    digest::of_file(file).map(|(hash, _)| hash).map_err(|error| Failure::disk("read", file, &error))
 }

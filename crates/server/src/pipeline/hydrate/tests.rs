@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::super::STATIC;
 use super::super::fake::{Fake, Twist};
 use super::*;
+
+mod archives;
+mod assets;
 
 const A: &str = "01-Part/01-Chapter/01-a.md";
 const B: &str = "01-Part/01-Chapter/02-b.md";
@@ -27,6 +31,7 @@ async fn setup() -> (Fake, TempDir, HydrateArgs) {
     let args = HydrateArgs {
         book_id: BookId::parse(BOOK).unwrap(),
         output_dir: folder.path().join("out"),
+        static_dir: None,
         full_rebuild: false,
         server: ServerArgs { url: Some(fake.url.clone()) },
         json: false,
@@ -53,7 +58,11 @@ fn tree(folder: &Path) -> BTreeMap<String, String> {
 /// What the output must be.
 fn book(fake: &Fake) -> BTreeMap<String, String> {
     let files = fake.files(BOOK).into_iter();
-    files.filter_map(|(path, text)| Some((path.strip_prefix(CONTENT)?.to_owned(), text))).collect()
+    files
+        .filter_map(|(path, text)| {
+            Some((path.strip_prefix(CONTENT)?.to_owned(), String::from_utf8(text.into()).unwrap()))
+        })
+        .collect()
 }
 
 fn summary(report: &HydrateReport) -> String {
@@ -64,6 +73,35 @@ fn stopped(outcome: Result<HydrateReport, Failure>) -> String {
     let failure = outcome.unwrap_err();
     assert!(!failure.is_usage);
     failure.files.iter().fold(failure.message, |text, problem| text + "\n" + &problem.line("-"))
+}
+
+/// Runs until the server is asked for something by this name, and kills the run there; what was
+/// called by another name before is answered as `before` says.
+async fn killed_at(
+    fake: &Fake,
+    args: &HydrateArgs,
+    name: &'static str,
+    before: impl Fn(&str) -> Twist + Send + 'static,
+) {
+    let reached = Arc::new(tokio::sync::Notify::new());
+    let asked = reached.clone();
+    fake.on_call(move |call| {
+        if !call.tool.starts_with(name) {
+            return before(&call.tool);
+        }
+        asked.notify_one();
+        Twist::Hang
+    });
+    tokio::select! {
+        ended = hydrate(args) => panic!("it was not killed: {ended:?}"),
+        () = reached.notified() => {}
+    }
+    fake.honest();
+}
+
+/// The first of a download, then a cut.
+fn cut_at(bytes: usize) -> impl Fn(&str) -> Twist + Send + 'static {
+    move |tool| if matches!(tool, "archive.zip" | "static") { Twist::Cut(bytes) } else { Twist::Honest }
 }
 
 #[tokio::test]
@@ -125,6 +163,7 @@ async fn a_list_that_lost_a_file_deletes_nothing() {
 #[tokio::test]
 async fn corrupt_content_is_never_installed() {
     let (fake, _folder, args) = setup().await;
+    fake.no_archives();
     fake.on_call(|call| if call.path == page(A) { Twist::Corrupt } else { Twist::Honest });
     let why = stopped(hydrate(&args).await);
     assert!(why.contains(A) && why.contains("instead of"), "{why}");
@@ -139,6 +178,7 @@ async fn corrupt_content_is_never_installed() {
 #[tokio::test]
 async fn a_damaged_staged_file_is_fetched_again() {
     let (fake, folder, args) = setup().await;
+    fake.no_archives();
     fake.on_call(|call| if call.path == page(A) { Twist::Corrupt } else { Twist::Honest });
     stopped(hydrate(&args).await);
     let staged = folder.path().join(".out.panaversity/staging").join(ContentHash::of(b"same").to_string());
@@ -235,7 +275,7 @@ async fn another_book_needs_a_full_rebuild() {
 #[tokio::test]
 async fn two_runs_into_one_folder_do_not_meet() {
     let (_fake, _folder, args) = setup().await;
-    let place = Place::open(&args.output_dir).unwrap();
+    let place = Place::open(&args.output_dir, None).unwrap();
     assert!(stopped(hydrate(&args).await).contains("another hydrate"));
     drop(place);
     hydrate(&args).await.unwrap();
@@ -261,10 +301,11 @@ async fn a_missing_book_and_a_broken_server_leave_the_output_alone() {
 #[tokio::test]
 async fn a_killed_transfer_is_completed_by_the_next_run() {
     let (fake, _folder, args) = setup().await;
+    fake.no_archives();
     for n in 10..40 {
         fake.put(BOOK, &[(&format!("content/01-Part/01-Chapter/{n}-x.md"), &format!("{n}"))]);
     }
-    for kill_at in [1, 2, 5, 15] {
+    for kill_at in [1, 3, 6, 18] {
         fake.calls();
         fake.on_call(move |call| if call.number >= kill_at { Twist::Hang } else { Twist::Honest });
         let killed = tokio::time::timeout(Duration::from_millis(300), hydrate(&args)).await;

@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use futures::{StreamExt, TryStreamExt, stream};
 use panaversity_model::ContentHash;
 
-use super::super::{Failure, blocking};
+use super::super::{Failure, blocking, digest};
 use super::Held;
 use super::source::SourceFile;
 
@@ -51,9 +51,7 @@ pub(super) async fn with_server(files: Vec<SourceFile>, held: &Held) -> Result<C
 
 fn differing(batch: Vec<(SourceFile, ContentHash)>) -> (Vec<Job>, usize) {
     let total = batch.len();
-    let is_same = |file: &SourceFile, hash| {
-        std::fs::read(&file.file).is_ok_and(|bytes| ContentHash::of(&bytes) == hash)
-    };
+    let is_same = |file: &SourceFile, hash| digest::of_file(&file.file).is_ok_and(|(there, _)| there == hash);
     let different: Vec<Job> = batch
         .into_iter()
         .filter(|(file, hash)| !is_same(file, *hash))

@@ -3,21 +3,23 @@
 
 use futures::{StreamExt, stream};
 use panaversity_model::{BookId, ContentHash};
+use tokio::sync::Semaphore;
 
 use super::super::progress::Progress;
 use super::super::report::Problem;
 use super::super::{Breaker, Failure, blocking};
-use super::IngestReport;
 use super::compare::Job;
 use super::source::{ReadError, read_text};
+use super::{Doomed, IngestReport, Part, assets};
 use crate::client::tools::Mode;
+use crate::client::uploads::Target;
 use crate::client::{CallError, Client};
 
 /// Calls in flight.
 const IN_FLIGHT: usize = 32;
 
 /// What became of one file.
-enum Sent {
+pub(super) enum Sent {
     Done(Mode),
     Refused(Problem),
     Failed(Problem),
@@ -26,20 +28,32 @@ enum Sent {
 
 /// Sends the changes of one run.
 pub(super) struct Sender<'a> {
-    client: &'a Client,
-    book: &'a BookId,
+    pub(super) client: &'a Client,
+    pub(super) book: &'a BookId,
     dry_run: bool,
     breaker: Breaker,
+    /// Room in memory for assets on their way, in KiB.
+    pub(super) room: Semaphore,
 }
 
 impl<'a> Sender<'a> {
     pub(super) fn new(client: &'a Client, book: &'a BookId, dry_run: bool) -> Self {
-        Self { client, book, dry_run, breaker: Breaker::default() }
+        let room = Semaphore::new(assets::ROOM_KIB as usize);
+        Self { client, book, dry_run, breaker: Breaker::default(), room }
     }
 
-    /// Writes the files, in any order.
-    pub(super) async fn write(&self, jobs: Vec<Job>, report: &mut IngestReport) -> Result<(), Failure> {
-        let doing = if self.dry_run { "checking" } else { "writing" };
+    /// Writes files of a part, in any order.
+    pub(super) async fn write(
+        &self,
+        jobs: Vec<Job>,
+        part: Part,
+        report: &mut IngestReport,
+    ) -> Result<(), Failure> {
+        let doing = match part {
+            _ if self.dry_run => "checking",
+            Part::Pages => "writing",
+            Part::Assets => "uploading",
+        };
         let progress = Progress::start(format!("ingest {}: {doing}", self.book), jobs.len());
         let mut results = stream::iter(jobs)
             .map(|job| async move {
@@ -64,7 +78,13 @@ impl<'a> Sender<'a> {
         if self.breaker.is_open() {
             return Ok(Sent::NotTried);
         }
+        if job.file.path.is_asset() && !self.dry_run {
+            return self.upload(job).await;
+        }
         let Job { file, expected } = job;
+        if file.path.is_asset() {
+            return Ok(Sent::Done(mode_of(expected)));
+        }
         let path = file.path.clone();
         let text = match blocking(move || read_text(&file)).await? {
             Ok(text) => text,
@@ -72,8 +92,7 @@ impl<'a> Sender<'a> {
             Err(ReadError::Failed(why)) => return Ok(Sent::Failed(Problem::new(path.as_str(), why))),
         };
         if self.dry_run {
-            let mode = if expected.is_some() { Mode::Updated } else { Mode::Created };
-            return Ok(Sent::Done(mode));
+            return Ok(Sent::Done(mode_of(expected)));
         }
         Ok(match self.client.write(self.book, &path, text, expected).await {
             Ok(mode) => Sent::Done(mode),
@@ -81,31 +100,37 @@ impl<'a> Sender<'a> {
         })
     }
 
-    /// Deletes pages that still hold what the server said they hold.
-    pub(super) async fn delete(&self, doomed: Vec<(String, ContentHash)>, report: &mut IngestReport) {
+    /// Deletes files that still hold what the server said they hold.
+    pub(super) async fn delete(&self, doomed: Doomed, report: &mut IngestReport) {
         let mut results = stream::iter(doomed)
             .map(|(path, hash)| async move {
                 if self.breaker.is_open() {
                     return (path, Sent::NotTried);
                 }
-                let answer =
-                    if self.dry_run { Ok(()) } else { self.client.delete(self.book, &path, hash).await };
+                let answer = if self.dry_run {
+                    Ok(())
+                } else if path.is_asset() {
+                    let target = Target { book: self.book, path: &path, expected: Some(hash) };
+                    self.client.delete_asset(target).await
+                } else {
+                    self.client.delete(self.book, path.as_str(), hash).await
+                };
                 let sent = match answer {
                     Ok(()) => Sent::Done(Mode::Updated),
-                    Err(error) => self.trouble(&path, error),
+                    Err(error) => self.trouble(path.as_str(), error),
                 };
                 (path, sent)
             })
             .buffer_unordered(IN_FLIGHT);
         while let Some((path, sent)) = results.next().await {
             match sent {
-                Sent::Done(_) => report.deleted.push(path),
+                Sent::Done(_) => report.deleted.push(path.to_string()),
                 other => report.note(other),
             }
         }
     }
 
-    fn trouble(&self, path: &str, error: CallError) -> Sent {
+    pub(super) fn trouble(&self, path: &str, error: CallError) -> Sent {
         self.breaker.note(&error);
         match error {
             CallError::Refused(refused) => {
@@ -115,6 +140,11 @@ impl<'a> Sender<'a> {
             other => Sent::Failed(Problem::new(path, other.to_string())),
         }
     }
+}
+
+/// What writing it would be.
+fn mode_of(expected: Option<ContentHash>) -> Mode {
+    if expected.is_some() { Mode::Updated } else { Mode::Created }
 }
 
 impl IngestReport {

@@ -1,15 +1,19 @@
-//! Walking the source folder. Invariant: every entry of the folder is either a file to compare or
-//! named as refused, failed or skipped; nothing is dropped in silence.
+//! Walking a source folder, of pages or of assets. Invariant: every entry of the folder is either
+//! a file to compare or named as refused, failed or skipped; nothing is dropped in silence.
+//!
+//! Hidden files and folders are skipped. Among assets a hidden file may be one that the site needs
+//! (`.nojekyll`): it is taken if the schema admits it, unless its name is one that desktops and Git
+//! leave behind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use panaversity_model::file::MAX_TEXT_BYTES;
 use panaversity_model::{BookPath, Refusal, Schema};
 use walkdir::{DirEntry, WalkDir};
 
-use super::super::CONTENT;
 use super::super::report::Problem;
+use super::Part;
 
 /// A file whose path the book admits.
 #[derive(Debug, Clone)]
@@ -28,22 +32,31 @@ pub(super) struct Walked {
     pub(super) skipped: Vec<Problem>,
 }
 
+/// Hidden files that are nobody's assets begin like this.
+const LEFT_BEHIND: [&[u8]; 3] = [b".DS_Store", b".git", b"._"];
+
 impl Walked {
     /// No file at all, not even a refused one.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.refused.is_empty() && self.failed.is_empty()
     }
 
-    /// Every name seen, whatever became of it.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    /// Is there something of that path, whatever became of it? A folder that was skipped, or
+    /// could not be read, may hold it.
+    pub(super) fn may_hold(&self) -> impl Fn(&str) -> bool {
+        let files: HashSet<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
         let problems = self.refused.iter().chain(&self.failed).chain(&self.skipped);
-        let files = self.files.iter().map(|file| file.path.as_str());
-        files.chain(problems.map(|problem| problem.path.as_str()))
+        let unsent: HashSet<&str> = problems.map(|problem| problem.path.as_str()).collect();
+        move |path| {
+            files.contains(path)
+                || unsent.contains(path)
+                || path.match_indices('/').any(|(end, _)| unsent.contains(&path[..end]))
+        }
     }
 }
 
 /// Walks the folder and judges every path in it.
-pub(super) fn walk(source: &Path, schema: Schema) -> Walked {
+pub(super) fn walk(source: &Path, part: Part, schema: Schema) -> Walked {
     let mut walked = Walked::default();
     let mut folded: HashMap<String, String> = HashMap::new();
     let mut entries = WalkDir::new(source).min_depth(1).sort_by_file_name().into_iter();
@@ -51,19 +64,19 @@ pub(super) fn walk(source: &Path, schema: Schema) -> Walked {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let name = book_name(source, error.path().unwrap_or(source));
+                let name = book_name(source, part, error.path().unwrap_or(source));
                 walked.failed.push(Problem::new(name, io_reason(error.io_error())));
                 continue;
             }
         };
-        let name = book_name(source, entry.path());
-        if let Some(why) = skipped_because(&entry) {
+        let name = book_name(source, part, entry.path());
+        if let Some(why) = skipped_because(&entry, &name, part, schema) {
             walked.skipped.push(Problem::new(name, why));
             if entry.file_type().is_dir() {
                 entries.skip_current_dir();
             }
         } else if entry.file_type().is_file() {
-            match admit(&entry, &name, schema, &mut folded) {
+            match admit(&entry, &name, part, schema, &mut folded) {
                 Ok(file) => walked.files.push(file),
                 Err(problem) => walked.refused.push(problem),
             }
@@ -72,9 +85,13 @@ pub(super) fn walk(source: &Path, schema: Schema) -> Walked {
     walked
 }
 
-fn skipped_because(entry: &DirEntry) -> Option<&'static str> {
-    let kind = entry.file_type();
-    if entry.file_name().as_encoded_bytes().starts_with(b".") {
+fn skipped_because(entry: &DirEntry, name: &str, part: Part, schema: Schema) -> Option<&'static str> {
+    let (kind, file_name) = (entry.file_type(), entry.file_name().as_encoded_bytes());
+    let is_asset = part == Part::Assets
+        && kind.is_file()
+        && !LEFT_BEHIND.iter().any(|beginning| file_name.starts_with(beginning))
+        && BookPath::parse(name).is_ok_and(|path| schema.admit(&path).is_ok());
+    if file_name.starts_with(b".") && !is_asset {
         Some("hidden")
     } else if kind.is_symlink() {
         Some("a link; put the file itself there")
@@ -88,6 +105,7 @@ fn skipped_because(entry: &DirEntry) -> Option<&'static str> {
 fn admit(
     entry: &DirEntry,
     name: &str,
+    part: Part,
     schema: Schema,
     folded: &mut HashMap<String, String>,
 ) -> Result<SourceFile, Problem> {
@@ -104,7 +122,7 @@ fn admit(
             Problem { path: name.to_owned(), reason, suggestion }
         })?;
     let size = entry.metadata().map_err(|error| Problem::new(name, io_reason(error.io_error())))?.len();
-    if size > MAX_TEXT_BYTES as u64 {
+    if part == Part::Pages && size > MAX_TEXT_BYTES as u64 {
         return Err(Problem::new(name, too_large(size)));
     }
     if let Some(first) = folded.insert(path.folded(), name.to_owned()) {
@@ -137,13 +155,13 @@ fn too_large(size: u64) -> String {
     format!("it has {size} bytes; the limit is {MAX_TEXT_BYTES}; split it")
 }
 
-fn io_reason(error: Option<&std::io::Error>) -> String {
+pub(super) fn io_reason(error: Option<&std::io::Error>) -> String {
     error.map_or_else(|| "cannot be read".to_owned(), |error| format!("cannot be read: {error}"))
 }
 
-/// `DIR/x` as `content/x`; bytes that are not UTF-8 show as U+FFFD.
-fn book_name(source: &Path, path: &Path) -> String {
+/// `DIR/x` as `content/x` or `static/x`; bytes that are not UTF-8 show as U+FFFD.
+fn book_name(source: &Path, part: Part, path: &Path) -> String {
     let below = path.strip_prefix(source).unwrap_or(path);
     let segments: Vec<_> = below.iter().map(|segment| segment.to_string_lossy()).collect();
-    format!("{CONTENT}{}", segments.join("/"))
+    format!("{}{}", part.folder(), segments.join("/"))
 }

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use super::super::fake::{Fake, Twist};
 use super::*;
 
+mod assets;
+
 const A: &str = "01-Part/01-Chapter/01-a.md";
 const B: &str = "01-Part/01-Chapter/02-b.md";
 const C: &str = "01-Part/01-Chapter/03-c.md";
@@ -27,6 +29,7 @@ fn args(fake: &Fake, source: &Path) -> IngestArgs {
     IngestArgs {
         book_id: BookId::parse("ai-python").unwrap(),
         source_dir: source.to_owned(),
+        static_dir: None,
         schema: None,
         delete: false,
         force: false,
