@@ -57,17 +57,17 @@ async fn a_static_folder_goes_in_and_comes_out_byte_for_byte_and_only_once(groun
         ingest(&world, &server, &source, &more)
     };
     let (output, built) = (folder("site/docs"), folder("site/static"));
-    let build = || {
+    let hydrated = || {
         let flags = with(&built);
         hydrate(&world, &server, &output, &[flags[0].as_str(), flags[1].as_str()]).expect_ok()
     };
 
     let report = run(&["--schema", "docusaurus"]).expect_ok();
     assert_eq!(report["created"].as_array().unwrap().len(), 18);
-    assert_eq!(build()["transferred"], 18);
+    assert_eq!(hydrated()["transferred"], 18);
     assert!(tree(&output) == pages && tree(&built) == assets, "the site differs from the source");
     assert_eq!(run(&[]).expect_ok()["unchanged"], 18);
-    assert_eq!((&build()["transferred"], &build()["unchanged"]), (&json!(0), &json!(18)));
+    assert_eq!((&hydrated()["transferred"], &hydrated()["unchanged"]), (&json!(0), &json!(18)));
 
     assets.insert("videos/large.mp4".to_owned(), noise(3_600_000));
     assets.insert("img/new.svg".to_owned(), b"<svg>new</svg>".to_vec());
@@ -75,11 +75,11 @@ async fn a_static_folder_goes_in_and_comes_out_byte_for_byte_and_only_once(groun
     plant(&statics, &assets);
     fs::remove_file(statics.join("CNAME")).unwrap();
     ingest(&world, &server, &source, &["--delete"]).expect_ok();
-    assert_eq!(build()["transferred"], 0, "assets are left alone unless they are named");
+    assert_eq!(hydrated()["transferred"], 0, "assets are left alone unless they are named");
     let report = run(&["--delete"]).expect_ok();
     assert_eq!(names(&report["updated"]), ["static/videos/large.mp4"]);
     assert_eq!(names(&report["deleted"]), ["static/CNAME"]);
-    let report = build();
+    let report = hydrated();
     assert_eq!(names(&report["modified"]), ["static/videos/large.mp4"]);
     assert_eq!(names(&report["added"]), ["static/img/new.svg"]);
     assert_eq!(names(&report["deleted"]), ["static/CNAME"]);

@@ -184,9 +184,9 @@ async fn an_asset_changed_since_the_plan_comes_out_of_the_plan_s_archive() {
                 let other = other.clone();
                 std::thread::spawn(move || {
                     if gone {
-                        other.remove(BOOK, "static/img/x.png")
+                        other.remove(BOOK, "static/img/x.png");
                     } else {
-                        other.put(BOOK, &[("static/img/x.png", "third")])
+                        other.put(BOOK, &[("static/img/x.png", "third")]);
                     }
                 });
                 return Twist::Fault;
