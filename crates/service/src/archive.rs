@@ -15,7 +15,7 @@
 //!    every server finds the same layout, whose hash the link carries.
 //! 5. **Open.** A server that does not remember the layout makes it again from the same three. If
 //!    its hash is not the link's, the archive is gone: never other bytes under the same name.
-//! 6. **Stream.** Every byte is checked before it leaves; see [`download`]. What turns out bad is
+//! 6. **Stream.** Every byte is checked before it leaves (see `download`). What turns out bad is
 //!    marked, and ends the download and the remembered layout: the next link leaves it out.
 //!
 //! Pins are rounded up by a day, so that of many links to one state the first one alone writes.

@@ -5,7 +5,7 @@
 //! # The steps
 //! 1. Ask for a link to the archive of the plan's state. What the server says it lacks is reported,
 //!    and the run ends. A server that offers no archive is no fault: there is the other way.
-//! 2. Download it into the staging folder (see [`download`](super::download)); when the link's time
+//! 2. Download it into the staging folder (see [`download`]); when the link's time
 //!    is over, ask for another.
 //! 3. Read it, several entries at once, into the staging folder.
 //! 4. Remove it. What it lacked, or had with other bytes, comes the other way.
