@@ -33,6 +33,8 @@ const PUBLIC: &str = "https://nowhere.invalid/fs";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Twist {
     Honest,
+    /// Somebody else writes this text at this path of the book just before.
+    Overtaken(&'static str, &'static str),
     /// HTTP 500, nothing done.
     Fault,
     /// The call is done, the answer lost.
@@ -167,6 +169,9 @@ async fn serve(State(world): State<Arc<Mutex<World>>>, body: Bytes) -> Response 
         let mut world = world.lock().unwrap();
         let path = arguments["path"].as_str().unwrap_or_default().to_owned();
         let twist = world.twist(&tool, path);
+        if let (Twist::Overtaken(path, text), Some(book)) = (twist, arguments["book_id"].as_str()) {
+            world.books.entry(book.to_owned()).or_default().keep(path, Bytes::from_static(text.as_bytes()));
+        }
         let answer = match twist {
             Twist::Fault | Twist::Hang => json!({}),
             _ => world.answer(&tool, &arguments, twist == Twist::Corrupt),

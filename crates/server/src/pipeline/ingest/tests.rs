@@ -183,17 +183,9 @@ async fn a_page_changed_by_somebody_else_meanwhile_is_not_overwritten() {
     let (fake, source, args) = setup().await;
     ingest(&args).await.unwrap();
     put(source.path(), A, "mine");
-    let other = fake.clone();
-    let mut once = Some(());
-    fake.on_call(move |call| {
-        if call.tool == "plan_build" && once.take().is_some() {
-            let other = other.clone();
-            std::thread::spawn(move || other.put("ai-python", &[(&page(A), "theirs")]));
-        }
-        if call.tool == "write_content" {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Twist::Honest
+    fake.on_call(|call| match call.tool.as_str() {
+        "write_content" => Twist::Overtaken("content/01-Part/01-Chapter/01-a.md", "theirs"),
+        _ => Twist::Honest,
     });
     let report = ingest(&args).await.unwrap();
     assert!(report.refused[0].reason.contains("CONFLICT"), "{report:?}");

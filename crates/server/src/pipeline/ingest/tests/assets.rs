@@ -132,16 +132,9 @@ async fn an_asset_changed_by_somebody_else_meanwhile_is_not_overwritten() {
     let (fake, _source, assets, args) = with_assets().await;
     ingest(&args).await.unwrap();
     put(assets.path(), "img/logo.svg", "mine");
-    let (other, mut once) = (fake.clone(), Some(()));
-    fake.on_call(move |call| {
-        if call.tool == "plan_build" && once.take().is_some() {
-            let other = other.clone();
-            std::thread::spawn(move || other.put("ai-python", &[("static/img/logo.svg", "theirs")]));
-        }
-        if call.tool == "upload_asset" {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Twist::Honest
+    fake.on_call(|call| match call.tool.as_str() {
+        "upload_asset" => Twist::Overtaken("static/img/logo.svg", "theirs"),
+        _ => Twist::Honest,
     });
     let report = ingest(&args).await.unwrap();
     assert!(report.refused.iter().any(|problem| problem.reason.contains("CONFLICT")), "{report:?}");
