@@ -114,6 +114,10 @@ fn judge_docusaurus(rest: &[&str]) -> Result<(), String> {
 
 fn judge_asset(schema: Schema, rest: &[&str]) -> Result<(), String> {
     for segment in rest {
+        // A folder that a book is put into would become a repository, with hooks.
+        if segment.eq_ignore_ascii_case(".git") {
+            return Err(format!("`{segment}` is Git's own"));
+        }
         judge_segment(segment.strip_prefix('.').unwrap_or(segment))?;
     }
     if schema == Schema::Docusaurus || (rest.len() > 1 && ASSET_TYPES.contains(&rest[0])) {
@@ -229,6 +233,8 @@ mod tests {
             "content/.md",
             "content/a /x.md",
             "notes/x.md",
+            "static/.git/config",
+            "static/x/.Git",
         ] {
             assert!(!admits(Schema::Docusaurus, bad), "{bad}");
         }
