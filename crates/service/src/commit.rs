@@ -126,16 +126,14 @@ impl Service {
         Err(Fault::storage("gc took the staged objects away again and again").into())
     }
 
-    /// Completes an upload with what was put as an object, by steps 1, 3 and 4. On success
+    /// Completes an upload with what has arrived, as far as an object put already. On success
     /// `call.recorded` tells that the audit entry is written.
     pub(crate) async fn change_by_upload(
         &self,
         call: &mut Call,
         upload: &Announced,
-        blob: Blob,
-        staging: StagingId,
+        content: Content,
     ) -> Result<Ending, Error> {
-        let content = Content::Put(blob, staging);
         let wanted = vec![Wanted { path: upload.path.clone(), content, expected: upload.expected }];
         let asked = Asked { book: &upload.book, layer: &Layer::Base, wanted, upload: Some(upload.id) };
         let (schema, _) = self.checked(&asked).await?;

@@ -15,6 +15,7 @@ pub mod delta;
 pub mod gc;
 pub mod glob;
 pub mod health;
+mod intake;
 mod leftovers;
 mod manifests;
 pub mod plan;

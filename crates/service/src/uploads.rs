@@ -10,10 +10,10 @@
 //!    Whoever has the URL may go on putting there until it expires; that changes nothing but what
 //!    a later 3 finds.
 //! 3. **Look.** Has as much arrived as was announced? Then it is read once, part by part, hashed,
-//!    and written on to a private place that no URL ever named. What is wrong is removed; the
-//!    upload stays open.
+//!    and written on to a private place that no URL ever named; what may lie in the database is
+//!    held instead. What is wrong is removed; the upload stays open.
 //! 4. **Put.** The blob's row is marked live, and only then what was written becomes its object
-//!    (the model's `garbage`).
+//!    (the model's `garbage`). What is held needs none: the commit brings it along.
 //! 5. **Commit** the change and the upload in one transaction, under the agent contract. If `gc`
 //!    took the object away meanwhile, nothing happened, and 3 is done again. If the upload is done
 //!    already, by whomever, nothing happens, and its row has the first answer.
@@ -25,8 +25,7 @@
 
 use std::time::Duration;
 
-use panaversity_model::blob::{Blob, Measure};
-use panaversity_model::ids::{StagingId, UploadId};
+use panaversity_model::ids::UploadId;
 use panaversity_model::media;
 use panaversity_model::ports::Receiving;
 use panaversity_model::precondition::Effect;
@@ -35,7 +34,7 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::assets::AssetKept;
 use crate::call::Call;
-use crate::commit::Ending;
+use crate::commit::{Content, Ending};
 use crate::service::Service;
 
 /// How often an upload is read again because `gc` took its object away.
@@ -158,9 +157,9 @@ impl Service {
         announced: &Announced,
     ) -> Result<Option<AssetKept>, Error> {
         for _ in 0..LOOKED_AT {
-            let (blob, staging) = self.look(announced).await?;
-            let (path, size, hash) = (announced.path.clone(), blob.size, blob.hash);
-            match self.change_by_upload(call, announced, blob, staging).await? {
+            let (hash, content) = self.look(announced).await?;
+            let (path, size) = (announced.path.clone(), announced.size);
+            match self.change_by_upload(call, announced, content).await? {
                 Ending::Done(done) => {
                     let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
                     return Ok(Some(AssetKept { path, effect, size, hash }));
@@ -173,7 +172,7 @@ impl Service {
     }
 
     /// Steps 3 and 4.
-    async fn look(&self, announced: &Announced) -> Result<(Blob, StagingId), Error> {
+    async fn look(&self, announced: &Announced) -> Result<(ContentHash, Content), Error> {
         let (id, inbox) = (announced.id, &self.inner.inbox);
         let arrived = inbox.arrived(id).await?;
         if arrived != Some(announced.size) {
@@ -184,25 +183,17 @@ impl Service {
         }
         let _turn = self.inner.large.acquire().await;
         let Some(mut parts) = inbox.open(id).await? else { return Err(short(announced, None).into()) };
-        let (mut measure, mut staging) = (Measure::default(), self.inner.objects.stage().await?);
-        while measure.size() <= announced.size
-            && let Some(part) = parts.next().await?
-        {
-            measure.add(&part);
-            staging.write(&part).await?;
-        }
-        let blob = measure.finish();
-        if blob.size != announced.size {
+        let taken = self.take_in(parts.as_mut(), announced.size).await?;
+        let (size, hash) = (taken.size(), taken.hash());
+        if size != announced.size {
             inbox.discard(id).await?;
-            return Err(short(announced, Some(blob.size)).into());
+            return Err(short(announced, Some(size)).into());
         }
-        if announced.sha256.is_some_and(|hash| hash != blob.hash) {
+        if announced.sha256.is_some_and(|announced| announced != hash) {
             inbox.discard(id).await?;
-            return Err(other_bytes(announced, blob.hash).into());
+            return Err(other_bytes(announced, hash).into());
         }
-        let ready = self.staging_of(&blob).await?;
-        staging.promote(blob.hash).await?;
-        Ok((blob, ready))
+        Ok((hash, self.ready(taken).await?))
     }
 
     /// What can't be removed now goes with the other leftovers.

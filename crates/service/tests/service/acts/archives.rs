@@ -12,6 +12,7 @@ use panaversity_model::ports::{Garbage, Ledger};
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::Service;
 use panaversity_service::archive::{Archive, Made, Scope};
+use panaversity_service::uploads::Announce;
 use panaversity_testkit::samples::{lesson, overlay, path};
 use zip::ZipArchive;
 
@@ -161,6 +162,23 @@ async fn i9_a_link_to_an_old_state_gives_that_state_whatever_gc_and_writers_do()
     let again = make(&desk, &fresh, Some(made.manifest)).await;
     assert_eq!(again.archive.hash(), made.archive.hash(), "and can be linked to again");
     assert_ne!(make(&desk, &fresh, None).await.archive.hash(), made.archive.hash());
+}
+
+#[tokio::test]
+async fn i9_a_link_to_a_small_upload_opens_when_somebody_has_written_the_same_bytes() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let (picture, size) = (path("static/img/a.png"), 5);
+    let announce = Announce { book: desk.book.clone(), path: picture, size, sha256: None, expected: None };
+    let id = desk.begin(&server, announce).await;
+    desk.inbox.plant(id, b"small");
+    desk.complete(&server, id).await.unwrap();
+    let made = make(&desk, &server, None).await;
+    let before = whole(&server, &made.archive).await;
+    desk.put(&server, &overlay("ann"), &lesson(1), "small").await;
+    let fresh = desk.server();
+    let archive = open(&desk, &fresh, &made).await.expect("the link still opens");
+    assert_eq!(whole(&fresh, &archive).await, before);
 }
 
 #[tokio::test]

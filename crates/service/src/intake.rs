@@ -1,0 +1,71 @@
+//! Intake: bytes that come part by part become what a file is to hold, whatever their size. Keeps
+//! R4, and that a blob lies where its size says, whoever brings it: an object of bytes that may lie
+//! in the database would move there with the next ordinary write of them, and the layout of every
+//! archive that holds them would change under its links.
+
+use panaversity_model::blob::{Blob, Measure};
+use panaversity_model::ports::{Pages, Staging};
+use panaversity_model::{ContentHash, Fault};
+
+use crate::commit::Content;
+use crate::service::Service;
+
+/// Bytes that have come and are nobody's yet.
+pub(crate) enum TakenIn {
+    /// Few enough for the database.
+    Small(Vec<u8>),
+    /// Written on to a private place.
+    Large(Blob, Box<dyn Staging>),
+}
+
+impl TakenIn {
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Small(bytes) => bytes.len() as u64,
+            Self::Large(blob, _) => blob.size,
+        }
+    }
+
+    pub(crate) fn hash(&self) -> ContentHash {
+        match self {
+            Self::Small(bytes) => ContentHash::of(bytes),
+            Self::Large(blob, _) => blob.hash,
+        }
+    }
+}
+
+impl Service {
+    /// Reads the parts to their end, hashing; no more than shows that they have more than `most`
+    /// bytes.
+    pub(crate) async fn take_in(&self, parts: &mut dyn Pages<u8>, most: u64) -> Result<TakenIn, Fault> {
+        let mut first = Vec::new();
+        loop {
+            let Some(part) = parts.next().await? else { return Ok(TakenIn::Small(first)) };
+            first.extend_from_slice(&part);
+            if first.len() > self.inner.limits.inline_bytes {
+                break;
+            }
+        }
+        let (mut measure, mut staging) = (Measure::default(), self.inner.objects.stage().await?);
+        let mut part = Some(first);
+        while let Some(bytes) = part {
+            measure.add(&bytes);
+            staging.write(&bytes).await?;
+            part = if measure.size() <= most { parts.next().await? } else { None };
+        }
+        Ok(TakenIn::Large(measure.finish(), staging))
+    }
+
+    /// Makes it what a change may bring: the row of what is large is marked live, and only then
+    /// what was written becomes its object (the model's `garbage`).
+    pub(crate) async fn ready(&self, taken: TakenIn) -> Result<Content, Fault> {
+        match taken {
+            TakenIn::Small(bytes) => Ok(Content::Bytes(bytes)),
+            TakenIn::Large(blob, staging) => {
+                let ready = self.staging_of(&blob).await?;
+                staging.promote(blob.hash).await?;
+                Ok(Content::Put(blob, ready))
+            }
+        }
+    }
+}
