@@ -1,16 +1,22 @@
 //! Publishing: the tree catches up with the journal, by the protocol in the model's
 //! `publication`. Keeps the last part of R2: once the publisher is idle, the tree holds what the
 //! journal says.
+//!
+//! A large file may take minutes, and only so many are under way. One whose turn it is not is given
+//! back, to be claimed again after everything that was not; the background publisher gives each
+//! that it begins a task of its own. So neither holds up anything else.
 
 use std::time::Duration;
 
 use futures::StreamExt;
 use panaversity_model::Fault;
 use panaversity_model::blob::StoredBlob;
+use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::LeaseId;
 use panaversity_model::layer::Layer;
 use panaversity_model::publication::{Attempt, Publication, Settled, lease_for};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::task::JoinSet;
 
 use crate::bytes::WHOLE_BYTES;
 use crate::service::Service;
@@ -52,6 +58,32 @@ pub(crate) enum Due {
     AsRecorded,
 }
 
+/// A large file whose turn it is.
+struct Large {
+    stored: StoredBlob,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// What came of reading what a path holds.
+enum Read {
+    /// It was put or removed.
+    Put,
+    /// It is large and is yet to be put.
+    Large(Large),
+    /// It is large, and all turns are taken.
+    NoTurn,
+}
+
+/// How the publication of a claimed path went.
+enum Went {
+    Done,
+    /// It is large: it takes a task of its own.
+    Large(Publication, Large),
+    /// It was given back until there is a turn.
+    NoTurn,
+    Failed(Publication, Fault),
+}
+
 impl Service {
     /// Publishes what was just committed, in the background, and waits a short while for it.
     ///
@@ -90,7 +122,12 @@ impl Service {
         let put = match due {
             Due::Nothing => self.put_or_remove(&publication, None, since).await,
             Due::Bytes(bytes) => self.put_or_remove(&publication, Some(&bytes), since).await,
-            Due::AsRecorded => self.read_and_put(&publication, since).await,
+            Due::AsRecorded => match self.read_and_put(&publication, since).await {
+                Ok(Read::Put) => Ok(()),
+                Ok(Read::Large(large)) => self.put_large(&publication, large).await,
+                Ok(Read::NoTurn) => return self.settle(&publication, Attempt::Failed).await,
+                Err(fault) => Err(fault),
+            },
         };
         let _ = reached.send(());
         if let Err(fault) = &put {
@@ -101,29 +138,46 @@ impl Service {
 
     /// Publishes what a claimed path holds now. After a failure the lease is kept until it ends,
     /// so that the next claim finds other paths: what can't be published holds up nothing else.
-    async fn publish_claimed(
-        &self,
-        publication: Publication,
-        since: Duration,
-    ) -> Result<(), (Publication, Fault)> {
+    async fn publish_claimed(&self, publication: Publication, since: Duration) -> Went {
         match self.read_and_put(&publication, since).await {
-            Ok(()) => {
+            Ok(Read::Put) => {
                 self.settle(&publication, Attempt::Done).await;
-                Ok(())
+                Went::Done
+            }
+            Ok(Read::Large(large)) => Went::Large(publication, large),
+            Ok(Read::NoTurn) => {
+                self.settle(&publication, Attempt::Failed).await;
+                Went::NoTurn
             }
             Err(fault) => {
                 if fault.outcome_unknown {
                     self.settle(&publication, Attempt::Unknown).await;
                 }
-                Err((publication, fault))
+                Went::Failed(publication, fault)
             }
         }
     }
 
-    async fn read_and_put(&self, publication: &Publication, since: Duration) -> Result<(), Fault> {
+    /// The same for a large file; was it published? Its lease is long: after a failure it is given
+    /// back, unless its bytes are damaged, which another attempt would only read again.
+    async fn publish_large(&self, publication: Publication, large: Large) -> bool {
+        let put = self.put_large(&publication, large).await;
+        if let Err(fault) = &put {
+            warn_of(&publication, fault);
+        }
+        if !put.as_ref().is_err_and(|fault| fault.kind == FaultKind::Corrupt) {
+            self.settle(&publication, attempt_of(&put)).await;
+        }
+        put.is_ok()
+    }
+
+    async fn read_and_put(&self, publication: &Publication, since: Duration) -> Result<Read, Fault> {
         let bytes = match self.inner.journal.holds(&publication.key).await? {
             Some(found) if found.blob.blob.size > WHOLE_BYTES && self.is_shown(publication) => {
-                return self.put_large(publication, found.blob).await;
+                return Ok(match self.inner.large.clone().try_acquire_owned() {
+                    Ok(turn) => Read::Large(Large { stored: found.blob, _turn: turn }),
+                    Err(_) => Read::NoTurn,
+                });
             }
             // It stays pending, and the next attempt finds what it holds by then.
             Some(found) => Some(self.bytes_of(&found.blob).await?.ok_or_else(|| {
@@ -131,19 +185,18 @@ impl Service {
             })?),
             None => None,
         };
-        self.put_or_remove(publication, bytes.as_deref(), since).await
+        self.put_or_remove(publication, bytes.as_deref(), since).await.map(|()| Read::Put)
     }
 
     /// A large file takes longer than a lease, so the lease is made to last first.
-    async fn put_large(&self, publication: &Publication, stored: StoredBlob) -> Result<(), Fault> {
-        let _turn = self.inner.large.acquire().await;
-        let (size, journal) = (stored.blob.size, &self.inner.journal);
+    async fn put_large(&self, publication: &Publication, large: Large) -> Result<(), Fault> {
+        let (size, journal) = (large.stored.blob.size, &self.inner.journal);
         let since = self.inner.world.monotonic();
         if !journal.prolong(publication, lease_for(size)).await? {
-            return Err(Fault::storage("its lease was lost while it waited for its turn"));
+            return Err(Fault::storage("its lease was lost before it was begun"));
         }
         self.check_lease(since)?;
-        let parts = Box::new(self.parts_of(stored, 0..size));
+        let parts = Box::new(self.parts_of(large.stored, 0..size));
         self.inner.tree.put_parts(&publication.key, parts, size).await
     }
 
@@ -188,8 +241,30 @@ impl Service {
     }
 
     /// Publishes everything that is pending and not leased; returns how many paths it tried and
-    /// how many of them could not be published. Gives up for now where nothing of a claim could.
+    /// how many of them could not be published. Gives up for now where nothing of a claim could,
+    /// and where a large file could not. Large files that wait for another act's turn are left.
     pub async fn publish_pending(&self) -> Result<(usize, usize), Fault> {
+        let (mut large, mut go_on) = (JoinSet::new(), true);
+        let (mut tried, mut refused) = (0, 0);
+        loop {
+            if go_on {
+                let (more_tried, more_refused) = self.publish_claims(&mut large).await?;
+                tried += more_tried;
+                refused += more_refused;
+            }
+            // The turn of one that has ended is another's.
+            let Some(ended) = large.join_next().await else { return Ok((tried, refused)) };
+            if !matches!(ended, Ok(true)) {
+                refused += 1;
+                go_on = false;
+            }
+        }
+    }
+
+    /// The same, but for the large files, which it only begins: each is a task of `large`, which
+    /// tells whether it was published. A claim in which nothing but waiting went on is the last,
+    /// so what was given back is not claimed again and again.
+    async fn publish_claims(&self, large: &mut JoinSet<bool>) -> Result<(usize, usize), Fault> {
         let (mut tried, mut refused) = (0, 0);
         loop {
             let leases: Vec<_> =
@@ -197,18 +272,28 @@ impl Service {
             let since = self.inner.world.monotonic();
             let claimed = self.inner.journal.claim(&leases).await?;
             let found = claimed.len();
-            let results = futures::stream::iter(claimed)
-                .map(|publication| self.publish_claimed(publication, since))
-                .buffer_unordered(SIDE_BY_SIDE)
-                .collect::<Vec<_>>()
-                .await;
-            let failures: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
-            if let Some((publication, fault)) = failures.first() {
-                warn_of(publication, fault);
+            let publish = |publication| self.publish_claimed(publication, since);
+            let mut all = futures::stream::iter(claimed).map(publish).buffer_unordered(SIDE_BY_SIDE);
+            let (mut failures, mut waiting) = (0, 0);
+            while let Some(went) = all.next().await {
+                match went {
+                    Went::Done => {}
+                    Went::Large(publication, file) => {
+                        let service = self.clone();
+                        large.spawn(async move { service.publish_large(publication, file).await });
+                    }
+                    Went::NoTurn => waiting += 1,
+                    Went::Failed(publication, fault) => {
+                        if failures == 0 {
+                            warn_of(&publication, &fault);
+                        }
+                        failures += 1;
+                    }
+                }
             }
-            tried += found;
-            refused += failures.len();
-            if found < CLAIMED_AT_ONCE || failures.len() == found {
+            tried += found - waiting;
+            refused += failures;
+            if found < CLAIMED_AT_ONCE || failures + waiting == found {
                 return Ok((tried, refused));
             }
         }
@@ -242,19 +327,21 @@ impl Service {
 
     /// The background publisher; runs until it is dropped.
     pub async fn run_publisher(&self) {
-        let mut clean_points = tokio::time::interval(CLEAN_POINT_EVERY);
+        let (mut clean_points, mut large) = (tokio::time::interval(CLEAN_POINT_EVERY), JoinSet::new());
         loop {
+            let mut refused = 0;
             tokio::select! {
                 _ = clean_points.tick() => {
                     if let Err(fault) = self.clean_point().await {
                         tracing::warn!(error = %fault, "no clean point was reached; the next start checks more files again");
                     }
                 }
+                Some(ended) = large.join_next() => refused = usize::from(!matches!(ended, Ok(true))),
                 () = self.inner.backlog.notified() => {}
                 () = tokio::time::sleep(PUBLISHER_EVERY) => {}
             }
-            match self.publish_pending().await {
-                Ok((_, 0)) => {}
+            match self.publish_claims(&mut large).await {
+                Ok((_, more)) if refused + more == 0 => {}
                 Ok(_) => tokio::time::sleep(AFTER_A_FAILURE).await,
                 Err(fault) => {
                     tracing::warn!(error = %fault, "the publisher could not read its backlog; it tries again");

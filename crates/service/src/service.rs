@@ -69,7 +69,7 @@ pub(crate) struct Inner {
     pub(crate) archives: Archives,
     pub(crate) publications: Arc<Semaphore>,
     /// Turns of what holds several MiB at once: large files on their way into the tree or the objects.
-    pub(crate) large: Semaphore,
+    pub(crate) large: Arc<Semaphore>,
     pub(crate) backlog: Notify,
     pub(crate) standing: Standing,
 }
@@ -89,7 +89,7 @@ impl Service {
                 manifests: Manifests::default(),
                 archives: Archives::default(),
                 publications: Arc::new(Semaphore::new(PUBLICATIONS_AT_ONCE)),
-                large: Semaphore::new(LARGE_AT_ONCE),
+                large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
                 backlog: Notify::new(),
                 standing: Standing::default(),
             }),

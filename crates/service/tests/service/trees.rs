@@ -117,10 +117,11 @@ async fn joined(parts: &mut dyn Pages<u8>) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// One server's way to a tree, with a gate in front of `put` and `remove`: while it is shut, what
-/// was asked for is neither done nor answered.
+/// One server's way to a tree, with a gate in front of `put` and `remove`, or of large files alone:
+/// while it is shut, what was asked for is neither done nor answered.
 pub(crate) struct GatedTree {
     inner: Arc<dyn Tree>,
+    small_pass: bool,
     shut: Mutex<bool>,
     arrived: Notify,
     opened: Notify,
@@ -129,7 +130,16 @@ pub(crate) struct GatedTree {
 impl GatedTree {
     /// A tree behind a shut gate.
     pub(crate) fn shut(inner: Arc<dyn Tree>) -> Arc<Self> {
-        Arc::new(Self { inner, shut: Mutex::new(true), arrived: Notify::new(), opened: Notify::new() })
+        Arc::new(Self::over(inner, false))
+    }
+
+    /// The same, but what is small passes.
+    pub(crate) fn shut_for_large(inner: Arc<dyn Tree>) -> Arc<Self> {
+        Arc::new(Self::over(inner, true))
+    }
+
+    fn over(inner: Arc<dyn Tree>, small_pass: bool) -> Self {
+        Self { inner, small_pass, shut: Mutex::new(true), arrived: Notify::new(), opened: Notify::new() }
     }
 
     /// Waits until somebody stands before the gate.
@@ -141,6 +151,12 @@ impl GatedTree {
     pub(crate) fn open(&self) {
         *self.shut.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.opened.notify_waiters();
+    }
+
+    async fn pass_small(&self) {
+        if !self.small_pass {
+            self.pass().await;
+        }
     }
 
     async fn pass(&self) {
@@ -155,7 +171,7 @@ impl GatedTree {
 #[async_trait]
 impl Tree for GatedTree {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
-        self.pass().await;
+        self.pass_small().await;
         self.inner.put(key, bytes).await
     }
 
@@ -165,7 +181,7 @@ impl Tree for GatedTree {
     }
 
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
-        self.pass().await;
+        self.pass_small().await;
         self.inner.remove(key).await
     }
 

@@ -165,3 +165,47 @@ async fn a_backlog_larger_than_one_claim_is_worked_off_at_once() {
     assert_eq!(server.publish_pending().await.unwrap(), (150, 0));
     hold(&desk, &server).await;
 }
+
+#[tokio::test]
+async fn a_large_file_that_hangs_keeps_no_small_one_and_no_deletion_from_being_published() {
+    let desk = Desk::new();
+    let server = desk.server();
+    desk.put(&server, &Layer::Base, &lesson(70), "deleted").await;
+    desk.idle(&server).await;
+    server.clean_point().await.unwrap();
+    // Enough of them to take all places of a claim.
+    let large = "x".repeat((1 << 20) + 1);
+    let mut set: Vec<_> = (0..20).map(|n| want(&lesson(n), Some(&large), None)).collect();
+    set.push(want(&lesson(71), Some("small"), None));
+    desk.change(&server, &Layer::Base, set).await;
+    desk.delete(&server, &Layer::Base, &lesson(70)).await.unwrap();
+    desk.idle(&server).await;
+    desk.tree.cut_power();
+    assert_eq!(desk.tree.files().into_values().collect::<Vec<_>>(), [b"deleted"]);
+    server.recheck_published().await.unwrap();
+
+    let gate = GatedTree::shut_for_large(desk.tree.clone());
+    let slow = desk.server_over(gate.clone(), LIMITS);
+    let background = {
+        let slow = slow.clone();
+        tokio::spawn(async move { slow.run_publisher().await })
+    };
+    gate.somebody_waits().await;
+    desk.quiet().await;
+    assert_eq!(desk.tree.files().into_values().collect::<Vec<_>>(), [b"small"]);
+    // Neither does one that is written now: it is left to the background publisher.
+    desk.change(&slow, &Layer::Base, vec![want(&lesson(72), Some(&large), None)]).await;
+    desk.put(&slow, &Layer::Base, &lesson(73), "small, too").await;
+    desk.quiet().await;
+    assert_eq!(desk.tree.files().len(), 2);
+    let claims = |desk: &Desk| desk.faults.calls().iter().filter(|call| **call == "journal.claim").count();
+    let before = claims(&desk);
+    desk.quiet().await;
+    assert!(claims(&desk) <= before + 1, "what waits is not claimed again and again");
+
+    gate.open();
+    desk.quiet().await;
+    assert_eq!(slow.pending_publications().await.unwrap(), 0, "one follows the other");
+    background.abort();
+    hold(&desk, &slow).await;
+}
