@@ -9,8 +9,9 @@
 //!    version go before that look, which then does not find it, or honours the note: see the
 //!    model's `garbage`. A version of the current state that is gone was superseded meanwhile:
 //!    begin again at 1. One of an older state is gone for good: refused.
-//! 3. **Look.** The objects among them are looked for. One that is missing or has another size is
-//!    marked missing. What the rows call missing or corrupt is left out and listed.
+//! 3. **Look.** The objects among them are looked for, those too that were missing once. One that
+//!    is missing or has another size is marked missing, one that is there again live: its bytes are
+//!    checked in 6 like all others. What the rows call missing or corrupt is left out and listed.
 //! 4. **Layout.** From here on everything follows from the manifest, the scope and the rows; so
 //!    every server finds the same layout, whose hash the link carries.
 //! 5. **Open.** A server that does not remember the layout makes it again from the same three. If
@@ -38,6 +39,7 @@ pub use download::Download;
 pub(crate) use layouts::Archives;
 pub use layouts::{Archive, LeftOut};
 
+use crate::bytes::LOOKS;
 use crate::service::Service;
 
 /// How often a state that was superseded and let go meanwhile is looked for anew.
@@ -202,22 +204,43 @@ impl Service {
         versions: &[(&str, ContentHash)],
         outlines: &mut [Outline],
     ) -> Result<(), Fault> {
-        let (objects, all) = (&self.inner.objects, versions.iter().zip(outlines.iter()).enumerate());
-        let objects_here = all.filter(|(_, (_, o))| o.deflated.is_none() && o.health == Health::Live);
-        let wanted: Vec<_> =
-            objects_here.map(|(number, ((_, hash), outline))| (number, *hash, outline.size)).collect();
-        let looks = futures::stream::iter(wanted).map(|(number, hash, size)| async move {
-            let is_there = objects.stat(hash).await? == Some(size);
-            Ok::<_, Fault>((!is_there).then_some((number, hash)))
+        let all = versions.iter().zip(outlines.iter()).enumerate();
+        let in_objects = all.filter(|(_, (_, outline))| {
+            outline.deflated.is_none() && matches!(outline.health, Health::Live | Health::Missing)
         });
-        let missing: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
-        for (number, hash) in missing.into_iter().flatten() {
-            self.inner.stats.damaged_reads.fetch_add(1, Ordering::Relaxed);
-            // Unmarked, other servers would find another layout.
-            self.inner.journal.mark(hash, Health::Missing).await?;
-            outlines[number].health = Health::Missing;
+        let wanted: Vec<_> =
+            in_objects.map(|(number, ((_, hash), outline))| (number, *hash, *outline)).collect();
+        let looks = futures::stream::iter(wanted).map(|(number, hash, outline)| async move {
+            Ok::<_, Fault>((number, self.look_for_object(hash, outline).await?))
+        });
+        let found: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
+        for (number, health) in found {
+            outlines[number].health = health;
         }
         Ok(())
+    }
+
+    /// Looks for one; unmarked, other servers would find another layout.
+    async fn look_for_object(&self, hash: ContentHash, outline: Outline) -> Result<Health, Fault> {
+        let journal = &self.inner.journal;
+        for _ in 0..LOOKS {
+            if self.inner.objects.stat(hash).await? == Some(outline.size) {
+                // What has no row counts as missing, wherever its bytes are.
+                if outline.health == Health::Missing && !journal.blobs(&[hash]).await?.is_empty() {
+                    journal.mark(hash, Health::Live).await?;
+                    return Ok(Health::Live);
+                }
+                return Ok(outline.health);
+            }
+            if !journal.retained(hash).await? {
+                return Ok(Health::Missing);
+            }
+        }
+        if outline.health != Health::Missing {
+            self.inner.stats.damaged_reads.fetch_add(1, Ordering::Relaxed);
+            journal.mark(hash, Health::Missing).await?;
+        }
+        Ok(Health::Missing)
     }
 }
 

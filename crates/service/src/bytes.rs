@@ -17,7 +17,7 @@ use panaversity_model::ports::Pages;
 use crate::service::Service;
 
 /// How often a missing object is looked for before it counts as missing.
-const LOOKS: usize = 3;
+pub(crate) const LOOKS: usize = 3;
 
 /// Blobs up to this many bytes are held as a whole while they are passed on.
 pub(crate) const WHOLE_BYTES: u64 = CHUNK_BYTES as u64;

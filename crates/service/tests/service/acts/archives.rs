@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use panaversity_model::blob::{CHUNK_BYTES, Health};
-use panaversity_model::ports::{Garbage, Ledger};
+use panaversity_model::drift::SeenObject;
+use panaversity_model::ports::{Blobs, Garbage, Ledger, Objects, Pages, Staging};
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::Service;
 use panaversity_service::archive::{Archive, Made, Scope};
 use panaversity_service::uploads::Announce;
+use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::{lesson, overlay, path};
 use zip::ZipArchive;
 
@@ -242,6 +246,68 @@ async fn r2_what_is_known_to_be_lost_is_left_out_and_listed() {
         assert_eq!(mended.archive.left_out(), []);
         assert_eq!(unzipped(&whole(&server, &mended.archive).await).len(), 2);
     }
+}
+
+#[tokio::test]
+async fn what_was_missing_for_a_while_is_back_in_the_next_archive() {
+    let (desk, server, [_, large]) = with_two_files().await;
+    let hash = ContentHash::of(large.as_bytes());
+    let whole = make(&desk, &server, None).await.archive.hash();
+    for back in [None, Some(b"shorter".to_vec())] {
+        desk.objects.damage(hash, back);
+        for _ in 0..2 {
+            assert_eq!(make(&desk, &server, None).await.archive.left_out().len(), 1);
+        }
+    }
+    assert_eq!(server.stats().damaged_reads.load(Ordering::Relaxed), 1, "it is noticed once");
+    desk.objects.damage(hash, Some(large.clone().into_bytes()));
+    assert_eq!(make(&desk, &server, None).await.archive.hash(), whole);
+    assert_eq!(server.health().await.damaged_blobs, Some(0));
+    // Bytes that were wrong once are for whoever reads them all.
+    desk.journal.mark(hash, Health::Corrupt).await.unwrap();
+    assert_eq!(make(&desk, &server, None).await.archive.left_out()[0].health, Health::Corrupt);
+}
+
+/// Objects that are not found when they are first looked for.
+struct Blinking {
+    inner: Arc<MemoryObjects>,
+    blinked: AtomicBool,
+}
+
+#[async_trait]
+impl Objects for Blinking {
+    async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault> {
+        self.inner.put(hash, bytes).await
+    }
+
+    async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
+        self.inner.stage().await
+    }
+
+    async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault> {
+        if self.blinked.swap(true, Ordering::Relaxed) { self.inner.stat(hash).await } else { Ok(None) }
+    }
+
+    async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        self.inner.get(hash, range).await
+    }
+
+    async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
+        self.inner.delete(hash).await
+    }
+
+    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+        self.inner.list_objects()
+    }
+}
+
+#[tokio::test]
+async fn an_object_is_not_missing_because_one_look_did_not_find_it() {
+    let (desk, ..) = with_two_files().await;
+    let objects = Blinking { inner: desk.objects.clone(), blinked: AtomicBool::new(false) };
+    let server = desk.server_with(Arc::new(objects));
+    assert_eq!(make(&desk, &server, None).await.archive.left_out(), []);
+    assert_eq!(server.health().await.damaged_blobs, Some(0));
 }
 
 #[tokio::test]
