@@ -20,7 +20,7 @@ mod resources;
 mod schemas;
 mod search;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tools;
 
 use std::sync::{Arc, LazyLock};

@@ -2,16 +2,14 @@
 //! it bounded: whoever needs much waits for a turn, whoever needs little never waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Calls that need no more than this many bytes need no turn.
 pub(crate) const SMALL: u64 = 1 << 20;
 /// The unit turns are counted in, in bytes.
 const UNIT: u64 = 1 << 10;
-/// How long an answer keeps its turn while its client reads.
-const READ_FOR: Duration = Duration::from_secs(30);
 
 /// The memory that all calls share. Cheap to clone.
 #[derive(Clone)]
@@ -63,15 +61,9 @@ impl Hold {
         *self.turn() = turn;
     }
 
-    /// Gives the turn back when `sent` is dropped, or when a client has taken too long to read.
-    pub(crate) fn until_dropped(&self) -> Option<Sent> {
-        let turn = self.turn().take()?;
-        let (sent, wait) = tokio::sync::oneshot::channel::<()>();
-        tokio::spawn(async move {
-            let _ = tokio::time::timeout(READ_FOR, wait).await;
-            drop(turn);
-        });
-        Some(Sent { _sender: sent })
+    /// The turn, to go with what needs it still; see [`keeping`].
+    pub(crate) fn given_on(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        self.turn().take().map(Arc::new)
     }
 
     fn turn(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
@@ -79,9 +71,20 @@ impl Hold {
     }
 }
 
-/// An answer on its way.
-pub(crate) struct Sent {
-    _sender: tokio::sync::oneshot::Sender<()>,
+/// The same bytes; whatever is made of them keeps `kept` until the last of it is dropped.
+pub(crate) fn keeping<T: Send + Sync + 'static>(bytes: Bytes, kept: Arc<T>) -> Bytes {
+    Bytes::from_owner(Keeping { bytes, _kept: kept })
+}
+
+struct Keeping<T> {
+    bytes: Bytes,
+    _kept: Arc<T>,
+}
+
+impl<T> AsRef<[u8]> for Keeping<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 #[cfg(test)]
@@ -96,9 +99,10 @@ mod tests {
         let mut waiting = Box::pin(second.take(8 << 20));
         assert!(futures::poll!(&mut waiting).is_pending());
         assert!(budget.turn(SMALL).await.is_none());
-        let sent = first.until_dropped().unwrap();
+        let mut answer = keeping(Bytes::from_static(b"an answer"), first.given_on().unwrap());
+        drop(answer.split_to(3));
         assert!(futures::poll!(&mut waiting).is_pending());
-        drop(sent);
+        drop(answer);
         waiting.await;
     }
 
@@ -112,6 +116,6 @@ mod tests {
         let hold = Hold::new(budget);
         hold.take(2 << 20).await;
         hold.take(2 << 20).await;
-        assert!(hold.until_dropped().is_some() && hold.until_dropped().is_none());
+        assert!(hold.given_on().is_some() && hold.given_on().is_none());
     }
 }

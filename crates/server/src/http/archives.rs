@@ -77,9 +77,9 @@ pub(super) async fn serve(
     let body = match asked.bytes(archive.bytes()).filter(|_| method == Method::GET) {
         Some(range) => {
             let hangup = connection.map(|Extension(ConnectInfo(hangup))| hangup.0);
-            let tally = Tally::new(app, &call, *scope, &archive, range.end - range.start);
-            let sending =
-                Sending::new(app.service.download(archive.clone(), range), tally, hangup.unwrap_or_default());
+            let (bytes, hangup) = (range.end - range.start, hangup.unwrap_or_default());
+            let tally = Tally::new(app, &call, *scope, &archive, bytes, hangup);
+            let sending = Sending::new(app.service.download(archive.clone(), range), tally);
             match begun(app, &call, sending).await {
                 Ok(body) => body,
                 Err(fault) => return refused(app, &call, fault.into()).await,
@@ -108,7 +108,7 @@ fn opened(app: &App, book: &str, query: &str) -> Result<Link, Broken> {
 
 /// Step 4.
 async fn begun(app: &App, call: &Call, mut sending: Sending) -> Result<Body, Fault> {
-    sending.begin(app.archive_timeout).await?;
+    sending.begin().await?;
     if let Err(fault) = app.service.record(call, Outcome::Success).await {
         sending.failed();
         return Err(fault);

@@ -1,19 +1,28 @@
-//! Connections that can be ended from inside. A handler can't end an answer whose client has
-//! stopped reading, for nobody asks its body for more; it can end the connection. Invariant: an
-//! ended connection fails whoever waits for it, at once.
+//! Connections that can be ended from inside, and that end by themselves when their client takes
+//! nothing. A handler can't end an answer whose client has stopped reading, for nobody asks its
+//! body for more: what is left of it lies with the connection. Invariants: an ended connection
+//! fails whoever waits for it, at once; no client holds bytes of an answer for longer than
+//! [`PATIENCE`] without taking some; when the token of a connection is cancelled, the connection
+//! is over or about to be.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-/// Ends its connection when it is cancelled. A request has it as its connection's info.
+/// How long a client may take nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ends its connection when it is cancelled, and is cancelled when that is gone. A request has it
+/// as its connection's info.
 #[derive(Clone)]
 pub(crate) struct Hangup(pub(crate) CancellationToken);
 
@@ -21,23 +30,25 @@ pub(crate) struct Hangup(pub(crate) CancellationToken);
 pub(crate) struct Endable(pub(crate) TcpListener);
 
 /// A connection that can be ended.
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S> {
+    stream: S,
+    patience: Duration,
+    /// Runs while a write waits for the client.
+    stalled: Option<Pin<Box<Sleep>>>,
     hangup: Hangup,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    _gone: DropGuard,
 }
 
 impl Listener for Endable {
-    type Io = Connection;
+    type Io = Connection<TcpStream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (Connection<TcpStream>, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
         // Without it a streamed answer waits for the acknowledgement of its first half.
         let _ = stream.set_nodelay(true);
-        let hangup = Hangup(CancellationToken::new());
-        let ended = Box::pin(hangup.0.clone().cancelled_owned());
-        (Connection { stream, hangup, ended }, address)
+        (Connection::new(stream, PATIENCE), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -51,18 +62,42 @@ impl Connected<IncomingStream<'_, Endable>> for Hangup {
     }
 }
 
-impl Connection {
+impl<S> Connection<S> {
+    /// Its client may take nothing for so long.
+    fn new(stream: S, patience: Duration) -> Self {
+        let over = CancellationToken::new();
+        let (hangup, ended) = (Hangup(over.clone()), Box::pin(over.clone().cancelled_owned()));
+        Self { stream, patience, stalled: None, hangup, ended, _gone: over.drop_guard() }
+    }
+
     /// What the socket answered; a wait for it ends with the connection.
     fn unless_ended<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_pending() && self.ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        polled
+    }
+
+    /// What the socket answered to a write; a wait for it ends when nothing has moved for too long.
+    fn unless_stalled<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
+            self.stalled = None;
             return polled;
         }
-        ready!(self.ended.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        if stalled.as_mut().poll(cx).is_ready() {
+            self.hangup.0.cancel();
+        }
+        self.unless_ended(polled, cx)
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -73,10 +108,10 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, from);
-        self.unless_ended(polled, cx)
+        self.unless_stalled(polled, cx)
     }
 
     fn poll_write_vectored(
@@ -85,7 +120,7 @@ impl AsyncWrite for Connection {
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, from);
-        self.unless_ended(polled, cx)
+        self.unless_stalled(polled, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -98,5 +133,100 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::memory::keeping;
+
+    /// A server for one client, that takes what it reads and no more: nothing lies in between.
+    struct OneClient(Option<Connection<DuplexStream>>);
+
+    impl Listener for OneClient {
+        type Io = Connection<DuplexStream>;
+        type Addr = ();
+
+        async fn accept(&mut self) -> (Connection<DuplexStream>, ()) {
+            match self.0.take() {
+                Some(connection) => (connection, ()),
+                None => std::future::pending().await,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Connected<IncomingStream<'_, OneClient>> for Hangup {
+        fn connect_info(stream: IncomingStream<'_, OneClient>) -> Self {
+            stream.io().hangup.clone()
+        }
+    }
+
+    /// The client's end of a connection to the routes, on which `path` was asked for.
+    pub(in crate::http) async fn asked(router: Router, patience: Duration, path: &str) -> DuplexStream {
+        let (mut client, server) = duplex(1 << 10);
+        let listener = OneClient(Some(Connection::new(server, patience)));
+        let router = router.into_make_service_with_connect_info::<Hangup>();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        client
+    }
+
+    /// Longer than anything takes that a test waits for.
+    pub(in crate::http) const HANGS: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn what_nobody_takes_is_held_no_longer_than_the_patience() {
+        let (kept, gone) = tokio::sync::oneshot::channel::<()>();
+        let kept = Arc::new(std::sync::Mutex::new(Some(kept)));
+        let answer = move || async move {
+            // It is all handed over at once: no body is left that could be asked for more.
+            let kept = kept.lock().unwrap().take().unwrap();
+            keeping(Bytes::from(vec![7; 100_000]), Arc::new(kept))
+        };
+        let router = Router::new().route("/", get(answer));
+        let mut client = asked(router, Duration::from_millis(20), "/").await;
+        assert!(tokio::time::timeout(HANGS, gone).await.expect("it is let go").is_err());
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        assert!(got.len() <= 1 << 10, "the connection has ended");
+    }
+
+    #[tokio::test]
+    async fn who_takes_something_has_all_the_time_again() {
+        let (mut client, server) = duplex(10);
+        let mut connection = Connection::new(server, HANGS);
+        connection.write_all(&[7; 10]).await.unwrap();
+        assert!(connection.stalled.is_none());
+        assert!(futures::poll!(pin!(connection.write(&[7; 10]))).is_pending());
+        let first = connection.stalled.as_ref().unwrap().deadline();
+        assert!(futures::poll!(pin!(connection.write(&[7; 10]))).is_pending());
+        assert_eq!(connection.stalled.as_ref().unwrap().deadline(), first, "asking moves nothing");
+        client.read_exact(&mut [0; 5]).await.unwrap();
+        assert_eq!(connection.write(&[7; 10]).await.unwrap(), 5);
+        assert!(connection.stalled.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_token_of_a_connection_that_is_gone_is_cancelled() {
+        let (_client, server) = duplex(10);
+        let connection = Connection::new(server, HANGS);
+        let Hangup(over) = connection.hangup.clone();
+        assert!(!over.is_cancelled());
+        drop(connection);
+        assert!(over.is_cancelled());
     }
 }

@@ -4,9 +4,11 @@
 //! A body may hold a whole asset in base64. So that many at once do not fill the memory, a large
 //! one is read when its turn has come (`memory`), and kept no longer than it takes to parse it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -14,10 +16,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures::{StreamExt, stream};
 use serde::de::IgnoredAny;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::memory::{Budget, Hold, SMALL};
+use crate::http::Hangup;
+use crate::memory::{Budget, Hold, SMALL, keeping};
 use crate::wire;
 
 /// Most bytes of a request, unless an asset in base64 needs more.
@@ -32,7 +36,7 @@ const KEPT_BYTES: usize = 64 << 10;
 const PIECE_BYTES: usize = 256 << 10;
 /// How long a body that has a turn may let its next bytes wait.
 const NEXT_BYTES: Duration = Duration::from_secs(15);
-/// How long it may take in all.
+/// How long it may take in all; and the answer of one that has a turn.
 const ALL_BYTES: Duration = Duration::from_mins(3);
 
 const PARSE_ERROR: i32 = -32700;
@@ -85,27 +89,35 @@ pub(super) async fn admit(State(admission): State<Admission>, request: Request, 
         parts.headers.insert(ACCEPT, both);
     }
     parts.extensions.insert(hold.clone());
+    let hangup = parts.extensions.get::<ConnectInfo<Hangup>>().map(|ConnectInfo(hangup)| hangup.clone());
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     if answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         no_message(&kept)
     } else {
-        held_until_sent(in_protocol(answer), &hold)
+        held_until_sent(in_protocol(answer), &hold, hangup)
     }
 }
 
-/// The call's turn is over when its answer has gone: it is handed on in pieces, because a piece
-/// that was taken may wait for a slow client.
-fn held_until_sent(mut answer: Response, hold: &Hold) -> Response {
-    let Some(sent) = hold.until_dropped() else { return answer };
+/// The call's turn is over when its answer has gone: it is handed on in pieces, each of which keeps
+/// the turn, because what was taken may wait for a slow client. A client that takes too long for
+/// all of it loses its connection, so that others get their turn.
+fn held_until_sent(mut answer: Response, hold: &Hold, hangup: Option<Hangup>) -> Response {
+    let Some(turn) = hold.given_on() else { return answer };
     if let Some(length) = answer.body().size_hint().exact() {
         answer.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
+    let (over, wait) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        if tokio::time::timeout(ALL_BYTES, wait).await.is_err()
+            && let Some(Hangup(hangup)) = hangup
+        {
+            hangup.cancel();
+        }
+    });
+    let kept = Arc::new((turn, over));
     answer.map(|body| {
         let frames = body.into_data_stream().flat_map(|frame| stream::iter(in_pieces(frame)));
-        Body::from_stream(frames.map(move |piece| {
-            let _kept = &sent;
-            piece
-        }))
+        Body::from_stream(frames.map(move |piece| piece.map(|bytes| keeping(bytes, kept.clone()))))
     })
 }
 
@@ -245,4 +257,24 @@ fn respond(status: StatusCode, body: &serde_json::Value) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_lasts_until_the_last_piece_of_the_answer_has_gone() {
+        let budget = Budget::of(2 << 20);
+        let hold = Hold::new(budget.clone());
+        hold.take(2 << 20).await;
+        let answer = held_until_sent(Response::new(Body::from(vec![7; 600 << 10])), &hold, None);
+        let mut pieces: Vec<_> = answer.into_body().into_data_stream().collect().await;
+        assert_eq!(pieces.len(), 3);
+        let mut next = Box::pin(budget.turn(2 << 20));
+        pieces.truncate(1);
+        assert!(futures::poll!(&mut next).is_pending(), "a piece keeps all of the answer in memory");
+        drop(pieces);
+        assert!(next.await.is_some());
+    }
 }

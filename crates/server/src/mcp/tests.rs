@@ -34,7 +34,7 @@ struct Reply {
     body: Value,
 }
 
-fn app(faults: &Faults) -> App {
+pub(crate) fn app(faults: &Faults) -> App {
     let engines = Engines {
         journal: Arc::new(FaultyJournal::new(Arc::new(MemoryJournal::new()), faults)),
         objects: Arc::new(MemoryObjects::new()),
