@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, put};
 use axum::{Router, middleware};
@@ -29,9 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::guard::Hosts;
 pub(crate) use self::hangup::{Endable, Hangup};
-use self::pace::{PATIENCE, Pace};
+use self::pace::Pace;
 
 use crate::app::App;
+
+/// When who finds the server busy should come again.
+const AGAIN_IN_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// What the routes of this door work with.
 #[derive(Clone)]
@@ -43,7 +46,8 @@ struct Door {
 
 /// All routes. `stop` ends what is still running when the time to drain is over.
 pub(crate) fn router(app: App, hosts: Hosts, stop: CancellationToken) -> Router {
-    let door = Door { app: app.clone(), began: Instant::now(), pace: Pace::new(PATIENCE) };
+    let door =
+        Door { app: app.clone(), began: Instant::now(), pace: Pace::new() };
     let probes = hosts.for_probes();
 
     let guarded = crate::mcp::router(app.clone(), stop)
@@ -93,7 +97,11 @@ fn broken(fault: &Fault) -> Response {
             ("The server can't answer now.", "Repeat the request in a few seconds.")
         }
     };
-    error(status_of(fault), fault.kind.code(), message, hint)
+    let mut answer = error(status_of(fault), fault.kind.code(), message, hint);
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+        answer.headers_mut().insert(header::RETRY_AFTER, AGAIN_IN_SECONDS);
+    }
+    answer
 }
 
 fn status_of(fault: &Fault) -> StatusCode {

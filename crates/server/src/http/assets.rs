@@ -6,10 +6,8 @@
 //! opened by itself, an SVG has no scripts and no origin (`sandbox`), and what is a page is saved
 //! instead of shown.
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::extract::connect_info::ConnectInfo;
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
@@ -19,9 +17,7 @@ use axum::response::{IntoResponse, Response};
 use panaversity_model::{BookId, BookPath, Fault, media};
 use panaversity_service::assets::OpenAsset;
 use percent_encoding::percent_decode_str;
-use tokio_util::sync::CancellationToken;
 
-use super::hangup::Hangup;
 use super::ranges::Asked;
 use super::{Door, error};
 
@@ -32,13 +28,11 @@ pub(super) async fn serve(
     State(door): State<Door>,
     method: Method,
     uri: Uri,
-    connection: Option<Extension<ConnectInfo<Hangup>>>,
     headers: HeaderMap,
 ) -> Response {
     let Some((book, path)) = named(uri.path()) else { return nothing() };
-    let hangup = connection.map(|Extension(ConnectInfo(hangup))| hangup.0).unwrap_or_default();
     match door.app.service.open_asset(&book, &path).await {
-        Ok(Some(asset)) => match answer(&door, asset, &method, &headers, hangup).await {
+        Ok(Some(asset)) => match answer(&door, asset, &method, &headers).await {
             Ok(response) => response,
             Err(fault) => broken(&path, &fault),
         },
@@ -71,7 +65,6 @@ async fn answer(
     asset: OpenAsset,
     method: &Method,
     headers: &HeaderMap,
-    hangup: CancellationToken,
 ) -> Result<Response, Fault> {
     let (length, tag) = (asset.record.size, format!("\"{}\"", asset.record.hash));
     let asked = Asked::of(method, headers, length, &tag);
@@ -79,7 +72,8 @@ async fn answer(
     let range = asked.bytes(length);
     let body = match range.clone() {
         Some(range) if *method == Method::GET => {
-            door.pace.body(door.app.service.asset_parts(asset, range), hangup).await?
+            let bytes = range.end - range.start;
+            door.pace.body(door.app.service.asset_parts(asset, range), bytes).await?
         }
         _ => Body::empty(),
     };

@@ -1,6 +1,8 @@
-//! Files on their way to clients of any speed. Invariant: only so many are under way at once, each
-//! holds a part of its file at most, and a client that takes nothing for [`PATIENCE`] loses its
-//! connection.
+//! Files on their way to clients of any speed. Invariant: of large files only so many parts are in
+//! memory at once, whoever takes how long; a file that fits in one part never waits for others.
+//!
+//! A part has its turn while any of its bytes are there. Whose client takes none of them for long
+//! loses the connection, and the turn is free: see [`hangup`](super::hangup).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,50 +10,53 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures::stream;
 use panaversity_model::Fault;
+use panaversity_model::blob::CHUNK_BYTES;
+use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::Parts;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Files under way at once; others wait.
+use crate::memory::keeping;
+
+/// Parts of large files in memory at once.
 const AT_ONCE: usize = 64;
-/// What of a part is handed on at once; a part is held until all of it is gone.
+/// What of a part is handed on at once.
 const FRAME_BYTES: usize = 256 << 10;
-/// How long a client may take nothing.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a file may wait for its first turn before the client is asked to come again.
+const FIRST_TURN: Duration = Duration::from_secs(5);
+/// How long one that has begun may wait for its next.
+const NEXT_TURN: Duration = Duration::from_mins(1);
 
-/// The turns of files.
+/// The turns of parts.
 #[derive(Clone)]
 pub(super) struct Pace {
     turns: Arc<Semaphore>,
-    patience: Duration,
+    first_turn: Duration,
 }
 
-/// A file that has its turn.
+/// A file that has begun.
 struct Moving {
     rest: Bytes,
     /// `None`: it broke off.
     parts: Option<Parts>,
-    moved: Arc<Notify>,
-    _watch: AbortOnDropHandle<()>,
-    _turn: OwnedSemaphorePermit,
+    /// `None`: it needs no turns.
+    turns: Option<Arc<Semaphore>>,
 }
 
 impl Pace {
-    /// All turns are free. A client may take nothing for so long.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), patience }
+    /// All turns are free.
+    pub(super) fn new() -> Self {
+        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), first_turn: FIRST_TURN }
     }
 
-    /// A file as a body. The first part is read before it begins, so that what is damaged from its
-    /// start on is an error and no broken download. `hangup` ends the connection.
-    pub(super) async fn body(&self, mut parts: Parts, hangup: CancellationToken) -> Result<Body, Fault> {
-        let turn = self.turns.clone().acquire_owned().await;
-        let turn = turn.map_err(|closed| Fault::internal(closed.to_string()))?;
-        let rest = Bytes::from(parts.next().await?.unwrap_or_default());
-        let moved = Arc::new(Notify::new());
-        let watch = AbortOnDropHandle::new(tokio::spawn(watch(moved.clone(), self.patience, hangup)));
-        let moving = Moving { rest, parts: Some(parts), moved, _watch: watch, _turn: turn };
+    /// So many bytes of a file as a body. The first part is read before it begins, so that what is
+    /// damaged from its start on is an error and no broken download.
+    ///
+    /// # Errors
+    /// A timeout when no turn came soon.
+    pub(super) async fn body(&self, parts: Parts, bytes: u64) -> Result<Body, Fault> {
+        let turns = (bytes > CHUNK_BYTES as u64).then(|| self.turns.clone());
+        let mut moving = Moving { rest: Bytes::new(), parts: Some(parts), turns };
+        moving.rest = moving.part(self.first_turn).await?.unwrap_or_default();
         Ok(Body::from_stream(stream::unfold(moving, |mut moving| async move {
             let frame = moving.next().await?;
             Some((frame, moving))
@@ -59,19 +64,11 @@ impl Pace {
     }
 }
 
-/// Ends the connection when nothing has moved for too long.
-async fn watch(moved: Arc<Notify>, patience: Duration, hangup: CancellationToken) {
-    while tokio::time::timeout(patience, moved.notified()).await.is_ok() {}
-    hangup.cancel();
-}
-
 impl Moving {
-    /// It is asked for when the client has taken what came before.
     async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
-        self.moved.notify_one();
         if self.rest.is_empty() {
-            match self.parts.as_mut()?.next().await {
-                Ok(next) => self.rest = Bytes::from(next?),
+            match self.part(NEXT_TURN).await {
+                Ok(next) => self.rest = next?,
                 Err(fault) => {
                     tracing::warn!(target: "panaversity_fs.http", error = %fault, "a download was cut off");
                     self.parts = None;
@@ -81,6 +78,35 @@ impl Moving {
         }
         Some(Ok(self.rest.split_to(self.rest.len().min(FRAME_BYTES))))
     }
+
+    /// The next part, when it has its turn; `None`: that was all, or it broke off.
+    async fn part(&mut self, patience: Duration) -> Result<Option<Bytes>, Fault> {
+        let Some(parts) = &mut self.parts else { return Ok(None) };
+        let turn = match &self.turns {
+            Some(turns) => Some(turn_of(turns, patience).await?),
+            None => None,
+        };
+        let Some(part) = parts.next().await? else { return Ok(None) };
+        let part = Bytes::from(fitted(part));
+        Ok(Some(match turn {
+            Some(turn) => keeping(part, Arc::new(turn)),
+            None => part,
+        }))
+    }
+}
+
+async fn turn_of(turns: &Arc<Semaphore>, patience: Duration) -> Result<OwnedSemaphorePermit, Fault> {
+    let turn = tokio::time::timeout(patience, turns.clone().acquire_owned()).await;
+    let turn = turn.map_err(|_| Fault::new(FaultKind::Timeout, "too many files are under way"))?;
+    turn.map_err(|closed| Fault::internal(closed.to_string()))
+}
+
+/// A small range of a chunk must not hold the memory of all of it.
+fn fitted(mut part: Vec<u8>) -> Vec<u8> {
+    if part.len() < part.capacity() / 2 {
+        part.shrink_to_fit();
+    }
+    part
 }
 
 #[cfg(test)]
@@ -97,39 +123,61 @@ mod tests {
     #[async_trait]
     impl Pages<u8> for Some1Mib {
         async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-            self.0 = self.0.saturating_sub(1);
-            Ok((self.0 > 0).then(|| vec![7; 1 << 20]))
+            let left = self.0;
+            self.0 = left.saturating_sub(1);
+            Ok((left > 0).then(|| vec![7; 1 << 20]))
         }
     }
 
-    #[tokio::test]
-    async fn who_takes_nothing_for_long_loses_the_connection() {
-        let (pace, hangup) = (Pace::new(Duration::from_millis(1)), CancellationToken::new());
-        let mut frames = pace.body(Box::new(Some1Mib(3)), hangup.clone()).await.unwrap().into_data_stream();
-        assert_eq!(frames.next().await.unwrap().unwrap().len(), FRAME_BYTES);
-        hangup.cancelled().await;
+    async fn file(pace: &Pace, parts: usize) -> Result<Body, Fault> {
+        pace.body(Box::new(Some1Mib(parts)), (parts as u64) << 20).await
     }
 
     #[tokio::test]
     async fn who_takes_all_of_it_gets_it_in_frames() {
-        let (pace, hangup) = (Pace::new(PATIENCE), CancellationToken::new());
-        let mut frames = pace.body(Box::new(Some1Mib(3)), hangup.clone()).await.unwrap().into_data_stream();
+        let pace = Pace::new();
+        let mut frames = file(&pace, 2).await.unwrap().into_data_stream();
         for _ in 0..8 {
             assert_eq!(frames.next().await.unwrap().unwrap().len(), FRAME_BYTES);
         }
-        assert!(frames.next().await.is_none() && !hangup.is_cancelled());
+        assert!(frames.next().await.is_none());
+        assert_eq!(pace.turns.available_permits(), AT_ONCE);
     }
 
     #[tokio::test]
-    async fn a_turn_is_given_back_with_the_body() {
-        let (pace, hangup) = (Pace::new(PATIENCE), CancellationToken::new());
-        let mut bodies = Vec::new();
-        for _ in 0..AT_ONCE {
-            bodies.push(pace.body(Box::new(Some1Mib(2)), hangup.clone()).await.unwrap());
+    async fn a_part_has_its_turn_until_the_last_of_it_is_dropped() {
+        let pace = Pace::new();
+        let mut frames = file(&pace, 2).await.unwrap().into_data_stream();
+        let mut first = Vec::new();
+        for _ in 0..4 {
+            first.push(frames.next().await.unwrap().unwrap());
         }
-        let mut next = Box::pin(pace.body(Box::new(Some1Mib(2)), hangup.clone()));
-        assert!(futures::poll!(&mut next).is_pending());
-        bodies.pop();
-        drop(next.await.unwrap());
+        assert_eq!(pace.turns.available_permits(), AT_ONCE - 1);
+        first.truncate(1);
+        drop(frames);
+        assert_eq!(pace.turns.available_permits(), AT_ONCE - 1, "the connection has it still");
+        drop(first);
+        assert_eq!(pace.turns.available_permits(), AT_ONCE);
+    }
+
+    #[tokio::test]
+    async fn slow_clients_stop_no_small_file_and_no_large_one_for_long() {
+        let pace = Pace { first_turn: Duration::from_millis(1), ..Pace::new() };
+        let mut slow = Vec::new();
+        for _ in 0..AT_ONCE {
+            slow.push(file(&pace, 2).await.unwrap());
+        }
+        assert!(file(&pace, 1).await.is_ok());
+        assert_eq!(file(&pace, 2).await.unwrap_err().kind, FaultKind::Timeout);
+        slow.pop();
+        assert!(file(&pace, 2).await.is_ok());
+    }
+
+    #[test]
+    fn a_small_range_holds_little() {
+        let mut part = vec![7; 1 << 20];
+        part.truncate(10);
+        assert!(fitted(part).capacity() < 1 << 10);
+        assert_eq!(fitted(vec![7; 1 << 20]).capacity(), 1 << 20);
     }
 }
