@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::guard::Hosts;
 pub(crate) use self::hangup::{Endable, Hangup};
 use self::pace::Pace;
+use self::uploads::Arrivals;
 
 use crate::app::App;
 
@@ -42,12 +43,13 @@ struct Door {
     app: App,
     began: Instant,
     pace: Pace,
+    arrivals: Arrivals,
 }
 
 /// All routes. `stop` ends what is still running when the time to drain is over.
 pub(crate) fn router(app: App, hosts: Hosts, stop: CancellationToken) -> Router {
     let door =
-        Door { app: app.clone(), began: Instant::now(), pace: Pace::new() };
+        Door { app: app.clone(), began: Instant::now(), pace: Pace::new(), arrivals: Arrivals::default() };
     let probes = hosts.for_probes();
 
     let guarded = crate::mcp::router(app.clone(), stop)

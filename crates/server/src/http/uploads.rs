@@ -1,30 +1,81 @@
 //! `PUT /uploads/{id}`: where large uploads go that the storage can't take by itself. Invariant: an
 //! upload arrives only whole, by a link that was signed for it, of the size it was signed for; it
-//! is never held in memory, and nobody waits longer for its next bytes than [`PATIENCE`].
+//! is never held in memory, and nobody waits longer for its next bytes than [`PATIENCE`]. A link
+//! fills no disk: each upload is received once at a time, a few are at all, and none for longer
+//! than its size allows.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use futures::StreamExt;
 use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::UploadId;
+use panaversity_model::publication::time_to_put;
 use panaversity_model::{AgentId, Error, Fault, Refusal};
 use panaversity_service::Call;
 use panaversity_service::audit::outcome_of;
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::{Door, error};
+use super::{AGAIN_IN_SECONDS, Door, error};
 use crate::app::App;
 use crate::links::Broken;
 use crate::wire;
 
 /// How long the next bytes of an upload may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Uploads that arrive at once.
+const AT_ONCE: usize = 32;
+
+/// The uploads that arrive at this server now.
+#[derive(Clone, Default)]
+pub(super) struct Arrivals(Arc<Mutex<HashSet<UploadId>>>);
+
+/// One of them, until it is dropped.
+struct Arrival {
+    all: Arrivals,
+    id: UploadId,
+}
+
+/// Why an upload can't arrive now.
+#[derive(Debug, PartialEq, Eq)]
+enum Busy {
+    /// Another request sends the same.
+    Same,
+    /// Too many others do.
+    Others,
+}
+
+impl Arrivals {
+    fn begin(&self, id: UploadId) -> Result<Arrival, Busy> {
+        let mut all = self.all();
+        if all.contains(&id) {
+            return Err(Busy::Same);
+        }
+        if all.len() >= AT_ONCE {
+            return Err(Busy::Others);
+        }
+        all.insert(id);
+        Ok(Arrival { all: self.clone(), id })
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashSet<UploadId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.all.all().remove(&self.id);
+    }
+}
 
 /// Receives an upload.
 pub(super) async fn receive(
@@ -40,11 +91,14 @@ pub(super) async fn receive(
     let opened = opened.and_then(|[size]| Ok((UploadId::from_stored(&id).ok_or(Broken::Forged)?, size)));
     let answer = match opened {
         Err(broken) => closed(broken),
-        Ok((id, size)) => {
-            let mut call = app.service.begin(AgentId::unnamed(), Operation::Upload);
-            let ending = attempt(app, &mut call, id, &size, &headers, &mut frames).await;
-            conclude(app, &call, id, ending).await
-        }
+        Ok((id, size)) => match door.arrivals.begin(id) {
+            Err(busy) => turned_away(&busy),
+            Ok(_arrival) => {
+                let mut call = app.service.begin(AgentId::unnamed(), Operation::Upload);
+                let ending = attempt(app, &mut call, id, &size, &headers, &mut frames).await;
+                conclude(app, &call, id, ending).await
+            }
+        },
     };
     if !answer.status().is_success() {
         read_away(app, frames).await;
@@ -95,9 +149,11 @@ async fn attempt(
         );
     }
     let mut incoming = app.service.receive(&upload).await?;
+    let deadline = Instant::now() + time_to_put(announced.size);
     loop {
-        let late = |_| Fault::new(FaultKind::Timeout, "the next bytes of an upload did not come");
-        match tokio::time::timeout(PATIENCE, frames.next()).await.map_err(late)? {
+        let late = |_| Fault::new(FaultKind::Timeout, "the next bytes of an upload did not come in time");
+        let until = deadline.min(Instant::now() + PATIENCE);
+        match tokio::time::timeout_at(until, frames.next()).await.map_err(late)? {
             Some(Ok(frame)) => incoming.write(&frame).await?,
             Some(Err(_)) => return Err(Refusal::argument("body", "it broke off").into()),
             None => break,
@@ -156,6 +212,25 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
+fn turned_away(busy: &Busy) -> Response {
+    let mut answer = match busy {
+        Busy::Same => error(
+            StatusCode::CONFLICT,
+            "CONFLICT",
+            "Another request is sending this upload now.",
+            "Let it end, then call complete_upload; if it broke off, repeat the request in a few seconds.",
+        ),
+        Busy::Others => error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "TIMEOUT",
+            "Too many uploads arrive now.",
+            "Repeat the request in a few seconds.",
+        ),
+    };
+    answer.headers_mut().insert(RETRY_AFTER, AGAIN_IN_SECONDS);
+    answer
+}
+
 fn closed(broken: Broken) -> Response {
     let message = match broken {
         Broken::Forged => "The link is not one that upload_asset gave.",
@@ -163,4 +238,23 @@ fn closed(broken: Broken) -> Response {
     };
     let hint = "Call upload_asset again: it gives a new link.";
     error(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_arrives_once_at_a_time_and_few_do_at_all() {
+        let (all, id) = (Arrivals::default(), |n| UploadId::new(uuid::Uuid::from_u128(n)));
+        let first = all.begin(id(0)).unwrap();
+        assert_eq!(all.begin(id(0)).err(), Some(Busy::Same));
+        let others: Vec<_> = (1..AT_ONCE as u128).map(|n| all.begin(id(n)).unwrap()).collect();
+        assert_eq!(all.begin(id(99)).err(), Some(Busy::Others));
+        drop(first);
+        assert!(all.begin(id(0)).is_ok() && all.begin(id(99)).is_ok());
+        assert_eq!(all.begin(id(1)).err(), Some(Busy::Same));
+        drop(others);
+        assert!(all.begin(id(1)).is_ok());
+    }
 }
