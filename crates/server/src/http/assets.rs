@@ -4,7 +4,7 @@
 //!
 //! An asset may be anything an agent has uploaded. As part of a page of somebody else's it works;
 //! opened by itself, an SVG has no scripts and no origin (`sandbox`), and what is a page is saved
-//! instead of shown.
+//! instead of shown. What can run nothing has no such policy: browsers would not show all of it.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -87,7 +87,9 @@ async fn answer(
     put(ACCEPT_RANGES, "bytes");
     put(CACHE_CONTROL, "public, max-age=60");
     put(RESOURCE_POLICY, "cross-origin");
-    put(CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; sandbox");
+    if may_run(media_type) {
+        put(CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; sandbox");
+    }
     if let Some(range) = range {
         put(CONTENT_TYPE, media_type);
         put(CONTENT_LENGTH, &(range.end - range.start).to_string());
@@ -99,6 +101,18 @@ async fn answer(
         put(CONTENT_RANGE, &range);
     }
     Ok(response)
+}
+
+/// Might a browser run something of it in this origin, opened by itself? It takes pictures, sounds,
+/// films, fonts and PDF for nothing else (`nosniff`), and in a sandbox it shows no PDF at all.
+fn may_run(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    match essence.split_once('/') {
+        Some(("audio" | "video" | "font", _)) => false,
+        Some(("application", kind)) => kind != "pdf" && !kind.starts_with("font-"),
+        Some(("image", kind)) => kind.ends_with("xml"),
+        _ => true,
+    }
 }
 
 /// Would a browser show it as a document of its own kind, with scripts?
@@ -150,6 +164,19 @@ mod tests {
             "/books/AI/static/img/x.png",
         ] {
             assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_runs_nothing_leaves_the_sandbox() {
+        for (ends, runs) in [
+            ("svg svgz html xhtml xml txt css js mjs json wasm swf zip unknown", true),
+            ("pdf png jpg gif webp avif ico bmp mp3 wav ogg m4a mp4 webm mov woff woff2 ttf otf", false),
+        ] {
+            for end in ends.split(' ') {
+                let media_type = media::type_of(&BookPath::parse(&format!("static/a.{end}")).unwrap());
+                assert_eq!(may_run(media_type), runs, "{end}: {media_type}");
+            }
         }
     }
 

@@ -210,7 +210,8 @@ mod tests {
 
     /// Waits until so many downloads have ended like this.
     async fn ended(app: &App, status: &str, count: usize) {
-        let series = format!("archive_total{{book_id=\"unknown\",scope=\"all\",status=\"{status}\"}} {count}\n");
+        let series =
+            format!("archive_total{{book_id=\"unknown\",scope=\"all\",status=\"{status}\"}} {count}\n");
         let counted = async {
             while !app
                 .metrics
