@@ -76,11 +76,17 @@ fn source(app: &App, arguments: &mut Arguments) -> Result<Source, Refusal> {
         (None, None) => Err(Refusal::argument("binary_data", "pass either binary_data or file_size")),
         (None, Some(size)) => Ok(Source::Announced(size as u64)),
         (Some(text), None) => {
-            // Four letters are three bytes, the last one or two of which may be padding.
-            app.service.check_direct("binary_data", (text.len() as u64 / 4 * 3).saturating_sub(2))?;
+            app.service.check_direct("binary_data", least_bytes(&text))?;
             decoded(text).map(Source::Direct)
         }
     }
+}
+
+/// How many bytes a text in base64 is at least: four letters are three bytes, the last one or two of
+/// which may be padding. Line breaks are none of it.
+fn least_bytes(text: &str) -> u64 {
+    let letters = text.bytes().filter(|letter| !matches!(letter, b'\n' | b'\r')).count();
+    (letters as u64 / 4 * 3).saturating_sub(2)
 }
 
 fn decoded(mut text: String) -> Result<Vec<u8>, Refusal> {
@@ -198,6 +204,19 @@ pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn line_breaks_make_no_asset_larger() {
+        for bytes in 0..300 {
+            let text = BASE64_STANDARD.encode(vec![7; bytes]);
+            let broken: Vec<_> =
+                text.as_bytes().chunks(4).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            for text in [&text, &broken.join("\n"), &broken.join("\r\n"), text.trim_end_matches('=')] {
+                let least = least_bytes(text);
+                assert!(least <= bytes as u64 && bytes as u64 <= least + 4, "{bytes}: {least}");
+            }
+        }
+    }
 
     #[test]
     fn base64_is_read_with_or_without_padding_and_line_breaks() {
