@@ -157,6 +157,7 @@ pub(super) async fn get(app: &App, _: &mut Call, mut arguments: Arguments) -> En
     if !with_bytes {
         return Ok(rendered(app, &book, &asset).into());
     }
+    app.service.check_direct("the asset", asset.record.size)?;
     app.hold.take(asset.record.size * COST_OF_AN_ANSWER).await;
     let (asset, bytes) = app.service.get_asset(&book, &path, true).await?;
     let mut body = rendered(app, &book, &asset);

@@ -1,7 +1,11 @@
 //! The door as a client meets it: raw requests against the real router, over fakes of the engines.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use panaversity_model::audit::Operation;
+use panaversity_model::{BookId, BookPath};
+use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::{Engines, Limits, Service};
 use panaversity_store::Backend;
 use panaversity_testkit::{
@@ -368,6 +372,26 @@ async fn books_and_builds_are_paged_and_told_apart() {
     let next = client.call("query_audit_log", json!({ "limit": 1, "cursor": newest["next_cursor"] })).await;
     assert_ne!(newest["entries"][0]["id"], next["entries"][0]["id"]);
     assert_eq!(client.call("create_book", json!({ "book_id": "ai-docs" })).await["created"], json!(true));
+}
+
+#[tokio::test]
+async fn an_asset_too_large_for_an_answer_waits_for_no_turn() {
+    let client = Client::new().await;
+    let service = &client.app.service;
+    let (book, path) = (BookId::parse("ai-python").unwrap(), BookPath::parse("static/videos/a.mp4").unwrap());
+    let size = service.limits().direct_bytes + 1;
+    let mut call = service.begin(AgentId::unnamed(), Operation::Upload);
+    let announce = Announce { book: book.clone(), path, size, sha256: None, expected: None };
+    let begun = service.begin_upload(&call, announce, Duration::from_hours(1)).await.unwrap();
+    let Announcement::Begun(upload, _) = begun else { panic!("nothing is there yet") };
+    let mut incoming = service.receive(&upload).await.unwrap();
+    incoming.write(&vec![7; usize::try_from(size).unwrap()]).await.unwrap();
+    incoming.finish().await.unwrap();
+    service.complete_upload(&mut call, &book, upload.announced.id).await.unwrap();
+    let _all = client.app.budget.turn(u64::MAX).await;
+    let get = json!({ "book_id": "ai-python", "asset_type": "videos", "filename": "a.mp4", "include_binary": true });
+    let refused = tokio::time::timeout(Duration::from_secs(20), client.refused("get_asset", get)).await;
+    assert_eq!(refused.expect("it is refused at once").0, "TOO_LARGE");
 }
 
 #[tokio::test]
