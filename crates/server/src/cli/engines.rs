@@ -232,9 +232,9 @@ async fn look_for_strangers(service: Service) {
     }
 }
 
-/// Enough for two of the largest assets inside calls, as they come: half as large again in base64.
+/// Enough for two of the largest assets inside calls as they come, or for one as it goes.
 fn memory_of(service: &Service) -> Budget {
-    Budget::of(service.limits().direct_bytes.saturating_mul(3))
+    Budget::of(service.limits().direct_bytes.saturating_mul(6))
 }
 
 fn unreadable(fault: &Fault) -> Failure {

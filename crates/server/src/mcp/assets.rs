@@ -26,9 +26,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What an asset of these bytes costs as an answer, in bytes of memory for one of its own: as
-/// base64, as text beside it, and both on their way out.
-const COST_OF_AN_ANSWER: u64 = 3;
+/// What an asset of these bytes costs as an answer, in bytes of memory for one of its own: a third
+/// more as base64, that in a text beside it, and both once more as they are written out.
+pub(super) const COST_OF_AN_ANSWER: u64 = 6;
 
 /// How the bytes of an upload come.
 enum Source {

@@ -32,6 +32,9 @@ const DISCARDED_BYTES: usize = 32 << 20;
 /// Bodies up to this size are kept until they are answered: should one be no message, its answer
 /// says why. Of a larger one it is looked at first whether it is JSON.
 const KEPT_BYTES: usize = 64 << 10;
+/// What a body costs, in bytes of memory for one of its own: what was parsed stands beside it, and
+/// the bytes of an asset beside their base64.
+const COST_OF_A_BODY: u64 = 2;
 /// What of a large answer is handed on at once.
 const PIECE_BYTES: usize = 256 << 10;
 /// How long a body that has a turn may let its next bytes wait.
@@ -167,7 +170,7 @@ async fn read(
     let room = declared.filter(|bytes| fits(*bytes)).unwrap_or_default();
     // Who does not say how much it is gets a turn when it has become much.
     let mut has_turn = declared.is_some();
-    hold.take(room as u64).await;
+    hold.take(room as u64 * COST_OF_A_BODY).await;
     let deadline = Instant::now() + ALL_BYTES;
     let mut whole = Vec::with_capacity(room);
     let (mut seen, mut chunks) = (0, body.into_data_stream());
@@ -188,7 +191,7 @@ async fn read(
         }
         if !has_turn && seen as u64 > SMALL {
             has_turn = true;
-            hold.take(most as u64).await;
+            hold.take(most as u64 * COST_OF_A_BODY).await;
         }
         whole.extend_from_slice(&chunk);
     }

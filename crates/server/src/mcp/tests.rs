@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use panaversity_model::audit::Operation;
 use panaversity_model::{BookId, BookPath};
 use panaversity_service::uploads::{Announce, Announcement};
@@ -372,6 +374,20 @@ async fn books_and_builds_are_paged_and_told_apart() {
     let next = client.call("query_audit_log", json!({ "limit": 1, "cursor": newest["next_cursor"] })).await;
     assert_ne!(newest["entries"][0]["id"], next["entries"][0]["id"]);
     assert_eq!(client.call("create_book", json!({ "book_id": "ai-docs" })).await["created"], json!(true));
+}
+
+#[tokio::test]
+async fn an_asset_inside_an_answer_costs_no_more_than_its_turn() {
+    let client = Client::new().await;
+    let asset = json!({ "book_id": "ai-python", "asset_type": "img", "filename": "a.png" });
+    let (bytes, mut put, mut get) = (300_000, asset.clone(), asset);
+    put["binary_data"] = BASE64_STANDARD.encode(vec![7; bytes]).into();
+    client.call("upload_asset", put).await;
+    get["include_binary"] = true.into();
+    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "get_asset", "arguments": get } });
+    let answer = client.post("", message.to_string()).await.body.to_string().len() as u64;
+    let (held, turn) = (2 * answer, assets::COST_OF_AN_ANSWER * bytes as u64);
+    assert!(answer > 2 * bytes as u64 && held <= turn, "{held} bytes, as values and written out; {turn}");
 }
 
 #[tokio::test]
