@@ -7,7 +7,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures::stream;
@@ -173,6 +172,8 @@ impl Drop for Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::extract::connect_info::ConnectInfo;
     use axum::routing::get;
     use axum::{Extension, Router};

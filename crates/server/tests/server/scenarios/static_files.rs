@@ -88,7 +88,7 @@ async fn what_was_uploaded_is_harmless_in_a_browser(ground: Ground) {
             (media.to_owned(), disposition.to_owned())
         );
         let policy = header(&reply, "content-security-policy");
-        if name.ends_with(".png") || name.ends_with(".pdf") || name.ends_with(".mp4") {
+        if ["a.png", "a.pdf", "a.mp4"].contains(&name) {
             assert_eq!(
                 policy, "",
                 "{name}: a browser runs nothing of it, and might not show it in a sandbox"
