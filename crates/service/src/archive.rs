@@ -15,7 +15,8 @@
 //! 4. **Layout.** From here on everything follows from the manifest, the scope and the rows; so
 //!    every server finds the same layout, whose hash the link carries.
 //! 5. **Open.** A server that does not remember the layout makes it again from the same three. If
-//!    its hash is not the link's, the archive is gone: never other bytes under the same name.
+//!    its hash is not the link's, the archive is gone: never other bytes under the same name. Of
+//!    many who open it at once one makes it, the others find it remembered.
 //! 6. **Stream.** Every byte is checked before it leaves (see `download`). What turns out bad is
 //!    marked, and ends the download and the remembered layout: the next link leaves it out.
 //!
@@ -143,14 +144,20 @@ impl Service {
         scope: Scope,
         layout: ContentHash,
     ) -> Result<Option<Arc<Archive>>, Fault> {
-        if let Some(remembered) = self.inner.archives.remembered(layout) {
+        let archives = &self.inner.archives;
+        if let Some(remembered) = archives.remembered(layout) {
+            return Ok(Some(remembered));
+        }
+        let making = archives.making(layout);
+        let _turn = making.lock().await;
+        if let Some(remembered) = archives.remembered(layout) {
             return Ok(Some(remembered));
         }
         let Some(state) = self.kept(book, manifest).await? else { return Ok(None) };
         let versions = in_scope(&state, scope);
         let outlines: Option<Vec<_>> =
             self.inner.journal.outlines(book, &versions).await?.into_iter().collect();
-        let archive = outlines.map(|outlines| self.inner.archives.layout(&versions, &outlines));
+        let archive = outlines.map(|outlines| archives.layout(&versions, &outlines));
         Ok(archive.filter(|archive| archive.hash() == layout))
     }
 

@@ -113,7 +113,11 @@ impl Faults {
         call: impl Future<Output = Result<T, Fault>> + Send,
     ) -> Result<T, Fault> {
         match self.enter(name) {
-            None => call.await,
+            None => {
+                // Like a real engine it lets others go first, so that callers side by side meet.
+                tokio::task::yield_now().await;
+                call.await
+            }
             Some(Failure::FailBefore | Failure::VanishBefore) => {
                 Err(Fault::new(kind, format!("{name} was made to fail")))
             }

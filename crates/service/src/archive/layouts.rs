@@ -1,9 +1,9 @@
 //! Layouts of archives, and what they weigh. Invariant: the gauge of held memory goes up and down
 //! with what is held, whoever lets it go.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use panaversity_model::ContentHash;
 use panaversity_model::blob::{Health, Outline};
@@ -62,11 +62,16 @@ impl Archive {
     }
 }
 
+/// Of those who want the same layout one makes it at a time.
+type Turn = tokio::sync::Mutex<()>;
+
 /// What all archives share.
 pub(crate) struct Archives {
     gauge: Arc<AtomicU64>,
     /// The one used last at the back.
     remembered: Mutex<VecDeque<Arc<Archive>>>,
+    /// The turns of those who make a layout again, by its hash.
+    making: Mutex<HashMap<ContentHash, Weak<Turn>>>,
     pub(super) shared: Arc<Semaphore>,
     pub(super) downloads: Arc<Semaphore>,
 }
@@ -76,6 +81,7 @@ impl Default for Archives {
         Self {
             gauge: Arc::default(),
             remembered: Mutex::default(),
+            making: Mutex::default(),
             shared: Arc::new(Semaphore::new(SHARED_UNITS)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
         }
@@ -101,6 +107,18 @@ impl Archives {
         let archive = remembered.remove(found)?;
         remembered.push_back(archive.clone());
         Some(archive)
+    }
+
+    /// The turn of those who make the layout of that hash again.
+    pub(super) fn making(&self, hash: ContentHash) -> Arc<Turn> {
+        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        making.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = making.get(&hash).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        making.insert(hash, Arc::downgrade(&turn));
+        turn
     }
 
     /// Forgets a layout: something in it turned out bad.

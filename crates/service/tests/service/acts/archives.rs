@@ -228,6 +228,18 @@ async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
 }
 
 #[tokio::test]
+async fn many_who_open_an_archive_at_once_make_it_once() {
+    let (desk, server, _) = with_two_files().await;
+    let made = make(&desk, &server, None).await;
+    let restarted = desk.server();
+    desk.faults.reset();
+    let opened = futures::future::join_all((0..16).map(|_| open(&desk, &restarted, &made))).await;
+    assert!(opened.iter().all(|archive| archive.as_ref().unwrap().hash() == made.archive.hash()));
+    let looks = desk.faults.calls().into_iter().filter(|call| *call == "journal.outlines").count();
+    assert_eq!(looks, 1);
+}
+
+#[tokio::test]
 async fn r2_what_is_known_to_be_lost_is_left_out_and_listed() {
     let short = |text: &str| Some(text.as_bytes()[1..].to_vec());
     for damage in [|_: &str| None, short] {
