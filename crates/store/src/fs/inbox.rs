@@ -1,5 +1,6 @@
-//! Uploads in the folder. They come through this server, as a folder has no URL of its own. One
-//! that has arrived need not survive a power cut: its sender is told only after it was promoted.
+//! Uploads in the folder. They come through this server, as a folder has no URL of its own. Keeps
+//! I9 for them: the sender is told that his upload has arrived, so it survives a power cut. Were its
+//! name there without its bytes, nobody who was told no hash would notice.
 
 use async_trait::async_trait;
 use panaversity_model::Fault;
@@ -25,7 +26,7 @@ impl Receiving for Arrival {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Fault> {
-        self.draft.finish(keys::upload(self.id), Durable::No).await
+        self.draft.finish(keys::upload(self.id), Durable::Yes).await
     }
 }
 

@@ -157,7 +157,7 @@ async fn what_is_written_in_parts_leaves_no_temporary_behind() {
 }
 
 #[tokio::test]
-async fn i9_what_was_promoted_survives_a_power_cut() {
+async fn i9_what_was_promoted_or_has_arrived_survives_a_power_cut() {
     let folder = TempDir::new().unwrap();
     let at = folder.path().join("disk");
     let disk = match Disk::with_power(&folder.path().join("image"), &at, 256) {
@@ -172,11 +172,18 @@ async fn i9_what_was_promoted_survives_a_power_cut() {
         staging.write(part).await.unwrap();
     }
     staging.promote(hash).await.unwrap();
+    let id = samples::upload();
+    let mut receiving = storage.receive(id).await.unwrap();
+    for part in bytes.chunks(1 << 20) {
+        receiving.write(part).await.unwrap();
+    }
+    receiving.finish().await.unwrap();
     disk.cut_power();
     drop(storage);
     disk.restart();
     let storage = open(&at);
-    assert!(storage.get(hash, 0..u64::MAX).await.unwrap() == Some(bytes));
+    assert!(storage.get(hash, 0..u64::MAX).await.unwrap().as_ref() == Some(&bytes));
+    assert!(whole(Inbox::open(&*storage, id).await.unwrap()).await == Some(bytes));
 }
 
 #[tokio::test]
