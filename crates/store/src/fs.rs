@@ -20,11 +20,12 @@ use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use panaversity_model::drift::{Seen, SeenObject, Spot};
 use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree};
-use panaversity_model::publication::FileKey;
+use panaversity_model::publication::{FileKey, time_to_put};
 use panaversity_model::{BookId, ContentHash, Fault};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -80,6 +81,29 @@ impl FileStorage {
         Ok(Arc::new(storage))
     }
 
+    /// Puts a file before its publisher's lease ends: later it could take the place of a newer one.
+    async fn put_parts_within(
+        &self,
+        limit: Duration,
+        key: &FileKey,
+        parts: Parts,
+        size: u64,
+    ) -> Result<(), Fault> {
+        let (what, until) = ("publish a large file", Instant::now() + limit);
+        let written = tokio::time::timeout(limit, async {
+            let mut draft = Draft::begin(&self.inner, what).await?;
+            let mut parts = Summed::to(size, parts);
+            while let Some(part) = parts.next().await? {
+                draft.write(part).await?;
+            }
+            Ok::<_, Fault>(draft)
+        });
+        let Ok(draft) = written.await else {
+            return Err(Fault::storage(format!("{what}: it took longer than {limit:?}")));
+        };
+        draft?.finish(keys::published(key), Durable::No, Some(until)).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -126,7 +150,7 @@ impl Inner {
         let temporary = self.presence.fresh_name();
         let written = self.root.create(&temporary).and_then(|mut file| {
             file.write_all(bytes).map_err(|error| errno(&error))?;
-            self.move_into_place(&temporary, &file, key, durable)
+            self.move_into_place(&temporary, &file, key, durable, None)
         });
         if written.is_err() {
             // Nothing to do if that fails too: the next start sweeps it.
@@ -135,13 +159,14 @@ impl Inner {
         written
     }
 
-    /// Makes a temporary file that is complete the file of a key.
+    /// Makes a temporary file that is complete the file of a key, if it is not too late for it.
     fn move_into_place(
         &self,
         temporary: &str,
         file: &File,
         key: &str,
         durable: Durable,
+        until: Option<Instant>,
     ) -> Result<(), Errno> {
         if durable == Durable::Yes {
             rustix::fs::fsync(file)?;
@@ -149,6 +174,9 @@ impl Inner {
         let mut tries = 0;
         let place = loop {
             let place = self.root.place(key, true)?;
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Err(Errno::TIME);
+            }
             match self.root.rename(temporary, &place) {
                 Ok(()) => break place,
                 // Somebody removed the folder because it had become empty.
@@ -243,12 +271,7 @@ impl Tree for FileStorage {
     }
 
     async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
-        let mut draft = Draft::begin(&self.inner, "publish a file").await?;
-        let mut parts = Summed::to(size, parts);
-        while let Some(part) = parts.next().await? {
-            draft.write(part).await?;
-        }
-        draft.finish(keys::published(key), Durable::No).await
+        self.put_parts_within(time_to_put(size), key, parts, size).await
     }
 
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
@@ -301,5 +324,46 @@ impl Tree for FileStorage {
 
     fn backend(&self) -> &'static str {
         "fs"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use panaversity_testkit::memory::InParts;
+    use panaversity_testkit::samples;
+
+    use super::*;
+
+    /// Parts that never come.
+    struct Stuck;
+
+    #[async_trait]
+    impl Pages<u8> for Stuck {
+        async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn r2_a_large_file_that_comes_too_late_takes_nobody_s_place() {
+        let root = tempfile::TempDir::new().unwrap();
+        let storage = FileStorage::open(root.path(), "0193-store", true).unwrap();
+        let key = samples::key(
+            &samples::book(),
+            &samples::path("static/img/a.png"),
+            &panaversity_model::Layer::Base,
+        );
+        Tree::put(&*storage, &key, b"newer").await.unwrap();
+        let stuck = storage.put_parts_within(Duration::from_millis(1), &key, Box::new(Stuck), 5).await;
+        assert!(stuck.unwrap_err().detail.contains("took longer"));
+        // All of it was there in time, and then the publisher slept.
+        let mut draft = Draft::begin(&storage.inner, "publish a large file").await.unwrap();
+        draft.write(b"older".to_vec()).await.unwrap();
+        let late = draft.finish(keys::published(&key), Durable::No, Some(Instant::now())).await;
+        assert!(!late.unwrap_err().outcome_unknown);
+        assert_eq!(std::fs::read(root.path().join(keys::published(&key))).unwrap(), b"newer");
+        let in_time = InParts::of(b"newest".to_vec());
+        storage.put_parts_within(Duration::from_mins(1), &key, in_time, 6).await.unwrap();
+        assert_eq!(std::fs::read(root.path().join(keys::published(&key))).unwrap(), b"newest");
     }
 }

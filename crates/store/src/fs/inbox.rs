@@ -26,7 +26,7 @@ impl Receiving for Arrival {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Fault> {
-        self.draft.finish(keys::upload(self.id), Durable::Yes).await
+        self.draft.finish(keys::upload(self.id), Durable::Yes, None).await
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use panaversity_model::ports::{Pages, Parts, Staging};
@@ -44,11 +45,16 @@ impl Draft {
         in_a_thread(self.what, move || (&*file).write_all(&part).map_err(|error| errno(&error))).await
     }
 
-    /// All parts are there: makes it the file of a key.
-    pub(super) async fn finish(mut self, key: String, durable: Durable) -> Result<(), Fault> {
+    /// All parts are there: makes it the file of a key; not any more at `until`.
+    pub(super) async fn finish(
+        mut self,
+        key: String,
+        durable: Durable,
+        until: Option<Instant>,
+    ) -> Result<(), Fault> {
         let what = self.what;
         let act = move || {
-            self.inner.move_into_place(&self.temporary, &self.file, &key, durable)?;
+            self.inner.move_into_place(&self.temporary, &self.file, &key, durable, until)?;
             self.in_place = true;
             Ok(())
         };
@@ -72,7 +78,7 @@ impl Staging for Draft {
     }
 
     async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {
-        self.finish(keys::object(hash), Durable::Yes).await
+        self.finish(keys::object(hash), Durable::Yes, None).await
     }
 }
 
