@@ -76,7 +76,7 @@ pub trait Garbage: Send + Sync {
         after: Option<(&BookId, ContentHash)>,
         limit: usize,
     ) -> Result<Vec<KeptManifest>, Fault>;
-    /// Keeps these versions of base files, by path and hash, at least until a moment.
+    /// Keeps these versions of base files, by path and hash, at least until a moment, durably.
     async fn pin(
         &self,
         book: &BookId,
@@ -224,7 +224,7 @@ pub trait Manifests: Send + Sync {
     async fn stamp(&self, book: &BookId) -> Result<Stamp, Fault>;
     /// The base rows with a version above `above`, and the stamp of the same snapshot.
     async fn rows(&self, book: &BookId, above: i64) -> Result<(Stamp, Vec<ManifestRow>), Fault>;
-    /// Keeps a manifest, or notes that it was named again.
+    /// Keeps a manifest, or notes that it was named again, durably.
     async fn keep(&self, book: &BookId, hash: ContentHash, encoded: &[u8]) -> Result<(), Fault>;
     /// A kept manifest.
     async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Vec<u8>>, Fault>;

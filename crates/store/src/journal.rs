@@ -86,10 +86,26 @@ impl SqlJournal {
         }
     }
 
-    /// Runs one writing statement in a transaction; gives the number of rows it changed.
+    /// Runs one writing statement in a transaction; gives the number of rows it changed. A power
+    /// cut may take it back.
     async fn write(&self, what: &str, sql: &str, values: Vec<Value>) -> Result<u64, Fault> {
+        self.write_within(Durability::Kill, what, sql, values).await
+    }
+
+    /// The same, and a power cut does not take it back.
+    async fn write_durably(&self, what: &str, sql: &str, values: Vec<Value>) -> Result<u64, Fault> {
+        self.write_within(Durability::PowerCut, what, sql, values).await
+    }
+
+    async fn write_within(
+        &self,
+        durability: Durability,
+        what: &str,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<u64, Fault> {
         retried(what, || async {
-            let mut session = self.db.begin(Durability::Kill).await?;
+            let mut session = self.db.begin(durability).await?;
             let changed = session.execute(sql, values.clone()).await?;
             session.commit().await?;
             Ok(changed)

@@ -147,7 +147,7 @@ impl Garbage for SqlJournal {
             );
             let named = some.iter().flat_map(|(path, hash)| [(*path).into(), hash.to_string().into()]);
             let values = [until.into(), book.as_str().into()].into_iter().chain(named).collect();
-            self.write("keep versions", &sql, values).await?;
+            self.write_durably("keep versions", &sql, values).await?;
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Manifests for SqlJournal {
         );
         let body = Value::Bytes(Some(encoded.to_vec()));
         let values = vec![book.as_str().into(), hash.to_string().into(), body];
-        self.write("keep a manifest", &sql, values).await.map(|_| ())
+        self.write_durably("keep a manifest", &sql, values).await.map(|_| ())
     }
 
     async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Vec<u8>>, Fault> {

@@ -9,5 +9,6 @@ mod engines;
 mod folder;
 mod migrations;
 mod pairing;
+mod power;
 mod seaweed;
 mod tampering;
