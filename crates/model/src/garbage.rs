@@ -21,6 +21,9 @@
 //!
 //! 1. **Stage.** A writer upserts the row to *live*, touches it, guards it for an hour, and is told
 //!    its staging; then it puts the object, always. While a `gc` guards the row it is told to wait.
+//!    The object of a row that is marked missing or corrupt is put before that as well, so that the
+//!    row is live only when its bytes are right; instead of putting it once more the writer may
+//!    look, after staging, whether it is still there: from then on no deletion may land.
 //! 2. **Commit.** The transaction locks the row and refuses unless it is live *and of the staging
 //!    the writer was told*; it touches the row and lifts the writers' guard. Refused so, the writer
 //!    stages again.

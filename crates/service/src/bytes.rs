@@ -8,11 +8,11 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use panaversity_model::Fault;
 use panaversity_model::blob::{Blob, CHUNK_BYTES, Health, Measure, Place, StoredBlob};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::StagingId;
 use panaversity_model::ports::Pages;
+use panaversity_model::{ContentHash, Fault};
 
 use crate::service::Service;
 
@@ -101,6 +101,12 @@ impl Service {
             }
         }
         Ok(Some(Some(measure.finish())))
+    }
+
+    /// Does a blob's row say that its bytes are missing or corrupt?
+    pub(crate) async fn is_damaged(&self, hash: ContentHash) -> Result<bool, Fault> {
+        let found = self.inner.journal.blobs(&[hash]).await?;
+        Ok(found.iter().any(|stored| matches!(stored.health, Health::Missing | Health::Corrupt)))
     }
 
     /// Is a blob live, and its object there with its size? Its bytes are not looked at.

@@ -260,6 +260,10 @@ impl Service {
                 Content::Bytes(bytes) => {
                     let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
                     if matches!(blob.place, Place::Object(_)) {
+                        // Were the row live first, a crash in between would forget the damage.
+                        if self.is_damaged(blob.hash).await? {
+                            self.inner.objects.put(blob.hash, bytes).await?;
+                        }
                         staging = Some(self.staging_of(&blob).await?);
                         self.inner.objects.put(blob.hash, bytes).await?;
                         staged = true;

@@ -57,15 +57,23 @@ impl Service {
     }
 
     /// Makes it what a change may bring: the row of what is large is marked live, and only then
-    /// what was written becomes its object (the model's `garbage`).
+    /// what was written becomes its object; of what is damaged the other way round (the model's
+    /// `garbage`).
     pub(crate) async fn ready(&self, taken: TakenIn) -> Result<Content, Fault> {
-        match taken {
-            TakenIn::Small(bytes) => Ok(Content::Bytes(bytes)),
-            TakenIn::Large(blob, staging) => {
-                let ready = self.staging_of(&blob).await?;
-                staging.promote(blob.hash).await?;
-                Ok(Content::Put(blob, ready))
-            }
+        let (blob, staging) = match taken {
+            TakenIn::Small(bytes) => return Ok(Content::Bytes(bytes)),
+            TakenIn::Large(blob, staging) => (blob, staging),
+        };
+        if !self.is_damaged(blob.hash).await? {
+            let ready = self.staging_of(&blob).await?;
+            staging.promote(blob.hash).await?;
+            return Ok(Content::Put(blob, ready));
         }
+        staging.promote(blob.hash).await?;
+        let ready = self.staging_of(&blob).await?;
+        if self.inner.objects.stat(blob.hash).await? != Some(blob.size) {
+            return Err(Fault::storage("gc took the object away while it was put: try again"));
+        }
+        Ok(Content::Put(blob, ready))
     }
 }

@@ -3,10 +3,15 @@
 
 use std::sync::atomic::Ordering;
 
+use panaversity_model::blob::Health;
+use panaversity_model::ids::UploadId;
+use panaversity_model::ports::Blobs;
 use panaversity_model::precondition::Effect;
 use panaversity_model::{ContentHash, Error, Layer};
+use panaversity_service::Service;
+use panaversity_service::uploads::Announce;
 use panaversity_testkit::Failure;
-use panaversity_testkit::samples::lesson;
+use panaversity_testkit::samples::{lesson, path};
 
 use crate::desk::{Desk, long};
 use crate::invariants::hold;
@@ -105,6 +110,53 @@ async fn i9_a_damaged_blob_is_healed_by_the_write_that_is_acknowledged_whichever
     }
 }
 
+/// Writes the same bytes elsewhere, or uploads them.
+async fn bring(desk: &Desk, server: &Service, text: &str, upload: Option<UploadId>) {
+    match upload {
+        Some(id) => _ = desk.complete(server, id).await,
+        None => _ = desk.write(server, &Layer::Base, &lesson(2), text, None).await,
+    }
+}
+
+#[tokio::test]
+async fn r2_damage_is_not_forgotten_whichever_call_breaks_of_a_change_that_brings_the_bytes() {
+    for (failure, by_upload) in
+        Failure::ALL.into_iter().flat_map(|failure| [(failure, false), (failure, true)])
+    {
+        for call in 0.. {
+            let (desk, text) = damaged(SCRAMBLED).await;
+            let (server, hash) = (desk.server(), ContentHash::of(text.as_bytes()));
+            assert!(desk.read(&server, &Layer::Base, &lesson(1)).await.is_err(), "it is noticed");
+            let upload = if by_upload {
+                let (book, path, size) = (desk.book.clone(), path("static/img/a.png"), text.len() as u64);
+                let announce = Announce { book, path, size, sha256: None, expected: None };
+                let id = desk.begin(&server, announce).await;
+                desk.inbox.plant(id, text.as_bytes());
+                Some(id)
+            } else {
+                None
+            };
+            desk.faults.reset();
+            desk.faults.arm(call, failure);
+            bring(&desk, &server, &text, upload).await;
+            desk.quiet().await;
+            let reached = desk.faults.calls().len() > call;
+            desk.faults.revive();
+            let row = desk.journal.blobs(&[hash]).await.unwrap().pop().unwrap();
+            let is_right = desk.objects.contents()[&hash] == text.as_bytes();
+            assert!(is_right || row.health != Health::Live, "call {call}: {failure:?}, upload: {by_upload}");
+            let server = desk.server();
+            bring(&desk, &server, &text, upload).await;
+            let read = desk.read(&server, &Layer::Base, &lesson(1)).await;
+            assert_eq!(read, Ok(Some(text.into_bytes())), "call {call}: {failure:?}, upload: {by_upload}");
+            if !reached {
+                assert!(call >= 6, "there are calls to break");
+                break;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_storage_that_does_not_answer_is_no_damage() {
     let desk = Desk::new();
@@ -124,7 +176,7 @@ async fn a_storage_that_does_not_answer_is_no_damage() {
 async fn a_change_that_fails_after_an_object_was_put_is_counted() {
     let desk = Desk::new();
     let server = desk.server();
-    for (call, rollbacks) in [(4, 1), (3, 1)] {
+    for (call, rollbacks) in [(5, 1), (4, 1)] {
         desk.faults.reset();
         desk.faults.arm(call, Failure::FailBefore);
         let text = long(&format!("text {call}"));
@@ -142,11 +194,11 @@ async fn r2_a_damaged_file_keeps_no_other_from_being_published() {
     let publications_at_once = 64;
     for n in 0..=publications_at_once {
         desk.faults.reset();
-        desk.faults.arm(5, Failure::FailBefore);
+        desk.faults.arm(6, Failure::FailBefore);
         let text = long(&format!("text {n}"));
         let written = desk.put(&server, &Layer::Base, &lesson(n), &text).await;
         desk.quiet().await;
-        assert_eq!(desk.faults.calls()[5], "tree.put");
+        assert_eq!(desk.faults.calls()[6], "tree.put");
         desk.objects.damage(written.hash, None);
     }
     desk.faults.reset();

@@ -123,7 +123,7 @@ fn scene(
 const CHECK: [&str; 2] = ["journal.book", "journal.holds"];
 const PUT: [&str; 3] = ["journal.commit", "tree.put", "journal.settle"];
 const REMOVE: [&str; 3] = ["journal.commit", "tree.remove", "journal.settle"];
-const STAGE: [&str; 2] = ["journal.stage", "objects.put"];
+const STAGE: [&str; 3] = ["journal.blobs", "journal.stage", "objects.put"];
 
 pub(super) fn large_creation() -> Scene {
     let calls = [&CHECK[..], &STAGE, &PUT].concat();
