@@ -20,6 +20,9 @@ use crate::keys;
 /// Bytes of a part, the least that S3 admits: one is held while the one before it is sent.
 const PART: usize = 5 << 20;
 
+/// Bytes that the bucket copies in one request: a slow one is done with them in time.
+const COPIED: usize = 64 << 20;
+
 /// When the request that completes a file may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
@@ -202,7 +205,8 @@ impl Receiving for Upload {
 }
 
 impl S3Storage {
-    /// Lets the bucket copy what lies at a key, of so many bytes; `None`: nothing lies there.
+    /// Lets the bucket copy what lies at a key, of so many bytes, in parts if they are many; `None`:
+    /// nothing lies there.
     pub(super) async fn copied(
         &self,
         what: &str,
@@ -213,14 +217,32 @@ impl S3Storage {
         let copied = async {
             let mut tries = Tries::default();
             loop {
-                let options = CopyOptions { source_content_length_hint: Some(size), ..Default::default() };
-                match absent_is_none(self.operators.large.copy_options(from, to, options)).await {
-                    Ok(copied) => return Ok(copied.map(|_| ())),
+                match absent_is_none(self.copy(from, to, size)).await {
+                    Ok(copied) => return Ok(copied),
                     Err(error) => tries.again(Again::Whenever, error).await?,
                 }
             }
         };
         self.within(patience(size), what, copied).await.map_err(nothing_shows)
+    }
+
+    /// Each step has the time of one request; opendal's own copy would give it to all together.
+    async fn copy(&self, from: &str, to: &str, size: u64) -> opendal::Result<()> {
+        let hint = Some(size);
+        let options =
+            CopyOptions { source_content_length_hint: hint, chunk: Some(COPIED), ..Default::default() };
+        let mut copier = self.operators.large.copier_options(from, to, options).await?;
+        loop {
+            match copier.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    // What cannot be aborted now is for the bucket's lifecycle rules.
+                    let _ = copier.abort().await;
+                    return Err(error);
+                }
+            }
+        }
     }
 }
 

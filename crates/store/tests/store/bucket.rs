@@ -341,6 +341,21 @@ async fn what_is_set_aside_is_copied_by_the_bucket() {
 }
 
 #[tokio::test]
+async fn what_is_too_much_for_one_request_is_copied_in_parts() {
+    let bucket = s3::shared().create_bucket();
+    let storage = open(&bucket).await;
+    let file = lesson();
+    let key = format!("books/{}/{}", file.book, file.path);
+    let bytes = three_parts(0).repeat(6);
+    assert!(bytes.len() > 64 << 20);
+    bucket.put(&key, &bytes);
+    assert!(storage.set_aside(&Spot::of(&file), "then").await.unwrap());
+    let aside = key.replace("books/", ".panaversity/lost+found/then/");
+    assert!(bucket.contents().get(&aside) == Some(&bytes));
+    assert_eq!(bucket.unfinished(), 0);
+}
+
+#[tokio::test]
 async fn a_publication_is_sent_once_and_says_whether_it_was_answered() {
     let bucket = s3::shared().create_bucket();
     let storage = open(&bucket).await;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use hyper::body::Bytes;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, UploadPartInput,
+    CompleteMultipartUploadOutput, CopyPartResult, CopySource, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
     UploadPartOutput,
 };
 use s3s::{S3Result, s3_error};
 use uuid::Uuid;
 
-use super::objects::{Shelves, collected, tag};
+use super::objects::{COPIED_AT_ONCE, Shelves, collected, tag};
 use super::{Held, State};
 
 /// The least that a part has, but for the last.
@@ -58,6 +59,31 @@ impl Shelves {
             Ok(())
         })?;
         Ok(UploadPartOutput { e_tag, ..Default::default() })
+    }
+
+    pub(super) fn copy_part(&self, input: UploadPartCopyInput) -> S3Result<UploadPartCopyOutput> {
+        let UploadPartCopyInput { bucket, key, upload_id, part_number, copy_source, .. } = input;
+        let CopySource::Bucket { bucket: source, key: from, .. } = copy_source else {
+            return Err(s3_error!(NotImplemented, "copying from elsewhere"));
+        };
+        let whole = self.object(&source, &from)?.bytes;
+        let range = input.copy_source_range.as_deref().and_then(|range| range.strip_prefix("bytes="));
+        let range = range.and_then(|range| range.split_once('-'));
+        let range = range.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+        let (first, last): (usize, usize) = range.ok_or_else(|| s3_error!(InvalidArgument))?;
+        if first > last || last >= whole.len() {
+            return Err(s3_error!(InvalidRange));
+        }
+        if last - first >= COPIED_AT_ONCE {
+            return Err(s3_error!(InvalidRequest, "too much for one request"));
+        }
+        let version = Uuid::now_v7().simple().to_string();
+        let result = CopyPartResult { e_tag: Some(tag(&version)), ..Default::default() };
+        self.with(&bucket, |state| {
+            found(state, &upload_id, &key)?.parts.insert(part_number, (version, whole.slice(first..=last)));
+            Ok(())
+        })?;
+        Ok(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() })
     }
 
     pub(super) fn complete(

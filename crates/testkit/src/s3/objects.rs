@@ -10,8 +10,8 @@ use s3s::dto::{
     CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
     CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, ETag,
     ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
-    ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp, UploadPartInput,
-    UploadPartOutput,
+    ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp,
+    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -19,6 +19,8 @@ use super::{Buckets, Contents, Held, State, lock};
 
 /// As many keys as S3 gives at once.
 const PAGE: usize = 1000;
+/// The most that is copied by one request. S3 copies 5 GiB, but takes its time.
+pub(super) const COPIED_AT_ONCE: usize = 64 << 20;
 
 /// The buckets, as `s3s` asks for them.
 pub(super) struct Shelves(pub(super) Buckets);
@@ -31,7 +33,7 @@ impl Shelves {
         }
     }
 
-    fn object(&self, bucket: &str, key: &str) -> S3Result<Held> {
+    pub(super) fn object(&self, bucket: &str, key: &str) -> S3Result<Held> {
         self.with(bucket, |state| state.contents.get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey)))
     }
 }
@@ -133,6 +135,9 @@ impl S3 for Shelves {
         };
         let held = self.object(&source, &from)?;
         demand(&held, copy_source_if_match.as_ref())?;
+        if held.bytes.len() > COPIED_AT_ONCE {
+            return Err(s3_error!(InvalidRequest, "too much for one request"));
+        }
         let copy = Held::new(held.bytes, held.media_type);
         let result = CopyObjectResult {
             e_tag: Some(tag(&copy.version)),
@@ -158,6 +163,13 @@ impl S3 for Shelves {
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
         self.take_part(request.input).await.map(S3Response::new)
+    }
+
+    async fn upload_part_copy(
+        &self,
+        request: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        self.copy_part(request.input).map(S3Response::new)
     }
 
     async fn complete_multipart_upload(
