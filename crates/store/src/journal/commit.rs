@@ -14,7 +14,8 @@
 //! 7. Write journal, versions, audit entries, chains, publications and uploads.
 //! 8. Commit. The answers go out only after it.
 //!
-//! The number of statements does not depend on the number of members (up to 64 rows each).
+//! The number of statements does not depend on the number of files (up to 64 rows each); each book
+//! and each completed upload takes one or two of its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -12,7 +12,8 @@ use panaversity_model::change::Act;
 use panaversity_model::path::folders_above;
 
 use super::batch::{Batch, FoldedKey, folded_key};
-use crate::database::{Database, Dialect, Session, Sql, Value};
+use super::commit::in_powers_of_two;
+use crate::database::{Database, Dialect, Session, Sql, Value, values_list};
 
 /// The folded names of the assets that a batch writes.
 fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
@@ -26,7 +27,7 @@ fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
     names
 }
 
-/// Locks names of assets and of the folders above them.
+/// Locks names of assets and of the folders above them, in their order.
 pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<()> {
     if db.dialect() == Dialect::Sqlite {
         return Ok(());
@@ -39,9 +40,17 @@ pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Bat
         }
         locks.insert(format!("{book}/{folded}"), true);
     }
-    for (name, alone) in locks {
-        let lock = if alone { "pg_advisory_xact_lock" } else { "pg_advisory_xact_lock_shared" };
-        session.execute(format!("SELECT {lock}(hashtextextended($1, 0))"), vec![name.into()]).await?;
+    let locks: Vec<(String, bool)> = locks.into_iter().collect();
+    for some in in_powers_of_two(&locks) {
+        let name = "hashtextextended(w.name, 0)";
+        let sql = format!(
+            "SELECT CASE WHEN w.alone = 1 THEN pg_advisory_xact_lock({name}) \
+             ELSE pg_advisory_xact_lock_shared({name}) END FROM (VALUES {}) w (name, alone)",
+            values_list(1, some.len(), 2)
+        );
+        let named =
+            some.iter().flat_map(|(name, alone)| [name.as_str().into(), Value::Int(i64::from(*alone))]);
+        session.execute(sql, named.collect()).await?;
     }
     Ok(())
 }
@@ -55,17 +64,24 @@ pub(super) async fn read_names_below(
 ) -> Sql<()> {
     let deletions = batch.sets.iter().flat_map(|set| &set.changes).filter(|change| change.act == Act::Delete);
     let enough = i64::try_from(deletions.count() + 1).unwrap_or(i64::MAX);
-    for (book, user, folded) in written(batch) {
-        if names.contains_key(&(book.clone(), user.clone(), folded.clone())) {
-            continue;
-        }
-        let sql = "SELECT folded, path FROM file_journal WHERE book_id = $1 AND user_id = $2 \
-                   AND folded >= $3 AND folded < $4 LIMIT $5";
-        // `0` is the byte after `/`.
-        let range = [format!("{folded}/"), format!("{folded}0")].map(Value::from);
-        let values = [book.as_str().into(), user.as_str().into()].into_iter().chain(range);
-        for row in session.rows(sql, values.chain([Value::Int(enough)]).collect()).await? {
-            names.insert((book.clone(), user.clone(), row.text(0)?), row.text(1)?);
+    let mut assets = written(batch);
+    assets.retain(|name| !names.contains_key(name));
+    for some in in_powers_of_two(&assets) {
+        let below = (0..some.len()).map(|n| {
+            let [book, user, from, to] = [2, 3, 4, 5].map(|column| format!("${}", column + 4 * n));
+            format!(
+                "SELECT * FROM (SELECT book_id, user_id, folded, path FROM file_journal WHERE book_id = {book} \
+                 AND user_id = {user} AND folded >= {from} AND folded < {to} LIMIT $1) b{n}"
+            )
+        });
+        let sql = below.collect::<Vec<_>>().join(" UNION ALL ");
+        let ranges = some.iter().flat_map(|(book, user, folded)| {
+            // `0` is the byte after `/`.
+            [book.clone(), user.clone(), format!("{folded}/"), format!("{folded}0")].map(Value::from)
+        });
+        let values = std::iter::once(Value::Int(enough)).chain(ranges).collect();
+        for row in session.rows(sql, values).await? {
+            names.insert((row.text(0)?, row.text(1)?, row.text(2)?), row.text(3)?);
         }
     }
     Ok(())
