@@ -156,6 +156,11 @@ impl Service {
         Ok((found, effect))
     }
 
+    /// Refuses a path that the book does not admit.
+    pub(crate) async fn require_admitted(&self, book: &BookId, path: &BookPath) -> Result<(), Error> {
+        Ok(self.schema_of(book).await?.admit(path)?)
+    }
+
     async fn checked(&self, asked: &Asked<'_>) -> Result<(Schema, Vec<(Option<Found>, Effect)>), Error> {
         let Asked { book, layer, wanted, .. } = asked;
         // Side by side: each is a round trip to the database.

@@ -14,7 +14,7 @@
 //! strangers and files that were edited by hand in as writes like any other, with what was last
 //! published as their precondition.
 //!
-//! Memory is bounded by a page of names and one file.
+//! Memory is bounded by a page of names and one text.
 
 mod adopt;
 mod files;

@@ -6,17 +6,17 @@ use std::path::Path;
 use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::drift::Spot;
 use panaversity_model::file::MAX_TEXT_BYTES;
+use panaversity_model::ports::Pages;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, BookPath, ContentHash, Error, Fault, Layer, Refusal, View};
 
 use super::{Remedy, left};
 use crate::audit::outcome_of;
 use crate::bytes::first_bytes;
-use crate::commit::{Content, Wanted};
+use crate::commit::Wanted;
+use crate::intake::TakenIn;
 use crate::service::Service;
 
-/// Largest file that is no text.
-const MAX_ASSET_BYTES: usize = 100 << 20;
 /// What is text, whatever a book admits beside it.
 const TEXT: [&str; 5] = ["md", "mdx", "json", "yml", "yaml"];
 
@@ -28,32 +28,31 @@ impl Service {
         key: &FileKey,
         expected: Option<ContentHash>,
     ) -> Result<Remedy, Fault> {
-        let limit = if is_text(&key.path) { MAX_TEXT_BYTES } else { MAX_ASSET_BYTES };
         let Some(mut found) = self.inner.tree.open(&Spot::of(key)).await? else {
             return Ok(left("it went away while it was looked at"));
         };
-        let bytes = first_bytes(found.as_mut(), limit + 1).await?;
-        if expected.is_some() && self.is_older_version(key, &bytes).await? {
-            return Ok(left(
-                "it holds an older version, as a late publication leaves it: --repair publishes the newest; \
-                 to go back to this one, write it with write_content",
-            ));
-        }
         let mut call = self.begin(agent.clone(), Operation::Write);
         call.book = Some(key.book.clone());
         call.path = Some(key.path.clone());
         call.layer = key.layer.clone();
-        let result = if let Some(refusal) = fault_of(&key.path, &bytes, limit) {
-            Err(refusal.into())
-        } else {
-            let content = Content::Bytes(bytes);
-            let wanted = vec![Wanted { path: key.path.clone(), content, expected }];
-            self.change(&mut call, &key.book, &key.layer, wanted).await
+        let result = match self.taken_in(key, found.as_mut()).await {
+            Ok(taken) if expected.is_some() && self.is_older_version(key, taken.hash()).await? => {
+                return Ok(left(
+                    "it holds an older version, as a late publication leaves it: --repair publishes the newest; \
+                     to go back to this one, write it with write_content",
+                ));
+            }
+            Ok(taken) => {
+                let content = self.ready(taken).await?;
+                let wanted = vec![Wanted { path: key.path.clone(), content, expected }];
+                self.change(&mut call, &key.book, &key.layer, wanted).await.map(drop)
+            }
+            Err(error) => Err(error),
         };
-        let outcome = result.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
+        let outcome = result.as_ref().map_or_else(outcome_of, |()| Outcome::Success);
         self.record(&call, outcome).await?;
         match result {
-            Ok(_) => Ok(Remedy::Adopted),
+            Ok(()) => Ok(Remedy::Adopted),
             Err(Error::Refused(refusal)) => Ok(Remedy::Refused(refusal.to_string())),
             Err(Error::Broken(fault)) => Err(fault),
         }
@@ -61,14 +60,35 @@ impl Service {
 }
 
 impl Service {
+    /// The bytes of a file that a book may hold: a text as a whole, anything else part by part.
+    async fn taken_in(&self, key: &FileKey, found: &mut dyn Pages<u8>) -> Result<TakenIn, Error> {
+        self.require_admitted(&key.book, &key.path).await?;
+        let too_large = |actual, limit| Refusal::TooLarge { what: "content", actual, limit };
+        if is_text(&key.path) {
+            let bytes = first_bytes(found, MAX_TEXT_BYTES + 1).await?;
+            if bytes.len() > MAX_TEXT_BYTES {
+                return Err(too_large(bytes.len() as u64, MAX_TEXT_BYTES as u64).into());
+            }
+            if std::str::from_utf8(&bytes).is_err() {
+                return Err(Refusal::argument("content", "it is not UTF-8 text").into());
+            }
+            return Ok(TakenIn::Small(bytes));
+        }
+        let limit = self.inner.limits.asset_bytes;
+        let _turn = self.inner.large.acquire().await;
+        match self.take_in(found, limit).await? {
+            taken if taken.size() > limit => Err(too_large(taken.size(), limit).into()),
+            taken => Ok(taken),
+        }
+    }
+
     /// Whether a file held these bytes before. Taken in, they would undo what came after.
-    async fn is_older_version(&self, key: &FileKey, bytes: &[u8]) -> Result<bool, Fault> {
+    async fn is_older_version(&self, key: &FileKey, hash: ContentHash) -> Result<bool, Fault> {
         let view = match &key.layer {
             Layer::Base => View::base(),
             Layer::Overlay(user) => View::of(Some(user.clone())),
         };
-        let found =
-            self.inner.journal.find_version(&key.book, &key.path, &view, ContentHash::of(bytes)).await?;
+        let found = self.inner.journal.find_version(&key.book, &key.path, &view, hash).await?;
         Ok(found.is_some_and(|found| found.record.layer == key.layer))
     }
 }
@@ -76,12 +96,4 @@ impl Service {
 fn is_text(path: &BookPath) -> bool {
     let end = Path::new(path.as_str()).extension().and_then(|end| end.to_str());
     !path.is_asset() && end.is_some_and(|end| TEXT.contains(&end))
-}
-
-fn fault_of(path: &BookPath, bytes: &[u8], limit: usize) -> Option<Refusal> {
-    if bytes.len() > limit {
-        return Some(Refusal::TooLarge { what: "content", actual: bytes.len() as u64, limit: limit as u64 });
-    }
-    (is_text(path) && std::str::from_utf8(bytes).is_err())
-        .then(|| Refusal::argument("content", "it is not UTF-8 text"))
 }

@@ -8,7 +8,7 @@ use panaversity_model::{AgentId, ContentHash, Layer};
 use panaversity_service::Service;
 use panaversity_service::reconcile::{Finding, Mode, Reconciled};
 use panaversity_testkit::memory::location;
-use panaversity_testkit::samples::{agent, key, lesson, overlay};
+use panaversity_testkit::samples::{agent, key, lesson, overlay, path};
 
 use crate::desk::{AGENT, Desk, LIMITS, long};
 use crate::invariants::{entries, hold};
@@ -206,4 +206,27 @@ async fn an_object_without_a_copy_and_one_nobody_knows_are_told() {
     assert_eq!(told[&hash.to_string()], ("object_missing", "left"));
     assert_eq!(told[&place(&desk, 1)], ("missing", "left"), "its bytes are nowhere");
     assert_eq!((told[&unknown.to_string()], done.left), (("object_unknown", "left_to_gc"), 2));
+}
+
+#[tokio::test]
+async fn r4_a_large_asset_is_adopted_part_by_part() {
+    let desk = Desk::new();
+    let server = desk.server();
+    desk.put(&server, &Layer::Base, &lesson(1), "text").await;
+    desk.idle(&server).await;
+    let (video, odd) = (path("static/videos/a.mp4"), format!("books/{}/static/fonts/x.woff", desk.book));
+    let bytes: Vec<u8> = (0..3 << 20).map(|n: u32| u8::try_from(n % 251).unwrap()).collect();
+    desk.tree.tamper(&location(&key(&desk.book, &video, &Layer::Base)), Some(&bytes));
+    desk.tree.tamper(&odd, Some(&bytes[1..]));
+    desk.faults.reset();
+    let (told, _) = run(&server, adopting()).await;
+    let place = key(&desk.book, &video, &Layer::Base).location();
+    assert_eq!(told[&place], ("stranger", "adopted"));
+    let calls = desk.faults.calls();
+    assert!(calls.contains(&"staging.promote") && !calls.contains(&"objects.put"), "{calls:?}");
+    assert!(desk.read(&server, &Layer::Base, &video).await.unwrap() == Some(bytes));
+    assert_eq!(desk.objects.contents().len(), 1, "what is refused leaves nothing");
+    desk.tree.tamper(&odd, None);
+    desk.idle(&server).await;
+    hold(&desk, &server).await;
 }
