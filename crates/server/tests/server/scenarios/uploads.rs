@@ -3,6 +3,8 @@
 
 use panaversity_testkit::postgres;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::assets::{asset, upload};
 use crate::harness::{Answer, Db, Door, Ground, Reply, Storage, until};
@@ -198,6 +200,33 @@ async fn only_the_agent_contract_decides(ground: Ground) {
     let again = begin(json!({ "expected_hash": sha256(&two) })).await.expect_ok();
     put_there(&door, &again, &two).await;
     assert_eq!(complete(&door, &again).await.expect_ok()["status"], json!("skipped"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_arrives_once_at_a_time() {
+    let (_world, server, door) = fresh(Ground::new(Db::Sqlite, Storage::Fs)).await;
+    let bytes = video(0);
+    let begun = announced(&door, "a.mp4", &bytes, json!({})).await;
+    let address = server.url().strip_prefix("http://").unwrap().to_owned();
+    let target = text(&begun["upload_url"]).replace(server.url(), "");
+    let mut first = TcpStream::connect(&address).await.unwrap();
+    // Whoever is asked to go on is being received.
+    let head = format!(
+        "PUT {target} HTTP/1.1\r\nHost: {address}\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    first.write_all(head.as_bytes()).await.unwrap();
+    let mut said = [0; 25];
+    first.read_exact(&mut said).await.unwrap();
+    assert_eq!(said, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    let second = put_there(&door, &begun, &bytes).await;
+    assert_eq!((second.status, &second.json()["error"]["code"]), (409, &json!("CONFLICT")));
+    assert!(second.headers.contains_key("retry-after"));
+    first.write_all(&bytes).await.unwrap();
+    let mut said = [0; 15];
+    first.read_exact(&mut said).await.unwrap();
+    assert_eq!(said, *b"HTTP/1.1 200 OK");
+    assert_eq!(put_there(&door, &begun, &bytes).await.status, 200, "now it may come again");
 }
 
 /// Where the clock can be turned by SQL.
