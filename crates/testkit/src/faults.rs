@@ -59,6 +59,7 @@ struct Plan {
     calls: Vec<&'static str>,
     armed: Option<(usize, Failure)>,
     vanished: bool,
+    side_by_side: bool,
 }
 
 impl Faults {
@@ -70,6 +71,12 @@ impl Faults {
     /// Breaks call number `call`, counted from the last [`reset`](Self::reset).
     pub fn arm(&self, call: usize, failure: Failure) {
         self.plan().armed = Some((call, failure));
+    }
+
+    /// From now on, until the next reset, each call lets others go first, as real engines do: so
+    /// callers that run side by side meet.
+    pub fn side_by_side(&self) {
+        self.plan().side_by_side = true;
     }
 
     /// The calls since the last reset, such as `journal.commit`, in order.
@@ -114,8 +121,9 @@ impl Faults {
     ) -> Result<T, Fault> {
         match self.enter(name) {
             None => {
-                // Like a real engine it lets others go first, so that callers side by side meet.
-                tokio::task::yield_now().await;
+                if self.plan().side_by_side {
+                    tokio::task::yield_now().await;
+                }
                 call.await
             }
             Some(Failure::FailBefore | Failure::VanishBefore) => {

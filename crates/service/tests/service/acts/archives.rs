@@ -233,6 +233,7 @@ async fn many_who_open_an_archive_at_once_make_it_once() {
     let made = make(&desk, &server, None).await;
     let restarted = desk.server();
     desk.faults.reset();
+    desk.faults.side_by_side();
     let opened = futures::future::join_all((0..16).map(|_| open(&desk, &restarted, &made))).await;
     assert!(opened.iter().all(|archive| archive.as_ref().unwrap().hash() == made.archive.hash()));
     let looks = desk.faults.calls().into_iter().filter(|call| *call == "journal.outlines").count();
