@@ -22,7 +22,6 @@ const CONDEMNED: &str =
     "hash, size, CASE WHEN chunks IS NULL THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END, condemned_until";
 
 /// The moment so many seconds from now, in SQL.
-/// A moment to come, in SQL.
 pub(super) fn seconds_from_now(dialect: Dialect, seconds: u64) -> String {
     match dialect {
         Dialect::Sqlite => format!("strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+{seconds} seconds')"),

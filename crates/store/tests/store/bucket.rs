@@ -115,18 +115,20 @@ async fn what_is_wrong_with_a_bucket_is_said_with_what_to_check() {
     assert!(bucket.contents().is_empty());
 }
 
+/// What a bucket may do to any one request.
+const IN_PASSING: [Trouble; 5] = [
+    Trouble::Busy,
+    Trouble::AppliedThenError,
+    Trouble::Cut,
+    Trouble::Gone,
+    Trouble::Slow(Duration::from_millis(50)),
+];
+
 #[tokio::test]
 async fn objects_get_over_troubles_in_passing() {
     let bucket = s3::shared().create_bucket();
     let storage = open(&bucket).await;
-    let troubles = [
-        Trouble::Busy,
-        Trouble::AppliedThenError,
-        Trouble::Cut,
-        Trouble::Gone,
-        Trouble::Slow(Duration::from_millis(50)),
-    ];
-    for (n, trouble) in troubles.into_iter().enumerate() {
+    for (n, trouble) in IN_PASSING.into_iter().enumerate() {
         let (hash, bytes) = large(u8::try_from(n).unwrap());
         bucket.trouble(trouble, 2);
         for _ in 0..3 {
@@ -157,14 +159,7 @@ async fn all_aborted(bucket: &s3::Bucket) {
 async fn what_comes_in_parts_gets_over_troubles_in_passing() {
     let bucket = s3::shared().create_bucket();
     let storage = open(&bucket).await;
-    let troubles = [
-        Trouble::Busy,
-        Trouble::AppliedThenError,
-        Trouble::Cut,
-        Trouble::Gone,
-        Trouble::Slow(Duration::from_millis(50)),
-    ];
-    for (n, trouble) in troubles.into_iter().enumerate() {
+    for (n, trouble) in IN_PASSING.into_iter().enumerate() {
         let bytes = three_parts(u8::try_from(n).unwrap());
         let (hash, id) = (ContentHash::of(&bytes), samples::upload());
         bucket.trouble(trouble, 2);
