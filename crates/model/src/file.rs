@@ -3,6 +3,7 @@
 use crate::blob::StoredBlob;
 use crate::hash::ContentHash;
 use crate::layer::Layer;
+use crate::media;
 use crate::path::BookPath;
 use crate::refusal::Refusal;
 use crate::timestamp::Timestamp;
@@ -20,6 +21,13 @@ pub fn check_text_size(text: &str) -> Result<(), Refusal> {
         });
     }
     Ok(())
+}
+
+/// Whether a file of this path and size is text as far as can be told without its bytes: below
+/// `content/`, within [`MAX_TEXT_BYTES`], and of no name that announces a binary format. It is text
+/// if its bytes are UTF-8 too. Everything else below `content/` is carried as assets are.
+pub fn may_be_text(path: &BookPath, size: u64) -> bool {
+    !path.is_asset() && size <= MAX_TEXT_BYTES as u64 && media::binary_format(path).is_none()
 }
 
 /// A row of the journal.

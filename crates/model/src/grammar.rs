@@ -6,15 +6,19 @@
 //! in a part and in a chapter. Assets: `static/{img|images|slides|videos|audio}/{path}`.
 //!
 //! # `docusaurus`
-//! Below `content/`, one to eight segments: folders and `.md`/`.mdx` pages of safe segments,
-//! `_category_.json|yml|yaml`, images and PDFs. Assets: any safe path below `static/`.
+//! Below `content/`, one to eight segments: whatever a `docs/` folder may hold, pages and the files
+//! beside them. No segment there starts with a dot: Docusaurus does not read hidden files. Assets:
+//! any path below `static/`, hidden ones included, except Git's own folder.
 //!
-//! A safe segment has letters, their marks and digits of any script, `-`, `_`, `.`, `(`, `)`, `+`, `,`, `'`,
-//! `&`, `@` and inner spaces. It starts with a letter, a digit or one of `_ ( @ +` and does not
-//! end in `.`. A folder below `content/` never ends like a file (`.md`, `.png`, ...), so by
-//! grammar no file can lie under another file's path there.
-
-use unicode_normalization::char::is_combining_mark;
+//! # Segments
+//! Of both schemas below `static/`, and of `docusaurus` below `content/`: every character except
+//! control characters, the marks that turn the direction of text, `/ \ # ? % [ ] ! < > : " | *`; not
+//! ending in a dot or a space, which Windows can't unpack. `# ? % [ ] !` break links in Docusaurus.
+//!
+//! # Files and folders
+//! `strict` keeps the names of files and of folders below `content/` apart. Elsewhere any name may be
+//! either, and the transaction that writes refuses a file under another; see
+//! [`Schema::may_collide`].
 
 use crate::book::Schema;
 use crate::path::BookPath;
@@ -25,24 +29,33 @@ use crate::suggestion;
 pub const MAX_DEPTH: usize = 8;
 
 const STRICT_RULE: &str = "Path must match content/{NN-Name}/{NN-Name}/{NN-name}[.summary].md";
-const DOCUSAURUS_RULE: &str =
-    "Path must be a page, an image or a `_category_` file below content/, at most 8 deep";
+const DOCUSAURUS_RULE: &str = "Path must match content/{path}, at most 8 deep";
+const STRICT_ASSET_RULE: &str = "Path must match static/{img|images|slides|videos|audio}/{path}";
+const DOCUSAURUS_ASSET_RULE: &str = "Path must match static/{path}";
 const PAGES: [&str; 2] = [".md", ".mdx"];
-const BESIDE_PAGES: [&str; 9] = [".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".avif", ".ico", ".pdf"];
-const CATEGORIES: [&str; 3] = ["_category_.json", "_category_.yml", "_category_.yaml"];
 const INDEX_PAGES: [&str; 2] = ["README.md", "index.md"];
-const ASSET_TYPES: [&str; 5] = ["img", "images", "slides", "videos", "audio"];
+const ASSET_FOLDERS: [&str; 5] = ["img", "images", "slides", "videos", "audio"];
+/// The form of a part, a chapter and a lesson.
+const NUMBERED: &str = "two digits, `-` and a name of ASCII letters (a-z, A-Z), digits, `-`, `_` that starts with a letter or digit";
 
 impl Schema {
     /// Admits the path or says which segment is wrong and what it should be.
     pub fn admit(self, path: &BookPath) -> Result<(), Refusal> {
         let Err(why) = self.judge(path) else { return Ok(()) };
-        let rule = match self {
-            Self::Strict => STRICT_RULE,
-            Self::Docusaurus => DOCUSAURUS_RULE,
+        let rule = match (self, path.is_asset()) {
+            (Self::Strict, false) => STRICT_RULE,
+            (Self::Strict, true) => STRICT_ASSET_RULE,
+            (Self::Docusaurus, false) => DOCUSAURUS_RULE,
+            (Self::Docusaurus, true) => DOCUSAURUS_ASSET_RULE,
         };
         let suggestion = suggestion::admitted_name(self, path);
         Err(Refusal::SchemaViolation { rule: rule.to_owned(), why, suggestion })
+    }
+
+    /// Whether the grammar leaves it open that a file of this path lies under another file's path, or
+    /// another under it.
+    pub fn may_collide(self, path: &BookPath) -> bool {
+        self == Self::Docusaurus || path.is_asset()
     }
 
     fn judge(self, path: &BookPath) -> Result<(), String> {
@@ -63,53 +76,41 @@ fn judge_strict(rest: &[&str]) -> Result<(), String> {
     let (name, folders) = rest.split_last().ok_or("a file name must follow")?;
     for (folder, kind) in folders.iter().zip(["part", "chapter"]) {
         if !is_numbered(folder) {
-            return Err(format!(
-                "the {kind} `{folder}` must be two digits, `-` and a name of letters, digits, `-`, `_`, such as `01-{kind}`"
-            ));
+            return Err(format!("the {kind} `{folder}` must be {NUMBERED}, such as `01-{kind}`"));
         }
     }
     if folders.len() <= 2 && INDEX_PAGES.contains(name) {
         return Ok(());
     }
+    let Some(stem) = PAGES.iter().find_map(|end| name.strip_suffix(end)) else {
+        return Err(format!(
+            "`{name}` must be a page that ends in `.md` or `.mdx`; other files lie below static/ (upload_asset)"
+        ));
+    };
     if folders.len() != 2 {
         return Err(format!(
             "`{name}` lies in {} folder(s) below content/; a lesson lies in a part and a chapter",
             folders.len()
         ));
     }
-    let stem = PAGES.iter().find_map(|end| name.strip_suffix(end));
-    let stem = stem.ok_or_else(|| format!("the lesson `{name}` must end in `.md` or `.mdx`"))?;
     if is_numbered(stem.strip_suffix(".summary").unwrap_or(stem)) {
         Ok(())
     } else {
-        Err(format!(
-            "the lesson `{name}` must be two digits, `-` and a name of letters, digits, `-`, `_`, such as `01-lesson.md`"
-        ))
+        Err(format!("the lesson `{name}` must be {NUMBERED}, such as `01-lesson.md`"))
     }
 }
 
 fn judge_docusaurus(rest: &[&str]) -> Result<(), String> {
-    let (name, folders) = rest.split_last().ok_or("a file name must follow")?;
     if rest.len() > MAX_DEPTH {
         return Err(format!("it is {} deep below content/; at most {MAX_DEPTH} are allowed", rest.len()));
     }
-    for folder in folders {
-        judge_segment(folder)?;
-        if ends_like_a_file(folder) {
-            return Err(format!("the folder `{folder}` ends like a file: rename it"));
+    for segment in rest {
+        if segment.starts_with('.') {
+            return Err(format!("`{segment}` starts with a dot: Docusaurus does not read hidden files"));
         }
+        judge_segment(segment)?;
     }
-    judge_segment(name)?;
-    let is_page = PAGES.iter().any(|end| name.ends_with(end));
-    let is_beside = ends_like_a_file(name) && !PAGES.iter().any(|end| name.to_lowercase().ends_with(end));
-    if CATEGORIES.contains(name) || is_page || (is_beside && !name.to_lowercase().starts_with("_category_."))
-    {
-        Ok(())
-    } else {
-        Err(format!(
-            "`{name}` must end in .md or .mdx, be a `_category_` file, or be an image or PDF beside pages"
-        ))
-    }
+    Ok(())
 }
 
 fn judge_asset(schema: Schema, rest: &[&str]) -> Result<(), String> {
@@ -118,27 +119,41 @@ fn judge_asset(schema: Schema, rest: &[&str]) -> Result<(), String> {
         if segment.eq_ignore_ascii_case(".git") {
             return Err(format!("`{segment}` is Git's own"));
         }
-        judge_segment(segment.strip_prefix('.').unwrap_or(segment))?;
+        judge_segment(segment)?;
     }
-    if schema == Schema::Docusaurus || (rest.len() > 1 && ASSET_TYPES.contains(&rest[0])) {
+    if schema == Schema::Docusaurus || (rest.len() > 1 && ASSET_FOLDERS.contains(&rest[0])) {
         Ok(())
     } else {
-        Err(format!("an asset lies in static/{{{}}}/", ASSET_TYPES.join("|")))
+        Err(format!(
+            "in a strict book `{}` must lie in one of static/{{{}}}/",
+            rest.join("/"),
+            ASSET_FOLDERS.join("|")
+        ))
     }
 }
 
 fn judge_segment(segment: &str) -> Result<(), String> {
-    let safe = |c: char| c.is_alphanumeric() || is_combining_mark(c) || "-_.()+,'&@ ".contains(c);
-    let starts = segment.chars().next().is_some_and(|c| c.is_alphanumeric() || "_(@+".contains(c));
-    if let Some(odd) = segment.chars().find(|c| !safe(*c)) {
-        Err(format!("`{segment}` contains `{}`, which is not safe in a file name", odd.escape_default()))
-    } else if !starts {
-        Err(format!("`{segment}` must start with a letter, a digit or `_`"))
+    if let Some(refused) = segment.chars().find(|c| is_refused(*c)) {
+        Err(format!("`{segment}` contains {}, which no file name may hold", shown(refused)))
     } else if segment.ends_with(['.', ' ']) {
-        Err(format!("`{segment}` must not end in a dot or a space"))
+        Err(format!("`{segment}` ends in a dot or a space, which Windows can't unpack"))
     } else {
         Ok(())
     }
+}
+
+fn is_refused(c: char) -> bool {
+    // The direction marks (Unicode, Bidi_Control without LRM, RLM and ALM, which names in Arabic and
+    // Hebrew need) and the line and paragraph separators: a name with them is shown as another.
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+        || c.is_control()
+        || "/\\#?%[]!<>:\"|*".contains(c)
+}
+
+/// A character as a message shows it: itself, or its number if it can't be seen.
+fn shown(c: char) -> String {
+    let visible = c.is_ascii_graphic() || c.escape_debug().count() == 1;
+    if visible { format!("`{c}`") } else { format!("U+{:04X}", u32::from(c)) }
 }
 
 /// `NN-Name`, the form of parts, chapters and lessons.
@@ -150,13 +165,6 @@ pub(crate) fn is_numbered(segment: &str) -> bool {
         && bytes[2] == b'-'
         && bytes[3].is_ascii_alphanumeric()
         && bytes[4..].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_')
-}
-
-/// Ends in an extension that only files have, whatever its case.
-pub(crate) fn ends_like_a_file(name: &str) -> bool {
-    let lower = name.to_lowercase();
-    let has_end = |ends: &[&str]| ends.iter().any(|end| lower.len() > end.len() && lower.ends_with(end));
-    CATEGORIES.contains(&lower.as_str()) || has_end(&PAGES) || has_end(&BESIDE_PAGES)
 }
 
 #[cfg(test)]
@@ -214,29 +222,54 @@ mod tests {
             "content/_partial.mdx",
             "content/हिन्दी.md",
             "content/a/b/c/d/e/f/g/h.md",
+            "content/设置（高级）.md",
+            "content/it’s new.md",
+            "content/a–b.md",
+            "content/🚀 start.md",
+            "content/👩‍💻.md",
+            "content/a\u{202f}b\u{a0}c.md",
+            "content/$a^b`c{d}~e=f;g&h@i,j+k'l(m).md",
+            "content/-a.md",
+            "content/ a.md",
+            "content/v1.0/x.md/y.md",
+            "content/README.MD",
+            "content/tags.yml",
+            "content/img/p.png",
+            "content/data.csv",
+            "content/comp.jsx",
+            "content/LICENSE",
+            "content/aux.md",
             "static/CNAME",
             "static/.nojekyll",
+            "static/.well-known/security.txt",
             "static/robots.txt",
+            "static/img/Screenshot 2025-04-23 at 2.40.40\u{202f}PM.png",
         ] {
             assert!(admits(Schema::Docusaurus, good), "{good}");
         }
         for bad in [
             "content/a/b/c/d/e/f/g/h/i.md",
-            "content/x.md/y.md",
             "content/.hidden.md",
             "content/.hidden/x.md",
-            "content/script.js",
-            "content/README.MD",
-            "content/_CATEGORY_.json",
             "content/a<b>.md",
             "content/a\u{202e}b.md",
+            "content/a\u{2028}b.md",
             "content/.md",
             "content/a /x.md",
+            "content/a./x.md",
+            "content/x.md ",
             "notes/x.md",
             "static/.git/config",
             "static/x/.Git",
+            "static/a|b",
         ] {
             assert!(!admits(Schema::Docusaurus, bad), "{bad}");
+        }
+        for c in "#?[]!<>:\"|*".chars() {
+            assert!(!admits(Schema::Docusaurus, &format!("content/a{c}b.md")), "{c}");
+            assert!(!admits(Schema::Docusaurus, &format!("content/a{c}b/c.md")), "{c}");
+            assert!(!admits(Schema::Docusaurus, &format!("static/a{c}b.png")), "{c}");
+            assert!(!admits(Schema::Strict, &format!("static/img/a{c}b.png")), "{c}");
         }
     }
 
@@ -250,6 +283,28 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("the part `1-Intro`") && text.contains("`01-part`"), "{text}");
+        assert!(text.contains("ASCII letters"), "{text}");
+    }
+
+    #[test]
+    fn a_violation_shows_the_character_and_the_rule_of_its_folder() {
+        let told = |schema: Schema, path: &str| {
+            schema.admit(&BookPath::parse(path).unwrap()).unwrap_err().to_string()
+        };
+        let text = told(Schema::Docusaurus, "content/a\u{ff08}[b].md");
+        assert_eq!(
+            text,
+            "Path must match content/{path}, at most 8 deep: `a\u{ff08}[b].md` contains `[`, which no file name may hold"
+        );
+        assert!(told(Schema::Docusaurus, "content/a\u{202e}b.md").contains("contains U+202E"));
+        assert!(told(Schema::Docusaurus, "static/a?.png").starts_with("Path must match static/{path}: "));
+        let text = told(Schema::Strict, "static/fonts/x.woff");
+        assert!(
+            text.starts_with("Path must match static/{img|images|slides|videos|audio}/{path}: "),
+            "{text}"
+        );
+        assert!(told(Schema::Strict, "content/img/p.png").contains("`img` must be two digits"));
+        assert!(told(Schema::Strict, "content/01-A/02-B/p.png").contains("upload_asset"));
     }
 
     fn segment() -> impl Strategy<Value = String> {
@@ -272,14 +327,25 @@ mod tests {
         }
 
         #[test]
-        fn r1_an_admitted_file_never_lies_under_another(
+        fn r1_strict_never_admits_a_page_under_another(
             segments in prop::collection::vec(segment(), 2..5), cut in 1usize..4,
         ) {
             let raw = format!("content/{}", segments.join("/"));
             let above = format!("content/{}", segments[..cut.min(segments.len() - 1)].join("/"));
             if let (Ok(file), Ok(folder)) = (BookPath::parse(&raw), BookPath::parse(&above)) {
-                let both = Schema::Docusaurus.admit(&file).is_ok() && Schema::Docusaurus.admit(&folder).is_ok();
-                prop_assert!(!both, "{raw} under {above}");
+                let both = Schema::Strict.admit(&file).is_ok() && Schema::Strict.admit(&folder).is_ok();
+                prop_assert!(!both || Schema::Strict.may_collide(&file), "{raw} under {above}");
+            }
+        }
+
+        #[test]
+        fn r1_an_admitted_name_holds_no_character_that_is_refused(name in "\\PC{1,12}") {
+            if let Ok(path) = BookPath::parse(&format!("content/{name}")) {
+                let admitted = Schema::Docusaurus.admit(&path).is_ok();
+                let refused = path.segments().skip(1).any(|segment| {
+                    segment.starts_with('.') || segment.ends_with(['.', ' ']) || segment.contains(is_refused)
+                });
+                prop_assert_eq!(admitted, !refused && path.segments().count() <= MAX_DEPTH + 1);
             }
         }
     }

@@ -46,6 +46,11 @@ impl Layer {
         user.map_or(Self::Base, Self::Overlay)
     }
 
+    /// The view in which this layer wins.
+    pub fn view(&self) -> View {
+        View { top: self.clone() }
+    }
+
     /// Reads a stored `user_id` column.
     pub fn from_stored(text: &str) -> Result<Self, Refusal> {
         if text == BASE { Ok(Self::Base) } else { UserId::parse(text).map(Self::Overlay) }

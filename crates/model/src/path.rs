@@ -7,6 +7,7 @@
 //! `user_id`). Which of these a book then admits is its [`grammar`](crate::grammar).
 
 use std::fmt;
+use std::path::Path;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
@@ -38,6 +39,11 @@ impl BookPath {
         self.0.split('/')
     }
 
+    /// Its last segment.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&*self.0, |(_, name)| name)
+    }
+
     /// Everything before the last `/`, or the empty string.
     pub fn folder(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
@@ -56,6 +62,18 @@ impl BookPath {
     pub fn is_asset(&self) -> bool {
         self.0.starts_with("static/")
     }
+
+    /// Is this a page: Markdown or MDX below `content/`? Docusaurus tells the two endings by case.
+    pub fn is_page(&self) -> bool {
+        let extension = Path::new(self.name()).extension();
+        self.0.starts_with("content/") && extension.is_some_and(|end| end == "md" || end == "mdx")
+    }
+
+    /// The first segment that Windows reads as a device (`aux.md`, `COM1`), so that no archive with
+    /// it can be unpacked there.
+    pub fn windows_device(&self) -> Option<&str> {
+        self.segments().find(|segment| is_windows_device(segment))
+    }
 }
 
 impl fmt::Display for BookPath {
@@ -64,7 +82,20 @@ impl fmt::Display for BookPath {
     }
 }
 
-/// The folders above a path, from the second segment on: what only `static/` admits as files too.
+/// Device names of Windows, whatever their case and extension ("Naming Files, Paths, and
+/// Namespaces", Microsoft): CON, PRN, AUX, NUL, CONIN$, CONOUT$, COM1 to COM9, LPT1 to LPT9, the
+/// digit also as a superscript.
+fn is_windows_device(segment: &str) -> bool {
+    let stem = segment.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    let numbered = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
+    matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || numbered.is_some_and(|digit| {
+            let mut digits = digit.chars();
+            matches!((digits.next(), digits.next()), (Some('1'..='9' | '¹' | '²' | '³'), None))
+        })
+}
+
+/// The folders above a path, from the second segment on: those that could be files as well.
 pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').skip(1).map(|(at, _)| &path[..at])
 }
@@ -224,6 +255,18 @@ mod tests {
             &long,
         ] {
             assert!(matches!(BookPath::parse(bad), Err(Refusal::InvalidPath { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_of_windows_is_known_whatever_stands_behind_it() {
+        let device = |s: &str| BookPath::parse(s).unwrap().windows_device().map(str::to_owned);
+        for bad in ["aux.md", "AUX", "con.tar.gz", "com1.md", "Lpt9", "NUL .md", "com².md", "conin$.txt"] {
+            assert_eq!(device(&format!("content/{bad}")).as_deref(), Some(bad));
+            assert_eq!(device(&format!("content/{bad}/x.md")).as_deref(), Some(bad));
+        }
+        for good in ["auxiliary.md", "com.md", "com10.md", "com0.md", "x.aux", "console.md", "null.md"] {
+            assert_eq!(device(&format!("content/{good}")), None, "{good}");
         }
     }
 

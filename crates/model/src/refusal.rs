@@ -36,6 +36,17 @@ pub enum Refusal {
         /// A path near to it that the book admits.
         suggestion: Option<String>,
     },
+    /// The name announces a binary format, where text is written.
+    #[error("path: `{path}` names {format}, and write_content writes text")]
+    NotText {
+        /// The path as given.
+        path: BookPath,
+        /// The format, with its article.
+        format: &'static str,
+    },
+    /// A link was asked for where no server would answer it.
+    #[error("No link can be given: this server runs over stdio, and nobody serves links")]
+    NoLinks,
     /// There is no such file, version or entry for this caller.
     #[error("{what}")]
     NotFound {
@@ -113,10 +124,10 @@ impl Refusal {
     /// The stable code of contract §2.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
+            Self::InvalidArgument { .. } | Self::NotText { .. } => "INVALID_ARGUMENT",
             Self::InvalidPath { .. } => "INVALID_PATH",
             Self::SchemaViolation { .. } => "SCHEMA_VIOLATION",
-            Self::NotFound { .. } => "NOT_FOUND",
+            Self::NotFound { .. } | Self::NoLinks => "NOT_FOUND",
             Self::BookNotFound(_) => "BOOK_NOT_FOUND",
             Self::Conflict { .. } => "CONFLICT",
             Self::HashRequired { .. } => "HASH_REQUIRED",

@@ -1,7 +1,10 @@
 //! Suggestions: the next best name, for a path that does not fit and for a file that is not there.
 
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
 use crate::book::Schema;
-use crate::grammar::{ends_like_a_file, is_numbered};
+use crate::grammar::is_numbered;
 use crate::path::BookPath;
 
 /// Most suggestions given for a missing path.
@@ -14,15 +17,14 @@ pub fn admitted_name(schema: Schema, path: &BookPath) -> Option<String> {
     }
     let mut rest: Vec<&str> = path.segments().filter(|s| *s != "content").collect();
     let name = rest.pop()?;
-    if !ends_like_a_file(name) {
-        return None;
-    }
     let folder =
         |at: usize, default: &str| rest.get(at).map_or_else(|| format!("01-{default}"), |s| numbered(s));
     let (part, chapter) = (folder(0, "Part"), folder(1, "Chapter"));
-    let (stem, end) = match name.rsplit_once('.')? {
-        (stem, "mdx") => (stem, ".mdx"),
-        (stem, _) => (stem, ".md"),
+    let (stem, extension) = name.rsplit_once('.')?;
+    let end = match extension.to_ascii_lowercase().as_str() {
+        "md" => ".md",
+        "mdx" => ".mdx",
+        _ => return None,
     };
     let (stem, end) = match stem.strip_suffix(".summary") {
         Some(lesson) => (lesson, format!(".summary{end}")),
@@ -38,10 +40,10 @@ fn numbered(segment: &str) -> String {
         return segment.to_owned();
     }
     let digits: String = segment.chars().take_while(char::is_ascii_digit).take(2).collect();
-    let plain: String = segment[digits.len()..]
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
-        .collect();
+    // Letters without their accents, full-width forms as plain ones.
+    let letters = segment[digits.len()..].nfkd().filter(|c| !is_combining_mark(*c));
+    let plain: String =
+        letters.map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let name = plain.trim_matches(['-', '_']);
     let name = if name.is_empty() { "name" } else { name };
     format!("{digits:0>2}-{name}").replacen("00-", "01-", usize::from(digits.is_empty()))
@@ -106,7 +108,17 @@ mod tests {
             suggested("content/1. Intro/Set up/3 install.summary.mdx").as_deref(),
             Some("content/01-Intro/01-Set-up/03-install.summary.mdx")
         );
-        assert_eq!(suggested("content/01-Part/02-Chapter/notes.txt"), None);
+        assert_eq!(
+            suggested("content/01-Einführung/02-Über mich/１-été.md").as_deref(),
+            Some("content/01-Einfuhrung/02-Uber-mich/01-1-ete.md")
+        );
+        assert_eq!(
+            suggested("content/01-Part/02-Chapter/03-x.MD").as_deref(),
+            Some("content/01-Part/02-Chapter/03-x.md")
+        );
+        for no_page in ["notes.txt", "p.png", "README"] {
+            assert_eq!(suggested(&format!("content/01-Part/02-Chapter/{no_page}")), None);
+        }
     }
 
     proptest! {

@@ -5,6 +5,8 @@
 
 mod archives;
 mod assets;
+mod content;
+mod file_response;
 mod guard;
 mod hangup;
 mod health;
@@ -60,6 +62,7 @@ pub(crate) fn router(app: App, hosts: Hosts, stop: CancellationToken) -> Router 
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics))
         .route("/books/{book}/static/{*path}", get(assets::serve))
+        .route("/books/{book}/content/{*path}", get(content::serve))
         .route("/uploads/{id}", put(uploads::receive))
         .route("/books/{book}/archive.zip", get(archives::serve))
         .with_state(door)

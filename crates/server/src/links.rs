@@ -4,9 +4,14 @@
 //!
 //! # Form
 //! `{base}{path}?{name}={value}&...&expires={unix seconds}&signature={hex}`. The signature is the
-//! HMAC-SHA256 of the path and of every name and value up to and with `expires`, each after its
-//! length in bytes as 8 bytes, big end first. Names come in the order they were signed in. The
-//! base is not signed: a server may be reached under several names.
+//! HMAC-SHA256 of the path and of every name and value up to and with `expires`, in the order of
+//! their kind of link, each after its length in bytes as 8 bytes, big end first. In the URL the
+//! parameters may come in any order. The base is not signed: a server may be reached under several
+//! names.
+//!
+//! # Base
+//! `PANAVERSITY_PUBLIC_URL`; else the request's `Host` if that is loopback; else the address that the
+//! server listens on. Over stdio only the first can be known, so without it there are no links.
 
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use panaversity_model::publication::FileKey;
-use panaversity_model::{BookId, BookPath, Layer};
+use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Refusal};
 use panaversity_store::Backend;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::Sha256;
@@ -32,10 +37,18 @@ const SIGNATURE: &str = "signature";
 
 /// What the link to an archive names beside its book: state, scope, layout, and who asked for it.
 pub(crate) const ARCHIVE_FIELDS: [&str; 4] = ["manifest", "scope", "layout", "agent"];
+/// The parameters of the link to a file below `content/`: the version, its layer, and the agent that
+/// asked for it.
+pub(crate) const CONTENT_FIELDS: [&str; 3] = ["hash", "user", "agent"];
 
 /// Where archives of a book are.
 pub(crate) fn archive_path(book: &BookId) -> String {
     format!("/books/{book}/archive.zip")
+}
+
+/// The path of the link to a file below `content/`.
+pub(crate) fn content_path(book: &BookId, path: &BookPath) -> String {
+    format!("/books/{book}/{path}")
 }
 
 /// Why a signed link is not opened.
@@ -90,30 +103,57 @@ impl Links {
     }
 
     /// Where the world finds a base asset.
-    pub(crate) fn asset_url(&self, book: &BookId, path: &BookPath) -> String {
+    ///
+    /// # Errors
+    /// [`Refusal::NoLinks`] where nobody serves it.
+    pub(crate) fn asset_url(&self, book: &BookId, path: &BookPath) -> Result<String, Refusal> {
         let (base, path) = match &self.inner.cdn {
             // A CDN shows the storage, which may spell names in its own way.
             Some(cdn) => {
                 let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
                 (cdn.text.clone(), self.inner.backend.published(&key))
             }
-            None => (self.base(), format!("books/{book}/{path}")),
+            None => (self.base()?, format!("books/{book}/{path}")),
         };
-        format!("{base}/{}", utf8_percent_encode(&path, PLAIN_PATH))
+        Ok(format!("{base}/{}", utf8_percent_encode(&path, PLAIN_PATH)))
+    }
+
+    /// A link to a version of a file below `content/`, which is public only in a site built of it.
+    ///
+    /// # Errors
+    /// As [`signed`](Self::signed).
+    pub(crate) fn content_url(
+        &self,
+        file: &FileKey,
+        hash: ContentHash,
+        agent: &AgentId,
+    ) -> Result<String, Refusal> {
+        let hash = hash.to_string();
+        let values = [hash.as_str(), file.layer.as_str(), agent.as_str()];
+        let fields: Vec<_> = CONTENT_FIELDS.into_iter().zip(values).collect();
+        Ok(self.signed(&content_path(&file.book, &file.path), &fields)?.0)
+    }
+
+    /// Whether this server is reached by links at all.
+    pub(crate) fn are_served(&self) -> bool {
+        self.base().is_ok()
     }
 
     /// A link to a path of this server that opens until [`valid_for`](Self::valid_for) is over;
     /// also gives that moment, in Unix seconds.
-    pub(crate) fn signed(&self, path: &str, fields: &[(&str, &str)]) -> (String, u64) {
+    ///
+    /// # Errors
+    /// [`Refusal::NoLinks`] where nobody serves it.
+    pub(crate) fn signed(&self, path: &str, fields: &[(&str, &str)]) -> Result<(String, u64), Refusal> {
         let expires = unix_now().saturating_add(self.inner.valid_for.as_secs());
-        (self.signed_until(path, fields, expires), expires)
+        Ok((self.signed_until(&self.base()?, path, fields, expires), expires))
     }
 
-    fn signed_until(&self, path: &str, fields: &[(&str, &str)], expires: u64) -> String {
+    fn signed_until(&self, base: &str, path: &str, fields: &[(&str, &str)], expires: u64) -> String {
         let until = expires.to_string();
         let all = fields.iter().copied().chain([(EXPIRES, until.as_str())]);
         let signature = hex(&self.mac(path, all.clone()).finalize().into_bytes());
-        let mut url = format!("{}{}", self.base(), utf8_percent_encode(path, PLAIN_PATH));
+        let mut url = format!("{base}{}", utf8_percent_encode(path, PLAIN_PATH));
         for (n, (name, value)) in all.chain([(SIGNATURE, signature.as_str())]).enumerate() {
             let mark = if n == 0 { '?' } else { '&' };
             // Writing to a string does not fail.
@@ -122,7 +162,7 @@ impl Links {
         url
     }
 
-    /// The values of a link's fields, which must be these, in this order. `path` is decoded,
+    /// The values of a link's fields, which must be these, each once, in any order. `path` is decoded,
     /// `query` as it came.
     pub(crate) fn open<const N: usize>(
         &self,
@@ -130,15 +170,17 @@ impl Links {
         query: &str,
         names: [&str; N],
     ) -> Result<[String; N], Broken> {
-        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut pairs: Vec<_> =
+            query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
         let mut values = Vec::with_capacity(N + 2);
         for name in names.iter().copied().chain([EXPIRES, SIGNATURE]) {
-            let (_, raw) = pairs.next().filter(|(given, _)| *given == name).ok_or(Broken::Forged)?;
+            let at = pairs.iter().position(|(given, _)| *given == name).ok_or(Broken::Forged)?;
+            let (_, raw) = pairs.swap_remove(at);
             let value = percent_decode_str(raw).decode_utf8().map_err(|_| Broken::Forged)?;
             values.push(value.into_owned());
         }
         let (Some(signature), Some(until)) = (values.pop(), values.pop()) else { return Err(Broken::Forged) };
-        if pairs.next().is_some() {
+        if !pairs.is_empty() {
             return Err(Broken::Forged);
         }
         let fields = names.iter().copied().zip(values.iter().map(String::as_str));
@@ -167,13 +209,11 @@ impl Links {
     }
 
     /// Without a slash at its end.
-    fn base(&self) -> String {
+    fn base(&self) -> Result<String, Refusal> {
         match (&self.inner.public, &self.host) {
-            (Some(public), _) => public.text.clone(),
-            (None, Some(host)) => format!("http://{host}"),
-            (None, None) => {
-                self.inner.bound.get().cloned().unwrap_or_else(|| "http://127.0.0.1:8000".to_owned())
-            }
+            (Some(public), _) => Ok(public.text.clone()),
+            (None, Some(host)) => Ok(format!("http://{host}")),
+            (None, None) => self.inner.bound.get().cloned().ok_or(Refusal::NoLinks),
         }
     }
 }
@@ -209,11 +249,15 @@ mod tests {
 
     fn links(given: &[(&str, &str)]) -> Links {
         let settings = LinkSettings::read(&Sources::of(&[], given, &[])).unwrap();
-        Links::new(settings, b"a key of this test".to_vec(), Backend::Supabase)
+        let links = Links::new(settings, b"a key of this test".to_vec(), Backend::Supabase);
+        links.bound_to("127.0.0.1:8000");
+        links
     }
 
+    const BASE: &str = "http://127.0.0.1:8000";
+
     fn open(links: &Links, url: &str) -> Result<[String; 2], Broken> {
-        let rest = url.strip_prefix("http://127.0.0.1:8000").unwrap();
+        let rest = url.strip_prefix(BASE).unwrap();
         let (path, query) = rest.split_once('?').unwrap();
         links.open(path, query, ["state", "who"])
     }
@@ -221,7 +265,8 @@ mod tests {
     #[test]
     fn a_link_opens_with_what_was_signed() {
         let links = links(&[]);
-        let (url, expires) = links.signed("/books/b/archive.zip", &[("state", "abc"), ("who", "ann & b=ö")]);
+        let (url, expires) =
+            links.signed("/books/b/archive.zip", &[("state", "abc"), ("who", "ann & b=ö")]).unwrap();
         assert_eq!(open(&links, &url), Ok(["abc".to_owned(), "ann & b=ö".to_owned()]));
         let left = expires - unix_now();
         assert!((3_590..=3_600).contains(&left), "{left}");
@@ -230,13 +275,16 @@ mod tests {
     #[test]
     fn whatever_is_changed_in_a_link_closes_it() {
         let links = links(&[]);
-        let (url, expires) = links.signed("/books/b/archive.zip", &[("state", "abc"), ("who", "ann")]);
+        let (url, expires) =
+            links.signed("/books/b/archive.zip", &[("state", "abc"), ("who", "ann")]).unwrap();
         let later = (expires + 1).to_string();
         let changed = [
             url.replace("/b/", "/c/"),
             url.replace("abc", "abd"),
             url.replace("who=ann", "who=bob"),
-            url.replace("state=abc&who=ann", "who=ann&state=abc"),
+            url.replace("state=abc&who=ann", "state=ann&who=abc"),
+            url.replace("state=abc&", "state=abc&state=abc&"),
+            url.replace("state=abc&", ""),
             url.replace("state=abc&who=ann", "state=abcwho&who=ann"),
             url.replace(&expires.to_string(), &later),
             url.replace("signature=", "signature=0"),
@@ -259,9 +307,39 @@ mod tests {
     fn a_link_closes_when_its_time_is_over() {
         let links = links(&[]);
         let fields = [("state", "abc"), ("who", "ann")];
-        let url = links.signed_until("/x", &fields, unix_now());
+        let url = links.signed_until(BASE, "/x", &fields, unix_now());
         assert_eq!(open(&links, &url), Err(Broken::Expired));
-        assert!(open(&links, &links.signed_until("/x", &fields, unix_now() + 60)).is_ok());
+        assert!(open(&links, &links.signed_until(BASE, "/x", &fields, unix_now() + 60)).is_ok());
+    }
+
+    #[test]
+    fn the_parameters_of_a_link_may_come_in_any_order() {
+        let links = links(&[]);
+        let (url, _) = links.signed("/x", &[("state", "abc"), ("who", "ann")]).unwrap();
+        let (start, query) = url.split_once('?').unwrap();
+        let mut pairs: Vec<_> = query.split('&').collect();
+        for _ in 0..pairs.len() {
+            pairs.rotate_left(1);
+            for order in [pairs.clone(), pairs.iter().rev().copied().collect()] {
+                let url = format!("{start}?{}", order.join("&"));
+                assert_eq!(open(&links, &url), Ok(["abc".to_owned(), "ann".to_owned()]), "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_nobody_serves_links_there_are_none() {
+        let settings = |given: &[(&str, &str)]| LinkSettings::read(&Sources::of(&[], given, &[])).unwrap();
+        let links = |given| Links::new(settings(given), b"a key of this test".to_vec(), Backend::Fs);
+        let (book, path) = (BookId::parse("ai-python").unwrap(), BookPath::parse("static/CNAME").unwrap());
+        let stdio = links(&[]);
+        assert_eq!(stdio.signed("/x", &[]), Err(Refusal::NoLinks));
+        assert_eq!(stdio.asset_url(&book, &path), Err(Refusal::NoLinks));
+        assert!(!stdio.are_served() && stdio.for_host(Some("localhost")).are_served());
+        let cdn = links(&[("PANAVERSITY_CDN_BASE_URL", "https://cdn.example.com")]);
+        assert!(cdn.asset_url(&book, &path).is_ok() && cdn.signed("/x", &[]).is_err());
+        let public = links(&[("PANAVERSITY_PUBLIC_URL", "https://books.example.com")]);
+        assert!(public.asset_url(&book, &path).is_ok() && public.signed("/x", &[]).is_ok());
     }
 
     #[test]
@@ -271,23 +349,21 @@ mod tests {
         let own = "/books/ai-python/static/img/a%20b%20%281%29%20%C3%A9%23%3F.png";
         let local = links(&[]);
         assert_eq!(
-            local.for_host(Some("localhost:9000")).asset_url(&book, &path),
+            local.for_host(Some("localhost:9000")).asset_url(&book, &path).unwrap(),
             format!("http://localhost:9000{own}")
         );
         assert_eq!(
-            local.for_host(Some("evil.example")).asset_url(&book, &path),
+            local.for_host(Some("evil.example")).asset_url(&book, &path).unwrap(),
             format!("http://127.0.0.1:8000{own}")
         );
-        local.bound_to("10.0.0.5:80");
-        assert_eq!(local.for_host(None).asset_url(&book, &path), format!("http://10.0.0.5:80{own}"));
         let public = links(&[("PANAVERSITY_PUBLIC_URL", "https://books.example.com/fs/")]);
         assert_eq!(
-            public.for_host(Some("localhost")).asset_url(&book, &path),
+            public.for_host(Some("localhost")).asset_url(&book, &path).unwrap(),
             format!("https://books.example.com/fs{own}")
         );
         let cdn = links(&[("PANAVERSITY_CDN_BASE_URL", "https://cdn.example.com")]);
         assert_eq!(
-            cdn.asset_url(&book, &path),
+            cdn.asset_url(&book, &path).unwrap(),
             "https://cdn.example.com/books/ai-python/static/img/a%20b%20%281%29%20%3DC3%3DA9%3D23%3F.png"
         );
     }

@@ -7,6 +7,7 @@ mod archives;
 mod arguments;
 mod assets;
 mod audit;
+mod base64_data;
 mod books;
 mod build;
 mod calls;
@@ -156,7 +157,8 @@ impl ServerHandler for Door {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let contents = resources::read(&self.app, agent_of(&context), &request.uri).await?;
+        let app = self.app_for(&context);
+        let contents = resources::read(&app, agent_of(&context), &request.uri).await?;
         let mut result = ReadResourceResult::new(vec![contents]);
         result.meta = is_modern(&context).then(server_meta);
         Ok(result.into())
@@ -242,15 +244,21 @@ fn capabilities() -> ServerCapabilities {
 }
 
 impl Door {
+    /// The program as one request sees it: its links begin where the request came, and it holds
+    /// memory of its own.
+    fn app_for(&self, context: &RequestContext<RoleServer>) -> App {
+        let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Hold>());
+        let hold = hold.cloned().unwrap_or_else(|| Hold::new(self.app.budget.clone()));
+        App { links: self.app.links.for_host(host_of(context)), hold, ..self.app.clone() }
+    }
+
     async fn answer(
         &self,
         tool: &'static Spec,
         arguments: Result<JsonObject, Refusal>,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResult {
-        let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Hold>());
-        let hold = hold.cloned().unwrap_or_else(|| Hold::new(self.app.budget.clone()));
-        let app = App { links: self.app.links.for_host(host_of(context)), hold, ..self.app.clone() };
+        let app = self.app_for(context);
         let (body, is_error) = calls::carry_out(&app, tool, agent_of(context), arguments).await;
         let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
         result.structured_content = Some(body);

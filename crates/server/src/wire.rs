@@ -3,7 +3,7 @@
 
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::{ContentHash, Error, Fault, Layer, Refusal};
+use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
 use panaversity_service::Call;
 use serde_json::{Map, Value, json};
 
@@ -33,6 +33,8 @@ fn refused(refusal: &Refusal, call: &Call) -> Map<String, Value> {
             }
         }
         Refusal::NotFound { suggestions, .. } => put(&mut fields, "suggestions", suggestions.clone()),
+        Refusal::NotText { .. } => put(&mut fields, "argument", "path"),
+        Refusal::NoLinks => {}
         Refusal::BookNotFound(book) => put(&mut fields, "book_id", book.as_str()),
         Refusal::Conflict { current, .. } => put_hash(&mut fields, current.as_ref()),
         Refusal::HashRequired { current } => put_hash(&mut fields, Some(current)),
@@ -53,6 +55,17 @@ fn hint(refusal: &Refusal, call: &Call) -> &'static str {
     let overlay = matches!(call.layer, Layer::Overlay(_));
     match refusal {
         Refusal::InvalidArgument { .. } => "Correct this argument and repeat the call",
+        Refusal::NotText { .. } => {
+            "Call upload_asset: with asset_type=content and, as filename, the path without content/ to put the file beside pages (docusaurus books), or with asset_type=img, images, slides, videos or audio to put it below static/"
+        }
+        Refusal::NoLinks => {
+            "Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage; small files go inside the call: upload_asset with binary_data, get_asset with include_binary"
+        }
+        Refusal::SchemaViolation { .. }
+            if call.operation == Operation::Write && call.path.as_ref().is_some_and(BookPath::is_asset) =>
+        {
+            "Call upload_asset: asset_type is the folder below static/ (static itself for others), filename the rest of the path"
+        }
         Refusal::InvalidPath { .. } => {
             "Use a path inside the book, such as content/01-Part/01-Chapter/01-lesson.md; list_books with include_structure=all shows the paths there are"
         }
@@ -118,8 +131,12 @@ fn hint(refusal: &Refusal, call: &Call) -> &'static str {
             Operation::Upload => {
                 "Make the asset smaller, or ask the operator to raise PANAVERSITY_MAX_ASSET_SIZE_MB"
             }
-            Operation::Read => "Call get_asset without include_binary and GET the bytes from its cdn_url",
-            _ => "Split it into several files below the limit, and write each with write_content",
+            Operation::Read => {
+                "Call get_asset without include_binary and GET the bytes from its cdn_url or download_url"
+            }
+            _ => {
+                "Split it into several files below the limit and write each with write_content, or put it as a whole with upload_asset and asset_type=content"
+            }
         },
     }
 }

@@ -1,5 +1,6 @@
-//! `upload_asset` with the bytes at hand, `get_asset` and `list_assets`. Assets are files of the
-//! base: they are written by the one commit protocol, so R2, I8 and I9 hold for them as for pages.
+//! `upload_asset` with the bytes at hand, `get_asset` and `list_assets`, for assets and for files
+//! beside pages. They are files of the base: the one commit protocol writes them, so R2, I8 and I9
+//! hold for them as for pages.
 
 use panaversity_model::asset::{Asset, AssetType};
 use panaversity_model::blob::StoredBlob;
@@ -8,16 +9,20 @@ use panaversity_model::file::FileRecord;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::Parts;
 use panaversity_model::precondition::Effect;
+use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, View};
 use std::ops::Range;
 
 use crate::call::Call;
 use crate::commit::{Content, Wanted};
+use crate::intake::check_page;
 use crate::read::ReadFile;
 use crate::service::Service;
 
 /// Most assets on a page.
 pub const PAGE_ASSETS: usize = 500;
+/// Files fetched at once: most of those below `content/` are pages, which are no assets.
+const FETCHED_AT_ONCE: usize = 2_000;
 /// How often an asset is read anew that was replaced while it was read.
 const READ_AGAIN: usize = 10;
 
@@ -69,6 +74,7 @@ impl Service {
     pub async fn put_asset(&self, call: &mut Call, put: PutAsset) -> Result<AssetKept, Error> {
         let (hash, size) = (ContentHash::of(&put.bytes), put.bytes.len() as u64);
         self.check_direct("binary_data", size)?;
+        check_page(&put.path, &put.bytes)?;
         let content = Content::Bytes(put.bytes);
         let wanted = vec![Wanted { path: put.path.clone(), content, expected: put.expected }];
         let done = self.change(call, &put.book, &Layer::Base, wanted).await?;
@@ -121,22 +127,24 @@ impl Service {
         after: Option<BookPath>,
     ) -> Result<AssetPage, Error> {
         let is_first = after.is_none();
-        let folder = kind.map_or_else(Folder::assets, AssetType::folder);
-        let is_meant = |path: &BookPath| {
-            kind.is_none_or(|kind| AssetType::of(path).is_some_and(|(found, _)| found == kind))
+        let folder = kind.map_or_else(Folder::everything, AssetType::folder);
+        let is_meant = |path: &BookPath| match kind {
+            Some(kind) => kind.lists(path),
+            None => !path.is_page(),
         };
         let (mut assets, mut position) = (Vec::new(), after);
         loop {
-            let page = self.inner.journal.assets(book, &folder, position.as_ref(), PAGE_ASSETS + 1).await?;
-            let is_last = page.len() <= PAGE_ASSETS;
+            let page = self.inner.journal.assets(book, &folder, position.as_ref(), FETCHED_AT_ONCE).await?;
+            let is_last = page.len() < FETCHED_AT_ONCE;
             for asset in page {
-                if assets.len() == PAGE_ASSETS {
-                    return Ok(AssetPage { assets, next: position });
-                }
-                position = Some(asset.record.path.clone());
-                if is_meant(&asset.record.path) {
+                let path = asset.record.path.clone();
+                if is_meant(&path) {
+                    if assets.len() == PAGE_ASSETS {
+                        return Ok(AssetPage { assets, next: position });
+                    }
                     assets.push(asset);
                 }
+                position = Some(path);
             }
             if is_last {
                 if assets.is_empty() && is_first {
@@ -145,6 +153,14 @@ impl Service {
                 return Ok(AssetPage { assets, next: None });
             }
         }
+    }
+
+    /// Finds a version of a file of one layer, to be read by ranges; any other hash finds nothing.
+    pub async fn open_version(&self, key: &FileKey, hash: ContentHash) -> Result<Option<OpenAsset>, Fault> {
+        let view = key.layer.view();
+        let found = self.inner.journal.find_version(&key.book, &key.path, &view, hash).await?;
+        let found = found.filter(|found| found.record.layer == key.layer);
+        Ok(found.map(|found| OpenAsset { record: found.record, blob: found.blob }))
     }
 
     /// Finds an asset of the base, to be read by ranges.

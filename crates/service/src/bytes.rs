@@ -205,18 +205,6 @@ impl Pages<u8> for BlobParts {
     }
 }
 
-/// The first bytes of what comes in parts, up to `limit`.
-pub(crate) async fn first_bytes(parts: &mut dyn Pages<u8>, limit: usize) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    while bytes.len() < limit
-        && let Some(part) = parts.next().await?
-    {
-        bytes.extend_from_slice(&part);
-    }
-    bytes.truncate(limit);
-    Ok(bytes)
-}
-
 /// What all the parts are, as a blob; no more is read than shows that it has more than `most` bytes.
 pub(crate) async fn measure(parts: &mut dyn Pages<u8>, most: u64) -> Result<Blob, Fault> {
     let mut measure = Measure::default();

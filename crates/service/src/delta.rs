@@ -2,7 +2,7 @@
 //! the `until` of an answer misses nothing; see [`panaversity_model::delta`].
 
 use panaversity_model::delta::{ChangedFile, Shown};
-use panaversity_model::file::{FileRecord, MAX_TEXT_BYTES};
+use panaversity_model::file::{FileRecord, may_be_text};
 use panaversity_model::{BookId, BookPath, Error, Timestamp, View};
 
 use crate::read::PAGE_BYTES;
@@ -26,8 +26,8 @@ pub struct DeltaPosition {
 /// A page of what has changed.
 #[derive(Debug, Clone)]
 pub struct DeltaPage {
-    /// The files in path order, with their bytes if they were asked for and are a page's.
-    pub files: Vec<(ChangedFile, Option<Vec<u8>>)>,
+    /// The files in path order, with their text if it was asked for and they are text.
+    pub files: Vec<(ChangedFile, Option<String>)>,
     /// How many files have changed in all.
     pub total: usize,
     /// From when on to ask the next time.
@@ -57,21 +57,21 @@ impl Service {
         changed.truncate(fits);
         let next = changed.last().filter(|_| more).map(|last| last.path.clone());
         let next = next.map(|path| DeltaPosition { path, until, total });
-        let wanted = changed.iter().filter(|_| with_content).filter_map(page).cloned().collect();
+        let wanted = changed.iter().filter(|_| with_content).filter_map(text).cloned().collect();
         // What was let go meanwhile is left out, so the two go by their paths.
         let mut read = self.read_all(wanted).await?.into_iter().peekable();
-        let with_bytes = |file: ChangedFile| {
-            let bytes = read.next_if(|read| read.record.path == file.path).and_then(|read| read.bytes);
-            (file, bytes)
+        let with_text = |file: ChangedFile| {
+            let read = read.next_if(|read| read.record.path == file.path);
+            (file, read.and_then(|read| read.content.into_text()))
         };
-        Ok(DeltaPage { files: changed.into_iter().map(with_bytes).collect(), total, until, next })
+        Ok(DeltaPage { files: changed.into_iter().map(with_text).collect(), total, until, next })
     }
 }
 
-/// The file that a changed path shows, if its content can be given: a page, not an asset.
-fn page(file: &ChangedFile) -> Option<&FileRecord> {
+/// The file that a changed path shows, if it may be text.
+fn text(file: &ChangedFile) -> Option<&FileRecord> {
     match &file.now {
-        Shown::File(record) => Some(record).filter(|r| !r.path.is_asset() && r.size <= MAX_TEXT_BYTES as u64),
+        Shown::File(record) => Some(record).filter(|record| may_be_text(&record.path, record.size)),
         Shown::Gone { .. } => None,
     }
 }
@@ -80,7 +80,7 @@ fn page(file: &ChangedFile) -> Option<&FileRecord> {
 fn page_length(files: &[ChangedFile], with_content: bool) -> usize {
     let mut bytes = 0;
     let fitting = files.iter().take(PAGE_FILES).take_while(|file| {
-        bytes += page(file).filter(|_| with_content).map_or(0, |record| record.size);
+        bytes += text(file).filter(|_| with_content).map_or(0, |record| record.size);
         bytes <= PAGE_BYTES
     });
     fitting.count().max(usize::from(!files.is_empty()))

@@ -5,10 +5,11 @@
 
 use panaversity_model::blob::{Blob, Measure};
 use panaversity_model::ports::{Pages, Staging};
-use panaversity_model::{ContentHash, Fault};
+use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::commit::Content;
 use crate::service::Service;
+use crate::utf8::Utf8Pages;
 
 /// Bytes that have come and are nobody's yet.
 pub(crate) enum TakenIn {
@@ -35,6 +36,27 @@ impl TakenIn {
 }
 
 impl Service {
+    /// Reads the parts of a file that is to lie at this path: a page must be UTF-8 text.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for a page that is not.
+    pub(crate) async fn take_in_file(
+        &self,
+        path: &BookPath,
+        parts: &mut dyn Pages<u8>,
+        most: u64,
+    ) -> Result<TakenIn, Error> {
+        if !path.is_page() {
+            return Ok(self.take_in(parts, most).await?);
+        }
+        let mut checked = Utf8Pages::new(parts);
+        let taken = self.take_in(&mut checked, most).await?;
+        if taken.size() <= most && !checked.is_valid() {
+            return Err(page_is_no_text(path).into());
+        }
+        Ok(taken)
+    }
+
     /// Reads the parts to their end, hashing; no more than shows that they have more than `most`
     /// bytes.
     pub(crate) async fn take_in(&self, parts: &mut dyn Pages<u8>, most: u64) -> Result<TakenIn, Fault> {
@@ -76,4 +98,17 @@ impl Service {
         }
         Ok(Content::Put(blob, ready))
     }
+}
+
+/// Refuses the bytes of a page that are no text: no build could read them.
+pub(crate) fn check_page(path: &BookPath, bytes: &[u8]) -> Result<(), Refusal> {
+    if path.is_page() && std::str::from_utf8(bytes).is_err() {
+        return Err(page_is_no_text(path));
+    }
+    Ok(())
+}
+
+fn page_is_no_text(path: &BookPath) -> Refusal {
+    let why = format!("`{path}` is a page, and its bytes are no UTF-8 text: convert them to UTF-8");
+    Refusal::argument("filename", why)
 }

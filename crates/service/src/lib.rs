@@ -25,6 +25,7 @@ pub mod reconcile;
 mod rescue;
 mod service;
 pub mod uploads;
+mod utf8;
 pub mod verify;
 pub mod write;
 

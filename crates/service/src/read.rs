@@ -1,7 +1,7 @@
 //! `read_content`: one file, one version of it, or all files below a folder. Keeps R2 and R5.
 
 use panaversity_model::fault::FaultKind;
-use panaversity_model::file::FileRecord;
+use panaversity_model::file::{FileRecord, may_be_text};
 use panaversity_model::path::Folder;
 use panaversity_model::suggestion;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, View};
@@ -37,8 +37,35 @@ pub struct ReadFile {
 pub struct FileRead {
     /// Its row.
     pub record: FileRecord,
-    /// Its bytes; `None`: unchanged.
-    pub bytes: Option<Vec<u8>>,
+    /// What it holds.
+    pub content: FileContent,
+}
+
+/// The content of a file as a reader gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileContent {
+    /// Left out: the file has the hash that the reader named.
+    Unchanged,
+    /// UTF-8 text of at most [`MAX_TEXT_BYTES`](panaversity_model::file::MAX_TEXT_BYTES).
+    Text(String),
+    /// Anything else, left out: its bytes come by a link.
+    Binary,
+}
+
+impl FileContent {
+    /// The text, if it is one.
+    pub fn into_text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Unchanged | Self::Binary => None,
+        }
+    }
+}
+
+impl From<Vec<u8>> for FileContent {
+    fn from(bytes: Vec<u8>) -> Self {
+        String::from_utf8(bytes).map_or(Self::Binary, Self::Text)
+    }
 }
 
 /// A page of files in path order.
@@ -60,12 +87,16 @@ impl Service {
                 None => journal.find(&read.book, &read.path, &read.view).await?,
             };
             let Some(found) = found else { return Err(self.missing(read).await?.into()) };
-            if read.unless == Some(found.record.hash) {
-                return Ok(FileRead { record: found.record, bytes: None });
+            let record = found.record;
+            if read.unless == Some(record.hash) {
+                return Ok(FileRead { record, content: FileContent::Unchanged });
+            }
+            if !may_be_text(&record.path, record.size) {
+                return Ok(FileRead { record, content: FileContent::Binary });
             }
             // What was let go meanwhile is not what the file holds now.
             if let Some(bytes) = self.bytes_of(&found.blob).await? {
-                return Ok(FileRead { record: found.record, bytes: Some(bytes) });
+                return Ok(FileRead { record, content: bytes.into() });
             }
         }
         Err(Fault::new(FaultKind::Timeout, "the file changed again and again while it was read").into())
@@ -108,13 +139,20 @@ impl Service {
         Ok(FilePage { files, next })
     }
 
+    /// Reads files that were listed; of those that are no text only their rows.
     pub(crate) async fn read_all(&self, records: Vec<FileRecord>) -> Result<Vec<FileRead>, Fault> {
-        let hashes: Vec<_> = records.iter().map(|record| record.hash).collect();
+        let may_be_text = |record: &FileRecord| may_be_text(&record.path, record.size);
+        let hashes: Vec<_> =
+            records.iter().filter(|record| may_be_text(record)).map(|record| record.hash).collect();
         let blobs = self.inner.journal.blobs(&hashes).await?;
         let by_hash: std::collections::HashMap<_, _> =
             blobs.iter().map(|stored| (stored.blob.hash, stored)).collect();
         let mut files = Vec::with_capacity(records.len());
         for record in records {
+            if !may_be_text(&record) {
+                files.push(FileRead { record, content: FileContent::Binary });
+                continue;
+            }
             let bytes = match by_hash.get(&record.hash) {
                 Some(stored) => self.bytes_of(stored).await?,
                 None if self.inner.journal.retained(record.hash).await? => {
@@ -123,7 +161,7 @@ impl Service {
                 None => None,
             };
             // A file that is gone since it was listed is left out.
-            files.extend(bytes.map(|bytes| FileRead { record, bytes: Some(bytes) }));
+            files.extend(bytes.map(|bytes| FileRead { record, content: bytes.into() }));
         }
         Ok(files)
     }
@@ -162,7 +200,7 @@ impl Service {
 fn page_length(records: &[FileRecord]) -> usize {
     let mut bytes = 0;
     let fitting = records.iter().take(PAGE_FILES).take_while(|record| {
-        bytes += record.size;
+        bytes += if may_be_text(&record.path, record.size) { record.size } else { 0 };
         bytes <= PAGE_BYTES
     });
     fitting.count().max(usize::from(!records.is_empty()))

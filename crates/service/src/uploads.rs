@@ -53,6 +53,8 @@ pub struct Announce {
     pub sha256: Option<ContentHash>,
     /// What the caller expects the asset to hold.
     pub expected: Option<ContentHash>,
+    /// Whether this server can be reached for a PUT where the storage gives no URL.
+    pub own_route: bool,
 }
 
 /// What announcing an asset came to.
@@ -78,7 +80,7 @@ impl Service {
         announce: Announce,
         valid_for: Duration,
     ) -> Result<Announcement, Error> {
-        let Announce { book, path, size, sha256, expected } = announce;
+        let Announce { book, path, size, sha256, expected, own_route } = announce;
         let limit = self.inner.limits.asset_bytes;
         if size > limit {
             return Err(Refusal::TooLarge { what: "the asset", actual: size, limit }.into());
@@ -94,8 +96,11 @@ impl Service {
         let permit = Permit { size, media_type: media::type_of(&path), valid_for };
         let id = UploadId::new(self.inner.world.fresh_id());
         let announced = Announced { id, book, path, agent: call.agent.clone(), size, sha256, expected };
-        let upload = self.inner.journal.open_upload(&announced, valid_for).await?;
         let put = self.inner.inbox.presign(id, &permit).await?;
+        if put.is_none() && !own_route {
+            return Err(Refusal::NoLinks.into());
+        }
+        let upload = self.inner.journal.open_upload(&announced, valid_for).await?;
         Ok(Announcement::Begun(upload, put))
     }
 
@@ -183,7 +188,11 @@ impl Service {
         }
         let _turn = self.inner.large.acquire().await;
         let Some(mut parts) = inbox.open(id).await? else { return Err(short(announced, None).into()) };
-        let taken = self.take_in(parts.as_mut(), announced.size).await?;
+        let taken = self.take_in_file(&announced.path, parts.as_mut(), announced.size).await;
+        if let Err(Error::Refused(_)) = taken {
+            inbox.discard(id).await?;
+        }
+        let taken = taken?;
         let (size, hash) = (taken.size(), taken.hash());
         if size != announced.size {
             inbox.discard(id).await?;

@@ -2,7 +2,7 @@
 
 use panaversity_model::file::check_text_size;
 use panaversity_model::precondition::Effect;
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal};
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
 
 use crate::call::Call;
 use crate::commit::{Content, Wanted};
@@ -41,10 +41,13 @@ impl Service {
         if write.path.is_asset() {
             return Err(Refusal::SchemaViolation {
                 rule: "Text is written below content/".to_owned(),
-                why: "`static` holds assets, which are uploaded".to_owned(),
+                why: "`static` holds assets, which go in through upload_asset".to_owned(),
                 suggestion: None,
             }
             .into());
+        }
+        if let Some(format) = media::binary_format(&write.path) {
+            return Err(Refusal::NotText { path: write.path, format }.into());
         }
         let bytes = write.content.into_bytes();
         let (hash, size) = (ContentHash::of(&bytes), bytes.len() as u64);

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use panaversity_model::{BookId, BookPath};
+use percent_encoding::percent_decode_str;
 use reqwest::{Url, redirect};
 
 use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, CallError, Client, root_cause};
@@ -76,8 +77,9 @@ impl Client {
         if !matches!(link.scheme(), "http" | "https") {
             return Err(strange());
         }
-        // A storage's signatures have other names.
-        let is_own = link.path().ends_with(route) && link.query_pairs().any(|(name, _)| name == "signature");
+        // A storage's signatures have other names. Two spellings of a path may escape differently.
+        let path = percent_decode_str(link.path()).decode_utf8_lossy();
+        let is_own = path.ends_with(route) && link.query_pairs().any(|(name, _)| name == "signature");
         if !is_own {
             return Ok(link);
         }
@@ -119,6 +121,14 @@ mod tests {
             assert_eq!(
                 client.address(&own, route).unwrap().as_str(),
                 format!("{base}{route}?state=a%20b&signature=00")
+            );
+            let file = "/books/ai-python/content/img/a b (1) 高（級）.png";
+            let own = "https://public.example/books/ai-python/content/img/a%20b%20%281%29%20%E9%AB%98%EF%BC%88%E7%B4%9A%EF%BC%89.png?hash=00&signature=00";
+            let turned = client.address(own, file).unwrap();
+            assert!(turned.as_str().starts_with(base) && turned.query() == Some("hash=00&signature=00"));
+            assert_eq!(
+                percent_decode_str(turned.path()).decode_utf8().unwrap().strip_prefix("/fs").unwrap_or(file),
+                file
             );
             let elsewhere = format!("https://bucket.example{route}?X-Amz-Signature=00");
             assert_eq!(client.address(&elsewhere, route).unwrap().as_str(), elsewhere);

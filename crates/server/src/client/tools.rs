@@ -3,6 +3,7 @@
 
 use panaversity_model::manifest::{Item, Manifest};
 use panaversity_model::{BookId, BookPath, ContentHash, Schema};
+use reqwest::Url;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -67,9 +68,19 @@ struct PlanPage {
     next_cursor: Option<String>,
 }
 
+/// A version of a file below `content/`, unchecked.
+#[derive(Debug)]
+pub(crate) enum Version {
+    /// Its text.
+    Text(String),
+    /// It is no text, and its bytes are here.
+    Link(Url),
+}
+
 #[derive(Deserialize)]
-struct Text {
-    content: String,
+struct ReadVersion {
+    content: Option<String>,
+    download_url: Option<String>,
 }
 
 /// How reading a plan's pages ended.
@@ -175,15 +186,23 @@ impl Client {
         Err(CallError::Strange("the plan does not end; the server may be of another version".to_owned()))
     }
 
-    /// The text that `path` held as version `hash`, unchecked.
+    /// What `path` held as version `hash`.
     pub(crate) async fn read_version(
         &self,
         book: &BookId,
         path: &BookPath,
         hash: ContentHash,
-    ) -> Result<String, CallError> {
+    ) -> Result<Version, CallError> {
         let arguments = json!({"book_id": book.as_str(), "path": path.as_str(), "hash": hash.to_string()});
-        Ok(self.answer::<Text>("read_content", &arguments).await?.0.content)
+        let (read, _) = self.answer::<ReadVersion>("read_content", &arguments).await?;
+        match (read.content, read.download_url) {
+            (Some(text), _) => Ok(Version::Text(text)),
+            (None, Some(link)) => Ok(Version::Link(self.address(&link, &format!("/books/{book}/{path}"))?)),
+            (None, None) => Err(CallError::Strange(
+                "read_content gave neither content nor download_url; the server may be of another version"
+                    .to_owned(),
+            )),
+        }
     }
 
     /// Writes a file that is expected to hold `expected`, or not to exist. The server must name

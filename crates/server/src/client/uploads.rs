@@ -76,8 +76,9 @@ pub(crate) struct Target<'a> {
 
 impl Target<'_> {
     fn arguments(self) -> Value {
-        // Whoever is no asset is refused by the server.
-        let (kind, filename) = AssetType::of(self.path).unwrap_or((AssetType::Static, self.path.as_str()));
+        // A path outside `content/` and `static/` is refused by the server.
+        let (kind, filename) =
+            AssetType::of(self.path).unwrap_or((AssetType::Static, self.path.as_str().into()));
         let mut arguments =
             json!({"book_id": self.book.as_str(), "asset_type": kind.as_str(), "filename": filename});
         if let Some(expected) = self.expected {
@@ -101,7 +102,11 @@ impl Client {
     pub(crate) async fn upload(&self, target: Target<'_>, bytes: &[u8]) -> Result<Mode, CallError> {
         let sent = ContentHash::of(bytes);
         let mut arguments = target.arguments();
-        arguments["binary_data"] = STANDARD.encode(bytes).into();
+        if bytes.is_empty() {
+            arguments["file_size"] = 0.into();
+        } else {
+            arguments["binary_data"] = STANDARD.encode(bytes).into();
+        }
         let answer = self.call("upload_asset", &arguments).await?;
         kept(target, sent, answer)
     }

@@ -1,7 +1,7 @@
 //! `get_book_archive`.
 
 use panaversity_model::blob::Health;
-use panaversity_model::{ContentHash, Timestamp};
+use panaversity_model::{ContentHash, Refusal, Timestamp};
 use panaversity_service::Call;
 use panaversity_service::archive::{LeftOut, Scope};
 use serde_json::{Value, json};
@@ -20,6 +20,9 @@ pub(super) async fn archive(app: &App, call: &mut Call, mut arguments: Arguments
     let book = needed("book_id", arguments.book()?)?;
     let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::All);
     let manifest = arguments.hash("manifest_hash")?;
+    if !app.links.are_served() {
+        return Err(Refusal::NoLinks.into());
+    }
     let valid_for = app.links.valid_for();
     let made = app.service.make_archive(&book, scope, manifest, valid_for).await?;
     let hex = |hash: ContentHash| hash.to_string();
@@ -27,7 +30,7 @@ pub(super) async fn archive(app: &App, call: &mut Call, mut arguments: Arguments
     let [state, _, layout] = &values;
     let fields = ARCHIVE_FIELDS.into_iter().zip([state, scope.as_str(), layout, call.agent.as_str()]);
     let fields: Vec<_> = fields.collect();
-    let (url, expires) = app.links.signed(&archive_path(&book), &fields);
+    let (url, expires) = app.links.signed(&archive_path(&book), &fields)?;
     let left_out = made.archive.left_out();
     let mut body = json!({
         "status": if left_out.is_empty() { "success" } else { "partial" },

@@ -92,13 +92,13 @@ impl Arguments {
         self.text(name)?.map(parse).transpose()
     }
 
-    pub(super) fn count(&mut self, name: &str, most: usize) -> Result<Option<usize>, Refusal> {
+    pub(super) fn count(&mut self, name: &str, least: usize, most: usize) -> Result<Option<usize>, Refusal> {
         let Some(given) = self.0.remove(name).filter(|given| !given.is_null()) else { return Ok(None) };
         let number = given.as_u64().and_then(|number| usize::try_from(number).ok());
-        let number = number.filter(|number| (1..=most).contains(number));
-        number
-            .map(Some)
-            .ok_or_else(|| Refusal::argument(name, format!("it must be a whole number from 1 to {most}")))
+        let number = number.filter(|number| (least..=most).contains(number));
+        number.map(Some).ok_or_else(|| {
+            Refusal::argument(name, format!("it must be a whole number from {least} to {most}"))
+        })
     }
 
     /// Left out counts as no.

@@ -1,14 +1,13 @@
 //! `upload_asset`, `complete_upload`, `get_asset`, `list_assets` and `delete_asset`.
 
 use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 use panaversity_model::asset::{Asset, AssetType};
 use panaversity_model::ids::UploadId;
 use panaversity_model::precondition::Effect;
+use panaversity_model::publication::FileKey;
 use panaversity_model::upload::{SignedPut, Upload};
-use panaversity_model::{BookId, BookPath, Error, Layer, Refusal, media};
+use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
 use panaversity_service::Call;
 use panaversity_service::assets::{AssetKept, PutAsset};
 use panaversity_service::uploads::{Announce, Announcement};
@@ -17,21 +16,21 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, bad_cursor, cursor, needed};
+use crate::mcp::base64_data::{decoded, least_bytes};
 use crate::mcp::calls::{Answer, Ending};
 use crate::mcp::content::count_write;
-
-/// Base64 as RFC 4648 has it; who leaves the padding out means the same.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What an asset of these bytes costs as an answer, in bytes of memory for one of its own: a third
 /// more as base64, that in a text beside it, and both once more as they are written out.
 pub(super) const COST_OF_AN_ANSWER: u64 = 6;
 
+/// Beside a result whose link nobody would serve.
+const NO_LINKS: &str = "No link: over stdio nobody serves it. Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage";
+
 /// How the bytes of an upload come.
 enum Source {
+    /// There are none: `file_size` is 0.
+    Empty,
     Direct(Vec<u8>),
     Announced(u64),
 }
@@ -42,7 +41,7 @@ pub(super) async fn upload(app: &App, call: &mut Call, arguments: Arguments) -> 
             count_write(app, call, Ok(kept.effect)).await;
             Ok(kept_answer(app, call, &kept, "direct"))
         }
-        Ok(Announcement::Begun(upload, put)) => Ok(begun(app, &upload, put)),
+        Ok(Announcement::Begun(upload, put)) => Ok(begun(app, &upload, put)?),
         Err(error) => {
             count_write(app, call, Err(&error)).await;
             Err(error)
@@ -54,9 +53,18 @@ async fn upload_now(app: &App, call: &mut Call, mut arguments: Arguments) -> Res
     let (book, path) = subject(&mut arguments)?;
     let (sha256, expected) = (arguments.hash("sha256")?, arguments.hash("expected_hash")?);
     let bytes = match source(app, &mut arguments)? {
+        Source::Empty => {
+            if let Some(sha256) = sha256.filter(|sha256| *sha256 != ContentHash::of(b"")) {
+                let why = format!("no bytes have another hash than {sha256}");
+                return Err(Refusal::argument("sha256", why).into());
+            }
+            let put = PutAsset { book, path, bytes: Vec::new(), expected };
+            return Ok(Announcement::Held(app.service.put_asset(call, put).await?));
+        }
         Source::Direct(bytes) => bytes,
         Source::Announced(size) => {
-            let announce = Announce { book, path, size, sha256, expected };
+            let own_route = app.links.are_served();
+            let announce = Announce { book, path, size, sha256, expected, own_route };
             return app.service.begin_upload(call, announce, app.links.valid_for()).await;
         }
     };
@@ -69,33 +77,45 @@ async fn upload_now(app: &App, call: &mut Call, mut arguments: Arguments) -> Res
 }
 
 fn source(app: &App, arguments: &mut Arguments) -> Result<Source, Refusal> {
-    match (arguments.text("binary_data")?, arguments.count("file_size", usize::MAX)?) {
+    const EITHER: &str =
+        "pass either binary_data, which must not be empty, or file_size, which is 0 for an empty file";
+    let text = arguments.text("binary_data")?.filter(|text| !text.is_empty());
+    match (text, arguments.count("file_size", 0, usize::MAX)?) {
         (Some(_), Some(_)) => {
             Err(Refusal::argument("file_size", "pass either binary_data or file_size, not both"))
         }
-        (None, None) => Err(Refusal::argument("binary_data", "pass either binary_data or file_size")),
+        (None, None) => Err(Refusal::argument("binary_data", EITHER)),
+        (None, Some(0)) => Ok(Source::Empty),
         (None, Some(size)) => Ok(Source::Announced(size as u64)),
         (Some(text), None) => {
             app.service.check_direct("binary_data", least_bytes(&text))?;
-            decoded(text).map(Source::Direct)
+            match decoded(text)? {
+                bytes if bytes.is_empty() => Err(Refusal::argument("binary_data", EITHER)),
+                bytes => Ok(Source::Direct(bytes)),
+            }
         }
     }
 }
 
-/// How many bytes a text in base64 is at least: four letters are three bytes, the last one or two of
-/// which may be padding. Line breaks are none of it.
-fn least_bytes(text: &str) -> u64 {
-    let letters = text.bytes().filter(|letter| !matches!(letter, b'\n' | b'\r')).count();
-    (letters as u64 / 4 * 3).saturating_sub(2)
-}
-
-fn decoded(mut text: String) -> Result<Vec<u8>, Refusal> {
-    // Many tools break the lines.
-    if text.contains(['\n', '\r']) {
-        text.retain(|c| !matches!(c, '\n' | '\r'));
+/// Adds the link to a file: `cdn_url` of an asset, a signed `download_url` of a file beside pages.
+/// Without one `hint` says what to do.
+fn put_link(
+    body: &mut Value,
+    app: &App,
+    agent: &AgentId,
+    (book, path): (&BookId, &BookPath),
+    hash: ContentHash,
+) {
+    let (name, link) = if path.is_asset() {
+        ("cdn_url", app.links.asset_url(book, path))
+    } else {
+        let file = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
+        ("download_url", app.links.content_url(&file, hash, agent))
+    };
+    match link {
+        Ok(link) => body[name] = link.into(),
+        Err(_) => body["hint"] = NO_LINKS.into(),
     }
-    let why = "it must be the bytes in base64 (RFC 4648)";
-    BASE64.decode(text).map_err(|_| Refusal::argument("binary_data", why))
 }
 
 fn subject(arguments: &mut Arguments) -> Result<(BookId, BookPath), Refusal> {
@@ -105,25 +125,33 @@ fn subject(arguments: &mut Arguments) -> Result<(BookId, BookPath), Refusal> {
     Ok((book, kind.path_of(&filename)?))
 }
 
-fn begun(app: &App, upload: &Upload, put: Option<SignedPut>) -> Answer {
+fn begun(app: &App, upload: &Upload, put: Option<SignedPut>) -> Result<Answer, Refusal> {
     let announced = &upload.announced;
-    let SignedPut { url, headers } = put.unwrap_or_else(|| {
+    let SignedPut { url, headers } = if let Some(put) = put {
+        put
+    } else {
         let size = announced.size.to_string();
-        let (url, _) = app.links.signed(&format!("/uploads/{}", announced.id), &[("size", &size)]);
+        let (url, _) = app.links.signed(&format!("/uploads/{}", announced.id), &[("size", &size)])?;
         SignedPut { url, headers: Vec::new() }
-    });
+    };
     let headers: JsonObject = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
-    json!({
+    let mut body = json!({
         "status": "presigned_url",
         "method": "presigned",
         "path": announced.path.as_str(),
         "upload_id": announced.id.to_string(),
         "upload_url": url,
         "headers": headers,
-        "cdn_url": app.links.asset_url(&announced.book, &announced.path),
         "expires_in_seconds": app.links.valid_for().as_secs(),
-    })
-    .into()
+    });
+    // A link to a file beside pages names its version, which is not there yet: complete_upload gives it.
+    if announced.path.is_asset() {
+        match app.links.asset_url(&announced.book, &announced.path) {
+            Ok(link) => body["cdn_url"] = link.into(),
+            Err(_) => body["hint"] = NO_LINKS.into(),
+        }
+    }
+    Ok(body.into())
 }
 
 pub(super) async fn complete(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
@@ -138,54 +166,67 @@ pub(super) async fn complete(app: &App, call: &mut Call, mut arguments: Argument
 
 fn kept_answer(app: &App, call: &Call, kept: &AssetKept, method: &str) -> Answer {
     let status = if kept.effect == Effect::Unchanged { "skipped" } else { "success" };
-    let body = json!({
+    let mut body = json!({
         "status": status,
         "method": method,
         "path": kept.path.as_str(),
-        "cdn_url": call.book.as_ref().map(|book| app.links.asset_url(book, &kept.path)),
         "file_size": kept.size,
         "mime_type": media::type_of(&kept.path),
         "file_hash_sha256": kept.hash.to_string(),
     });
+    if let Some(book) = &call.book {
+        put_link(&mut body, app, &call.agent, (book, &kept.path), kept.hash);
+    }
     Answer { body, size: Some(kept.size) }
 }
 
-pub(super) async fn get(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn get(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
     let (book, path) = subject(&mut arguments)?;
     let with_bytes = arguments.flag("include_binary")?;
     let (asset, _) = app.service.get_asset(&book, &path, false).await?;
     if !with_bytes {
-        return Ok(rendered(app, &book, &asset).into());
+        return Ok(linked(app, call, &book, &asset).into());
     }
     app.service.check_direct("the asset", asset.record.size)?;
     app.hold.take(asset.record.size * COST_OF_AN_ANSWER).await;
     let (asset, bytes) = app.service.get_asset(&book, &path, true).await?;
-    let mut body = rendered(app, &book, &asset);
+    let mut body = linked(app, call, &book, &asset);
     body["binary_data"] = BASE64_STANDARD.encode(bytes.unwrap_or_default()).into();
     Ok(Answer { body, size: Some(asset.record.size) })
 }
 
-pub(super) async fn list(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn list(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
     let book = needed("book_id", arguments.book()?)?;
     let kind = arguments.asset_type()?;
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
     let page = app.service.list_assets(&book, kind, after.map_err(|_| bad_cursor())?).await?;
-    let assets: Vec<_> = page.assets.iter().map(|asset| rendered(app, &book, asset)).collect();
+    let mut assets: Vec<_> = page.assets.iter().map(|asset| linked(app, call, &book, asset)).collect();
+    // What to do is said once.
+    let hints: Vec<_> = assets.iter_mut().filter_map(|asset| asset.as_object_mut()?.remove("hint")).collect();
     let mut body = json!({ "assets": assets });
+    if let Some(hint) = hints.into_iter().next() {
+        body["hint"] = hint;
+    }
     if let Some(next) = page.next {
         body["next_cursor"] = cursor(&next.as_str());
     }
     Ok(body.into())
 }
 
-fn rendered(app: &App, book: &BookId, asset: &Asset) -> Value {
+fn linked(app: &App, call: &Call, book: &BookId, asset: &Asset) -> Value {
     let record = &asset.record;
-    let (kind, filename) = AssetType::of(&record.path).unwrap_or((AssetType::Static, ""));
+    let mut body = rendered(asset);
+    put_link(&mut body, app, &call.agent, (book, &record.path), record.hash);
+    body
+}
+
+fn rendered(asset: &Asset) -> Value {
+    let record = &asset.record;
+    let (kind, filename) = AssetType::of(&record.path).unwrap_or((AssetType::Static, "".into()));
     json!({
         "path": record.path.as_str(),
         "asset_type": kind.as_str(),
         "filename": filename,
-        "cdn_url": app.links.asset_url(book, &record.path),
         "file_size": record.size,
         "mime_type": media::type_of(&record.path),
         "file_hash_sha256": record.hash.to_string(),
@@ -200,33 +241,4 @@ pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments)
     let existed = app.service.delete_content(call, &book, &path, &Layer::Base, expected).await?;
     let body = json!({ "status": "success", "path": path.as_str(), "existed": existed, "namespace": Layer::Base.kind() });
     Ok(body.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn line_breaks_make_no_asset_larger() {
-        for bytes in 0..300 {
-            let text = BASE64_STANDARD.encode(vec![7; bytes]);
-            let broken: Vec<_> =
-                text.as_bytes().chunks(4).map(|line| std::str::from_utf8(line).unwrap()).collect();
-            for text in [&text, &broken.join("\n"), &broken.join("\r\n"), text.trim_end_matches('=')] {
-                let least = least_bytes(text);
-                assert!(least <= bytes as u64 && bytes as u64 <= least + 4, "{bytes}: {least}");
-            }
-        }
-    }
-
-    #[test]
-    fn base64_is_read_with_or_without_padding_and_line_breaks() {
-        for text in ["aGVsbG8=", "aGVsbG8", "aGVs\r\nbG8=\n"] {
-            assert_eq!(decoded(text.to_owned()).unwrap(), b"hello");
-        }
-        assert_eq!(decoded(String::new()).unwrap(), b"");
-        for bad in ["aGVsbG8!", "data:image/png;base64,aGVsbG8=", "aGVsb", "_-8="] {
-            assert!(decoded(bad.to_owned()).is_err(), "{bad}");
-        }
-    }
 }

@@ -44,7 +44,7 @@ pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     }
     let after =
         after.map(|after| EntryPosition { timestamp: Timestamp::from_micros(after.at), id: after.id });
-    let limit = arguments.count("limit", MOST_ENTRIES)?.unwrap_or(ENTRIES_A_PAGE);
+    let limit = arguments.count("limit", 1, MOST_ENTRIES)?.unwrap_or(ENTRIES_A_PAGE);
     let (path_from, path_to) = glob.as_ref().map_or(("", None), |glob| glob.prefix.range());
     let path_from = Some(path_from.to_owned()).filter(|from| !from.is_empty());
     let filter = EntryFilter { book, path_from, path_to, agent, operation, status, layer, from, to };

@@ -86,7 +86,7 @@ pub(super) async fn delta(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     if is_first {
         app.metrics.delta_built(book.as_str(), page.total);
     }
-    let files = page.files.into_iter().map(|(file, bytes)| changed(&file, bytes));
+    let files = page.files.into_iter().map(|(file, text)| changed(&file, text));
     let mut body = json!({
         "changed_count": page.total,
         "since": since.to_string(),
@@ -106,7 +106,7 @@ fn position(further: &Further) -> Result<DeltaPosition, Refusal> {
 }
 
 /// A changed file. What is no text has no content here.
-fn changed(file: &ChangedFile, bytes: Option<Vec<u8>>) -> Value {
+fn changed(file: &ChangedFile, text: Option<String>) -> Value {
     let (hash, at, layer) = match &file.now {
         Shown::File(record) => (Some(record.hash.to_string()), record.written_at, &record.layer),
         Shown::Gone { at, layer } => (None, *at, layer),
@@ -120,7 +120,7 @@ fn changed(file: &ChangedFile, bytes: Option<Vec<u8>>) -> Value {
     if body["sha256"].is_null() {
         body["deleted"] = true.into();
     }
-    if let Some(Ok(text)) = bytes.map(String::from_utf8) {
+    if let Some(text) = text {
         body["content"] = text.into();
     }
     body

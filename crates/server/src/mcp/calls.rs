@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::file::FileRecord;
 use panaversity_model::{AgentId, BookId, BookPath, Error, Fault, Layer, Refusal, View};
 use panaversity_service::Call;
 use panaversity_service::audit::outcome_of;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::mcp::arguments::Arguments;
+use crate::mcp::assets::COST_OF_AN_ANSWER;
 use crate::mcp::tools::{Group, Spec};
 use crate::wire;
 
@@ -31,6 +33,18 @@ pub(super) struct Answer {
     pub(super) body: Value,
     /// Bytes of content written or read, where known.
     pub(super) size: Option<u64>,
+}
+
+/// A file as a resource.
+pub(super) struct Resource {
+    pub(super) record: FileRecord,
+    pub(super) content: ResourceContent,
+}
+
+/// The bytes of a resource.
+pub(super) enum ResourceContent {
+    Text(String),
+    Blob(Vec<u8>),
 }
 
 /// How a tool ends.
@@ -60,20 +74,28 @@ pub(super) async fn carry_out(
     }
 }
 
-/// Reads a page of the base as a resource: a call like any other, though no tool's. An error
+/// Reads a file of the base as a resource: a call like any other, though no tool's. An error
 /// comes as the fields it has on the wire.
-pub(super) async fn read_page(
+pub(super) async fn read_resource(
     app: &App,
     agent: Result<AgentId, Refusal>,
     place: Result<(BookId, BookPath), Refusal>,
-) -> Result<FileRead, (Error, Value)> {
+) -> Result<Resource, (Error, Value)> {
     let mut call = app.service.begin(agent.clone().unwrap_or_else(|_| AgentId::unnamed()), Operation::Read);
     let reading = async {
         let (book, path) = place?;
         (call.book, call.path) = (Some(book.clone()), Some(path.clone()));
         agent?;
         let read = ReadFile { book, path, view: View::base(), version: None, unless: None };
-        app.service.read_file(&read).await
+        let FileRead { record, content } = app.service.read_file(&read).await?;
+        if let Some(text) = content.into_text() {
+            return Ok(Resource { record, content: ResourceContent::Text(text) });
+        }
+        app.service.check_direct("the file", record.size)?;
+        app.hold.take(record.size * COST_OF_AN_ANSWER).await;
+        let (asset, bytes) = app.service.get_asset(&read.book, &read.path, true).await?;
+        let content = ResourceContent::Blob(bytes.unwrap_or_default());
+        Ok(Resource { record: asset.record, content })
     };
     let ending = guarded(reading).await;
     let ending = record(app, &call, ending).await;

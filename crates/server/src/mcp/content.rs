@@ -1,10 +1,12 @@
 //! `read_content`, `write_content` and `delete_content`.
 
+use panaversity_model::file::FileRecord;
 use panaversity_model::path::Folder;
 use panaversity_model::precondition::Effect;
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, UserId, View};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, UserId, View, media};
 use panaversity_service::Call;
-use panaversity_service::read::{FileRead, ReadFile};
+use panaversity_service::read::{FileContent, FileRead, ReadFile};
 use panaversity_service::write::{Write, Written};
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
@@ -34,7 +36,7 @@ pub(super) async fn read(app: &App, call: &mut Call, mut arguments: Arguments) -
     let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::File);
     let is_overlaid = user.is_some();
     let ending = match scope {
-        Scope::File => read_file(app, book, user, arguments).await,
+        Scope::File => read_file(app, call, book, user, arguments).await,
         Scope::Folder(name, depth) => read_folder(app, &book, user, arguments, name, depth).await,
     };
     if is_overlaid && ending.is_ok() {
@@ -43,7 +45,13 @@ pub(super) async fn read(app: &App, call: &mut Call, mut arguments: Arguments) -
     ending
 }
 
-async fn read_file(app: &App, book: BookId, user: Option<UserId>, mut arguments: Arguments) -> Ending {
+async fn read_file(
+    app: &App,
+    call: &Call,
+    book: BookId,
+    user: Option<UserId>,
+    mut arguments: Arguments,
+) -> Ending {
     let path = needed("path", arguments.path()?)?;
     let (version, unless) = (arguments.hash("hash")?, arguments.hash("if_none_match")?);
     if version.is_some() && unless.is_some() {
@@ -69,13 +77,32 @@ async fn read_file(app: &App, book: BookId, user: Option<UserId>, mut arguments:
         }
         return probe_asset(app, &book, &path, &view, unless).await;
     }
-    let file = app.service.read_file(&ReadFile { book, path, view, version, unless }).await?;
-    let (size, unchanged) = (file.record.size, file.bytes.is_none());
-    if unchanged {
-        let (path, hash) = (file.record.path.as_str(), file.record.hash.to_string());
-        return Ok(json!({ "path": path, "unchanged": true, "file_hash_sha256": hash }).into());
+    let read = ReadFile { book, path, view, version, unless };
+    let file = app.service.read_file(&read).await?;
+    let (path, hash) = (file.record.path.as_str(), file.record.hash.to_string());
+    Ok(match file.content {
+        FileContent::Unchanged => json!({ "path": path, "unchanged": true, "file_hash_sha256": hash }).into(),
+        FileContent::Binary => binary(app, call, read.book, file.record).into(),
+        FileContent::Text(_) => {
+            let size = file.record.size;
+            Answer { body: rendered(file), size: Some(size) }
+        }
+    })
+}
+
+/// A file that is no text: as an asset, plus its type and where its bytes are.
+fn binary(app: &App, call: &Call, book: BookId, record: FileRecord) -> Value {
+    let mut body = json!({
+        "path": record.path.as_str(),
+        "exists": true,
+        "file_hash_sha256": record.hash.to_string(),
+        "mime_type": media::type_of(&record.path),
+    });
+    let file = FileKey { book, path: record.path, layer: record.layer };
+    if let Ok(link) = app.links.content_url(&file, record.hash, &call.agent) {
+        body["download_url"] = link.into();
     }
-    Ok(Answer { body: rendered(file), size: Some(size) })
+    body
 }
 
 async fn probe_asset(
@@ -116,7 +143,8 @@ async fn read_folder(
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
     let after = after.map_err(|_| bad_cursor())?;
     let page = app.service.read_folder(book, &folder, &View::of(user), after.as_ref()).await?;
-    let size = page.files.iter().map(|file| file.record.size).sum();
+    let texts = page.files.iter().filter(|file| matches!(file.content, FileContent::Text(_)));
+    let size = texts.map(|file| file.record.size).sum();
     let files: Vec<_> = page.files.into_iter().map(rendered).collect();
     let mut body = JsonObject::new();
     body.insert("files".to_owned(), Value::Array(files));
@@ -130,7 +158,7 @@ async fn read_folder(
 fn folder_of(raw: &str, scope: &str, depth: usize) -> Result<Folder, Refusal> {
     let path = BookPath::parse(raw.strip_suffix('/').unwrap_or(raw))?;
     let mut folders: Vec<_> = path.segments().collect();
-    folders.pop_if(|last| looks_like_a_file(last));
+    folders.pop_if(|last| path.is_page() || last.starts_with("_category_."));
     if folders.first() != Some(&"content") || folders.len() < depth {
         let form = if depth == 2 { "content/{part}" } else { "content/{part}/{chapter}" };
         let why = format!("for scope={scope} it must name {form} or a file in it");
@@ -139,16 +167,9 @@ fn folder_of(raw: &str, scope: &str, depth: usize) -> Result<Folder, Refusal> {
     Folder::prefix_of(&path, depth).ok_or_else(|| Refusal::argument("path", "it is too short"))
 }
 
-/// Both grammars keep these endings for files below `content/`.
-fn looks_like_a_file(segment: &str) -> bool {
-    const ENDS: [&str; 11] = ["md", "mdx", "png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "pdf"];
-    segment.starts_with("_category_.")
-        || segment.rsplit_once('.').is_some_and(|(_, end)| ENDS.contains(&end.to_ascii_lowercase().as_str()))
-}
-
-/// A file with its content. What is no text has none here.
+/// A file of a wider scope, or a text. What is no text has its type in place of content.
 fn rendered(file: FileRead) -> Value {
-    let FileRead { record, bytes } = file;
+    let FileRead { record, content } = file;
     let mut fields = JsonObject::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("path", record.path.as_str().into());
@@ -157,10 +178,10 @@ fn rendered(file: FileRead) -> Value {
     put("storage_backend", record.storage.into());
     put("file_hash_sha256", record.hash.to_string().into());
     put("source", record.layer.kind().into());
-    match bytes.map(String::from_utf8) {
-        Some(Ok(text)) => put("content", text.into()),
-        Some(Err(_)) => put("binary", true.into()),
-        None => put("unchanged", true.into()),
+    match content {
+        FileContent::Text(text) => put("content", text.into()),
+        FileContent::Binary => put("mime_type", media::type_of(&record.path).into()),
+        FileContent::Unchanged => put("unchanged", true.into()),
     };
     Value::Object(fields)
 }
@@ -217,7 +238,11 @@ fn status_of(error: &Error) -> &'static str {
         Error::Refused(Refusal::SchemaViolation { .. } | Refusal::InvalidPath { .. }) => "schema_violation",
         Error::Refused(Refusal::NotFound { .. } | Refusal::BookNotFound(_)) => "not_found",
         Error::Refused(
-            Refusal::InvalidArgument { .. } | Refusal::TooLarge { .. } | Refusal::UploadIncomplete { .. },
+            Refusal::InvalidArgument { .. }
+            | Refusal::NotText { .. }
+            | Refusal::NoLinks
+            | Refusal::TooLarge { .. }
+            | Refusal::UploadIncomplete { .. },
         )
         | Error::Broken(_) => "error",
     }

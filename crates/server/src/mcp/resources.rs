@@ -1,13 +1,12 @@
-//! The pages of the books as MCP resources: `book://{book_id}/{+path}`. Keeps R5: resources are of
-//! the base, so nobody sees an overlay in a list, a completion or a page.
+//! The files below `content/` as MCP resources: `book://{book_id}/{+path}`. Keeps R5: resources are
+//! of the base, so nobody sees an overlay in a list, a completion or a page.
 //!
 //! A path never has a `%`, so an address may be escaped or not and names one page either way.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use panaversity_model::path::Prefix;
-use panaversity_model::{AgentId, BookId, BookPath, Error, Refusal, View};
-use panaversity_service::read::FileRead;
+use panaversity_model::{AgentId, BookId, BookPath, Error, Refusal, View, media};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use rmcp::ErrorData;
 use rmcp::model::{CompletionInfo, Resource, ResourceContents, ResourceTemplate};
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::mcp::arguments::{cursor, position};
-use crate::mcp::calls;
+use crate::mcp::calls::{self, ResourceContent};
 use crate::mcp::search::After;
 
 /// The address of a page.
@@ -39,11 +38,10 @@ const ESCAPED: &AsciiSet = &CONTROLS
 
 pub(super) fn template() -> ResourceTemplate {
     ResourceTemplate::new(TEMPLATE, "page")
-        .with_title("A page of a book")
+        .with_title("A page of a book, or a file beside it")
         .with_description(
-            "The current text of a page below content/, as read_content gives it without user_id",
+            "A page or a file beside pages below content/, as it is now, without overlays; what is no text is a blob",
         )
-        .with_mime_type("text/markdown")
 }
 
 /// A page of all pages of all books, and the cursor of the next.
@@ -68,7 +66,7 @@ pub(super) async fn read(
     agent: Result<AgentId, Refusal>,
     uri: &str,
 ) -> Result<ResourceContents, ErrorData> {
-    let file = calls::read_page(app, agent, place_of(uri)).await;
+    let file = calls::read_resource(app, agent, place_of(uri)).await;
     file.map(|file| contents(uri, file)).map_err(|(error, mut fields)| {
         let message = error.to_string();
         match error {
@@ -87,12 +85,12 @@ pub(super) async fn read(
     })
 }
 
-fn contents(uri: &str, file: FileRead) -> ResourceContents {
-    let (uri, mime) = (uri.to_owned(), mime_type(&file.record.path));
-    match String::from_utf8(file.bytes.unwrap_or_default()) {
-        Ok(text) => ResourceContents::text(text, uri).with_mime_type(mime),
-        Err(other) => {
-            ResourceContents::blob(BASE64_STANDARD.encode(other.as_bytes()), uri).with_mime_type(mime)
+fn contents(uri: &str, file: calls::Resource) -> ResourceContents {
+    let mime = mime_type(&file.record.path);
+    match file.content {
+        ResourceContent::Text(text) => ResourceContents::text(text, uri).with_mime_type(mime),
+        ResourceContent::Blob(bytes) => {
+            ResourceContents::blob(BASE64_STANDARD.encode(bytes), uri).with_mime_type(mime)
         }
     }
 }
@@ -108,27 +106,14 @@ fn place_of(uri: &str) -> Result<(BookId, BookPath), Refusal> {
     let path = percent_decode_str(path).decode_utf8().map_err(|_| wrong())?;
     let (book, path) = (BookId::parse(book).map_err(|_| wrong())?, BookPath::parse(&path)?);
     if path.is_asset() {
-        return Err(Refusal::not_found("Assets are no resources: only pages below content/ are"));
+        return Err(Refusal::not_found("Assets are no resources: only files below content/ are"));
     }
     Ok((book, path))
 }
 
+/// The media type without parameters: resources are UTF-8 wherever they are text.
 fn mime_type(path: &BookPath) -> &'static str {
-    let end = path.as_str().rsplit_once('.').map_or("", |(_, end)| end).to_ascii_lowercase();
-    match end.as_str() {
-        "md" | "mdx" => "text/markdown",
-        "json" => "application/json",
-        "yml" | "yaml" => "application/yaml",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "svg" => "image/svg+xml",
-        "webp" => "image/webp",
-        "avif" => "image/avif",
-        "ico" => "image/x-icon",
-        "pdf" => "application/pdf",
-        _ => "application/octet-stream",
-    }
+    media::type_of(path).split(';').next().unwrap_or_default()
 }
 
 /// The values that an argument called `name` may have, as far as it is typed: books, or the pages

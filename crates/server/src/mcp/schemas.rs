@@ -36,7 +36,7 @@ pub(super) fn read() -> Shape {
         ),
         output: output(json!({
             "content": text(), "file_hash_sha256": text(), "last_modified": text(), "source": layer(),
-            "unchanged": flag(), "exists": flag(), "files": list(), "next_cursor": text(),
+            "unchanged": flag(), "exists": flag(), "mime_type": text(), "download_url": text(), "files": list(), "next_cursor": text(),
         })),
     }
 }
@@ -80,13 +80,13 @@ pub(super) fn upload_asset() -> Shape {
             json!({
                 "book_id": book(), "asset_type": asset_type(), "filename": filename(),
                 "binary_data": { "type": "string", "description": "base64" },
-                "file_size": { "type": "integer", "minimum": 1 },
+                "file_size": { "type": "integer", "minimum": 0 },
                 "sha256": hash("Of file_size bytes"),
                 "expected_hash": current_hash(),
             }),
         ),
         output: output(json!({
-            "status": { "enum": ["success", "skipped", "presigned_url"] }, "cdn_url": text(),
+            "status": { "enum": ["success", "skipped", "presigned_url"] }, "cdn_url": text(), "download_url": text(),
             "file_hash_sha256": text(), "upload_id": text(), "upload_url": text(),
             "headers": { "type": "object" },
         })),
@@ -97,7 +97,8 @@ pub(super) fn complete_upload() -> Shape {
     Shape {
         input: input(&["book_id", "upload_id"], json!({ "book_id": book(), "upload_id": text() })),
         output: output(json!({
-            "status": { "enum": ["success", "skipped"] }, "cdn_url": text(), "file_hash_sha256": text(),
+            "status": { "enum": ["success", "skipped"] }, "cdn_url": text(), "download_url": text(),
+            "file_hash_sha256": text(),
         })),
     }
 }
@@ -112,7 +113,7 @@ pub(super) fn get_asset() -> Shape {
             }),
         ),
         output: output(json!({
-            "cdn_url": text(), "file_size": number(), "mime_type": text(), "file_hash_sha256": text(),
+            "cdn_url": text(), "download_url": text(), "file_size": number(), "mime_type": text(), "file_hash_sha256": text(),
             "binary_data": text(),
         })),
     }

@@ -397,7 +397,7 @@ async fn an_asset_too_large_for_an_answer_waits_for_no_turn() {
     let (book, path) = (BookId::parse("ai-python").unwrap(), BookPath::parse("static/videos/a.mp4").unwrap());
     let size = service.limits().direct_bytes + 1;
     let mut call = service.begin(AgentId::unnamed(), Operation::Upload);
-    let announce = Announce { book: book.clone(), path, size, sha256: None, expected: None };
+    let announce = Announce { book: book.clone(), path, size, sha256: None, expected: None, own_route: true };
     let begun = service.begin_upload(&call, announce, Duration::from_hours(1)).await.unwrap();
     let Announcement::Begun(upload, _) = begun else { panic!("nothing is there yet") };
     let mut incoming = service.receive(&upload).await.unwrap();

@@ -12,9 +12,9 @@
 //! 4. `--delete` marks files that the folders no longer have. An empty folder, or more than half of
 //!    the pages or of the assets, needs `--force`; else the run ends here and nothing was changed.
 //! 5. Create the book if it is new.
-//! 6. Write the different files, assets before the pages that show them, each with the hash that the
-//!    server had in step 3 as precondition: a file that somebody changed since is refused, not
-//!    overwritten.
+//! 6. Write the different files, assets and files beside pages before the pages that show them, each
+//!    with the hash that the server had in step 3 as precondition: a file that somebody changed since
+//!    is refused, not overwritten.
 //! 7. Delete the marked files, under the same precondition, unless something failed. (A file whose
 //!    name only changed in case, or that is a folder now, goes before step 6: both may not exist at
 //!    once.)
@@ -91,8 +91,8 @@ impl Part {
     /// As messages name it: its files, the whole of it, and the flag of its folder.
     fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Pages => ("pages", "the book", "--source-dir"),
-            Self::Assets => ("assets", "the book's static/", "--static-dir"),
+            Self::Pages => ("files below content/", "the book", "--source-dir"),
+            Self::Assets => ("files below static/", "the book's static/", "--static-dir"),
         }
     }
 }
@@ -123,6 +123,8 @@ struct IngestReport {
     refused: Vec<Problem>,
     failed: Vec<Problem>,
     skipped: Vec<Problem>,
+    /// Files that were taken in all the same.
+    warnings: Vec<Problem>,
 }
 
 /// Runs the command.
@@ -172,6 +174,7 @@ async fn ingest(args: &IngestArgs) -> Result<IngestReport, Failure> {
         report.refused.extend(walked.refused);
         report.failed.extend(walked.failed);
         report.skipped.extend(walked.skipped);
+        report.warnings.extend(walked.warnings);
         different.extend(compared.different);
     }
 
@@ -186,7 +189,7 @@ async fn ingest(args: &IngestArgs) -> Result<IngestReport, Failure> {
     // 6. and 7.
     let sender = send::Sender::new(&client, &args.book_id, args.dry_run);
     let (in_the_way, gone) = parted(doomed, &different);
-    let (assets, pages): (Vec<_>, Vec<_>) = different.into_iter().partition(|job| job.file.path.is_asset());
+    let (pages, assets): (Vec<_>, Vec<_>) = different.into_iter().partition(|job| job.file.path.is_page());
     sender.delete(in_the_way, &mut report).await;
     sender.write(assets, Part::Assets, &mut report).await?;
     sender.write(pages, Part::Pages, &mut report).await?;
@@ -279,7 +282,7 @@ impl IngestReport {
         for paths in [&mut self.created, &mut self.updated, &mut self.deleted] {
             paths.sort();
         }
-        for problems in [&mut self.refused, &mut self.failed, &mut self.skipped] {
+        for problems in [&mut self.refused, &mut self.failed, &mut self.skipped, &mut self.warnings] {
             problems.sort();
         }
     }
@@ -294,9 +297,12 @@ impl Report for IngestReport {
         {
             lines.extend(paths.iter().map(|path| format!("{would}{verb} {path}")));
         }
-        for (verb, problems) in
-            [("skipped", &self.skipped), ("refused", &self.refused), ("failed", &self.failed)]
-        {
+        for (verb, problems) in [
+            ("skipped", &self.skipped),
+            ("warning", &self.warnings),
+            ("refused", &self.refused),
+            ("failed", &self.failed),
+        ] {
             lines.extend(problems.iter().map(|problem| problem.line(verb)));
         }
         let mut summary = format!(

@@ -118,7 +118,7 @@ impl Writer {
         let (book, path) = (self.book.clone(), path.clone());
         let read = ReadFile { book, path, view: View::base(), version: None, unless: None };
         match self.server.read_file(&read).await {
-            Ok(file) => file.bytes,
+            Ok(file) => file.content.into_text().map(String::into_bytes),
             Err(Error::Refused(refusal)) if refusal.code().ends_with("NOT_FOUND") => None,
             Err(error) => panic!("{}: {error}", error.code()),
         }

@@ -28,6 +28,7 @@ mod audit;
 mod books;
 mod builds;
 mod deltas;
+mod files_beside_pages;
 mod overlays;
 mod paging;
 mod random;

@@ -1,24 +1,17 @@
 //! Taking a file in that lies in the tree: a write like any other, recorded in the name of whoever
 //! asked for it (R7), with what was last published as its precondition (I8).
 
-use std::path::Path;
-
 use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::drift::Spot;
-use panaversity_model::file::MAX_TEXT_BYTES;
 use panaversity_model::ports::Pages;
 use panaversity_model::publication::FileKey;
-use panaversity_model::{AgentId, BookPath, ContentHash, Error, Fault, Layer, Refusal, View};
+use panaversity_model::{AgentId, ContentHash, Error, Fault, Refusal};
 
 use super::{Remedy, left};
 use crate::audit::outcome_of;
-use crate::bytes::first_bytes;
 use crate::commit::Wanted;
 use crate::intake::TakenIn;
 use crate::service::Service;
-
-/// What is text, whatever a book admits beside it.
-const TEXT: [&str; 5] = ["md", "mdx", "json", "yml", "yaml"];
 
 impl Service {
     /// Makes a layer hold what lies in the tree at its path. `expected`: what was published there.
@@ -60,40 +53,22 @@ impl Service {
 }
 
 impl Service {
-    /// The bytes of a file that a book may hold: a text as a whole, anything else part by part.
+    /// The bytes of a file that a book may hold, as an upload would bring them.
     async fn taken_in(&self, key: &FileKey, found: &mut dyn Pages<u8>) -> Result<TakenIn, Error> {
         self.require_admitted(&key.book, &key.path).await?;
-        let too_large = |actual, limit| Refusal::TooLarge { what: "content", actual, limit };
-        if is_text(&key.path) {
-            let bytes = first_bytes(found, MAX_TEXT_BYTES + 1).await?;
-            if bytes.len() > MAX_TEXT_BYTES {
-                return Err(too_large(bytes.len() as u64, MAX_TEXT_BYTES as u64).into());
-            }
-            if std::str::from_utf8(&bytes).is_err() {
-                return Err(Refusal::argument("content", "it is not UTF-8 text").into());
-            }
-            return Ok(TakenIn::Small(bytes));
-        }
         let limit = self.inner.limits.asset_bytes;
-        let _turn = self.inner.large.acquire().await;
-        match self.take_in(found, limit).await? {
-            taken if taken.size() > limit => Err(too_large(taken.size(), limit).into()),
+        let _permit = self.inner.large.acquire().await;
+        match self.take_in_file(&key.path, found, limit).await? {
+            taken if taken.size() > limit => {
+                Err(Refusal::TooLarge { what: "the file", actual: taken.size(), limit }.into())
+            }
             taken => Ok(taken),
         }
     }
 
     /// Whether a file held these bytes before. Taken in, they would undo what came after.
     async fn is_older_version(&self, key: &FileKey, hash: ContentHash) -> Result<bool, Fault> {
-        let view = match &key.layer {
-            Layer::Base => View::base(),
-            Layer::Overlay(user) => View::of(Some(user.clone())),
-        };
-        let found = self.inner.journal.find_version(&key.book, &key.path, &view, hash).await?;
+        let found = self.inner.journal.find_version(&key.book, &key.path, &key.layer.view(), hash).await?;
         Ok(found.is_some_and(|found| found.record.layer == key.layer))
     }
-}
-
-fn is_text(path: &BookPath) -> bool {
-    let end = Path::new(path.as_str()).extension().and_then(|end| end.to_str());
-    !path.is_asset() && end.is_some_and(|end| TEXT.contains(&end))
 }

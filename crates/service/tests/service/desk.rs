@@ -13,7 +13,7 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer};
 use panaversity_service::assets::AssetKept;
 use panaversity_service::audit::outcome_of;
 use panaversity_service::commit::{Content, Wanted};
-use panaversity_service::read::ReadFile;
+use panaversity_service::read::{FileContent, FileRead, ReadFile};
 use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::write::{Write, Written};
 use panaversity_service::{Call, Engines, Limits, Service};
@@ -186,7 +186,16 @@ impl Desk {
             unless: None,
         };
         match server.read_file(&read).await {
-            Ok(file) => Ok(Some(file.bytes.expect("nothing was said of a version at hand"))),
+            Ok(FileRead { content: FileContent::Text(text), .. }) => Ok(Some(text.into_bytes())),
+            Ok(FileRead { record, .. }) => {
+                let key = key(&self.book, path, &record.layer);
+                let file = server.open_version(&key, record.hash).await?.expect("it was found just now");
+                let (mut parts, mut bytes) = (server.asset_parts(file, 0..record.size), Vec::new());
+                while let Some(part) = parts.next().await? {
+                    bytes.extend(part);
+                }
+                Ok(Some(bytes))
+            }
             Err(error) if error.code() == "NOT_FOUND" || error.code() == "BOOK_NOT_FOUND" => Ok(None),
             Err(error) => Err(error),
         }

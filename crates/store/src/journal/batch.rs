@@ -118,7 +118,7 @@ impl Batch<'_> {
             for change in &set.changes {
                 keys.insert(folded_key(set, set.layer.as_str(), &change.path));
                 keys.insert(folded_key(set, BASE, &change.path));
-                if change.path.is_asset() {
+                if set.schema.may_collide(&change.path) {
                     let (book, user, folded) = folded_key(set, set.layer.as_str(), &change.path);
                     let above = folders_above(&folded);
                     keys.extend(above.map(|name| (book.clone(), user.clone(), name.to_owned())));
@@ -250,7 +250,7 @@ impl State {
         let taken = names.taken.get(&path.folded()).map(|taken| taken.as_str());
         let others = own.into_iter().chain(base).map(String::as_str).chain(taken);
         match others.into_iter().find(|other| *other != path.as_str()) {
-            None if path.is_asset() => self.check_nesting(set, path, names),
+            None if set.schema.may_collide(path) => self.check_nesting(set, path, names),
             None => Ok(()),
             Some(other) => Err(Refusal::Conflict {
                 why: format!("The book has `{other}`, which differs from `{path}` only by case"),
@@ -259,7 +259,7 @@ impl State {
         }
     }
 
-    /// Refuses an asset that would lie under another, or another under it.
+    /// Refuses a file that would lie under another, or another under it.
     fn check_nesting(&self, set: &ChangeSet, path: &BookPath, names: &Names<'_>) -> Result<(), Refusal> {
         let (book, user, folded) = folded_key(set, set.layer.as_str(), path);
         let stored = self.names.iter().filter(|((of, layer, _), name)| {

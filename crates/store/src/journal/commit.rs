@@ -6,9 +6,9 @@
 //! 2. Lock the uploads that sets complete, in the order of their ids.
 //! 3. Write the inline blobs and touch those in objects, each in hash order. A blob in an object
 //!    must be live, of the staging that its writer was told (the model's `garbage`).
-//! 4. Lock the names of assets (see `nesting`). Create missing `chains` rows and lock all of them,
-//!    in key order. They cover files that do not exist. This order, uploads, blobs, names, then
-//!    chains, is the same in every transaction.
+//! 4. Lock the names that the grammar does not keep apart (see `nesting`). Create missing `chains`
+//!    rows and lock all of them, in key order. They cover files that do not exist. This order,
+//!    uploads, blobs, names, then chains, is the same in every transaction.
 //! 5. Read what the locked paths hold, who has their names, and the time.
 //! 6. Decide every member in memory, each against what earlier members left.
 //! 7. Write journal, versions, audit entries, chains, publications and uploads.

@@ -1,10 +1,10 @@
-//! No file lies under another file's path: what the transaction locks and reads for that. Content
-//! paths need none of it, for their grammar keeps files and folders apart.
+//! No file lies under another file's path: what the transaction locks and reads for that. Pages of
+//! a strict book need none of it, for their grammar keeps files and folders apart.
 //!
 //! # Protocol
-//! Who writes an asset locks its own name alone and the names of the folders above it together
-//! with others (step 4, before the chains). So of two writers, one of `static/a` and one of
-//! `static/a/b`, the later sees what the earlier left. SQLite has one writer, who need not lock.
+//! Who writes any other file locks its own name exclusively and the names of the folders above it
+//! shared (step 4, before the chains). So of two writers, one of `static/a` and one of `static/a/b`,
+//! the later sees what the earlier left. SQLite has one writer, who need not lock.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,19 +15,19 @@ use super::batch::{Batch, FoldedKey, folded_key};
 use super::commit::in_powers_of_two;
 use crate::database::{Database, Dialect, Session, Sql, Value, values_list};
 
-/// The folded names of the assets that a batch writes.
+/// The folded names of the files that a batch writes and whose grammar does not keep them apart.
 fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
     let mut names = Vec::new();
     for set in &batch.sets {
         let writes = set.changes.iter().filter(|change| matches!(change.act, Act::Write(_)));
-        for change in writes.filter(|change| change.path.is_asset()) {
+        for change in writes.filter(|change| set.schema.may_collide(&change.path)) {
             names.push(folded_key(set, set.layer.as_str(), &change.path));
         }
     }
     names
 }
 
-/// Locks names of assets and of the folders above them, in their order.
+/// Locks the names of these files and of the folders above them, in their order.
 pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<()> {
     if db.dialect() == Dialect::Sqlite {
         return Ok(());
@@ -55,7 +55,7 @@ pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Bat
     Ok(())
 }
 
-/// Adds the names of files that lie below the names of new assets: as many as show that one stays,
+/// Adds the names of files that lie below the names of new ones: as many as show that one stays,
 /// whatever the batch deletes.
 pub(super) async fn read_names_below(
     session: &mut Session,
@@ -64,9 +64,9 @@ pub(super) async fn read_names_below(
 ) -> Sql<()> {
     let deletions = batch.sets.iter().flat_map(|set| &set.changes).filter(|change| change.act == Act::Delete);
     let enough = i64::try_from(deletions.count() + 1).unwrap_or(i64::MAX);
-    let mut assets = written(batch);
-    assets.retain(|name| !names.contains_key(name));
-    for some in in_powers_of_two(&assets) {
+    let mut new = written(batch);
+    new.retain(|name| !names.contains_key(name));
+    for some in in_powers_of_two(&new) {
         let below = (0..some.len()).map(|n| {
             let [book, user, from, to] = [2, 3, 4, 5].map(|column| format!("${}", column + 4 * n));
             format!(

@@ -7,13 +7,13 @@ use std::time::Duration;
 use panaversity_model::audit::{ChainKey, Entry, EntryPosition};
 use panaversity_model::blob::{Blob, Place};
 use panaversity_model::chain::{Break, Walk};
-use panaversity_model::change::{Applied, Change, Verdict};
+use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
 use panaversity_model::file::Found;
 use panaversity_model::garbage::Staged;
 use panaversity_model::ids::StagingId;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::Journal;
-use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Refusal, View};
+use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Refusal, Schema, View};
 use tokio::sync::Barrier;
 
 use super::Setup;
@@ -29,17 +29,20 @@ pub struct Desk {
     pub journal: Arc<dyn Journal>,
     /// A book nobody else writes.
     pub book: BookId,
+    /// The schema that its first write gives it.
+    pub schema: Schema,
 }
 
 impl Desk {
     /// A desk with a fresh book, which does not exist yet.
     pub fn new(setup: &Setup) -> Self {
-        Self { journal: setup.journal.clone(), book: samples::book() }
+        Self { journal: setup.journal.clone(), book: samples::book(), schema: Schema::Strict }
     }
 
     /// Asks for a set.
     pub async fn try_commit(&self, layer: &Layer, changes: Vec<Change>) -> Result<Verdict, Fault> {
-        self.journal.commit(samples::change_set(&self.book, layer, changes)).await
+        let set = ChangeSet { schema: self.schema, ..samples::change_set(&self.book, layer, changes) };
+        self.journal.commit(set).await
     }
 
     /// Commits a set that nothing speaks against.

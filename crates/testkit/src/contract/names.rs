@@ -1,7 +1,7 @@
 //! Names that a build machine may not tell apart: of those that differ only by case a book has
 //! one at most; and no file lies under another.
 
-use panaversity_model::{BookPath, Layer, Refusal, View};
+use panaversity_model::{BookPath, Layer, Refusal, Schema, View};
 
 use super::Setup;
 use super::desk::Desk;
@@ -65,20 +65,26 @@ pub async fn a_set_can_rename_a_file_to_another_case(setup: &Setup) {
     assert_eq!(desk.paths(&View::base()).await, vec![lower]);
 }
 
-/// An asset can't lie under another, nor another under it, in any case of letters.
-pub async fn no_asset_lies_under_another(setup: &Setup) {
-    let (file, below, beside) =
-        (path("static/img/Chapter"), path("static/img/chapter/a.png"), path("static/img/chapter-2/a.png"));
-    for layer in [Layer::Base, overlay("reader")] {
-        for (first, second) in [(&file, &below), (&below, &file)] {
-            let desk = Desk::new(setup);
-            desk.put(&layer, first, b"a").await;
-            let (_, refusal) = desk.refused(&layer, vec![write(second, b"b", None)]).await;
-            assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
-            assert_eq!(desk.holds(&layer, second).await, None);
-            desk.put(&layer, &beside, b"c").await;
-            desk.delete(&layer, first).await;
-            desk.put(&layer, second, b"b").await;
+/// A file can't lie under another, nor another under it, in any case of letters: an asset in any
+/// book, any file where the schema leaves every name to files and folders alike.
+pub async fn no_file_lies_under_another(setup: &Setup) {
+    for (schema, file, below, beside) in [
+        (Schema::Strict, "static/img/Chapter", "static/img/chapter/a.png", "static/img/chapter-2/a.png"),
+        (Schema::Docusaurus, "content/v1.0", "content/V1.0/a.md", "content/v1.0.1/a.md"),
+        (Schema::Docusaurus, "content/a/b.md", "content/a/b.md/c/d.csv", "content/a/b.mdx"),
+    ] {
+        let (file, below, beside) = (path(file), path(below), path(beside));
+        for layer in [Layer::Base, overlay("reader")] {
+            for (first, second) in [(&file, &below), (&below, &file)] {
+                let desk = Desk { schema, ..Desk::new(setup) };
+                desk.put(&layer, first, b"a").await;
+                let (_, refusal) = desk.refused(&layer, vec![write(second, b"b", None)]).await;
+                assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
+                assert_eq!(desk.holds(&layer, second).await, None);
+                desk.put(&layer, &beside, b"c").await;
+                desk.delete(&layer, first).await;
+                desk.put(&layer, second, b"b").await;
+            }
         }
     }
 }

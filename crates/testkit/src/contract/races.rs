@@ -21,8 +21,8 @@ fn text(round: usize, writer: usize) -> Vec<u8> {
 /// All writers ask at once; gives their verdicts.
 async fn race(desk: &Desk, count: usize, ask: impl Fn(usize) -> Vec<Change>) -> Vec<Verdict> {
     together(count, |writer| {
-        let (journal, set) = (desk.journal.clone(), change_set(&desk.book, &Layer::Base, ask(writer)));
-        async move { journal.commit(set).await.unwrap() }
+        let (desk, changes) = (desk.clone(), ask(writer));
+        async move { desk.try_commit(&Layer::Base, changes).await.unwrap() }
     })
     .await
 }
@@ -80,10 +80,10 @@ pub async fn i8_of_concurrent_updates_exactly_one_wins(setup: &Setup) {
 
 /// I8: of those who create a file and those who create one below its path, only one kind wins.
 pub async fn i8_of_concurrent_creators_of_a_file_and_of_what_lies_below_one_wins(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let desk = Desk { schema: Schema::Docusaurus, ..Desk::new(setup) };
     // Many rounds: few of them bring the two kinds into different transactions.
     for round in 0..4 * ROUNDS {
-        let file = format!("static/img/{round}");
+        let file = format!("{}/{round}", ["static/img", "content"][round % 2]);
         let name = |writer: usize| match writer % 4 {
             0 => path(&file),
             n => path(&format!("{file}/{n}/{writer}.png")),

@@ -121,7 +121,7 @@ impl State {
         let beside = names.get(&folded).copied().unwrap_or_else(|| stored(&set.layer));
         let below = if set.layer == Layer::Base { None } else { stored(&Layer::Base) };
         match [beside, below].into_iter().flatten().find(|other| *other != path) {
-            None if path.is_asset() => self.admit_nesting(set, path, names),
+            None if set.schema.may_collide(path) => self.admit_nesting(set, path, names),
             None => Ok(()),
             Some(other) => {
                 let why = format!("The path differs only by case from `{other}`");
@@ -130,7 +130,7 @@ impl State {
         }
     }
 
-    /// Refuses an asset that would lie under another, or another under it.
+    /// Refuses a file that would lie under another, or another under it.
     fn admit_nesting(
         &self,
         set: &ChangeSet,

@@ -6,8 +6,9 @@
 //! 1. Pages and assets are judged apart. If none of them is there yet, or more than [`MANY`] are
 //!    missing that are a quarter of all bytes, they come as one [`archive`](super::archive) of the
 //!    plan's state.
-//! 2. What is left comes one by one, 16 in flight: a page by its hash, an asset from the server's
-//!    own route, if it is still the one of the plan.
+//! 2. What is left comes one by one, 16 in flight: a file below `content/` by its hash, as text or
+//!    by the link to that version; an asset from the server's own route, if it is still the one of
+//!    the plan.
 //! 3. Assets that were changed since the plan come out of the archive of its state after all.
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use panaversity_model::{BookId, BookPath, ContentHash};
+use reqwest::Url;
 
 use super::super::place::Place;
 use super::super::progress::Progress;
@@ -26,11 +28,15 @@ use super::survey::Survey;
 use super::{Want, Wanted, problem};
 use crate::client::Client;
 use crate::client::archive::Scope;
+use crate::client::tools::Version;
 
 /// Calls in flight.
 const IN_FLIGHT: usize = 16;
 /// Beyond so many missing files one archive is quicker than single calls.
 const MANY: usize = 100;
+
+/// Links asked for because the one before was over.
+const LINKS: usize = 3;
 
 /// What fetching needs.
 pub(super) struct Fetch<'a> {
@@ -117,38 +123,57 @@ impl Fetch<'_> {
         if missing.path.is_asset() {
             return self.asset(missing, breaker).await;
         }
-        let Missing { path, want } = missing;
-        let text = match self.client.read_version(self.book, &path, want.hash).await {
-            Ok(text) => text,
-            Err(error) => {
-                breaker.note(&error);
-                return One::Failed(problem(path.as_str(), error.to_string()));
-            }
-        };
-        let place = self.place.clone();
-        judge(&path, blocking(move || keep(&place, want, &mut text.as_bytes())).await)
+        let mut over = String::new();
+        for _ in 0..LINKS {
+            let Missing { path, want } = missing.clone();
+            let text = match self.client.read_version(self.book, &path, want.hash).await {
+                Ok(Version::Text(text)) => text,
+                Ok(Version::Link(url)) => match self.download_file(&url, missing.clone(), breaker).await {
+                    Ok(one) => return one,
+                    Err(why) => {
+                        over = why;
+                        continue;
+                    }
+                },
+                Err(error) => {
+                    breaker.note(&error);
+                    return One::Failed(problem(path.as_str(), error.to_string()));
+                }
+            };
+            let place = self.place.clone();
+            return judge(&path, blocking(move || keep(&place, want, &mut text.as_bytes())).await);
+        }
+        One::Failed(problem(missing.path.as_str(), format!("its link was over each time: {over}; run again")))
     }
 
     async fn asset(&self, missing: Missing, breaker: &Breaker) -> One {
+        let (url, path) = (self.client.asset_url(self.book, &missing.path), missing.path.clone());
+        let one = self.download_file(&url, missing, breaker).await;
+        one.unwrap_or_else(|why| One::Failed(problem(path.as_str(), why)))
+    }
+
+    /// Stages what a URL gives.
+    ///
+    /// # Errors
+    /// The link opens nothing any more, for this reason.
+    async fn download_file(&self, url: &Url, missing: Missing, breaker: &Breaker) -> Result<One, String> {
         let want = missing.want;
-        let url = self.client.asset_url(self.book, &missing.path);
         let mut part = Part::of_asset(self.place, want.hash);
         let mut patience = Patience::new(part.length());
-        let going = download::go_on(self.client, &url, &mut part, want.size, &mut patience, None);
+        let going = download::go_on(self.client, url, &mut part, want.size, &mut patience, None);
+        let failed = |why: String| Ok(One::Failed(problem(missing.path.as_str(), why)));
         match going.await {
             Ok(Ended::Whole) => {}
-            Ok(Ended::Gone) => return One::Gone(missing),
-            Ok(Ended::Over(why)) => return One::Failed(problem(missing.path.as_str(), why)),
+            Ok(Ended::Gone) => return Ok(One::Gone(missing)),
+            Ok(Ended::Over(why)) => return Err(why),
             Err(Stopped::Call(error)) => {
                 breaker.note(&error);
-                return One::Failed(problem(missing.path.as_str(), error.to_string()));
+                return failed(error.to_string());
             }
-            Err(Stopped::Disk(failure)) => {
-                return One::Failed(problem(missing.path.as_str(), failure.message));
-            }
+            Err(Stopped::Disk(failure)) => return failed(failure.message),
         }
         let place = self.place.clone();
-        judge(&missing.path, blocking(move || adopt(&place, want, &part.path())).await)
+        Ok(judge(&missing.path, blocking(move || adopt(&place, want, &part.path())).await))
     }
 }
 

@@ -78,16 +78,12 @@ impl<'a> Sender<'a> {
         if self.breaker.is_open() {
             return Ok(Sent::NotTried);
         }
-        if job.file.path.is_asset() && !self.dry_run {
-            return self.upload(job).await;
-        }
-        let Job { file, expected } = job;
-        if file.path.is_asset() {
-            return Ok(Sent::Done(mode_of(expected)));
-        }
+        let Job { file, expected } = job.clone();
         let path = file.path.clone();
         let text = match blocking(move || read_text(&file)).await? {
-            Ok(text) => text,
+            Ok(Some(text)) => text,
+            Ok(None) if self.dry_run => return Ok(Sent::Done(mode_of(expected))),
+            Ok(None) => return self.upload(job).await,
             Err(ReadError::Refused(why)) => return Ok(Sent::Refused(Problem::new(path.as_str(), why))),
             Err(ReadError::Failed(why)) => return Ok(Sent::Failed(Problem::new(path.as_str(), why))),
         };

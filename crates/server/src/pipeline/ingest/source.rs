@@ -1,15 +1,19 @@
 //! Walking a source folder, of pages or of assets. Invariant: every entry of the folder is either
 //! a file to compare or named as refused, failed or skipped; nothing is dropped in silence.
 //!
-//! Hidden files and folders are skipped. Among assets a hidden file may be one that the site needs
-//! (`.nojekyll`): it is taken if the schema admits it, unless its name is one that desktops and Git
+//! Hidden files and folders are skipped. Among assets one may be what the site needs (`.nojekyll`,
+//! `.well-known/`): it is taken if the schema admits it, unless its name is one that desktops and Git
 //! leave behind.
+//!
+//! Names in NFD, as macOS gives them, are taken in as NFC, which is what a book holds. That, names that
+//! Windows can't unpack, and pointers of Git LFS in place of files, are warned of.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use panaversity_model::file::MAX_TEXT_BYTES;
+use panaversity_model::file::may_be_text;
 use panaversity_model::{BookPath, Refusal, Schema};
+use unicode_normalization::UnicodeNormalization;
 use walkdir::{DirEntry, WalkDir};
 
 use super::super::report::Problem;
@@ -30,10 +34,15 @@ pub(super) struct Walked {
     pub(super) refused: Vec<Problem>,
     pub(super) failed: Vec<Problem>,
     pub(super) skipped: Vec<Problem>,
+    /// Files that are taken in, and what is odd about them.
+    pub(super) warnings: Vec<Problem>,
 }
 
 /// Hidden files that are nobody's assets begin like this.
 const LEFT_BEHIND: [&[u8]; 3] = [b".DS_Store", b".git", b"._"];
+/// The first line of a Git LFS pointer, and its largest size in bytes (Git LFS specification).
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+const LFS_POINTER_BYTES: u64 = 1024;
 
 impl Walked {
     /// No file at all, not even a refused one.
@@ -69,15 +78,19 @@ pub(super) fn walk(source: &Path, part: Part, schema: Schema) -> Walked {
                 continue;
             }
         };
-        let name = book_name(source, part, entry.path());
+        let given = book_name(source, part, entry.path());
+        let name: String = given.nfc().collect();
         if let Some(why) = skipped_because(&entry, &name, part, schema) {
             walked.skipped.push(Problem::new(name, why));
             if entry.file_type().is_dir() {
                 entries.skip_current_dir();
             }
         } else if entry.file_type().is_file() {
-            match admit(&entry, &name, part, schema, &mut folded) {
-                Ok(file) => walked.files.push(file),
+            match admit(&entry, &name, schema, &mut folded) {
+                Ok(file) => {
+                    walked.warnings.extend(warnings(&file, given != name));
+                    walked.files.push(file);
+                }
                 Err(problem) => walked.refused.push(problem),
             }
         }
@@ -87,10 +100,14 @@ pub(super) fn walk(source: &Path, part: Part, schema: Schema) -> Walked {
 
 fn skipped_because(entry: &DirEntry, name: &str, part: Part, schema: Schema) -> Option<&'static str> {
     let (kind, file_name) = (entry.file_type(), entry.file_name().as_encoded_bytes());
-    let is_asset = part == Part::Assets
-        && kind.is_file()
-        && !LEFT_BEHIND.iter().any(|beginning| file_name.starts_with(beginning))
-        && BookPath::parse(name).is_ok_and(|path| schema.admit(&path).is_ok());
+    let may_be_asset =
+        part == Part::Assets && !LEFT_BEHIND.iter().any(|beginning| file_name.starts_with(beginning));
+    let is_asset = may_be_asset
+        && if kind.is_dir() {
+            schema == Schema::Docusaurus
+        } else {
+            kind.is_file() && BookPath::parse(name).is_ok_and(|path| schema.admit(&path).is_ok())
+        };
     if file_name.starts_with(b".") && !is_asset {
         Some("hidden")
     } else if kind.is_symlink() {
@@ -105,7 +122,6 @@ fn skipped_because(entry: &DirEntry, name: &str, part: Part, schema: Schema) -> 
 fn admit(
     entry: &DirEntry,
     name: &str,
-    part: Part,
     schema: Schema,
     folded: &mut HashMap<String, String>,
 ) -> Result<SourceFile, Problem> {
@@ -122,37 +138,63 @@ fn admit(
             Problem { path: name.to_owned(), reason, suggestion }
         })?;
     let size = entry.metadata().map_err(|error| Problem::new(name, io_reason(error.io_error())))?.len();
-    if part == Part::Pages && size > MAX_TEXT_BYTES as u64 {
-        return Err(Problem::new(name, too_large(size)));
-    }
     if let Some(first) = folded.insert(path.folded(), name.to_owned()) {
-        let reason = format!("it differs only by case from {first}; rename one of the two");
+        let reason = if first == name {
+            "two files have this name and differ only in how its letters are composed (NFC and NFD); rename one"
+                .to_owned()
+        } else {
+            format!("it differs only by case from {first}; rename one of the two")
+        };
         folded.insert(path.folded(), first);
         return Err(Problem::new(name, reason));
     }
     Ok(SourceFile { path, file: entry.path().to_owned(), size })
 }
 
-/// The text of a file to write, read when its turn comes.
-pub(super) fn read_text(source: &SourceFile) -> Result<String, ReadError> {
-    let bytes = std::fs::read(&source.file).map_err(|error| ReadError::Failed(io_reason(Some(&error))))?;
-    if bytes.len() > MAX_TEXT_BYTES {
-        return Err(ReadError::Refused(too_large(bytes.len() as u64)));
+/// The odd things about a file that is taken in.
+fn warnings(file: &SourceFile, was_nfd: bool) -> Vec<Problem> {
+    let mut odd = Vec::new();
+    if was_nfd {
+        odd.push("its name is in Unicode NFD, as macOS gives it; the book has it in NFC".to_owned());
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        ReadError::Refused(format!("not UTF-8 at byte {at}; convert it, or upload it as an asset"))
-    })
+    if let Some(device) = file.path.windows_device() {
+        odd.push(format!("Windows can't unpack `{device}`: there it names a device"));
+    }
+    if is_lfs_pointer(file) {
+        odd.push("it is a Git LFS pointer, not the file: run `git lfs pull`, then ingest again".to_owned());
+    }
+    odd.into_iter().map(|why| Problem::new(file.path.as_str(), why)).collect()
+}
+
+/// What can't be read fails when it is sent.
+fn is_lfs_pointer(file: &SourceFile) -> bool {
+    let may_be = (LFS_POINTER.len() as u64..=LFS_POINTER_BYTES).contains(&file.size);
+    may_be && std::fs::read(&file.file).is_ok_and(|bytes| bytes.starts_with(LFS_POINTER))
+}
+
+/// The text of a file to write; `None`: it is none, and is uploaded.
+pub(super) fn read_text(source: &SourceFile) -> Result<Option<String>, ReadError> {
+    if !may_be_text(&source.path, source.size) {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&source.file).map_err(|error| ReadError::Failed(io_reason(Some(&error))))?;
+    if !may_be_text(&source.path, bytes.len() as u64) {
+        return Ok(None);
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if source.path.is_page() => {
+            let at = error.utf8_error().valid_up_to();
+            Err(ReadError::Refused(format!("not UTF-8 at byte {at}; convert it to UTF-8")))
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 /// Why a file cannot be sent.
 pub(super) enum ReadError {
     Refused(String),
     Failed(String),
-}
-
-fn too_large(size: u64) -> String {
-    format!("it has {size} bytes; the limit is {MAX_TEXT_BYTES}; split it")
 }
 
 pub(super) fn io_reason(error: Option<&std::io::Error>) -> String {

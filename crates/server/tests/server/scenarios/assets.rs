@@ -15,6 +15,7 @@ on_every_ground!(
     a_name_is_kept_as_it_was_given,
     assets_are_part_of_manifests_and_plans,
     what_can_t_be_an_asset_is_refused_with_what_to_do,
+    bytes_are_read_in_every_spelling_of_base64,
 );
 
 /// Arguments about an asset of [`BOOK`].
@@ -24,7 +25,10 @@ pub(super) fn asset(kind: &str, filename: &str, more: Value) -> Value {
 
 /// Uploads these bytes inside the call.
 pub(super) async fn upload(door: &Door, kind: &str, filename: &str, bytes: &[u8], more: Value) -> Answer {
-    let bytes = json!({ "binary_data": BASE64_STANDARD.encode(bytes) });
+    let bytes = match bytes {
+        [] => json!({ "file_size": 0 }),
+        bytes => json!({ "binary_data": BASE64_STANDARD.encode(bytes) }),
+    };
     door.call("upload_asset", with(asset(kind, filename, bytes), more)).await
 }
 
@@ -179,12 +183,20 @@ async fn what_can_t_be_an_asset_is_refused_with_what_to_do(ground: Ground) {
         "the book is strict"
     );
     assert_eq!(code(asset("fonts", "x.woff", data.clone())).await.0, "INVALID_ARGUMENT");
+    for (kind, filename) in
+        [("img", "static/img/x.png"), ("static", "static/x"), ("content", "content/x.png")]
+    {
+        assert_eq!(code(asset(kind, filename, data.clone())).await.0, "INVALID_ARGUMENT", "{filename}");
+    }
     for more in [
         json!({}),
         json!({ "binary_data": "aGVsbG8=", "file_size": 5 }),
         json!({ "binary_data": "no base64!" }),
         json!({ "binary_data": "aGVsbG8=", "sha256": NO_HASH }),
-        json!({ "file_size": 0 }),
+        json!({ "binary_data": "" }),
+        json!({ "binary_data": " \n" }),
+        json!({ "binary_data": "data:image/png;base64," }),
+        json!({ "file_size": 0, "sha256": NO_HASH }),
         json!({ "file_size": -1 }),
         json!({ "file_size": 5, "sha256": "abc" }),
     ] {
@@ -200,6 +212,28 @@ async fn what_can_t_be_an_asset_is_refused_with_what_to_do(ground: Ground) {
         "BOOK_NOT_FOUND",
         "nothing is left"
     );
+}
+
+async fn bytes_are_read_in_every_spelling_of_base64(ground: Ground) {
+    let (_world, _server, door) = fresh(ground).await;
+    let bytes = [0xfb, 0xef, 0xff, 1];
+    for (n, data) in
+        ["++//AQ==", "--__AQ", "data:image/png;base64,++//AQ==", " ++//\r\nAQ==\n"].iter().enumerate()
+    {
+        let name = format!("{n}.png");
+        door.call("upload_asset", asset("img", &name, json!({ "binary_data": data }))).await.expect_ok();
+        let got = door.call("get_asset", asset("img", &name, json!({}))).await.expect_ok();
+        assert_eq!(got["file_hash_sha256"], json!(sha256(bytes)), "{data}");
+    }
+    // No bytes at all are said by the size.
+    let empty = asset("img", "empty.png", json!({ "file_size": 0, "binary_data": "", "sha256": sha256("") }));
+    let kept = door.call("upload_asset", empty.clone()).await.expect_ok();
+    assert_eq!(
+        (&kept["status"], &kept["method"], &kept["file_size"]),
+        (&json!("success"), &json!("direct"), &json!(0))
+    );
+    assert_eq!(door.call("upload_asset", empty).await.expect_ok()["status"], "skipped");
+    assert_eq!(door.get(&format!("/books/{BOOK}/static/img/empty.png")).await.body, b"");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,16 +67,29 @@ async fn r1_a_docusaurus_book_admits_what_docusaurus_reads(on: Ground) {
         "content/guide/_category_.yml",
         "content/guide/\u{fc}ber uns (v2).mdx",
         "content/a/b/c/d/e/f/g/h.md",
+        "content/guide/设置（高级）.md",
+        "content/it’s new.md",
+        "content/a–b.md",
+        "content/🚀 start.md",
+        "content/a\u{202f}b.md",
+        "content/script.js",
+        "content/data.csv",
+        "content/tags.yml",
+        "content/LICENSE",
+        "content/v1.0/a.md",
+        "content/aux.md",
         LESSON,
     ] {
         created(&door, admitted, "x", json!({})).await;
     }
     for refused in [
         "content/a/b/c/d/e/f/g/h/i.md",
-        "content/script.js",
         "content/.hidden.md",
-        "content/x.md/y.md",
         "content/a<b>.md",
+        "content/a#b.md",
+        "content/[a].md",
+        "content/a!.md",
+        "content/x.",
         "docs/x.md",
         "content",
         "static/img/text.md",
@@ -84,6 +97,12 @@ async fn r1_a_docusaurus_book_admits_what_docusaurus_reads(on: Ground) {
         for layer in [json!({}), json!({ "user_id": "eve" })] {
             assert_eq!(write(&door, refused, "x", layer).await.code(), "SCHEMA_VIOLATION", "{refused}");
         }
+    }
+    // A name is a file's or a folder's, whichever came first.
+    for refused in ["content/LICENSE/a.md", "content/license/a.md", "content/v1.0", "content/thesis.md/a.md"]
+    {
+        let answer = write(&door, refused, "x", json!({})).await;
+        assert_eq!(answer.code(), "CONFLICT", "{refused}");
     }
 }
 

@@ -128,6 +128,9 @@ async fn the_errors_are_these() {
     let unknown_upload = json!({ "book_id": BOOK, "upload_id": "018f0000-0000-7000-8000-000000000000" });
     let incomplete = error(&door.call("complete_upload", complete).await);
     picture(json!({ "binary_data": "aGVsbG8=" })).await.expect_ok();
+    let folder_twice =
+        json!({ "book_id": BOOK, "asset_type": "img", "filename": "static/img/x.png", "file_size": 1 });
+    let folder_twice = door.call("upload_asset", folder_twice).await;
     let samples = [
         ("a missing argument", error(&door.call("read_content", json!({ "book_id": BOOK })).await)),
         ("an unknown argument", error(&write(&door, LESSON, "x", json!({ "expected": "x" })).await)),
@@ -150,6 +153,9 @@ async fn the_errors_are_these() {
         ("another schema", error(&door.call("create_book", create).await)),
         ("a twin", error(&write(&door, &LESSON.replace("01-l", "01-L"), "x", json!({})).await)),
         ("no version named", error(&write(&door, LESSON, "x", json!({})).await)),
+        ("an image as text", error(&write(&door, "content/img/p.png", "iVBORw0KGgo=", json!({})).await)),
+        ("an asset as text", error(&write(&door, "static/img/p.png", "iVBORw0KGgo=", json!({})).await)),
+        ("a folder named twice", error(&folder_twice)),
         ("too large", error(&write(&door, LESSON, &"x".repeat(500_001), json!({})).await)),
         ("an asset's version", error(&read(&door, "static/img/x.png", asset).await)),
         ("an asset that is there", error(&picture(json!({ "binary_data": "eA==" })).await)),
@@ -158,6 +164,7 @@ async fn the_errors_are_these() {
         ("nothing uploaded", incomplete),
         ("no upload", error(&door.call("complete_upload", unknown_upload).await)),
         ("a forged link", door.send("PUT", "/uploads/x", &[], "").await.json()["error"].clone()),
+        ("an unsigned link", door.get("/books/ai-python/content/img/p.png").await.json()["error"].clone()),
         ("no asset", door.get("/books/ai-python/static/img/none.png").await.json()["error"].clone()),
         ("damaged bytes", error(&read(&door, "content/README.md", json!({})).await)),
         ("a foreign host", forbidden["error"].clone()),

@@ -173,7 +173,14 @@ async fn i9_a_link_to_a_small_upload_opens_when_somebody_has_written_the_same_by
     let desk = Desk::new();
     let server = desk.server();
     let (picture, size) = (path("static/img/a.png"), 5);
-    let announce = Announce { book: desk.book.clone(), path: picture, size, sha256: None, expected: None };
+    let announce = Announce {
+        book: desk.book.clone(),
+        path: picture,
+        size,
+        sha256: None,
+        expected: None,
+        own_route: true,
+    };
     let id = desk.begin(&server, announce).await;
     desk.inbox.plant(id, b"small");
     desk.complete(&server, id).await.unwrap();

@@ -129,7 +129,7 @@ async fn r2_damage_is_not_forgotten_whichever_call_breaks_of_a_change_that_bring
             assert!(desk.read(&server, &Layer::Base, &lesson(1)).await.is_err(), "it is noticed");
             let upload = if by_upload {
                 let (book, path, size) = (desk.book.clone(), path("static/img/a.png"), text.len() as u64);
-                let announce = Announce { book, path, size, sha256: None, expected: None };
+                let announce = Announce { book, path, size, sha256: None, expected: None, own_route: true };
                 let id = desk.begin(&server, announce).await;
                 desk.inbox.plant(id, text.as_bytes());
                 Some(id)

@@ -171,7 +171,7 @@ async fn what_a_plan_named_is_readable_for_thirty_days() {
         desk.journal.advance(days(1));
         server.gc(Duration::ZERO, false).await.unwrap();
         let file = server.read_file(&read(old)).await.unwrap();
-        assert_eq!(file.bytes, Some(long("planned").into_bytes()));
+        assert_eq!(file.content.into_text(), Some(long("planned")));
     }
     desk.journal.advance(days(2));
     let swept = server.gc(Duration::ZERO, false).await.unwrap();

@@ -3,11 +3,15 @@
 use panaversity_model::path::Folder;
 use panaversity_model::{BookPath, ContentHash, Error, Layer, Refusal};
 use panaversity_service::Service;
-use panaversity_service::read::{PAGE_BYTES, PAGE_FILES, ReadFile};
+use panaversity_service::read::{FileContent, PAGE_BYTES, PAGE_FILES, ReadFile};
 use panaversity_testkit::samples::{book, lesson, overlay, path, view};
 
 use crate::desk::{Desk, Files, creating, layers, want};
 use crate::invariants::readable;
+
+fn text(content: FileContent) -> Vec<u8> {
+    content.into_text().unwrap_or_default().into_bytes()
+}
 
 /// All files a layer's owner reads below `content/`, and how many were on each page.
 async fn pages(desk: &Desk, server: &Service, layer: &Layer) -> (Vec<(BookPath, Vec<u8>)>, Vec<usize>) {
@@ -16,7 +20,7 @@ async fn pages(desk: &Desk, server: &Service, layer: &Layer) -> (Vec<(BookPath, 
         let page =
             server.read_folder(&desk.book, &Folder::content(), &view(layer), after.as_ref()).await.unwrap();
         sizes.push(page.files.len());
-        files.extend(page.files.into_iter().map(|file| (file.record.path, file.bytes.unwrap())));
+        files.extend(page.files.into_iter().map(|file| (file.record.path, text(file.content))));
         after = page.next;
         if after.is_none() {
             return (files, sizes);
@@ -50,17 +54,19 @@ async fn r5_a_folder_read_page_by_page_is_the_base_below_ones_own_overlay() {
 }
 
 #[tokio::test]
-async fn a_page_holds_no_more_bytes_than_it_may_but_at_least_one_file() {
+async fn a_page_holds_no_more_bytes_of_text_than_it_may() {
     let desk = Desk::new();
     let server = desk.server();
     let most = usize::try_from(PAGE_BYTES).unwrap();
     let text = |bytes: usize| "x".repeat(bytes);
-    let lengths = [most + 1, most - 2, 2, 1, most / 2];
+    // The second is no text, so only its row is read.
+    let lengths = [most / 2, most + 1, most / 2 - 2, 2, 1, most / 2];
     let set = lengths.iter().zip(1..).map(|(length, n)| want(&lesson(n), Some(&text(*length)), None));
     desk.change(&server, &Layer::Base, set.collect()).await;
     let (files, sizes) = pages(&desk, &server, &Layer::Base).await;
-    assert_eq!(sizes, [1, 2, 2]);
-    assert_eq!(files.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>(), lengths);
+    assert_eq!(sizes, [4, 2]);
+    let read = lengths.map(|length| if length > most { 0 } else { length });
+    assert_eq!(files.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>(), read);
 }
 
 #[tokio::test]
@@ -129,7 +135,7 @@ async fn r2_an_old_version_is_read_by_its_hash_in_its_own_book_and_layer_only() 
             version: Some(old),
             unless: None,
         };
-        server.read_file(&read).await.ok().and_then(|file| file.bytes)
+        server.read_file(&read).await.ok().map(|file| text(file.content))
     };
     assert_eq!(version(&desk.book, 1, &overlay("ann")).await, Some(b"ann's first".to_vec()));
     for layer in [Layer::Base, overlay("bob")] {
@@ -144,7 +150,9 @@ async fn a_file_that_still_has_the_hash_is_answered_without_its_bytes() {
     let desk = Desk::new();
     let server = desk.server();
     let hash = desk.put(&server, &Layer::Base, &lesson(1), "a").await.hash;
-    for (unless, due) in [(hash, None), (ContentHash::of(b"b"), Some(b"a".to_vec()))] {
+    for (unless, due) in
+        [(hash, FileContent::Unchanged), (ContentHash::of(b"b"), FileContent::Text("a".to_owned()))]
+    {
         let read = ReadFile {
             book: desk.book.clone(),
             path: lesson(1),
@@ -152,6 +160,6 @@ async fn a_file_that_still_has_the_hash_is_answered_without_its_bytes() {
             version: None,
             unless: Some(unless),
         };
-        assert_eq!(server.read_file(&read).await.unwrap().bytes, due);
+        assert_eq!(server.read_file(&read).await.unwrap().content, due);
     }
 }

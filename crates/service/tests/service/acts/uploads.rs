@@ -25,7 +25,7 @@ fn asset() -> BookPath {
 
 async fn begun(desk: &Desk, server: &Service, bytes: &[u8], sha256: Option<ContentHash>) -> UploadId {
     let (book, size) = (desk.book.clone(), bytes.len() as u64);
-    desk.begin(server, Announce { book, path: asset(), size, sha256, expected: None }).await
+    desk.begin(server, Announce { book, path: asset(), size, sha256, expected: None, own_route: true }).await
 }
 
 #[tokio::test]
@@ -136,6 +136,7 @@ async fn the_agent_contract_decides_at_both_ends() {
         size: two.len() as u64,
         sha256,
         expected,
+        own_route: true,
     };
     let begin = async |announce| {
         let begun = server.begin_upload(&call, announce, Duration::from_hours(1)).await;
@@ -234,4 +235,44 @@ async fn i9_an_upload_whose_object_gc_took_away_is_looked_at_again() {
     assert_eq!(desk.complete(&server, id).await.unwrap().effect, Effect::Created);
     assert!(again.load(Ordering::Relaxed));
     hold(&desk, &server).await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_no_text_is_removed_and_may_be_put_again() {
+    let (desk, path) = (Desk::new(), path("content/01-Part/01-Chapter/01-lesson.md"));
+    let server = desk.server();
+    // The character is cut between two parts, and the text is too long for the database.
+    let text = format!("{}é", "x".repeat(1 << 20 | 3)).into_bytes();
+    let announce = Announce {
+        book: desk.book.clone(),
+        path: path.clone(),
+        size: text.len() as u64,
+        sha256: None,
+        expected: None,
+        own_route: true,
+    };
+    let id = desk.begin(&server, announce).await;
+    for bad in [[&text[..text.len() - 1], b"x"].concat(), vec![0xff; text.len()]] {
+        desk.inbox.plant(id, &bad);
+        let error = desk.complete(&server, id).await.unwrap_err();
+        assert_eq!(error.code(), "INVALID_ARGUMENT");
+        assert!(error.to_string().contains("no UTF-8"), "{error}");
+        assert!(desk.inbox.contents().is_empty());
+        assert_eq!(desk.holds(&Layer::Base, &path).await, None);
+    }
+    desk.inbox.plant(id, &text);
+    let kept = desk.complete(&server, id).await.unwrap();
+    assert_eq!((kept.effect, kept.hash), (Effect::Created, ContentHash::of(&text)));
+    assert_eq!(desk.read(&server, &Layer::Base, &path).await.unwrap(), Some(text));
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_could_receive_is_not_begun() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let call = desk.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
+    let (book, path) = (desk.book.clone(), asset());
+    let announce = Announce { book, path, size: 9, sha256: None, expected: None, own_route: false };
+    let begun = server.begin_upload(&call, announce, Duration::from_hours(1)).await;
+    assert!(matches!(begun, Err(panaversity_model::Error::Refused(panaversity_model::Refusal::NoLinks))));
 }

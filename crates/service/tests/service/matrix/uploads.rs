@@ -47,7 +47,7 @@ impl Scene {
             expected = Some(ContentHash::of(long(before).as_bytes()));
         }
         let (book, size) = (desk.book.clone(), self.bytes().len() as u64);
-        let announce = Announce { book, path: asset(), size, sha256: None, expected };
+        let announce = Announce { book, path: asset(), size, sha256: None, expected, own_route: true };
         let id = desk.begin(&server, announce).await;
         desk.inbox.plant(id, &self.bytes());
         desk.idle(&server).await;

@@ -167,7 +167,11 @@ async fn delete_takes_assets_only_with_their_folder_and_never_much_without_force
     fs::remove_dir_all(assets.path().join("videos")).unwrap();
     put(assets.path(), "img/new.png", "new");
     let failure = ingest(&args).await.unwrap_err();
-    assert!(failure.message.contains("2 of the book's 3 assets. Check --static-dir"), "{}", failure.message);
+    assert!(
+        failure.message.contains("2 of the book's 3 files below static/. Check --static-dir"),
+        "{}",
+        failure.message
+    );
     let empty = TempDir::new().unwrap();
     let other = IngestArgs { static_dir: Some(empty.path().to_owned()), ..args.clone() };
     assert!(ingest(&other).await.unwrap_err().message.contains("would empty the book's static/"));

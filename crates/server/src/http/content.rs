@@ -1,0 +1,119 @@
+//! `GET /books/{book}/content/...`: a version of a file below `content/`, by a signed link that expires.
+//! Content is public only in a site that is built of it. Invariant: a link opens the version of the
+//! book, path and layer that it was signed for, and nothing else; nothing leaves before it is recorded.
+//!
+//! 1. The link is opened: it was signed here, for this path, version, layer and agent.
+//! 2. The version is found, or it is gone: 410.
+//! 3. The response begins with its first bytes; a GET is recorded as a read of the agent.
+
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Json, Response};
+use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{AgentId, ContentHash, Error, Layer, Refusal};
+use panaversity_service::Call;
+use panaversity_service::audit::outcome_of;
+
+use super::assets::file_named;
+use super::file_response::respond;
+use super::{Door, error, status_of};
+use crate::links::{Broken, CONTENT_FIELDS, content_path};
+use crate::wire;
+
+/// The bytes under a link never change, but who may open it is for the link alone to say.
+const CACHE: &str = "private, max-age=60";
+
+/// What a link names.
+struct Link {
+    file: FileKey,
+    hash: ContentHash,
+    agent: AgentId,
+}
+
+/// Serves a version of a file, a range of it, or what it would be.
+pub(super) async fn serve(
+    State(door): State<Door>,
+    method: Method,
+    uri: Uri,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let Link { file, hash, agent } = match opened(&door, uri.path(), &query.unwrap_or_default()) {
+        Ok(link) => link,
+        Err(Broken::Forged) => return closed("The link is not one that a tool gave."),
+        Err(Broken::Expired) => return closed("The link has expired."),
+    };
+    let mut call = door.app.service.begin(agent, Operation::Read);
+    (call.book, call.path, call.layer) =
+        (Some(file.book.clone()), Some(file.path.clone()), file.layer.clone());
+    let answer = match door.app.service.open_version(&file, hash).await {
+        Ok(Some(version)) => respond(&door, version, &method, &headers, CACHE).await.map_err(Error::from),
+        Ok(None) => Err(Refusal::not_found("That version of the file is not kept any more").into()),
+        Err(fault) => Err(fault.into()),
+    };
+    match recorded(&door, &call, &method, answer).await {
+        Ok(response) => response,
+        Err(error) => refused(&call, &error),
+    }
+}
+
+fn opened(door: &Door, path: &str, query: &str) -> Result<Link, Broken> {
+    let (book, path) = file_named(path).ok_or(Broken::Forged)?;
+    let [hash, user, agent] = door.app.links.open(&content_path(&book, &path), query, CONTENT_FIELDS)?;
+    let read = || {
+        let layer = Layer::from_stored(&user).ok()?;
+        let (hash, agent) = (ContentHash::from_hex(&hash)?, AgentId::parse(&agent).ok()?);
+        Some(Link { file: FileKey { book, path, layer }, hash, agent })
+    };
+    read().ok_or(Broken::Forged)
+}
+
+/// Step 3: what can't be recorded is not given.
+async fn recorded(
+    door: &Door,
+    call: &Call,
+    method: &Method,
+    answer: Result<Response, Error>,
+) -> Result<Response, Error> {
+    if *method == Method::HEAD {
+        return answer;
+    }
+    let outcome = answer.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
+    match door.app.service.record(call, outcome).await {
+        Err(fault) if answer.is_ok() => Err(fault.into()),
+        Err(fault) => {
+            tracing::warn!(target: "panaversity_fs.audit", request_id = %call.request, error = %fault,
+                "a refused download could not be recorded");
+            answer
+        }
+        Ok(()) => answer,
+    }
+}
+
+fn refused(call: &Call, error: &Error) -> Response {
+    tracing::warn!(
+        target: "panaversity_fs.http",
+        request_id = %call.request,
+        agent_id = call.agent.as_str(),
+        book_id = call.book.as_ref().map(panaversity_model::BookId::as_str),
+        path = call.path.as_ref().map(panaversity_model::BookPath::as_str),
+        error_code = error.code(),
+        error = %error,
+        "a file could not be given"
+    );
+    let status = match error {
+        Error::Refused(_) => StatusCode::GONE,
+        Error::Broken(fault) => status_of(fault),
+    };
+    let mut body = wire::error_body(error, call);
+    if status == StatusCode::GONE {
+        body["error"]["hint"] = "Call get_asset again: it gives a link to what the file holds now.".into();
+    }
+    (status, Json(body)).into_response()
+}
+
+fn closed(message: &str) -> Response {
+    let hint = "Call get_asset with asset_type=content, or read_content: they give a new link.";
+    error(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
+}

@@ -1,0 +1,120 @@
+//! The response that carries a file of a book: conditional and range requests, and what a browser may
+//! do with it. Invariant: no browser runs it as a page of this server.
+//!
+//! A file may be anything an agent has uploaded. As part of a page of somebody else's it works;
+//! opened by itself, an SVG has no scripts and no origin (`sandbox`), and what is a page is saved
+//! instead of shown. What can run nothing has no such policy: browsers would not show all of it.
+
+use axum::body::Body;
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::response::Response;
+use panaversity_model::{Fault, media};
+use panaversity_service::assets::OpenAsset;
+
+use super::Door;
+use super::ranges::Asked;
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Answers with a file, the range of it that is asked for, or what it would be; `cache` is the value of
+/// `Cache-Control`.
+///
+/// # Errors
+/// A fault found in the first bytes: then nothing has been sent.
+pub(super) async fn respond(
+    door: &Door,
+    file: OpenAsset,
+    method: &Method,
+    headers: &HeaderMap,
+    cache: &str,
+) -> Result<Response, Fault> {
+    let (length, tag) = (file.record.size, format!("\"{}\"", file.record.hash));
+    let asked = Asked::of(method, headers, length, &tag);
+    let media_type = media::type_of(&file.record.path);
+    let range = asked.bytes(length);
+    let body = match range.clone() {
+        Some(range) if *method == Method::GET => {
+            let bytes = range.end - range.start;
+            door.pace.body(door.app.service.asset_parts(file, range), bytes).await?
+        }
+        _ => Body::empty(),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = asked.status();
+    let mut put = |name, value: &str| {
+        // Tags, lengths and types are plain text.
+        response.headers_mut().extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+    };
+    put(ETAG, &tag);
+    put(ACCEPT_RANGES, "bytes");
+    put(CACHE_CONTROL, cache);
+    put(RESOURCE_POLICY, "cross-origin");
+    if may_run(media_type) {
+        put(CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; sandbox");
+    }
+    if let Some(range) = range {
+        put(CONTENT_TYPE, media_type);
+        put(CONTENT_LENGTH, &(range.end - range.start).to_string());
+        if is_a_page(media_type) {
+            put(CONTENT_DISPOSITION, "attachment");
+        }
+    }
+    if let Some(range) = asked.content_range(length) {
+        put(CONTENT_RANGE, &range);
+    }
+    Ok(response)
+}
+
+/// Might a browser run something of it in this origin, opened by itself? It takes pictures, sounds,
+/// films, fonts and PDF for nothing else (`nosniff`), and in a sandbox it shows no PDF at all.
+fn may_run(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    match essence.split_once('/') {
+        Some(("audio" | "video" | "font", _)) => false,
+        Some(("application", kind)) => kind != "pdf" && !kind.starts_with("font-"),
+        Some(("image", kind)) => kind.ends_with("xml"),
+        _ => true,
+    }
+}
+
+/// Would a browser show it as a document of its own kind, with scripts?
+fn is_a_page(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default();
+    essence == "text/html"
+        || essence.ends_with("/xml")
+        || (essence.ends_with("+xml") && essence != "image/svg+xml")
+}
+
+#[cfg(test)]
+mod tests {
+    use panaversity_model::BookPath;
+
+    use super::*;
+
+    #[test]
+    fn only_what_runs_nothing_leaves_the_sandbox() {
+        for (ends, runs) in [
+            ("svg svgz html xhtml xml txt css js mjs json wasm swf zip unknown", true),
+            ("pdf png jpg gif webp avif ico bmp mp3 wav ogg m4a mp4 webm mov woff woff2 ttf otf", false),
+        ] {
+            for end in ends.split(' ') {
+                let media_type = media::type_of(&BookPath::parse(&format!("static/a.{end}")).unwrap());
+                assert_eq!(may_run(media_type), runs, "{end}: {media_type}");
+            }
+        }
+    }
+
+    #[test]
+    fn pages_are_told_from_pictures() {
+        for page in ["text/html; charset=utf-8", "application/xhtml+xml", "text/xml", "application/xml"] {
+            assert!(is_a_page(page), "{page}");
+        }
+        for other in ["image/svg+xml", "image/png", "application/pdf", "text/plain; charset=utf-8"] {
+            assert!(!is_a_page(other), "{other}");
+        }
+    }
+}
