@@ -1,7 +1,8 @@
 //! `hydrate`: makes a folder hold a book's pages, byte for byte (`content/x` is `DIR/x`), and with
 //! `--static-dir` another its assets (`static/x`). Invariants: the folders never hold an empty,
-//! partial or unchecked file of ours; nothing that is not ours is overwritten or deleted without
-//! `--full-rebuild`; a run that was killed is completed by the next.
+//! partial or unchecked file of ours; nothing that is not ours is overwritten without
+//! `--full-rebuild` or deleted without `--prune`; what is not the book's is named; a run that was
+//! killed is completed by the next.
 //!
 //! # The steps
 //! 1. Lock the state folder beside the output and read the state of the last run.
@@ -16,7 +17,8 @@
 //! 5. When all of it is there, survey again: the folder may have changed meanwhile.
 //! 6. Write into the state what is going to be installed, so that the next run knows a half-done
 //!    installation as ours.
-//! 7. Rename the files into place one by one, then delete what the book no longer has, then
+//! 7. Delete what is in the way of a file that comes, a file where a folder is needed or the other
+//!    way round; rename the files into place one by one; delete what else the book no longer has, and
 //!    folders that this emptied.
 //! 8. Write the state of the finished run, last of all; empty the staging folder.
 
@@ -25,7 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use panaversity_model::{BookId, BookPath, ContentHash};
+use panaversity_model::{BookId, ContentHash};
 use serde::Serialize;
 
 use super::place::Place;
@@ -42,13 +44,19 @@ mod staging;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
-use survey::Survey;
+use survey::{Freedom, Survey};
 
 const AGENT: &str = "panaversity-fs-hydrate";
+/// Files that `--prune` deletes without `--force`, however small the book is.
+const PRUNED_AT_ONCE: usize = 100;
+/// Unknown files that are named one by one; JSON names all.
+const UNKNOWN_SHOWN: usize = 50;
 
 /// Make folders hold a book: content/x becomes DIR/x, static/x another DIR/x
 #[derive(Debug, Clone, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct HydrateArgs {
     /// The book
     #[arg(long, value_name = "ID", value_parser = super::parse_book)]
@@ -62,6 +70,12 @@ pub(crate) struct HydrateArgs {
     /// Trust nothing that is there: check every file, overwrite what differs
     #[arg(long)]
     pub(crate) full_rebuild: bool,
+    /// Delete files in these folders that are not the book's, hidden ones excepted
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// Let --prune delete more than 100 files, and more than the book has
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// Print the result as one JSON object
@@ -89,6 +103,10 @@ struct HydrateReport {
     added: Vec<String>,
     modified: Vec<String>,
     deleted: Vec<String>,
+    /// Files that are not the book's and were deleted.
+    pruned: Vec<String>,
+    /// Files that are not the book's and stay.
+    unknown: Vec<String>,
     unchanged: usize,
     /// Files read from the server in this run.
     transferred: usize,
@@ -117,11 +135,12 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
     // 3.
     let survey = || {
         let (place, known, wanted) = (place.clone(), known.clone(), wanted.clone());
-        let overwrite = args.full_rebuild;
-        async move { blocking(move || Survey::take(&place, &known, &wanted, overwrite)).await? }
+        let freedom = Freedom { overwrite: args.full_rebuild, prune: args.prune };
+        async move { blocking(move || Survey::take(&place, &known, &wanted, freedom)).await? }
     };
     let mut found = survey().await?;
     found.stop_if_blocked()?;
+    stop_if_too_many(&found, &wanted, args)?;
 
     // 4. and 5.
     let fetch = fetch::Fetch { client: &client, book: &args.book_id, place: &place, manifest_hash };
@@ -136,9 +155,11 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
         command: "hydrate",
         book_id: args.book_id.to_string(),
         manifest_hash: manifest_hash.to_string(),
-        added: names(found.install.iter().filter(|job| job.before.is_none()).map(|job| &job.path)),
-        modified: names(found.install.iter().filter(|job| job.before.is_some()).map(|job| &job.path)),
-        deleted: names(found.delete.iter().map(|job| &job.path)),
+        added: names(found.install.iter().filter(|job| job.before.is_none()).map(|job| job.path.as_str())),
+        modified: names(found.install.iter().filter(|job| job.before.is_some()).map(|job| job.path.as_str())),
+        deleted: names(found.delete.iter().map(|job| job.path.as_str())),
+        pruned: names(found.prune.iter().map(|unknown| unknown.path.as_str())),
+        unknown: names(found.unknown.iter().map(|unknown| unknown.path.as_str())),
         unchanged: found.unchanged.len(),
         transferred,
     };
@@ -195,8 +216,21 @@ fn wanted_files(place: &Place, known: &State, plan: Plan) -> Result<Wanted, Fail
 }
 
 /// The names of files: of a page that in the output folder, of an asset its path in the book.
-fn names<'a>(paths: impl Iterator<Item = &'a BookPath>) -> Vec<String> {
-    paths.map(|path| output_name(path.as_str()).to_owned()).collect()
+fn names<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
+    paths.map(|path| output_name(path).to_owned()).collect()
+}
+
+/// A folder that holds far more than the book is probably another one.
+fn stop_if_too_many(found: &Survey, wanted: &Wanted, args: &HydrateArgs) -> Result<(), Failure> {
+    let (doomed, most) = (found.prune.len(), wanted.len().max(PRUNED_AT_ONCE));
+    if !args.prune || args.force || doomed <= most {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "nothing was changed: --prune would delete {doomed} files, and the book has {}. Check --output-dir \
+         and --static-dir; --force if you mean it",
+        wanted.len()
+    )))
 }
 
 fn output_name(path: &str) -> &str {
@@ -210,10 +244,26 @@ fn problem(path: &str, reason: impl Into<String>) -> Problem {
 impl Report for HydrateReport {
     fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (verb, paths) in
-            [("added", &self.added), ("modified", &self.modified), ("deleted", &self.deleted)]
-        {
-            lines.extend(paths.iter().map(|path| format!("{verb} {path}")));
+        for (verb, paths) in [
+            ("added", &self.added),
+            ("modified", &self.modified),
+            ("deleted", &self.deleted),
+            ("pruned", &self.pruned),
+        ] {
+            lines.extend(paths.iter().map(|path| format!("{verb} {}", report::printable(path))));
+        }
+        let shown = self.unknown.iter().take(UNKNOWN_SHOWN);
+        lines.extend(
+            shown.map(|path| format!("unknown {}: not the book's, stays there", report::printable(path))),
+        );
+        if let Some(more @ 1..) = self.unknown.len().checked_sub(UNKNOWN_SHOWN) {
+            lines.push(format!("unknown {more} more"));
+        }
+        if !self.unknown.is_empty() {
+            lines.push(format!(
+                "{} in the folders are not the book's: --prune deletes what is unknown",
+                super::files(self.unknown.len())
+            ));
         }
         lines.push(format!(
             "hydrate {}: {} fetched, {} deleted, {} unchanged",

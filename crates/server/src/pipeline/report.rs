@@ -35,7 +35,7 @@ impl Problem {
 }
 
 /// A name as a terminal may show it: a file's name may hold line breaks and worse.
-fn printable(name: &str) -> String {
+pub(crate) fn printable(name: &str) -> String {
     name.chars().fold(String::with_capacity(name.len()), |mut shown, c| {
         if c.is_control() {
             shown.extend(c.escape_default());

@@ -130,6 +130,11 @@ impl State {
             || self.installing.get(path).is_some_and(is_it)
     }
 
+    /// Is or may there be a file of ours at the path?
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path) || self.installing.contains_key(path)
+    }
+
     /// Every path that is or may be ours.
     pub(super) fn paths(&self) -> impl Iterator<Item = &String> {
         self.files.keys().chain(self.installing.keys())

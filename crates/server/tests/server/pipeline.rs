@@ -5,6 +5,7 @@ mod assets;
 mod guards;
 mod interrupted;
 mod round_trip;
+mod sites;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -1,25 +1,27 @@
 //! Putting staged files into place. Invariant: every step leaves each file either as it was or
 //! whole and new, and the state on disk knows both as ours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use panaversity_model::ContentHash;
+use walkdir::WalkDir;
 
 use super::super::Failure;
 use super::super::place::Place;
 use super::super::state::{Stamp, State};
 use super::staging::{copy_whole, staged, unfinished};
-use super::survey::{Folders, Install, Standing, Survey};
+use super::survey::{Delete, Folders, Install, Standing, Survey};
+use super::unknown::Unknown;
 
 /// Does what the survey found to do, then saves `done` as the state.
 pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State) -> Result<(), Failure> {
-    let Survey { unchanged, install, delete, outdated, .. } = survey;
+    let Survey { unchanged, install, delete, outdated, prune, .. } = survey;
     done.files = unchanged.iter().cloned().collect();
     remove_parts(place, known)?;
-    if install.is_empty() && delete.is_empty() {
+    if install.is_empty() && delete.is_empty() && prune.is_empty() {
         return if *known == done { Ok(()) } else { finish(place, known, &done) };
     }
 
@@ -41,19 +43,58 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
     for job in &install {
         *uses.entry(job.want.hash).or_default() += 1;
     }
+    let (in_the_way, gone) = parted(delete, |job| &job.file, &install);
+    let (unknown_in_the_way, unknown) = parted(prune, |unknown| &unknown.file, &install);
+    remove(place, &in_the_way, &unknown_in_the_way)?;
     let mut folders = Folders::new(place);
     for job in install {
+        remove_empty_tree(&job.file);
         check_unmoved(&mut folders, &job.file, job.before)?;
         let left = uses.entry(job.want.hash).or_default();
         *left = left.saturating_sub(1);
         let stamp = put(place, &job, *left == 0)?;
         done.files.insert(job.path.to_string(), stamp.entry(job.want.hash));
     }
-    for job in delete {
-        check_unmoved(&mut folders, &job.file, Some(job.before))?;
-        fs::remove_file(&job.file).map_err(|error| Failure::disk("delete", &job.file, &error))?;
-    }
+    remove(place, &gone, &unknown)?;
     finish(place, known, &done)
+}
+
+/// What must go before anything is written, because a file can't be where a folder is or a folder
+/// where a file is, and what can wait until everything is in place.
+fn parted<T>(all: Vec<T>, file_of: impl Fn(&T) -> &PathBuf, install: &[Install]) -> (Vec<T>, Vec<T>) {
+    let coming: HashSet<&Path> = install.iter().map(|job| job.file.as_path()).collect();
+    let folders: HashSet<&Path> = coming.iter().flat_map(|file| file.ancestors().skip(1)).collect();
+    all.into_iter().partition(|one| {
+        let file = file_of(one).as_path();
+        folders.contains(file) || file.ancestors().skip(1).any(|folder| coming.contains(folder))
+    })
+}
+
+/// Deletes files of ours that are as the survey saw them, and files that nobody knows, with the
+/// folders that this empties.
+fn remove(place: &Place, ours: &[Delete], unknown: &[Unknown]) -> Result<(), Failure> {
+    let mut folders = Folders::new(place);
+    for job in ours {
+        check_unmoved(&mut folders, &job.file, Some(job.before))?;
+    }
+    let mut emptied = BTreeSet::new();
+    for file in ours.iter().map(|job| &job.file).chain(unknown.iter().map(|unknown| &unknown.file)) {
+        fs::remove_file(file).map_err(|error| Failure::disk("delete", file, &error))?;
+        emptied.extend(file.parent().map(Path::to_owned));
+    }
+    remove_emptied(place, &emptied);
+    Ok(())
+}
+
+/// Removes a folder that holds nothing but folders; anything else stays as it is.
+fn remove_empty_tree(folder: &Path) {
+    if !folder.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return;
+    }
+    for entry in WalkDir::new(folder).contents_first(true).into_iter().flatten() {
+        // A folder that holds something is not removed, nor is what is no folder.
+        let _ = fs::remove_dir(entry.path());
+    }
 }
 
 /// Removes emptied folders, saves the state and drops what staging still holds. Folders of
@@ -109,12 +150,11 @@ fn put(place: &Place, job: &Install, is_last_use: bool) -> Result<Stamp, Failure
     fs::symlink_metadata(&job.file).map(|metadata| Stamp::of(&metadata)).map_err(fault)
 }
 
-/// The name beside the target that a file has while it crosses devices: hidden, so no page.
+/// The name beside the target that a file has while it crosses devices: hidden, so no page, and
+/// short, however long the target's is.
 fn part_of(file: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(file.file_name().unwrap_or_default());
-    name.push(".panaversity");
-    file.with_file_name(name)
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    file.with_file_name(format!(".{:.16}.panaversity", ContentHash::of(name).to_string()))
 }
 
 /// Removes what a killed installation left beside its targets.

@@ -1,17 +1,24 @@
 //! What the folders hold, compared with what they are to hold. Invariant: a file is ours only
 //! if it holds bytes that the state says we put there; links are never followed.
+//!
+//! # A path that changes its kind
+//! A file of ours that goes may lie where a folder is to come, and files of ours that go may be all
+//! that a folder holds where a file is to come. Neither is in the way: the installation deletes
+//! before it writes. So what goes is found first, and then what comes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use panaversity_model::{BookPath, ContentHash};
+use walkdir::WalkDir;
 
 use super::super::place::Place;
 use super::super::report::Problem;
 use super::super::state::{Entry, Stamp, State};
 use super::super::{Failure, digest};
+use super::unknown::{self, Unknown};
 use super::{Want, Wanted, problem};
 
 /// Everything that has to be done, and everything in the way.
@@ -29,6 +36,10 @@ pub(super) struct Survey {
     foreign: Vec<Problem>,
     /// Links and folders in the way: nothing overwrites them.
     blocked: Vec<Problem>,
+    /// Files that neither the book nor the state names, and that stay.
+    pub(super) unknown: Vec<Unknown>,
+    /// The same, to delete: all of them with `--prune`, those in the way with `--full-rebuild`.
+    pub(super) prune: Vec<Unknown>,
 }
 
 /// A file to put into place.
@@ -59,6 +70,15 @@ struct Seen {
     is_ours: bool,
 }
 
+/// What a run may do to files that are not ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Freedom {
+    /// Overwrite them where the book has a file (`--full-rebuild`).
+    pub(super) overwrite: bool,
+    /// Delete them where it has none (`--prune`).
+    pub(super) prune: bool,
+}
+
 /// What stands at a file's place.
 pub(super) enum Standing {
     Nothing,
@@ -72,19 +92,44 @@ impl Survey {
         place: &Place,
         known: &State,
         wanted: &Wanted,
-        overwrite: bool,
+        freedom: Freedom,
     ) -> Result<Self, Failure> {
+        let Freedom { overwrite, prune } = freedom;
         let mut survey = Self::default();
         let mut folders = Folders::new(place);
-        let paths: BTreeSet<&String> = wanted.keys().chain(known.paths()).collect();
+        let gone: BTreeSet<&String> = known.paths().filter(|path| !wanted.contains_key(*path)).collect();
+        survey.look_at(gone, known, wanted, &mut folders, overwrite)?;
+
+        let above = folders_above(place, wanted)?;
+        let is_in_the_way = |unknown: &Unknown| unknown.is_file && above.contains(&unknown.file);
+        (survey.prune, survey.unknown) = unknown::find(place, known, wanted)
+            .into_iter()
+            .partition(|unknown| prune || (overwrite && is_in_the_way(unknown)));
+        let deleted = survey.delete.iter().map(|job| &job.file);
+        let leaving = deleted.chain(survey.prune.iter().map(|unknown| &unknown.file));
+        let mut folders = Folders { leaving: leaving.cloned().collect(), ..Folders::new(place) };
+        survey.look_at(wanted.keys().collect(), known, wanted, &mut folders, overwrite)?;
+        Ok(survey)
+    }
+
+    fn look_at(
+        &mut self,
+        paths: BTreeSet<&String>,
+        known: &State,
+        wanted: &Wanted,
+        folders: &mut Folders<'_>,
+        overwrite: bool,
+    ) -> Result<(), Failure> {
         for name in paths {
-            let (path, file) = place.locate(name)?;
+            let (path, file) = folders.place.locate(name)?;
             let wanted = wanted.get(name).copied();
             match folders.standing(&file)? {
-                Standing::Blocked(why) => survey.blocked.push(problem(name, why)),
+                // What is gone already stands in nobody's way.
+                Standing::Blocked(_) if wanted.is_none() => {}
+                Standing::Blocked(why) => self.blocked.push(problem(name, why)),
                 Standing::Nothing => {
                     let job = wanted.map(|want| Install { path, file, want, before: None });
-                    survey.install.extend(job);
+                    self.install.extend(job);
                 }
                 Standing::File(metadata) => {
                     let before = Stamp::of(&metadata);
@@ -94,11 +139,11 @@ impl Survey {
                         known => known,
                     };
                     let is_ours = there.is_some_and(|hash| known.owns(name, hash));
-                    survey.judge(Seen { path, file, before, there, is_ours: is_ours || overwrite }, wanted);
+                    self.judge(Seen { path, file, before, there, is_ours: is_ours || overwrite }, wanted);
                 }
             }
         }
-        Ok(survey)
+        Ok(())
     }
 
     /// Decides the fate of a file that is there.
@@ -133,15 +178,31 @@ impl Survey {
     }
 }
 
+/// Every folder that a wanted file needs.
+fn folders_above(place: &Place, wanted: &Wanted) -> Result<HashSet<PathBuf>, Failure> {
+    let mut above = HashSet::new();
+    for path in wanted.keys() {
+        let (_, file) = place.locate(path)?;
+        let mut folders = file.ancestors().skip(1);
+        // What is above a known folder is known.
+        while let Some(folder) = folders.next()
+            && above.insert(folder.to_owned())
+        {}
+    }
+    Ok(above)
+}
+
 /// Looks at places below the folders that are filled, each folder once.
 pub(super) struct Folders<'a> {
     place: &'a Place,
     seen: HashMap<PathBuf, Option<String>>,
+    /// Files that are deleted before anything is written.
+    leaving: HashSet<PathBuf>,
 }
 
 impl<'a> Folders<'a> {
     pub(super) fn new(place: &'a Place) -> Self {
-        Self { place, seen: HashMap::new() }
+        Self { place, seen: HashMap::new(), leaving: HashSet::new() }
     }
 
     /// What stands at `file`.
@@ -153,8 +214,25 @@ impl<'a> Folders<'a> {
             None => Standing::Nothing,
             Some(metadata) if metadata.is_file() => Standing::File(metadata),
             Some(metadata) if metadata.is_symlink() => Standing::Blocked("it is a link".to_owned()),
+            Some(metadata) if metadata.is_dir() => match self.staying_in(file) {
+                None => Standing::Nothing,
+                Some(staying) => {
+                    Standing::Blocked(format!("it is a folder that holds {}", staying.display()))
+                }
+            },
             Some(_) => Standing::Blocked("it is not a file".to_owned()),
         })
+    }
+
+    /// Something in a folder that is no folder and does not leave.
+    fn staying_in(&self, folder: &Path) -> Option<PathBuf> {
+        let entries = WalkDir::new(folder).min_depth(1).into_iter();
+        let mut staying = entries.filter_map(|entry| match entry {
+            Ok(entry) if entry.file_type().is_dir() || self.leaving.contains(entry.path()) => None,
+            Ok(entry) => Some(entry.into_path()),
+            Err(error) => Some(error.path().unwrap_or(folder).to_owned()),
+        });
+        staying.next()
     }
 
     /// Why nothing can be put below `folder`, if so. What does not exist yet is no obstacle.
@@ -168,6 +246,7 @@ impl<'a> Folders<'a> {
         let above = folder.parent().map(|above| self.blocked(above)).transpose()?.flatten();
         let why = match above {
             Some(why) => Some(why),
+            None if self.leaving.contains(folder) => None,
             None => lookup(folder)?.filter(|metadata| !metadata.is_dir()).map(|metadata| {
                 let kind = if metadata.is_symlink() { "a link" } else { "not a folder" };
                 format!("{} is {kind}", folder.display())
@@ -182,7 +261,8 @@ impl<'a> Folders<'a> {
 fn lookup(path: &Path) -> Result<Option<Metadata>, Failure> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        // Below a file there is nothing.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(Failure::disk("look at", path, &error)),
     }
 }

@@ -13,6 +13,7 @@ use super::*;
 
 mod archives;
 mod assets;
+mod kinds;
 
 const A: &str = "01-Part/01-Chapter/01-a.md";
 const B: &str = "01-Part/01-Chapter/02-b.md";
@@ -33,6 +34,8 @@ async fn setup() -> (Fake, TempDir, HydrateArgs) {
         output_dir: folder.path().join("out"),
         static_dir: None,
         full_rebuild: false,
+        prune: false,
+        force: false,
         server: ServerArgs { url: Some(fake.url.clone()) },
         json: false,
     };
