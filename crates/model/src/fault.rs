@@ -40,12 +40,14 @@ pub struct Fault {
     pub detail: String,
     /// The fate of a commit could not be learned: it may have happened.
     pub outcome_unknown: bool,
+    /// The same may work later without anybody's doing: what did not answer was not ready.
+    pub is_transient: bool,
 }
 
 impl Fault {
     /// A fault whose act certainly did not happen.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), outcome_unknown: false }
+        Self { kind, detail: detail.into(), outcome_unknown: false, is_transient: false }
     }
 
     /// The database broke.
@@ -66,6 +68,12 @@ impl Fault {
     /// A bug.
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(FaultKind::Internal, detail)
+    }
+
+    /// The same fault, which may pass by itself if `transient`.
+    #[must_use]
+    pub fn transient_if(self, transient: bool) -> Self {
+        Self { is_transient: transient, ..self }
     }
 
     /// The same fault, after a commit whose fate is not known.

@@ -106,6 +106,11 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// The URL of the same over the cluster's Unix-domain socket, in the form that libpq documents.
+    pub fn socket_url(&self, database: &str) -> String {
+        format!("postgresql://postgres@/{database}?host={}&port={}", self.folder.path().display(), self.port)
+    }
+
     /// Makes an empty database and gives its URL.
     pub fn create_database(&self) -> String {
         self.create("template1")

@@ -1,11 +1,13 @@
-//! Outages of a cluster: frozen, killed, started again, a table locked.
+//! Outages of a cluster: frozen, killed, started again, a table locked, writing refused, a password
+//! asked for.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
-use super::{Postgres, keep, ready, server};
+use super::{PATIENCE, Postgres, keep, ready, server};
 
 impl Postgres {
     /// Where it listens.
@@ -59,6 +61,35 @@ impl Postgres {
         BufReader::new(psql.stdout.take().expect("its output")).read_line(&mut said).expect("psql answers");
         assert_eq!(said.trim(), "locked");
         Lock(psql)
+    }
+
+    /// Lets sessions write, or not, as a server does that is or is no longer a standby.
+    pub fn set_read_only(&self, read_only: bool) {
+        let url = self.url("postgres");
+        let value = if read_only { "on" } else { "off" };
+        // A session that may not write may still allow itself to.
+        let writing = format!("{url}?options=-c%20default_transaction_read_only%3Doff");
+        self.query(&writing, &format!("ALTER SYSTEM SET default_transaction_read_only = {value}"));
+        self.query(&writing, "SELECT pg_reload_conf()");
+        self.wait_until(&url, "SHOW default_transaction_read_only", value);
+    }
+
+    /// Asks everybody who comes over TCP for a password from now on, and gives `postgres` this one.
+    pub fn require_password(&self, password: &str) {
+        let socket = self.socket_url("postgres");
+        self.query(&socket, &format!("ALTER ROLE postgres PASSWORD '{password}'"));
+        let rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(self.folder.path().join("data/pg_hba.conf"), rules).expect("the server's rules");
+        self.query(&socket, "SELECT pg_reload_conf()");
+        let rules = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'scram-sha-256'";
+        self.wait_until(&socket, rules, "1");
+    }
+
+    fn wait_until(&self, url: &str, sql: &str, wanted: &str) {
+        let start = Instant::now();
+        while self.query(url, sql) != wanted {
+            assert!(start.elapsed() < PATIENCE, "{sql} is not {wanted}");
+        }
     }
 
     fn children(&self) -> Vec<u32> {
