@@ -4,6 +4,7 @@
 //! `RETURNING`); where not, the pairs stand side by side at their use. SQLite has one writer at a
 //! time: a gate in the process spares its busy-waiting.
 
+mod failover;
 mod postgres;
 mod sql;
 mod sqlite;
@@ -85,7 +86,7 @@ impl Database {
     pub async fn connect(url: &DatabaseUrl, pool: PoolOptions) -> Result<Self, Fault> {
         let engine = match url {
             DatabaseUrl::Sqlite { file } => sqlite::connect(file, pool).await,
-            DatabaseUrl::Postgres { .. } => postgres::connect(url, pool).await.map(Engine::Postgres),
+            DatabaseUrl::Postgres(url) => postgres::connect(url, pool).await.map(Engine::Postgres),
         };
         let new = |engine| Self { engine, is_unwritable: Arc::default() };
         engine.map(new).map_err(|error| fault("connect", &error))
@@ -205,12 +206,35 @@ async fn uncut(begin: impl Future<Output = Sql<Session>> + Send + 'static) -> Sq
 /// A failed statement as a fault; `what` names it for the log.
 pub(crate) fn fault(what: &str, error: &sqlx::Error) -> Fault {
     let detail = format!("{what}: {error}");
-    match error {
+    let fault = match error {
         // The database answered; what it keeps is not what we stored.
         sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Fault::corrupt(detail),
         _ if took_too_long(error) => Fault::new(FaultKind::Timeout, detail),
         _ => Fault::database(detail),
+    };
+    fault.transient_if(is_transient(error))
+}
+
+/// May PostgreSQL be there later without anybody's doing? It is not reached, or is starting,
+/// stopping or full, or was held up.
+pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, PermissionDenied, Unsupported};
+    match error {
+        sqlx::Error::Io(why) => {
+            !matches!(why.kind(), PermissionDenied | InvalidData | InvalidInput | Unsupported)
+        }
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(refused) => refused.code().is_some_and(|code| {
+            let codes = ["57P01", "57P02", "57P03", "53300", "40001", "40P01"];
+            codes.contains(&&*code) || took_too_long(error) || (code.len() == 5 && code.starts_with("08"))
+        }),
+        _ => false,
     }
+}
+
+/// Did PostgreSQL refuse to write because it is, or has become, a standby?
+fn is_read_only(error: &sqlx::Error) -> bool {
+    has_code(error, &["25006"])
 }
 
 /// The code the database gave to its error.

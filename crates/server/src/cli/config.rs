@@ -109,6 +109,9 @@ async fn try_database(
     settings: crate::config::settings::DatabaseSettings,
     tried: &mut Vec<Tried>,
 ) -> Option<Database> {
+    for warning in settings.url.warnings() {
+        tried.push(noted("database", warning.as_str()));
+    }
     if settings.url.is_new_file() {
         tried.push(noted("database", "the file is not there yet; the first start creates it"));
         return None;

@@ -43,6 +43,9 @@ pub(super) struct Running {
 /// Connects to the database.
 pub(super) async fn connect(settings: DatabaseSettings) -> Result<Database, Failure> {
     let named = settings.url.masked();
+    for warning in settings.url.warnings() {
+        tracing::warn!(target: "panaversity_fs.config", "{warning}");
+    }
     Database::connect(&settings.url, settings.pool).await.map_err(|fault| {
         Failure::Failed(format!(
             "cannot open the database {named}: {fault} (check DATABASE_URL, and that the database can be reached)"

@@ -1,5 +1,6 @@
 //! What operators rely on: buckets, configuration, health, metrics, logs, starting, stopping, migrating.
 
+mod addresses;
 mod buckets;
 mod configuration;
 mod gc;

@@ -12,19 +12,22 @@
 //! 2. Then the server counts as silent: until something is answered again, a caller waits no longer
 //!    than [`WHILE_SILENT`] for a connection.
 //! 3. After a lost connection all older ones are closed when their turn comes: what cut one of them
-//!    off has usually cut off all.
+//!    off has usually cut off all. Where the URL leaves a choice of servers, they are tried again
+//!    then (see `failover`), and also whenever a caller has waited [`LOOK_AGAIN`] for a connection.
 
 use std::io;
-use std::str::FromStr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres as Driver};
 
-use super::{DatabaseUrl, PoolOptions, Sql, is_lost_connection};
+use super::failover::{Failover, Servers};
+use super::url::postgres::PostgresUrl;
+use super::{PoolOptions, Sql, is_lost_connection, is_read_only};
 
 /// Bounds of what a statement may take.
 const SHORTEST: Duration = Duration::from_secs(5);
@@ -33,6 +36,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long a caller waits for a connection to a server that has not answered lately.
 const WHILE_SILENT: Duration = Duration::from_secs(2);
+/// How long a caller waits for a connection before the other servers of the URL are tried.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long the server keeps the transaction, and the locks, of a client it hears no more of.
 const IDLE_IN_TRANSACTION: &str = "60s";
 
@@ -42,13 +47,15 @@ pub(crate) struct Postgres {
     pool: PgPool,
     pulse: Arc<Pulse>,
     pooled: Option<Limits>,
+    /// `None` where there is one server and any will do.
+    failover: Option<Arc<Failover>>,
 }
 
 /// What bounds a transaction behind a pooler, which refuses start-up options.
 type Limits = Arc<str>;
 
 /// Whether the server answers.
-struct Pulse {
+pub(super) struct Pulse {
     /// The longest we wait for an answer.
     patience: Duration,
     began: Instant,
@@ -57,37 +64,46 @@ struct Pulse {
     lost_at: AtomicU64,
 }
 
-pub(super) async fn connect(url: &DatabaseUrl, options: PoolOptions) -> Sql<Postgres> {
-    let DatabaseUrl::Postgres { url, pooler } = url else {
-        return Err(sqlx::Error::InvalidArgument("not a PostgreSQL URL".to_owned()));
-    };
+pub(super) async fn connect(url: &PostgresUrl, options: PoolOptions) -> Sql<Postgres> {
     let limit = options.timeout.clamp(SHORTEST, LONGEST);
-    let mut server = PgConnectOptions::from_str(url)?
-        .application_name("panaversity-fs")
-        .statement_cache_capacity(if *pooler { 0 } else { 512 })
-        .disable_statement_logging();
     let milliseconds = |limit: Duration| limit.as_millis().to_string();
     let (statement, lock) = (milliseconds(limit), milliseconds(limit / 2));
-    let pooled = pooler.then(|| {
+    let pooled = url.is_behind_pooler().then(|| {
         Limits::from(format!("SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}"))
     });
-    if !pooler {
-        server = server.options([
-            ("statement_timeout", statement),
-            ("lock_timeout", lock),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.to_owned()),
-        ]);
-    }
+    let start_up = [
+        ("statement_timeout", statement),
+        ("lock_timeout", lock),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.to_owned()),
+    ];
+    let candidates = url.candidates()?.into_iter().map(|(name, server)| {
+        let cached = if pooled.is_some() { 0 } else { 512 };
+        let server = named(server).statement_cache_capacity(cached).disable_statement_logging();
+        (name, if pooled.is_some() { server } else { server.options(start_up.clone()) })
+    });
+    let servers = Servers::new(candidates.collect(), url.target(), options.timeout, url.connect_timeout());
     // Learn now, not at the first call, whether the database is there and lets us in. The pool would
     // try for its whole patience and then keep the reason to itself.
-    let first = tokio::time::timeout(options.timeout, server.connect()).await;
-    first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
+    let (first, used) = servers.connect().await?;
+    first.close().await?;
+    let server = servers.options(used).clone();
     let pulse = Arc::new(Pulse {
         patience: limit + GRACE,
         began: Instant::now(),
         is_silent: AtomicBool::new(false),
         lost_at: AtomicU64::new(0),
     });
+    let failover = (!servers.is_one()).then(|| Arc::new(Failover::new(servers, used)));
+    let pool = pool(options, &pulse, failover.as_ref()).connect_lazy_with(server);
+    Ok(Postgres { pool, pulse, pooled, failover })
+}
+
+/// The options with a name that the server's operator sees, unless one was given.
+fn named(server: PgConnectOptions) -> PgConnectOptions {
+    if server.get_application_name().is_some() { server } else { server.application_name("panaversity-fs") }
+}
+
+fn pool(options: PoolOptions, pulse: &Arc<Pulse>, failover: Option<&Arc<Failover>>) -> PgPoolOptions {
     let (given, returned) = (pulse.clone(), pulse.clone());
     let pool = PgPoolOptions::new()
         .max_connections(options.size.saturating_add(options.overflow).max(3))
@@ -101,18 +117,22 @@ pub(super) async fn connect(url: &DatabaseUrl, options: PoolOptions) -> Sql<Post
         .after_release(move |_, connection| {
             let fine = returned.trusts(connection.age);
             Box::pin(async move { Ok(fine) })
-        })
-        .connect_lazy_with(server);
-    Ok(Postgres { pool, pulse, pooled })
+        });
+    let Some(failover) = failover else { return pool };
+    let (failover, pulse) = (failover.clone(), pulse.clone());
+    pool.after_connect(move |connection, _| {
+        let (failover, pulse) = (failover.clone(), pulse.clone());
+        Box::pin(async move { failover.admit(connection, &pulse).await })
+    })
 }
 
 impl Postgres {
     /// A connection; its statements are transactions of their own.
     pub(super) async fn acquire(&self) -> Sql<PostgresSession> {
         let acquired = if self.pulse.is_silent.load(Ordering::Acquire) {
-            tokio::time::timeout(WHILE_SILENT, self.pool.acquire()).await
+            tokio::time::timeout(WHILE_SILENT, self.acquire_somewhere()).await
         } else {
-            Ok(self.pool.acquire().await)
+            Ok(self.acquire_somewhere().await)
         };
         let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
@@ -121,6 +141,22 @@ impl Postgres {
         let connection = Some(acquired?);
         let (pulse, pooled) = (self.pulse.clone(), self.pooled.is_some());
         Ok(PostgresSession { connection, pulse, pooled, is_open: false, is_busy: false })
+    }
+
+    /// A connection of the pool's, to the server that is to be used.
+    async fn acquire_somewhere(&self) -> Sql<PoolConnection<Driver>> {
+        let Some(failover) = &self.failover else { return self.pool.acquire().await };
+        if failover.is_due(&self.pulse) {
+            // A look that broke has found nothing.
+            let _ = failover.look(&self.pool, &self.pulse).await;
+        }
+        let mut acquired = pin!(self.pool.acquire());
+        loop {
+            match tokio::time::timeout(LOOK_AGAIN, &mut acquired).await {
+                Ok(acquired) => return acquired,
+                Err(_) => drop(failover.look(&self.pool, &self.pulse)),
+            }
+        }
     }
 
     /// A connection for one statement that reads.
@@ -156,24 +192,30 @@ impl Pulse {
             return Err(silence());
         };
         match &result {
-            Err(error) if is_lost_connection(error) => self.lost(),
+            Err(error) if is_lost_connection(error) || is_read_only(error) => self.lost(),
             _ if self.is_silent.load(Ordering::Acquire) => self.is_silent.store(false, Ordering::Release),
             _ => {}
         }
         result
     }
 
-    fn lost(&self) {
+    /// Notes that a connection was lost.
+    pub(super) fn lost(&self) {
         self.lost_at.store(self.now(), Ordering::Release);
     }
 
     /// Whether a connection of this age was made after the last one was lost.
     fn trusts(&self, age: Duration) -> bool {
-        let lost_at = self.lost_at.load(Ordering::Acquire);
+        let lost_at = self.lost_at();
         lost_at == 0 || age.as_millis() < u128::from(self.now().saturating_sub(lost_at))
     }
 
-    fn now(&self) -> u64 {
+    /// When a connection was last lost; 0: never.
+    pub(super) fn lost_at(&self) -> u64 {
+        self.lost_at.load(Ordering::Acquire)
+    }
+
+    pub(super) fn now(&self) -> u64 {
         // At least 1: 0 means never.
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
@@ -183,7 +225,7 @@ impl Pulse {
 /// its next answer would be the last one's; dropped in a transaction, that is rolled back.
 pub(crate) struct PostgresSession {
     /// There until it is dropped.
-    connection: Option<PoolConnection<sqlx::Postgres>>,
+    connection: Option<PoolConnection<Driver>>,
     pulse: Arc<Pulse>,
     /// Behind a pooler.
     pooled: bool,

@@ -1,10 +1,18 @@
 //! Database URLs in all the spellings people use.
 //!
-//! `postgresql+asyncpg://`, `postgresql://`, `postgres://`, with `sslmode` or `ssl` and
-//! `pgbouncer=true`; `sqlite+aiosqlite:///file`, `sqlite:///file`, `sqlite://file`, `sqlite:file`.
-//! As in SQLAlchemy, three slashes are a relative path and four an absolute one.
+//! `postgresql+asyncpg://`, `postgresql://`, `postgres://` and libpq's `keyword=value` form, see
+//! [`postgres`]; `sqlite+aiosqlite:///file`, `sqlite:///file`, `sqlite://file`, `sqlite:file`. As in
+//! SQLAlchemy, three slashes are a relative path and four an absolute one.
+
+mod hosts;
+mod keywords;
+mod parameters;
+pub(super) mod postgres;
+mod uri;
 
 use std::path::PathBuf;
+
+use postgres::PostgresUrl;
 
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,13 +22,8 @@ pub enum DatabaseUrl {
         /// The file; relative to the working directory.
         file: PathBuf,
     },
-    /// A server.
-    Postgres {
-        /// In the form libpq knows.
-        url: String,
-        /// Behind a transaction pooler: no prepared statements, no start-up options.
-        pooler: bool,
-    },
+    /// A server, or several of which one is used.
+    Postgres(Box<PostgresUrl>),
 }
 
 impl DatabaseUrl {
@@ -29,15 +32,20 @@ impl DatabaseUrl {
     /// # Errors
     /// A message for the operator, without the URL's password.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text
-            .split_once(':')
-            .ok_or("it must start with `postgresql://` or `sqlite:`, such as `sqlite:./panaversity_fs.db`")?;
+        const FORM: &str =
+            "it must start with `postgresql://` or `sqlite:`, such as `sqlite:./panaversity_fs.db`";
+        if keywords::is_keyword_form(text) {
+            return keywords::parse(text).map(Self::from);
+        }
+        let (scheme, rest) = text.split_once(':').ok_or(FORM)?;
         match scheme {
             "sqlite" | "sqlite+aiosqlite" => sqlite(rest),
-            "postgres" | "postgresql" | "postgresql+asyncpg" => postgres(rest),
-            _ => {
+            "postgres" | "postgresql" | "postgresql+asyncpg" => uri::parse(rest).map(Self::from),
+            // Anything else before a colon may be half a password.
+            _ if rest.starts_with("//") && is_scheme(scheme) => {
                 Err(format!("`{scheme}` is no database this server knows; use `postgresql://` or `sqlite:`"))
             }
+            _ => Err(FORM.to_owned()),
         }
     }
 
@@ -45,19 +53,15 @@ impl DatabaseUrl {
     pub fn masked(&self) -> String {
         match self {
             Self::Sqlite { file } => format!("sqlite:{}", file.display()),
-            Self::Postgres { url, .. } => {
-                let (address, query) = url.split_once('?').unwrap_or((url, ""));
-                let address = match address.rsplit_once('@') {
-                    Some((credentials, host)) => {
-                        let user = credentials.trim_start_matches("postgres://").split(':').next();
-                        format!("postgres://{}:***@{host}", user.unwrap_or_default())
-                    }
-                    None => address.to_owned(),
-                };
-                let shown = query.split('&').filter(|pair| pair.starts_with("sslmode="));
-                let shown: Vec<&str> = shown.collect();
-                if shown.is_empty() { address } else { format!("{address}?{}", shown.join("&")) }
-            }
+            Self::Postgres(server) => server.masked(),
+        }
+    }
+
+    /// What was asked for in the URL and is not done, though a server starts without it.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Sqlite { .. } => &[],
+            Self::Postgres(server) => &server.warnings,
         }
     }
 
@@ -70,50 +74,34 @@ impl DatabaseUrl {
     pub fn backend(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "sqlite",
-            Self::Postgres { .. } => "postgresql",
+            Self::Postgres(_) => "postgresql",
         }
     }
 }
 
+impl From<PostgresUrl> for DatabaseUrl {
+    fn from(server: PostgresUrl) -> Self {
+        Self::Postgres(Box::new(server))
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.len() <= 40 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+}
+
 fn sqlite(rest: &str) -> Result<DatabaseUrl, String> {
-    let (path, _) = rest.split_once('?').unwrap_or((rest, ""));
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let file = path.strip_prefix("///").or_else(|| path.strip_prefix("//")).unwrap_or(path);
-    if file.is_empty() || file.contains(":memory:") {
+    let has = |wanted: &str| query.split('&').any(|pair| pair.eq_ignore_ascii_case(wanted));
+    if file.is_empty() || file.contains(":memory:") || has("mode=memory") {
         return Err(
             "SQLite needs a file, such as `sqlite:./panaversity_fs.db`: memory is lost at a stop".to_owned()
         );
     }
+    if has("mode=ro") || has("immutable=1") || has("immutable=true") {
+        return Err("the SQLite file is written to: leave `mode=ro` and `immutable` out".to_owned());
+    }
     Ok(DatabaseUrl::Sqlite { file: PathBuf::from(file) })
-}
-
-fn postgres(rest: &str) -> Result<DatabaseUrl, String> {
-    if !rest.starts_with("//") {
-        return Err("it must read `postgresql://user:password@host:5432/database`".to_owned());
-    }
-    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (mut kept, mut pooler) = (Vec::new(), false);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=').unwrap_or((pair, "true")) {
-            ("pgbouncer", value) => pooler = value == "true" || value == "1",
-            ("ssl" | "sslmode", value) => kept.push(format!("sslmode={}", ssl_mode(value)?)),
-            // asyncpg's own knobs: prepared statements are ours to decide.
-            ("prepared_statement_cache_size" | "statement_cache_size", "0") => pooler = true,
-            (name, value) => kept.push(format!("{name}={value}")),
-        }
-    }
-    let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
-    Ok(DatabaseUrl::Postgres { url: format!("postgres:{address}{query}"), pooler })
-}
-
-fn ssl_mode(value: &str) -> Result<&str, String> {
-    match value {
-        "true" | "1" | "on" => Ok("require"),
-        "false" | "0" | "off" => Ok("disable"),
-        "disable" | "allow" | "prefer" | "require" | "verify-ca" | "verify-full" => Ok(value),
-        _ => Err(format!(
-            "sslmode `{value}` is not one of disable, allow, prefer, require, verify-ca, verify-full"
-        )),
-    }
 }
 
 #[cfg(test)]
@@ -123,7 +111,7 @@ mod tests {
     fn file(url: &str) -> PathBuf {
         match DatabaseUrl::parse(url).unwrap() {
             DatabaseUrl::Sqlite { file } => file,
-            DatabaseUrl::Postgres { .. } => panic!("{url}"),
+            DatabaseUrl::Postgres(_) => panic!("{url}"),
         }
     }
 
@@ -134,6 +122,7 @@ mod tests {
             "sqlite://a/b.db",
             "sqlite:///a/b.db",
             "sqlite+aiosqlite:///a/b.db",
+            "sqlite+aiosqlite:///a/b.db?timeout=30",
             "sqlite:a/b.db?mode=rwc",
         ] {
             assert_eq!(file(url), PathBuf::from("a/b.db"), "{url}");
@@ -144,32 +133,19 @@ mod tests {
     }
 
     #[test]
-    fn postgresql_is_spelled_in_many_ways() {
-        for scheme in ["postgres", "postgresql", "postgresql+asyncpg"] {
-            let url = format!("{scheme}://u:p@h:5432/d?ssl=true&pgbouncer=true");
-            let wanted =
-                DatabaseUrl::Postgres { url: "postgres://u:p@h:5432/d?sslmode=require".into(), pooler: true };
-            assert!(DatabaseUrl::parse(&url).unwrap() == wanted, "{url}");
-        }
-    }
-
-    #[test]
     fn what_cannot_work_is_refused_with_the_next_step() {
-        for bad in
-            ["", "mysql://h/d", "sqlite:", "sqlite::memory:", "postgres:h", "postgres://h/d?sslmode=maybe"]
-        {
-            assert!(DatabaseUrl::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_password_is_never_shown() {
-        let url = DatabaseUrl::parse("postgresql://u:secret@h/d").unwrap();
-        assert_eq!(url.masked(), "postgres://u:***@h/d");
-        for hiding in ["postgresql://u:se:cr:et@h/d", "postgresql://u@h/d?password=secret&sslmode=require"] {
-            let shown = DatabaseUrl::parse(hiding).unwrap().masked();
-            assert!(!shown.contains("se") || shown.ends_with("?sslmode=require"), "{shown}");
-            assert!(!shown.contains("cr"), "{shown}");
+        for (bad, said) in [
+            ("", "must start with"),
+            ("mysql://h/d", "`mysql` is no database"),
+            ("se:cret", "must start with"),
+            ("sqlite:", "needs a file"),
+            ("sqlite::memory:", "needs a file"),
+            ("sqlite:x.db?mode=memory", "needs a file"),
+            ("sqlite:x.db?cache=shared&mode=ro", "leave `mode=ro`"),
+            ("postgres:h", "must read `postgresql://"),
+        ] {
+            let why = DatabaseUrl::parse(bad).err().unwrap_or_else(|| panic!("{bad} was read"));
+            assert!(why.contains(said) && !why.contains("cret"), "{bad}: {why}");
         }
     }
 }

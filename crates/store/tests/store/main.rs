@@ -11,4 +11,5 @@ mod migrations;
 mod pairing;
 mod power;
 mod seaweed;
+mod servers;
 mod tampering;
