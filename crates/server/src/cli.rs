@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::flags::{McpFlags, ServeFlags};
-use crate::config::{Misuse, SETTINGS, Setting};
+use crate::config::{Misuse, SETTINGS, Setting, Sources};
 use crate::pipeline::hydrate::{self, HydrateArgs};
 use crate::pipeline::ingest::{self, IngestArgs};
 
@@ -130,6 +130,13 @@ fn logged(result: Result<(), Failure>) -> Result<(), Failure> {
         }
         other => other,
     })
+}
+
+/// Logs which lines of `.env` were skipped, and which names set nothing.
+fn warn_of(sources: &Sources) {
+    for remark in sources.remarks() {
+        tracing::warn!(target: "panaversity_fs.config", "{remark}");
+    }
 }
 
 /// Prints a result. A reader that went away, as `head` does, is no failure.

@@ -5,6 +5,7 @@
 //! parsed into types ([`settings`]). Invariant: a flag wins over the environment, the environment
 //! over `.env`, and a value that does not parse stops the program before it does anything.
 
+mod dotenv;
 pub(crate) mod flags;
 pub(crate) mod hosts;
 pub(crate) mod links;

@@ -6,7 +6,7 @@ use panaversity_service::gc::Swept;
 use serde_json::json;
 
 use super::engines::Beside;
-use super::{Failure, print};
+use super::{Failure, print, warn_of};
 use crate::config::Sources;
 use crate::config::flags::McpFlags;
 use crate::config::settings::{LogSettings, StoreSettings};
@@ -29,6 +29,7 @@ pub(super) struct GcArgs {
 pub(super) async fn run(args: GcArgs) -> Result<(), Failure> {
     let sources = Sources::gather(args.flags.into_given())?;
     logging::start(LogSettings::read(&sources)?);
+    warn_of(&sources);
     let settings = StoreSettings::read(&sources)?;
     let retention = settings.retention;
     let beside = Beside::open(settings).await?;

@@ -1,10 +1,9 @@
 //! `mcp`: the same tools over stdin and stdout, for one agent on this machine. stdout belongs to
 //! the protocol; everything else goes to stderr.
 
-use super::Failure;
 use super::engines::Running;
-use super::serve::warn_of;
 use super::signals::Signals;
+use super::{Failure, warn_of};
 use crate::config::Sources;
 use crate::config::flags::McpFlags;
 use crate::config::links::LinkSettings;

@@ -7,7 +7,7 @@ use panaversity_store::migrations::{self, Revision};
 use serde_json::{Value, json};
 
 use super::engines::{connect, migration_failed};
-use super::{Failure, print};
+use super::{Failure, print, warn_of};
 use crate::config::Sources;
 use crate::config::flags::MigrateFlags;
 use crate::config::settings::{DatabaseSettings, LogSettings};
@@ -115,6 +115,7 @@ pub(super) async fn run(args: MigrateArgs) -> Result<(), Failure> {
 async fn open(shared: Shared) -> Result<(Database, bool), Failure> {
     let sources = Sources::gather(shared.flags.into_given())?;
     logging::start(LogSettings::read(&sources)?);
+    warn_of(&sources);
     Ok((connect(DatabaseSettings::read(&sources)?).await?, shared.json))
 }
 

@@ -9,7 +9,7 @@ use panaversity_service::reconcile::{Finding, Mode, Reconciled};
 use serde_json::{Value, json};
 
 use super::engines::Beside;
-use super::{Failure, print};
+use super::{Failure, print, warn_of};
 use crate::config::Sources;
 use crate::config::flags::McpFlags;
 use crate::config::settings::{LogSettings, StoreSettings};
@@ -47,6 +47,7 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
     let book = book.map_err(|refusal| Failure::Usage(refusal.to_string()))?;
     let sources = Sources::gather(args.flags.into_given())?;
     logging::start(LogSettings::read(&sources)?);
+    warn_of(&sources);
     let beside = Beside::open(StoreSettings::read(&sources)?).await?;
     let (mut listed, as_json) = (Vec::new(), args.json);
     let mut tell = |finding: Finding| {

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
 use super::engines::Running;
 use super::signals::Signals;
+use super::{Failure, warn_of};
 use crate::config::Sources;
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
@@ -96,13 +96,6 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
         signal = signals.next() => at_once(signal),
     }
     Ok(())
-}
-
-/// Tells what in the environment sets nothing.
-pub(super) fn warn_of(sources: &Sources) {
-    for remark in sources.remarks() {
-        tracing::warn!(target: "panaversity_fs.config", "{remark}");
-    }
 }
 
 /// Ends the process without finishing anything: what was acknowledged is durable anyway.

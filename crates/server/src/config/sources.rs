@@ -7,6 +7,7 @@ use std::path::Path;
 
 use panaversity_model::suggestion::nearest_name;
 
+use super::dotenv::{self, DotEnv};
 use super::flags::file_flag;
 use super::{Key, Misuse, NAMES_ELSEWHERE, NAMES_LATER, SETTINGS, Setting};
 
@@ -27,13 +28,16 @@ pub(crate) struct Given {
 pub(crate) struct Sources {
     flags: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
-    dotenv: BTreeMap<String, String>,
+    dotenv: DotEnv,
 }
 
 impl Sources {
     /// Gathers flags, the process's environment and `.env` of the working directory.
     pub(crate) fn gather(flags: BTreeMap<String, String>) -> Result<Self, Misuse> {
-        Ok(Self { flags, environment: environment(std::env::vars_os())?, dotenv: dotenv(Path::new(".env"))? })
+        let environment = environment(std::env::vars_os())?;
+        let names = dotenv::Names { is_ours: matters, is_secret };
+        let dotenv = dotenv::read(Path::new(".env"), names, |name| std::env::var(name).ok())?;
+        Ok(Self { flags, environment, dotenv })
     }
 
     /// The value of a setting, if one was given. An empty one counts as not given, as compose
@@ -46,7 +50,7 @@ impl Sources {
         if in_flags.is_some() {
             return Ok(in_flags);
         }
-        for source in [&self.environment, &self.dotenv] {
+        for source in [&self.environment, &self.dotenv.values] {
             for name in setting.names {
                 let file = setting.secret.then(|| format!("{name}_FILE"));
                 let found = one_of(source, name, file.as_deref(), "")?;
@@ -66,11 +70,13 @@ impl Sources {
         Ok(self.given(key)?.or(default))
     }
 
-    /// What to tell the operator about `PANAVERSITY_*` names that set nothing.
+    /// What to tell the operator about lines of `.env`, and `PANAVERSITY_*` names that set nothing.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let names: std::collections::BTreeSet<_> =
-            self.environment.keys().chain(self.dotenv.keys()).collect();
-        names.into_iter().filter(|name| name.starts_with(OURS)).filter_map(|name| remark(name)).collect()
+            self.environment.keys().chain(self.dotenv.values.keys()).collect();
+        let names = names.into_iter().filter(|name| name.starts_with(OURS));
+        let of_lines = self.dotenv.remarks.iter().cloned();
+        of_lines.chain(names.filter_map(|name| remark(name))).collect()
     }
 }
 
@@ -148,26 +154,8 @@ fn matters(name: &str) -> bool {
     name.starts_with(OURS) || SETTINGS.iter().any(|setting| setting.names.contains(&base))
 }
 
-fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, Misuse> {
-    let lines = match dotenvy::from_path_iter(path) {
-        Ok(lines) => lines,
-        Err(error) if error.not_found() => return Ok(BTreeMap::new()),
-        Err(error) => return Err(Misuse(format!("{} cannot be read: {error}", path.display()))),
-    };
-    let mut found = BTreeMap::new();
-    for line in lines {
-        // A parse error would quote the line, which may hold a secret.
-        let (name, value) = line.map_err(|error| match error {
-            dotenvy::Error::LineParse(_, at) => {
-                Misuse(format!("{} has a line that is no NAME=value (at character {at})", path.display()))
-            }
-            _ => Misuse(format!("{} cannot be read", path.display())),
-        })?;
-        if matters(&name) {
-            found.insert(name, value);
-        }
-    }
-    Ok(found)
+fn is_secret(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.secret && setting.names.contains(&name))
 }
 
 #[cfg(test)]
@@ -175,7 +163,8 @@ impl Sources {
     /// Sources for tests: flags, environment, `.env`.
     pub(crate) fn of(flags: &[(&str, &str)], environment: &[(&str, &str)], dotenv: &[(&str, &str)]) -> Self {
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
-        Self { flags: map(flags), environment: map(environment), dotenv: map(dotenv) }
+        let dotenv = DotEnv { values: map(dotenv), ..DotEnv::default() };
+        Self { flags: map(flags), environment: map(environment), dotenv }
     }
 }
 
@@ -245,19 +234,5 @@ mod tests {
                 "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
             ]
         );
-    }
-
-    #[test]
-    fn dotenv_is_read_without_touching_the_environment() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(".env");
-        std::fs::write(&file, "# note\nexport PANAVERSITY_ENV=\"production\"\nOTHER=1\nPORT=81\n").unwrap();
-        let found = dotenv(&file).unwrap();
-        assert_eq!(found.keys().collect::<Vec<_>>(), ["PANAVERSITY_ENV", "PORT"]);
-        assert_eq!(found["PANAVERSITY_ENV"], "production");
-        std::fs::write(&file, "PANAVERSITY_DATABASE_URL=a secret\n").unwrap();
-        let Misuse(why) = dotenv(&file).unwrap_err();
-        assert!(!why.contains("secret"), "{why}");
-        assert!(dotenv(&folder.path().join("none")).unwrap().is_empty());
     }
 }

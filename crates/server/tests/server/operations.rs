@@ -3,6 +3,7 @@
 mod addresses;
 mod buckets;
 mod configuration;
+mod dotenv;
 mod gc;
 mod health;
 mod logs;

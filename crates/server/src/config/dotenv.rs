@@ -1,0 +1,213 @@
+//! The `.env` file: `NAME=value` lines of ours among those of other programs.
+//!
+//! # What is read
+//! A line is empty, a `#` comment, or `NAME=value`, perhaps after `export`; a BOM and CRLF are taken.
+//! See [`value`] for values. A value in quotes may go on over several lines, unless one of them
+//! assigns to a name of ours: then the quote was never closed.
+//!
+//! # What is not
+//! Programs differ in what they make of the rest, so nothing is guessed. A line with a name of ours
+//! is refused with its number and what to do. Any other is skipped, its number told once, and what
+//! follows it is read. Invariant: no message holds a piece of a line but names of ours, for any may
+//! hold a secret.
+
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::Misuse;
+use value::{Opened, Value};
+
+/// Numbers of skipped lines that a warning names.
+const NAMED: usize = 10;
+
+/// What a file said to us.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct DotEnv {
+    /// The values of names of ours; of several lines with one name the last counts.
+    pub(super) values: BTreeMap<String, String>,
+    /// What to tell the operator.
+    pub(super) remarks: Vec<String>,
+}
+
+/// Which names are ours.
+#[derive(Clone, Copy)]
+pub(super) struct Names {
+    pub(super) is_ours: fn(&str) -> bool,
+    /// Their values, and what these are made of, are never shown.
+    pub(super) is_secret: fn(&str) -> bool,
+}
+
+/// Reads a file, if it is there. `inherited` looks names up in the process's environment, which
+/// wins over earlier lines where a value names a variable.
+pub(super) fn read(
+    path: &Path,
+    names: Names,
+    inherited: impl Fn(&str) -> Option<String>,
+) -> Result<DotEnv, Misuse> {
+    let shown = path.display();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(DotEnv::default()),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => {
+            return Err(Misuse(format!(
+                "{shown} is a folder: remove it, or put the file there that was meant"
+            )));
+        }
+        Err(error) => return Err(Misuse(format!("{shown} cannot be read: {error}"))),
+    };
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Misuse(format!("{shown} is UTF-16: save it as UTF-8")));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let lines =
+        bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
+    let mut reader = Reader {
+        shown: shown.to_string(),
+        lines,
+        names,
+        all: BTreeMap::new(),
+        skipped: Vec::new(),
+        found: DotEnv::default(),
+    };
+    reader.run(&inherited)?;
+    Ok(reader.finish())
+}
+
+struct Reader<'a> {
+    shown: String,
+    lines: Vec<&'a [u8]>,
+    names: Names,
+    /// All that could be read, for values that name it.
+    all: BTreeMap<String, String>,
+    /// Numbers of lines.
+    skipped: Vec<usize>,
+    found: DotEnv,
+}
+
+impl Reader<'_> {
+    fn run(&mut self, inherited: &dyn Fn(&str) -> Option<String>) -> Result<(), Misuse> {
+        let mut at = 0;
+        while at < self.lines.len() {
+            let line = self.lines[at].trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                at += 1;
+                continue;
+            }
+            let name = name_of(line).to_owned();
+            match self.value_at(at, inherited) {
+                Ok((value, count)) => {
+                    self.take(name, value, at + 1);
+                    at += count;
+                }
+                Err(why) if (self.names.is_ours)(&name) => {
+                    return Err(Misuse(format!(
+                        "{} line {}: {name} cannot be read: {why}",
+                        self.shown,
+                        at + 1
+                    )));
+                }
+                Err(_) => {
+                    self.skipped.push(at + 1);
+                    at += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The value that begins in a line, and over how many lines it goes.
+    fn value_at(
+        &self,
+        at: usize,
+        inherited: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Value, usize), &'static str> {
+        let first = text(self.lines[at])?;
+        let (name, given) = first.split_once('=').ok_or("it must read NAME=value")?;
+        if name_of(name.as_bytes()).is_empty() || name_of(name.as_bytes()) != without_export(name.trim()) {
+            return Err("it must read NAME=value");
+        }
+        let lookup = |name: &str| inherited(name).or_else(|| self.all.get(name).cloned());
+        let Some(mut opened) = Opened::in_quotes(given) else {
+            return Ok((Value::unquoted(given, &lookup)?, 1));
+        };
+        let mut count = 1;
+        loop {
+            if let Some(value) = opened.closed(&lookup)? {
+                return Ok((value, count));
+            }
+            let next = self.lines.get(at + count).filter(|line| !(self.names.is_ours)(assigned_in(line)));
+            opened.go_on(text(next.ok_or("its quote does not end")?)?);
+            count += 1;
+        }
+    }
+
+    fn take(&mut self, name: String, value: Value, number: usize) {
+        self.all.insert(name.clone(), value.text.clone());
+        if !(self.names.is_ours)(&name) {
+            return;
+        }
+        for variable in value.unset {
+            let what = if (self.names.is_secret)(&name) {
+                "names a variable that is not set,".to_owned()
+            } else {
+                format!("names ${variable}, which is not set,")
+            };
+            self.found.remarks.push(format!(
+                "{} line {number}: {name} {what} and reads as empty there; for a $ as it is, write \\$ or put the value in single quotes",
+                self.shown
+            ));
+        }
+        self.found.values.insert(name, value.text);
+    }
+
+    fn finish(mut self) -> DotEnv {
+        let numbers: Vec<_> = self.skipped.iter().take(NAMED).map(ToString::to_string).collect();
+        let (lines, are) = if self.skipped.len() == 1 { ("line", "is") } else { ("lines", "are") };
+        let more = match self.skipped.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        if !numbers.is_empty() {
+            let numbers = numbers.join(", ");
+            self.found.remarks.push(format!(
+                "{} {lines} {numbers}{more} cannot be read and {are} skipped: no setting of this program is there",
+                self.shown
+            ));
+        }
+        self.found
+    }
+}
+
+fn text(line: &[u8]) -> Result<&str, &'static str> {
+    let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8")?;
+    if text.contains('\0') { Err("it holds a NUL") } else { Ok(text) }
+}
+
+fn without_export(line: &str) -> &str {
+    line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).map_or(line, str::trim_start)
+}
+
+/// The name that a line begins with, which may not be followed by `=`.
+fn name_of(line: &[u8]) -> &str {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    let start = |line: &[u8]| line.iter().take_while(|byte| is_part(byte)).count();
+    let line = line.trim_ascii_start();
+    let rest = match line.strip_prefix(b"export") {
+        Some(rest) if rest.starts_with(b" ") || rest.starts_with(b"\t") => rest.trim_ascii_start(),
+        _ => line,
+    };
+    std::str::from_utf8(&rest[..start(rest)]).unwrap_or_default()
+}
+
+/// The name that a line assigns to, if it looks like an assignment.
+fn assigned_in<'a>(line: &&'a [u8]) -> &'a str {
+    let name = name_of(line);
+    let after = line.iter().position(|byte| *byte == b'=');
+    let before = after.map_or(&b""[..], |at| line[..at].trim_ascii_end());
+    if before.ends_with(name.as_bytes()) { name } else { "" }
+}
