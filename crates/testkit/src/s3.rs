@@ -82,9 +82,14 @@ impl S3 {
 
     /// Makes an empty bucket.
     pub fn create_bucket(&'static self) -> Bucket {
-        let name = format!("bucket-{}", self.made.fetch_add(1, Ordering::Relaxed));
-        lock(&self.buckets).insert(name.clone(), State::default());
-        Bucket { s3: self, name }
+        let bucket = self.reserve_bucket();
+        bucket.create();
+        bucket
+    }
+
+    /// A bucket that is not there before it is created.
+    pub fn reserve_bucket(&'static self) -> Bucket {
+        Bucket { s3: self, name: format!("bucket-{}", self.made.fetch_add(1, Ordering::Relaxed)) }
     }
 }
 
@@ -95,6 +100,11 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Makes one that was only reserved.
+    pub fn create(&self) {
+        lock(&self.s3.buckets).insert(self.name.clone(), State::default());
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
