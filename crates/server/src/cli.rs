@@ -10,11 +10,13 @@ mod migrate;
 mod reconcile;
 mod serve;
 mod signals;
+mod startup;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use panaversity_model::fault::FaultKind;
 
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{Misuse, SETTINGS, Setting, Sources};
@@ -64,8 +66,20 @@ pub(crate) enum Failure {
     Usage(String),
     /// It went wrong: exit code 1.
     Failed(String),
-    /// The same, and the log says why.
+    /// It went wrong because something was not up yet: exit code 1, unless it is waited for.
+    NotYet(NotYet),
+    /// It went wrong, and the log says why.
     Logged,
+}
+
+/// Something that may be up later.
+pub(crate) struct NotYet {
+    /// What broke, by the kind of its fault.
+    kind: FaultKind,
+    /// What came back.
+    reason: String,
+    /// What the operator is told who does not wait.
+    why: String,
 }
 
 impl From<Misuse> for Failure {
@@ -113,7 +127,7 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
     let (why, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(why)) => (why, 2),
-        Err(Failure::Failed(why)) => (why, 1),
+        Err(Failure::Failed(why) | Failure::NotYet(NotYet { why, .. })) => (why, 1),
         Err(Failure::Logged) => return ExitCode::FAILURE,
     };
     // Without a stderr there is nobody left to tell.
@@ -124,7 +138,7 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
 /// A server's stderr is its log, and whoever collects it expects nothing but log lines.
 fn logged(result: Result<(), Failure>) -> Result<(), Failure> {
     result.map_err(|failure| match failure {
-        Failure::Failed(why) if tracing::dispatcher::has_been_set() => {
+        Failure::Failed(why) | Failure::NotYet(NotYet { why, .. }) if tracing::dispatcher::has_been_set() => {
             tracing::error!(target: "panaversity_fs.server", "{why}");
             Failure::Logged
         }

@@ -52,6 +52,7 @@ pub(crate) enum Key {
     Host,
     Port,
     AllowedHosts,
+    StartupTimeout,
     Env,
 }
 
@@ -110,6 +111,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::Host, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
     Setting { key: Key::Port, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
     Setting { key: Key::AllowedHosts, reach: Reach::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
+    Setting { key: Key::StartupTimeout, reach: Reach::Serve, names: &["PANAVERSITY_STARTUP_TIMEOUT"], default: Some("60"), value: "SECONDS", help: "How long the start waits for a database or bucket that is not up yet; 0: not at all", secret: false },
     Setting { key: Key::Env, reach: Reach::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
 ];
 

@@ -14,6 +14,7 @@ mod pace;
 mod passage;
 mod ranges;
 mod sending;
+mod starting;
 mod uploads;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::guard::Hosts;
 pub(crate) use self::hangup::{Endable, Hangup};
 use self::pace::Pace;
+pub(crate) use self::starting::{Gate, name_of};
 use self::uploads::Arrivals;
 
 use crate::app::App;

@@ -89,7 +89,12 @@ impl Database {
             DatabaseUrl::Postgres(url) => postgres::connect(url, pool).await.map(Engine::Postgres),
         };
         let new = |engine| Self { engine, is_unwritable: Arc::default() };
-        engine.map(new).map_err(|error| fault("connect", &error))
+        engine.map(new).map_err(|error| {
+            let fault = fault("connect", &error);
+            // What keeps a file from being opened does not pass by itself.
+            let is_server = matches!(url, DatabaseUrl::Postgres(_));
+            fault.transient_if(is_server && is_transient(&error))
+        })
     }
 
     /// Notes whether the last change could be written.

@@ -36,7 +36,7 @@ pub use connection::Bucket;
 use connection::Operators;
 use listing::Listing;
 pub(crate) use trouble::explain;
-use trouble::{Answered, answered};
+use trouble::{Answered, answered, is_transient};
 use upload::{Again, Upload};
 
 /// How long an act may take in all, its retries included.
@@ -118,10 +118,11 @@ impl S3Storage {
         let shown = &self.shown;
         let Ok(result) = tokio::time::timeout(patience, request).await else {
             let fault = Fault::storage(format!("{what}: {shown} did not answer within {patience:?}"));
-            return Err(fault.with_unknown_outcome());
+            return Err(fault.with_unknown_outcome().transient_if(true));
         };
         result.map_err(|error| {
             let fault = Fault::storage(format!("{what}: {shown} {}", explain(&error)));
+            let fault = fault.transient_if(is_transient(&error));
             if answered(&error) == Answered::No { fault.with_unknown_outcome() } else { fault }
         })
     }

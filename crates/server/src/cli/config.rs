@@ -15,7 +15,7 @@ use panaversity_store::{Database, Exposed, Identity, Trial, migrations};
 use serde_json::{Value, json};
 
 use super::engines::{connect, migration_failed};
-use super::{Failure, print};
+use super::{Failure, NotYet, print};
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
 use crate::config::settings::{HttpSettings, LogSettings, StoreSettings};
@@ -118,7 +118,7 @@ async fn try_database(
     }
     let database = match connect(settings).await {
         Ok(database) => database,
-        Err(Failure::Failed(why) | Failure::Usage(why)) => {
+        Err(Failure::Failed(why) | Failure::Usage(why) | Failure::NotYet(NotYet { why, .. })) => {
             tried.push(bad("database", why));
             return None;
         }
@@ -135,7 +135,9 @@ async fn try_database(
             let then = "the next start migrates it, or `panaversity-fs migrate upgrade`";
             tried.push(noted("database", format!("answers; its schema is {at} of {newest}: {then}")));
         }
-        Err(Failure::Failed(why) | Failure::Usage(why)) => tried.push(bad("database", why)),
+        Err(Failure::Failed(why) | Failure::Usage(why) | Failure::NotYet(NotYet { why, .. })) => {
+            tried.push(bad("database", why));
+        }
         Err(Failure::Logged) => {}
     }
     database.close().await;

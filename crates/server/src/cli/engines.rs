@@ -14,7 +14,7 @@ use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{Backend, Database, FileStorage, S3Storage, SqlJournal};
 use tokio::task::JoinHandle;
 
-use super::Failure;
+use super::{Failure, NotYet};
 use crate::app::App;
 use crate::config::links::LinkSettings;
 use crate::config::settings::{DatabaseSettings, StoreSettings};
@@ -47,9 +47,8 @@ pub(super) async fn connect(settings: DatabaseSettings) -> Result<Database, Fail
         tracing::warn!(target: "panaversity_fs.config", "{warning}");
     }
     Database::connect(&settings.url, settings.pool).await.map_err(|fault| {
-        Failure::Failed(format!(
-            "cannot open the database {named}: {fault} (check DATABASE_URL, and that the database can be reached)"
-        ))
+        let hint = "check DATABASE_URL, and that the database can be reached";
+        failed(&fault, format!("cannot open the database {named}: {fault} ({hint})"))
     })
 }
 
@@ -58,7 +57,7 @@ pub(super) fn migration_failed(error: MigrationError) -> Failure {
     match error {
         MigrationError::Refused(why) => Failure::Failed(why),
         MigrationError::Broken(fault) => {
-            Failure::Failed(format!("the database could not be migrated: {fault}"))
+            failed(&fault, format!("the database could not be migrated: {fault}"))
         }
     }
 }
@@ -66,7 +65,16 @@ pub(super) fn migration_failed(error: MigrationError) -> Failure {
 impl Running {
     /// Opens the engines and starts what works in the background.
     pub(super) async fn start(settings: StoreSettings, links: LinkSettings) -> Result<Self, Failure> {
-        let database = connect(settings.database).await?;
+        let database = connect(settings.database.clone()).await?;
+        let started = Self::over(database.clone(), settings, links).await;
+        if started.is_err() {
+            // Another try makes its own connections.
+            let _ = tokio::time::timeout(LAST_WORK, database.close()).await;
+        }
+        started
+    }
+
+    async fn over(database: Database, settings: StoreSettings, links: LinkSettings) -> Result<Self, Failure> {
         for revision in migrations::upgrade(&database, None).await.map_err(migration_failed)? {
             tracing::info!(
                 target: "panaversity_fs.migrations",
@@ -162,7 +170,7 @@ async fn open_storage(storage: &StorageSettings, journal: &SqlJournal) -> Result
             return unreadable(&fault);
         }
         let (shown, names) = (storage.shown(), storage.names());
-        Failure::Failed(format!("cannot use {shown}: {fault} (see {names})"))
+        failed(&fault, format!("cannot use {shown}: {fault} (see {names})"))
     })
 }
 
@@ -241,7 +249,16 @@ fn memory_of(service: &Service) -> Budget {
 }
 
 fn unreadable(fault: &Fault) -> Failure {
-    Failure::Failed(format!("the database cannot be used: {fault}"))
+    failed(fault, format!("the database cannot be used: {fault}"))
+}
+
+/// A failure that may be waited for if the fault may pass.
+fn failed(fault: &Fault, why: String) -> Failure {
+    if fault.is_transient {
+        Failure::NotYet(NotYet { kind: fault.kind, reason: fault.to_string(), why })
+    } else {
+        Failure::Failed(why)
+    }
 }
 
 fn in_background(service: &Service) -> [JoinHandle<()>; 3] {

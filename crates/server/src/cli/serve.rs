@@ -1,9 +1,10 @@
 //! `serve`: the HTTP door, from the first setting read to the last connection closed.
 //!
 //! 1. Settings, logging, what is odd about the settings.
-//! 2. The engines.
-//! 3. The port: who can connect is answered, no connection waits for a migration.
-//! 4. On a signal: no new connections, running calls end by themselves; after [`DRAIN`] what is
+//! 2. The port: from now on who connects is answered; until 4, that the server is starting.
+//! 3. The engines. What is not up yet is waited for (see [`startup`]); a signal ends the wait.
+//! 4. The routes over them take the place of that answer, on the same connections.
+//! 5. On a signal: no new connections, running calls end by themselves; after [`DRAIN`] what is
 //!    left is cancelled. Then the engines stop. A second signal ends the process at once.
 
 use std::net::SocketAddr;
@@ -12,14 +13,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::engines::Running;
 use super::signals::Signals;
-use super::{Failure, warn_of};
+use super::{Failure, startup, warn_of};
 use crate::config::Sources;
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
 use crate::config::settings::{HttpSettings, LogSettings, StoreSettings};
-use crate::http::{self, Endable, Hangup, Hosts};
+use crate::http::{self, Endable, Gate, Hangup, Hosts};
 use crate::logging;
 
 /// How long running calls may go on after the signal.
@@ -36,40 +36,27 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
     logging::start(log);
     warn_of(&sources);
     let mut signals = Signals::listen()?;
+    let (listener, address) = bind(&http).await.map_err(|error| no_listener(&http, &error))?;
+    let (hosts, closing) = (Hosts::new(&http, address.ip().is_loopback()), CancellationToken::new());
     let (database, storage) = (store.database.url.backend(), store.storage.backend().name());
-    let running = Running::start(store, links).await?;
-    let (listener, address) = match bind(&http).await {
-        Ok(bound) => bound,
-        Err(error) => {
-            running.stop().await;
-            return Err(no_listener(&http, &error));
-        }
-    };
-    let on_loopback = address.ip().is_loopback();
-    if http.production && !on_loopback {
-        tracing::warn!(
-            target: "panaversity_fs.server",
-            address = %address,
-            "this version has no authentication: everyone who reaches this address can read and write all books"
-        );
-    }
-
-    running.app.links.bound_to(&address.to_string());
-    if http.public_url.is_none() && !on_loopback {
-        tracing::warn!(
-            target: "panaversity_fs.server",
-            "PANAVERSITY_PUBLIC_URL is not set: links to assets, archives and uploads begin with http://{address}, \
-             which clients may not reach"
-        );
-    }
-
-    let stop = CancellationToken::new();
-    let router = http::router(running.app.clone(), Hosts::new(&http, on_loopback), stop.clone());
-    let router = router.into_make_service_with_connect_info::<Hangup>();
-    let closing = CancellationToken::new();
+    let gate = Gate::new(hosts.clone(), database, storage);
+    let service = gate.router().into_make_service_with_connect_info::<Hangup>();
     let server =
-        axum::serve(Endable(listener), router).with_graceful_shutdown(closing.clone().cancelled_owned());
+        axum::serve(Endable(listener), service).with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
+
+    let running = tokio::select! {
+        opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
+        signal = signals.next() => {
+            tracing::info!(target: "panaversity_fs.server", signal, "stopping: the start was not finished");
+            return Ok(());
+        }
+        ended = &mut server => return Err(no_longer(&ended)),
+    };
+    warn_of_address(&http, address);
+    running.app.links.bound_to(&address.to_string());
+    let stop = CancellationToken::new();
+    gate.open(http::router(running.app.clone(), hosts, stop.clone()));
     announce(address, database, storage);
 
     tokio::select! {
@@ -78,7 +65,7 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
         }
         ended = &mut server => {
             running.stop().await;
-            return Err(Failure::Failed(format!("the server stopped listening: {ended:?}")));
+            return Err(no_longer(&ended));
         }
     }
     closing.cancel();
@@ -96,6 +83,31 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
         signal = signals.next() => at_once(signal),
     }
     Ok(())
+}
+
+/// Tells who can reach the server, and who can't reach what it links to.
+fn warn_of_address(http: &HttpSettings, address: SocketAddr) {
+    if address.ip().is_loopback() {
+        return;
+    }
+    if http.production {
+        tracing::warn!(
+            target: "panaversity_fs.server",
+            address = %address,
+            "this version has no authentication: everyone who reaches this address can read and write all books"
+        );
+    }
+    if http.public_url.is_none() {
+        tracing::warn!(
+            target: "panaversity_fs.server",
+            "PANAVERSITY_PUBLIC_URL is not set: links to assets, archives and uploads begin with http://{address}, \
+             which clients may not reach"
+        );
+    }
+}
+
+fn no_longer(ended: &impl std::fmt::Debug) -> Failure {
+    Failure::Failed(format!("the server stopped listening: {ended:?}"))
 }
 
 /// Ends the process without finishing anything: what was acknowledged is durable anyway.

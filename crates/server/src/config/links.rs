@@ -12,6 +12,7 @@ const SHORTEST_KEY: usize = 16;
 const LONGEST_LIFE: u32 = 7 * 24 * 3600;
 
 /// How links are made.
+#[derive(Clone)]
 pub(crate) struct LinkSettings {
     /// Where clients reach this server.
     pub(crate) public_url: Option<PublicUrl>,

@@ -22,12 +22,14 @@ pub(crate) struct LogSettings {
 }
 
 /// Which database, and how many connections.
+#[derive(Clone)]
 pub(crate) struct DatabaseSettings {
     pub(crate) url: DatabaseUrl,
     pub(crate) pool: PoolOptions,
 }
 
 /// What the engines need.
+#[derive(Clone)]
 pub(crate) struct StoreSettings {
     pub(crate) database: DatabaseSettings,
     pub(crate) storage: StorageSettings,
@@ -36,7 +38,7 @@ pub(crate) struct StoreSettings {
     pub(crate) retention: Duration,
 }
 
-/// Where to listen, and for whom.
+/// Where to listen, for whom, and how long the start may take.
 #[derive(Debug)]
 pub(crate) struct HttpSettings {
     pub(crate) host: String,
@@ -44,6 +46,8 @@ pub(crate) struct HttpSettings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) production: bool,
+    /// How long engines that are not up yet are waited for.
+    pub(crate) startup_timeout: Duration,
 }
 
 impl LogSettings {
@@ -122,6 +126,7 @@ impl HttpSettings {
                 "production" => Some(true),
                 _ => None,
             })?,
+            startup_timeout: Duration::from_secs(u64::from(whole(sources, Key::StartupTimeout, 0, 86_400)?)),
         })
     }
 }
@@ -198,6 +203,7 @@ mod tests {
         let none = Sources::of(&[], &[], &[]);
         let http = HttpSettings::read(&none).unwrap();
         assert_eq!((http.host.as_str(), http.port, http.production), ("127.0.0.1", 8000, false));
+        assert_eq!(http.startup_timeout, Duration::from_mins(1));
         let store = StoreSettings::read(&none).unwrap();
         assert_eq!(store.storage.shown(), "the storage folder ./panaversity-data");
         assert_eq!((store.limits.inline_bytes, store.limits.publish_overlays), (131_072, true));

@@ -107,8 +107,18 @@ impl World {
         command
     }
 
-    /// Starts a server and waits until it listens.
+    /// Starts a server and waits until it serves.
     pub(crate) async fn start(&self) -> Server {
+        self.start_until("listening on ").await
+    }
+
+    /// Starts a server and waits until it waits for something itself.
+    pub(crate) async fn start_waiting(&self) -> Server {
+        self.start_until("waiting for ").await
+    }
+
+    /// Starts a server and waits until it says so, with its address.
+    async fn start_until(&self, says: &'static str) -> Server {
         let mut command = self.command();
         command.args(["serve", "--server-port", "0"]).stdout(Stdio::null()).stderr(Stdio::piped());
         let (log, (listening, address), (started, child)) =
@@ -118,13 +128,13 @@ impl World {
             let mut child = command.spawn().expect("`setpriv` of util-linux is needed to start a server");
             let stderr = child.stderr.take().expect("a piped stderr");
             let _ = started.send(child);
-            lines.collect(BufReader::new(stderr), listening);
+            lines.collect(BufReader::new(stderr), says, listening);
         });
         let child = Some(child.await.expect("the server's process"));
         let mut server = Server { child, door: Door::to(String::new()), log };
         match tokio::time::timeout(PATIENCE, address).await {
             Ok(Ok(address)) => server.door = Door::to(format!("http://{address}")),
-            _ => panic!("the server does not listen:\n{}", server.log().join("\n")),
+            _ => panic!("the server is not {says}it:\n{}", server.log().join("\n")),
         }
         server
     }
@@ -151,15 +161,15 @@ impl World {
 struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    /// Collects lines until there are no more; tells the address when it is known.
-    fn collect(&self, stderr: impl BufRead, listening: oneshot::Sender<String>) {
+    /// Collects lines until there are no more; tells the address in the first that begins so.
+    fn collect(&self, stderr: impl BufRead, begins: &str, listening: oneshot::Sender<String>) {
         let mut listening = Some(listening);
         for line in stderr.split(b'\n') {
             let Ok(line) = line else { return };
             let line = String::from_utf8_lossy(&line).into_owned();
             let said: Value = serde_json::from_str(&line).unwrap_or_default();
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            let listens = said["message"].as_str().is_some_and(|text| text.starts_with("listening on "));
+            let listens = said["message"].as_str().is_some_and(|text| text.starts_with(begins));
             if let Some(address) = said["address"].as_str().filter(|_| listens)
                 && let Some(listening) = listening.take()
             {

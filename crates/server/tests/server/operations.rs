@@ -15,3 +15,4 @@ mod reconcile;
 mod seaweed;
 mod starting;
 mod stopping;
+mod waiting;

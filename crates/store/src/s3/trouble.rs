@@ -28,6 +28,27 @@ pub(super) fn answered(error: &opendal::Error) -> Answered {
     }
 }
 
+/// May the bucket be there later without anybody's doing? It was not reached, is busy or broken for
+/// now, or was not made yet.
+pub(super) fn is_transient(error: &opendal::Error) -> bool {
+    if let Some(http) = of_http(error) {
+        return !http.is_builder();
+    }
+    // Whether it was temporary is forgotten once it was tried again in vain.
+    let passes = error.is_temporary() || error.kind() == ErrorKind::RateLimited || is_timeout(error);
+    let known =
+        ["NoSuchBucket", "InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "Throttling"];
+    passes
+        || known.contains(&code_of(error.message()))
+        || status_of(error).is_some_and(|status| status >= 500)
+}
+
+/// The status of the answer, from what opendal tells beside the message.
+fn status_of(error: &opendal::Error) -> Option<u16> {
+    let text = error.to_string();
+    text.split_once("Parts { status: ")?.1.get(..3)?.parse().ok()
+}
+
 /// What is wrong and what to check, as the end of a sentence about the bucket.
 pub(crate) fn explain(error: &opendal::Error) -> String {
     if let Some(http) = of_http(error) {
@@ -111,6 +132,32 @@ mod tests {
             let text = explain(&refused(kind, code));
             assert!(text.contains(said), "{text}");
         }
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_an_operator_must_mend() {
+        for (kind, code, passes) in [
+            (ErrorKind::ConfigInvalid, "NoSuchBucket", true),
+            (ErrorKind::RateLimited, "SlowDown", true),
+            (ErrorKind::PermissionDenied, "InvalidAccessKeyId", false),
+            (ErrorKind::PermissionDenied, "AccessDenied", false),
+            (ErrorKind::Unexpected, "AuthorizationHeaderMalformed", false),
+            (ErrorKind::ConfigInvalid, "InvalidBucketName", false),
+        ] {
+            assert_eq!(is_transient(&refused(kind, code)), passes, "{code}");
+        }
+        let broken = refused(ErrorKind::Unexpected, "InternalError").set_persistent();
+        assert!(is_transient(&broken));
+        let forbidden = refused(ErrorKind::PermissionDenied, "AccessDenied").set_persistent();
+        assert!(!is_transient(&forbidden));
+        let gateway = |status: &str| {
+            let answer = opendal::Error::new(ErrorKind::Unexpected, "<h1>an error page</h1>");
+            answer
+                .with_context("response", format!("Parts {{ status: {status}, version: HTTP/1.1 }}"))
+                .set_persistent()
+        };
+        assert!(is_transient(&gateway("502")) && !is_transient(&gateway("400")));
+        assert!(is_transient(&opendal::Error::new(ErrorKind::Unexpected, "io operation timeout reached")));
     }
 
     #[test]

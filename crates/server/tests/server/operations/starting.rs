@@ -13,9 +13,10 @@ use serde_json::json;
 use crate::harness::{Db, PATIENCE, World};
 use crate::lessons::{BOOK, LESSON, created, entries, manifest, read, sha256, write};
 
-/// The exit code and stderr of a `serve` that must not come up.
+/// The exit code and stderr of a `serve` that must not come up, and waits for nothing.
 pub(super) fn refused(world: &World, more: &[&str]) -> (Option<i32>, String) {
     let mut command = world.command();
+    command.env("PANAVERSITY_STARTUP_TIMEOUT", "0");
     command.args(["serve", "--server-port", "0"]).args(more).stdout(Stdio::null()).stderr(Stdio::piped());
     let (mut child, start) = (command.spawn().unwrap(), Instant::now());
     while child.try_wait().unwrap().is_none() {

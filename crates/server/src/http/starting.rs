@@ -1,0 +1,147 @@
+//! The HTTP server before its engines are open: live, not ready. [`Gate`] is in front of all routes
+//! and holds, once they are open, the real ones. A connection made before is served by them too.
+//!
+//! Invariant: what the guard refuses is refused here as well; no answer tells more of the inside
+//! than what is waited for.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use panaversity_model::fault::FaultKind;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{AGAIN_IN_SECONDS, Hosts, error, guard, health};
+
+/// Most bytes of a message that its id is looked for in, and how long they may take.
+const MESSAGE: usize = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers until the routes are there, and then passes requests on to them.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    state: Arc<Starting>,
+    meanwhile: Router,
+}
+
+struct Starting {
+    began: Instant,
+    database: &'static str,
+    storage: &'static str,
+    /// The database is open, or was when last looked.
+    has_database: AtomicBool,
+    routes: OnceLock<Router>,
+}
+
+impl Gate {
+    /// A gate of a server with these engines.
+    pub(crate) fn new(hosts: Hosts, database: &'static str, storage: &'static str) -> Self {
+        let state = Arc::new(Starting {
+            began: Instant::now(),
+            database,
+            storage,
+            has_database: AtomicBool::new(false),
+            routes: OnceLock::new(),
+        });
+        let probes = Router::new()
+            .route("/health", get(not_ready))
+            .route("/health/live", get(health::live))
+            .route("/health/ready", get(not_ready))
+            .layer(middleware::from_fn_with_state(Arc::new(hosts.for_probes()), guard::admit));
+        let rest = Router::new()
+            .route("/mcp", post(no_call).fallback(nothing))
+            .fallback(nothing)
+            .layer(middleware::from_fn_with_state(Arc::new(hosts), guard::admit));
+        let meanwhile = Router::new().merge(probes).merge(rest).with_state(state.clone());
+        Self { state, meanwhile }
+    }
+
+    /// Notes what is waited for.
+    pub(crate) fn waits_for(&self, kind: FaultKind) {
+        self.state.has_database.store(kind == FaultKind::Storage, Ordering::Release);
+    }
+
+    /// Passes all requests on from now on.
+    pub(crate) fn open(&self, routes: Router) {
+        // It is opened once.
+        let _ = self.state.routes.set(routes);
+    }
+
+    /// The one service of the listener.
+    pub(crate) fn router(&self) -> Router {
+        Router::new().fallback(pass).with_state(self.clone())
+    }
+}
+
+impl Starting {
+    fn missing(&self) -> FaultKind {
+        if self.has_database.load(Ordering::Acquire) { FaultKind::Storage } else { FaultKind::Database }
+    }
+}
+
+/// What is waited for, in the words of settings and health.
+pub(crate) fn name_of(kind: FaultKind) -> &'static str {
+    if kind == FaultKind::Storage { "storage" } else { "database" }
+}
+
+async fn pass(State(gate): State<Gate>, request: Request) -> Response {
+    let is_open = gate.state.routes.get();
+    let Ok(mut response) = is_open.unwrap_or(&gate.meanwhile).clone().oneshot(request).await;
+    if is_open.is_none() {
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    response
+}
+
+/// `GET /health` and `GET /health/ready`.
+async fn not_ready(State(starting): State<Arc<Starting>>) -> Response {
+    let has_database = starting.has_database.load(Ordering::Acquire);
+    let database = if has_database { "ok" } else { "unavailable" };
+    let body = json!({
+        "status": "starting",
+        "waiting_for": name_of(starting.missing()),
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": starting.began.elapsed().as_secs(),
+        "database": { "status": database, "backend": starting.database },
+        "storage": { "status": "unavailable", "backend": starting.storage },
+    });
+    later((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response())
+}
+
+/// `POST /mcp`.
+async fn no_call(State(starting): State<Arc<Starting>>, request: Request) -> Response {
+    let body = axum::body::to_bytes(request.into_body(), MESSAGE);
+    let body = tokio::time::timeout(PATIENCE, body).await.ok().and_then(Result::ok).unwrap_or_default();
+    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let id = message.get("id").filter(|id| id.is_string() || id.is_number());
+    let kind = starting.missing();
+    let error = json!({
+        "code": -32603,
+        "message": format!("The server is starting and waits for its {}.", name_of(kind)),
+        "data": {
+            "code": kind.code(),
+            "hint": "Repeat the call in a few seconds; GET /health/ready tells when the server is ready.",
+        },
+    });
+    let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+    later((StatusCode::SERVICE_UNAVAILABLE, Json(answer)).into_response())
+}
+
+/// Everything else.
+async fn nothing(State(starting): State<Arc<Starting>>) -> Response {
+    let kind = starting.missing();
+    let message = format!("The server is starting and waits for its {}.", name_of(kind));
+    let hint = "Repeat the request in a few seconds; GET /health/ready tells when the server is ready.";
+    later(error(StatusCode::SERVICE_UNAVAILABLE, kind.code(), &message, hint))
+}
+
+fn later(mut response: Response) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, AGAIN_IN_SECONDS);
+    response
+}
