@@ -130,7 +130,7 @@ impl ServerHandler for Door {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let after = request.and_then(|request| request.cursor);
+        let after = request.and_then(|request| request.cursor).filter(|cursor| !cursor.is_empty());
         let (resources, next) = resources::list(&self.app, after.as_deref()).await?;
         let mut list = ListResourcesResult::with_all_items(resources);
         list.next_cursor = next;
@@ -170,6 +170,7 @@ impl ServerHandler for Door {
         _: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let book = request.context.as_ref().and_then(|context| context.get_argument("book_id"));
+        let book = book.filter(|book| !book.is_empty());
         let (name, typed) = (&request.argument.name, &request.argument.value);
         // Resources and prompts call their arguments alike.
         let values = resources::complete(&self.app, name, typed, book.map(String::as_str)).await?;

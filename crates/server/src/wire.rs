@@ -7,23 +7,42 @@ use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
 use panaversity_service::Call;
 use serde_json::{Map, Value, json};
 
-/// `{"error": {code, message, hint, ...}}`, the structured content of a call that gave no result.
+/// What a caller can do about an argument that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// It is needed, and was given.
+    Correct,
+    /// It is optional, and was given.
+    LeaveOut,
+    /// It was not given.
+    Give,
+    /// Nothing takes an argument of this name.
+    Rename,
+}
+
+/// `{"error": {code, message, hint, ...}}`, what a call that gave no result is answered with.
 pub(crate) fn error_body(error: &Error, call: &Call) -> Value {
+    tool_error_body(error, call, |_| Remedy::Correct)
+}
+
+/// The same for a tool. `remedy` tells what helps against a refused argument.
+pub(crate) fn tool_error_body(error: &Error, call: &Call, remedy: impl Fn(&str) -> Remedy) -> Value {
     let fields = match error {
-        Error::Refused(refusal) => refused(refusal, call),
+        Error::Refused(refusal) => refused(refusal, call, remedy),
         Error::Broken(fault) => broken(fault, call),
     };
     json!({ "error": fields })
 }
 
-/// A JSON-RPC error about a request in which no tool is known yet.
-pub(crate) fn rpc_error(rpc_code: i32, message: &str, code: &str) -> Value {
+/// A JSON-RPC error about a request in which no tool is known yet; `id` is null where it can't be
+/// told.
+pub(crate) fn rpc_error(id: &Value, rpc_code: i32, message: &str, code: &str) -> Value {
     let error = json!({ "code": rpc_code, "message": message, "data": { "code": code } });
-    json!({ "jsonrpc": "2.0", "id": null, "error": error })
+    json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }
 
-fn refused(refusal: &Refusal, call: &Call) -> Map<String, Value> {
-    let mut fields = fields(refusal.code(), &refusal.to_string(), hint(refusal, call));
+fn refused(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> Map<String, Value> {
+    let mut fields = fields(refusal.code(), &refusal.to_string(), hint(refusal, call, remedy));
     match refusal {
         Refusal::InvalidArgument { argument, .. } => put(&mut fields, "argument", argument.as_str()),
         Refusal::InvalidPath { why, .. } => put(&mut fields, "why", why.as_str()),
@@ -50,11 +69,23 @@ fn refused(refusal: &Refusal, call: &Call) -> Map<String, Value> {
     fields
 }
 
+fn argument_hint(argument: &str, remedy: Remedy) -> &'static str {
+    match (argument, remedy) {
+        ("user_id", Remedy::LeaveOut) => {
+            "Leave user_id out to work on the book that everybody reads, or give the user's id, and repeat the call"
+        }
+        (_, Remedy::Correct) => "Correct this argument and repeat the call",
+        (_, Remedy::LeaveOut) => "Correct it, or leave it out, and repeat the call",
+        (_, Remedy::Give) => "Give this argument and repeat the call",
+        (_, Remedy::Rename) => "Leave it out, or give it the name that the tool knows, and repeat the call",
+    }
+}
+
 /// What to do next, with the tool to call.
-fn hint(refusal: &Refusal, call: &Call) -> &'static str {
+fn hint(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> &'static str {
     let overlay = matches!(call.layer, Layer::Overlay(_));
     match refusal {
-        Refusal::InvalidArgument { .. } => "Correct this argument and repeat the call",
+        Refusal::InvalidArgument { argument, .. } => argument_hint(argument, remedy(argument)),
         Refusal::NotText { .. } => {
             "Call upload_asset: with asset_type=content and, as filename, the path without content/ to put the file beside pages (docusaurus books), or with asset_type=img, images, slides, videos or audio to put it below static/"
         }

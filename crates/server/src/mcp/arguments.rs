@@ -1,5 +1,11 @@
-//! The arguments of a call: from loose JSON to parsed values. What doesn't parse is refused with
-//! the argument's name, as an answer the agent can act on. A `null` counts as left out.
+//! The arguments of a call: from loose JSON to parsed values, read by value and not by spelling,
+//! because clients change what a model sent. What doesn't parse is refused with the argument's name,
+//! as an answer the agent can act on.
+//!
+//! 1. `null` counts as not given, and so does `""` for an optional argument. The one exception is
+//!    `user_id`: an empty one is refused, so that nothing meant for an overlay gets into the base.
+//! 2. `""` for a required argument is a value: an empty file is a file.
+//! 3. Numbers and booleans may come as text.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,18 +17,50 @@ use panaversity_service::Call;
 use rmcp::model::JsonObject;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Number, Value};
+
+use crate::wire::Remedy;
 
 /// Longest cursor that is looked at.
 pub(super) const MAX_CURSOR_BYTES: usize = 2_000;
+
+/// The names of the arguments that a tool or a prompt takes.
+pub(super) struct Signature<'a> {
+    /// Those that callers are told of.
+    pub(super) advertised: Vec<&'a str>,
+    pub(super) required: Vec<&'a str>,
+    /// Earlier names, which are still taken.
+    pub(super) earlier: &'a [&'a str],
+}
+
+impl Signature<'_> {
+    fn takes(&self, name: &str) -> bool {
+        self.advertised.contains(&name) || self.earlier.contains(&name)
+    }
+
+    fn is_optional(&self, name: &str) -> bool {
+        self.takes(name) && !self.required.contains(&name)
+    }
+
+    /// What helps against a refused argument that the caller gave or did not give.
+    pub(super) fn remedy(&self, name: &str, given: bool) -> Remedy {
+        match (self.takes(name), given) {
+            (true, false) => Remedy::Give,
+            (true, true) if !self.is_optional(name) => Remedy::Correct,
+            (true, true) => Remedy::LeaveOut,
+            (false, true) => Remedy::Rename,
+            (false, false) => Remedy::Correct,
+        }
+    }
+}
 
 /// What is left of the arguments; taking one removes it.
 pub(super) struct Arguments(JsonObject);
 
 impl Arguments {
     /// Older clients put the arguments into one called `params`, as an object or as its text.
-    pub(super) fn unwrapped(mut given: JsonObject, known: &[&str]) -> Self {
-        if given.len() == 1 && !known.contains(&"params") {
+    pub(super) fn unwrapped(mut given: JsonObject, signature: &Signature) -> Self {
+        if given.len() == 1 && !signature.takes("params") {
             let inner = match given.get_mut("params") {
                 Some(Value::Object(inner)) => Some(std::mem::take(inner)),
                 Some(Value::String(text)) => serde_json::from_str(text).ok(),
@@ -30,7 +68,17 @@ impl Arguments {
             };
             given = inner.unwrap_or(given);
         }
+        given.retain(|name, value| {
+            let is_null = value.is_null() && signature.takes(name);
+            let is_empty = *value == "" && signature.is_optional(name) && name != "user_id";
+            !(is_null || is_empty)
+        });
         Self(given)
+    }
+
+    /// The names that were given, apart from those that count as left out.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
     }
 
     /// Notes what the call is about, so that its audit entry has it however the call ends.
@@ -48,12 +96,13 @@ impl Arguments {
         }
     }
 
-    /// Refuses what the tool does not know.
-    pub(super) fn refuse_unknown(&self, known: &[&str]) -> Result<(), Refusal> {
-        let Some(odd) = self.0.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+    /// Refuses what is not taken.
+    pub(super) fn refuse_unknown(&self, signature: &Signature) -> Result<(), Refusal> {
+        let Some(odd) = self.0.keys().find(|name| !signature.takes(name)) else { return Ok(()) };
+        let known = &signature.advertised;
         let meant = nearest_name(odd, known.iter().copied());
         let meant = meant.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-        let why = format!("there is no such argument; {meant}The tool knows {}", known.join(", "));
+        let why = format!("there is no such argument; {meant}Known are {}", known.join(", "));
         // A name may be as long as a body.
         Err(Refusal::argument(&odd.chars().take(100).collect::<String>(), why))
     }
@@ -71,7 +120,11 @@ impl Arguments {
     }
 
     pub(super) fn user(&mut self) -> Result<Option<UserId>, Refusal> {
-        self.text("user_id")?.map(|raw| UserId::parse(&raw)).transpose()
+        let Some(raw) = self.text("user_id")? else { return Ok(None) };
+        if raw.is_empty() {
+            return Err(Refusal::argument("user_id", "it is empty"));
+        }
+        UserId::parse(&raw).map(Some)
     }
 
     pub(super) fn hash(&mut self, name: &'static str) -> Result<Option<ContentHash>, Refusal> {
@@ -94,7 +147,7 @@ impl Arguments {
 
     pub(super) fn count(&mut self, name: &str, least: usize, most: usize) -> Result<Option<usize>, Refusal> {
         let Some(given) = self.0.remove(name).filter(|given| !given.is_null()) else { return Ok(None) };
-        let number = given.as_u64().and_then(|number| usize::try_from(number).ok());
+        let number = whole_number(&given).and_then(|number| usize::try_from(number).ok());
         let number = number.filter(|number| (least..=most).contains(number));
         number.map(Some).ok_or_else(|| {
             Refusal::argument(name, format!("it must be a whole number from {least} to {most}"))
@@ -103,12 +156,13 @@ impl Arguments {
 
     /// Left out counts as no.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Refusal> {
-        match self.0.remove(name) {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(flag)) => Ok(flag),
-            Some(other) => {
-                Err(Refusal::argument(name, format!("it must be true or false, not {}", kind(&other))))
-            }
+        let given = self.0.remove(name).unwrap_or_default();
+        match &given {
+            Value::Null => Ok(false),
+            Value::Bool(flag) => Ok(*flag),
+            Value::String(text) if text.trim().eq_ignore_ascii_case("true") => Ok(true),
+            Value::String(text) if text.trim().eq_ignore_ascii_case("false") => Ok(false),
+            other => Err(Refusal::argument(name, format!("it must be true or false, not {}", kind(other)))),
         }
     }
 
@@ -154,6 +208,23 @@ pub(super) fn position<T: DeserializeOwned>(raw: &str) -> Result<T, Refusal> {
 /// A cursor this server did not write, or not for this tool.
 pub(super) fn bad_cursor() -> Refusal {
     Refusal::argument("cursor", "it must be the next_cursor of the page before, from the same tool")
+}
+
+/// A whole number, also as text or written with a fraction of zero.
+fn whole_number(value: &Value) -> Option<u64> {
+    /// Beyond it a fraction says nothing about the number that was meant.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::String(text) => {
+            whole_number(&Value::Number(serde_json::from_str::<Number>(text.trim()).ok()?))
+        }
+        Value::Number(number) => number.as_u64().or_else(|| {
+            let number = number.as_f64().filter(|number| (0.0..=EXACT).contains(number))?;
+            // Without a fraction it is written without one.
+            number.to_string().parse().ok()
+        }),
+        _ => None,
+    }
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -37,7 +37,8 @@ pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     let operations = Operation::ALL.map(|operation| (operation.as_str(), operation.as_str()));
     let operation = arguments.choice("operation", &operations)?.map(str::to_owned);
     let status = arguments.choice("status", &STATUSES)?.map(str::to_owned);
-    let (from, to) = (arguments.moment("from")?, arguments.moment("to")?);
+    let from = moment(&mut arguments, "since", "from")?;
+    let to = moment(&mut arguments, "until", "to")?;
     let after = arguments.cursor::<After>()?;
     if after.as_ref().is_some_and(|after| after.id.contains(char::is_control)) {
         return Err(bad_cursor().into());
@@ -55,6 +56,16 @@ pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> 
         body["next_cursor"] = cursor(&After { at: next.timestamp.micros(), id: next.id });
     }
     Ok(body.into())
+}
+
+/// A moment under its name or its earlier one.
+fn moment(arguments: &mut Arguments, name: &str, earlier: &str) -> Result<Option<Timestamp>, Refusal> {
+    match (arguments.moment(name)?, arguments.moment(earlier)?) {
+        (Some(_), Some(_)) => {
+            Err(Refusal::argument(earlier, format!("it means the same as {name}: give {name} alone")))
+        }
+        (named, called_earlier) => Ok(named.or(called_earlier)),
+    }
 }
 
 /// An entry with every column that is not null.

@@ -19,7 +19,7 @@ use rmcp::model::JsonObject;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::mcp::arguments::Arguments;
+use crate::mcp::arguments::{Arguments, Signature};
 use crate::mcp::assets::COST_OF_AN_ANSWER;
 use crate::mcp::tools::{Group, Spec};
 use crate::wire;
@@ -64,13 +64,17 @@ pub(super) async fn carry_out(
     arguments: Result<JsonObject, Refusal>,
 ) -> (Value, bool) {
     let mut call = app.service.begin(agent.clone().unwrap_or_else(|_| AgentId::unnamed()), tool.operation);
-    let ending = attempt(app, &mut call, tool, agent, arguments).await;
+    let signature = tool.signature();
+    let arguments = arguments.map(|given| Arguments::unwrapped(given, &signature));
+    let given = arguments.as_ref().map(Arguments::names).unwrap_or_default();
+    let remedy = |name: &str| signature.remedy(name, given.iter().any(|given| given == name));
+    let ending = attempt(app, &mut call, tool, &signature, agent, arguments).await;
     let ending = record(app, &call, ending).await;
     app.metrics.tool_called(tool.name, status(&ending), app.service.elapsed(&call));
     report(app, tool.name, &tool.group, &call, ending.as_ref().map(|answer| answer.size));
     match ending {
         Ok(answer) => (answer.body, false),
-        Err(error) => (wire::error_body(&error, &call), true),
+        Err(error) => (wire::tool_error_body(&error, &call, remedy), true),
     }
 }
 
@@ -111,15 +115,15 @@ async fn attempt(
     app: &App,
     call: &mut Call,
     tool: &'static Spec,
+    signature: &Signature<'_>,
     agent: Result<AgentId, Refusal>,
-    arguments: Result<JsonObject, Refusal>,
+    arguments: Result<Arguments, Refusal>,
 ) -> Ending {
-    let known = tool.known();
-    let arguments = Arguments::unwrapped(arguments?, &known);
+    let arguments = arguments?;
     arguments.note_subject(call);
     // Only now, so that the entry of a caller without a proper name says what it was about.
     agent?;
-    arguments.refuse_unknown(&known)?;
+    arguments.refuse_unknown(signature)?;
     guarded((tool.run)(app, call, arguments)).await
 }
 

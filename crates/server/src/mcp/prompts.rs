@@ -7,7 +7,7 @@ use rmcp::ErrorData;
 use rmcp::model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::json;
 
-use crate::mcp::arguments::{Arguments, needed};
+use crate::mcp::arguments::{Arguments, Signature, needed};
 
 /// Longest task an agent is given.
 const MAX_TASK_BYTES: usize = 4_000;
@@ -69,24 +69,40 @@ pub(super) fn all() -> Vec<Prompt> {
 
 /// A prompt with its arguments filled in.
 pub(super) fn get(name: &str, arguments: JsonObject) -> Result<GetPromptResult, ErrorData> {
-    let filled = match name {
-        "edit_lesson" => filled(EDIT, arguments, &["book_id", "path", "task"]),
-        "summarise_chapter" => filled(SUMMARISE, arguments, &["book_id", "path"]),
-        _ => {
-            let near = nearest_name(name, ["edit_lesson", "summarise_chapter"]);
-            let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            Err(Refusal::argument("name", format!("there is no such prompt{meant}")))
-        }
+    let prompts = all();
+    let Some(prompt) = prompts.iter().find(|prompt| prompt.name == name) else {
+        return Err(unknown(name, &prompts));
     };
+    let text = if prompt.name == "edit_lesson" { EDIT } else { SUMMARISE };
+    let filled = filled(text, arguments, &signature(prompt));
     let text = filled.map_err(|refusal| {
         ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code() })))
     })?;
     Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, text)]))
 }
 
-fn filled(text: &str, arguments: JsonObject, known: &[&str]) -> Result<String, Refusal> {
-    let mut arguments = Arguments::unwrapped(arguments, known);
-    arguments.refuse_unknown(known)?;
+fn unknown(name: &str, prompts: &[Prompt]) -> ErrorData {
+    let names: Vec<_> = prompts.iter().map(|prompt| prompt.name.as_str()).collect();
+    let near = nearest_name(name, names.iter().copied());
+    let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let message = format!("There is no such prompt{meant} There are {}", names.join(", "));
+    let data = json!({ "code": "INVALID_ARGUMENT", "suggestion": near, "prompts": names });
+    ErrorData::invalid_params(message, Some(data))
+}
+
+fn signature(prompt: &Prompt) -> Signature<'_> {
+    let arguments = || prompt.arguments.iter().flatten();
+    let required = arguments().filter(|argument| argument.required == Some(true));
+    Signature {
+        advertised: arguments().map(|argument| argument.name.as_str()).collect(),
+        required: required.map(|argument| argument.name.as_str()).collect(),
+        earlier: &[],
+    }
+}
+
+fn filled(text: &str, arguments: JsonObject, signature: &Signature) -> Result<String, Refusal> {
+    let mut arguments = Arguments::unwrapped(arguments, signature);
+    arguments.refuse_unknown(signature)?;
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
     let task = arguments.text("task")?.unwrap_or_default();
@@ -119,8 +135,9 @@ mod tests {
 
     #[test]
     fn arguments_are_filled_in_once_and_refused_by_name() {
+        let prompts = all();
         let fill = |given: serde_json::Value| {
-            filled(EDIT, given.as_object().unwrap().clone(), &["book_id", "path", "task"])
+            filled(EDIT, given.as_object().unwrap().clone(), &signature(&prompts[0]))
         };
         let text =
             fill(json!({ "book_id": "ai-python", "path": "content/a.md", "task": "say {path} twice." }))
@@ -129,8 +146,12 @@ mod tests {
             text.starts_with("Edit `content/a.md` in the book `ai-python`: say {path} twice.\n"),
             "{text}"
         );
-        let text = fill(json!({ "book_id": "ai-python", "path": "content/a.md" })).unwrap();
-        assert!(text.starts_with("Edit `content/a.md` in the book `ai-python`.\n"), "{text}");
+        for left_out in [json!({}), json!({ "task": null }), json!({ "task": "" })] {
+            let mut given = json!({ "book_id": "ai-python", "path": "content/a.md" });
+            given.as_object_mut().unwrap().extend(left_out.as_object().unwrap().clone());
+            let text = fill(given).unwrap();
+            assert!(text.starts_with("Edit `content/a.md` in the book `ai-python`.\n"), "{text}");
+        }
         for bad in [
             json!({}),
             json!({ "book_id": "ai-python" }),

@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures::{StreamExt, stream};
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -230,7 +231,7 @@ fn in_protocol(answer: Response) -> Response {
     } else {
         (INVALID_REQUEST, "INVALID_ARGUMENT")
     };
-    let mut repaired = respond(status, &wire::rpc_error(rpc_code, message, code));
+    let mut repaired = respond(status, &wire::rpc_error(&Value::Null, rpc_code, message, code));
     for (name, value) in answer.headers() {
         if name != CONTENT_TYPE && name != CONTENT_LENGTH {
             repaired.headers_mut().insert(name, value.clone());
@@ -243,16 +244,19 @@ fn too_large(most: usize) -> Response {
     let message = format!(
         "The request has more than {most} bytes: upload_asset takes file_size instead of binary_data"
     );
-    respond(StatusCode::PAYLOAD_TOO_LARGE, &wire::rpc_error(INVALID_REQUEST, &message, "TOO_LARGE"))
+    respond(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        &wire::rpc_error(&Value::Null, INVALID_REQUEST, &message, "TOO_LARGE"),
+    )
 }
 
 fn too_slow() -> Response {
     let message = "The body took too long to arrive";
-    respond(StatusCode::REQUEST_TIMEOUT, &wire::rpc_error(INVALID_REQUEST, message, "TIMEOUT"))
+    respond(StatusCode::REQUEST_TIMEOUT, &wire::rpc_error(&Value::Null, INVALID_REQUEST, message, "TIMEOUT"))
 }
 
 fn error(status: StatusCode, rpc_code: i32, message: &str) -> Response {
-    respond(status, &wire::rpc_error(rpc_code, message, "INVALID_ARGUMENT"))
+    respond(status, &wire::rpc_error(&Value::Null, rpc_code, message, "INVALID_ARGUMENT"))
 }
 
 fn respond(status: StatusCode, body: &serde_json::Value) -> Response {

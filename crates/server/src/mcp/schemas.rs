@@ -1,5 +1,9 @@
 //! The schemas of the tools: flat inputs with their limits, outputs as small as honest. What an
-//! input names is all its tool knows; `calls` refuses the rest by it.
+//! input names is all its tool knows; `calls` refuses the rest by it, though `additionalProperties`
+//! is not said.
+//!
+//! Inputs keep to the keywords that the function calling of every large provider takes (`portable`);
+//! a limit that has no such keyword is told in a description.
 //!
 //! An output names what callers go by; answers have more. Every one also admits `error` in place
 //! of the rest, because some clients hold a refused call to the output schema too.
@@ -11,7 +15,6 @@ use panaversity_model::path::MAX_BYTES as MAX_PATH_BYTES;
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
-use crate::mcp::arguments::MAX_CURSOR_BYTES;
 use crate::mcp::audit::{ENTRIES_A_PAGE, MOST_ENTRIES};
 
 /// What goes into a tool and what comes out.
@@ -27,7 +30,7 @@ pub(super) fn read() -> Shape {
             json!({
                 "book_id": book(),
                 "path": path("A file; for a wider scope its folder or any file in it"),
-                "scope": { "type": "string", "enum": ["file", "chapter", "part", "book"], "default": "file" },
+                "scope": one_of(&["file", "chapter", "part", "book"], "file"),
                 "user_id": user(),
                 "hash": hash("Read that version"),
                 "if_none_match": hash("No content if it still has this hash"),
@@ -42,14 +45,16 @@ pub(super) fn read() -> Shape {
 }
 
 pub(super) fn write() -> Shape {
-    let content = "Kept byte for byte; at most 500,000 bytes";
     Shape {
         input: input(
             &["book_id", "path", "content"],
             json!({
                 "book_id": book(),
                 "path": path("content/NN-Part/NN-Chapter/NN-lesson.md"),
-                "content": { "type": "string", "maxLength": MAX_TEXT_BYTES, "description": content },
+                "content": {
+                    "type": "string",
+                    "description": format!("Kept byte for byte; at most {MAX_TEXT_BYTES} bytes"),
+                },
                 "expected_hash": current_hash(),
                 "user_id": user(),
             }),
@@ -143,13 +148,12 @@ pub(super) fn delete_asset() -> Shape {
 }
 
 pub(super) fn list_books() -> Shape {
-    let structures = ["none", "content", "assets", "all"];
     Shape {
         input: input(
             &[],
             json!({
                 "book_id": book(), "cursor": cursor(),
-                "include_structure": { "type": "string", "enum": structures, "default": "none" },
+                "include_structure": one_of(&["none", "content", "assets", "all"], "none"),
             }),
         ),
         output: output(json!({ "books": list(), "next_cursor": text() })),
@@ -217,7 +221,7 @@ pub(super) fn archive() -> Shape {
             &["book_id"],
             json!({
                 "book_id": book(),
-                "scope": { "type": "string", "enum": ["content", "assets", "all"], "default": "all" },
+                "scope": one_of(&["content", "assets", "all"], "all"),
                 "manifest_hash": hash("That state instead of the current one"),
             }),
         ),
@@ -231,17 +235,18 @@ pub(super) fn archive() -> Shape {
 
 pub(super) fn query() -> Shape {
     let glob = "Glob: * stays within a folder, ** does not";
-    let limit =
-        json!({ "type": "integer", "minimum": 1, "maximum": MOST_ENTRIES, "default": ENTRIES_A_PAGE });
+    let default = format!("Default {ENTRIES_A_PAGE}");
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MOST_ENTRIES, "description": default });
+    let agent = format!("At most {} bytes", AgentId::MAX_BYTES);
     Shape {
         input: input(
             &[],
             json!({
                 "book_id": book(), "path": path(glob), "user_id": user(), "cursor": cursor(), "limit": limit,
-                "agent_id": { "type": "string", "maxLength": AgentId::MAX_BYTES },
+                "agent_id": { "type": "string", "description": agent },
                 "operation": { "type": "string", "pattern": "^[A-Z]{2,20}$" },
                 "status": { "type": "string", "enum": ["success", "refused", "failed"] },
-                "from": moment("RFC 3339"), "to": moment("RFC 3339"),
+                "since": moment("RFC 3339, inclusive"), "until": moment("RFC 3339, inclusive"),
             }),
         ),
         output: output(json!({ "entries": list(), "next_cursor": text() })),
@@ -260,7 +265,6 @@ pub(super) fn verify() -> Shape {
 
 fn input(required: &[&str], properties: Value) -> JsonObject {
     let mut schema = object(properties);
-    schema.insert("additionalProperties".to_owned(), Value::Bool(false));
     if !required.is_empty() {
         schema.insert("required".to_owned(), json!(required));
     }
@@ -286,7 +290,12 @@ fn book() -> Value {
 }
 
 fn path(meaning: &str) -> Value {
-    json!({ "type": "string", "maxLength": MAX_PATH_BYTES, "description": meaning })
+    json!({ "type": "string", "description": format!("{meaning}; at most {MAX_PATH_BYTES} bytes") })
+}
+
+/// One of a few words; left out, it is the default.
+fn one_of(words: &[&str], default: &str) -> Value {
+    json!({ "type": "string", "enum": words, "description": format!("Default {default}") })
 }
 
 fn asset_type() -> Value {
@@ -294,7 +303,7 @@ fn asset_type() -> Value {
 }
 
 fn filename() -> Value {
-    json!({ "type": "string", "maxLength": MAX_PATH_BYTES })
+    json!({ "type": "string", "description": format!("At most {MAX_PATH_BYTES} bytes") })
 }
 
 fn user() -> Value {
@@ -310,7 +319,7 @@ fn current_hash() -> Value {
 }
 
 fn cursor() -> Value {
-    json!({ "type": "string", "maxLength": MAX_CURSOR_BYTES })
+    json!({ "type": "string", "description": "next_cursor of the page before" })
 }
 
 fn moment(meaning: &str) -> Value {

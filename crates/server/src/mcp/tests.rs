@@ -1,5 +1,8 @@
 //! The door as a client meets it: raw requests against the real router, over fakes of the engines.
 
+mod portable;
+mod values;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,7 +144,6 @@ async fn the_plain_curl_of_the_contract_prints_the_tool_list() {
         let tools = reply.body["result"]["tools"].as_array().unwrap();
         assert_eq!(tools.len(), tools::ALL.len());
         for tool in tools {
-            assert_eq!(tool["inputSchema"]["additionalProperties"], json!(false));
             assert_eq!(tool["outputSchema"]["type"], json!("object"));
             assert!(tool["outputSchema"]["properties"]["error"].is_object());
             assert!(tool["title"].is_string() && tool["description"].is_string());

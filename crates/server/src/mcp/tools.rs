@@ -9,9 +9,10 @@ use panaversity_model::audit::Operation::{
 };
 use panaversity_service::Call;
 use rmcp::model::{Tool, ToolAnnotations};
+use serde_json::Value;
 
 use crate::app::App;
-use crate::mcp::arguments::Arguments;
+use crate::mcp::arguments::{Arguments, Signature};
 use crate::mcp::calls::Ending;
 use crate::mcp::schemas::Shape;
 use crate::mcp::{archives, assets, audit, books, build, content, schemas, search};
@@ -101,11 +102,16 @@ pub(super) fn find(name: &str) -> Option<&'static Spec> {
 }
 
 impl Spec {
-    /// The names of the arguments it knows.
-    pub(super) fn known(&self) -> Vec<&'static str> {
-        let advertised = ADVERTISED.iter().find(|tool| tool.name == self.name);
-        let properties = advertised.and_then(|tool| tool.input_schema.get("properties")?.as_object());
-        properties.into_iter().flat_map(|all| all.keys().map(String::as_str)).collect()
+    /// The arguments it takes, as its schema says.
+    pub(super) fn signature(&self) -> Signature<'static> {
+        let schema = ADVERTISED.iter().find(|tool| tool.name == self.name).map(|tool| &tool.input_schema);
+        let properties = schema.and_then(|schema| schema.get("properties")?.as_object());
+        let required = schema.and_then(|schema| schema.get("required")?.as_array());
+        Signature {
+            advertised: properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect(),
+            required: required.into_iter().flatten().filter_map(Value::as_str).collect(),
+            earlier: if self.name == "query_audit_log" { &["from", "to"] } else { &[] },
+        }
     }
 
     fn advertised(&self) -> Tool {

@@ -283,7 +283,8 @@ impl World {
     fn upload_asset(&mut self, id: String, arguments: &Value) -> Result<Value, Value> {
         let (path, expected) = (asset_path(arguments), arguments["expected_hash"].as_str());
         let book = self.books.entry(id).or_default();
-        if let Some(data) = arguments["binary_data"].as_str() {
+        let empty = (arguments["file_size"] == 0).then_some("");
+        if let Some(data) = arguments["binary_data"].as_str().or(empty) {
             let bytes = BASE64_STANDARD.decode(data).unwrap();
             if bytes.len() > self.direct {
                 return Err(error("TOO_LARGE", "too large for a call"));

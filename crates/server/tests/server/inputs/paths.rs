@@ -85,6 +85,10 @@ async fn r1_an_unsafe_path_is_refused_by_every_tool() {
                     ("delete_content", json!({})),
                     ("verify_audit_chain", json!({})),
                 ] {
+                    // An optional path that is empty counts as left out.
+                    if path.is_empty() && matches!(tool, "read_content" | "verify_audit_chain") {
+                        continue;
+                    }
                     let arguments = about(&path, crate::lessons::with(layer.clone(), more));
                     let answer = witness.door.call(tool, arguments).await;
                     assert_eq!(answer.code(), "INVALID_PATH", "{tool} {path:?}: {}", answer.value);

@@ -21,7 +21,7 @@ const TOOLS: [&str; 8] = [
     "query_audit_log",
     "verify_audit_chain",
 ];
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 24] = [
     "book_id",
     "path",
     "content",
@@ -39,6 +39,8 @@ const NAMES: [&str; 22] = [
     "status",
     "from",
     "to",
+    "since",
+    "until",
     "limit",
     "params",
     "x",

@@ -198,8 +198,8 @@ async fn a_query_gives_what_its_filters_leave_page_by_page(on: Ground) {
     assert_eq!(count(json!({ "status": "failed" })).await, 0);
     assert_eq!(count(json!({ "book_id": "no-such-book" })).await, 0);
     // Both ends are inclusive.
-    let window = json!({ "book_id": BOOK, "from": times[10], "to": times[4] });
+    let window = json!({ "book_id": BOOK, "since": times[10], "until": times[4] });
     assert_eq!(entries(&door, window).await, all[4..=10]);
-    assert_eq!(count(json!({ "from": "9999-12-31T23:59:59Z" })).await, 0);
-    assert_eq!(count(json!({ "to": "0000-01-01T00:00:00Z" })).await, 0);
+    assert_eq!(count(json!({ "since": "9999-12-31T23:59:59Z" })).await, 0);
+    assert_eq!(count(json!({ "until": "0000-01-01T00:00:00Z" })).await, 0);
 }
