@@ -13,8 +13,13 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
-    /// Reads the argument of that name.
+    /// Reads the argument of that name. Paths begin at the book, so a `/` or `./` before a glob says
+    /// nothing, and is not held against it.
     pub(super) fn parse(argument: &str, raw: &str) -> Result<Self, Refusal> {
+        let mut raw = raw;
+        while let Some(rest) = raw.strip_prefix("./").or_else(|| raw.strip_prefix('/')) {
+            raw = rest;
+        }
         let refused = |why: String| Refusal::argument(argument, why);
         if raw.len() > MAX_BYTES {
             return Err(refused("a pattern has at most 255 bytes".to_owned()));
@@ -93,6 +98,14 @@ mod tests {
             ("static/{img,images}/*.png", "static/images/x.png", true),
             ("static/\\*.png", "static/*.png", true),
             ("content/a.md", "content/a.md", true),
+            ("/content/*", "content/a.md", true),
+            ("./content/*", "content/a.md", true),
+            (".//./content/*", "content/a.md", true),
+            ("/**/*.md", "content/a/b.md", true),
+            ("/*", "content/a.md", false),
+            ("./static/.nojekyll", "static/.nojekyll", true),
+            ("content/./a.md", "content/a.md", false),
+            ("../content/a.md", "content/a.md", false),
         ] {
             assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
         }
