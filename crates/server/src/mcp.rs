@@ -14,16 +14,22 @@ mod calls;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod content;
+mod envelope;
+mod message;
+mod methods;
 mod pattern;
 mod prompts;
+mod refusals;
 mod requests;
 mod resources;
 mod schemas;
 mod search;
+mod stdio;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tools;
 
+use std::error::Error;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
@@ -40,16 +46,20 @@ use rmcp::model::{
     ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
     ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, ServerInitializeError};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::memory::Hold;
+use calls::Given;
+use message::Unreadable;
 use requests::Admission;
+use stdio::Lines;
 use tools::Spec;
 
 /// How long clients may keep a list: the tools change only with the server's version.
@@ -87,10 +97,22 @@ pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
         .layer(middleware::from_fn_with_state(admission, requests::admit))
 }
 
-/// Serves one client on stdin and stdout until it hangs up.
-pub(crate) async fn serve_stdio(app: App) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    Door { app }.serve(rmcp::transport::stdio()).await?.waiting().await?;
-    Ok(())
+/// Serves one client on stdin and stdout until it hangs up, which it may do before it has begun.
+pub(crate) async fn serve_stdio(app: App) -> Result<(), Box<dyn Error + Send + Sync>> {
+    serve_lines(app, tokio::io::stdin(), tokio::io::stdout()).await
+}
+
+async fn serve_lines<R, W>(app: App, input: R, output: W) -> Result<(), Box<dyn Error + Send + Sync>>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let lines = Lines::new(input, output, Admission::of(&app).most);
+    match (Door { app }).serve(lines).await {
+        Ok(session) => session.waiting().await.map(|_| ()).map_err(Into::into),
+        Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What answers; made anew for each request.
@@ -208,25 +230,38 @@ impl ServerHandler for Door {
     ) -> Result<CallToolResponse, ErrorData> {
         let tool = find(&request.name)?;
         let arguments = request.arguments.unwrap_or_default();
-        Ok(self.answer(tool, Ok(arguments), &context).await.into())
+        let given = match unreadable_in(&context) {
+            Some(unreadable) => Given::Unreadable(arguments, unreadable.clone()),
+            None => Given::Object(arguments),
+        };
+        Ok(self.answer(tool, given, &context).await.into())
     }
 
-    /// A `tools/call` whose arguments are no object is none to rmcp; the agent gets an answer it
-    /// can act on all the same.
+    /// A request whose params are not those of its method is none of that method to rmcp. A
+    /// `tools/call` whose arguments are no object gets an answer that the agent can act on.
     async fn on_custom_request(
         &self,
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        if request.method != "tools/call" {
-            return Err(ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, request.method, None));
+        if !methods::is_known(&request.method) {
+            return Err(methods::not_found(&request.method));
         }
-        let params = request.params.unwrap_or_default();
-        let name = params.get("name").and_then(Value::as_str);
-        let tool = find(name.ok_or_else(|| ErrorData::invalid_params("`name` must name a tool", None))?)?;
-        let refusal =
-            Refusal::argument("arguments", "it must be an object with the tool's arguments by name");
-        let mut result = self.answer(tool, Err(refusal), &context).await;
+        if request.method == "completion/complete"
+            && let Some(asked) = request.params.as_ref().and_then(methods::completion_without_nulls)
+        {
+            let completed = serde_json::to_value(self.complete(asked, context).await?);
+            return completed.map(CustomResult::new).map_err(|_| ErrorData::internal_error("INTERNAL", None));
+        }
+        let params = request.params.as_ref();
+        let name = params.and_then(|params| params.get("name")?.as_str());
+        let Some(name) = name.filter(|_| request.method == "tools/call") else {
+            return Err(methods::invalid_params(&request.method, params));
+        };
+        let tool = find(name)?;
+        let is_left_out = params.is_some_and(|params| params["arguments"] == "");
+        let given = if is_left_out { Given::Object(JsonObject::new()) } else { Given::Other };
+        let mut result = self.answer(tool, given, &context).await;
         if !is_modern(&context) {
             result.result_type = None;
         }
@@ -256,11 +291,11 @@ impl Door {
     async fn answer(
         &self,
         tool: &'static Spec,
-        arguments: Result<JsonObject, Refusal>,
+        given: Given,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResult {
         let app = self.app_for(context);
-        let (body, is_error) = calls::carry_out(&app, tool, agent_of(context), arguments).await;
+        let (body, is_error) = calls::carry_out(&app, tool, agent_of(context), given).await;
         let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
         result.structured_content = Some(body);
         result.is_error = Some(is_error);
@@ -273,6 +308,12 @@ fn host_of(context: &RequestContext<RoleServer>) -> Option<&str> {
     let http = context.extensions.get::<Parts>()?;
     let in_line = http.uri.authority().map(Authority::as_str);
     in_line.or_else(|| http.headers.get(header::HOST)?.to_str().ok())
+}
+
+/// The argument of a call that arrived unreadable, over either transport.
+fn unreadable_in(context: &RequestContext<RoleServer>) -> Option<&Unreadable> {
+    let of_http = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
+    of_http.or_else(|| context.extensions.get())
 }
 
 /// Who calls: the name in the header, else the client's own name. What a client says of itself
@@ -294,7 +335,9 @@ fn find(name: &str) -> Result<&'static Spec, ErrorData> {
         let near = nearest_name(name, tools::ALL.iter().map(|tool| tool.name));
         let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let message = format!("There is no such tool{meant}");
-        ErrorData::invalid_params(message, Some(json!({ "code": "INVALID_ARGUMENT", "suggestion": near })))
+        let names: Vec<_> = tools::ALL.iter().map(|tool| tool.name).collect();
+        let data = json!({ "code": "INVALID_ARGUMENT", "suggestion": near, "tools": names });
+        ErrorData::invalid_params(message, Some(data))
     })
 }
 

@@ -81,6 +81,11 @@ impl Arguments {
         self.0.keys().cloned().collect()
     }
 
+    /// Forgets an argument whose value is not the one that was sent.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Notes what the call is about, so that its audit entry has it however the call ends.
     pub(super) fn note_subject(&self, call: &mut Call) {
         let text = |name| self.0.get(name).and_then(Value::as_str);

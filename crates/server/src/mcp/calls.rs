@@ -21,6 +21,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, Signature};
 use crate::mcp::assets::COST_OF_AN_ANSWER;
+use crate::mcp::message::Unreadable;
 use crate::mcp::tools::{Group, Spec};
 use crate::wire;
 
@@ -56,19 +57,37 @@ impl From<Value> for Answer {
     }
 }
 
+/// The arguments of a call as they arrived.
+pub(super) enum Given {
+    Object(JsonObject),
+    /// Of one of them nobody knows what was meant.
+    Unreadable(JsonObject, Unreadable),
+    /// They are no object.
+    Other,
+}
+
 /// Carries the call out; the structured content, and whether it is an error.
 pub(super) async fn carry_out(
     app: &App,
     tool: &'static Spec,
     agent: Result<AgentId, Refusal>,
-    arguments: Result<JsonObject, Refusal>,
+    given: Given,
 ) -> (Value, bool) {
     let mut call = app.service.begin(agent.clone().unwrap_or_else(|_| AgentId::unnamed()), tool.operation);
     let signature = tool.signature();
-    let arguments = arguments.map(|given| Arguments::unwrapped(given, &signature));
-    let given = arguments.as_ref().map(Arguments::names).unwrap_or_default();
-    let remedy = |name: &str| signature.remedy(name, given.iter().any(|given| given == name));
-    let ending = attempt(app, &mut call, tool, &signature, agent, arguments).await;
+    let (arguments, readable) = match given {
+        Given::Object(given) => (given, Ok(())),
+        Given::Unreadable(given, unreadable) => (given, Err(unreadable)),
+        Given::Other => (JsonObject::new(), Err(Unreadable::no_object())),
+    };
+    let mut arguments = Arguments::unwrapped(arguments, &signature);
+    let names = arguments.names();
+    let remedy = |name: &str| signature.remedy(name, names.iter().any(|given| given == name));
+    if let Err(unreadable) = &readable {
+        arguments.forget(&unreadable.argument);
+    }
+    let readable = readable.map_err(|unreadable| unreadable.refusal());
+    let ending = attempt(app, &mut call, tool, &signature, agent, arguments, readable).await;
     let ending = record(app, &call, ending).await;
     app.metrics.tool_called(tool.name, status(&ending), app.service.elapsed(&call));
     report(app, tool.name, &tool.group, &call, ending.as_ref().map(|answer| answer.size));
@@ -117,10 +136,11 @@ async fn attempt(
     tool: &'static Spec,
     signature: &Signature<'_>,
     agent: Result<AgentId, Refusal>,
-    arguments: Result<Arguments, Refusal>,
+    arguments: Arguments,
+    readable: Result<(), Refusal>,
 ) -> Ending {
-    let arguments = arguments?;
     arguments.note_subject(call);
+    readable?;
     // Only now, so that the entry of a caller without a proper name says what it was about.
     agent?;
     arguments.refuse_unknown(signature)?;

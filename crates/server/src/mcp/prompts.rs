@@ -84,8 +84,11 @@ pub(super) fn get(name: &str, arguments: JsonObject) -> Result<GetPromptResult, 
 fn unknown(name: &str, prompts: &[Prompt]) -> ErrorData {
     let names: Vec<_> = prompts.iter().map(|prompt| prompt.name.as_str()).collect();
     let near = nearest_name(name, names.iter().copied());
-    let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    let message = format!("There is no such prompt{meant} There are {}", names.join(", "));
+    let meant = near.map_or_else(
+        || format!("; there are {}", names.join(", ")),
+        |near| format!("; did you mean `{near}`?"),
+    );
+    let message = format!("There is no such prompt{meant}");
     let data = json!({ "code": "INVALID_ARGUMENT", "suggestion": near, "prompts": names });
     ErrorData::invalid_params(message, Some(data))
 }

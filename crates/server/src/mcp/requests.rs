@@ -1,5 +1,6 @@
-//! What arrives at `/mcp` before it is a message: the size limit, clients that ask for no media
-//! type, and bodies that are no JSON-RPC. Every refusal is a JSON-RPC error, never bare text.
+//! Middleware of `/mcp`: the size limit, clients that ask for no media type, and bodies that are no
+//! message. Every refusal is a JSON-RPC error, never bare text (`refusals`), under the id of the
+//! request where the body tells it.
 //!
 //! A body may hold a whole asset in base64. So that many at once do not fill the memory, a large
 //! one is read when its turn has come (`memory`), and kept no longer than it takes to parse it.
@@ -10,20 +11,21 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::{StreamExt, stream};
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::envelope::Envelope;
+use super::message::{self, Arrival};
+use super::refusals::{self, Question, is_json};
 use crate::app::App;
 use crate::http::Hangup;
 use crate::memory::{Budget, Hold, SMALL, keeping};
-use crate::wire;
 
 /// Most bytes of a request, unless an asset in base64 needs more.
 const USUAL_BYTES: u64 = 4 << 20;
@@ -31,8 +33,10 @@ const USUAL_BYTES: u64 = 4 << 20;
 /// client which sends first and listens later still gets the answer.
 const DISCARDED_BYTES: usize = 32 << 20;
 /// Bodies up to this size are kept until they are answered: should one be no message, its answer
-/// says why. Of a larger one it is looked at first whether it is JSON.
+/// says why. Of a larger one the top level is read first, and kept.
 const KEPT_BYTES: usize = 64 << 10;
+/// How much of a body is kept to tell the request's id, should the body be too large or too slow.
+const HEAD_BYTES: usize = 1 << 10;
 /// What a body costs, in bytes of memory for one of its own: what was parsed stands beside it, and
 /// the bytes of an asset beside their base64.
 const COST_OF_A_BODY: u64 = 2;
@@ -42,10 +46,6 @@ const PIECE_BYTES: usize = 256 << 10;
 const NEXT_BYTES: Duration = Duration::from_secs(15);
 /// How long it may take in all; and the answer of one that has a turn.
 const ALL_BYTES: Duration = Duration::from_mins(3);
-
-const PARSE_ERROR: i32 = -32700;
-const INVALID_REQUEST: i32 = -32600;
-const INTERNAL_ERROR: i32 = -32603;
 
 /// What bodies are held to.
 #[derive(Clone)]
@@ -65,27 +65,33 @@ impl Admission {
 /// Reads the body, repairs what may be missing, and puts refusals into the protocol's words.
 pub(super) async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
-        return in_protocol(next.run(request).await);
+        return refusals::in_protocol(next.run(request).await, &Question::default(), None).await;
     }
     let (mut parts, body) = request.into_parts();
-    if !is_json(&parts.headers) {
-        return error(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            INVALID_REQUEST,
-            "Content-Type must be application/json",
-        );
-    }
     let hold = Hold::new(admission.budget.clone());
     let body = match read(body, &parts.headers, &admission, &hold).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
-    let kept = if body.len() <= KEPT_BYTES {
-        body.clone()
-    } else if is_valid(&body) {
-        Bytes::from_static(b"{}")
+    if !is_json(&parts.headers) {
+        return refusals::unsupported_media_type(&Question::of(body).id());
+    }
+    let body = match message::arrive(body) {
+        Arrival::Sound(body) => body,
+        Arrival::Unreadable(body, unreadable) => {
+            unreadable.log();
+            parts.extensions.insert(unreadable);
+            body
+        }
+        Arrival::Rejected(rejection) => return refusals::no_message(&rejection),
+    };
+    let question = if body.len() <= KEPT_BYTES {
+        Question::of(body.clone())
     } else {
-        return no_message(&body);
+        match Envelope::read(&body) {
+            (envelope, Ok(kind)) => Question::Read(Box::new(envelope), kind),
+            (_, Err(_)) => return refusals::no_message(&message::reject(&body)),
+        }
     };
     if accepts_anything(&parts.headers) {
         // rmcp wants both types by name; which one it then sends, it decides by itself.
@@ -94,12 +100,10 @@ pub(super) async fn admit(State(admission): State<Admission>, request: Request, 
     }
     parts.extensions.insert(hold.clone());
     let hangup = parts.extensions.get::<ConnectInfo<Hangup>>().map(|ConnectInfo(hangup)| hangup.clone());
+    let version = parts.headers.get(refusals::VERSION_HEADER).cloned();
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
-    if answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        no_message(&kept)
-    } else {
-        held_until_sent(in_protocol(answer), &hold, hangup)
-    }
+    let answer = refusals::in_protocol(answer, &question, version.as_ref()).await;
+    held_until_sent(answer, &hold, hangup)
 }
 
 /// The call's turn is over when its answer has gone: it is handed on in pieces, each of which keeps
@@ -137,12 +141,6 @@ fn in_pieces(frame: Result<Bytes, axum::Error>) -> Vec<Result<Bytes, axum::Error
     pieces
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = given.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
-}
-
 /// Asks for no type, for any, or for JSON alone, as plain HTTP clients do.
 fn accepts_anything(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().all(|value| {
@@ -165,7 +163,7 @@ async fn read(
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let discarded = DISCARDED_BYTES.max(2 * most);
     if declared.is_some_and(|bytes| bytes > discarded) {
-        return Err(too_large(most));
+        return Err(refusals::too_large(&Value::Null, most));
     }
     let fits = |bytes: usize| bytes.max(declared.unwrap_or_default()) <= most;
     let room = declared.filter(|bytes| fits(*bytes)).unwrap_or_default();
@@ -174,14 +172,18 @@ async fn read(
     hold.take(room as u64 * COST_OF_A_BODY).await;
     let deadline = Instant::now() + ALL_BYTES;
     let mut whole = Vec::with_capacity(room);
+    let mut head = Vec::with_capacity(HEAD_BYTES.min(room));
     let (mut seen, mut chunks) = (0, body.into_data_stream());
     loop {
         let until = deadline.min(Instant::now() + NEXT_BYTES);
-        let Ok(next) = tokio::time::timeout_at(until, chunks.next()).await else { return Err(too_slow()) };
+        let Ok(next) = tokio::time::timeout_at(until, chunks.next()).await else {
+            return Err(refusals::too_slow(&id_in(&head)));
+        };
         let Some(chunk) = next else { break };
         let Ok(chunk) = chunk else {
-            return Err(error(StatusCode::BAD_REQUEST, PARSE_ERROR, "The body broke off"));
+            return Err(refusals::broken_off(&id_in(&head)));
         };
+        head.extend_from_slice(&chunk[..chunk.len().min(HEAD_BYTES - head.len())]);
         seen += chunk.len();
         if seen > discarded {
             break;
@@ -196,74 +198,12 @@ async fn read(
         }
         whole.extend_from_slice(&chunk);
     }
-    if fits(seen) { Ok(whole.into()) } else { Err(too_large(most)) }
+    if fits(seen) { Ok(whole.into()) } else { Err(refusals::too_large(&id_in(&head), most)) }
 }
 
-fn is_valid(body: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(body).is_ok()
-}
-
-/// rmcp answers a body that is no message with 415 and its parser's words.
-fn no_message(body: &[u8]) -> Response {
-    let (code, message) = if std::str::from_utf8(body).is_err() {
-        (PARSE_ERROR, "The body is not UTF-8".to_owned())
-    } else if let Err(why) = serde_json::from_slice::<IgnoredAny>(body) {
-        (PARSE_ERROR, format!("The body is not JSON: {why}"))
-    } else {
-        (INVALID_REQUEST, "The body is not one JSON-RPC 2.0 message; batches are not supported".to_owned())
-    };
-    error(StatusCode::BAD_REQUEST, code, &message)
-}
-
-/// Gives a refusal in bare text a JSON-RPC body; its status and headers stay.
-fn in_protocol(answer: Response) -> Response {
-    let status = answer.status();
-    if status.as_u16() < 400 || is_json(answer.headers()) {
-        return answer;
-    }
-    let message = match status {
-        StatusCode::NOT_ACCEPTABLE => "Accept must allow application/json and text/event-stream",
-        StatusCode::METHOD_NOT_ALLOWED => "Use POST: there are no sessions and no standing streams",
-        _ => status.canonical_reason().unwrap_or("The request is refused"),
-    };
-    let (rpc_code, code) = if status.is_server_error() {
-        (INTERNAL_ERROR, "INTERNAL")
-    } else {
-        (INVALID_REQUEST, "INVALID_ARGUMENT")
-    };
-    let mut repaired = respond(status, &wire::rpc_error(&Value::Null, rpc_code, message, code));
-    for (name, value) in answer.headers() {
-        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
-            repaired.headers_mut().insert(name, value.clone());
-        }
-    }
-    repaired
-}
-
-fn too_large(most: usize) -> Response {
-    let message = format!(
-        "The request has more than {most} bytes: upload_asset takes file_size instead of binary_data"
-    );
-    respond(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        &wire::rpc_error(&Value::Null, INVALID_REQUEST, &message, "TOO_LARGE"),
-    )
-}
-
-fn too_slow() -> Response {
-    let message = "The body took too long to arrive";
-    respond(StatusCode::REQUEST_TIMEOUT, &wire::rpc_error(&Value::Null, INVALID_REQUEST, message, "TIMEOUT"))
-}
-
-fn error(status: StatusCode, rpc_code: i32, message: &str) -> Response {
-    respond(status, &wire::rpc_error(&Value::Null, rpc_code, message, "INVALID_ARGUMENT"))
-}
-
-fn respond(status: StatusCode, body: &serde_json::Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+/// The id of the request whose body begins so.
+fn id_in(head: &[u8]) -> Value {
+    Envelope::read(head).0.answerable_id()
 }
 
 #[cfg(test)]

@@ -54,9 +54,9 @@ impl Witness {
             assert_eq!(entries(&self.door, failed).await, Vec::<serde_json::Value>::new());
         }
         assert_eq!(self.server.get("/health/ready").await.status, 200);
-        // The protocol's library warns of what clients do; ours warns of the guard only.
-        let ours =
-            |line: &&String| line.contains("\"logger\":\"panaversity_fs") && !line.contains("is not allowed");
+        // The protocol's library warns of what clients do; ours of what the guard or nobody lets in.
+        let is_told = |line: &String| line.contains("is not allowed") || line.contains("could not be read");
+        let ours = |line: &&String| line.contains("\"logger\":\"panaversity_fs") && !is_told(line);
         let bad = |line: &&String| line.contains("\"ERROR\"") || (line.contains("\"WARNING\"") && ours(line));
         let log = self.server.log();
         let bad: Vec<_> = log.iter().filter(bad).collect();

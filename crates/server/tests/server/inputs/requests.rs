@@ -61,7 +61,6 @@ async fn a_body_that_is_no_message_is_refused() {
     ]
     .map(|text| text.as_bytes().to_vec())
     .into();
-    bodies.push(invalid);
     bodies.push(a_write("x").into_bytes()[..80].to_vec());
     bodies.push(format!("[{}]", a_write("x")).into_bytes());
     bodies.push(a_write("x").replace("2.0", "1.0").into_bytes());
@@ -76,6 +75,9 @@ async fn a_body_that_is_no_message_is_refused() {
         assert_eq!(rpc_error(&reply), (400, json!("INVALID_ARGUMENT")), "{shown}: {}", reply.text());
         assert!(reply.text().len() < 1_000);
     }
+    // The call can be told, so it is refused as one.
+    let answer = witness.door.post("/mcp", invalid, &[]).await.json();
+    assert_eq!(answer["result"]["structuredContent"]["error"]["argument"], "content", "{answer}");
     witness.nothing_happened().await;
 }
 

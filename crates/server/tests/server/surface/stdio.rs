@@ -102,3 +102,41 @@ fn nonsense_on_stdin_ends_nothing() {
     assert_eq!(answer["result"]["structuredContent"], json!({ "books": [] }));
     line.hang_up();
 }
+
+/// What the program says to this input on stdout and stderr, if it ends well.
+fn said(world: &World, input: &[u8]) -> (Vec<Value>, String) {
+    let mut command = world.command();
+    command.arg("mcp").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let answers = output.stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    (answers, String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_cannot_be_read_leaves_a_warning_without_its_content_and_the_last_line_needs_no_end() {
+    let world = World::new(Db::Sqlite);
+    let (answers, log) = said(&world, b"");
+    assert!(answers.is_empty() && !log.contains("ERROR"), "to hang up first is no error: {log}");
+    let cut = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"write_content","arguments":{"book_id":"b-1","path":"content/x.md","content":"secret \ud83d"}}}"#;
+    let listed = r#"{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"name":"list_books"}}"#;
+    let lines = [
+        hello().to_string().as_bytes(),
+        b"{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"prompts/get\",\"params\":{\"name\":\"secret \xe9\"}}",
+        cut.as_bytes(),
+        br#"{"jsonrpc":"2.0","id":9,"secret":"#,
+        listed.as_bytes(),
+    ]
+    .join(b"\n".as_slice());
+    let (answers, log) = said(&world, &lines);
+    let of =
+        |id: u64| answers.iter().find(|answer| answer["id"] == id).unwrap_or_else(|| panic!("{answers:?}"));
+    assert_eq!(of(6)["error"]["code"], -32602);
+    assert_eq!(of(7)["result"]["structuredContent"]["error"]["argument"], "content");
+    assert_eq!(of(8)["result"]["structuredContent"], json!({ "books": [] }));
+    assert_eq!(of(9)["error"]["code"], -32700);
+    assert_eq!(log.matches("could not be read").count(), 3, "{log}");
+    assert!(log.contains("WARNING") && log.contains("write_content") && !log.contains("secret"), "{log}");
+}

@@ -1,0 +1,385 @@
+//! Streaming reader of a JSON-RPC message's top level: its id, its method, and which fields it has.
+//! It keeps what came before a syntax error, so that the answer can go under the message's own id,
+//! and holds no more than one text at a time, however large the message is.
+//!
+//! Nothing is skipped unread: numbers, escapes and nesting are held to the same rules as by the
+//! parser that makes the message, so what passes here fails there only for its shape.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, Read};
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Error, Value};
+
+/// Longest text of a top level's field that is kept.
+const MAX_TEXT_BYTES: usize = 1_000;
+
+/// What the top level of a message says.
+#[derive(Debug, Default)]
+pub(super) struct Envelope {
+    pub(super) version: Option<Value>,
+    pub(super) id: Option<Value>,
+    pub(super) method: Option<Value>,
+    /// What `params` and its `_meta` are, such as `an object`.
+    pub(super) params: Option<&'static str>,
+    pub(super) meta: Option<&'static str>,
+    /// Whether there is a `result` or an `error`.
+    pub(super) is_answer: bool,
+    /// A field that came twice.
+    pub(super) twice: Option<&'static str>,
+    pub(super) repaired: Repaired,
+}
+
+/// The parts of a message that hold a repaired place.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Repaired {
+    /// The argument of a call; `arguments` for a name among them.
+    pub(super) argument: Option<String>,
+    /// Anything beside the arguments, such as `id` or `params.name`.
+    pub(super) elsewhere: Option<String>,
+}
+
+impl Envelope {
+    /// Reads as far as the text is JSON: what the whole is, or where it is no JSON.
+    pub(super) fn read(text: &[u8]) -> (Self, Result<&'static str, Error>) {
+        let at = Cell::new(0);
+        let mut envelope = Self::default();
+        let walk = Walk { part: Part::Message(&mut envelope), finder: Finder { at: &at, repairs: &[] } };
+        let read = whole(walk, serde_json::Deserializer::from_slice(text));
+        (envelope, read)
+    }
+
+    /// The same for a text that was repaired at these offsets, in rising order.
+    pub(super) fn locate(text: &[u8], repairs: &[usize]) -> (Self, Result<&'static str, Error>) {
+        let at = Cell::new(0);
+        let mut envelope = Self::default();
+        let walk = Walk { part: Part::Message(&mut envelope), finder: Finder { at: &at, repairs } };
+        let read = whole(walk, serde_json::Deserializer::from_reader(Counting { rest: text, at: &at }));
+        (envelope, read)
+    }
+
+    /// The id under which an answer goes: none where there is none, or where it is no id.
+    pub(super) fn answerable_id(&self) -> Value {
+        let id = self.id.as_ref().filter(|id| id.is_string() || id.is_number());
+        let is_known = !self.is_answer && self.repaired.elsewhere.as_deref() != Some("id");
+        id.filter(|_| is_known).cloned().unwrap_or_default()
+    }
+
+    /// Whether nobody waits for an answer to it: it is one itself, or a notification. Of a message
+    /// that ends early nobody can tell whether an id was to come.
+    pub(super) fn wants_no_answer(&self, is_whole: bool) -> bool {
+        match &self.method {
+            Some(method) => {
+                let method = method.as_str().unwrap_or_default();
+                self.id.is_none() && (is_whole || method.starts_with("notifications/"))
+            }
+            None => self.is_answer,
+        }
+    }
+}
+
+fn whole<'de, R: serde_json::de::Read<'de>>(
+    walk: Walk,
+    mut parser: serde_json::Deserializer<R>,
+) -> Result<&'static str, Error> {
+    let kind = walk.deserialize(&mut parser)?;
+    parser.end()?;
+    Ok(kind)
+}
+
+/// Gives a text to the parser, which takes it byte by byte, and counts what it has taken.
+struct Counting<'a> {
+    rest: &'a [u8],
+    at: &'a Cell<usize>,
+}
+
+impl Read for Counting<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.rest.read(into)?;
+        self.at.set(self.at.get() + bytes);
+        Ok(bytes)
+    }
+}
+
+/// Tells whether a repaired place lies within what was read since a mark. The parser may be a byte
+/// ahead, which is never a repaired one: those lie between quotes.
+#[derive(Clone, Copy)]
+struct Finder<'a> {
+    at: &'a Cell<usize>,
+    repairs: &'a [usize],
+}
+
+impl Finder<'_> {
+    fn found_since(self, mark: usize) -> bool {
+        let first = self.repairs.partition_point(|repair| *repair < mark);
+        self.repairs.get(first).is_some_and(|repair| *repair < self.at.get())
+    }
+}
+
+/// What is read.
+enum Part<'a> {
+    Message(&'a mut Envelope),
+    Params(&'a mut Envelope),
+    Arguments(&'a mut Option<String>),
+    /// A field that is kept if it is small.
+    Kept(&'a mut Option<Value>),
+    Other,
+}
+
+/// Reads a value through and gives its kind.
+struct Walk<'a, 'f> {
+    part: Part<'a>,
+    finder: Finder<'f>,
+}
+
+impl Walk<'_, '_> {
+    /// Notes a value that is no text, list or object.
+    fn plain(self, value: Value, kind: &'static str) -> &'static str {
+        if let Part::Kept(kept) = self.part {
+            *kept = Some(value);
+        }
+        kind
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
+    type Value = &'static str;
+
+    fn deserialize<D: Deserializer<'de>>(self, parser: D) -> Result<&'static str, D::Error> {
+        parser.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_, '_> {
+    type Value = &'static str;
+
+    fn expecting(&self, into: &mut fmt::Formatter) -> fmt::Result {
+        into.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<&'static str, E> {
+        Ok(self.plain(Value::Null, "null"))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<&'static str, E> {
+        Ok(self.plain(value.into(), "a boolean"))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<&'static str, E> {
+        Ok(self.plain(value.into(), "a number"))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<&'static str, E> {
+        Ok(self.plain(value.into(), "a number"))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<&'static str, E> {
+        Ok(self.plain(value.into(), "a number"))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<&'static str, E> {
+        if let Part::Kept(kept) = self.part {
+            // A longer one is there, but no use.
+            *kept = Some(if text.len() > MAX_TEXT_BYTES { Value::Null } else { text.into() });
+        }
+        Ok("text")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<&'static str, A::Error> {
+        if let Part::Kept(kept) = self.part {
+            *kept = Some(Value::Null);
+        }
+        while items.next_element_seed(Walk { part: Part::Other, finder: self.finder })?.is_some() {}
+        Ok("a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<&'static str, A::Error> {
+        let finder = self.finder;
+        match self.part {
+            Part::Message(envelope) => read_message(envelope, finder, fields)?,
+            Part::Params(envelope) => read_params(envelope, finder, fields)?,
+            Part::Arguments(argument) => read_arguments(argument, finder, fields)?,
+            Part::Kept(kept) => {
+                *kept = Some(Value::Null);
+                read_other(finder, fields)?;
+            }
+            Part::Other => read_other(finder, fields)?,
+        }
+        Ok("an object")
+    }
+}
+
+fn read_message<'de, A: MapAccess<'de>>(
+    envelope: &mut Envelope,
+    finder: Finder,
+    mut fields: A,
+) -> Result<(), A::Error> {
+    let mut start = finder.at.get();
+    while let Some(name) = fields.next_key::<String>()? {
+        let name_is_repaired = finder.found_since(start);
+        start = finder.at.get();
+        let walk = |part| Walk { part, finder };
+        let mut has_come = |name, already| {
+            if already {
+                envelope.twice.get_or_insert(name);
+            }
+        };
+        match name.as_str() {
+            "jsonrpc" => {
+                has_come("jsonrpc", envelope.version.is_some());
+                fields.next_value_seed(walk(Part::Kept(&mut envelope.version)))?;
+            }
+            "id" => {
+                has_come("id", envelope.id.is_some());
+                fields.next_value_seed(walk(Part::Kept(&mut envelope.id)))?;
+            }
+            "method" => {
+                has_come("method", envelope.method.is_some());
+                fields.next_value_seed(walk(Part::Kept(&mut envelope.method)))?;
+            }
+            "params" => {
+                has_come("params", envelope.params.is_some());
+                let kind = fields.next_value_seed(walk(Part::Params(&mut *envelope)))?;
+                envelope.params = Some(kind);
+            }
+            other => {
+                envelope.is_answer |= matches!(other, "result" | "error");
+                fields.next_value_seed(walk(Part::Other))?;
+            }
+        }
+        let place = if name_is_repaired { Some("a name".to_owned()) } else { None };
+        let value_is_repaired = name != "params" && finder.found_since(start);
+        if let Some(place) = place.or_else(|| value_is_repaired.then_some(name)) {
+            envelope.repaired.elsewhere.get_or_insert(place);
+        }
+        start = finder.at.get();
+    }
+    Ok(())
+}
+
+fn read_params<'de, A: MapAccess<'de>>(
+    envelope: &mut Envelope,
+    finder: Finder,
+    mut fields: A,
+) -> Result<(), A::Error> {
+    let mut start = finder.at.get();
+    while let Some(name) = fields.next_key::<String>()? {
+        let name_is_repaired = finder.found_since(start);
+        start = finder.at.get();
+        let part = match name.as_str() {
+            "arguments" => Part::Arguments(&mut envelope.repaired.argument),
+            _ => Part::Other,
+        };
+        let kind = fields.next_value_seed(Walk { part, finder })?;
+        if name == "_meta" {
+            envelope.meta = Some(kind);
+        }
+        let has_names = name == "arguments" && kind == "an object";
+        if name_is_repaired || (!has_names && finder.found_since(start)) {
+            let place = if name_is_repaired { "params".to_owned() } else { format!("params.{name}") };
+            envelope.repaired.elsewhere.get_or_insert(place);
+        }
+        start = finder.at.get();
+    }
+    Ok(())
+}
+
+fn read_arguments<'de, A: MapAccess<'de>>(
+    argument: &mut Option<String>,
+    finder: Finder,
+    mut fields: A,
+) -> Result<(), A::Error> {
+    let mut start = finder.at.get();
+    while let Some(name) = fields.next_key::<String>()? {
+        let name_is_repaired = finder.found_since(start);
+        start = finder.at.get();
+        let mut inner = None;
+        // Older clients wrap the arguments.
+        let part = if name == "params" { Part::Arguments(&mut inner) } else { Part::Other };
+        fields.next_value_seed(Walk { part, finder })?;
+        if name_is_repaired {
+            argument.get_or_insert("arguments".to_owned());
+        } else if finder.found_since(start) {
+            argument.get_or_insert(inner.unwrap_or(name));
+        }
+        start = finder.at.get();
+    }
+    Ok(())
+}
+
+fn read_other<'de, A: MapAccess<'de>>(finder: Finder, mut fields: A) -> Result<(), A::Error> {
+    while fields.next_key::<String>()?.is_some() {
+        fields.next_value_seed(Walk { part: Part::Other, finder })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_id_before_the_fault_is_known_and_one_after_it_is_not() {
+        for (text, id) in [
+            (r#"{"id":7,"method":"x","params":{"a":NaN}}"#, json!(7)),
+            (r#"{"jsonrpc":"2.0","id":"a","params":{"id":8,"#, json!("a")),
+            (r#"{"id":7} trailing"#, json!(7)),
+            (r#"{"method":"x","params":{"a":NaN},"id":7}"#, Value::Null),
+            (r#"{"params":{"id":7},"method":"x""#, Value::Null),
+            (r#"{"id":7,"error":{"code":1,}}"#, Value::Null),
+            (r#"{"id":{"a":1},"method":}"#, Value::Null),
+            (r#"{"id":1e999,"method":"x"}"#, Value::Null),
+        ] {
+            let (envelope, read) = Envelope::read(text.as_bytes());
+            assert!(read.is_err(), "{text}");
+            assert_eq!(envelope.answerable_id(), id, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_it_takes_is_what_the_parser_of_messages_takes() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for text in [
+            r#""\ud83d""#,
+            r#""\ude00\ud83d""#,
+            "1e999",
+            "[01]",
+            "{\"a\":\"\u{1}\"}",
+            "[1,]",
+            deep.as_str(),
+            "{}x",
+        ] {
+            assert!(Envelope::read(text.as_bytes()).1.is_err(), "{text}");
+            assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
+        }
+        for text in [r#""\ud83d\ude00""#, "-1.5e10", r#"{"a":[null,true,{"b":{}}]}"#, "7"] {
+            assert!(Envelope::read(text.as_bytes()).1.is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_repaired_place_is_known_by_the_argument_that_holds_it() {
+        for (text, argument, elsewhere) in [
+            (r#"{"params":{"name":"x","arguments":{"a":"1","b":"@","c":"3"}}}"#, Some("b"), None),
+            (r#"{"params":{"arguments":{"a":"@"}},"id":1}"#, Some("a"), None),
+            (r#"{"params":{"arguments":{"a":[{"x":"1@"}] ,"b":1}}}"#, Some("a"), None),
+            (r#"{"params":{"arguments":{"a@":1}}}"#, Some("arguments"), None),
+            (r#"{"params":{"arguments":{"params":{"b":"@"}}}}"#, Some("b"), None),
+            (r#"{"params":{"arguments":{"params":"@"}}}"#, Some("params"), None),
+            (r#"{"params":{"arguments":"@"}}"#, None, Some("params.arguments")),
+            (r#"{"params":{"name":"@","arguments":{"a":"b"}}}"#, None, Some("params.name")),
+            (r#"{"params":{"_meta":{"a":"@"},"arguments":{"a":"@"}}}"#, Some("a"), Some("params._meta")),
+            (r#"{"id":"@","method":"x"}"#, None, Some("id")),
+            (r#"{"me@hod":"x","id":1}"#, None, Some("a name")),
+        ] {
+            let repairs: Vec<_> = text.match_indices('@').map(|(at, _)| at).collect();
+            let (envelope, read) = Envelope::locate(text.as_bytes(), &repairs);
+            assert!(read.is_ok());
+            let found =
+                Repaired { argument: argument.map(str::to_owned), elsewhere: elsewhere.map(str::to_owned) };
+            assert_eq!(envelope.repaired, found, "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The methods of the protocol that this server answers, and what is said of others: errors that
+//! name what is wrong and what is supported, where rmcp's name neither.
+
+use panaversity_model::suggestion::nearest_name;
+use rmcp::ErrorData;
+use rmcp::model::{
+    CallToolRequestParams, CompleteRequestParams, ErrorCode, GetPromptRequestParams, InitializeRequestParams,
+    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+const METHODS: [&str; 11] = [
+    "initialize",
+    "ping",
+    "server/discover",
+    "tools/list",
+    "tools/call",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "prompts/list",
+    "prompts/get",
+    "completion/complete",
+];
+/// Longest start of what a caller said that is said back.
+const MOST_SAID_BACK: usize = 200;
+
+/// Whether there is such a method, in some revision of the protocol.
+pub(super) fn is_known(method: &str) -> bool {
+    METHODS.contains(&method)
+}
+
+/// The error of a method that this server, or the revision the client speaks, does not have.
+pub(super) fn not_found(method: &str) -> ErrorData {
+    let others: Vec<_> = METHODS.into_iter().filter(|known| *known != method).collect();
+    let (near, said) = (nearest_name(method, others.iter().copied()), start_of(method));
+    let message = match near {
+        _ if is_known(method) => format!("There is no method `{said}` in this revision of the protocol"),
+        Some(near) => format!("There is no method `{said}`; did you mean `{near}`?"),
+        None => format!("There is no method `{said}`"),
+    };
+    let data = json!({ "code": "INVALID_ARGUMENT", "suggestion": near, "methods": others });
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, Some(data))
+}
+
+/// The error of a known method whose params are not what it takes.
+pub(super) fn invalid_params(method: &str, params: Option<&Value>) -> ErrorData {
+    let none = Map::new();
+    let params = params.and_then(Value::as_object).unwrap_or(&none);
+    let why = match method {
+        "initialize" => fault::<InitializeRequestParams>(params),
+        "tools/call" => fault::<CallToolRequestParams>(params),
+        "resources/read" => fault::<ReadResourceRequestParams>(params),
+        "prompts/get" => fault::<GetPromptRequestParams>(params),
+        "completion/complete" => fault::<CompleteRequestParams>(params),
+        _ => fault::<PaginatedRequestParams>(params),
+    };
+    let why = why.unwrap_or_else(|| "the params are not those of this method".to_owned());
+    ErrorData::invalid_params(format!("{method}: {why}"), Some(json!({ "code": "INVALID_ARGUMENT" })))
+}
+
+/// A completion whose chosen arguments may be null, which counts as not chosen.
+pub(super) fn completion_without_nulls(params: &Value) -> Option<CompleteRequestParams> {
+    let mut params = params.clone();
+    params.pointer_mut("/context/arguments")?.as_object_mut()?.retain(|_, value| !value.is_null());
+    serde_json::from_value(params).ok()
+}
+
+/// What is wrong with the params, with the name of the one that it is wrong with.
+fn fault<P: DeserializeOwned>(params: &Map<String, Value>) -> Option<String> {
+    let parse =
+        |params| serde_json::from_value::<P>(Value::Object(params)).err().map(|error| error.to_string());
+    let why = parse(params.clone())?;
+    let guilty = params.keys().find(|name| {
+        let mut others = params.clone();
+        others.remove(*name);
+        parse(others).is_none_or(|error| error.contains(&format!("missing field `{name}`")))
+    });
+    let why = start_of(&why);
+    Some(guilty.map_or_else(|| why.clone(), |name| format!("params.{}: {why}", start_of(name))))
+}
+
+/// Says what an error of rmcp's leaves out; whether it did.
+pub(super) fn clarify(error: &mut ErrorData) -> bool {
+    match error.code {
+        // Its message is the method's name.
+        ErrorCode::METHOD_NOT_FOUND if error.data.is_none() => *error = not_found(&error.message),
+        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION => {
+            let requested = error.data.as_ref().and_then(|data| data["requested"].as_str());
+            *error = unsupported_version(requested.unwrap_or_default());
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// The error of a revision of the protocol that this server does not speak.
+pub(super) fn unsupported_version(requested: &str) -> ErrorData {
+    let supported: Vec<_> = ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
+    let (said, all) = (start_of(requested), supported.join(", "));
+    let message = format!("Protocol version `{said}` is not supported; supported are {all}");
+    let data = json!({ "requested": said, "supported": supported });
+    ErrorData::new(ErrorCode::UNSUPPORTED_PROTOCOL_VERSION, message, Some(data))
+}
+
+/// Whether this server speaks the revision.
+pub(super) fn speaks(version: &str) -> bool {
+    ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == version)
+}
+
+fn start_of(text: &str) -> String {
+    text.chars().take(MOST_SAID_BACK).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_method_is_told_the_nearest_and_all_there_are() {
+        let error = not_found("tools/lst");
+        assert_eq!(error.message, "There is no method `tools/lst`; did you mean `tools/list`?");
+        assert_eq!(error.data.unwrap()["methods"].as_array().unwrap().len(), METHODS.len());
+        let error = not_found("ping");
+        assert_eq!(error.message, "There is no method `ping` in this revision of the protocol");
+        assert!(not_found(&"x".repeat(1_000_000)).message.len() < 300);
+    }
+
+    #[test]
+    fn params_that_do_not_fit_are_named() {
+        for (method, params, says) in [
+            ("resources/read", json!({}), "missing field `uri`"),
+            ("resources/read", json!({ "uri": 5 }), "params.uri: invalid type"),
+            ("prompts/get", json!({ "name": ["x"] }), "params.name: invalid type"),
+            ("prompts/get", json!({ "name": "x", "arguments": "y" }), "params.arguments: invalid type"),
+            ("tools/list", json!({ "cursor": 5 }), "params.cursor: invalid type"),
+            (
+                "completion/complete",
+                json!({ "ref": { "type": "ref/prompt", "name": "x" } }),
+                "missing field `argument`",
+            ),
+            ("initialize", json!({ "protocolVersion": "2025-06-18" }), "missing field"),
+        ] {
+            let error = invalid_params(method, Some(&params));
+            assert!(error.message.contains(says), "{method} {params}: {}", error.message);
+            assert!(error.message.starts_with(method), "{}", error.message);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Refusals of the HTTP transport: each is a JSON-RPC error that says what is wrong and what is
+//! supported, under the request's id where it can be told. rmcp's own, of which many are bare text,
+//! are put into these words; their status and headers stay.
+
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use rmcp::ErrorData;
+use serde_json::{Value, json};
+
+use super::envelope::Envelope;
+use super::message::{self, INVALID_REQUEST, PARSE_ERROR, Rejection};
+use super::methods;
+use crate::wire;
+
+const INTERNAL_ERROR: i32 = -32603;
+pub(super) const VERSION_HEADER: &str = "mcp-protocol-version";
+/// Answers up to this size are looked at for errors of rmcp's.
+const MOST_ERROR_BYTES: u64 = 4 << 10;
+/// How an error begins in an answer.
+const ERROR: &[u8] = b"\"error\":{\"code\":-32";
+
+/// What is known of the request that is answered.
+pub(super) enum Question {
+    Text(Bytes),
+    Read(Box<Envelope>, &'static str),
+}
+
+impl Default for Question {
+    fn default() -> Self {
+        Self::Text(Bytes::new())
+    }
+}
+
+impl Question {
+    pub(super) fn of(body: Bytes) -> Self {
+        Self::Text(body)
+    }
+
+    pub(super) fn id(&self) -> Value {
+        match self {
+            Self::Text(body) => Envelope::read(body).0.answerable_id(),
+            Self::Read(envelope, _) => envelope.answerable_id(),
+        }
+    }
+
+    fn rejection(&self) -> Rejection {
+        match self {
+            Self::Text(body) => message::reject(body),
+            Self::Read(envelope, kind) => message::no_message(envelope, kind),
+        }
+    }
+}
+
+/// The answer with every refusal in the protocol's words.
+pub(super) async fn in_protocol(
+    answer: Response,
+    question: &Question,
+    version: Option<&HeaderValue>,
+) -> Response {
+    let status = answer.status();
+    if is_json(answer.headers()) {
+        return clarified(answer).await;
+    }
+    if status.as_u16() < 400 {
+        return answer;
+    }
+    // rmcp answers a body that is no message with 415.
+    if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        return no_message(&question.rejection());
+    }
+    let mut repaired = respond(status, &body_of(status, &question.id(), version));
+    for (name, value) in answer.headers() {
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
+            repaired.headers_mut().insert(name, value.clone());
+        }
+    }
+    repaired
+}
+
+fn body_of(status: StatusCode, id: &Value, version: Option<&HeaderValue>) -> Value {
+    let version = version.map(|version| String::from_utf8_lossy(version.as_bytes()));
+    if status == StatusCode::BAD_REQUEST
+        && let Some(version) = version.filter(|version| !methods::speaks(version))
+    {
+        return json!({ "jsonrpc": "2.0", "id": id, "error": methods::unsupported_version(&version) });
+    }
+    if status.is_server_error() {
+        return wire::rpc_error(id, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
+    }
+    let message = match status {
+        StatusCode::NOT_ACCEPTABLE => "Accept must allow application/json and text/event-stream",
+        StatusCode::METHOD_NOT_ALLOWED => "Use POST: there are no sessions and no standing streams",
+        _ => status.canonical_reason().unwrap_or("The request is refused"),
+    };
+    wire::rpc_error(id, INVALID_REQUEST, message, "INVALID_ARGUMENT")
+}
+
+/// The answer; if it is an error that leaves out what is supported, with that.
+async fn clarified(answer: Response) -> Response {
+    if answer.body().size_hint().exact().is_none_or(|bytes| bytes > MOST_ERROR_BYTES) {
+        return answer;
+    }
+    let (mut parts, body) = answer.into_parts();
+    // It is in memory already.
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+        let failed = wire::rpc_error(&Value::Null, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
+        return respond(StatusCode::INTERNAL_SERVER_ERROR, &failed);
+    };
+    let bytes = match in_other_words(&bytes) {
+        Some(text) => {
+            parts.headers.remove(CONTENT_LENGTH);
+            text.into()
+        }
+        None => bytes,
+    };
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+fn in_other_words(answer: &[u8]) -> Option<String> {
+    if !answer.windows(ERROR.len()).any(|window| window == ERROR) {
+        return None;
+    }
+    let mut answer: Value = serde_json::from_slice(answer).ok()?;
+    let mut error: ErrorData = serde_json::from_value(answer["error"].clone()).ok()?;
+    if !methods::clarify(&mut error) {
+        return None;
+    }
+    answer["error"] = serde_json::to_value(error).ok()?;
+    Some(answer.to_string())
+}
+
+/// What arrived is no message.
+pub(super) fn no_message(rejection: &Rejection) -> Response {
+    rejection.log();
+    respond(StatusCode::BAD_REQUEST, &rejection.body())
+}
+
+pub(super) fn unsupported_media_type(id: &Value) -> Response {
+    error(StatusCode::UNSUPPORTED_MEDIA_TYPE, id, INVALID_REQUEST, "Content-Type must be application/json")
+}
+
+pub(super) fn broken_off(id: &Value) -> Response {
+    error(StatusCode::BAD_REQUEST, id, PARSE_ERROR, "The body broke off")
+}
+
+pub(super) fn too_large(id: &Value, most: usize) -> Response {
+    let error = wire::rpc_error(id, INVALID_REQUEST, &message::too_large(most), "TOO_LARGE");
+    respond(StatusCode::PAYLOAD_TOO_LARGE, &error)
+}
+
+pub(super) fn too_slow(id: &Value) -> Response {
+    let message = "The body took too long to arrive";
+    respond(StatusCode::REQUEST_TIMEOUT, &wire::rpc_error(id, INVALID_REQUEST, message, "TIMEOUT"))
+}
+
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn error(status: StatusCode, id: &Value, rpc_code: i32, message: &str) -> Response {
+    respond(status, &wire::rpc_error(id, rpc_code, message, "INVALID_ARGUMENT"))
+}
+
+fn respond(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,238 @@
+//! Transport over lines: one message a line, read from stdin and written to stdout.
+//!
+//! 1. A line that is no message is logged, and answered if somebody waits for an answer. It ends
+//!    nothing: the next line is read as if it had not been.
+//! 2. A line is read up to the size that a request over HTTP may have. Of a longer one the start is
+//!    kept until its id is known; the rest is thrown away.
+//! 3. Before the first request nothing else is handed on: rmcp would end the session.
+//! 4. What stands after the last newline is a line too.
+//!
+//! `receive` may be dropped at every await and called anew, because rmcp waits for other things
+//! beside it: what has been read of a line, and an answer that is being written, stay in the
+//! transport.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, ProtocolVersion, ServerJsonRpcMessage,
+};
+use rmcp::transport::Transport;
+use rmcp::{ErrorData, RoleServer};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::Mutex;
+
+use super::envelope::Envelope;
+use super::message::{self, Arrival, INVALID_REQUEST, Rejection};
+use super::methods;
+use crate::wire;
+
+/// The lines of one client.
+pub(super) struct Lines<R, W> {
+    input: BufReader<R>,
+    /// Of the line that is being read.
+    line: Vec<u8>,
+    most: usize,
+    /// Whether the line is too long, and its rest is thrown away.
+    is_skipping: bool,
+    has_begun: bool,
+    output: Arc<Mutex<W>>,
+    /// An answer of the transport's own that is being written.
+    answer: Option<BoxFuture<'static, io::Result<()>>>,
+}
+
+/// A line has been read, or there are no more.
+enum Step {
+    Line(Vec<u8>),
+    /// The start of a line that is too long.
+    Start(Vec<u8>),
+    End,
+}
+
+impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<R, W> {
+    /// Lines of at most so many bytes.
+    pub(super) fn new(input: R, output: W, most: usize) -> Self {
+        Self {
+            input: BufReader::new(input),
+            line: Vec::new(),
+            most,
+            is_skipping: false,
+            has_begun: false,
+            output: Arc::new(Mutex::new(output)),
+            answer: None,
+        }
+    }
+
+    async fn next_line(&mut self) -> io::Result<Step> {
+        loop {
+            let available = self.input.fill_buf().await?;
+            if available.is_empty() {
+                let rest = std::mem::take(&mut self.line);
+                return Ok(if rest.is_empty() { Step::End } else { Step::Line(rest) });
+            }
+            let newline = available.iter().position(|byte| *byte == b'\n');
+            let part = &available[..newline.unwrap_or(available.len())];
+            let taken = part.len() + usize::from(newline.is_some());
+            let was_skipping = self.is_skipping;
+            if !was_skipping {
+                let room = (self.most + 1).saturating_sub(self.line.len());
+                self.line.extend_from_slice(&part[..part.len().min(room)]);
+            }
+            self.input.consume(taken);
+            self.is_skipping = newline.is_none() && (was_skipping || self.line.len() > self.most);
+            if was_skipping {
+                continue;
+            }
+            if self.line.len() > self.most {
+                return Ok(Step::Start(std::mem::take(&mut self.line)));
+            }
+            if newline.is_some() {
+                return Ok(Step::Line(std::mem::take(&mut self.line)));
+            }
+        }
+    }
+
+    /// The message on a line; none if it goes no further, whatever is said to that.
+    fn read(&mut self, line: Vec<u8>) -> Option<ClientJsonRpcMessage> {
+        if line.trim_ascii().is_empty() {
+            return None;
+        }
+        let (text, unreadable) = match message::arrive(line.into()) {
+            Arrival::Sound(text) => (text, None),
+            Arrival::Unreadable(text, unreadable) => {
+                unreadable.log();
+                (text, Some(unreadable))
+            }
+            Arrival::Rejected(rejection) => return self.reject(&rejection),
+        };
+        let Ok(mut message) = serde_json::from_slice(&text) else {
+            return self.reject(&message::reject(&text));
+        };
+        if let (ClientJsonRpcMessage::Request(request), Some(unreadable)) = (&mut message, unreadable) {
+            request.request.extensions_mut().insert(unreadable);
+        }
+        if self.has_begun { Some(message) } else { self.before_begin(message, &text) }
+    }
+
+    /// The message, if it can come before a session has begun.
+    fn before_begin(&mut self, message: ClientJsonRpcMessage, text: &Bytes) -> Option<ClientJsonRpcMessage> {
+        let ClientJsonRpcMessage::Request(request) = &message else {
+            tracing::warn!(target: "panaversity_fs.server", "a message before the first request was dropped");
+            return None;
+        };
+        if let ClientRequest::CustomRequest(custom) = &request.request {
+            let error = match custom.method.as_str() {
+                "initialize" => methods::invalid_params("initialize", custom.params.as_ref()),
+                unknown if !methods::is_known(unknown) => methods::not_found(unknown),
+                _ => return Some(message),
+            };
+            let id = Envelope::read(text).0.answerable_id();
+            self.say(json!({ "jsonrpc": "2.0", "id": id, "error": error }));
+            return None;
+        }
+        self.has_begun = begins(&request.request);
+        Some(message)
+    }
+
+    fn reject(&mut self, rejection: &Rejection) -> Option<ClientJsonRpcMessage> {
+        rejection.log();
+        if !rejection.is_silent {
+            self.say(rejection.body());
+        }
+        None
+    }
+
+    fn reject_long(&mut self, start: &[u8]) {
+        let id = Envelope::read(start).0.answerable_id();
+        let message = message::too_large(self.most);
+        tracing::warn!(target: "panaversity_fs.server", "a line was too long: {message}");
+        self.say(wire::rpc_error(&id, INVALID_REQUEST, &message, "TOO_LARGE"));
+    }
+
+    fn say(&mut self, answer: Value) {
+        self.answer = Some(written(self.output.clone(), answer).boxed());
+    }
+}
+
+impl<R, W> Transport<RoleServer> for Lines<R, W>
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        mut message: ServerJsonRpcMessage,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        if let ServerJsonRpcMessage::Error(answer) = &mut message {
+            explain(&mut answer.error, self.has_begun);
+        }
+        written(self.output.clone(), message)
+    }
+
+    async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        loop {
+            if let Some(answer) = &mut self.answer {
+                let said = answer.await;
+                self.answer = None;
+                said.inspect_err(report).ok()?;
+            }
+            match self.next_line().await.inspect_err(report).ok()? {
+                Step::End => return None,
+                Step::Start(start) => self.reject_long(&start),
+                Step::Line(line) => {
+                    if let Some(message) = self.read(line) {
+                        return Some(message);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        if let Some(answer) = self.answer.take() {
+            answer.await?;
+        }
+        self.output.lock().await.flush().await
+    }
+}
+
+/// Whether a session begins with the request: a handshake, or a call of the revisions without one.
+fn begins(request: &ClientRequest) -> bool {
+    match request {
+        ClientRequest::InitializeRequest(_) => true,
+        ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
+        other => {
+            let meta = other.get_meta();
+            let is_complete = meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty();
+            is_complete && meta.protocol_version().is_some_and(|version| methods::speaks(version.as_str()))
+        }
+    }
+}
+
+/// Says what a client can do whose first message rmcp refused.
+fn explain(error: &mut ErrorData, has_begun: bool) {
+    if !methods::clarify(error) && !has_begun && error.message.starts_with("request _meta") {
+        let message = format!("{}; or begin with `initialize`, as earlier revisions do", error.message);
+        error.message = message.into();
+    }
+}
+
+fn report(error: &io::Error) {
+    tracing::warn!(target: "panaversity_fs.server", %error, "the client can't be reached");
+}
+
+/// Writes a message whole, whatever else is written meanwhile.
+async fn written<W: AsyncWrite + Unpin>(output: Arc<Mutex<W>>, message: impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&message)?;
+    line.push(b'\n');
+    let mut output = output.lock().await;
+    output.write_all(&line).await?;
+    output.flush().await
+}
