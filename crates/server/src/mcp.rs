@@ -244,7 +244,7 @@ impl ServerHandler for Door {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        if !methods::is_known(&request.method) {
+        if !methods::is_known(&request.method, is_modern(&context)) {
             return Err(methods::not_found(&request.method));
         }
         if request.method == "completion/complete"

@@ -26,9 +26,12 @@ const METHODS: [&str; 11] = [
 /// Longest start of what a caller said that is said back.
 const MOST_SAID_BACK: usize = 200;
 
-/// Whether there is such a method, in some revision of the protocol.
-pub(super) fn is_known(method: &str) -> bool {
-    METHODS.contains(&method)
+/// Those that 2026-07-28 has taken away.
+const HANDSHAKE: [&str; 2] = ["initialize", "ping"];
+
+/// Whether there is such a method, in 2026-07-28 or before it.
+pub(super) fn is_known(method: &str, is_modern: bool) -> bool {
+    METHODS.contains(&method) && !(is_modern && HANDSHAKE.contains(&method))
 }
 
 /// The error of a method that this server, or the revision the client speaks, does not have.
@@ -36,7 +39,9 @@ pub(super) fn not_found(method: &str) -> ErrorData {
     let others: Vec<_> = METHODS.into_iter().filter(|known| *known != method).collect();
     let (near, said) = (nearest_name(method, others.iter().copied()), start_of(method));
     let message = match near {
-        _ if is_known(method) => format!("There is no method `{said}` in this revision of the protocol"),
+        _ if METHODS.contains(&method) => {
+            format!("There is no method `{said}` in this revision of the protocol")
+        }
         Some(near) => format!("There is no method `{said}`; did you mean `{near}`?"),
         None => format!("There is no method `{said}`"),
     };

@@ -125,17 +125,17 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
             tracing::warn!(target: "panaversity_fs.server", "a message before the first request was dropped");
             return None;
         };
-        if let ClientRequest::CustomRequest(custom) = &request.request {
+        self.has_begun = begins(&request.request);
+        if let (ClientRequest::CustomRequest(custom), false) = (&request.request, self.has_begun) {
             let error = match custom.method.as_str() {
                 "initialize" => methods::invalid_params("initialize", custom.params.as_ref()),
-                unknown if !methods::is_known(unknown) => methods::not_found(unknown),
+                unknown if !methods::is_known(unknown, false) => methods::not_found(unknown),
                 _ => return Some(message),
             };
             let id = Envelope::read(text).0.answerable_id();
             self.say(json!({ "jsonrpc": "2.0", "id": id, "error": error }));
             return None;
         }
-        self.has_begun = begins(&request.request);
         Some(message)
     }
 

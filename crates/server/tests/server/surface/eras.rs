@@ -129,8 +129,15 @@ async fn headers_that_say_other_than_the_body_are_refused() {
         );
     }
     let unknown = modern(&door, "tools/list", json!({}), &[("MCP-Protocol-Version", "2099-01-01")]).await;
-    assert_eq!(unknown.status, 400, "{}", unknown.text());
+    // It contradicts the body, which names one that is spoken here.
+    assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (400, &json!(-32_020)));
     let nowhere = modern(&door, "tools/nothing", json!({}), &[]).await;
     assert_eq!((nowhere.status, &nowhere.json()["error"]["code"]), (404, &json!(-32_601)));
+    for gone in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "tasks/get"] {
+        let reply = modern(&door, gone, json!({ "level": "info", "uri": "x", "taskId": "x" }), &[]).await;
+        let error = reply.json()["error"].clone();
+        assert_eq!((reply.status, &error["code"]), (404, &json!(-32_601)), "{gone}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(gone), "{error}");
+    }
     assert!(entries(&door, json!({ "path": LESSON })).await.is_empty(), "nothing was called");
 }
