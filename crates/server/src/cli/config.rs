@@ -4,8 +4,9 @@
 //! 1. Every setting, its value and where that comes from.
 //! 2. The database: can it be reached, and is its schema this program's?
 //! 3. The storage: put, get, list, delete, in a bucket also copy; and is it this database's?
-//! 4. The public URL: does a server answer there? One that is not started yet is no failure.
-//! 5. The CDN: an asset can be seen through it, an overlay and an object can't.
+//! 4. The address to listen on: is it one of this machine's?
+//! 5. The public URL: does a server answer there? One that is not started yet is no failure.
+//! 6. The CDN: an asset can be seen through it, an overlay and an object can't.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use panaversity_store::{Database, Exposed, Identity, Trial, migrations};
 use serde_json::{Value, json};
 
 use super::engines::{connect, migration_failed};
+use super::serve::bind;
 use super::{Failure, NotYet, print};
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
@@ -72,6 +74,7 @@ pub(super) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     if let Some(database) = database {
         database.close().await;
     }
+    try_address(&http, &mut tried).await;
     try_public_url(&http, &mut tried).await;
     try_cdn(&links, &store.storage, &mut tried).await;
     let failed = tried.iter().filter(|one| matches!(one.outcome, Outcome::Bad(_))).count();
@@ -186,6 +189,21 @@ async fn pair(trial: &Trial, database: &Database) -> Outcome {
         }
         Ok((None, _)) => Outcome::Noted("both are new; the first start pairs them".to_owned()),
     }
+}
+
+/// Listens where `serve` would, for a moment.
+async fn try_address(http: &HttpSettings, tried: &mut Vec<Tried>) {
+    let HttpSettings { host, port, .. } = http;
+    tried.push(match bind(http).await {
+        Ok((_, address)) => good("address", format!("can listen on {address}")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            noted("address", format!("{host} port {port} is in use, perhaps by the server itself"))
+        }
+        Err(error) => bad(
+            "address",
+            format!("cannot listen on {host} port {port}: {error} (check PANAVERSITY_SERVER_HOST and PANAVERSITY_SERVER_PORT)"),
+        ),
+    });
 }
 
 async fn try_public_url(http: &HttpSettings, tried: &mut Vec<Tried>) {

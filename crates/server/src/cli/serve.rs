@@ -127,7 +127,7 @@ fn announce(address: SocketAddr, database: &'static str, storage: &'static str) 
     );
 }
 
-async fn bind(settings: &HttpSettings) -> std::io::Result<(TcpListener, SocketAddr)> {
+pub(super) async fn bind(settings: &HttpSettings) -> std::io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))

@@ -32,7 +32,7 @@ impl LinkSettings {
         let public_url = optional(
             sources,
             Key::PublicUrl,
-            "a URL like https://books.example.com, without user, query or fragment",
+            "a URL like https://books.example.com, without user, query or fragment, letters beyond ASCII in its host as xn--...",
             PublicUrl::parse,
         )?;
         let cdn_base_url = optional(

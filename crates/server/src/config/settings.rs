@@ -111,7 +111,7 @@ impl HttpSettings {
             public_url: optional(
                 sources,
                 Key::PublicUrl,
-                "a URL like https://books.example.com, without user, query or fragment",
+                "a URL like https://books.example.com, without user, query or fragment, letters beyond ASCII in its host as xn--...",
                 PublicUrl::parse,
             )?,
             allowed_hosts: optional(
@@ -157,9 +157,16 @@ pub(super) fn whole(sources: &Sources, key: Key, least: u32, most: u32) -> Resul
     })
 }
 
-/// Only settings that are no secret come here.
+/// Only settings that are no secret come here, but a URL may hold one: what stands before its `@` is
+/// not shown.
 pub(super) fn bad(given: &Given, allowed: &str) -> Misuse {
-    Misuse(format!("{} is {:?}; allowed is {allowed}", given.name, given.text))
+    let text = &given.text;
+    let shown = match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}***{}", &text[..scheme + 3], &text[at..]),
+        (_, Some(at)) => format!("***{}", &text[at..]),
+        _ => text.clone(),
+    };
+    Misuse(format!("{} is {shown:?}; allowed is {allowed}", given.name))
 }
 
 pub(super) fn unset(key: Key) -> Misuse {
@@ -189,6 +196,7 @@ fn host_list(text: &str) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::links::LinkSettings;
     use super::*;
 
     fn refused<T>(read: fn(&Sources) -> Result<T, Misuse>, name: &str, value: &str) -> String {
@@ -239,6 +247,23 @@ mod tests {
         let flag = Sources::of(&[("server-port", "x")], &[], &[]);
         let Misuse(why) = HttpSettings::read(&flag).unwrap_err();
         assert!(why.starts_with("--server-port is \"x\""), "{why}");
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_never_shown() {
+        for (name, value) in [
+            ("PANAVERSITY_PUBLIC_URL", "https://user:hunter2@books.example.com"),
+            ("PANAVERSITY_PUBLIC_URL", "https://user:hunter2@x@books.example.com/?q"),
+            ("PANAVERSITY_PUBLIC_URL", "user:hunter2@books.example.com"),
+            ("PANAVERSITY_SERVER_HOST", "http://user:hunter2@host"),
+            ("PANAVERSITY_ALLOWED_HOSTS", "user:hunter2@host"),
+        ] {
+            let why = refused(HttpSettings::read, name, value);
+            assert!(why.starts_with(name) && !why.contains("hunter2"), "{why}");
+        }
+        let links = [("PANAVERSITY_CDN_BASE_URL", "https://user:hunter2@cdn.example.com")];
+        let Err(Misuse(why)) = LinkSettings::read(&Sources::of(&[], &links, &[])) else { panic!("admitted") };
+        assert!(why.contains("https://***@cdn.example.com"), "{why}");
     }
 
     #[test]

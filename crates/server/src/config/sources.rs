@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Read;
 use std::path::Path;
 
 use panaversity_model::suggestion::nearest_name;
@@ -126,11 +127,13 @@ fn one_of(
 
 /// The content of a secret's file, without the line end that editors add.
 fn secret(path: &Path) -> Result<String, String> {
-    let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if about.len() > LONGEST_SECRET {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    // A device has no length, and may never end.
+    file.take(LONGEST_SECRET + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > LONGEST_SECRET {
         return Err("it is too long for a secret".to_owned());
     }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let text = text.trim_end_matches(['\r', '\n']).to_owned();
     if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text) }
 }
@@ -207,6 +210,9 @@ mod tests {
         let both = Sources::of(&[], &[("DATABASE_URL_FILE", path), ("DATABASE_URL", "sqlite:y")], &[]);
         let Misuse(why) = both.text(Key::DatabaseUrl).unwrap_err();
         assert_eq!(why, "DATABASE_URL and DATABASE_URL_FILE are both set; set one of them");
+        let endless = Sources::of(&[], &[("DATABASE_URL_FILE", "/dev/zero")], &[]);
+        let Misuse(why) = endless.text(Key::DatabaseUrl).unwrap_err();
+        assert!(why.ends_with("too long for a secret"), "{why}");
         let gone = Sources::of(&[], &[("DATABASE_URL_FILE", "/nowhere/at/all")], &[]);
         let Misuse(why) = gone.text(Key::DatabaseUrl).unwrap_err();
         assert!(why.starts_with("DATABASE_URL_FILE is \"/nowhere/at/all\", which cannot be read"), "{why}");

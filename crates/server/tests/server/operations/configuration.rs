@@ -31,6 +31,17 @@ fn outcome(checks: &[Value], what: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_not_this_machine_s_is_found_before_the_start() {
+    let world = World::new(Db::Sqlite);
+    let server = world.start().await;
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
+    assert_eq!(outcome(&checks(&world), "address"), "\"ok\"");
+    assert_eq!(outcome(&checks(&world.with("PANAVERSITY_SERVER_PORT", &port)), "address"), "\"note\"");
+    let world = World::new(Db::Sqlite).with("PANAVERSITY_SERVER_HOST", "192.0.2.1");
+    assert_eq!(outcome(&checks(&world), "address"), "\"failed\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_ground_in_use_is_found_in_order_and_left_as_it_was() {
     for ground in EVERY_GROUND {
         let world = World::new(ground);
