@@ -93,7 +93,7 @@ pub(super) async fn admit(State(admission): State<Admission>, request: Request, 
             (_, Err(_)) => return refusals::no_message(&message::reject(&body)),
         }
     };
-    if accepts_anything(&parts.headers) {
+    if accepts_json(&parts.headers) {
         // rmcp wants both types by name; which one it then sends, it decides by itself.
         let both = HeaderValue::from_static("application/json, text/event-stream");
         parts.headers.insert(ACCEPT, both);
@@ -141,16 +141,21 @@ fn in_pieces(frame: Result<Bytes, axum::Error>) -> Vec<Result<Bytes, axum::Error
     pieces
 }
 
-/// Asks for no type, for any, or for JSON alone, as plain HTTP clients do.
-fn accepts_anything(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT).iter().all(|value| {
-        value.to_str().is_ok_and(|types| {
-            types.split(',').all(|entry| {
-                let essence = entry.split(';').next().unwrap_or_default().trim();
-                matches!(essence, "*/*" | "application/*" | "application/json")
-            })
+/// Whether the client takes JSON (RFC 9110, section 12.5.1): it names no type, or one of its entries
+/// admits JSON and is not weighted with 0.
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    types.peek().is_none()
+        || types.flat_map(|types| types.split(',')).any(|entry| {
+            let (essence, parameters) = entry.split_once(';').unwrap_or((entry, ""));
+            let essence = essence.trim().to_ascii_lowercase();
+            let refused = parameters.split(';').filter_map(|parameter| parameter.split_once('=')).any(
+                |(name, value)| {
+                    name.trim() == "q" && value.trim().parse().is_ok_and(|weight: f32| weight == 0.0)
+                },
+            );
+            matches!(essence.as_str(), "*/*" | "application/*" | "application/json") && !refused
         })
-    })
 }
 
 async fn read(
@@ -209,6 +214,30 @@ fn id_in(head: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_takes_json_in_any_way_gets_an_answer() {
+        let accepts = |types: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in types {
+                headers.append(ACCEPT, value.parse().unwrap());
+            }
+            accepts_json(&headers)
+        };
+        for types in [
+            &[][..],
+            &["*/*"],
+            &["application/json"],
+            &["application/*, text/event-stream;q=0.1"],
+            &["text/event-stream", "Application/JSON; charset=utf-8;q=0.5"],
+        ] {
+            assert!(accepts(types), "{types:?}");
+        }
+        for types in [&["text/html"][..], &["text/event-stream"], &["application/json;q=0"], &["*/*; q=0.0"]]
+        {
+            assert!(!accepts(types), "{types:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_turn_lasts_until_the_last_piece_of_the_answer_has_gone() {
