@@ -86,14 +86,18 @@ impl Files {
         };
     }
 
-    /// Every file whose name begins with a folder's, by its path from there.
+    /// Every file whose name begins with a folder's, by its path from there; one that vanishes meanwhile
+    /// is left out.
     pub(super) fn below(&self, prefix: &str) -> BTreeMap<String, Vec<u8>> {
         match self {
             Self::Folder(root) => {
                 let root = root.join(prefix);
                 files_below(&root)
                     .into_iter()
-                    .map(|path| (name_below(&root, &path), fs::read(path).unwrap()))
+                    .filter_map(|path| match fs::read(&path) {
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                        bytes => Some((name_below(&root, &path), bytes.unwrap())),
+                    })
                     .collect()
             }
             Self::Bucket(bucket) => {

@@ -5,8 +5,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Db, World};
-use crate::lessons::{BOOK, LESSON, TOOLS, read};
+use crate::harness::{Db, Ground, Storage, World};
+use crate::lessons::{BOOK, LESSON, TOOLS, read, text, with};
 
 /// A client of a spawned server.
 struct Line {
@@ -139,4 +139,54 @@ fn what_cannot_be_read_leaves_a_warning_without_its_content_and_the_last_line_ne
     assert_eq!(of(9)["error"]["code"], -32700);
     assert_eq!(log.matches("could not be read").count(), 3, "{log}");
     assert!(log.contains("WARNING") && log.contains("write_content") && !log.contains("secret"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_stdio_links_are_given_only_where_somebody_serves_them() {
+    for storage in [Storage::Fs, Storage::S3] {
+        let world = World::new(Ground::new(Db::Sqlite, storage));
+        let mut line = Line::to(&world);
+        line.ask(&hello());
+        let book = json!({ "book_id": BOOK, "schema": "docusaurus" });
+        line.call("create_book", &book);
+        let asset = |kind: &str, more: Value| {
+            with(json!({ "book_id": BOOK, "asset_type": kind, "filename": "a.png" }), more)
+        };
+        let hint = "PANAVERSITY_PUBLIC_URL";
+        for kind in ["img", "content"] {
+            let kept = line.call("upload_asset", &asset(kind, json!({ "binary_data": "/+8=" })));
+            let got = line.call("get_asset", &asset(kind, json!({ "include_binary": true })));
+            assert_eq!(got["binary_data"], "/+8=");
+            for answer in [kept, got] {
+                assert!(answer.get("cdn_url").is_none() && answer.get("download_url").is_none(), "{answer}");
+                assert!(text(&answer["hint"]).contains(hint), "{answer}");
+            }
+        }
+        let listed = line.call("list_assets", &json!({ "book_id": BOOK }));
+        assert!(text(&listed["hint"]).contains(hint));
+        assert!(listed["assets"].as_array().unwrap().iter().all(|asset| asset.get("hint").is_none()));
+        assert!(!listed.to_string().contains("http://"), "{listed}");
+        let archive = line.call("get_book_archive", &json!({ "book_id": BOOK }));
+        assert!(text(&archive["error"]["hint"]).contains(hint), "{archive}");
+        // A bucket takes uploads by itself.
+        let begun = line.call("upload_asset", &asset("videos", json!({ "file_size": 5 })));
+        match storage {
+            Storage::Fs => assert!(text(&begun["error"]["hint"]).contains(hint), "{begun}"),
+            Storage::S3 => assert!(text(&begun["upload_url"]).contains("X-Amz-Signature"), "{begun}"),
+        }
+        line.hang_up();
+
+        // With a server beside it, what it gives can be opened there.
+        let server = world.start().await;
+        let world = world.with("PANAVERSITY_PUBLIC_URL", server.url());
+        let mut line = Line::to(&world);
+        line.ask(&hello());
+        let archive = line.call("get_book_archive", &json!({ "book_id": BOOK }));
+        let beside = line.call("get_asset", &asset("content", json!({})));
+        for link in [&archive["archive_url"], &beside["download_url"]] {
+            let path = text(link).strip_prefix(server.url()).unwrap().to_owned();
+            assert_eq!(server.get(&path).await.status, 200, "{link}");
+        }
+        line.hang_up();
+    }
 }
