@@ -7,22 +7,17 @@
 //! 2. `""` for a required argument is a value: an empty file is a file.
 //! 3. Numbers and booleans may come as text.
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use panaversity_model::asset::AssetType;
 use panaversity_model::audit::Operation;
 use panaversity_model::suggestion::nearest_name;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer, Refusal, Timestamp, UserId};
 use panaversity_service::Call;
 use rmcp::model::JsonObject;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
+use crate::mcp::cursor::{Continued, position};
 use crate::wire::Remedy;
-
-/// Longest cursor that is looked at.
-pub(super) const MAX_CURSOR_BYTES: usize = 2_000;
 
 /// The names of the arguments that a tool or a prompt takes.
 pub(super) struct Signature<'a> {
@@ -185,7 +180,16 @@ impl Arguments {
         Err(Refusal::argument(name, format!("it must be one of {}", all.join(", "))))
     }
 
-    /// Where a page goes on, as [`cursor`] wrote it.
+    /// The call that these arguments make, for its cursors; a cursor among them must be one of its own.
+    pub(super) fn continued(&mut self, tool: &str) -> Result<Continued, Refusal> {
+        let call = Continued::of(tool, &self.0);
+        if let Some(Value::String(cursor)) = self.0.get_mut("cursor") {
+            *cursor = call.open(cursor)?;
+        }
+        Ok(call)
+    }
+
+    /// Where a page goes on, as [`cursor`](crate::mcp::cursor::cursor) wrote it.
     pub(super) fn cursor<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
         self.text("cursor")?.map(|raw| position(&raw)).transpose()
     }
@@ -194,25 +198,6 @@ impl Arguments {
 /// A required argument that may be missing.
 pub(super) fn needed<T>(name: &str, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal::argument(name, "it is required"))
-}
-
-/// An opaque `next_cursor`.
-pub(super) fn cursor(position: &impl Serialize) -> Value {
-    // Positions are plain structs of text and numbers, which always serialise.
-    let bytes = serde_json::to_vec(position).unwrap_or_default();
-    Value::String(BASE64_URL_SAFE_NO_PAD.encode(bytes))
-}
-
-/// What [`cursor`] wrote.
-pub(super) fn position<T: DeserializeOwned>(raw: &str) -> Result<T, Refusal> {
-    let short = Some(raw).filter(|raw| raw.len() <= MAX_CURSOR_BYTES);
-    let bytes = short.and_then(|raw| BASE64_URL_SAFE_NO_PAD.decode(raw).ok());
-    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(bad_cursor)
-}
-
-/// A cursor this server did not write, or not for this tool.
-pub(super) fn bad_cursor() -> Refusal {
-    Refusal::argument("cursor", "it must be the next_cursor of the page before, from the same tool")
 }
 
 /// A whole number, also as text or written with a fraction of zero.

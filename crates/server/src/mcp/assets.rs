@@ -15,10 +15,11 @@ use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::mcp::arguments::{Arguments, bad_cursor, cursor, needed};
+use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::base64_data::{decoded, least_bytes};
 use crate::mcp::calls::{Answer, Ending};
 use crate::mcp::content::count_write;
+use crate::mcp::cursor::{bad_cursor, cursor};
 
 /// What an asset of these bytes costs as an answer, in bytes of memory for one of its own: a third
 /// more as base64, that in a text beside it, and both once more as they are written out.

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::mcp::arguments::{Arguments, bad_cursor, cursor};
+use crate::mcp::arguments::Arguments;
 use crate::mcp::calls::Ending;
+use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::pattern::Pattern;
 
 /// Entries on a page, and the most one may ask for.
@@ -68,7 +69,7 @@ fn moment(arguments: &mut Arguments, name: &str, earlier: &str) -> Result<Option
     }
 }
 
-/// An entry with every column that is not null.
+/// An entry with every column.
 fn rendered(entry: Entry) -> Value {
     let columns = [
         ("id", Some(entry.id)),
@@ -88,8 +89,8 @@ fn rendered(entry: Entry) -> Value {
         ("prev_hash", entry.prev_hash),
         ("entry_hash", Some(entry.entry_hash)),
     ];
-    let given = columns.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))));
-    let mut fields: Map<_, _> = given.collect();
+    let columns = columns.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text)));
+    let mut fields: Map<_, _> = columns.collect();
     fields.insert("execution_time_ms".to_owned(), entry.execution_time_ms.into());
     Value::Object(fields)
 }

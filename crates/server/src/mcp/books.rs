@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::mcp::arguments::{Arguments, bad_cursor, cursor, needed};
+use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::calls::Ending;
+use crate::mcp::cursor::{bad_cursor, cursor};
 
 const STRUCTURES: [(&str, Structure); 4] = [
     ("none", Structure::Nothing),

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::mcp::arguments::{Arguments, bad_cursor, cursor, needed};
+use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::calls::Ending;
+use crate::mcp::cursor::{bad_cursor, cursor};
 
 const TARGET_UNKNOWN: &str = "target_manifest_hash is not known (manifests are kept 30 days after they were last named): all files are listed";
 

@@ -136,7 +136,7 @@ async fn attempt(
     tool: &'static Spec,
     signature: &Signature<'_>,
     agent: Result<AgentId, Refusal>,
-    arguments: Arguments,
+    mut arguments: Arguments,
     readable: Result<(), Refusal>,
 ) -> Ending {
     arguments.note_subject(call);
@@ -144,7 +144,10 @@ async fn attempt(
     // Only now, so that the entry of a caller without a proper name says what it was about.
     agent?;
     arguments.refuse_unknown(signature)?;
-    guarded((tool.run)(app, call, arguments)).await
+    let continued = arguments.continued(tool.name)?;
+    let mut answer = guarded((tool.run)(app, call, arguments)).await?;
+    continued.seal(&mut answer.body);
+    Ok(answer)
 }
 
 /// A bug must neither cost the entry nor end a stdio session.

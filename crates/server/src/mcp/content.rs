@@ -12,8 +12,9 @@ use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::mcp::arguments::{Arguments, bad_cursor, cursor, needed};
+use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::calls::{Answer, Ending};
+use crate::mcp::cursor::{bad_cursor, cursor};
 
 /// How much is read.
 #[derive(Clone, Copy)]

@@ -13,8 +13,8 @@ use rmcp::model::{CompletionInfo, Resource, ResourceContents, ResourceTemplate};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::mcp::arguments::{cursor, position};
 use crate::mcp::calls::{self, ResourceContent};
+use crate::mcp::cursor::{cursor, position};
 use crate::mcp::search::After;
 
 /// The address of a page.

@@ -97,9 +97,14 @@ pub(crate) async fn pages(door: &Door, tool: &str, arguments: Value, list: &str)
     panic!("{tool} does not end after {MOST_PAGES} pages");
 }
 
-/// The entries of the audit log that these filters leave, newest first.
+/// The entries of the audit log that these filters leave, newest first, without the columns that are
+/// NULL.
 pub(crate) async fn entries(door: &Door, filters: Value) -> Vec<Value> {
-    pages(door, "query_audit_log", filters, "entries").await.0
+    let mut entries = pages(door, "query_audit_log", filters, "entries").await.0;
+    for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
+        entry.retain(|_, column| !column.is_null());
+    }
+    entries
 }
 
 /// The `manifest_hash` that [`BOOK`] has by `plan_build`.

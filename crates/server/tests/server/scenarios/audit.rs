@@ -138,6 +138,27 @@ async fn changes_are_recorded_with_their_lineage(on: Ground) {
     assert_eq!(log.len(), 7);
 }
 
+/// The columns of `audit_log`, as the contract names them, in the order of the alphabet.
+const COLUMNS: [&str; 17] = [
+    "agent_id",
+    "book_id",
+    "change_id",
+    "entry_hash",
+    "error_code",
+    "error_message",
+    "execution_time_ms",
+    "id",
+    "new_content_hash",
+    "old_content_hash",
+    "operation",
+    "path",
+    "prev_hash",
+    "request_id",
+    "status",
+    "timestamp",
+    "user_id",
+];
+
 /// The statement of the contract, word for word.
 const BREAKS: &str = "SELECT a.* FROM audit_log a
 LEFT JOIN audit_log b ON a.prev_hash = b.entry_hash
@@ -184,6 +205,10 @@ async fn a_query_gives_what_its_filters_leave_page_by_page(on: Ground) {
     assert!(times.is_sorted_by(|newer, older| newer >= older), "newest first");
     let paged = entries(&door, json!({ "book_id": BOOK, "limit": 5, "to": times[0] })).await;
     assert_eq!(paged, all, "page by page it is the same");
+
+    let shown = door.call("query_audit_log", json!({ "limit": "1" })).await.expect_ok();
+    let columns = shown["entries"][0].as_object().unwrap().keys().map(String::as_str);
+    assert_eq!(columns.collect::<Vec<_>>(), COLUMNS, "NULL or not");
 
     let count = async |filters| entries(&door, filters).await.len();
     assert_eq!(count(json!({ "agent_id": "writer-7" })).await, 12);

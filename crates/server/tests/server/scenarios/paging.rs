@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::harness::Ground;
-use crate::lessons::{BOOK, create_all, created, field, fresh, manifest_hash, pages, text, write};
+use crate::lessons::{BOOK, create_all, created, field, fresh, manifest_hash, pages, text, with, write};
 
 on_every_ground!(
     a_book_of_more_than_1_000_files_is_read_and_planned_page_by_page,
     a_plan_goes_on_as_it_began_while_agents_write,
     a_book_of_more_than_1_mb_is_read_page_by_page,
     more_than_100_books_are_listed_page_by_page,
+    a_cursor_goes_on_with_its_own_call_alone,
 );
 
 fn lesson(n: usize) -> String {
@@ -118,4 +119,33 @@ async fn more_than_100_books_are_listed_page_by_page(on: Ground) {
         let listed = json!([{ "folder": "content", "files": ["README.md"] }]);
         assert_eq!(*content, if structure == "all" { listed } else { Value::Null });
     }
+}
+
+/// A cursor leads on in the list that gave it; with other arguments it would skip or mix entries.
+async fn a_cursor_goes_on_with_its_own_call_alone(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
+    door.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
+    door.call("create_book", json!({ "book_id": "other-book", "schema": "docusaurus" })).await.expect_ok();
+    create_all(&door, (0..1_001).map(|n| (format!("content/{n:04}.md"), "x".to_owned()))).await;
+    let all = json!({ "book_id": BOOK, "since": "2020-01-01T00:00:00Z" });
+    let page = door.call("delta_build", all.clone()).await.expect_ok();
+    let with_cursor = |more: Value| with(with(all.clone(), json!({ "cursor": page["next_cursor"] })), more);
+    for same in [json!({}), json!({ "include_content": "false" })] {
+        let rest = door.call("delta_build", with_cursor(same)).await.expect_ok();
+        assert_eq!(rest["changed_files"].as_array().unwrap().len(), 1);
+    }
+    for other in [
+        json!({ "book_id": "other-book" }),
+        json!({ "since": "2021-01-01T00:00:00Z" }),
+        json!({ "user_id": "eve" }),
+        json!({ "include_content": true }),
+    ] {
+        let refused = door.call("delta_build", with_cursor(other)).await;
+        assert_eq!(
+            (refused.code(), &refused.value["error"]["argument"]),
+            ("INVALID_ARGUMENT", &json!("cursor"))
+        );
+    }
+    let glob = json!({ "book_id": BOOK, "pattern": "content/**", "cursor": page["next_cursor"] });
+    assert_eq!(door.call("glob_search", glob).await.code(), "INVALID_ARGUMENT");
 }
