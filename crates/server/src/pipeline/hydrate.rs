@@ -261,7 +261,7 @@ impl Report for HydrateReport {
         }
         if !self.unknown.is_empty() {
             lines.push(format!(
-                "{} in the folders are not the book's: --prune deletes what is unknown",
+                "{} unknown: --prune deletes what is not the book's",
                 super::files(self.unknown.len())
             ));
         }

@@ -117,7 +117,11 @@ impl Folder {
     /// Removes a file and the folders that have become empty, but not the first `keep`.
     pub(super) fn remove_with_empty_folders(&self, key: &str, keep: usize) -> Result<(), Errno> {
         let Some(place) = absent_is_none(self.place(key, false))? else { return Ok(()) };
-        absent_is_none(unlink(&place))?;
+        match absent_is_none(unlink(&place)) {
+            // The path is a folder by now, so no file is there.
+            Err(Errno::ISDIR) => return Ok(()),
+            removed => removed?,
+        };
         remove_empty_folders(key.as_bytes(), &place, keep);
         Ok(())
     }
@@ -165,7 +169,8 @@ fn unlink(place: &Place) -> Result<(), Errno> {
 pub(super) fn absent_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(Errno::NOENT) => Ok(None),
+        // Below a file there is nothing either.
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -207,6 +207,7 @@ macro_rules! tree_contract {
         $crate::sentences! { $setup, tree;
             beside_others:
                 r2_a_path_holds_what_was_put_last,
+                r2_a_late_removal_of_a_path_that_changed_its_kind_takes_nothing,
                 r2_a_file_in_parts_is_put_as_a_whole,
                 parts_that_fail_leave_what_was_there,
                 r3_removing_twice_is_fine,

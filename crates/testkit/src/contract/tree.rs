@@ -214,3 +214,20 @@ pub async fn what_is_set_aside_is_kept_elsewhere(setup: &TreeSetup) {
     setup.tree.put(&moved, b"c").await.unwrap();
     assert_eq!(read(setup, &spot).await, Some(b"c".to_vec()));
 }
+
+/// A path that changed its kind: a removal that comes late finds no file where a folder is by now, nor
+/// below a file, and takes nothing else away.
+pub async fn r2_a_late_removal_of_a_path_that_changed_its_kind_takes_nothing(setup: &TreeSetup) {
+    let book = book();
+    let at = |name: &str| key(&book, &path(name), &Layer::Base);
+    let (flat, deep) = (at("static/data"), at("static/data/deep/x.txt"));
+    setup.tree.put(&deep, b"deep").await.unwrap();
+    setup.tree.remove(&flat).await.unwrap();
+    assert_eq!(published(setup, &book), [("static/data/deep/x.txt".to_owned(), b"deep".to_vec())]);
+    assert_eq!(read(setup, &Spot::of(&flat)).await, None);
+    setup.tree.remove(&deep).await.unwrap();
+    setup.tree.put(&flat, b"flat").await.unwrap();
+    setup.tree.remove(&deep).await.unwrap();
+    assert_eq!(published(setup, &book), [("static/data".to_owned(), b"flat".to_vec())]);
+    assert_eq!(read(setup, &Spot::of(&deep)).await, None);
+}

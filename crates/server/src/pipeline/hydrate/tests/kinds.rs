@@ -117,7 +117,7 @@ async fn files_that_nobody_knows_are_named_and_go_with_prune_alone() {
         assert_eq!(report.unknown, unknown);
         let lines = report.lines().join("\n");
         assert!(lines.contains("unknown old/deep/page.md: not the book's, stays there"), "{lines}");
-        assert!(lines.contains("5 files in the folders are not the book's: --prune deletes"), "{lines}");
+        assert!(lines.contains("5 files unknown: --prune deletes"), "{lines}");
     }
     args.prune = true;
     let report = hydrate(&args).await.unwrap();
