@@ -45,8 +45,7 @@ use rmcp::model::{
     CompleteResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult, GetPromptRequestParams,
     GetPromptResponse, Implementation, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
     ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference, ServerCapabilities,
-    ServerConfig,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{RequestContext, ServerInitializeError};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -193,9 +192,6 @@ impl ServerHandler for Door {
         request: CompleteRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        if let Reference::Prompt(prompt) = &request.r#ref {
-            prompts::require(&prompt.name)?;
-        }
         let book = request.context.as_ref().and_then(|context| context.get_argument("book_id"));
         let book = book.filter(|book| !book.is_empty());
         let (name, typed) = (&request.argument.name, &request.argument.value);

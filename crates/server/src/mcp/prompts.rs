@@ -67,12 +67,6 @@ pub(super) fn all() -> Vec<Prompt> {
     ]
 }
 
-/// Refuses a prompt that there is not.
-pub(super) fn require(name: &str) -> Result<(), ErrorData> {
-    let prompts = all();
-    if prompts.iter().any(|prompt| prompt.name == name) { Ok(()) } else { Err(unknown(name, &prompts)) }
-}
-
 /// A prompt with its arguments filled in.
 pub(super) fn get(name: &str, arguments: JsonObject) -> Result<GetPromptResult, ErrorData> {
     let prompts = all();
