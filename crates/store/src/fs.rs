@@ -55,8 +55,9 @@ struct Inner {
 }
 
 impl FileStorage {
-    /// Opens or creates the folder. `store_id` is the database's; `fresh` tells that no storage
-    /// carries it yet, so that a folder without an id may be taken.
+    /// Opens the folder. `store_id` is the database's; `fresh` tells that no storage carries it yet,
+    /// so that a folder without an id may be taken, and a missing one is created. Otherwise nothing
+    /// is written into a folder before its id was compared.
     ///
     /// # Errors
     /// `STORAGE_UNAVAILABLE` if the folder cannot be used or belongs to another database; the
@@ -66,19 +67,31 @@ impl FileStorage {
         let trouble = |error: &dyn std::fmt::Display| {
             Fault::storage(format!("the storage folder {shown} cannot be used: {error}"))
         };
-        std::fs::create_dir_all(root).map_err(|error| trouble(&error))?;
-        let folder = Folder::open(root).map_err(|error| trouble(&error))?;
-        let presence = Presence::enter(root).map_err(|error| trouble(&error))?;
-        let storage = Self {
-            inner: Arc::new(Inner {
-                root: folder,
-                store_id: store_id.to_owned(),
-                presence,
-                durable_folders: Mutex::new(HashSet::new()),
-            }),
+        if fresh {
+            std::fs::create_dir_all(root).map_err(|error| trouble(&error))?;
+        }
+        let folder = match Folder::open(root) {
+            Err(Errno::NOENT) => None,
+            opened => Some(opened.map_err(|error| trouble(&error))?),
         };
-        storage.inner.pair(fresh, &shown.to_string())?;
-        Ok(Arc::new(storage))
+        let named = if folder.is_some() { "storage folder" } else { "missing storage folder" };
+        let found = folder.as_ref().map_or(Ok(None), found_id);
+        let found = found.map_err(|error| trouble(&format!("read the store id: {error}")))?;
+        let pairing = pairing::decide(found.as_deref(), store_id, fresh, &format!("the {named} {shown}"))?;
+        let folder = folder.ok_or_else(|| trouble(&Errno::NOENT))?;
+        let presence = Presence::enter(root).map_err(|error| trouble(&error))?;
+        let inner = Inner {
+            root: folder,
+            store_id: store_id.to_owned(),
+            presence,
+            durable_folders: Mutex::new(HashSet::new()),
+        };
+        if pairing == Pairing::Take {
+            inner
+                .write(keys::STORE_ID, format!("{store_id}\n").as_bytes(), Durable::Yes)
+                .map_err(|error| trouble(&format!("write the store id: {error}")))?;
+        }
+        Ok(Arc::new(Self { inner: Arc::new(inner) }))
     }
 
     /// Puts a file before its publisher's lease ends: later it could take the place of a newer one.
@@ -126,25 +139,6 @@ async fn in_a_thread<T: Send + 'static>(
 }
 
 impl Inner {
-    /// Database and storage carry the same id.
-    fn pair(&self, fresh: bool, shown: &str) -> Result<(), Fault> {
-        let found = self.found_id();
-        let found = found.map_err(|error| Fault::storage(format!("{shown}: read the store id: {error}")))?;
-        let named = format!("the storage folder {shown}");
-        match pairing::decide(found.as_deref(), &self.store_id, fresh, &named)? {
-            Pairing::Paired => Ok(()),
-            Pairing::Take => self
-                .write(keys::STORE_ID, format!("{}\n", self.store_id).as_bytes(), Durable::Yes)
-                .map_err(|error| Fault::storage(format!("{shown}: write the store id: {error}"))),
-        }
-    }
-
-    /// The id that lies in the folder now.
-    fn found_id(&self) -> Result<Option<String>, Errno> {
-        let found = self.read(keys::STORE_ID, 100)?;
-        Ok(found.map(|bytes| pairing::id_in(&bytes)))
-    }
-
     /// Writes beside and renames into place.
     fn write(&self, key: &str, bytes: &[u8], durable: Durable) -> Result<(), Errno> {
         let temporary = self.presence.fresh_name();
@@ -202,13 +196,6 @@ impl Inner {
         Ok(())
     }
 
-    fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>, Errno> {
-        let Some(file) = self.root.open_file(key)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        file.take(limit).read_to_end(&mut bytes).map_err(|error| errno(&error))?;
-        Ok(Some(bytes))
-    }
-
     /// What a stranger may have put in the place of a file, or of a folder above it, is no file.
     fn open_regular(&self, key: &[u8]) -> Result<Option<File>, Errno> {
         let file = match self.root.open_file(key) {
@@ -219,6 +206,14 @@ impl Inner {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
         Ok((kind == FileType::RegularFile).then_some(file))
     }
+}
+
+/// The store id that lies in the folder now.
+fn found_id(root: &Folder) -> Result<Option<String>, Errno> {
+    let Some(file) = root.open_file(keys::STORE_ID)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(100).read_to_end(&mut bytes).map_err(|error| errno(&error))?;
+    Ok(Some(pairing::id_in(&bytes)))
 }
 
 fn errno(error: &std::io::Error) -> Errno {
@@ -311,7 +306,7 @@ impl Tree for FileStorage {
                 .create(&name)
                 .and_then(|mut file| file.write_all(&vec![1; PROBE]).map_err(|error| errno(&error)));
             inner.root.remove(&name).and(written)?;
-            Ok(inner.found_id()?.as_ref() == Some(&inner.store_id))
+            Ok(found_id(&inner.root)?.as_ref() == Some(&inner.store_id))
         });
         if ours.await? {
             return Ok(());

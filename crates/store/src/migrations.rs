@@ -127,11 +127,20 @@ pub async fn downgrade(db: &Database, to: u32, destroy_audit: bool) -> Result<Ve
     Ok(ran)
 }
 
-/// The revision the database is at; `None`: it was never migrated.
+/// The revision the database is at; `None`: it was never migrated. Writes nothing.
 pub async fn current(db: &Database) -> Result<Option<u32>, MigrationError> {
-    let mut session = locked(db).await?;
+    let mut session = db.read().await?;
+    let is_migrated = match db.dialect() {
+        Dialect::Sqlite => {
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migrations'"
+        }
+        Dialect::Postgres => "SELECT count(*) FROM pg_class WHERE oid = to_regclass('schema_migrations')",
+    };
+    let row = session.row(is_migrated, Vec::new()).await?;
+    if row.map_or(Ok(0), |row| row.int(0))? == 0 {
+        return Ok(None);
+    }
     let number = number(&mut session).await?;
-    session.commit().await?;
     Ok((number > 0).then_some(number))
 }
 

@@ -23,7 +23,11 @@ pub struct Trial {
 
 enum Storage {
     Bucket(Operator),
-    Folder(PathBuf),
+    Folder {
+        root: PathBuf,
+        /// Folders that were not there before the trial, innermost first: they go with its file.
+        missing: Vec<PathBuf>,
+    },
 }
 
 /// The outcome of one step, by its name.
@@ -46,9 +50,13 @@ impl Trial {
         Ok(Self::new(Storage::Bucket(operators.patient), bucket.shown()))
     }
 
-    /// A folder on trial; it is created if it is not there.
+    /// A folder on trial. One that is not there is created for the trial only.
     pub fn of_folder(root: &Path) -> Self {
-        Self::new(Storage::Folder(root.to_path_buf()), format!("the storage folder {}", root.display()))
+        let file = root.join(keys::trial("any"));
+        let above = file.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+        let missing = above.take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
+        let shown = format!("the storage folder {}", root.display());
+        Self::new(Storage::Folder { root: root.to_path_buf(), missing }, shown)
     }
 
     fn new(storage: Storage, shown: String) -> Self {
@@ -104,7 +112,7 @@ impl Trial {
             Storage::Bucket(bucket) => {
                 bucket.write(key, BYTES).await.map(|_| ()).map_err(|error| self.refused(&error))
             }
-            Storage::Folder(root) => {
+            Storage::Folder { root, .. } => {
                 let file = root.join(key);
                 let folder = file.parent().unwrap_or(root);
                 let put = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&file, BYTES));
@@ -120,7 +128,7 @@ impl Trial {
                 Err(error) if error.kind() == opendal::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(self.refused(&error)),
             },
-            Storage::Folder(root) => match std::fs::read(root.join(key)) {
+            Storage::Folder { root, .. } => match std::fs::read(root.join(key)) {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(self.broken(&error)),
@@ -155,7 +163,7 @@ impl Trial {
                 };
                 listed.await.map_err(|error: opendal::Error| self.refused(&error))?
             }
-            Storage::Folder(root) => {
+            Storage::Folder { root, .. } => {
                 let entries = std::fs::read_dir(root.join(above)).map_err(|error| self.broken(&error))?;
                 entries.filter_map(Result::ok).any(|entry| entry.file_name() == name)
             }
@@ -166,10 +174,11 @@ impl Trial {
     async fn delete(&self, key: &str) -> Result<(), Fault> {
         match &self.storage {
             Storage::Bucket(bucket) => bucket.delete(key).await.map_err(|error| self.refused(&error)),
-            Storage::Folder(root) => {
+            Storage::Folder { root, missing } => {
                 std::fs::remove_file(root.join(key)).map_err(|error| self.broken(&error))?;
-                if let Some(folder) = root.join(key).parent() {
-                    // Another trial may use it too.
+                let own = root.join(key).parent().map(Path::to_path_buf);
+                for folder in own.iter().chain(missing) {
+                    // Another trial, or a server that has started meanwhile, may use it too.
                     let _ = std::fs::remove_dir(folder);
                 }
                 Ok(())
