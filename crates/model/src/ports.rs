@@ -211,8 +211,9 @@ pub trait Books: Send + Sync {
         schema: Option<Schema>,
         record: &Draft,
     ) -> Result<Creation, Fault>;
-    /// When a base file of the book was last written.
-    async fn last_written(&self, id: &BookId) -> Result<Option<Timestamp>, Fault>;
+    /// When the book last changed: a file of the base was written or deleted, or the book created or
+    /// given another schema. It never goes back. `None`: only overlays have changed.
+    async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault>;
     /// How many journal rows each book has, overlays included.
     async fn journal_counts(&self) -> Result<Vec<(BookId, i64)>, Fault>;
 }

@@ -1,6 +1,7 @@
 //! `create_book` and `list_books`.
 
-use panaversity_model::audit::Outcome;
+use panaversity_model::audit::{Draft, Outcome};
+use panaversity_model::ids::ChangeId;
 use panaversity_model::ports::Creation;
 use panaversity_model::{Book, BookId, ContentHash, Error, Refusal, Schema, Timestamp};
 
@@ -48,7 +49,7 @@ pub struct BookSummary {
     pub bytes: u64,
     /// The hash of its manifest.
     pub manifest: ContentHash,
-    /// When a base file was last written; when it was created, if none was.
+    /// When it last changed: a base file written or deleted, or its schema set. It never goes back.
     pub updated_at: Timestamp,
     /// Folders with their files, as far as they were asked for.
     pub folders: Vec<FolderNames>,
@@ -80,7 +81,9 @@ impl Service {
         id: &BookId,
         schema: Option<Schema>,
     ) -> Result<(Book, bool), Error> {
-        let record = self.draft(call, Outcome::Success);
+        // It is recorded only if it changes the book, and marks that as a change.
+        let change = Some(ChangeId::new(self.inner.world.fresh_id()));
+        let record = Draft { change, ..self.draft(call, Outcome::Success) };
         let creation = self.inner.journal.create_book(id, schema, &record).await?;
         call.recorded = matches!(creation, Creation::Created(_) | Creation::Changed(_));
         match creation {
@@ -150,14 +153,14 @@ impl Service {
         room: &mut Room,
     ) -> Result<(BookSummary, bool), Error> {
         let named = self.manifest(&book.id).await?;
-        let written = self.inner.journal.last_written(&book.id).await?;
+        let changed = self.inner.journal.last_changed(&book.id).await?;
         let paths = named.manifest.files.keys().filter(|path| wanted(structure, path));
         let (folders, cut) = folders_of(paths.map(String::as_str), after, room);
         let summary = BookSummary {
             files: named.manifest.files.len(),
             bytes: named.bytes,
             manifest: named.hash,
-            updated_at: written.unwrap_or(book.created_at),
+            updated_at: changed.unwrap_or(book.created_at),
             folders,
             book,
         };

@@ -325,7 +325,7 @@ faulty! { Books for FaultyJournal, "journal", Database;
     fn book(id: &BookId) -> Option<Book>;
     fn books(after: Option<&BookId>, limit: usize) -> Vec<Book>;
     fn create_book(id: &BookId, schema: Option<Schema>, record: &Draft) -> Creation;
-    fn last_written(id: &BookId) -> Option<Timestamp>;
+    fn last_changed(id: &BookId) -> Option<Timestamp>;
     fn journal_counts() -> Vec<(BookId, i64)>;
 }
 faulty! { Manifests for FaultyJournal, "journal", Database;

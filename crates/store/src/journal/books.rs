@@ -51,10 +51,14 @@ impl Books for SqlJournal {
         })
     }
 
-    async fn last_written(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
-        let sql = "SELECT last_written_at FROM file_journal WHERE book_id = $1 AND user_id = '__base__' \
-                   ORDER BY version DESC LIMIT 1";
-        let found = self.read("read when a book was written", sql, vec![id.as_str().into()]).await?;
+    async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
+        // The audit log loses no entry, so what is deleted counts too; its index of changes gives the
+        // newest at once. An entry without hashes changed no file; one without a path is the book's own.
+        let sql = "SELECT timestamp FROM audit_log WHERE book_id = $1 AND user_id = '__base__' \
+                   AND change_id IS NOT NULL \
+                   AND (path = '' OR coalesce(new_content_hash, old_content_hash) IS NOT NULL) \
+                   ORDER BY timestamp DESC LIMIT 1";
+        let found = self.read("read when a book has changed", sql, vec![id.as_str().into()]).await?;
         found.first().map(|row| row.time(0)).transpose().map_err(|error| fault("read a time", &error))
     }
 

@@ -1,12 +1,16 @@
 //! Books: how they come into being and keep their schema.
 
+use panaversity_model::audit::Draft;
 use panaversity_model::change::Verdict;
+use panaversity_model::ids::ChangeId;
 use panaversity_model::ports::Creation;
 use panaversity_model::{Layer, Refusal, Schema, View};
 
+use uuid::Uuid;
+
 use super::Setup;
 use super::desk::{Desk, together};
-use crate::samples::{book, change_set, creation, lesson, overlay, write};
+use crate::samples::{book, change_set, creation, draft, lesson, overlay, write};
 
 /// A book comes into being with its first write, under the schema of that write.
 pub async fn the_first_write_creates_the_book(setup: &Setup) {
@@ -138,10 +142,47 @@ pub async fn books_are_listed_by_id(setup: &Setup) {
     assert_eq!(unknown, None);
 }
 
+/// When a book last changed never goes back, whatever goes away; calls that change nothing do not
+/// move it.
+pub async fn a_book_knows_when_it_last_changed(setup: &Setup) {
+    let desk = Desk { schema: Schema::Docusaurus, ..Desk::new(setup) };
+    let desk = &desk;
+    let last = async || desk.journal.last_changed(&desk.book).await.unwrap();
+    let create = async |schema| {
+        let change = Some(ChangeId::new(Uuid::now_v7()));
+        let record = Draft { book: Some(desk.book.clone()), change, ..creation() };
+        desk.journal.create_book(&desk.book, Some(schema), &record).await.unwrap()
+    };
+    create(Schema::Strict).await;
+    let created = last().await;
+    assert!(created >= desk.journal.book(&desk.book).await.unwrap().map(|book| book.created_at));
+    create(Schema::Docusaurus).await;
+    let set = last().await;
+    assert!(set > created, "another schema is a change");
+    create(Schema::Docusaurus).await;
+    desk.put(&overlay("reader"), &lesson(1), b"a").await;
+    desk.journal.append(draft(Some(&desk.book), Some(&lesson(1)), &Layer::Base)).await.unwrap();
+    assert_eq!(last().await, set, "nothing of the base has changed");
+    desk.put(&Layer::Base, &lesson(1), b"a").await;
+    desk.put(&Layer::Base, &lesson(2), b"a").await;
+    let written = last().await;
+    assert!(written > set);
+    desk.put(&Layer::Base, &lesson(2), b"a").await;
+    assert_eq!(last().await, written, "it holds the same bytes");
+    desk.delete(&Layer::Base, &lesson(2)).await;
+    let deleted = last().await;
+    assert!(deleted > written, "a deletion is a change");
+    desk.delete(&Layer::Base, &lesson(2)).await;
+    desk.delete(&overlay("reader"), &lesson(1)).await;
+    assert_eq!(last().await, deleted);
+    desk.delete(&Layer::Base, &lesson(1)).await;
+    assert!(last().await > deleted, "the book is empty, and has changed");
+}
+
 /// A book knows when its base was last written and how many rows it has.
 pub async fn a_book_knows_its_rows_and_when_it_was_written(setup: &Setup) {
     let desk = Desk::new(setup);
-    let last = || desk.journal.last_written(&desk.book);
+    let last = || desk.journal.last_changed(&desk.book);
     assert_eq!(last().await.unwrap(), None);
     desk.put(&Layer::Base, &lesson(1), b"a").await;
     desk.put(&Layer::Base, &lesson(2), b"a").await;

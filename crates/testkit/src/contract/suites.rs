@@ -78,6 +78,7 @@ macro_rules! journal_contract {
                 r1_a_schema_never_changes_under_a_write,
                 of_concurrent_creators_of_a_book_one_made_it,
                 books_are_listed_by_id,
+                a_book_knows_when_it_last_changed,
                 a_book_knows_its_rows_and_when_it_was_written;
         }
         $crate::sentences! { $setup, audit;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use panaversity_model::audit::Draft;
+use panaversity_model::audit::{Draft, Entry};
+use panaversity_model::layer::BASE;
 use panaversity_model::ports::{Books, Creation};
 use panaversity_model::{Book, BookId, Fault, Layer, Schema, Timestamp};
 
@@ -54,10 +55,12 @@ impl Books for MemoryJournal {
         Ok(creation)
     }
 
-    async fn last_written(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
+    async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
         let state = self.state();
-        let base = state.rows(id).filter(|(key, _)| key.layer == Layer::Base);
-        Ok(base.map(|(_, row)| row.written_at).max())
+        let base = state.chains.iter().filter(|(chain, _)| chain.book == id.as_str() && chain.user == BASE);
+        let of_the_book = |entry: &&Entry| entry.path.is_empty() && entry.change_id.is_some();
+        let changes = base.flat_map(|(_, entries)| entries).filter(|it| it.is_change() || of_the_book(it));
+        Ok(changes.map(|entry| entry.timestamp).max())
     }
 
     async fn journal_counts(&self) -> Result<Vec<(BookId, i64)>, Fault> {

@@ -12,6 +12,7 @@ on_every_ground!(
     r1_a_docusaurus_book_admits_what_docusaurus_reads,
     r1_a_refused_name_comes_with_one_that_fits,
     a_book_is_listed_with_its_size_manifest_and_names,
+    updated_at_never_goes_back,
 );
 
 async fn a_book_is_created_strict_by_its_first_write(on: Ground) {
@@ -161,4 +162,36 @@ async fn a_book_is_listed_with_its_size_manifest_and_names(on: Ground) {
     let both = door.call("list_books", json!({})).await.expect_ok();
     let empty = &both["books"][1];
     assert_eq!((&empty["files"], &empty["manifest_hash"]), (&json!(0), &json!(manifest_hash([]))));
+}
+
+async fn updated_at_never_goes_back(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
+    let updated = async || {
+        let listed = door.call("list_books", json!({ "book_id": BOOK })).await.expect_ok();
+        text(&listed["books"][0]["updated_at"])
+    };
+    let create = async |schema: &str| {
+        door.call("create_book", json!({ "book_id": BOOK, "schema": schema })).await.expect_ok();
+    };
+    create("docusaurus").await;
+    let created_at = updated().await;
+    create("strict").await;
+    let mut last = updated().await;
+    assert!(last > created_at, "another schema is a change");
+    create("strict").await;
+    assert_eq!(updated().await, last, "the same again is none");
+    for path in ["content/README.md", LESSON] {
+        created(&door, path, "x", json!({})).await;
+        assert!(updated().await > last);
+        last = updated().await;
+    }
+    for path in [LESSON, "content/README.md"] {
+        delete(&door, path, json!({})).await.expect_ok();
+        let now = updated().await;
+        assert!(now > last, "{path} is gone: {now} after {last}");
+        last = now;
+        delete(&door, path, json!({})).await.expect_ok();
+        created(&door, path, "hers", json!({ "user_id": "eve" })).await;
+        assert_eq!(updated().await, last, "nothing of the base has changed");
+    }
 }
