@@ -113,6 +113,24 @@ impl Refusal {
         }
     }
 
+    /// A path would differ only by case from another file's.
+    pub fn case_twin(path: &BookPath, other: &str) -> Self {
+        Self::Conflict {
+            why: format!("The book has `{other}`, which differs from `{path}` only by case"),
+            current: None,
+        }
+    }
+
+    /// A new path that another file's path keeps from being: see [`case_twin`](Self::case_twin) and
+    /// [`nested`](Self::nested).
+    pub fn path_conflict(path: &BookPath, other: &BookPath) -> Self {
+        if other.folded() == path.folded() {
+            Self::case_twin(path, other.as_str())
+        } else {
+            Self::nested(path, other.as_str())
+        }
+    }
+
     /// A file would lie under another file's path.
     pub fn nested(path: &BookPath, other: &str) -> Self {
         Self::Conflict {

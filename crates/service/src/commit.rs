@@ -141,7 +141,9 @@ impl Service {
         self.conclude(call, asked.wanted, attempt).await
     }
 
-    /// Step 1 for a file that is to get other bytes than it has: may it?
+    /// Step 1 for a file that is to get other bytes than it has, before they are sent: may it? Of a
+    /// new file also the name is checked, a round trip more, which a change with its bytes at hand
+    /// leaves to the commit.
     pub(crate) async fn check_write(
         &self,
         book: &BookId,
@@ -153,6 +155,11 @@ impl Service {
         let (schema, found) = tokio::try_join!(self.schema_of(book), self.inner.journal.holds(&key))?;
         schema.admit(path)?;
         let effect = decide(found.as_ref().map(|found| found.record.hash), Wish::Hold(hash), expected)?;
+        if effect == Effect::Created
+            && let Some(other) = self.inner.journal.conflicting_path(&key).await?
+        {
+            return Err(Refusal::path_conflict(path, &other).into());
+        }
         Ok((found, effect))
     }
 

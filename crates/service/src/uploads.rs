@@ -3,8 +3,8 @@
 //! byte for byte is never anybody's asset.
 //!
 //! # Protocol
-//! 1. **Begin.** Path, schema, size and, as far as it can be told, the precondition are checked:
-//!    cheap refusals before anything is sent. The upload gets a row, and the client a URL: of the
+//! 1. **Begin.** Path, schema, size, a new file's name and, as far as it can be told, the
+//!    precondition are checked: cheap refusals before anything is sent. The upload gets a row, and the client a URL: of the
 //!    storage's own, or of this server.
 //! 2. **Arrive.** The bytes come to the inbox, under the upload's id. Nobody reads there but 3.
 //!    Whoever has the URL may go on putting there until it expires; that changes nothing but what

@@ -300,6 +300,7 @@ faulty! { Garbage for FaultyJournal, "journal", Database;
 faulty! { Records for FaultyJournal, "journal", Database;
     fn records(book: Option<&BookId>, after: Option<&FileKey>, limit: usize) -> Vec<Record>;
     fn records_of(keys: &[FileKey]) -> Vec<Record>;
+    fn conflicting_path(key: &FileKey) -> Option<BookPath>;
     fn republish(keys: &[FileKey]) -> ();
     fn retained_objects(after: Option<ContentHash>, limit: usize) -> Vec<StoredBlob>;
     fn holders(hash: ContentHash, limit: usize) -> Vec<FileKey>;

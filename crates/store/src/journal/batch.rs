@@ -252,10 +252,7 @@ impl State {
         match others.into_iter().find(|other| *other != path.as_str()) {
             None if set.schema.may_collide(path) => self.check_nesting(set, path, names),
             None => Ok(()),
-            Some(other) => Err(Refusal::Conflict {
-                why: format!("The book has `{other}`, which differs from `{path}` only by case"),
-                current: None,
-            }),
+            Some(other) => Err(Refusal::case_twin(path, other)),
         }
     }
 

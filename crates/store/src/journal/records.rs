@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::drift::Record;
+use panaversity_model::layer::BASE;
+use panaversity_model::path::folders_above;
 use panaversity_model::ports::Records;
 use panaversity_model::publication::FileKey;
-use panaversity_model::{BookId, ContentHash, Fault};
+use panaversity_model::{BookId, BookPath, ContentHash, Fault};
 
 use super::commit::in_powers_of_two;
 use super::publications::key_values;
 use super::rows::{self, BLOB};
 use super::{SqlJournal, retried};
-use crate::database::{Durability, Row, Value, values_list};
+use crate::database::{Durability, Row, Value, placeholders, values_list};
 
 /// The columns that [`record`] reads, of a journal row `f` and its publication `p`.
 const RECORD: &str = "SELECT f.book_id, f.path, f.user_id, f.sha256, f.size, f.version, \
@@ -76,6 +78,33 @@ impl Records for SqlJournal {
             }
         }
         Ok(found.into_values().collect())
+    }
+
+    async fn conflicting_path(&self, key: &FileKey) -> Result<Option<BookPath>, Fault> {
+        let folded = key.path.folded();
+        let above: Vec<Value> = folders_above(&folded).map(Value::from).collect();
+        let near = "SELECT path FROM file_journal WHERE book_id = $1 AND path <> $2 AND";
+        let above_it = if above.is_empty() {
+            String::new()
+        } else {
+            format!(
+                " UNION ALL SELECT * FROM (SELECT path FROM file_journal WHERE book_id = $1 AND user_id = $3 \
+                 AND folded IN ({}) LIMIT 1) a",
+                placeholders(8, above.len())
+            )
+        };
+        // Each an index lookup of its own.
+        let sql = format!(
+            "SELECT * FROM ({near} user_id IN ($3, $4) AND folded = $5 LIMIT 1) t \
+             UNION ALL SELECT * FROM ({near} user_id = $3 AND folded >= $6 AND folded < $7 LIMIT 1) b{above_it}"
+        );
+        let [book, path, user] = key_values(key);
+        // `0` is the byte after `/`.
+        let (from, to) = (format!("{folded}/"), format!("{folded}0"));
+        let mut values = vec![book, path, user, BASE.into(), folded.as_str().into(), from.into(), to.into()];
+        values.extend(above);
+        let found = self.read("look for a path in the way", &sql, values).await?;
+        found.first().map(|row| rows::read("read a path", || Ok(rows::path(&row.text(0)?)))).transpose()
     }
 
     async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault> {

@@ -3,11 +3,11 @@
 use panaversity_model::blob::Health;
 use panaversity_model::drift::Record;
 use panaversity_model::publication::{Attempt, FileKey};
-use panaversity_model::{ContentHash, Layer};
+use panaversity_model::{BookPath, ContentHash, Layer, Schema};
 
 use super::Setup;
 use super::desk::Desk;
-use crate::samples::{book, key, lease, lesson, object, overlay};
+use crate::samples::{book, key, lease, lesson, object, overlay, path, write};
 
 /// All records of the desk's book, page by page.
 async fn records(desk: &Desk) -> Vec<Record> {
@@ -50,6 +50,44 @@ pub async fn every_file_of_every_layer_is_recorded_once(setup: &Setup) {
     assert_eq!(desk.journal.records_of(&[]).await.unwrap(), []);
     let everywhere = desk.journal.records(None, Some(&keys[0]), 1).await.unwrap();
     assert_eq!(everywhere.len(), 1, "without a book it goes on with any");
+}
+
+/// The path that a commit would refuse a new one for is told beforehand; other users' overlays
+/// are not.
+pub async fn a_path_in_the_way_of_a_new_one_is_told(setup: &Setup) {
+    for layer in [Layer::Base, overlay("ann")] {
+        let desk = Desk { schema: Schema::Docusaurus, ..Desk::new(setup) };
+        for held in ["content/v1/Intro.md", "content/data"] {
+            desk.put(&layer, &path(held), b"a").await;
+        }
+        desk.put(&overlay("bob"), &path("content/faq/a.md"), b"a").await;
+        for (new, in_the_way) in [
+            ("content/V1/intro.MD", Some("content/v1/Intro.md")),
+            ("content/Data/a/b.csv", Some("content/data")),
+            ("content/V1", Some("content/v1/Intro.md")),
+            ("content/v1/Intro.md", None),
+            ("content/v1/Intro.mdx", None),
+            ("content/data2/a.csv", None),
+            ("content/faq", None),
+            ("content/FAQ/A.md", None),
+        ] {
+            let asked = key(&desk.book, &path(new), &layer);
+            let told = desk.journal.conflicting_path(&asked).await.unwrap();
+            assert_eq!(told.as_ref().map(BookPath::as_str), in_the_way, "{new}");
+            if told.is_some() {
+                desk.refused(&layer, vec![write(&path(new), b"b", None)]).await;
+            }
+        }
+    }
+    let desk = Desk::new(setup);
+    desk.put(&Layer::Base, &path("static/img/A.png"), b"a").await;
+    desk.put(&Layer::Base, &path("static/img/dir"), b"a").await;
+    for (new, in_the_way) in [("static/img/a.png", Some("static/img/A.png")), ("static/img/dir/x.png", None)]
+    {
+        let asked = key(&desk.book, &path(new), &overlay("ann"));
+        let told = desk.journal.conflicting_path(&asked).await.unwrap();
+        assert_eq!(told.as_ref().map(BookPath::as_str), in_the_way, "an overlay above the base: {new}");
+    }
 }
 
 /// A path that is pending is told from one that is published, also when its file is gone.

@@ -129,6 +129,7 @@ macro_rules! journal_contract {
         $crate::sentences! { $setup, records;
             beside_others:
                 every_file_of_every_layer_is_recorded_once,
+                a_path_in_the_way_of_a_new_one_is_told,
                 what_is_on_its_way_is_told_from_what_has_arrived,
                 objects_are_listed_while_a_version_names_them;
             alone: a_file_made_pending_again_is_claimed;

@@ -123,10 +123,7 @@ impl State {
         match [beside, below].into_iter().flatten().find(|other| *other != path) {
             None if set.schema.may_collide(path) => self.admit_nesting(set, path, names),
             None => Ok(()),
-            Some(other) => {
-                let why = format!("The path differs only by case from `{other}`");
-                Err(Refusal::Conflict { why, current: None })
-            }
+            Some(other) => Err(Refusal::case_twin(path, other.as_str())),
         }
     }
 

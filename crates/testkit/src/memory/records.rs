@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use panaversity_model::blob::{Health, Place, StoredBlob};
 use panaversity_model::drift::Record;
+use panaversity_model::path::lies_under;
 use panaversity_model::ports::Records;
 use panaversity_model::publication::FileKey;
-use panaversity_model::{BookId, ContentHash, Fault};
+use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer};
 
 use super::{Backlog, MemoryJournal, State};
 
@@ -26,6 +27,18 @@ impl Records for MemoryJournal {
     async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<Record>, Fault> {
         let state = self.state();
         Ok(keys.iter().filter_map(|key| state.record_of(key)).collect())
+    }
+
+    async fn conflicting_path(&self, key: &FileKey) -> Result<Option<BookPath>, Fault> {
+        let (state, folded) = (self.state(), key.path.folded());
+        let near = |layer: &Layer, other: &str| {
+            other == folded
+                || *layer == key.layer && (lies_under(other, &folded) || lies_under(&folded, other))
+        };
+        let mut names = state.names.iter().filter(|((book, layer, _), path)| {
+            *book == key.book && (*layer == key.layer || *layer == Layer::Base) && **path != key.path
+        });
+        Ok(names.find(|((_, layer, other), _)| near(layer, other)).map(|(_, path)| path.clone()))
     }
 
     async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault> {

@@ -16,6 +16,7 @@ on_every_ground!(
     a_changed_url_opens_nothing,
     i8_of_concurrent_completions_all_give_the_same_answer,
     only_the_agent_contract_decides,
+    a_name_that_cannot_be_is_refused_before_anything_is_sent,
 );
 
 /// More than two chunks, and no round number of them.
@@ -200,6 +201,37 @@ async fn only_the_agent_contract_decides(ground: Ground) {
     let again = begin(json!({ "expected_hash": sha256(&two) })).await.expect_ok();
     put_there(&door, &again, &two).await;
     assert_eq!(complete(&door, &again).await.expect_ok()["status"], json!("skipped"));
+}
+
+async fn a_name_that_cannot_be_is_refused_before_anything_is_sent(ground: Ground) {
+    let (_world, _server, door) = fresh(ground).await;
+    door.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
+    upload(&door, "videos", "Intro.mp4", b"film", json!({})).await.expect_ok();
+    upload(&door, "videos", "part", b"film", json!({})).await.expect_ok();
+    upload(&door, "content", "img/a.png", b"picture", json!({})).await.expect_ok();
+    let begin = async |kind: &str, name: &str| {
+        door.call("upload_asset", asset(kind, name, json!({ "file_size": 20_000_000 }))).await
+    };
+    for (kind, name, other) in [
+        ("videos", "intro.MP4", "static/videos/Intro.mp4"),
+        ("videos", "part/one.mp4", "static/videos/part"),
+        ("videos", "PART/one.mp4", "static/videos/part"),
+        ("content", "img", "content/img/a.png"),
+        ("content", "Img/A.PNG", "content/img/a.png"),
+    ] {
+        let refused = begin(kind, name).await;
+        assert_eq!(refused.code(), "CONFLICT", "{kind} {name}: {}", refused.value);
+        let error = &refused.value["error"];
+        assert!(text(&error["message"]).contains(other) && error.get("current_hash").is_none(), "{error}");
+        assert_eq!(
+            upload(&door, kind, name, b"film", json!({})).await.value["error"]["message"],
+            error["message"]
+        );
+    }
+    assert_eq!(begin("videos", "parts/one.mp4").await.expect_ok()["status"], json!("presigned_url"));
+    let replace =
+        asset("videos", "part", json!({ "file_size": 20_000_000, "expected_hash": sha256("film") }));
+    assert_eq!(door.call("upload_asset", replace).await.expect_ok()["status"], json!("presigned_url"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
