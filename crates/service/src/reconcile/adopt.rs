@@ -53,6 +53,19 @@ impl Service {
 }
 
 impl Service {
+    /// Refuses a file that a book does not admit, by its path and its size.
+    pub(super) async fn require_adoptable(&self, key: &FileKey, size: u64) -> Result<(), Error> {
+        self.require_admitted(&key.book, &key.path).await?;
+        let limit = self.inner.limits.asset_bytes;
+        if size > limit {
+            return Err(Refusal::TooLarge { what: "the file", actual: size, limit }.into());
+        }
+        match self.inner.journal.conflicting_path(key).await? {
+            None => Ok(()),
+            Some(other) => Err(Refusal::path_conflict(&key.path, &other).into()),
+        }
+    }
+
     /// The bytes of a file that a book may hold, as an upload would bring them.
     async fn taken_in(&self, key: &FileKey, found: &mut dyn Pages<u8>) -> Result<TakenIn, Error> {
         self.require_admitted(&key.book, &key.path).await?;

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 
 use panaversity_model::drift::{Kind, Record, Seen};
 use panaversity_model::publication::FileKey;
-use panaversity_model::{Fault, Refusal};
+use panaversity_model::{Error, Fault, Refusal};
 
 use super::{Mode, Remedy, Run, Trouble, left};
 use crate::service::Service;
 
+/// Why a thing of a special kind is not adopted.
+const NO_FILE: &str = "it is no file but a link, a device or too deep a folder";
 /// Files looked at when a server starts.
 const GLANCED_AT: usize = 20_000;
 
@@ -102,15 +104,32 @@ impl Run<'_> {
 
     async fn receive(&self, seen: &Seen, key: Result<FileKey, Refusal>) -> Result<Remedy, Fault> {
         match self.mode {
-            Mode::Report => Ok(left("reconcile --adopt takes it in, --repair moves it to lost+found")),
+            Mode::Report => Ok(match self.unadoptable(seen, key).await? {
+                None => left("reconcile --adopt takes it in, --repair moves it to lost+found"),
+                Some(why) => left(&format!("{why}; reconcile --repair moves it to lost+found")),
+            }),
             Mode::Repair => self.move_aside(seen, key.ok()).await,
             Mode::Adopt(agent) => match key {
-                _ if seen.kind == Kind::Special => {
-                    Ok(Remedy::Refused("it is no file but a link, a device or too deep a folder".to_owned()))
-                }
+                _ if seen.kind == Kind::Special => Ok(Remedy::Refused(NO_FILE.to_owned())),
                 Ok(key) => self.service.adopt(agent, &key, None).await,
                 Err(refusal) => Ok(Remedy::Refused(refusal.to_string())),
             },
+        }
+    }
+
+    /// Why adopting would refuse it, as far as that can be told without reading it.
+    async fn unadoptable(&self, seen: &Seen, key: Result<FileKey, Refusal>) -> Result<Option<String>, Fault> {
+        if seen.kind == Kind::Special {
+            return Ok(Some(NO_FILE.to_owned()));
+        }
+        let admitted = match key {
+            Ok(key) => self.service.require_adoptable(&key, seen.size).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        match admitted {
+            Ok(()) => Ok(None),
+            Err(Error::Refused(refusal)) => Ok(Some(refusal.to_string())),
+            Err(Error::Broken(fault)) => Err(fault),
         }
     }
 
