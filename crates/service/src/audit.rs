@@ -5,6 +5,7 @@ use panaversity_model::audit::{Entry, EntryFilter, EntryPosition, Outcome};
 use panaversity_model::{Error, Fault};
 
 use crate::call::Call;
+use crate::json_size::{self, PAGE_BYTES};
 use crate::service::Service;
 
 /// How an error is recorded.
@@ -34,7 +35,8 @@ impl Service {
     }
 
     /// A page of the log, newest first, of the entries that `keep` accepts. Looks at a bounded
-    /// number of entries a call, so a page may be short and still have a next one.
+    /// number of entries a call, and gives a bounded number of bytes, so a page may be short and
+    /// still have a next one.
     pub async fn query_audit_log(
         &self,
         filter: &EntryFilter,
@@ -44,15 +46,20 @@ impl Service {
     ) -> Result<EntryPage, Error> {
         const LOOKED_AT: usize = 10_000;
         const FETCHED_AT_ONCE: usize = 200;
-        let (mut entries, mut position, mut looked_at) = (Vec::new(), after, 0);
+        let (mut entries, mut position, mut looked_at, mut bytes) = (Vec::new(), after, 0, 0);
         loop {
             let fetched = limit.max(FETCHED_AT_ONCE);
             let page = self.inner.journal.entries(filter, position.as_ref(), fetched).await?;
             let last_page = page.len() < fetched;
             looked_at += page.len();
             for entry in page {
+                let before = position;
                 position = Some(EntryPosition { timestamp: entry.timestamp, id: entry.id.clone() });
                 if keep(&entry) {
+                    bytes += json_size::of_entry(&entry);
+                    if bytes > PAGE_BYTES && !entries.is_empty() {
+                        return Ok(EntryPage { entries, next: before });
+                    }
                     entries.push(entry);
                     if entries.len() == limit {
                         return Ok(EntryPage { entries, next: position });

@@ -6,14 +6,13 @@ use panaversity_model::ports::Creation;
 use panaversity_model::{Book, BookId, ContentHash, Error, Refusal, Schema, Timestamp};
 
 use crate::call::Call;
+use crate::json_size::{self, PAGE_BYTES};
 use crate::service::Service;
 
 /// Books on a page.
 const PAGE_BOOKS: usize = 100;
 /// Folders on a page, over all its books.
 const PAGE_FOLDERS: usize = 1_000;
-/// File names on a page, over all its books; what keeps an answer below 1 MB.
-const PAGE_NAMES: usize = 20_000;
 
 /// Which files of a book are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,21 +102,29 @@ impl Service {
         let mut todo = self.books_to_list(only, after.as_ref()).await?;
         let more_books = todo.len() > PAGE_BOOKS;
         todo.truncate(PAGE_BOOKS);
-        let mut room = Room { folders: PAGE_FOLDERS, names: PAGE_NAMES };
+        let mut room = Room { folders: PAGE_FOLDERS, bytes: PAGE_BYTES, is_untouched: true };
         let mut books: Vec<BookSummary> = Vec::with_capacity(todo.len());
         for book in todo {
             let resumed = after.as_ref().filter(|after| after.book == book.id);
             let (summary, cut) = self
                 .summary(book, structure, resumed.and_then(|after| after.folder.as_deref()), &mut room)
                 .await?;
-            let position = cut.then(|| BookPosition {
-                book: summary.book.id.clone(),
-                folder: summary.folders.last().map(|folder| folder.folder.clone()),
-            });
-            books.push(summary);
-            if position.is_some() {
-                return Ok(BookPage { books, next: position });
+            if !cut {
+                books.push(summary);
+                continue;
             }
+            let position = match summary.folders.last() {
+                Some(last) => Some((summary.book.id.clone(), Some(last.folder.clone()))),
+                // Not one of its folders fits: it begins the next page.
+                None => books.last().map(|last| (last.book.id.clone(), None)),
+            };
+            if !summary.folders.is_empty() {
+                books.push(summary);
+            }
+            return Ok(BookPage {
+                books,
+                next: position.map(|(book, folder)| BookPosition { book, folder }),
+            });
         }
         let next = match books.last() {
             Some(last) if more_books => Some(BookPosition { book: last.book.id.clone(), folder: None }),
@@ -171,7 +178,26 @@ impl Service {
 /// What is left of a page.
 struct Room {
     folders: usize,
-    names: usize,
+    /// As JSON.
+    bytes: u64,
+    /// No folder is on the page yet.
+    is_untouched: bool,
+}
+
+impl Room {
+    /// Takes the room for a folder. One that is too large has a page of its own.
+    fn take(&mut self, folder: &str, names: &[String]) -> bool {
+        // Quotes and commas, and the keys of the folder.
+        let bytes = names.iter().map(|name| json_size::of_text(name) + 3).sum::<u64>();
+        let bytes = bytes + json_size::of_text(folder) + 40;
+        let fits = self.is_untouched || (self.folders > 0 && bytes <= self.bytes);
+        if fits {
+            self.folders = self.folders.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.is_untouched = false;
+        }
+        fits
+    }
 }
 
 fn wanted(structure: Structure, path: &str) -> bool {
@@ -183,7 +209,7 @@ fn wanted(structure: Structure, path: &str) -> bool {
     }
 }
 
-/// Groups paths by folder, folders in order, as far as there is room; at least one folder a page.
+/// Groups paths by folder, folders in order, as far as there is room; tells whether some were left.
 fn folders_of<'a>(
     paths: impl Iterator<Item = &'a str>,
     after: Option<&str>,
@@ -198,11 +224,9 @@ fn folders_of<'a>(
     }
     let mut folders = Vec::new();
     for (folder, names) in by_folder {
-        if !folders.is_empty() && (room.folders == 0 || room.names < names.len()) {
+        if !room.take(folder, &names) {
             return (folders, true);
         }
-        room.folders = room.folders.saturating_sub(1);
-        room.names = room.names.saturating_sub(names.len());
         folders.push(FolderNames { folder: folder.to_owned(), names });
     }
     (folders, false)
@@ -215,13 +239,27 @@ mod tests {
     #[test]
     fn folders_cut_to_a_page_go_on_where_they_stopped() {
         let paths = ["content/a/1.md", "content/a/2.md", "content/b/1.md", "content/c/1.md"];
-        let (first, cut) = folders_of(paths.into_iter(), None, &mut Room { folders: 2, names: 9 });
+        let room = |folders| Room { folders, bytes: PAGE_BYTES, is_untouched: true };
+        let (first, cut) = folders_of(paths.into_iter(), None, &mut room(2));
         assert!(cut);
         assert_eq!(first.iter().map(|f| f.folder.as_str()).collect::<Vec<_>>(), ["content/a", "content/b"]);
         assert_eq!(first[0].names, ["1.md", "2.md"]);
-        let (rest, cut) =
-            folders_of(paths.into_iter(), Some("content/b"), &mut Room { folders: 2, names: 9 });
+        let (rest, cut) = folders_of(paths.into_iter(), Some("content/b"), &mut room(2));
         assert!(!cut);
         assert_eq!(rest.len(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_does_not_fit_has_a_page_of_its_own() {
+        let large: Vec<String> = (0..20_000).map(|n| format!("content/large/{n:0>200}.md")).collect();
+        let paths = || ["content/a.md"].into_iter().chain(large.iter().map(String::as_str));
+        let mut room = Room { folders: 9, bytes: PAGE_BYTES, is_untouched: true };
+        let (first, cut) = folders_of(paths(), None, &mut room);
+        assert_eq!((first.len(), cut), (1, true));
+        let (other_book, cut) = folders_of(paths().skip(1), None, &mut room);
+        assert_eq!((other_book.len(), cut), (0, true), "another book has no second page here");
+        let mut room = Room { folders: 9, bytes: PAGE_BYTES, is_untouched: true };
+        let (rest, cut) = folders_of(paths(), Some("content"), &mut room);
+        assert_eq!((rest[0].names.len(), cut), (20_000, false));
     }
 }

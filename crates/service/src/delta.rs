@@ -5,7 +5,7 @@ use panaversity_model::delta::{ChangedFile, Shown};
 use panaversity_model::file::{FileRecord, may_be_text};
 use panaversity_model::{BookId, BookPath, Error, Timestamp, View};
 
-use crate::read::PAGE_BYTES;
+use crate::json_size::{self, PAGE_BYTES};
 use crate::service::Service;
 
 /// Most files on a page.
@@ -55,8 +55,6 @@ impl Service {
         let fits = page_length(&changed, with_content);
         let more = fits < changed.len();
         changed.truncate(fits);
-        let next = changed.last().filter(|_| more).map(|last| last.path.clone());
-        let next = next.map(|path| DeltaPosition { path, until, total });
         let wanted = changed.iter().filter(|_| with_content).filter_map(text).cloned().collect();
         // What was let go meanwhile is left out, so the two go by their paths.
         let mut read = self.read_all(wanted).await?.into_iter().peekable();
@@ -64,7 +62,16 @@ impl Service {
             let read = read.next_if(|read| read.record.path == file.path);
             (file, read.and_then(|read| read.content.into_text()))
         };
-        Ok(DeltaPage { files: changed.into_iter().map(with_text).collect(), total, until, next })
+        let mut files: Vec<_> = changed.into_iter().map(with_text).collect();
+        let size = |(file, text): &(ChangedFile, Option<String>)| {
+            json_size::of_file(file.path.as_str(), text.as_deref())
+        };
+        let fits = json_size::page_length(files.iter().map(size));
+        let more = more || fits < files.len();
+        files.truncate(fits);
+        let next = files.last().filter(|_| more).map(|(last, _)| last.path.clone());
+        let next = next.map(|path| DeltaPosition { path, until, total });
+        Ok(DeltaPage { files, total, until, next })
     }
 }
 
@@ -76,7 +83,8 @@ fn text(file: &ChangedFile) -> Option<&FileRecord> {
     }
 }
 
-/// How many of the files fit a page: at least one, at most the page's files and bytes.
+/// How many of the files may fit a page, as far as their sizes tell: at least one, at most the
+/// page's files and bytes.
 fn page_length(files: &[ChangedFile], with_content: bool) -> usize {
     let mut bytes = 0;
     let fitting = files.iter().take(PAGE_FILES).take_while(|file| {

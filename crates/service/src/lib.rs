@@ -16,6 +16,7 @@ pub mod gc;
 pub mod glob;
 pub mod health;
 mod intake;
+pub mod json_size;
 mod leftovers;
 mod manifests;
 pub mod plan;

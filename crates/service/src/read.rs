@@ -6,12 +6,11 @@ use panaversity_model::path::Folder;
 use panaversity_model::suggestion;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, View};
 
+use crate::json_size::{self, PAGE_BYTES};
 use crate::service::Service;
 
 /// Most files on a page.
 pub const PAGE_FILES: usize = 1_000;
-/// Most bytes of content on a page, unless a single file has more.
-pub const PAGE_BYTES: u64 = 800_000;
 /// How often a file is read anew that changed, and was let go, while it was read.
 const READ_AGAIN: usize = 10;
 /// Paths looked at for suggestions.
@@ -50,6 +49,16 @@ pub enum FileContent {
     Text(String),
     /// Anything else, left out: its bytes come by a link.
     Binary,
+}
+
+impl FileRead {
+    fn json_size(&self) -> u64 {
+        let text = match &self.content {
+            FileContent::Text(text) => Some(text.as_str()),
+            FileContent::Unchanged | FileContent::Binary => None,
+        };
+        json_size::of_file(self.record.path.as_str(), text)
+    }
 }
 
 impl FileContent {
@@ -133,9 +142,14 @@ impl Service {
         let fits = page_length(&records);
         let more = fits < records.len();
         records.truncate(fits);
-        let last = records.last().map(|record| record.path.clone());
-        let files = self.read_all(records).await?;
-        let next = if more { last } else { None };
+        let mut next = records.last().filter(|_| more).map(|record| record.path.clone());
+        let mut files = self.read_all(records).await?;
+        // Only now is known what their texts take in the answer.
+        let fits = json_size::page_length(files.iter().map(FileRead::json_size));
+        if fits < files.len() {
+            files.truncate(fits);
+            next = files.last().map(|file| file.record.path.clone());
+        }
         Ok(FilePage { files, next })
     }
 
@@ -196,7 +210,8 @@ impl Service {
     }
 }
 
-/// How many of the records fit a page: at least one, at most the page's files and bytes.
+/// How many of the records may fit a page, as far as their sizes tell: at least one, at most the
+/// page's files and bytes.
 fn page_length(records: &[FileRecord]) -> usize {
     let mut bytes = 0;
     let fitting = records.iter().take(PAGE_FILES).take_while(|record| {

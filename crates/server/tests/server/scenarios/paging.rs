@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::harness::Ground;
@@ -14,6 +15,7 @@ on_every_ground!(
     a_book_of_more_than_1_mb_is_read_page_by_page,
     more_than_100_books_are_listed_page_by_page,
     a_cursor_goes_on_with_its_own_call_alone,
+    no_page_is_larger_than_1_mb_as_json,
 );
 
 fn lesson(n: usize) -> String {
@@ -100,6 +102,62 @@ async fn a_book_of_more_than_1_mb_is_read_page_by_page(on: Ground) {
     assert!(count >= 2);
     let read: Vec<_> = field(&read, "path").into_iter().zip(field(&read, "content")).collect();
     assert!(read == files.into_iter().collect::<Vec<_>>(), "the pages are not the whole");
+}
+
+/// Control characters take six bytes in JSON, quotes two; paths and hashes take room as well.
+async fn no_page_is_larger_than_1_mb_as_json(on: Ground) {
+    let (_world, _server, door) = fresh(on).await;
+    let since = "2020-01-01T00:00:00Z";
+    let odd = (0..6).map(|n| (lesson(n), "\u{1}".repeat(120_000)));
+    let quoted = (6..12).map(|n| (lesson(n), "\"\\\n".repeat(100_000)));
+    let many = (12..900).map(|n| (lesson(n), "x".repeat(800)));
+    let files: BTreeMap<String, String> = odd.chain(quoted).chain(many).collect();
+    create_all(&door, files.clone()).await;
+    for (tool, mut arguments, list) in [
+        ("read_content", json!({ "book_id": BOOK, "scope": "book" }), "files"),
+        ("delta_build", json!({ "book_id": BOOK, "since": since, "include_content": true }), "changed_files"),
+    ] {
+        let mut read = BTreeMap::new();
+        loop {
+            let page = door.call(tool, arguments.clone()).await.expect_ok();
+            let (bytes, entries) = (page.to_string().len(), page[list].as_array().unwrap());
+            assert!(bytes <= 1_000_000 && !entries.is_empty(), "{tool}: {bytes}");
+            read.extend(entries.iter().map(|file| (text(&file["path"]), text(&file["content"]))));
+            let Some(cursor) = page.get("next_cursor") else { break };
+            arguments["cursor"] = cursor.clone();
+        }
+        assert!(read == files, "{tool}: the pages are not the whole");
+    }
+    let long = "a".repeat(200);
+    // In every book a folder of long names; together they are more than a page.
+    let names = (0..60).flat_map(|book| (0..90).map(move |n| (book, n)));
+    let writes = names.map(|(book, n)| {
+        let path = format!("content/01-Part/01-Chapter/{n:02}-{long}.md");
+        door.call(
+            "write_content",
+            json!({ "book_id": format!("book-{book:02}"), "path": path, "content": "x" }),
+        )
+    });
+    let written: Vec<_> = stream::iter(writes).buffer_unordered(32).collect().await;
+    for answer in written {
+        answer.expect_ok();
+    }
+    let (mut listed, mut arguments) =
+        (BTreeMap::<String, usize>::new(), json!({ "include_structure": "content" }));
+    loop {
+        let page = door.call("list_books", arguments.clone()).await.expect_ok();
+        assert!(page.to_string().len() <= 1_000_000, "{}", page.to_string().len());
+        for book in page["books"].as_array().unwrap() {
+            for folder in book["content"].as_array().unwrap() {
+                *listed.entry(text(&book["book_id"])).or_default() +=
+                    folder["files"].as_array().unwrap().len();
+            }
+        }
+        let Some(cursor) = page.get("next_cursor") else { break };
+        arguments["cursor"] = cursor.clone();
+    }
+    assert_eq!(listed.remove(BOOK), Some(files.len()));
+    assert!(listed.len() == 60 && listed.values().all(|count| *count == 90), "{listed:?}");
 }
 
 async fn more_than_100_books_are_listed_page_by_page(on: Ground) {

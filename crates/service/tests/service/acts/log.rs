@@ -117,3 +117,27 @@ async fn a_query_goes_on_where_it_stopped_and_leaves_out_only_what_is_not_to_be_
     assert_eq!(found, due);
     assert_eq!(pages, 6);
 }
+
+#[tokio::test]
+async fn a_page_of_long_entries_is_cut_by_its_size_and_leaves_out_none() {
+    let desk = Desk::new();
+    let server = desk.server();
+    let refused = desk.call(&server, Operation::Read, Some(&lesson(1)), &Layer::Base);
+    let why = "\"quoted\"\n".repeat(100);
+    for _ in 0..1_000 {
+        let refusal = Refusal::Conflict { why: why.clone(), current: None };
+        server.record(&refused, outcome_of(&refusal.into())).await.unwrap();
+    }
+    let (mut found, mut after, mut sizes) = (Vec::new(), None, Vec::new());
+    loop {
+        let page = server.query_audit_log(&EntryFilter::default(), after, 1_000, |_| true).await.unwrap();
+        sizes.push(page.entries.len());
+        found.extend(page.entries);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((sizes.len(), sizes.iter().sum()), (2, 1_000), "{sizes:?}");
+    assert_eq!(found, entries(&desk).await);
+}

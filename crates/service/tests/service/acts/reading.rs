@@ -3,7 +3,8 @@
 use panaversity_model::path::Folder;
 use panaversity_model::{BookPath, ContentHash, Error, Layer, Refusal};
 use panaversity_service::Service;
-use panaversity_service::read::{FileContent, PAGE_BYTES, PAGE_FILES, ReadFile};
+use panaversity_service::json_size::PAGE_BYTES;
+use panaversity_service::read::{FileContent, PAGE_FILES, ReadFile};
 use panaversity_testkit::samples::{book, lesson, overlay, path, view};
 
 use crate::desk::{Desk, Files, creating, layers, want};
@@ -60,13 +61,27 @@ async fn a_page_holds_no_more_bytes_of_text_than_it_may() {
     let most = usize::try_from(PAGE_BYTES).unwrap();
     let text = |bytes: usize| "x".repeat(bytes);
     // The second is no text, so only its row is read.
-    let lengths = [most / 2, most + 1, most / 2 - 2, 2, 1, most / 2];
+    let lengths = [most / 2, most + 1, most / 2 - 5_000, 2, 1, most / 2];
     let set = lengths.iter().zip(1..).map(|(length, n)| want(&lesson(n), Some(&text(*length)), None));
     desk.change(&server, &Layer::Base, set.collect()).await;
     let (files, sizes) = pages(&desk, &server, &Layer::Base).await;
-    assert_eq!(sizes, [4, 2]);
+    assert_eq!(sizes, [5, 1], "also paths, hashes and times take room");
     let read = lengths.map(|length| if length > most { 0 } else { length });
     assert_eq!(files.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>(), read);
+}
+
+#[tokio::test]
+async fn a_page_is_measured_by_what_its_texts_take_in_json() {
+    let desk = Desk::new();
+    let server = desk.server();
+    // A control character takes six bytes, a quote two, other letters what they take in UTF-8.
+    let texts = ["\u{1}".repeat(120_000), "\"".repeat(120_000), "\u{e9}".repeat(60_000)];
+    let set = (0..9).map(|n| want(&lesson(n), Some(&texts[n / 3]), None));
+    desk.change(&server, &Layer::Base, set.collect()).await;
+    let (files, sizes) = pages(&desk, &server, &Layer::Base).await;
+    assert_eq!(sizes, [1, 1, 1, 3, 3]);
+    assert_eq!(files.len(), 9);
+    assert!(files.iter().enumerate().all(|(n, (_, text))| *text == texts[n / 3].as_bytes()));
 }
 
 #[tokio::test]

@@ -1,0 +1,70 @@
+//! Size of an answer as JSON, which is what a page of contents is measured by: a control character
+//! takes six bytes there. Keeps an answer below the contract's 1 MB, unless a single file has more.
+//! An answer is sent as structured content and as text; one copy of it is measured.
+
+use panaversity_model::audit::Entry;
+
+/// Most bytes of JSON on a page.
+pub const PAGE_BYTES: u64 = 800_000;
+/// The part of a file in an answer that does not depend on its path and text: keys, hashes, times.
+const FILE_BYTES: u64 = 300;
+
+/// The same of an entry of the audit log: keys, ids, four hashes, names of bounded length.
+const ENTRY_BYTES: u64 = 1_000;
+
+/// Bytes of a text between its quotes, escaped as little as JSON allows.
+pub(crate) fn of_text(text: &str) -> u64 {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+/// Bytes of a file in a list, with its text if that is part of the answer.
+pub(crate) fn of_file(path: &str, text: Option<&str>) -> u64 {
+    FILE_BYTES + of_text(path) + text.map_or(0, of_text)
+}
+
+/// Bytes of an entry of the audit log.
+pub(crate) fn of_entry(entry: &Entry) -> u64 {
+    let free = [&entry.agent_id, &entry.path].into_iter().chain(&entry.error_message);
+    ENTRY_BYTES + free.map(|text| of_text(text)).sum::<u64>()
+}
+
+/// How many of these entries fit a page: at least one, if there is one.
+pub(crate) fn page_length(sizes: impl Iterator<Item = u64>) -> usize {
+    let (mut bytes, mut count) = (0, 0);
+    for size in sizes {
+        bytes += size;
+        if bytes > PAGE_BYTES && count > 0 {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_as_long_as_it_is_in_json() {
+        let odd: String =
+            (0..0x100).filter_map(char::from_u32).chain("\u{2028}\u{1f469}\u{fffd}".chars()).collect();
+        for text in ["", "plain", "line\nline\r\n\t\"quoted\" \\", "\u{1}\u{1f}\u{7f}", odd.as_str()] {
+            assert_eq!(of_text(text), serde_json::to_string(text).unwrap().len() as u64 - 2, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_takes_one_entry_however_large_and_others_while_they_fit() {
+        let length = |sizes: &[u64]| page_length(sizes.iter().copied());
+        assert_eq!(length(&[]), 0);
+        assert_eq!(length(&[PAGE_BYTES * 9, 1]), 1);
+        assert_eq!(length(&[1, PAGE_BYTES * 9]), 1);
+        assert_eq!(length(&[PAGE_BYTES - 1, 1, 1]), 2);
+    }
+}
