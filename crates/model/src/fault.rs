@@ -10,6 +10,8 @@ pub enum FaultKind {
     /// The database does not answer or does not obey.
     Database,
     /// Something took longer than its limit.
+    /// The database answers, and its schema is not the one of this program.
+    Schema,
     Timeout,
     /// Stored bytes are not what was stored.
     Corrupt,
@@ -22,7 +24,7 @@ impl FaultKind {
     pub fn code(self) -> &'static str {
         match self {
             Self::Storage => "STORAGE_UNAVAILABLE",
-            Self::Database => "DATABASE_UNAVAILABLE",
+            Self::Database | Self::Schema => "DATABASE_UNAVAILABLE",
             Self::Timeout => "TIMEOUT",
             Self::Corrupt => "CORRUPT",
             Self::Internal => "INTERNAL",

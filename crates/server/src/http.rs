@@ -100,12 +100,16 @@ fn broken(fault: &Fault) -> Response {
             ("The stored bytes are damaged and are not served.", "Tell the operator the time.")
         }
         FaultKind::Internal => ("The server failed to answer.", "Tell the operator the time."),
+        FaultKind::Schema => (
+            "The database's schema does not fit this server.",
+            "Tell the operator: `panaversity-fs migrate current` shows what the database is at.",
+        ),
         FaultKind::Storage | FaultKind::Database | FaultKind::Timeout => {
             ("The server can't answer now.", "Repeat the request in a few seconds.")
         }
     };
     let mut answer = error(status_of(fault), fault.kind.code(), message, hint);
-    if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE && fault.kind != FaultKind::Schema {
         answer.headers_mut().insert(header::RETRY_AFTER, AGAIN_IN_SECONDS);
     }
     answer
@@ -113,7 +117,9 @@ fn broken(fault: &Fault) -> Response {
 
 fn status_of(fault: &Fault) -> StatusCode {
     match fault.kind {
-        FaultKind::Storage | FaultKind::Database | FaultKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+        FaultKind::Storage | FaultKind::Database | FaultKind::Schema | FaultKind::Timeout => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         FaultKind::Corrupt | FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -176,6 +176,10 @@ fn broken(fault: &Fault, call: &Call) -> Map<String, Value> {
     let (message, hint) = match fault.kind {
         FaultKind::Storage => ("The storage does not answer", "Repeat the same call in a few seconds"),
         FaultKind::Database => ("The database does not answer", "Repeat the same call in a few seconds"),
+        FaultKind::Schema => (
+            "The database's schema does not fit this server",
+            "Repeating the call does not help. Tell the operator: `panaversity-fs migrate current` shows what the database is at, `panaversity-fs migrate upgrade` brings it up to this version",
+        ),
         FaultKind::Timeout => ("The call took too long", "Repeat the same call in a few seconds"),
         FaultKind::Corrupt => (
             "The stored bytes are damaged and are not served",

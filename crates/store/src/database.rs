@@ -215,6 +215,7 @@ pub(crate) fn fault(what: &str, error: &sqlx::Error) -> Fault {
         // The database answered; what it keeps is not what we stored.
         sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Fault::corrupt(detail),
         _ if took_too_long(error) => Fault::new(FaultKind::Timeout, detail),
+        _ if lacks_a_table(error) => foreign_schema(&detail),
         _ => Fault::database(detail),
     };
     fault.transient_if(is_transient(error))
@@ -240,6 +241,22 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
 /// Did PostgreSQL refuse to write because it is, or has become, a standby?
 fn is_read_only(error: &sqlx::Error) -> bool {
     has_code(error, &["25006"])
+}
+
+/// A database that has not the tables of this program, with what the operator can do.
+pub(crate) fn foreign_schema(detail: &str) -> Fault {
+    let next = "the database's schema is not this program's: `panaversity-fs migrate current` shows its revision, \
+                `panaversity-fs migrate upgrade` brings an older one up; if it is the newest, tables were changed by \
+                hand: restore a backup";
+    Fault::new(FaultKind::Schema, format!("{detail} ({next})"))
+}
+
+/// Was a table, or a column of one, not there?
+fn lacks_a_table(error: &sqlx::Error) -> bool {
+    // PostgreSQL's codes; SQLite has one for every mistake in a statement.
+    has_code(error, &["42P01", "42703"])
+        || (has_code(error, &["1"])
+            && ["no such table", "no such column"].iter().any(|why| error.to_string().contains(why)))
 }
 
 /// The code the database gave to its error.

@@ -30,6 +30,7 @@ use crate::backend::Backend;
 use crate::database::{
     Database, Dialect, Durability, Session, Sql, Value, fault, is_lost_connection, is_passing,
 };
+use crate::migrations;
 use committer::Committer;
 pub use pairing::Identity;
 
@@ -141,7 +142,8 @@ async fn drop_leases(db: &Database) -> Result<(), Fault> {
 #[async_trait]
 impl Journal for SqlJournal {
     async fn ping(&self) -> Result<(), Fault> {
-        self.read("ping", "SELECT count(*) FROM store", Vec::new()).await?;
+        let found = self.read("ping", &migrations::shape_sql(self.db.dialect()), Vec::new()).await?;
+        migrations::require_shape(found.first())?;
         self.db.try_writing().await.map_err(|error| fault("try to write", &error))
     }
 

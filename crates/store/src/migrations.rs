@@ -5,7 +5,7 @@
 
 use panaversity_model::Fault;
 
-use crate::database::{Database, Dialect, Durability, Session, Sql, fault};
+use crate::database::{Database, Dialect, Durability, Row, Session, Sql, fault, foreign_schema};
 
 /// A step of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,55 @@ static ALL: &[Scripts] = &[
     },
 ];
 
+/// The tables without which nothing can be served.
+const TABLES: [&str; 10] = [
+    "store",
+    "books",
+    "chains",
+    "blobs",
+    "file_journal",
+    "versions",
+    "manifests",
+    "publications",
+    "audit_log",
+    "uploads",
+];
+
+/// The revision and how many of [`TABLES`] there are. Read from the catalogue, so that no lock on a
+/// table is waited for.
+pub(crate) fn shape_sql(dialect: Dialect) -> String {
+    let revision = "SELECT coalesce(max(revision), 0) FROM schema_migrations";
+    match dialect {
+        Dialect::Sqlite => {
+            let names = TABLES.join("', '");
+            format!(
+                "SELECT ({revision}), count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('{names}')"
+            )
+        }
+        Dialect::Postgres => {
+            let names = TABLES.join("'), ('");
+            format!("SELECT ({revision}), count(to_regclass(name)) FROM (VALUES ('{names}')) t (name)")
+        }
+    }
+}
+
+/// Refuses a database whose schema does not fit. A newer one fits: another server was upgraded first.
+pub(crate) fn require_shape(row: Option<&Row>) -> Result<(), Fault> {
+    let read = || -> Sql<(i64, i64)> {
+        let row = row.ok_or(sqlx::Error::RowNotFound)?;
+        Ok((row.int(0)?, row.int(1)?))
+    };
+    let (revision, tables) = read().map_err(|error| fault("look at the schema", &error))?;
+    let missing = i64::try_from(TABLES.len()).unwrap_or_default() - tables;
+    if missing > 0 {
+        return Err(foreign_schema(&format!("{missing} tables are missing")));
+    }
+    if revision < i64::from(newest()) {
+        return Err(foreign_schema(&format!("the database is at revision {revision}, not at {}", newest())));
+    }
+    Ok(())
+}
+
 /// Why a migration did not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MigrationError {
@@ -81,6 +130,7 @@ pub fn all() -> Vec<Revision> {
     ALL.iter().map(|scripts| scripts.revision).collect()
 }
 
+/// The number of the newest revision that this binary knows.
 fn newest() -> u32 {
     ALL.last().map_or(0, |scripts| scripts.revision.number)
 }

@@ -166,7 +166,7 @@ async fn open_storage(storage: &StorageSettings, journal: &SqlJournal) -> Result
         })
     };
     journal.pair(open).await.map_err(|fault| {
-        if fault.kind == FaultKind::Database {
+        if matches!(fault.kind, FaultKind::Database | FaultKind::Schema) {
             return unreadable(&fault);
         }
         let (shown, names) = (storage.shown(), storage.names());

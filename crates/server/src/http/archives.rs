@@ -158,7 +158,9 @@ async fn refused(app: &App, call: &Call, error: Error) -> Response {
             // What was damaged is marked now: this archive will never be whole again.
             FaultKind::Corrupt => StatusCode::GONE,
             FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            FaultKind::Storage | FaultKind::Database | FaultKind::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            FaultKind::Storage | FaultKind::Database | FaultKind::Schema | FaultKind::Timeout => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         },
     };
     let mut body = wire::error_body(&error, call);

@@ -1,11 +1,14 @@
 //! The schema goes forward and back, once even if three servers start at once.
 
+use panaversity_model::fault::FaultKind;
+use panaversity_model::ports::{Books, Changes, Journal};
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{Database, DatabaseUrl};
 use panaversity_testkit::postgres;
+use panaversity_testkit::samples::{book, change_set, draft, lesson, write};
 use tempfile::TempDir;
 
-use crate::engines::{POOL, sqlite_url};
+use crate::engines::{POOL, open, sqlite_file, sqlite_url};
 
 async fn connect(url: &str) -> Database {
     Database::connect(&DatabaseUrl::parse(url).unwrap(), POOL).await.unwrap()
@@ -83,4 +86,62 @@ async fn a_database_newer_than_the_binary_is_refused() {
     sqlx::query(newer).execute(&pool).await.unwrap();
     let refused = migrations::upgrade(&db, None).await.unwrap_err();
     assert!(matches!(&refused, MigrationError::Refused(why) if why.contains("newer")), "{refused:?}");
+}
+
+/// Tells a schema that does not fit from a database that is away; `run` runs SQL past the journal.
+async fn tells_a_foreign_schema(url: &str, run: impl AsyncFn(&str)) {
+    let (db, journal) = open(url).await;
+    journal.ping().await.unwrap();
+    let set = || change_set(&book(), &panaversity_model::Layer::Base, vec![write(&lesson(1), b"a", None)]);
+    journal.commit(set()).await.unwrap();
+    for table in ["books", "audit_log", "blobs", "uploads"] {
+        run(&format!("ALTER TABLE {table} RENAME TO elsewhere")).await;
+        let pinged = journal.ping().await.unwrap_err();
+        assert_eq!(pinged.kind, FaultKind::Schema, "{table}: {pinged}");
+        let failed = match table {
+            "books" => journal.book(&book()).await.unwrap_err(),
+            "audit_log" => {
+                journal.append(draft(None, None, &panaversity_model::Layer::Base)).await.unwrap_err()
+            }
+            "blobs" => journal.commit(set()).await.unwrap_err(),
+            _ => pinged,
+        };
+        assert_eq!(
+            (failed.kind, failed.kind.code()),
+            (FaultKind::Schema, "DATABASE_UNAVAILABLE"),
+            "{failed}"
+        );
+        assert!(failed.detail.contains("panaversity-fs migrate"), "{failed}");
+        run(&format!("ALTER TABLE elsewhere RENAME TO {table}")).await;
+        journal.ping().await.unwrap();
+    }
+    run("ALTER TABLE books RENAME COLUMN schema TO profile").await;
+    assert_eq!(journal.book(&book()).await.unwrap_err().kind, FaultKind::Schema, "a column is missing");
+    run("ALTER TABLE books RENAME COLUMN profile TO schema").await;
+    migrations::stamp(&db, 1).await.unwrap();
+    assert_eq!(journal.ping().await.unwrap_err().kind, FaultKind::Schema, "it is older");
+    let newest = migrations::all().last().unwrap().number;
+    migrations::stamp(&db, newest).await.unwrap();
+    run("INSERT INTO schema_migrations (revision, name, applied_at) VALUES (9999, 'later', '')").await;
+    journal.ping().await.unwrap();
+    run("DROP TABLE schema_migrations").await;
+    assert_eq!(journal.ping().await.unwrap_err().kind, FaultKind::Schema);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_does_not_fit_is_told_from_a_database_that_is_away_on_sqlite() {
+    let folder = TempDir::new().unwrap();
+    let file = sqlite_file(&folder);
+    let run = async |sql: &str| {
+        let pool = sqlx::SqlitePool::connect(file.to_str().unwrap()).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&pool).await.unwrap();
+        pool.close().await;
+    };
+    tells_a_foreign_schema(&sqlite_url(&folder), run).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_does_not_fit_is_told_from_a_database_that_is_away_on_postgresql() {
+    let url = postgres::shared().create_database();
+    tells_a_foreign_schema(&url, async |sql: &str| drop(postgres::shared().query(&url, sql))).await;
 }

@@ -1,11 +1,11 @@
 //! Health tells what is so: live touches nothing, ready follows the engines, and a database that
 //! is gone is an answer to callers, not the end of the server.
 
-use panaversity_testkit::postgres::Postgres;
+use panaversity_testkit::postgres::{Postgres, shared};
 use serde_json::{Value, json};
 
 use crate::harness::{Db, World, until};
-use crate::lessons::{LESSON, created, fresh, read, write};
+use crate::lessons::{BOOK, LESSON, created, fresh, read, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_has_every_field_of_the_contract() {
@@ -129,4 +129,40 @@ async fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
     std::fs::remove_dir_all(&home).unwrap();
     std::fs::rename(&moved, &home).unwrap();
     until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_not_the_program_s_is_told_from_a_database_that_is_away() {
+    let (world, server, door) = fresh(Db::Postgres).await;
+    created(&door, LESSON, "one", json!({})).await;
+    server.all_published().await;
+    let sql = |sql: &str| shared().query(world.database_url(), sql);
+    sql("ALTER TABLE file_journal RENAME TO elsewhere");
+    for answer in [
+        read(&door, LESSON, json!({})).await,
+        write(&door, "content/README.md", "x", json!({})).await,
+        door.call("plan_build", json!({ "book_id": BOOK })).await,
+    ] {
+        let error = &answer.value["error"];
+        assert_eq!(answer.code(), "DATABASE_UNAVAILABLE", "{error}");
+        assert!(error["message"].as_str().unwrap().contains("schema does not fit"), "{error}");
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.contains("panaversity-fs migrate") && !hint.contains("Repeat the same"), "{hint}");
+        assert!(!error.to_string().contains("file_journal"), "{error}");
+    }
+    let log = server.log().join("\n");
+    assert!(log.contains("file_journal") && log.contains("`panaversity-fs migrate current`"), "{log}");
+    let ready = server.get("/health/ready").await;
+    assert_eq!((ready.status, &ready.json()["database"]["status"]), (503, &json!("unavailable")));
+    sql("ALTER TABLE elsewhere RENAME TO file_journal");
+    assert_eq!(server.get("/health/ready").await.status, 200);
+    assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "one");
+
+    sql("ALTER TABLE uploads RENAME TO elsewhere");
+    assert_eq!(server.get("/health/ready").await.status, 503, "also of a table that is seldom used");
+    sql("ALTER TABLE elsewhere RENAME TO uploads");
+    sql("DELETE FROM schema_migrations WHERE revision = (SELECT max(revision) FROM schema_migrations)");
+    assert_eq!(server.get("/health/ready").await.status, 503, "an older schema is another");
+    sql("INSERT INTO schema_migrations (revision, name, applied_at) VALUES (9999, 'later', '2030-01-01')");
+    assert_eq!(server.get("/health/ready").await.status, 200, "a server beside this one was upgraded first");
 }
