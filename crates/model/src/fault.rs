@@ -1,5 +1,6 @@
 //! Faults: the world broke, not the caller. Logged once, at the door; shown without detail.
 
+use crate::path::BookPath;
 use crate::refusal::Refusal;
 
 /// What broke.
@@ -9,9 +10,9 @@ pub enum FaultKind {
     Storage,
     /// The database does not answer or does not obey.
     Database,
-    /// Something took longer than its limit.
     /// The database answers, and its schema is not the one of this program.
     Schema,
+    /// Something took longer than its limit.
     Timeout,
     /// Stored bytes are not what was stored.
     Corrupt,
@@ -44,12 +45,14 @@ pub struct Fault {
     pub outcome_unknown: bool,
     /// The same may work later without anybody's doing: what did not answer was not ready.
     pub is_transient: bool,
+    /// The file it is about, where the caller named others too, or a folder. One of their own view.
+    pub path: Option<BookPath>,
 }
 
 impl Fault {
     /// A fault whose act certainly did not happen.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), outcome_unknown: false, is_transient: false }
+        Self { kind, detail: detail.into(), outcome_unknown: false, is_transient: false, path: None }
     }
 
     /// The database broke.
@@ -76,6 +79,13 @@ impl Fault {
     #[must_use]
     pub fn transient_if(self, transient: bool) -> Self {
         Self { is_transient: transient, ..self }
+    }
+
+    /// The same fault, of a file that the caller may know of.
+    #[must_use]
+    pub fn about(mut self, path: &BookPath) -> Self {
+        self.path = Some(path.clone());
+        self
     }
 
     /// The same fault, after a commit whose fate is not known.

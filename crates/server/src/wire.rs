@@ -181,6 +181,10 @@ fn broken(fault: &Fault, call: &Call) -> Map<String, Value> {
             "Repeating the call does not help. Tell the operator: `panaversity-fs migrate current` shows what the database is at, `panaversity-fs migrate upgrade` brings it up to this version",
         ),
         FaultKind::Timeout => ("The call took too long", "Repeat the same call in a few seconds"),
+        FaultKind::Corrupt if fault.path.is_some() && fault.path != call.path => (
+            "The stored bytes of one of the files are damaged and are not served",
+            "Read the other files one by one with read_content; write the one that `path` names again with write_content if you know what it held, else tell the operator the request_id",
+        ),
         FaultKind::Corrupt => (
             "The stored bytes are damaged and are not served",
             "Write the file again with write_content if you know what it held; else tell the operator the request_id",
@@ -191,6 +195,9 @@ fn broken(fault: &Fault, call: &Call) -> Map<String, Value> {
     let mut fields = fields(fault.kind.code(), message, if fault.outcome_unknown { unknown } else { hint });
     if fault.outcome_unknown {
         put(&mut fields, "outcome", "unknown");
+    }
+    if let Some(path) = &fault.path {
+        put(&mut fields, "path", path.as_str());
     }
     put(&mut fields, "request_id", call.request.to_string());
     fields

@@ -104,7 +104,8 @@ impl Service {
                 return Ok(FileRead { record, content: FileContent::Binary });
             }
             // What was let go meanwhile is not what the file holds now.
-            if let Some(bytes) = self.bytes_of(&found.blob).await? {
+            let bytes = self.bytes_of(&found.blob).await.map_err(|fault| fault.about(&record.path))?;
+            if let Some(bytes) = bytes {
                 return Ok(FileRead { record, content: bytes.into() });
             }
         }
@@ -168,9 +169,10 @@ impl Service {
                 continue;
             }
             let bytes = match by_hash.get(&record.hash) {
-                Some(stored) => self.bytes_of(stored).await?,
+                Some(stored) => self.bytes_of(stored).await.map_err(|fault| fault.about(&record.path))?,
                 None if self.inner.journal.retained(record.hash).await? => {
-                    return Err(Fault::corrupt(format!("the blob {} has no row", record.hash)));
+                    let lost = Fault::corrupt(format!("the blob {} has no row", record.hash));
+                    return Err(lost.about(&record.path));
                 }
                 None => None,
             };

@@ -220,6 +220,7 @@ fn report(app: &App, name: &'static str, group: &Group, call: &Call, ending: Res
             request_id = %call.request,
             code = fault.kind.code(),
             outcome_unknown = fault.outcome_unknown,
+            path = fault.path.as_ref().map(BookPath::as_str),
             error = %fault,
             "{} failed",
             name

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Ground;
+use crate::harness::{Db, Ground};
 use crate::lessons::{
     BOOK, LESSON, NO_HASH, about, created, delete, field, fresh, pages, read, sha256, text, with, write,
 };
@@ -157,4 +157,48 @@ async fn an_asset_is_only_looked_for(on: Ground) {
     let hers = with(json!({ "user_id": "eve" }), json!({ "if_none_match": NO_HASH }));
     assert_eq!(read(&door, asset, hers).await.expect_ok(), expected);
     assert_eq!(write(&door, asset, "text", json!({})).await.code(), "SCHEMA_VIOLATION");
+}
+
+/// Of many files that are read together, the damaged one is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_named_whatever_it_was_read_with() {
+    let (world, server, door) = fresh(Db::Sqlite).await;
+    let (large, hers) = ("large\n".repeat(30_000), "hers\n".repeat(40_000));
+    let damaged = "content/02-Part/01-Chapter/01-lesson.md";
+    created(&door, LESSON, "one", json!({})).await;
+    created(&door, damaged, &large, json!({})).await;
+    created(&door, LESSON, &hers, json!({ "user_id": "eve" })).await;
+    server.all_published().await;
+    let object = |text: &str| {
+        let hash = sha256(text);
+        world.storage_root().join(".panaversity/objects").join(&hash[..2]).join(hash)
+    };
+    std::fs::write(object(&large), "damaged").unwrap();
+    let since = json!({ "book_id": BOOK, "since": "2020-01-01T00:00:00Z", "include_content": true });
+    for (tool, arguments, is_wide) in [
+        ("read_content", json!({ "book_id": BOOK, "scope": "book" }), true),
+        ("read_content", about("content/02-Part", json!({ "scope": "part" })), true),
+        ("delta_build", since.clone(), true),
+        ("read_content", about(damaged, json!({})), false),
+    ] {
+        let answer = door.call(tool, arguments.clone()).await;
+        let error = &answer.value["error"];
+        assert_eq!(
+            (answer.code(), &error["path"]),
+            ("CORRUPT", &json!(damaged)),
+            "{tool} {arguments}: {error}"
+        );
+        assert_eq!(text(&error["hint"]).contains("one by one"), is_wide, "{error}");
+        let told = error.to_string();
+        assert!(!told.contains(&sha256(&large)) && !told.contains("objects"), "{told}");
+    }
+    assert!(read(&door, LESSON, json!({})).await.ok, "the others are read one by one");
+    let again = json!({ "expected_hash": sha256(&large) });
+    write(&door, damaged, &large, again).await.expect_ok();
+    door.call("read_content", json!({ "book_id": BOOK, "scope": "book" })).await.expect_ok();
+    // R5: what is damaged in an overlay is named to its owner, and nobody else meets it.
+    std::fs::write(object(&hers), "damaged").unwrap();
+    let own = door.call("read_content", json!({ "book_id": BOOK, "scope": "book", "user_id": "eve" })).await;
+    assert_eq!((own.code(), &own.value["error"]["path"]), ("CORRUPT", &json!(LESSON)));
+    door.call("read_content", json!({ "book_id": BOOK, "scope": "book" })).await.expect_ok();
 }
