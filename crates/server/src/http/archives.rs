@@ -131,6 +131,9 @@ fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Asked, tag: &str, body:
         put(CONTENT_LENGTH, &(range.end - range.start).to_string());
         put(CONTENT_DISPOSITION, &format!("attachment; filename=\"{book}.zip\""));
     }
+    if let Some(unsent) = asked.unsent_length(archive.bytes()) {
+        put(CONTENT_LENGTH, &unsent.to_string());
+    }
     if let Some(range) = asked.content_range(archive.bytes()) {
         put(CONTENT_RANGE, &range);
     }

@@ -63,6 +63,9 @@ pub(super) async fn respond(
             put(CONTENT_DISPOSITION, "attachment");
         }
     }
+    if let Some(unsent) = asked.unsent_length(length) {
+        put(CONTENT_LENGTH, &unsent.to_string());
+    }
     if let Some(range) = asked.content_range(length) {
         put(CONTENT_RANGE, &range);
     }

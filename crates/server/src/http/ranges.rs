@@ -81,6 +81,12 @@ impl Asked {
         }
     }
 
+    /// The `Content-Length` of a 304, which is that of the 200 it stands for (RFC 9110 §8.6). Without
+    /// it the empty body would announce 0.
+    pub(super) fn unsent_length(&self, length: u64) -> Option<u64> {
+        (*self == Self::Unchanged).then_some(length)
+    }
+
     /// The value of `Content-Range`, where the answer has one.
     pub(super) fn content_range(&self, length: u64) -> Option<String> {
         match self {

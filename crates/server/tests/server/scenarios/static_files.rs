@@ -46,6 +46,11 @@ async fn an_asset_is_served_whole_and_by_ranges(ground: Ground) {
         );
         let have = get(&door, "GET", &path, &[("If-None-Match", &tag)]).await;
         assert_eq!((have.status, have.body.len(), header(&have, "etag")), (304, 0, tag.clone()));
+        let head_have = get(&door, "HEAD", &path, &[("If-None-Match", &tag)]).await;
+        for unsent in [have, head_have] {
+            let told = header(&unsent, "content-length");
+            assert!(unsent.status == 304 && ["", &length.to_string()].contains(&&*told), "{name}: {told}");
+        }
         assert_eq!(get(&door, "GET", &path, &[("If-Match", "\"x\"")]).await.status, 412);
         let beyond = get(&door, "GET", &path, &[("Range", &format!("bytes={length}-"))]).await;
         assert_eq!((beyond.status, header(&beyond, "content-range")), (416, format!("bytes */{length}")));
