@@ -37,7 +37,7 @@ pub(super) struct Running {
     pub(super) app: App,
     database: Database,
     journal: Arc<SqlJournal>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 4],
 }
 
 /// Connects to the database.
@@ -96,7 +96,7 @@ impl Running {
             tracing::info!(
                 target: "panaversity_fs.server",
                 paths = again,
-                "the last stop was not clean; recent files are published again"
+                "files published since the last clean point are published again"
             );
         }
         let key = match &links.signing_key {
@@ -106,8 +106,8 @@ impl Running {
         let (archive_timeout, links) = (links.archive_timeout, Links::new(links, key, backend));
         let budget = memory_of(&service);
         let hold = Hold::new(budget.clone());
-        tokio::spawn(look_for_strangers(service.clone()));
-        let tasks = in_background(&service);
+        let [publisher, verifier, clearing] = in_background(&service);
+        let tasks = [tokio::spawn(look_for_strangers(service.clone())), publisher, verifier, clearing];
         let app = App { service, metrics, links, budget, hold, archive_timeout };
         Ok(Self { app, database, journal, tasks })
     }

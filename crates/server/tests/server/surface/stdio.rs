@@ -6,7 +6,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::{Db, Ground, Storage, World};
-use crate::lessons::{BOOK, LESSON, TOOLS, read, text, with};
+use crate::lessons::{BOOK, LESSON, TOOLS, created, read, text, with};
+
+/// What `mcp` writes to stderr in a session that ends as soon as it has begun.
+fn complaints(world: &World) -> String {
+    said(world, format!("{}\n", hello()).as_bytes()).1
+}
 
 /// A client of a spawned server.
 struct Line {
@@ -82,6 +87,27 @@ async fn an_agent_writes_and_reads_over_stdio_until_it_hangs_up() {
         assert_eq!(world.published().len(), 1);
         let server = world.start().await;
         assert_eq!(read(&server.door(), LESSON, json!({})).await.expect_ok()["content"], content);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_session_raises_no_false_alarm() {
+    let world = World::new(Db::Sqlite);
+    let server = world.start().await;
+    created(&server.door(), LESSON, "one", json!({})).await;
+    server.all_published().await;
+    // A scan of many files is still under way when the session ends.
+    let folder = world.storage_root().join("books").join(BOOK).join("content");
+    for n in 0..3_000 {
+        std::fs::write(folder.join(format!("{n}.tmp")), "x").unwrap();
+    }
+    for _ in 0..5 {
+        let said = complaints(&world);
+        assert!(!said.contains("could not be looked through"), "{said}");
+        assert!(
+            !said.contains("closed pool") && !said.contains("not clean"),
+            "another server serves it: {said}"
+        );
     }
 }
 
