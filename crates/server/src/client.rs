@@ -73,12 +73,19 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// A client of the server at `url`, with or without `/mcp` at its end.
+    /// A client of the server at `url`, with or without `/mcp` at its end. What may be a secret in
+    /// the URL, a password or a query, is in no message.
     pub(crate) fn new(url: &str, agent: &'static str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("--url {url}: {why}, such as http://127.0.0.1:8000");
+        let wrong = |why: &str| format!("{}: {why}, such as http://127.0.0.1:8000", masked(url));
         let mut endpoint = Url::parse(url).map_err(|_| wrong("it must be a URL"))?;
         if !matches!(endpoint.scheme(), "http" | "https") || endpoint.host_str().is_none() {
             return Err(wrong("it must be an http or https URL"));
+        }
+        if !endpoint.username().is_empty() || endpoint.password().is_some() {
+            return Err(wrong("the server takes no user name and password; leave them out"));
+        }
+        if endpoint.query().is_some() || endpoint.fragment().is_some() {
+            return Err(wrong("it must end with the path"));
         }
         let base = endpoint.path().trim_end_matches('/');
         let path = if base.ends_with("/mcp") { base.to_owned() } else { format!("{base}/mcp") };
@@ -137,6 +144,17 @@ impl Client {
     }
 }
 
+/// A URL as given, without what may be a secret: credentials, query and fragment. It need not parse.
+fn masked(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    // A password may hold any of the other separators.
+    let (credentials, place) = rest.rsplit_once('@').map_or(("", rest), |(_, place)| ("***@", place));
+    let query = place.find(['?', '#']);
+    let (place, query) = query.map_or((place, ""), |at| (&place[..at], "?***"));
+    format!("{scheme}{separator}{credentials}{place}{query}")
+}
+
 async fn read(response: Response) -> Verdict {
     let status = response.status();
     let wait = retry_after(response.headers());
@@ -180,5 +198,27 @@ mod tests {
         for bad in ["", "localhost:8000", "ftp://x/", "127.0.0.1"] {
             assert!(Client::new(bad, "test").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_url_with_a_secret_is_refused_without_showing_it() {
+        for given in [
+            "http://ada:s3cret@127.0.0.1:8000",
+            "https://s3cret@books.example.org/mcp",
+            "https://:s3cret@books.example.org/mcp",
+            "http://ada:s3cret@:8000",
+            "http://ada:s3cret@book s.example",
+            "http://ada:s3cret/?#@x y",
+            "ada:s3cret@books.example.org",
+            "ftp://ada:s3cret@x/",
+            "https://books.example.org/mcp?token=s3cret",
+            "https://books.example.org/mcp#s3cret",
+            "nonsense?token=s3cret",
+        ] {
+            let said = Client::new(given, "test").err().unwrap_or_else(|| panic!("{given} was taken"));
+            assert!(!said.contains("s3cret"), "{said}");
+        }
+        let said = Client::new("http://ada:s3cret@127.0.0.1:8000", "test").err().unwrap();
+        assert!(said.starts_with("http://***@127.0.0.1:8000: ") && said.contains("leave them out"), "{said}");
     }
 }

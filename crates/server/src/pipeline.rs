@@ -38,9 +38,11 @@ pub(crate) struct ServerArgs {
 
 impl ServerArgs {
     fn client(&self, agent: &'static str) -> Result<Client, Failure> {
-        let given = self.url.clone().or_else(|| std::env::var("PANAVERSITY_URL").ok());
-        let url = given.filter(|url| !url.is_empty());
-        Client::new(url.as_deref().unwrap_or(DEFAULT_URL), agent).map_err(Failure::usage)
+        let by_flag = self.url.clone().map(|url| ("--url", url));
+        let given = by_flag.or_else(|| Some(("PANAVERSITY_URL", std::env::var("PANAVERSITY_URL").ok()?)));
+        let (name, url) =
+            given.filter(|(_, url)| !url.is_empty()).unwrap_or_else(|| ("--url", DEFAULT_URL.to_owned()));
+        Client::new(&url, agent).map_err(|why| Failure::usage(format!("{name} {why}")))
     }
 }
 
