@@ -8,7 +8,7 @@
 //! 2. Walk the folders. Hidden files and links are skipped by name; a path that the schema does not
 //!    admit is refused here, by the same law as on the server.
 //! 3. `plan_build` without a target tells what the server holds. Files of the same size are hashed
-//!    and left alone if they are equal.
+//!    and left alone if they are equal. A new file whose path another keeps from being is refused here.
 //! 4. `--delete` marks files that the folders no longer have. An empty folder, or more than half of
 //!    the pages or of the assets, needs `--force`; else the run ends here and nothing was changed.
 //! 5. Create the book if it is new.
@@ -34,6 +34,7 @@ use crate::client::{CallError, Client};
 
 mod assets;
 mod compare;
+mod conflicts;
 mod send;
 mod source;
 #[cfg(test)]
@@ -163,7 +164,7 @@ async fn ingest(args: &IngestArgs) -> Result<IngestReport, Failure> {
         dry_run: args.dry_run,
         ..IngestReport::default()
     };
-    let (mut different, mut doomed) = (Vec::new(), Vec::new());
+    let (mut different, mut doomed) = (Vec::new(), Doomed::new());
     for (part, walked) in walked {
         let held: Held = below(part, &held);
         if args.delete {
@@ -177,6 +178,8 @@ async fn ingest(args: &IngestArgs) -> Result<IngestReport, Failure> {
         report.warnings.extend(walked.warnings);
         different.extend(compared.different);
     }
+    let (different, refused) = conflicts::refuse(different, &held, &doomed);
+    report.refused.extend(refused);
 
     // 5.
     if is_new && !args.dry_run {

@@ -57,6 +57,58 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_refuses_what_the_run_refuses() {
+    let world = World::new(Db::Sqlite);
+    let server = world.start().await;
+    let docusaurus = ["--schema", "docusaurus"];
+    let held = [("guide/03-a.md", "a"), ("data", "a file"), ("dir/x.md", "x"), ("gone/y.md", "y")];
+    let tree_of = |files: &[(&str, &str)]| -> super::Tree {
+        files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+    };
+    let source = plant(&world.folder().join("source"), &tree_of(&held));
+    ingest(&world, &server, &source, &docusaurus).expect_ok();
+    let other = world.folder().join("other");
+    plant(
+        &other,
+        &tree_of(&[
+            ("guide/03-A.md", "twin"),
+            ("data/a.csv", "below a file"),
+            ("dir/x.md", "x"),
+            ("GONE", "above a file"),
+            ("new/a", "first"),
+            ("NEW/A/b.md", "below the first"),
+            ("fine.md", "fine"),
+        ]),
+    );
+    let dry = ingest(&world, &server, &other, &["--dry-run"]).expect_failed();
+    let run = ingest(&world, &server, &other, &[]).expect_failed();
+    let paths = |report: &Value, list: &str| -> Vec<String> {
+        let entries = report[list].as_array().unwrap().iter();
+        entries.map(|one| one.get("path").unwrap_or(one).as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        paths(&run, "refused"),
+        ["content/GONE", "content/data/a.csv", "content/guide/03-A.md", "content/new/a"]
+    );
+    assert_eq!(paths(&run, "created"), ["content/NEW/A/b.md", "content/fine.md"]);
+    for list in ["created", "updated", "deleted", "refused", "unchanged", "skipped", "failed"] {
+        assert_eq!(dry[list], run[list], "{list}");
+    }
+    // What the run itself deletes first is in nobody's way.
+    let swept = ["--delete", "--force"];
+    let dry = ingest(&world, &server, &other, &[&swept[..], &["--dry-run"]].concat());
+    let run = ingest(&world, &server, &other, &swept);
+    for list in ["created", "deleted", "refused"] {
+        assert_eq!(dry.report[list], run.report[list], "{list}");
+    }
+    assert_eq!(
+        paths(&run.report, "created"),
+        ["content/GONE", "content/data/a.csv", "content/guide/03-A.md"]
+    );
+    assert_eq!(paths(&run.report, "refused"), ["content/new/a"], "two of the folder's own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_go_in_is_named_and_the_rest_goes_in() {
     let (world, server, source) = ten_lessons().await;
     let chapter = source.join("01-Part/00-Chapter");
