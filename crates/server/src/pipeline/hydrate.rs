@@ -34,6 +34,7 @@ use super::place::Place;
 use super::report::{self, Problem, Report};
 use super::state::State;
 use super::{CONTENT, Failure, ServerArgs, blocking, digest};
+use crate::client::Client;
 use crate::client::tools::{Plan, PlannedFile};
 
 mod archive;
@@ -123,14 +124,23 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
 
     // 1.
     let place = Arc::new(Place::open(&args.output_dir, args.static_dir.as_deref())?);
+    let outcome = fill(&client, &place, args).await;
+    if outcome.is_err() {
+        place.withdraw();
+    }
+    outcome
+}
+
+/// Steps 2 to 8, in folders that are locked.
+async fn fill(client: &Client, place: &Arc<Place>, args: &HydrateArgs) -> Result<HydrateReport, Failure> {
     let with_assets = place.static_dir.is_some();
-    let known = Arc::new(known_state(&place, args)?);
+    let known = Arc::new(known_state(place, args)?);
 
     // 2.
     let target = known.manifest(with_assets).filter(|_| !args.full_rebuild);
     let plan = client.plan(&args.book_id, target).await?;
     let manifest_hash = plan.manifest_hash;
-    let wanted = Arc::new(wanted_files(&place, &known, plan)?);
+    let wanted = Arc::new(wanted_files(place, &known, plan)?);
 
     // 3.
     let survey = || {
@@ -143,7 +153,7 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
     stop_if_too_many(&found, &wanted, args)?;
 
     // 4. and 5.
-    let fetch = fetch::Fetch { client: &client, book: &args.book_id, place: &place, manifest_hash };
+    let fetch = fetch::Fetch { client, book: &args.book_id, place, manifest_hash };
     let transferred = fetch.all(&found, &wanted).await?;
     if transferred > 0 {
         found = survey().await?;
@@ -164,6 +174,7 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
         transferred,
     };
     let state = known.next(&args.book_id, manifest_hash, with_assets);
+    let place = place.clone();
     blocking(move || install::run(&place, &known, found, state)).await??;
     Ok(report)
 }

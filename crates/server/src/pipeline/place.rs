@@ -22,6 +22,8 @@ pub(super) struct Place {
     /// Fetched files on their way, named by hash.
     pub(super) staging: PathBuf,
     state_file: PathBuf,
+    /// Folders that this run made and that were not there before, innermost first.
+    made: Vec<PathBuf>,
     /// Holds the lock until it is dropped.
     _lock: File,
 }
@@ -29,6 +31,8 @@ pub(super) struct Place {
 impl Place {
     /// Finds and locks the state folder of an output folder.
     pub(super) fn open(output: &Path, static_dir: Option<&Path>) -> Result<Self, Failure> {
+        let mut made = missing(output.parent().unwrap_or(output));
+        made.extend(static_dir.and_then(Path::parent).map(missing).unwrap_or_default());
         let output = resolve("--output-dir", output)?;
         let static_dir = static_dir.map(|folder| resolve("--static-dir", folder)).transpose()?;
         if static_dir.as_ref().is_some_and(|other| other.starts_with(&output) || output.starts_with(other)) {
@@ -43,6 +47,7 @@ impl Place {
         folder_name.push(".panaversity");
         let folder = parent.join(folder_name);
         let staging = folder.join("staging");
+        made.splice(0..0, missing(&staging));
         fs::create_dir_all(&staging).map_err(|error| Failure::disk("create", &staging, &error))?;
         let path = folder.join("lock");
         let lock = File::create(&path).map_err(|error| Failure::disk("create", &path, &error))?;
@@ -56,7 +61,31 @@ impl Place {
             }
             Err(TryLockError::Error(error)) => return Err(Failure::disk("lock", &path, &error)),
         }
-        Ok(Self { state_file: folder.join("state.json"), output, static_dir, staging, _lock: lock })
+        Ok(Self { state_file: folder.join("state.json"), output, static_dir, staging, made, _lock: lock })
+    }
+
+    /// Takes back what [`open`](Self::open) has made, as far as nothing has come into it: a run that
+    /// was refused leaves no trace.
+    pub(super) fn withdraw(&self) {
+        for folder in &self.made {
+            // The lock goes after what it guards, and only if the folder was made for this run.
+            if self.state_file.parent() == Some(folder.as_path())
+                && !self.staging.exists()
+                && !self.state_file.exists()
+            {
+                let _ = fs::remove_file(folder.join("lock"));
+            }
+            // One that holds something is not removed, and stays.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+
+    /// Creates the folders that the run fills: those of an empty book too.
+    pub(super) fn create_roots(&self) -> Result<(), Failure> {
+        for root in [Some(&self.output), self.static_dir.as_ref()].into_iter().flatten() {
+            fs::create_dir_all(root).map_err(|error| Failure::disk("create", root, &error))?;
+        }
+        Ok(())
     }
 
     /// Is this run about the path? Without a folder for assets, it is about pages only.
@@ -130,6 +159,12 @@ impl Place {
         };
         write().map_err(|error| Failure::disk("write", &self.state_file, &error))
     }
+}
+
+/// A folder and those above it that are not there, innermost first.
+fn missing(folder: &Path) -> Vec<PathBuf> {
+    let named = folder.ancestors().filter(|folder| !folder.as_os_str().is_empty());
+    named.take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect()
 }
 
 /// A folder's real path, so that one folder has one state whatever it is called.

@@ -21,6 +21,7 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
     let Survey { unchanged, install, delete, outdated, prune, .. } = survey;
     done.files = unchanged.iter().cloned().collect();
     remove_parts(place, known)?;
+    place.create_roots()?;
     if install.is_empty() && delete.is_empty() && prune.is_empty() {
         return if *known == done { Ok(()) } else { finish(place, known, &done) };
     }
@@ -38,7 +39,6 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
     installing.extend(install.iter().map(|job| (job.path.to_string(), job.want.hash.to_string())));
     place.save(&done.intent(there, installing))?;
 
-    fs::create_dir_all(&place.output).map_err(|error| Failure::disk("create", &place.output, &error))?;
     let mut uses: BTreeMap<ContentHash, usize> = BTreeMap::new();
     for job in &install {
         *uses.entry(job.want.hash).or_default() += 1;

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::json;
 
-use super::{Ended, hydrate, ingest, lessons, plant};
+use super::{Ended, hydrate, ingest, lessons, plant, tree};
 use crate::harness::{Db, World};
 use crate::lessons::BOOK;
 
@@ -28,6 +28,15 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         ("ingest --book-id ai-python --source-dir {source}/nowhere", "no such folder"),
         ("ingest --book-id ai-python --source-dir {source} --url nonsense", "--url nonsense"),
         ("ingest --book-id ai-python --source-dir {source} --url ftp://x", "http"),
+        (
+            "ingest --book-id ai-python --source-dir {source} --url http://ada:s3cret@127.0.0.1:9",
+            "leave them out",
+        ),
+        (
+            "hydrate --book-id ai-python --output-dir {source}/out --url http://ada:s3cret@127.0.0.1:9",
+            "leave them out",
+        ),
+        ("hydrate --book-id ai-python --output-dir {source}/out --url ada:s3cret@127.0.0.1:9", "--url"),
         ("ingest --book-id ai-python --source-dir {source} --frobnicate", "--frobnicate"),
         ("hydrate --book-id ai-python --output-dir /", "root folder"),
         ("hydrate --book-id ai-python --output-dir {source}/01-Part/00-Chapter/00-lesson.md", "not a folder"),
@@ -39,7 +48,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         let output = run(&world, line);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{line}: {stderr}");
-        assert!(stderr.contains(said), "{line}: {stderr}");
+        assert!(stderr.contains(said) && !stderr.contains("s3cret"), "{line}: {stderr}");
     }
 }
 
@@ -71,4 +80,56 @@ async fn a_book_that_is_not_there_is_no_empty_book() {
     ingest(&world, &server, &empty, &[]).expect_ok();
     let report = hydrate(&world, &server, &output, &[]).expect_ok();
     assert_eq!((&report["book_id"], &report["transferred"]), (&json!(BOOK), &json!(0)), "an empty one is");
+    assert!(output.is_dir(), "its folder is there, and empty");
+}
+
+#[test]
+fn a_secret_in_the_environment_s_url_is_in_no_message() {
+    let world = World::new(Db::Sqlite);
+    plant(&world.folder().join("source"), &lessons(1));
+    for url in ["http://ada:s3cret@127.0.0.1:9", "https://127.0.0.1:9/mcp?token=s3cret"] {
+        for line in [
+            "ingest --json --book-id ai-python --source-dir source",
+            "hydrate --json --book-id ai-python --output-dir out",
+        ] {
+            let output = world.command().env("PANAVERSITY_URL", url).args(line.split(' ')).output().unwrap();
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!((output.status.code(), said.contains("s3cret")), (Some(2), false), "{said}");
+            assert!(said.contains("PANAVERSITY_URL") && said.contains("status"), "{said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hydrate_that_was_refused_leaves_no_trace() {
+    let world = World::new(Db::Sqlite);
+    let server = world.start().await;
+    let home = world.folder().join("site");
+    let (deep, assets) = (home.join("deep/docs"), home.join("assets/static"));
+    let with_assets = ["--static-dir", assets.to_str().unwrap()];
+    hydrate(&world, &server, &deep, &with_assets).expect_failed();
+    assert!(!home.exists(), "the book is unknown");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join("mine"), "x").unwrap();
+    hydrate(&world, &server, &home.join("docs"), &[]).expect_failed();
+    assert_eq!(tree(&home).len(), 1);
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 1);
+
+    let source = plant(&world.folder().join("source"), &lessons(3));
+    ingest(&world, &server, &source, &[]).expect_ok();
+    hydrate(&world, &server, &home.join("docs"), &[]).expect_ok();
+    assert!(server.terminate().await.success());
+    let state = home.join(".docs.panaversity/state.json");
+    assert!(state.is_file());
+    let gone = ["hydrate", "--json", "--book-id", BOOK, "--url", "http://127.0.0.1:9", "--output-dir"];
+    for (name, was_there) in [("docs", true), ("other", false)] {
+        let output = world.command().args(gone).arg(home.join(name)).output().unwrap();
+        Ended::of(&output).expect_failed();
+        assert_eq!(
+            home.join(format!(".{name}.panaversity")).exists(),
+            was_there,
+            "what an earlier run left stays"
+        );
+    }
+    assert!(state.is_file() && tree(&home.join("docs")).len() == 3);
 }
