@@ -58,7 +58,7 @@ async fn assert_chained(server: &Server) {
 }
 
 /// The disk, or none with the reason told.
-fn or_skip(disk: Result<Disk, String>) -> Option<Disk> {
+pub(crate) fn or_skip(disk: Result<Disk, String>) -> Option<Disk> {
     // Not by a macro: what those print of a test that passes is not shown.
     let tell = |why: &String| writeln!(stderr(), "skipped, for a disk of its own cannot be had here: {why}");
     disk.inspect_err(|why| tell(why).unwrap()).ok()

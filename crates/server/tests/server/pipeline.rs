@@ -4,6 +4,7 @@
 mod assets;
 mod guards;
 mod interrupted;
+mod mounts;
 mod round_trip;
 mod sites;
 mod usage;
