@@ -12,7 +12,7 @@ mod serve;
 mod signals;
 mod startup;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -153,9 +153,16 @@ fn warn_of(sources: &Sources) {
     }
 }
 
-/// Prints a result. A reader that went away, as `head` does, is no failure.
-pub(crate) fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+/// Prints a result. A reader that went away, as `head` does, is no failure; a result that cannot be
+/// written, as on a full disk, is one.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write the result: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub(super) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     try_public_url(&http, &mut tried).await;
     try_cdn(&links, &store.storage, &mut tried).await;
     let failed = tried.iter().filter(|one| matches!(one.outcome, Outcome::Bad(_))).count();
-    print(&if json { as_json(&settings, &tried) } else { as_text(&settings, &tried) });
+    print(&if json { as_json(&settings, &tried) } else { as_text(&settings, &tried) })?;
     match failed {
         0 => Ok(()),
         n => Err(Failure::Failed(format!("{n} of {} checks failed; see above", tried.len()))),

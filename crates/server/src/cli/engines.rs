@@ -11,7 +11,7 @@ use panaversity_model::ports::{Inbox, Objects, Tree};
 use panaversity_service::reconcile::Glance;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
-use panaversity_store::{Backend, Database, FileStorage, S3Storage, SqlJournal};
+use panaversity_store::{Backend, Database, FileStorage, Identity, S3Storage, SqlJournal};
 use tokio::task::JoinHandle;
 
 use super::{Failure, NotYet};
@@ -50,6 +50,19 @@ pub(super) async fn connect(settings: DatabaseSettings) -> Result<Database, Fail
         let hint = "check DATABASE_URL, and that the database can be reached";
         failed(&fault, format!("cannot open the database {named}: {fault} ({hint})"))
     })
+}
+
+/// Connects to a database that must exist. Commands that only inspect or mend use it: a mistyped
+/// address must not leave an empty database behind.
+pub(super) async fn connect_existing(settings: DatabaseSettings) -> Result<Database, Failure> {
+    if settings.url.is_new_file() {
+        let named = settings.url.masked();
+        return Err(Failure::Failed(format!(
+            "there is no database {named}: check DATABASE_URL (a server creates it at its start, and so does \
+             `panaversity-fs migrate upgrade`)"
+        )));
+    }
+    connect(settings).await
 }
 
 /// What a refused or failed migration tells the operator.
@@ -93,7 +106,8 @@ impl Running {
         let service = Service::new(engines, settings.limits);
         let again = service.recheck_published().await.map_err(|fault| unreadable(&fault))?;
         if again > 0 {
-            tracing::info!(
+            // After an unclean stop, or because another server serves the same store: nobody can tell.
+            tracing::debug!(
                 target: "panaversity_fs.server",
                 paths = again,
                 "files published since the last clean point are published again"
@@ -183,14 +197,21 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Opens them over a database of this program's schema, which it leaves as it is.
+    /// Opens them over a database of this program's schema and its storage; creates neither.
     pub(super) async fn open(settings: StoreSettings) -> Result<Self, Failure> {
-        let database = connect(settings.database).await?;
+        let database = connect_existing(settings.database).await?;
         let at = migrations::current(&database).await.map_err(migration_failed)?;
         if at != migrations::all().last().map(|newest| newest.number) {
             let found = at.map_or("is empty".to_owned(), |at| format!("is at revision {at}"));
             return Err(Failure::Failed(format!(
                 "the database {found}, not at this program's: start the server, or run `panaversity-fs migrate upgrade`"
+            )));
+        }
+        if !Identity::of(&database).await.map_err(|fault| unreadable(&fault))?.is_paired {
+            let shown = settings.storage.shown();
+            return Err(Failure::Failed(format!(
+                "no server was started on this database yet, so {shown} is not known to be its storage: start the \
+                 server once"
             )));
         }
         let journal = SqlJournal::open_beside(database.clone(), settings.storage.backend());

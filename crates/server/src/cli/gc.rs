@@ -40,7 +40,7 @@ pub(super) async fn run(args: GcArgs) -> Result<(), Failure> {
             "gc stopped: {fault} (nothing that is still named was touched; run it again)"
         ))
     })?;
-    print(&if args.json { as_json(&swept, args.dry_run) } else { as_text(&swept, args.dry_run) });
+    print(&if args.json { as_json(&swept, args.dry_run) } else { as_text(&swept, args.dry_run) })?;
     match swept.left {
         0 => Ok(()),
         left => Err(Failure::Failed(format!(

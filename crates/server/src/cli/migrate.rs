@@ -6,7 +6,7 @@ use panaversity_store::Database;
 use panaversity_store::migrations::{self, Revision};
 use serde_json::{Value, json};
 
-use super::engines::{connect, migration_failed};
+use super::engines::{connect, connect_existing, migration_failed};
 use super::{Failure, print, warn_of};
 use crate::config::Sources;
 use crate::config::flags::MigrateFlags;
@@ -82,7 +82,8 @@ pub(super) async fn run(args: MigrateArgs) -> Result<(), Failure> {
         }
         Act::Downgrade { to, destroy_audit, shared } => {
             let target = Target::parse(&to)?;
-            let (database, json) = open(shared).await?;
+            let (settings, json) = read(shared)?;
+            let database = connect_existing(settings).await?;
             let result = match target.from(current(&database).await?) {
                 Ok(to) => migrations::downgrade(&database, to, destroy_audit).await.map_err(migration_failed),
                 Err(failure) => Err(failure),
@@ -90,33 +91,38 @@ pub(super) async fn run(args: MigrateArgs) -> Result<(), Failure> {
             moved("took back", result, &database, json).await
         }
         Act::Current { shared } => {
-            let (database, json) = open(shared).await?;
+            let (settings, json) = read(shared)?;
+            if settings.url.is_new_file() {
+                return show_no_database(&settings.url.masked(), json);
+            }
+            let database = connect_existing(settings).await?;
             let at = current(&database).await;
             database.close().await;
-            show_current(at?, json);
-            Ok(())
+            show_current(at?, json)
         }
-        Act::History { json } => {
-            show_history(json);
-            Ok(())
-        }
+        Act::History { json } => show_history(json),
         Act::Stamp { to, shared } => {
             let to = if to == "head" { newest() } else { number(&to)? };
             let (database, json) = open(shared).await?;
             let result = migrations::stamp(&database, to).await.map_err(migration_failed);
             database.close().await;
             result?;
-            show_current(Some(to), json);
-            Ok(())
+            show_current(Some(to), json)
         }
     }
 }
 
-async fn open(shared: Shared) -> Result<(Database, bool), Failure> {
+fn read(shared: Shared) -> Result<(DatabaseSettings, bool), Failure> {
     let sources = Sources::gather(shared.flags.into_given())?;
     logging::start(LogSettings::read(&sources)?);
     warn_of(&sources);
-    Ok((connect(DatabaseSettings::read(&sources)?).await?, shared.json))
+    Ok((DatabaseSettings::read(&sources)?, shared.json))
+}
+
+/// Connects; a missing SQLite file is created.
+async fn open(shared: Shared) -> Result<(Database, bool), Failure> {
+    let (settings, json) = read(shared)?;
+    Ok((connect(settings).await?, json))
 }
 
 async fn current(database: &Database) -> Result<Option<u32>, Failure> {
@@ -134,43 +140,44 @@ async fn moved(
     let (revisions, at) = (result?, at?);
     if json {
         let revisions: Vec<_> = revisions.iter().map(|one| shown(one.number, one.name)).collect();
-        print(&json!({ "revisions": revisions, "current": at }).to_string());
-        return Ok(());
+        return print(&json!({ "revisions": revisions, "current": at }).to_string());
     }
     for revision in &revisions {
-        print(&format!("{how} {}", named(revision.number, revision.name)));
+        print(&format!("{how} {}", named(revision.number, revision.name)))?;
     }
     if revisions.is_empty() {
-        print("nothing to do");
+        print("nothing to do")?;
     }
-    show_current(at, false);
-    Ok(())
+    show_current(at, false)
 }
 
-fn show_current(at: Option<u32>, json: bool) {
+fn show_current(at: Option<u32>, json: bool) -> Result<(), Failure> {
     if json {
-        print(&json!({ "current": at }).to_string());
-        return;
+        return print(&json!({ "current": at }).to_string());
     }
     match at {
         Some(at) => {
             let name = migrations::all().iter().find(|one| one.number == at).map(|one| one.name);
-            print(&format!("current: {}", name.map_or_else(|| at.to_string(), |name| named(at, name))));
+            print(&format!("current: {}", name.map_or_else(|| at.to_string(), |name| named(at, name))))
         }
         None => print("current: none, the database is empty"),
     }
 }
 
-fn show_history(json: bool) {
+fn show_no_database(named: &str, json: bool) -> Result<(), Failure> {
+    if json {
+        return show_current(None, json);
+    }
+    print(&format!("current: none, there is no database {named} yet"))
+}
+
+fn show_history(json: bool) -> Result<(), Failure> {
     let revisions: Vec<_> = migrations::all().iter().map(|one| (one.number, one.name)).collect();
     if json {
         let revisions: Vec<_> = revisions.iter().map(|(number, name)| shown(*number, name)).collect();
-        print(&json!({ "revisions": revisions }).to_string());
-        return;
+        return print(&json!({ "revisions": revisions }).to_string());
     }
-    for (number, name) in revisions {
-        print(&named(number, name));
-    }
+    revisions.iter().try_for_each(|(number, name)| print(&named(*number, name)))
 }
 
 fn shown(number: u32, name: &str) -> Value {

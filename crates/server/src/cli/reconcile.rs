@@ -49,10 +49,11 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
     logging::start(LogSettings::read(&sources)?);
     warn_of(&sources);
     let beside = Beside::open(StoreSettings::read(&sources)?).await?;
-    let (mut listed, as_json) = (Vec::new(), args.json);
+    let (mut listed, mut printed, as_json) = (Vec::new(), Ok(()), args.json);
     let mut tell = |finding: Finding| {
         if !as_json {
-            print(&as_text(&finding));
+            // What is being mended is not left half done because nobody can read about it.
+            printed = std::mem::replace(&mut printed, Ok(())).and_then(|()| print(&as_text(&finding)));
         } else if listed.len() < LISTED {
             listed.push(shown(&finding));
         }
@@ -62,7 +63,7 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
             if beside.service.require_book(id).await.is_err_and(|error| unknown(&error))
                 && mode == Mode::Report =>
         {
-            Err(Failure::Usage(format!(
+            Err(Failure::Failed(format!(
                 "there is no book {id}; --adopt would create it from what lies below books/{id}"
             )))
         }
@@ -74,7 +75,8 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
     };
     beside.close().await;
     let done = done?;
-    print(&if as_json { summary_json(&done, &listed) } else { summary(&done) });
+    printed?;
+    print(&if as_json { summary_json(&done, &listed) } else { summary(&done) })?;
     if done.left == 0 { Ok(()) } else { Err(Failure::Logged) }
 }
 

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod buckets;
+mod commands;
 mod configuration;
 mod dotenv;
 mod gc;

@@ -84,11 +84,19 @@ fn what_is_printed_for_people_says_where_the_schema_is() {
         let output = world.command().arg("migrate").args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    assert_eq!(said(&["current"]), "current: none, the database is empty\n");
+    let none = said(&["current"]);
+    assert!(
+        none.starts_with("current: none, there is no database sqlite:") && none.lines().count() == 1,
+        "{none}"
+    );
     let all = ["0001 initial", "0002 changes_by_time", "0003 garbage", "0004 uploads"];
     let (lines, newest) =
         (all.map(|revision| format!("upgraded to {revision}\n")).concat(), all[all.len() - 1]);
     assert_eq!(said(&["upgrade"]), format!("{lines}current: {newest}\n"));
     assert_eq!(said(&["upgrade"]), format!("nothing to do\ncurrent: {newest}\n"));
+    assert_eq!(
+        said(&["downgrade", "0", "--destroy-audit"]).lines().last(),
+        Some("current: none, the database is empty")
+    );
     assert_eq!(said(&["history"]), all.map(|revision| format!("{revision}\n")).concat());
 }
