@@ -13,7 +13,8 @@
 //! # Segments
 //! Of both schemas below `static/`, and of `docusaurus` below `content/`: every character except
 //! control characters, the marks that turn the direction of text, `/ \ # ? % [ ] ! < > : " | *`; not
-//! ending in a dot or a space, which Windows can't unpack. `# ? % [ ] !` break links in Docusaurus.
+//! ending in a dot, which Windows can't unpack, or in any white space, which buckets lose. Of these
+//! `# ? % [ ] !` break links in Docusaurus.
 //!
 //! # Files and folders
 //! `strict` keeps the names of files and of folders below `content/` apart. Elsewhere any name may be
@@ -135,8 +136,8 @@ fn judge_asset(schema: Schema, rest: &[&str]) -> Result<(), String> {
 fn judge_segment(segment: &str) -> Result<(), String> {
     if let Some(refused) = segment.chars().find(|c| is_refused(*c)) {
         Err(format!("`{segment}` contains {}, which no file name may hold", shown(refused)))
-    } else if segment.ends_with(['.', ' ']) {
-        Err(format!("`{segment}` ends in a dot or a space, which Windows can't unpack"))
+    } else if segment.ends_with('.') || segment.ends_with(char::is_whitespace) {
+        Err(format!("`{segment}` ends in a dot or a space, which disks and buckets lose"))
     } else {
         Ok(())
     }
@@ -258,6 +259,8 @@ mod tests {
             "content/a /x.md",
             "content/a./x.md",
             "content/x.md ",
+            "content/LICENSE\u{a0}",
+            "content/a\u{3000}/x.md",
             "notes/x.md",
             "static/.git/config",
             "static/x/.Git",
@@ -343,7 +346,10 @@ mod tests {
             if let Ok(path) = BookPath::parse(&format!("content/{name}")) {
                 let admitted = Schema::Docusaurus.admit(&path).is_ok();
                 let refused = path.segments().skip(1).any(|segment| {
-                    segment.starts_with('.') || segment.ends_with(['.', ' ']) || segment.contains(is_refused)
+                    segment.starts_with('.')
+                        || segment.ends_with('.')
+                        || segment.ends_with(char::is_whitespace)
+                        || segment.contains(is_refused)
                 });
                 prop_assert_eq!(admitted, !refused && path.segments().count() <= MAX_DEPTH + 1);
             }

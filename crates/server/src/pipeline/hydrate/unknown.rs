@@ -8,11 +8,9 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::super::place::Place;
 use super::super::state::State;
-use super::super::{CONTENT, STATIC};
+use super::super::{CONTENT, STATIC, is_left_behind};
 use super::Wanted;
 
-/// Hidden names that desktops and Git leave in any folder begin like this.
-const LEFT_BEHIND: [&str; 3] = [".DS_Store", ".git", "._"];
 /// The end of names that an installation gives to files on their way.
 const ON_THEIR_WAY: [&str; 2] = [".panaversity", ".panaversity.part"];
 
@@ -53,7 +51,6 @@ fn find_below(folder: &Path, prefix: &'static str) -> impl Iterator<Item = Unkno
 /// A site copies hidden files of its static folder, so there only what is nobody's counts as hidden.
 fn is_hidden(entry: &DirEntry, in_static: bool) -> bool {
     let name = entry.file_name().to_string_lossy();
-    let nobodys = LEFT_BEHIND.iter().any(|beginning| name.starts_with(beginning))
-        || ON_THEIR_WAY.iter().any(|end| name.ends_with(end));
+    let nobodys = is_left_behind(entry.file_name()) || ON_THEIR_WAY.iter().any(|end| name.ends_with(end));
     name.starts_with('.') && (!in_static || nobodys)
 }
