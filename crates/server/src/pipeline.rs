@@ -2,7 +2,6 @@
 //! [`hydrate`]. Invariant of both: success is only what the server or the disk confirmed, and a
 //! run that was killed is completed by the next one.
 
-use std::ffi::OsStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use panaversity_model::{BookId, Refusal, Schema};
@@ -26,8 +25,6 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 const CONTENT: &str = "content/";
 /// The same of assets.
 const STATIC: &str = "static/";
-/// Hidden names that desktops and Git leave in any folder begin like this.
-const LEFT_BEHIND: [&[u8]; 3] = [b".DS_Store", b".git", b"._"];
 /// Calls that may fail for good before the rest is not even tried.
 const MOST_FAILURES: usize = 3;
 
@@ -104,11 +101,6 @@ impl Breaker {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// Whether a file or folder of this name belongs to a desktop or to Git, and to no book.
-fn is_left_behind(name: &OsStr) -> bool {
-    LEFT_BEHIND.iter().any(|beginning| name.as_encoded_bytes().starts_with(beginning))
 }
 
 /// `1 file`, `724 files`.

@@ -29,7 +29,7 @@ pub(super) struct Signature<'a> {
 }
 
 impl Signature<'_> {
-    fn takes(&self, name: &str) -> bool {
+    pub(super) fn takes(&self, name: &str) -> bool {
         self.advertised.contains(&name) || self.earlier.contains(&name)
     }
 

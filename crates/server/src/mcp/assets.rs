@@ -26,7 +26,7 @@ use crate::mcp::cursor::{bad_cursor, cursor};
 pub(super) const COST_OF_AN_ANSWER: u64 = 6;
 
 /// Beside a result whose link nobody would serve.
-const NO_LINKS: &str = "No link: over stdio nobody serves it. Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage";
+pub(super) const NO_LINKS: &str = "No link: over stdio nobody serves it. Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage";
 
 /// How the bytes of an upload come.
 enum Source {

@@ -144,6 +144,9 @@ async fn attempt(
     // Only now, so that the entry of a caller without a proper name says what it was about.
     agent?;
     arguments.refuse_unknown(signature)?;
+    if !signature.takes("cursor") {
+        return guarded((tool.run)(app, call, arguments)).await;
+    }
     let continued = arguments.continued(tool.name)?;
     let mut answer = guarded((tool.run)(app, call, arguments)).await?;
     continued.seal(&mut answer.body);

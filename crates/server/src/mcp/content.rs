@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, needed};
+use crate::mcp::assets::NO_LINKS;
 use crate::mcp::calls::{Answer, Ending};
 use crate::mcp::cursor::{bad_cursor, cursor};
 
@@ -100,8 +101,9 @@ fn binary(app: &App, call: &Call, book: BookId, record: FileRecord) -> Value {
         "mime_type": media::type_of(&record.path),
     });
     let file = FileKey { book, path: record.path, layer: record.layer };
-    if let Ok(link) = app.links.content_url(&file, record.hash, &call.agent) {
-        body["download_url"] = link.into();
+    match app.links.content_url(&file, record.hash, &call.agent) {
+        Ok(link) => body["download_url"] = link.into(),
+        Err(_) => body["hint"] = NO_LINKS.into(),
     }
     body
 }

@@ -45,13 +45,16 @@ mod staging;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod unknown;
 
 use survey::{Freedom, Survey};
 
 const AGENT: &str = "panaversity-fs-hydrate";
-/// Files that `--prune` deletes without `--force`, however small the book is.
+/// Files that `--prune` deletes without `--force`, however small the book is, and in folders that no run
+/// has filled before.
 const PRUNED_AT_ONCE: usize = 100;
+const PRUNED_AT_FIRST: usize = 10;
 /// Unknown files that are named one by one; JSON names all.
 const UNKNOWN_SHOWN: usize = 50;
 
@@ -74,7 +77,7 @@ pub(crate) struct HydrateArgs {
     /// Delete files in these folders that are not the book's, hidden ones excepted
     #[arg(long)]
     pub(crate) prune: bool,
-    /// Let --prune delete more than 100 files, and more than the book has
+    /// Let --prune delete many files: more than the book has, or 10 where no run was before
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -143,6 +146,11 @@ async fn fill(client: &Client, place: &Arc<Place>, args: &HydrateArgs) -> Result
     let wanted = Arc::new(wanted_files(place, &known, plan)?);
 
     // 3.
+    blocking({
+        let (place, known) = (place.clone(), known.clone());
+        move || install::remove_parts(&place, &known)
+    })
+    .await??;
     let survey = || {
         let (place, known, wanted) = (place.clone(), known.clone(), wanted.clone());
         let freedom = Freedom { overwrite: args.full_rebuild, prune: args.prune };
@@ -150,7 +158,7 @@ async fn fill(client: &Client, place: &Arc<Place>, args: &HydrateArgs) -> Result
     };
     let mut found = survey().await?;
     found.stop_if_blocked()?;
-    stop_if_too_many(&found, &wanted, args)?;
+    stop_if_too_many(&found, &known, &wanted, args)?;
 
     // 4. and 5.
     let fetch = fetch::Fetch { client, book: &args.book_id, place, manifest_hash };
@@ -158,6 +166,7 @@ async fn fill(client: &Client, place: &Arc<Place>, args: &HydrateArgs) -> Result
     if transferred > 0 {
         found = survey().await?;
         found.stop_if_blocked()?;
+        stop_if_too_many(&found, &known, &wanted, args)?;
     }
 
     // 6., 7. and 8.
@@ -232,8 +241,15 @@ fn names<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 /// A folder that holds far more than the book is probably another one.
-fn stop_if_too_many(found: &Survey, wanted: &Wanted, args: &HydrateArgs) -> Result<(), Failure> {
-    let (doomed, most) = (found.prune.len(), wanted.len().max(PRUNED_AT_ONCE));
+fn stop_if_too_many(
+    found: &Survey,
+    known: &State,
+    wanted: &Wanted,
+    args: &HydrateArgs,
+) -> Result<(), Failure> {
+    let is_first = known.paths().next().is_none();
+    let most = if is_first { PRUNED_AT_FIRST } else { wanted.len().max(PRUNED_AT_ONCE) };
+    let doomed = found.prune.len();
     if !args.prune || args.force || doomed <= most {
         return Ok(());
     }

@@ -120,8 +120,11 @@ impl Batch<'_> {
                 keys.insert(folded_key(set, BASE, &change.path));
                 if set.schema.may_collide(&change.path) {
                     let (book, user, folded) = folded_key(set, set.layer.as_str(), &change.path);
-                    let above = folders_above(&folded);
-                    keys.extend(above.map(|name| (book.clone(), user.clone(), name.to_owned())));
+                    for name in folders_above(&folded) {
+                        for layer in [user.as_str(), BASE] {
+                            keys.insert((book.clone(), layer.to_owned(), name.to_owned()));
+                        }
+                    }
                 }
             }
         }
@@ -256,11 +259,13 @@ impl State {
         }
     }
 
-    /// Refuses a file that would lie under another, or another under it.
+    /// Refuses a file that would lie under another, or another under it: of its layer, and for an
+    /// overlay also of the base.
     fn check_nesting(&self, set: &ChangeSet, path: &BookPath, names: &Names<'_>) -> Result<(), Refusal> {
         let (book, user, folded) = folded_key(set, set.layer.as_str(), path);
         let stored = self.names.iter().filter(|((of, layer, _), name)| {
-            *of == book && *layer == user && !names.freed.contains(name.as_str())
+            let is_own = *layer == user && !names.freed.contains(name.as_str());
+            *of == book && (is_own || (*layer == BASE && user != BASE))
         });
         let stored = stored.map(|((_, _, other), name)| (other, name.as_str()));
         let taken = names.taken.iter().map(|(other, name)| (other, name.as_str()));

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use panaversity_model::change::Act;
+use panaversity_model::layer::BASE;
 use panaversity_model::path::folders_above;
 
 use super::batch::{Batch, FoldedKey, folded_key};
@@ -65,6 +66,12 @@ pub(super) async fn read_names_below(
     let deletions = batch.sets.iter().flat_map(|set| &set.changes).filter(|change| change.act == Act::Delete);
     let enough = i64::try_from(deletions.count() + 1).unwrap_or(i64::MAX);
     let mut new = written(batch);
+    // What lies in the base shows through an overlay.
+    let through: Vec<_> =
+        new.iter().map(|(book, _, name)| (book.clone(), BASE.to_owned(), name.clone())).collect();
+    new.extend(through);
+    new.sort_unstable();
+    new.dedup();
     new.retain(|name| !names.contains_key(name));
     for some in in_powers_of_two(&new) {
         let below = (0..some.len()).map(|n| {

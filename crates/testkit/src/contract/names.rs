@@ -89,6 +89,22 @@ pub async fn no_file_lies_under_another(setup: &Setup) {
     }
 }
 
+/// An overlay's file can't lie under one of the base, nor above one; what an overlay holds stands in
+/// nobody else's way.
+pub async fn no_file_of_an_overlay_lies_under_one_of_the_base(setup: &Setup) {
+    for (first, second) in [("content/guide", "content/guide/a.md"), ("content/guide/a.md", "content/Guide")]
+    {
+        let desk = Desk { schema: Schema::Docusaurus, ..Desk::new(setup) };
+        let (first, second) = (path(first), path(second));
+        desk.put(&Layer::Base, &first, b"a").await;
+        let (_, refusal) = desk.refused(&overlay("reader"), vec![write(&second, b"b", None)]).await;
+        assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
+        desk.delete(&Layer::Base, &first).await;
+        desk.put(&overlay("reader"), &second, b"b").await;
+        desk.put(&Layer::Base, &first, b"c").await;
+    }
+}
+
 /// One set may turn a file into a folder, and a folder into a file; not bring both.
 pub async fn a_set_can_turn_a_file_into_a_folder_and_back(setup: &Setup) {
     let desk = Desk::new(setup);

@@ -25,6 +25,7 @@ macro_rules! journal_contract {
                 i10_a_set_cannot_bring_two_names_that_differ_only_by_case,
                 a_set_can_rename_a_file_to_another_case,
                 no_file_lies_under_another,
+                no_file_of_an_overlay_lies_under_one_of_the_base,
                 a_set_can_turn_a_file_into_a_folder_and_back;
         }
         $crate::sentences! { $setup, sets;

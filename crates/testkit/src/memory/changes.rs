@@ -137,6 +137,10 @@ impl State {
         let ours = self.names.iter().filter(|((book, layer, _), _)| *book == set.book && *layer == set.layer);
         let stored = ours.map(|((_, _, folded), path)| (folded, path));
         let kept = stored.filter(|(folded, _)| !names.contains_key(*folded));
+        let below = self.names.iter().filter(|((book, layer, _), _)| {
+            *book == set.book && *layer == Layer::Base && set.layer != Layer::Base
+        });
+        let kept = kept.chain(below.map(|((_, _, folded), path)| (folded, path)));
         let taken = names.iter().filter_map(|(folded, path)| Some((folded, (*path)?)));
         let folded = path.folded();
         let near = |other: &str| lies_under(other, &folded) || lies_under(&folded, other);

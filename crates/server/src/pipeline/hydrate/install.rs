@@ -18,11 +18,10 @@ use super::unknown::Unknown;
 
 /// Does what the survey found to do, then saves `done` as the state.
 pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State) -> Result<(), Failure> {
-    let Survey { unchanged, install, delete, outdated, prune, .. } = survey;
+    let Survey { unchanged, install, delete, outdated, prune, respell, .. } = survey;
     done.files = unchanged.iter().cloned().collect();
-    remove_parts(place, known)?;
     place.create_roots()?;
-    if install.is_empty() && delete.is_empty() && prune.is_empty() {
+    if install.is_empty() && delete.is_empty() && prune.is_empty() && respell.is_empty() {
         return if *known == done { Ok(()) } else { finish(place, known, &done) };
     }
 
@@ -55,6 +54,9 @@ pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State)
         let stamp = put(place, &job, *left == 0)?;
         done.files.insert(job.path.to_string(), stamp.entry(job.want.hash));
     }
+    for (from, to) in respell {
+        fs::rename(&from, &to).map_err(|error| Failure::disk("rename", &from, &error))?;
+    }
     remove(place, &gone, &unknown)?;
     finish(place, known, &done)
 }
@@ -70,12 +72,17 @@ fn parted<T>(all: Vec<T>, file_of: impl Fn(&T) -> &PathBuf, install: &[Install])
     })
 }
 
-/// Deletes files of ours that are as the survey saw them, and files that nobody knows, with the
-/// folders that this empties.
+/// Deletes files of ours and files that nobody knows, if all of them are as the survey saw them, with
+/// the folders that this empties.
 fn remove(place: &Place, ours: &[Delete], unknown: &[Unknown]) -> Result<(), Failure> {
     let mut folders = Folders::new(place);
     for job in ours {
         check_unmoved(&mut folders, &job.file, Some(job.before))?;
+    }
+    for unknown in unknown {
+        if !folders.is_as_seen(&unknown.file, unknown.before)? {
+            return Err(changed(&unknown.file));
+        }
     }
     let mut emptied = BTreeSet::new();
     for file in ours.iter().map(|job| &job.file).chain(unknown.iter().map(|unknown| &unknown.file)) {
@@ -157,8 +164,9 @@ fn part_of(file: &Path) -> PathBuf {
     file.with_file_name(format!(".{:.16}.panaversity", ContentHash::of(name).to_string()))
 }
 
-/// Removes what a killed installation left beside its targets.
-fn remove_parts(place: &Place, known: &State) -> Result<(), Failure> {
+/// Removes what a killed installation left beside its targets, which would be in the way of a path that
+/// changed its kind.
+pub(super) fn remove_parts(place: &Place, known: &State) -> Result<(), Failure> {
     for path in known.installing.keys() {
         let part = part_of(&place.locate(path)?.1);
         for leftover in [unfinished(&part), part] {

@@ -18,6 +18,7 @@ use super::super::place::Place;
 use super::super::report::Problem;
 use super::super::state::{Entry, Stamp, State};
 use super::super::{Failure, digest};
+use super::twins::Twins;
 use super::unknown::{self, Unknown};
 use super::{Want, Wanted, problem};
 
@@ -36,6 +37,8 @@ pub(super) struct Survey {
     foreign: Vec<Problem>,
     /// Links and folders in the way: nothing overwrites them.
     blocked: Vec<Problem>,
+    /// Files that the disk has under another spelling of a wanted name: from, to.
+    pub(super) respell: Vec<(PathBuf, PathBuf)>,
     /// Files that neither the book nor the state names, and that stay.
     pub(super) unknown: Vec<Unknown>,
     /// The same, to delete: all of them with `--prune`, those in the way with `--full-rebuild`.
@@ -99,15 +102,23 @@ impl Survey {
         let mut folders = Folders::new(place);
         let gone: BTreeSet<&String> = known.paths().filter(|path| !wanted.contains_key(*path)).collect();
         survey.look_at(gone, known, wanted, &mut folders, overwrite)?;
+        let twins = Twins::new(place, wanted)?;
+        let mut spelled = HashMap::new();
+        survey.delete.retain(|job| {
+            let Some((name, twin)) = twins.of(job.path.as_str(), &job.file) else { return true };
+            survey.respell.push((job.file.clone(), twin.to_owned()));
+            spelled.insert(name.to_owned(), job.path.to_string());
+            false
+        });
 
         let above = folders_above(place, wanted)?;
         let is_in_the_way = |unknown: &Unknown| unknown.is_file && above.contains(&unknown.file);
-        (survey.prune, survey.unknown) = unknown::find(place, known, wanted)
+        (survey.prune, survey.unknown) = unknown::find(place, known, wanted, &twins)
             .into_iter()
             .partition(|unknown| prune || (overwrite && is_in_the_way(unknown)));
         let deleted = survey.delete.iter().map(|job| &job.file);
         let leaving = deleted.chain(survey.prune.iter().map(|unknown| &unknown.file));
-        let mut folders = Folders { leaving: leaving.cloned().collect(), ..Folders::new(place) };
+        let mut folders = Folders { leaving: leaving.cloned().collect(), spelled, ..Folders::new(place) };
         survey.look_at(wanted.keys().collect(), known, wanted, &mut folders, overwrite)?;
         Ok(survey)
     }
@@ -138,7 +149,9 @@ impl Survey {
                         None => Some(hash_of(&file)?),
                         known => known,
                     };
-                    let is_ours = there.is_some_and(|hash| known.owns(name, hash));
+                    let spelled = folders.spelled.get(name).unwrap_or(name);
+                    let is_ours =
+                        there.is_some_and(|hash| known.owns(name, hash) || known.owns(spelled, hash));
                     self.judge(Seen { path, file, before, there, is_ours: is_ours || overwrite }, wanted);
                 }
             }
@@ -198,11 +211,13 @@ pub(super) struct Folders<'a> {
     seen: HashMap<PathBuf, Option<String>>,
     /// Files that are deleted before anything is written.
     leaving: HashSet<PathBuf>,
+    /// The names under which the state knows wanted files that the disk spells otherwise.
+    spelled: HashMap<String, String>,
 }
 
 impl<'a> Folders<'a> {
     pub(super) fn new(place: &'a Place) -> Self {
-        Self { place, seen: HashMap::new(), leaving: HashSet::new() }
+        Self { place, seen: HashMap::new(), leaving: HashSet::new(), spelled: HashMap::new() }
     }
 
     /// What stands at `file`.
@@ -222,6 +237,13 @@ impl<'a> Folders<'a> {
             },
             Some(_) => Standing::Blocked("it is not a file".to_owned()),
         })
+    }
+
+    /// Whether the file, or the link, is still as it was seen, and reached without following a link.
+    pub(super) fn is_as_seen(&mut self, file: &Path, before: Stamp) -> Result<bool, Failure> {
+        let blocked = file.parent().map(|folder| self.blocked(folder)).transpose()?.flatten();
+        let now = lookup(file)?.filter(|metadata| !metadata.is_dir());
+        Ok(blocked.is_none() && now.is_some_and(|metadata| Stamp::of(&metadata) == before))
     }
 
     /// Something in a folder that is no folder and does not leave.

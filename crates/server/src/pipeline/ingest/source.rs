@@ -16,7 +16,6 @@ use panaversity_model::{BookPath, Refusal, Schema};
 use unicode_normalization::UnicodeNormalization;
 use walkdir::{DirEntry, WalkDir};
 
-use super::super::is_left_behind;
 use super::super::report::Problem;
 use super::Part;
 
@@ -39,8 +38,10 @@ pub(super) struct Walked {
     pub(super) warnings: Vec<Problem>,
 }
 
+/// Hidden files that are nobody's assets begin like this.
+const LEFT_BEHIND: [&[u8]; 3] = [b".DS_Store", b".git", b"._"];
 /// The first line of a Git LFS pointer, and its largest size in bytes (Git LFS specification).
-const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
 const LFS_POINTER_BYTES: u64 = 1024;
 
 impl Walked {
@@ -98,15 +99,16 @@ pub(super) fn walk(source: &Path, part: Part, schema: Schema) -> Walked {
 }
 
 fn skipped_because(entry: &DirEntry, name: &str, part: Part, schema: Schema) -> Option<&'static str> {
-    let kind = entry.file_type();
-    let may_be_asset = part == Part::Assets && !is_left_behind(entry.file_name());
+    let (kind, file_name) = (entry.file_type(), entry.file_name().as_encoded_bytes());
+    let may_be_asset =
+        part == Part::Assets && !LEFT_BEHIND.iter().any(|beginning| file_name.starts_with(beginning));
     let is_asset = may_be_asset
         && if kind.is_dir() {
             schema == Schema::Docusaurus
         } else {
             kind.is_file() && BookPath::parse(name).is_ok_and(|path| schema.admit(&path).is_ok())
         };
-    if entry.file_name().as_encoded_bytes().starts_with(b".") && !is_asset {
+    if file_name.starts_with(b".") && !is_asset {
         Some("hidden")
     } else if kind.is_symlink() {
         Some("a link; put the file itself there")
@@ -153,7 +155,9 @@ fn admit(
 fn warnings(file: &SourceFile, was_nfd: bool) -> Vec<Problem> {
     let mut odd = Vec::new();
     if was_nfd {
-        odd.push("its name is in Unicode NFD, as macOS gives it; the book has it in NFC".to_owned());
+        odd.push(
+            "its name is not in Unicode NFC (macOS gives names in NFD); the book has it in NFC".to_owned(),
+        );
     }
     if let Some(device) = file.path.windows_device() {
         odd.push(format!("Windows can't unpack `{device}`: there it names a device"));

@@ -110,21 +110,23 @@ async fn files_that_nobody_knows_are_named_and_go_with_prune_alone() {
         fs::write(folder.path().join("static").join(name), "stale").unwrap();
     }
     std::os::unix::fs::symlink("/etc/passwd", out.join("link.md")).unwrap();
-    let unknown = ["link.md", "old/deep/page.md", "old/note.txt", "static/.well-known", "static/stale.png"];
+    let unknown = ["link.md", "old/deep/page.md", "old/note.txt", "static/stale.png"];
     for _ in 0..2 {
         let report = hydrate(&args).await.unwrap();
         assert!(report.is_success());
         assert_eq!(report.unknown, unknown);
         let lines = report.lines().join("\n");
         assert!(lines.contains("unknown old/deep/page.md: not the book's, stays there"), "{lines}");
-        assert!(lines.contains("5 files unknown: --prune deletes"), "{lines}");
+        assert!(lines.contains("4 files unknown: --prune deletes"), "{lines}");
     }
     args.prune = true;
     let report = hydrate(&args).await.unwrap();
     assert_eq!((report.pruned, report.unknown.len()), (unknown.map(str::to_owned).to_vec(), 0));
     assert!(!out.join("old").exists() && out.join(".hidden.md").exists());
     assert!(fs::exists("/etc/passwd").unwrap(), "a link is removed, not followed");
-    assert!(folder.path().join("static/.gitkeep").exists());
+    assert!(
+        folder.path().join("static/.gitkeep").exists() && folder.path().join("static/.well-known").exists()
+    );
     let report = hydrate(&args).await.unwrap();
     assert_eq!((report.pruned.len(), report.unknown.len(), report.unchanged), (0, 0, 4));
 }
@@ -143,4 +145,33 @@ async fn a_folder_with_far_more_files_than_the_book_is_not_pruned_without_force(
     args.force = true;
     assert_eq!(hydrate(&args).await.unwrap().pruned.len(), 101);
     assert_eq!(hydrate(&args).await.unwrap().unchanged, 3);
+
+    // Where no run was before, few are too many.
+    let other = HydrateArgs { output_dir: args.output_dir.with_file_name("other"), force: false, ..args };
+    fs::create_dir(&other.output_dir).unwrap();
+    for n in 0..=PRUNED_AT_FIRST {
+        fs::write(other.output_dir.join(format!("{n}.txt")), "mine").unwrap();
+    }
+    assert!(stopped(hydrate(&other).await).contains("--prune would delete 11 files"));
+    fs::remove_file(other.output_dir.join("0.txt")).unwrap();
+    assert_eq!(hydrate(&other).await.unwrap().pruned.len(), 10);
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_others_are_fetched_is_not_pruned() {
+    let (_fake, _folder, args) = setup().await;
+    fs::create_dir_all(args.output_dir.join("junk")).unwrap();
+    fs::write(args.output_dir.join("junk/old.txt"), "old").unwrap();
+    let known = State::new(&args.book_id);
+    let place = Place::open(&args.output_dir, None).unwrap();
+    let freedom = super::Freedom { overwrite: false, prune: true };
+    let found = Survey::take(&place, &known, &Wanted::new(), freedom).unwrap();
+    assert_eq!(found.prune.len(), 1);
+    // A folder outside takes the place of the one that was looked at.
+    let outside = args.output_dir.with_file_name("outside");
+    fs::rename(args.output_dir.join("junk"), &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, args.output_dir.join("junk")).unwrap();
+    let state = State::new(&args.book_id);
+    assert!(install::run(&place, &known, found, state).is_err());
+    assert!(outside.join("old.txt").exists(), "a link is never followed");
 }
