@@ -13,6 +13,7 @@ use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{Backend, Database, FileStorage, Identity, S3Storage, SqlJournal};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::{Failure, NotYet};
 use crate::app::App;
@@ -37,7 +38,11 @@ pub(super) struct Running {
     pub(super) app: App,
     database: Database,
     journal: Arc<SqlJournal>,
-    tasks: [JoinHandle<()>; 4],
+    /// Ends the background tasks that are kept running.
+    stopping: CancellationToken,
+    kept: [JoinHandle<()>; 3],
+    /// The start's look at the folder.
+    look: JoinHandle<()>,
 }
 
 /// Connects to the database.
@@ -120,17 +125,19 @@ impl Running {
         let (archive_timeout, links) = (links.archive_timeout, Links::new(links, key, backend));
         let budget = memory_of(&service);
         let hold = Hold::new(budget.clone());
-        let [publisher, verifier, clearing] = in_background(&service);
-        let tasks = [tokio::spawn(look_for_strangers(service.clone())), publisher, verifier, clearing];
+        let stopping = CancellationToken::new();
+        let kept = in_background(&service, &stopping);
+        let look = tokio::spawn(look_for_strangers(service.clone()));
         let app = App { service, metrics, links, budget, hold, archive_timeout };
-        Ok(Self { app, database, journal, tasks })
+        Ok(Self { app, database, journal, stopping, kept, look })
     }
 
     /// Stops everything, in the reverse order. The doors are closed by now.
     pub(super) async fn stop(self) {
-        for task in self.tasks {
-            task.abort();
-            // Aborted is how it should end.
+        self.stopping.cancel();
+        self.look.abort();
+        for task in self.kept.into_iter().chain([self.look]) {
+            // Aborted is how the look should end.
             let _ = task.await;
         }
         let service = &self.app.service;
@@ -282,32 +289,41 @@ fn failed(fault: &Fault, why: String) -> Failure {
     }
 }
 
-fn in_background(service: &Service) -> [JoinHandle<()>; 3] {
+fn in_background(service: &Service, stopping: &CancellationToken) -> [JoinHandle<()>; 3] {
     let (publisher, verifier, clearing) = (service.clone(), service.clone(), service.clone());
     [
-        tokio::spawn(kept_running("publisher", move || {
+        tokio::spawn(kept_running("publisher", stopping.clone(), move || {
             let service = publisher.clone();
             async move { service.run_publisher().await }
         })),
-        tokio::spawn(kept_running("verifier", move || {
+        tokio::spawn(kept_running("verifier", stopping.clone(), move || {
             let service = verifier.clone();
             async move { service.run_verifier().await }
         })),
-        tokio::spawn(kept_running("clearing of uploads", move || {
+        tokio::spawn(kept_running("clearing of uploads", stopping.clone(), move || {
             let service = clearing.clone();
             async move { service.run_clearing().await }
         })),
     ]
 }
 
-/// Runs a task that should never end, and starts it again if a bug ends it. Dropped, it ends the
-/// task too.
-async fn kept_running<F: Future<Output = ()> + Send + 'static>(name: &'static str, task: impl Fn() -> F) {
+/// Runs a task that should never end, and starts it again if a bug ends it. When `stopping` is
+/// cancelled it returns only after the task has ended, so that what the task uses can be closed.
+async fn kept_running<F: Future<Output = ()> + Send + 'static>(
+    name: &'static str,
+    stopping: CancellationToken,
+    task: impl Fn() -> F,
+) {
     loop {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(task());
-        let _ = tasks.join_next().await;
+        tokio::select! {
+            _ = tasks.join_next() => {}
+            () = stopping.cancelled() => return tasks.shutdown().await,
+        }
         tracing::error!(target: "panaversity_fs.server", task = name, "a background task ended; it is started again");
-        tokio::time::sleep(AFTER_A_BUG).await;
+        if stopping.run_until_cancelled(tokio::time::sleep(AFTER_A_BUG)).await.is_none() {
+            return;
+        }
     }
 }
