@@ -38,8 +38,8 @@ pub(super) struct DotEnv {
 #[derive(Clone, Copy)]
 pub(super) struct Names {
     pub(super) is_ours: fn(&str) -> bool,
-    /// Their values, and what these are made of, are never shown.
-    pub(super) is_secret: fn(&str) -> bool,
+    /// Those whose values may be shown; of any other, not even a variable that its value names.
+    pub(super) is_public: fn(&str) -> bool,
 }
 
 /// Reads a file, if it is there. `inherited` looks names up in the process's environment, which
@@ -152,10 +152,10 @@ impl Reader<'_> {
             return;
         }
         for variable in value.unset {
-            let what = if (self.names.is_secret)(&name) {
-                "names a variable that is not set,".to_owned()
-            } else {
+            let what = if (self.names.is_public)(&name) {
                 format!("names ${variable}, which is not set,")
+            } else {
+                "names a variable that is not set,".to_owned()
             };
             self.found.remarks.push(format!(
                 "{} line {number}: {name} {what} and reads as empty there; for a $ as it is, write \\$ or put the value in single quotes",

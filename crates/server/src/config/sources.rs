@@ -36,7 +36,7 @@ impl Sources {
     /// Gathers flags, the process's environment and `.env` of the working directory.
     pub(crate) fn gather(flags: BTreeMap<String, String>) -> Result<Self, Misuse> {
         let environment = environment(std::env::vars_os())?;
-        let names = dotenv::Names { is_ours: matters, is_secret };
+        let names = dotenv::Names { is_ours: matters, is_public };
         let dotenv = dotenv::read(Path::new(".env"), names, |name| std::env::var(name).ok())?;
         Ok(Self { flags, environment, dotenv })
     }
@@ -157,8 +157,10 @@ fn matters(name: &str) -> bool {
     name.starts_with(OURS) || SETTINGS.iter().any(|setting| setting.names.contains(&base))
 }
 
-fn is_secret(name: &str) -> bool {
-    SETTINGS.iter().any(|setting| setting.secret && setting.names.contains(&name))
+/// Whether a name is that of a setting whose value may be shown. A name that is no setting here may
+/// be a mistyped secret, or one of another version.
+fn is_public(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| !setting.secret && setting.names.contains(&name))
 }
 
 #[cfg(test)]
@@ -216,6 +218,35 @@ mod tests {
         let gone = Sources::of(&[], &[("DATABASE_URL_FILE", "/nowhere/at/all")], &[]);
         let Misuse(why) = gone.text(Key::DatabaseUrl).unwrap_err();
         assert!(why.starts_with("DATABASE_URL_FILE is \"/nowhere/at/all\", which cannot be read"), "{why}");
+    }
+
+    #[test]
+    fn a_variable_is_named_only_where_a_known_setting_that_is_no_secret_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(".env");
+        let remark = |name: &str| {
+            std::fs::write(&file, format!("{name}=abc$sEcReT")).unwrap();
+            let names = dotenv::Names { is_ours: matters, is_public };
+            dotenv::read(&file, names, |_| None).unwrap().remarks.concat()
+        };
+        let hidden = [
+            "DATABASE_URL",
+            "DATABASE_URL_FILE",
+            "PANAVERSITY_S3_SECRET_ACCESS_KEY",
+            "PANAVERSITY_JWT_SECRET",
+            "PANAVERSITY_REDIS_URL",
+            "PANAVERSITY_SIGNIN_KEY",
+            "PANAVERSITY_signing_key",
+            "PANAVERSITY_",
+        ];
+        for name in hidden {
+            let said = remark(name);
+            assert!(said.contains(&format!("{name} names a variable that is not set")), "{name}: {said}");
+            assert!(!said.contains("sEcReT"), "{said}");
+        }
+        for name in ["PANAVERSITY_STORAGE_ROOT", "DATABASE_POOL_SIZE", "PORT"] {
+            assert!(remark(name).contains(&format!("{name} names $sEcReT, which is not set")), "{name}");
+        }
     }
 
     #[test]

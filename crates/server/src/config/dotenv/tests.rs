@@ -6,7 +6,7 @@ use super::*;
 
 const NAMES: Names = Names {
     is_ours: |name| name.starts_with("OUR_") || name == "PORT",
-    is_secret: |name| name == "OUR_SECRET",
+    is_public: |name| name != "OUR_SECRET",
 };
 
 fn read_bytes(bytes: &[u8]) -> Result<DotEnv, String> {
