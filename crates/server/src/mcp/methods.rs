@@ -54,12 +54,14 @@ pub(super) fn invalid_params(method: &str, params: Option<&Value>) -> ErrorData 
     let none = Map::new();
     let params = params.and_then(Value::as_object).unwrap_or(&none);
     let why = match method {
-        "initialize" => fault::<InitializeRequestParams>(params),
-        "tools/call" => fault::<CallToolRequestParams>(params),
-        "resources/read" => fault::<ReadResourceRequestParams>(params),
-        "prompts/get" => fault::<GetPromptRequestParams>(params),
-        "completion/complete" => fault::<CompleteRequestParams>(params),
-        _ => fault::<PaginatedRequestParams>(params),
+        "initialize" => {
+            fault::<InitializeRequestParams>(params, &["protocolVersion", "capabilities", "clientInfo"])
+        }
+        "tools/call" => fault::<CallToolRequestParams>(params, &["name", "arguments"]),
+        "resources/read" => fault::<ReadResourceRequestParams>(params, &["uri"]),
+        "prompts/get" => fault::<GetPromptRequestParams>(params, &["name", "arguments"]),
+        "completion/complete" => fault::<CompleteRequestParams>(params, &["ref", "argument", "context"]),
+        _ => fault::<PaginatedRequestParams>(params, &["cursor"]),
     };
     let why = why.unwrap_or_else(|| "the params are not those of this method".to_owned());
     ErrorData::invalid_params(format!("{method}: {why}"), Some(json!({ "code": "INVALID_ARGUMENT" })))
@@ -72,10 +74,14 @@ pub(super) fn completion_without_nulls(params: &Value) -> Option<CompleteRequest
     serde_json::from_value(params).ok()
 }
 
-/// What is wrong with the params, with the name of the one that it is wrong with.
-fn fault<P: DeserializeOwned>(params: &Map<String, Value>) -> Option<String> {
+/// What is wrong with the params, with the name of the one that it is wrong with. Only the fields that
+/// the method knows are looked at, so that the work does not grow with what else is there.
+fn fault<P: DeserializeOwned>(params: &Map<String, Value>, fields: &[&str]) -> Option<String> {
     let parse =
         |params| serde_json::from_value::<P>(Value::Object(params)).err().map(|error| error.to_string());
+    let known = fields.iter().copied().chain(["_meta"]);
+    let params: Map<String, Value> =
+        known.filter_map(|name| Some((name.to_owned(), params.get(name)?.clone()))).collect();
     let why = parse(params.clone())?;
     let guilty = params.keys().find(|name| {
         let mut others = params.clone();
@@ -130,6 +136,16 @@ mod tests {
         let error = not_found("ping");
         assert_eq!(error.message, "There is no method `ping` in this revision of the protocol");
         assert!(not_found(&"x".repeat(1_000_000)).message.len() < 300);
+    }
+
+    #[test]
+    fn many_strange_params_cost_no_more_than_a_few() {
+        let mut params: Map<String, Value> = (0..300_000).map(|n| (format!("k{n}"), n.into())).collect();
+        let error = invalid_params("resources/read", Some(&Value::Object(params.clone())));
+        assert!(error.message.contains("missing field `uri`"), "{}", error.message);
+        params.insert("uri".to_owned(), 5.into());
+        let error = invalid_params("resources/read", Some(&Value::Object(params)));
+        assert!(error.message.contains("params.uri: invalid type"), "{}", error.message);
     }
 
     #[test]

@@ -80,8 +80,7 @@ impl Track {
         let server = &self.servers[0];
         for (path, winners) in races {
             let entries = all_entries(server, path).await;
-            let changes: Vec<&Value> =
-                entries.iter().filter(|entry| entry.get("change_id").is_some()).collect();
+            let changes: Vec<&Value> = entries.iter().filter(|entry| !entry["change_id"].is_null()).collect();
             assert_eq!(changes.len(), winners.len(), "one change per round: {changes:#?}");
             let mut before = &Value::Null;
             for (change, won) in changes.into_iter().zip(winners) {
