@@ -2,13 +2,14 @@
 //!
 //! # What is read
 //! A line is empty, a `#` comment, or `NAME=value`, perhaps after `export`; a BOM and CRLF are taken.
-//! See [`value`] for values. A value in quotes may go on over several lines, unless one of them
-//! assigns to a name of ours: then the quote was never closed.
+//! See [`value`] for values. A value in quotes may go on over several lines. In another program's
+//! value, a line that looks like a setting of ours is a piece of that value: it sets nothing, and is
+//! told. One of ours may not go on over such a line. A quote that nothing closes opens nothing.
 //!
 //! # What is not
 //! Programs differ in what they make of the rest, so nothing is guessed. A line with a name of ours
-//! is refused with its number and what to do. Any other is skipped, its number told once, and what
-//! follows it is read. Invariant: no message holds a piece of a line but names of ours, for any may
+//! is refused with its number and what to do. Any other is skipped, with the lines that its quotes
+//! hold; its number is told once, and what follows is read. Invariant: no message holds a piece of a line but names of ours, for any may
 //! hold a secret.
 
 #[cfg(test)]
@@ -101,6 +102,7 @@ impl Reader<'_> {
             let name = name_of(line).to_owned();
             match self.value_at(at, inherited) {
                 Ok((value, count)) => {
+                    self.tell_held(at, count);
                     self.take(name, value, at + 1);
                     at += count;
                 }
@@ -112,8 +114,10 @@ impl Reader<'_> {
                     )));
                 }
                 Err(_) => {
+                    let count = self.quoted_lines(at).unwrap_or(1);
+                    self.tell_held(at, count);
                     self.skipped.push(at + 1);
-                    at += 1;
+                    at += count;
                 }
             }
         }
@@ -132,17 +136,49 @@ impl Reader<'_> {
             return Err("it must read NAME=value");
         }
         let lookup = |name: &str| inherited(name).or_else(|| self.all.get(name).cloned());
-        let Some(mut opened) = Opened::in_quotes(given) else {
+        let Some(mut opened) = Opened::in_quotes(given, &['\'', '"']) else {
             return Ok((Value::unquoted(given, &lookup)?, 1));
         };
+        let is_ours = (self.names.is_ours)(name_of(name.as_bytes()));
         let mut count = 1;
         loop {
             if let Some(value) = opened.closed(&lookup)? {
                 return Ok((value, count));
             }
-            let next = self.lines.get(at + count).filter(|line| !(self.names.is_ours)(assigned_in(line)));
+            let next = self.lines.get(at + count);
+            let next = next.filter(|line| !(is_ours && (self.names.is_ours)(assigned_in(line))));
             opened.go_on(text(next.ok_or("its quote does not end")?)?);
             count += 1;
+        }
+    }
+
+    /// Over how many lines a value in quotes goes that another program may read and we can't: one
+    /// that is not UTF-8, or in backticks. `None` if its quote does not end, or not at a line's end.
+    fn quoted_lines(&self, at: usize) -> Option<usize> {
+        let first = String::from_utf8_lossy(self.lines[at]);
+        let mut opened = Opened::in_quotes(first.split_once('=')?.1, &['\'', '"', '`'])?;
+        for (more, line) in self.lines[at + 1..].iter().enumerate() {
+            match opened.end() {
+                Some(end) => return opened.is_whole(end).then_some(more + 1),
+                None => opened.go_on(&String::from_utf8_lossy(line)),
+            }
+        }
+        opened.end().filter(|end| opened.is_whole(*end)).map(|_| self.lines.len() - at)
+    }
+
+    /// Tells which lines look like ours and are a piece of the value that begins in a line.
+    fn tell_held(&mut self, at: usize, count: usize) {
+        for (number, line) in self.lines.iter().enumerate().take(at + count).skip(at + 1) {
+            let name = assigned_in(line);
+            if (self.names.is_ours)(name) {
+                self.found.remarks.push(format!(
+                    "{} line {}: {name} is not set, for it stands in the quotes that line {} opens; if it should be, \
+                     close them before it",
+                    self.shown,
+                    number + 1,
+                    at + 1
+                ));
+            }
         }
     }
 

@@ -118,11 +118,34 @@ fn lines_of_others_stop_nothing_and_swallow_nothing() {
         let said = ".env line 2 cannot be read and is skipped: no setting of this program is there";
         assert_eq!(found.remarks, if is_read { vec![] } else { vec![said] }, "{line:?}");
     }
-    let closed_later = found("A=\"open\nOUR_B=2\nC=\"x\"\nD='\nOUR_E=3\nF='\n");
-    assert_eq!(closed_later.values.keys().collect::<Vec<_>>(), ["OUR_B", "OUR_E"]);
-    assert!(closed_later.remarks[0].starts_with(".env lines 1, 4, 6 cannot"), "{closed_later:?}");
+    let never_closed = found("A=\"open\nOUR_B=2\nC=\"x\"\nD='\nOUR_E=3\nF=\n");
+    assert_eq!(never_closed.values.keys().collect::<Vec<_>>(), ["OUR_B", "OUR_E"]);
+    assert!(never_closed.remarks[0].starts_with(".env lines 1, 4 cannot"), "{never_closed:?}");
     let many = found(&"x y\n".repeat(12)).remarks;
     assert!(many[0].starts_with(".env lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more cannot"), "{many:?}");
+}
+
+#[test]
+fn a_value_of_others_that_closes_is_one_value_and_sets_nothing_of_ours() {
+    for (value, is_read) in [
+        ("\"one\nOUR_B=2\nend\"", true),
+        ("'one\nexport OUR_B = 2\nend' # c", true),
+        ("'\nOUR_B=2\nF='", true),
+        ("\"\\\"\nOUR_B=2\n\\\"\n\"", true),
+        ("\"${\nOUR_B=2\nend\"", false),
+        ("\"\0\nOUR_B=2\nend\"", false),
+        ("`one\nOUR_B=2\nend`", false),
+    ] {
+        let found = found(&format!("OUR_A=1\nA={value}\nOUR_C=3"));
+        assert_eq!(found.values.keys().collect::<Vec<_>>(), ["OUR_A", "OUR_C"], "{value:?}");
+        let held = ".env line 3: OUR_B is not set, for it stands in the quotes that line 2 opens";
+        assert!(found.remarks[0].starts_with(held), "{found:?}");
+        assert_eq!(found.remarks.len(), if is_read { 1 } else { 2 }, "{found:?}");
+    }
+    let latin = read_bytes(b"A=\"\xe9\nOUR_B=2\n\xe9\"\nOUR_C=3").unwrap();
+    assert_eq!(latin.values.keys().collect::<Vec<_>>(), ["OUR_C"]);
+    let other_name = found("A B='\nOUR_B=2\n'\nOUR_C=3");
+    assert_eq!(other_name.values.keys().collect::<Vec<_>>(), ["OUR_C"]);
 }
 
 #[test]
@@ -172,9 +195,12 @@ fn a_file_that_is_none_is_said_to_be_so() {
 
 proptest! {
     #[test]
-    fn whatever_stands_in_a_line_of_others_ours_are_read(line in "[^\n]{0,40}", more in "[^\n]{0,40}") {
+    fn whatever_stands_in_a_line_of_others_ours_are_read_or_told(line in "[^\n]{0,40}", more in "[^\n]{0,40}") {
         let text = format!("OUR_A=1\nX={line}\nOUR_B=2\nY={more}\nOUR_C=3");
-        prop_assert_eq!(found(&text).values.len(), 3);
+        let found = found(&text);
+        let is_told = found.remarks.iter().any(|said| said.contains("line 3: OUR_B is not set"));
+        prop_assert!(found.values.contains_key("OUR_A") && found.values.contains_key("OUR_C"));
+        prop_assert!(found.values.contains_key("OUR_B") != is_told, "{:?}", found);
     }
 
     #[test]

@@ -29,10 +29,10 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Begins with what follows the `=`, if a quote stands there.
-    pub(super) fn in_quotes(given: &str) -> Option<Self> {
+    /// Begins with what follows the `=`, if one of these quotes stands there.
+    pub(super) fn in_quotes(given: &str, quotes: &[char]) -> Option<Self> {
         let given = given.trim_start();
-        let quote = given.chars().next().filter(|first| matches!(first, '\'' | '"'))?;
+        let quote = given.chars().next().filter(|first| quotes.contains(first))?;
         Some(Self { quote, text: given[1..].to_owned(), looked_at: 0 })
     }
 
@@ -42,33 +42,39 @@ impl Opened {
         self.text.push_str(line);
     }
 
-    /// The value, if its quote ends in what was taken in.
-    pub(super) fn closed(&mut self, lookup: Lookup) -> Result<Option<Value>, &'static str> {
+    /// Where the quote ends, if it does in what was taken in.
+    pub(super) fn end(&mut self) -> Option<usize> {
         let mut is_escaped = false;
         for (at, character) in self.text[self.looked_at..].char_indices() {
-            let at = self.looked_at + at;
             match character {
                 _ if is_escaped => is_escaped = false,
                 '\\' if self.quote == '"' => is_escaped = true,
-                _ if character == self.quote => return self.closed_at(at, lookup).map(Some),
+                _ if character == self.quote => return Some(self.looked_at + at),
                 _ => {}
             }
         }
         // What a backslash at the very end escapes is the line break that may follow.
         self.looked_at = self.text.len();
-        Ok(None)
+        None
     }
 
-    fn closed_at(&self, at: usize, lookup: Lookup) -> Result<Value, &'static str> {
-        let after = self.text[at + 1..].trim_start();
-        if !after.is_empty() && !after.starts_with('#') {
+    /// Whether the quote that ends there holds the whole value: nothing follows but a comment.
+    pub(super) fn is_whole(&self, end: usize) -> bool {
+        let after = self.text[end + 1..].trim_start();
+        after.is_empty() || after.starts_with('#')
+    }
+
+    /// The value, if its quote ends in what was taken in.
+    pub(super) fn closed(&mut self, lookup: Lookup) -> Result<Option<Value>, &'static str> {
+        let Some(at) = self.end() else { return Ok(None) };
+        if !self.is_whole(at) {
             return Err("something follows its quotes; put the whole value in them");
         }
         let inside = &self.text[..at];
         if self.quote == '\'' {
-            return Ok(Value { text: inside.to_owned(), unset: Vec::new() });
+            return Ok(Some(Value { text: inside.to_owned(), unset: Vec::new() }));
         }
-        replaced(inside, true, lookup)
+        replaced(inside, true, lookup).map(Some)
     }
 }
 
