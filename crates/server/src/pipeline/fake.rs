@@ -291,9 +291,6 @@ impl World {
             }
             return change(book, &path, Some(&bytes), expected).map(|changed| kept(&changed));
         }
-        if arguments["file_size"] == 0 {
-            return change(book, &path, Some(b""), expected).map(|changed| kept(&changed));
-        }
         if let Some(held) = book.files.get(&path)
             && arguments["sha256"] == hash(held)
         {
