@@ -5,7 +5,7 @@ use panaversity_model::delta::{ChangedFile, Shown};
 use panaversity_model::file::{FileRecord, may_be_text};
 use panaversity_model::{BookId, BookPath, Error, Timestamp, View};
 
-use crate::json_size::{self, PAGE_BYTES};
+use crate::json_size;
 use crate::service::Service;
 
 /// Most files on a page.
@@ -83,13 +83,8 @@ fn text(file: &ChangedFile) -> Option<&FileRecord> {
     }
 }
 
-/// How many of the files may fit a page, as far as their sizes tell: at least one, at most the
-/// page's files and bytes.
+/// How many of the files may fit a page, as far as their sizes tell.
 fn page_length(files: &[ChangedFile], with_content: bool) -> usize {
-    let mut bytes = 0;
-    let fitting = files.iter().take(PAGE_FILES).take_while(|file| {
-        bytes += text(file).filter(|_| with_content).map_or(0, |record| record.size);
-        bytes <= PAGE_BYTES
-    });
-    fitting.count().max(usize::from(!files.is_empty()))
+    let size = |file| text(file).filter(|_| with_content).map_or(0, |record| record.size);
+    json_size::page_length(files.iter().take(PAGE_FILES).map(size))
 }

@@ -8,7 +8,6 @@ use panaversity_model::audit::Entry;
 pub const PAGE_BYTES: u64 = 800_000;
 /// The part of a file in an answer that does not depend on its path and text: keys, hashes, times.
 const FILE_BYTES: u64 = 300;
-
 /// The same of an entry of the audit log: keys, ids, four hashes, names of bounded length.
 const ENTRY_BYTES: u64 = 1_000;
 

@@ -6,7 +6,7 @@ use panaversity_model::path::Folder;
 use panaversity_model::suggestion;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, View};
 
-use crate::json_size::{self, PAGE_BYTES};
+use crate::json_size;
 use crate::service::Service;
 
 /// Most files on a page.
@@ -212,13 +212,8 @@ impl Service {
     }
 }
 
-/// How many of the records may fit a page, as far as their sizes tell: at least one, at most the
-/// page's files and bytes.
+/// How many of the records may fit a page, as far as their sizes tell.
 fn page_length(records: &[FileRecord]) -> usize {
-    let mut bytes = 0;
-    let fitting = records.iter().take(PAGE_FILES).take_while(|record| {
-        bytes += if may_be_text(&record.path, record.size) { record.size } else { 0 };
-        bytes <= PAGE_BYTES
-    });
-    fitting.count().max(usize::from(!records.is_empty()))
+    let text = |record: &FileRecord| if may_be_text(&record.path, record.size) { record.size } else { 0 };
+    json_size::page_length(records.iter().take(PAGE_FILES).map(text))
 }
