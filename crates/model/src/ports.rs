@@ -116,8 +116,8 @@ pub trait Records: Send + Sync {
     /// Of these files those that exist or are on their way, in no particular order.
     async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<Record>, Fault>;
     /// A file that keeps one from being created at this path: of its layer or the base, and
-    /// different only by case; or of its layer, and one path lies under the other. The commit
-    /// decides; this tells beforehand what it would refuse now.
+    /// different only by case, or one path lies under the other. The commit decides; this tells
+    /// beforehand what it would refuse now.
     async fn conflicting_path(&self, key: &FileKey) -> Result<Option<BookPath>, Fault>;
     /// Makes existing files pending, whoever has the lease on them.
     async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault>;

@@ -88,7 +88,7 @@ impl Records for SqlJournal {
             String::new()
         } else {
             format!(
-                " UNION ALL SELECT * FROM (SELECT path FROM file_journal WHERE book_id = $1 AND user_id = $3 \
+                " UNION ALL SELECT * FROM (SELECT path FROM file_journal WHERE book_id = $1 AND user_id IN ($3, $4) \
                  AND folded IN ({}) LIMIT 1) a",
                 placeholders(8, above.len())
             )
@@ -96,7 +96,7 @@ impl Records for SqlJournal {
         // Each an index lookup of its own.
         let sql = format!(
             "SELECT * FROM ({near} user_id IN ($3, $4) AND folded = $5 LIMIT 1) t \
-             UNION ALL SELECT * FROM ({near} user_id = $3 AND folded >= $6 AND folded < $7 LIMIT 1) b{above_it}"
+             UNION ALL SELECT * FROM ({near} user_id IN ($3, $4) AND folded >= $6 AND folded < $7 LIMIT 1) b{above_it}"
         );
         let [book, path, user] = key_values(key);
         // `0` is the byte after `/`.

@@ -82,11 +82,15 @@ pub async fn a_path_in_the_way_of_a_new_one_is_told(setup: &Setup) {
     let desk = Desk::new(setup);
     desk.put(&Layer::Base, &path("static/img/A.png"), b"a").await;
     desk.put(&Layer::Base, &path("static/img/dir"), b"a").await;
-    for (new, in_the_way) in [("static/img/a.png", Some("static/img/A.png")), ("static/img/dir/x.png", None)]
-    {
+    for (new, in_the_way) in [
+        ("static/img/a.png", "static/img/A.png"),
+        ("static/img/dir/x.png", "static/img/dir"),
+        ("static/img", "static/img/A.png"),
+    ] {
         let asked = key(&desk.book, &path(new), &overlay("ann"));
         let told = desk.journal.conflicting_path(&asked).await.unwrap();
-        assert_eq!(told.as_ref().map(BookPath::as_str), in_the_way, "an overlay above the base: {new}");
+        assert!(told.is_some_and(|told| told.as_str() == in_the_way), "an overlay above the base: {new}");
+        desk.refused(&overlay("ann"), vec![write(&path(new), b"b", None)]).await;
     }
 }
 

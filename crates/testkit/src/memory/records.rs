@@ -31,14 +31,11 @@ impl Records for MemoryJournal {
 
     async fn conflicting_path(&self, key: &FileKey) -> Result<Option<BookPath>, Fault> {
         let (state, folded) = (self.state(), key.path.folded());
-        let near = |layer: &Layer, other: &str| {
-            other == folded
-                || *layer == key.layer && (lies_under(other, &folded) || lies_under(&folded, other))
-        };
+        let near = |other: &str| other == folded || lies_under(other, &folded) || lies_under(&folded, other);
         let mut names = state.names.iter().filter(|((book, layer, _), path)| {
             *book == key.book && (*layer == key.layer || *layer == Layer::Base) && **path != key.path
         });
-        Ok(names.find(|((_, layer, other), _)| near(layer, other)).map(|(_, path)| path.clone()))
+        Ok(names.find(|((_, _, other), _)| near(other)).map(|(_, path)| path.clone()))
     }
 
     async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault> {
