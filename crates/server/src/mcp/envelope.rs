@@ -43,20 +43,48 @@ pub(super) struct Repaired {
 impl Envelope {
     /// Reads as far as the text is JSON: what the whole is, or where it is no JSON.
     pub(super) fn read(text: &[u8]) -> (Self, Result<&'static str, Error>) {
-        let at = Cell::new(0);
-        let mut envelope = Self::default();
-        let walk = Walk { part: Part::Message(&mut envelope), finder: Finder { at: &at, repairs: &[] } };
-        let read = whole(walk, serde_json::Deserializer::from_slice(text));
-        (envelope, read)
+        let parser = serde_json::Deserializer::from_slice(text);
+        Self::walked(parser, Finder { at: &Cell::new(0), repairs: &[] })
     }
 
     /// The same for a text that was repaired at these offsets, in rising order.
     pub(super) fn locate(text: &[u8], repairs: &[usize]) -> (Self, Result<&'static str, Error>) {
         let at = Cell::new(0);
+        let parser = serde_json::Deserializer::from_reader(Counting { rest: text, at: &at });
+        Self::walked(parser, Finder { at: &at, repairs })
+    }
+
+    fn walked<'de, R: serde_json::de::Read<'de>>(
+        mut parser: serde_json::Deserializer<R>,
+        finder: Finder,
+    ) -> (Self, Result<&'static str, Error>) {
         let mut envelope = Self::default();
-        let walk = Walk { part: Part::Message(&mut envelope), finder: Finder { at: &at, repairs } };
-        let read = whole(walk, serde_json::Deserializer::from_reader(Counting { rest: text, at: &at }));
-        (envelope, read)
+        let kind = Walk { part: Part::Message(&mut envelope), finder }.deserialize(&mut parser);
+        let whole = kind.and_then(|kind| parser.end().map(|()| kind));
+        (envelope, whole)
+    }
+
+    /// How a field of the top level is read. One that came before is noted.
+    fn part(&mut self, name: &str) -> Part<'_> {
+        let (name, kept) = match name {
+            "jsonrpc" => ("jsonrpc", &mut self.version),
+            "id" => ("id", &mut self.id),
+            "method" => ("method", &mut self.method),
+            "params" => {
+                if self.params.is_some() {
+                    self.twice.get_or_insert("params");
+                }
+                return Part::Params(self);
+            }
+            other => {
+                self.is_answer |= matches!(other, "result" | "error");
+                return Part::Other;
+            }
+        };
+        if kept.is_some() {
+            self.twice.get_or_insert(name);
+        }
+        Part::Kept(kept)
     }
 
     /// The id under which an answer goes: none where there is none, or where it is no id.
@@ -77,15 +105,6 @@ impl Envelope {
             None => self.is_answer,
         }
     }
-}
-
-fn whole<'de, R: serde_json::de::Read<'de>>(
-    walk: Walk,
-    mut parser: serde_json::Deserializer<R>,
-) -> Result<&'static str, Error> {
-    let kind = walk.deserialize(&mut parser)?;
-    parser.end()?;
-    Ok(kind)
 }
 
 /// Gives a text to the parser, which takes it byte by byte, and counts what it has taken.
@@ -210,50 +229,45 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
     }
 }
 
+/// A field of an object that was read through.
+struct Field {
+    name: String,
+    /// What its value is.
+    kind: &'static str,
+    is_name_repaired: bool,
+    is_value_repaired: bool,
+}
+
+/// Reads the next field, its value as `part` says by its name.
+fn next_field<'de, 'p, A: MapAccess<'de>>(
+    fields: &mut A,
+    finder: Finder,
+    part: impl FnOnce(&str) -> Part<'p>,
+) -> Result<Option<Field>, A::Error> {
+    let start = finder.at.get();
+    let Some(name) = fields.next_key::<String>()? else { return Ok(None) };
+    let is_name_repaired = finder.found_since(start);
+    let start = finder.at.get();
+    let kind = fields.next_value_seed(Walk { part: part(&name), finder })?;
+    let is_value_repaired = finder.found_since(start);
+    Ok(Some(Field { name, kind, is_name_repaired, is_value_repaired }))
+}
+
 fn read_message<'de, A: MapAccess<'de>>(
     envelope: &mut Envelope,
     finder: Finder,
     mut fields: A,
 ) -> Result<(), A::Error> {
-    let mut start = finder.at.get();
-    while let Some(name) = fields.next_key::<String>()? {
-        let name_is_repaired = finder.found_since(start);
-        start = finder.at.get();
-        let walk = |part| Walk { part, finder };
-        let mut has_come = |name, already| {
-            if already {
-                envelope.twice.get_or_insert(name);
-            }
+    while let Some(field) = next_field(&mut fields, finder, |name| envelope.part(name))? {
+        if field.name == "params" {
+            envelope.params = Some(field.kind);
+        }
+        let place = match field {
+            Field { is_name_repaired: true, .. } => "a name".to_owned(),
+            Field { is_value_repaired: true, name, .. } if name != "params" => name,
+            _ => continue,
         };
-        match name.as_str() {
-            "jsonrpc" => {
-                has_come("jsonrpc", envelope.version.is_some());
-                fields.next_value_seed(walk(Part::Kept(&mut envelope.version)))?;
-            }
-            "id" => {
-                has_come("id", envelope.id.is_some());
-                fields.next_value_seed(walk(Part::Kept(&mut envelope.id)))?;
-            }
-            "method" => {
-                has_come("method", envelope.method.is_some());
-                fields.next_value_seed(walk(Part::Kept(&mut envelope.method)))?;
-            }
-            "params" => {
-                has_come("params", envelope.params.is_some());
-                let kind = fields.next_value_seed(walk(Part::Params(&mut *envelope)))?;
-                envelope.params = Some(kind);
-            }
-            other => {
-                envelope.is_answer |= matches!(other, "result" | "error");
-                fields.next_value_seed(walk(Part::Other))?;
-            }
-        }
-        let place = if name_is_repaired { Some("a name".to_owned()) } else { None };
-        let value_is_repaired = name != "params" && finder.found_since(start);
-        if let Some(place) = place.or_else(|| value_is_repaired.then_some(name)) {
-            envelope.repaired.elsewhere.get_or_insert(place);
-        }
-        start = finder.at.get();
+        envelope.repaired.elsewhere.get_or_insert(place);
     }
     Ok(())
 }
@@ -263,24 +277,21 @@ fn read_params<'de, A: MapAccess<'de>>(
     finder: Finder,
     mut fields: A,
 ) -> Result<(), A::Error> {
-    let mut start = finder.at.get();
-    while let Some(name) = fields.next_key::<String>()? {
-        let name_is_repaired = finder.found_since(start);
-        start = finder.at.get();
-        let part = match name.as_str() {
-            "arguments" => Part::Arguments(&mut envelope.repaired.argument),
-            _ => Part::Other,
+    let Repaired { argument, elsewhere } = &mut envelope.repaired;
+    while let Some(field) = next_field(&mut fields, finder, |name| match name {
+        "arguments" => Part::Arguments(argument),
+        _ => Part::Other,
+    })? {
+        if field.name == "_meta" {
+            envelope.meta = Some(field.kind);
+        }
+        let has_names = field.name == "arguments" && field.kind == "an object";
+        let place = match field {
+            Field { is_name_repaired: true, .. } => "params".to_owned(),
+            Field { is_value_repaired: true, name, .. } if !has_names => format!("params.{name}"),
+            _ => continue,
         };
-        let kind = fields.next_value_seed(Walk { part, finder })?;
-        if name == "_meta" {
-            envelope.meta = Some(kind);
-        }
-        let has_names = name == "arguments" && kind == "an object";
-        if name_is_repaired || (!has_names && finder.found_since(start)) {
-            let place = if name_is_repaired { "params".to_owned() } else { format!("params.{name}") };
-            envelope.repaired.elsewhere.get_or_insert(place);
-        }
-        start = finder.at.get();
+        elsewhere.get_or_insert(place);
     }
     Ok(())
 }
@@ -290,28 +301,26 @@ fn read_arguments<'de, A: MapAccess<'de>>(
     finder: Finder,
     mut fields: A,
 ) -> Result<(), A::Error> {
-    let mut start = finder.at.get();
-    while let Some(name) = fields.next_key::<String>()? {
-        let name_is_repaired = finder.found_since(start);
-        start = finder.at.get();
+    loop {
         let mut inner = None;
-        // Older clients wrap the arguments.
-        let part = if name == "params" { Part::Arguments(&mut inner) } else { Part::Other };
-        fields.next_value_seed(Walk { part, finder })?;
-        if name_is_repaired {
+        let Some(field) = next_field(&mut fields, finder, |name| match name {
+            // Older clients wrap the arguments.
+            "params" => Part::Arguments(&mut inner),
+            _ => Part::Other,
+        })?
+        else {
+            return Ok(());
+        };
+        if field.is_name_repaired {
             argument.get_or_insert("arguments".to_owned());
-        } else if finder.found_since(start) {
-            argument.get_or_insert(inner.unwrap_or(name));
+        } else if field.is_value_repaired {
+            argument.get_or_insert(inner.unwrap_or(field.name));
         }
-        start = finder.at.get();
     }
-    Ok(())
 }
 
 fn read_other<'de, A: MapAccess<'de>>(finder: Finder, mut fields: A) -> Result<(), A::Error> {
-    while fields.next_key::<String>()?.is_some() {
-        fields.next_value_seed(Walk { part: Part::Other, finder })?;
-    }
+    while next_field(&mut fields, finder, |_| Part::Other)?.is_some() {}
     Ok(())
 }
 
