@@ -26,7 +26,7 @@ use crate::mcp::cursor::{bad_cursor, cursor};
 pub(super) const COST_OF_AN_ANSWER: u64 = 6;
 
 /// Beside a result whose link nobody would serve.
-pub(super) const NO_LINKS: &str = "No link: over stdio nobody serves it. Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage";
+const NO_LINKS: &str = "No link: over stdio nobody serves it. Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage";
 
 /// How the bytes of an upload come.
 enum Source {
@@ -98,25 +98,28 @@ fn source(app: &App, arguments: &mut Arguments) -> Result<Source, Refusal> {
     }
 }
 
-/// Adds the link to a file: `cdn_url` of an asset, a signed `download_url` of a file beside pages.
-/// Without one `hint` says what to do.
-fn put_link(
+/// Adds a link to an answer; where there is none, `hint` says what to do.
+pub(super) fn put_link(body: &mut Value, name: &str, link: Result<String, Refusal>) {
+    match link {
+        Ok(link) => body[name] = link.into(),
+        Err(_) => body["hint"] = NO_LINKS.into(),
+    }
+}
+
+/// Adds the link to a file of the base: `cdn_url` of an asset, a signed `download_url` of a file beside
+/// pages.
+fn put_file_link(
     body: &mut Value,
     app: &App,
     agent: &AgentId,
     (book, path): (&BookId, &BookPath),
     hash: ContentHash,
 ) {
-    let (name, link) = if path.is_asset() {
-        ("cdn_url", app.links.asset_url(book, path))
-    } else {
-        let file = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
-        ("download_url", app.links.content_url(&file, hash, agent))
-    };
-    match link {
-        Ok(link) => body[name] = link.into(),
-        Err(_) => body["hint"] = NO_LINKS.into(),
+    if path.is_asset() {
+        return put_link(body, "cdn_url", app.links.asset_url(book, path));
     }
+    let file = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
+    put_link(body, "download_url", app.links.content_url(&file, hash, agent));
 }
 
 fn subject(arguments: &mut Arguments) -> Result<(BookId, BookPath), Refusal> {
@@ -147,10 +150,7 @@ fn begun(app: &App, upload: &Upload, put: Option<SignedPut>) -> Result<Answer, R
     });
     // A link to a file beside pages names its version, which is not there yet: complete_upload gives it.
     if announced.path.is_asset() {
-        match app.links.asset_url(&announced.book, &announced.path) {
-            Ok(link) => body["cdn_url"] = link.into(),
-            Err(_) => body["hint"] = NO_LINKS.into(),
-        }
+        put_link(&mut body, "cdn_url", app.links.asset_url(&announced.book, &announced.path));
     }
     Ok(body.into())
 }
@@ -176,7 +176,7 @@ fn kept_answer(app: &App, call: &Call, kept: &AssetKept, method: &str) -> Answer
         "file_hash_sha256": kept.hash.to_string(),
     });
     if let Some(book) = &call.book {
-        put_link(&mut body, app, &call.agent, (book, &kept.path), kept.hash);
+        put_file_link(&mut body, app, &call.agent, (book, &kept.path), kept.hash);
     }
     Answer { body, size: Some(kept.size) }
 }
@@ -217,7 +217,7 @@ pub(super) async fn list(app: &App, call: &mut Call, mut arguments: Arguments) -
 fn linked(app: &App, call: &Call, book: &BookId, asset: &Asset) -> Value {
     let record = &asset.record;
     let mut body = rendered(asset);
-    put_link(&mut body, app, &call.agent, (book, &record.path), record.hash);
+    put_file_link(&mut body, app, &call.agent, (book, &record.path), record.hash);
     body
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, needed};
-use crate::mcp::assets::NO_LINKS;
+use crate::mcp::assets::put_link;
 use crate::mcp::calls::{Answer, Ending};
 use crate::mcp::cursor::{bad_cursor, cursor};
 
@@ -101,10 +101,7 @@ fn binary(app: &App, call: &Call, book: BookId, record: FileRecord) -> Value {
         "mime_type": media::type_of(&record.path),
     });
     let file = FileKey { book, path: record.path, layer: record.layer };
-    match app.links.content_url(&file, record.hash, &call.agent) {
-        Ok(link) => body["download_url"] = link.into(),
-        Err(_) => body["hint"] = NO_LINKS.into(),
-    }
+    put_link(&mut body, "download_url", app.links.content_url(&file, record.hash, &call.agent));
     body
 }
 
