@@ -26,12 +26,11 @@ use panaversity_model::{AgentId, BookId, ContentHash, Error, Fault, Refusal};
 use panaversity_service::Call;
 use panaversity_service::archive::{Archive, Scope};
 use panaversity_service::audit::outcome_of;
-use serde_json::json;
 
-use super::Door;
 use super::hangup::Hangup;
 use super::ranges::Asked;
 use super::sending::{Sending, Tally};
+use super::{Door, error, status_of};
 use crate::app::App;
 use crate::links::{ARCHIVE_FIELDS, Broken, archive_path};
 use crate::wire;
@@ -160,10 +159,7 @@ async fn refused(app: &App, call: &Call, error: Error) -> Response {
         Error::Broken(fault) => match fault.kind {
             // What was damaged is marked now: this archive will never be whole again.
             FaultKind::Corrupt => StatusCode::GONE,
-            FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            FaultKind::Storage | FaultKind::Database | FaultKind::Schema | FaultKind::Timeout => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            _ => status_of(fault),
         },
     };
     let mut body = wire::error_body(&error, call);
@@ -175,6 +171,5 @@ async fn refused(app: &App, call: &Call, error: Error) -> Response {
 
 fn closed(message: &str) -> Response {
     let hint = "Call get_book_archive again: it gives a new link.";
-    let error = json!({ "code": "FORBIDDEN", "message": message, "hint": hint });
-    (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response()
+    error(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
 }
