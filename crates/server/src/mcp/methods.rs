@@ -23,11 +23,10 @@ const METHODS: [&str; 11] = [
     "prompts/get",
     "completion/complete",
 ];
-/// Longest start of what a caller said that is said back.
-const MOST_SAID_BACK: usize = 200;
-
 /// Those that 2026-07-28 has taken away.
 const HANDSHAKE: [&str; 2] = ["initialize", "ping"];
+/// Longest start of what a caller said that is said back.
+const MOST_SAID_BACK: usize = 200;
 
 /// Whether there is such a method, in 2026-07-28 or before it.
 pub(super) fn is_known(method: &str, is_modern: bool) -> bool {
@@ -57,9 +56,15 @@ pub(super) fn invalid_params(method: &str, params: Option<&Value>) -> ErrorData 
         "initialize" => {
             fault::<InitializeRequestParams>(params, &["protocolVersion", "capabilities", "clientInfo"])
         }
-        "tools/call" => fault::<CallToolRequestParams>(params, &["name", "arguments"]),
-        "resources/read" => fault::<ReadResourceRequestParams>(params, &["uri"]),
-        "prompts/get" => fault::<GetPromptRequestParams>(params, &["name", "arguments"]),
+        "tools/call" => {
+            fault::<CallToolRequestParams>(params, &["name", "arguments", "inputResponses", "requestState"])
+        }
+        "resources/read" => {
+            fault::<ReadResourceRequestParams>(params, &["uri", "inputResponses", "requestState"])
+        }
+        "prompts/get" => {
+            fault::<GetPromptRequestParams>(params, &["name", "arguments", "inputResponses", "requestState"])
+        }
         "completion/complete" => fault::<CompleteRequestParams>(params, &["ref", "argument", "context"]),
         _ => fault::<PaginatedRequestParams>(params, &["cursor"]),
     };
@@ -155,6 +160,12 @@ mod tests {
             ("resources/read", json!({ "uri": 5 }), "params.uri: invalid type"),
             ("prompts/get", json!({ "name": ["x"] }), "params.name: invalid type"),
             ("prompts/get", json!({ "name": "x", "arguments": "y" }), "params.arguments: invalid type"),
+            ("tools/call", json!({ "name": "x", "requestState": 5 }), "params.requestState: invalid type"),
+            (
+                "tools/call",
+                json!({ "name": "x", "inputResponses": 5 }),
+                "params.inputResponses: invalid type",
+            ),
             ("tools/list", json!({ "cursor": 5 }), "params.cursor: invalid type"),
             (
                 "completion/complete",
