@@ -9,8 +9,8 @@
 //! # What is not
 //! Programs differ in what they make of the rest, so nothing is guessed. A line with a name of ours
 //! is refused with its number and what to do. Any other is skipped, with the lines that its quotes
-//! hold; its number is told once, and what follows is read. Invariant: no message holds a piece of a line but names of ours, for any may
-//! hold a secret.
+//! hold; its number is told once, and what follows is read. Invariant: no message holds a piece of a
+//! line but names of ours, for any may hold a secret.
 
 #[cfg(test)]
 mod tests;
@@ -131,15 +131,16 @@ impl Reader<'_> {
         inherited: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Value, usize), &'static str> {
         let first = text(self.lines[at])?;
-        let (name, given) = first.split_once('=').ok_or("it must read NAME=value")?;
-        if name_of(name.as_bytes()).is_empty() || name_of(name.as_bytes()) != without_export(name.trim()) {
+        let (before, given) = first.split_once('=').ok_or("it must read NAME=value")?;
+        let name = name_of(before.as_bytes());
+        if name.is_empty() || name.as_bytes() != without_export(before.trim().as_bytes()) {
             return Err("it must read NAME=value");
         }
         let lookup = |name: &str| inherited(name).or_else(|| self.all.get(name).cloned());
         let Some(mut opened) = Opened::in_quotes(given, &['\'', '"']) else {
             return Ok((Value::unquoted(given, &lookup)?, 1));
         };
-        let is_ours = (self.names.is_ours)(name_of(name.as_bytes()));
+        let is_ours = (self.names.is_ours)(name);
         let mut count = 1;
         loop {
             if let Some(value) = opened.closed(&lookup)? {
@@ -224,20 +225,19 @@ fn text(line: &[u8]) -> Result<&str, &'static str> {
     if text.contains('\0') { Err("it holds a NUL") } else { Ok(text) }
 }
 
-fn without_export(line: &str) -> &str {
-    line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).map_or(line, str::trim_start)
+/// A line, or a piece of one, without the `export` that may stand before it.
+fn without_export(line: &[u8]) -> &[u8] {
+    let line = line.trim_ascii_start();
+    let rest = line.strip_prefix(b"export").filter(|rest| rest.starts_with(b" ") || rest.starts_with(b"\t"));
+    rest.map_or(line, <[u8]>::trim_ascii_start)
 }
 
 /// The name that a line begins with, which may not be followed by `=`.
 fn name_of(line: &[u8]) -> &str {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    let start = |line: &[u8]| line.iter().take_while(|byte| is_part(byte)).count();
-    let line = line.trim_ascii_start();
-    let rest = match line.strip_prefix(b"export") {
-        Some(rest) if rest.starts_with(b" ") || rest.starts_with(b"\t") => rest.trim_ascii_start(),
-        _ => line,
-    };
-    std::str::from_utf8(&rest[..start(rest)]).unwrap_or_default()
+    let rest = without_export(line);
+    let end = rest.iter().take_while(|byte| is_part(byte)).count();
+    std::str::from_utf8(&rest[..end]).unwrap_or_default()
 }
 
 /// The name that a line assigns to, if it looks like an assignment.
