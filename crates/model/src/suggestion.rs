@@ -66,8 +66,11 @@ pub fn nearest(missing: &BookPath, readable: impl IntoIterator<Item = BookPath>)
     scored.into_iter().take(MOST).map(|(_, path)| path).collect()
 }
 
-/// The known name nearest to a mistyped one, if it is near enough to be meant.
+/// The known name nearest to a mistyped one, if it is near enough to be meant. Of what was given only the
+/// start is looked at: it may be as long as a body.
 pub fn nearest_name<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const LOOKED_AT: usize = 100;
+    let given = given.char_indices().nth(LOOKED_AT).map_or(given, |(end, _)| &given[..end]);
     known
         .into_iter()
         .map(|name| (likeness(given, name), name))
@@ -119,6 +122,13 @@ mod tests {
         for no_page in ["notes.txt", "p.png", "README"] {
             assert_eq!(suggested(&format!("content/01-Part/02-Chapter/{no_page}")), None);
         }
+    }
+
+    #[test]
+    fn the_rest_of_a_name_as_long_as_a_body_is_not_looked_at() {
+        let known = || ["read_content", "write_content"];
+        assert_eq!(nearest_name("raed_content", known()), Some("read_content"));
+        assert_eq!(nearest_name(&format!("{}read_content", "ü".repeat(100)), known()), None);
     }
 
     proptest! {
