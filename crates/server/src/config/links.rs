@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::hosts::PublicUrl;
-use super::settings::{optional, whole};
+use super::settings::{optional, public_url, whole};
 use super::{Key, Misuse, Sources};
 
 /// The shortest key of an operator's that is taken, in bytes.
@@ -29,12 +29,6 @@ pub(crate) struct LinkSettings {
 impl LinkSettings {
     /// Reads them.
     pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
-        let public_url = optional(
-            sources,
-            Key::PublicUrl,
-            "a URL like https://books.example.com, without user, query or fragment, letters beyond ASCII in its host as xn--...",
-            PublicUrl::parse,
-        )?;
         let cdn_base_url = optional(
             sources,
             Key::CdnBaseUrl,
@@ -43,7 +37,7 @@ impl LinkSettings {
         )?;
         let seconds = |key, most| Ok(Duration::from_secs(u64::from(whole(sources, key, 1, most)?)));
         Ok(Self {
-            public_url,
+            public_url: public_url(sources)?,
             cdn_base_url,
             signing_key: signing_key(sources)?,
             valid_for: seconds(Key::PresignExpiry, LONGEST_LIFE)?,

@@ -108,12 +108,7 @@ impl HttpSettings {
         Ok(Self {
             host: required(sources, Key::Host, "an IP address or a host name", listening_host)?,
             port: required(sources, Key::Port, "a port from 0 to 65535", |text| text.parse().ok())?,
-            public_url: optional(
-                sources,
-                Key::PublicUrl,
-                "a URL like https://books.example.com, without user, query or fragment, letters beyond ASCII in its host as xn--...",
-                PublicUrl::parse,
-            )?,
+            public_url: public_url(sources)?,
             allowed_hosts: optional(
                 sources,
                 Key::AllowedHosts,
@@ -157,8 +152,14 @@ pub(super) fn whole(sources: &Sources, key: Key, least: u32, most: u32) -> Resul
     })
 }
 
-/// Only settings that are no secret come here, but a URL may hold one: what stands before its `@` is
-/// not shown.
+/// Where clients reach this server, if that was said.
+pub(super) fn public_url(sources: &Sources) -> Result<Option<PublicUrl>, Misuse> {
+    let allowed = "a URL like https://books.example.com, without user, query or fragment, letters beyond ASCII in its \
+                   host as xn--...";
+    optional(sources, Key::PublicUrl, allowed, PublicUrl::parse)
+}
+
+/// Only settings that are no secret come here, but an address may hold one.
 pub(super) fn bad(given: &Given, allowed: &str) -> Misuse {
     let text = &given.text;
     let shown = match (text.find("://"), text.rfind('@')) {
