@@ -28,6 +28,8 @@ mod wire;
 pub(crate) use wire::Refused;
 use wire::Verdict;
 
+use crate::masking;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// Waits between tries; one more try than waits.
@@ -76,7 +78,7 @@ impl Client {
     /// A client of the server at `url`, with or without `/mcp` at its end. What may be a secret in
     /// the URL, a password or a query, is in no message.
     pub(crate) fn new(url: &str, agent: &'static str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{}: {why}, such as http://127.0.0.1:8000", masked(url));
+        let wrong = |why: &str| format!("{}: {why}, such as http://127.0.0.1:8000", masking::url(url));
         let mut endpoint = Url::parse(url).map_err(|_| wrong("it must be a URL"))?;
         if !matches!(endpoint.scheme(), "http" | "https") || endpoint.host_str().is_none() {
             return Err(wrong("it must be an http or https URL"));
@@ -142,17 +144,6 @@ impl Client {
             Err(error) => Verdict::MayPass(root_cause(&error)),
         }
     }
-}
-
-/// A URL as given, without what may be a secret: credentials, query and fragment. It need not parse.
-fn masked(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let separator = if scheme.is_empty() { "" } else { "://" };
-    // A password may hold any of the other separators.
-    let (credentials, place) = rest.rsplit_once('@').map_or(("", rest), |(_, place)| ("***@", place));
-    let query = place.find(['?', '#']);
-    let (place, query) = query.map_or((place, ""), |at| (&place[..at], "?***"));
-    format!("{scheme}{separator}{credentials}{place}{query}")
 }
 
 async fn read(response: Response) -> Verdict {

@@ -9,6 +9,7 @@ mod counted;
 mod http;
 mod links;
 mod logging;
+mod masking;
 mod mcp;
 mod memory;
 mod metrics;

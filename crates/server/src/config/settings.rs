@@ -13,6 +13,7 @@ use super::sources::Given;
 use super::storage::StorageSettings;
 use super::{Key, Misuse, Sources};
 use crate::logging::{Form, LogLevel};
+use crate::masking;
 
 /// How to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,11 +163,7 @@ pub(super) fn public_url(sources: &Sources) -> Result<Option<PublicUrl>, Misuse>
 /// Only settings that are no secret come here, but an address may hold one.
 pub(super) fn bad(given: &Given, allowed: &str) -> Misuse {
     let text = &given.text;
-    let shown = match (text.find("://"), text.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}***{}", &text[..scheme + 3], &text[at..]),
-        (_, Some(at)) => format!("***{}", &text[at..]),
-        _ => text.clone(),
-    };
+    let shown = if text.contains("://") || text.contains('@') { masking::url(text) } else { text.clone() };
     Misuse(format!("{} is {shown:?}; allowed is {allowed}", given.name))
 }
 
