@@ -12,6 +12,7 @@ mod serve;
 mod signals;
 mod startup;
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -19,7 +20,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use panaversity_model::fault::FaultKind;
 
 use crate::config::flags::{McpFlags, ServeFlags};
+use crate::config::settings::LogSettings;
 use crate::config::{Misuse, SETTINGS, Setting, Sources};
+use crate::logging;
 use crate::pipeline::hydrate::{self, HydrateArgs};
 use crate::pipeline::ingest::{self, IngestArgs};
 
@@ -70,6 +73,16 @@ pub(crate) enum Failure {
     NotYet(NotYet),
     /// It went wrong, and the log says why.
     Logged,
+}
+
+impl Failure {
+    /// What the operator is told, unless the log says it.
+    fn why(self) -> Option<String> {
+        match self {
+            Self::Usage(why) | Self::Failed(why) | Self::NotYet(NotYet { why, .. }) => Some(why),
+            Self::Logged => None,
+        }
+    }
 }
 
 /// Something that may be up later.
@@ -124,14 +137,12 @@ fn command_line() -> clap::Command {
 }
 
 fn ended(result: Result<(), Failure>) -> ExitCode {
-    let (why, code) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Usage(why)) => (why, 2),
-        Err(Failure::Failed(why) | Failure::NotYet(NotYet { why, .. })) => (why, 1),
-        Err(Failure::Logged) => return ExitCode::FAILURE,
-    };
-    // Without a stderr there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "panaversity-fs: {why}");
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    let code = if matches!(failure, Failure::Usage(_)) { 2 } else { 1 };
+    if let Some(why) = failure.why() {
+        // Without a stderr there is nobody left to tell.
+        let _ = writeln!(std::io::stderr(), "panaversity-fs: {why}");
+    }
     ExitCode::from(code)
 }
 
@@ -144,6 +155,15 @@ fn logged(result: Result<(), Failure>) -> Result<(), Failure> {
         }
         other => other,
     })
+}
+
+/// Gathers the settings of a command that works beside a server, and starts its log with what is odd
+/// about them.
+fn gather(flags: BTreeMap<String, String>) -> Result<Sources, Failure> {
+    let sources = Sources::gather(flags)?;
+    logging::start(LogSettings::read(&sources)?);
+    warn_of(&sources);
+    Ok(sources)
 }
 
 /// Logs which lines of `.env` were skipped, and which names set nothing.

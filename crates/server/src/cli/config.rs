@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::engines::{connect, migration_failed};
 use super::serve::bind;
-use super::{Failure, NotYet, print};
+use super::{Failure, print};
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
 use crate::config::settings::{HttpSettings, LogSettings, StoreSettings};
@@ -121,11 +121,10 @@ async fn try_database(
     }
     let database = match connect(settings).await {
         Ok(database) => database,
-        Err(Failure::Failed(why) | Failure::Usage(why) | Failure::NotYet(NotYet { why, .. })) => {
-            tried.push(bad("database", why));
+        Err(failure) => {
+            tried.extend(failure.why().map(|why| bad("database", why)));
             return None;
         }
-        Err(Failure::Logged) => return None,
     };
     let newest = migrations::all().last().map_or(0, |revision| revision.number);
     match migrations::current(&database).await.map_err(migration_failed) {
@@ -138,10 +137,7 @@ async fn try_database(
             let then = "the next start migrates it, or `panaversity-fs migrate upgrade`";
             tried.push(noted("database", format!("answers; its schema is {at} of {newest}: {then}")));
         }
-        Err(Failure::Failed(why) | Failure::Usage(why) | Failure::NotYet(NotYet { why, .. })) => {
-            tried.push(bad("database", why));
-        }
-        Err(Failure::Logged) => {}
+        Err(failure) => tried.extend(failure.why().map(|why| bad("database", why))),
     }
     database.close().await;
     None

@@ -6,11 +6,9 @@ use panaversity_service::gc::Swept;
 use serde_json::json;
 
 use super::engines::Beside;
-use super::{Failure, print, warn_of};
-use crate::config::Sources;
+use super::{Failure, gather, print};
 use crate::config::flags::McpFlags;
-use crate::config::settings::{LogSettings, StoreSettings};
-use crate::logging;
+use crate::config::settings::StoreSettings;
 
 /// What `gc` is asked.
 #[derive(Args)]
@@ -27,9 +25,7 @@ pub(super) struct GcArgs {
 
 /// Runs `gc`.
 pub(super) async fn run(args: GcArgs) -> Result<(), Failure> {
-    let sources = Sources::gather(args.flags.into_given())?;
-    logging::start(LogSettings::read(&sources)?);
-    warn_of(&sources);
+    let sources = gather(args.flags.into_given())?;
     let settings = StoreSettings::read(&sources)?;
     let retention = settings.retention;
     let beside = Beside::open(settings).await?;

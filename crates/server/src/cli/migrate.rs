@@ -7,11 +7,9 @@ use panaversity_store::migrations::{self, Revision};
 use serde_json::{Value, json};
 
 use super::engines::{connect, connect_existing, migration_failed};
-use super::{Failure, print, warn_of};
-use crate::config::Sources;
+use super::{Failure, gather, print};
 use crate::config::flags::MigrateFlags;
-use crate::config::settings::{DatabaseSettings, LogSettings};
-use crate::logging;
+use crate::config::settings::DatabaseSettings;
 
 /// What `migrate` is asked.
 #[derive(Args)]
@@ -113,9 +111,7 @@ pub(super) async fn run(args: MigrateArgs) -> Result<(), Failure> {
 }
 
 fn read(shared: Shared) -> Result<(DatabaseSettings, bool), Failure> {
-    let sources = Sources::gather(shared.flags.into_given())?;
-    logging::start(LogSettings::read(&sources)?);
-    warn_of(&sources);
+    let sources = gather(shared.flags.into_given())?;
     Ok((DatabaseSettings::read(&sources)?, shared.json))
 }
 

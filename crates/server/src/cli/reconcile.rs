@@ -9,11 +9,9 @@ use panaversity_service::reconcile::{Finding, Mode, Reconciled};
 use serde_json::{Value, json};
 
 use super::engines::Beside;
-use super::{Failure, print, warn_of};
-use crate::config::Sources;
+use super::{Failure, gather, print};
 use crate::config::flags::McpFlags;
-use crate::config::settings::{LogSettings, StoreSettings};
-use crate::logging;
+use crate::config::settings::StoreSettings;
 
 /// Findings listed in one JSON document; all are counted.
 const LISTED: usize = 10_000;
@@ -45,9 +43,7 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
     let mode = mode(&args)?;
     let book = args.book_id.as_deref().map(BookId::parse).transpose();
     let book = book.map_err(|refusal| Failure::Usage(refusal.to_string()))?;
-    let sources = Sources::gather(args.flags.into_given())?;
-    logging::start(LogSettings::read(&sources)?);
-    warn_of(&sources);
+    let sources = gather(args.flags.into_given())?;
     let beside = Beside::open(StoreSettings::read(&sources)?).await?;
     let (mut listed, mut printed, as_json) = (Vec::new(), Ok(()), args.json);
     let mut tell = |finding: Finding| {
