@@ -5,6 +5,7 @@ use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
 use panaversity_service::Call;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// What a caller can do about an argument that was refused.
@@ -37,7 +38,11 @@ pub(crate) fn tool_error_body(error: &Error, call: &Call, remedy: impl Fn(&str) 
 /// A JSON-RPC error about a request in which no tool is known yet; `id` is null where it can't be
 /// told.
 pub(crate) fn rpc_error(id: &Value, rpc_code: i32, message: &str, code: &str) -> Value {
-    let error = json!({ "code": rpc_code, "message": message, "data": { "code": code } });
+    rpc_answer(id, &json!({ "code": rpc_code, "message": message, "data": { "code": code } }))
+}
+
+/// The message that answers a request of this id with an error.
+pub(crate) fn rpc_answer(id: &Value, error: &impl Serialize) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }
 

@@ -8,10 +8,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::hosts::{LOOPBACK, host_of, host_of_origin};
 use crate::config::settings::HttpSettings;
+use crate::wire;
 
 /// Which hosts a request may be addressed to.
 #[derive(Debug, Clone)]
@@ -118,7 +119,7 @@ impl IntoResponse for Refused {
                 "hint": "Call the server by localhost or its public name, or ask the operator to add the name to PANAVERSITY_ALLOWED_HOSTS.",
             },
         });
-        (StatusCode::FORBIDDEN, Json(json!({ "jsonrpc": "2.0", "id": null, "error": error }))).into_response()
+        (StatusCode::FORBIDDEN, Json(wire::rpc_answer(&Value::Null, &error))).into_response()
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use rmcp::ErrorData;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::envelope::Envelope;
 use super::message::{self, INVALID_REQUEST, PARSE_ERROR, Rejection};
@@ -84,7 +84,7 @@ fn body_of(status: StatusCode, id: &Value, version: Option<&HeaderValue>) -> Val
     if status == StatusCode::BAD_REQUEST
         && let Some(version) = version.filter(|version| !methods::speaks(version))
     {
-        return json!({ "jsonrpc": "2.0", "id": id, "error": methods::unsupported_version(&version) });
+        return wire::rpc_answer(id, &methods::unsupported_version(&version));
     }
     if status.is_server_error() {
         return wire::rpc_error(id, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");

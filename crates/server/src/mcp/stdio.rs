@@ -23,7 +23,7 @@ use rmcp::model::{
 use rmcp::transport::Transport;
 use rmcp::{ErrorData, RoleServer};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::Mutex;
 
@@ -133,7 +133,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
                 _ => return Some(message),
             };
             let id = Envelope::read(text).0.answerable_id();
-            self.say(json!({ "jsonrpc": "2.0", "id": id, "error": error }));
+            self.say(wire::rpc_answer(&id, &error));
             return None;
         }
         Some(message)
