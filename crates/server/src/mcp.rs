@@ -59,6 +59,7 @@ use crate::app::App;
 use crate::memory::Hold;
 use calls::Given;
 use message::Unreadable;
+pub(crate) use message::answerable_id;
 use requests::Admission;
 use stdio::Lines;
 use tools::Spec;

@@ -14,10 +14,11 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use panaversity_model::fault::FaultKind;
-use serde_json::{Value, json};
+use serde_json::json;
 use tower::ServiceExt;
 
 use super::{AGAIN_IN_SECONDS, Hosts, error, guard, health};
+use crate::{mcp, wire};
 
 /// Most bytes of a message that its id is looked for in, and how long they may take.
 const MESSAGE: usize = 1 << 20;
@@ -101,11 +102,11 @@ async fn pass(State(gate): State<Gate>, request: Request) -> Response {
 
 /// `GET /health` and `GET /health/ready`.
 async fn not_ready(State(starting): State<Arc<Starting>>) -> Response {
-    let has_database = starting.has_database.load(Ordering::Acquire);
-    let database = if has_database { "ok" } else { "unavailable" };
+    let missing = starting.missing();
+    let database = if missing == FaultKind::Storage { "ok" } else { "unavailable" };
     let body = json!({
         "status": "starting",
-        "waiting_for": name_of(starting.missing()),
+        "waiting_for": name_of(missing),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": starting.began.elapsed().as_secs(),
         "database": { "status": database, "backend": starting.database },
@@ -118,8 +119,6 @@ async fn not_ready(State(starting): State<Arc<Starting>>) -> Response {
 async fn no_call(State(starting): State<Arc<Starting>>, request: Request) -> Response {
     let body = axum::body::to_bytes(request.into_body(), MESSAGE);
     let body = tokio::time::timeout(PATIENCE, body).await.ok().and_then(Result::ok).unwrap_or_default();
-    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let id = message.get("id").filter(|id| id.is_string() || id.is_number());
     let kind = starting.missing();
     let error = json!({
         "code": -32603,
@@ -129,7 +128,7 @@ async fn no_call(State(starting): State<Arc<Starting>>, request: Request) -> Res
             "hint": "Repeat the call in a few seconds; GET /health/ready tells when the server is ready.",
         },
     });
-    let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+    let answer = wire::rpc_answer(&mcp::answerable_id(body), &error);
     later((StatusCode::SERVICE_UNAVAILABLE, Json(answer)).into_response())
 }
 

@@ -119,6 +119,14 @@ pub(super) fn arrive(text: Bytes) -> Arrival {
     }
 }
 
+/// The id under which a text is answered that is carried out no further, whatever it is.
+pub(crate) fn answerable_id(text: Bytes) -> Value {
+    match arrive(text) {
+        Arrival::Sound(text) | Arrival::Unreadable(text, _) => Envelope::read(&text).0.answerable_id(),
+        Arrival::Rejected(rejection) => rejection.id,
+    }
+}
+
 /// A repaired text goes on if the repair is in an argument alone.
 fn located(repaired: Vec<u8>, envelope: &Envelope, why: &'static str) -> Arrival {
     let is_call =

@@ -36,6 +36,8 @@ async fn is_starting(server: &Server, what: &str, code: &str) {
     assert_eq!(call.headers["x-content-type-options"], "nosniff");
     let answer = call.json();
     assert_eq!((&answer["id"], &answer["error"]["data"]["code"]), (&json!("seven"), &json!(code)));
+    let marked = format!("\u{feff}{CALL}");
+    assert_eq!(door.post("/mcp", marked, &[]).await.json()["id"], json!("seven"), "with a byte order mark");
     assert_eq!(door.post("/mcp", "{", &[]).await.json()["id"], json!(null));
     for (name, value) in [("host", "evil.example"), ("origin", "https://evil.example")] {
         assert_eq!(door.post("/mcp", CALL, &[(name, value)]).await.status, 403, "{name}");
