@@ -119,7 +119,7 @@ const MAX_MESSAGE_BYTES: usize = 500;
 
 /// An entry before it is linked into its chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
+pub struct AuditDraft {
     /// Its id.
     pub id: EntryId,
     /// The call it records.
@@ -157,7 +157,7 @@ pub struct ChainKey {
     pub user: String,
 }
 
-impl Draft {
+impl AuditDraft {
     /// The chain it belongs to. Calls about a book chain under the empty path, calls about no
     /// book under the empty book and the base.
     pub fn chain(&self) -> ChainKey {
@@ -174,14 +174,14 @@ impl Draft {
     }
 
     /// Links the entry to its chain's tip and seals it.
-    pub fn seal(&self, at: Timestamp, prev: Option<&str>) -> Entry {
+    pub fn seal(&self, at: Timestamp, prev: Option<&str>) -> AuditEntry {
         let chain = self.chain();
         let (code, message) = match &self.outcome {
             Outcome::Success => (None, None),
             Outcome::Refused { code, message } => (Some((*code).to_owned()), Some(printable(message))),
             Outcome::Failed { code } => (Some((*code).to_owned()), None),
         };
-        let mut entry = Entry {
+        let mut entry = AuditEntry {
             id: self.id.to_string(),
             timestamp: at,
             agent_id: self.agent.as_str().to_owned(),
@@ -222,7 +222,7 @@ fn printable(message: &str) -> String {
 /// A row of the audit log, exactly as stored: nothing in it is trusted until it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns are named and explained in contract §8")]
-pub struct Entry {
+pub struct AuditEntry {
     pub id: String,
     pub timestamp: Timestamp,
     pub agent_id: String,
@@ -242,7 +242,7 @@ pub struct Entry {
     pub entry_hash: String,
 }
 
-impl Entry {
+impl AuditEntry {
     /// The hash its columns should have.
     pub fn computed_hash(&self) -> String {
         let timestamp = self.timestamp.to_string();
@@ -330,8 +330,8 @@ pub(crate) mod tests {
     use super::*;
     use uuid::Uuid;
 
-    pub(crate) fn draft(n: u128) -> Draft {
-        Draft {
+    pub(crate) fn draft(n: u128) -> AuditDraft {
+        AuditDraft {
             id: EntryId::new(Uuid::from_u128(n)),
             request: RequestId::new(Uuid::from_u128(n)),
             agent: AgentId::unnamed(),
@@ -356,7 +356,7 @@ pub(crate) mod tests {
     #[test]
     fn r6_every_column_counts() {
         let entry = draft(1).seal(Timestamp::from_micros(5), Some("ab"));
-        let changes: [fn(&mut Entry); 16] = [
+        let changes: [fn(&mut AuditEntry); 16] = [
             |e| e.id.push('x'),
             |e| e.timestamp = Timestamp::from_micros(6),
             |e| e.agent_id.push('x'),

@@ -22,7 +22,7 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 
 /// Where a blob's bytes lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum BlobLocation {
     /// In the database: the raw deflate stream.
     Inline(Vec<u8>),
     /// In the object storage: the SHA-256 of each 1 MiB chunk, in order.
@@ -39,24 +39,29 @@ pub struct Blob {
     /// CRC-32 of the bytes before compression.
     pub crc32: u32,
     /// Where its bytes go.
-    pub place: Place,
+    pub location: BlobLocation,
 }
 
 impl Blob {
     /// Packs bytes: up to `inline_limit` bytes they go into the database, beyond it into an
     /// object; a limit of 0 keeps nothing inline.
     pub fn pack(bytes: &[u8], inline_limit: usize) -> Self {
-        let place = if bytes.len() <= inline_limit && inline_limit > 0 {
-            Place::Inline(deflate(bytes))
+        let location = if bytes.len() <= inline_limit && inline_limit > 0 {
+            BlobLocation::Inline(deflate(bytes))
         } else {
-            Place::Object(bytes.chunks(CHUNK_BYTES).map(ContentHash::of).collect())
+            BlobLocation::Object(bytes.chunks(CHUNK_BYTES).map(ContentHash::of).collect())
         };
-        Self { hash: ContentHash::of(bytes), size: bytes.len() as u64, crc32: crc32fast::hash(bytes), place }
+        Self {
+            hash: ContentHash::of(bytes),
+            size: bytes.len() as u64,
+            crc32: crc32fast::hash(bytes),
+            location,
+        }
     }
 }
 
 /// The measure of bytes that come part by part: all that a row says of an object.
-pub struct Measure {
+pub struct BlobHasher {
     whole: Sha256,
     crc: crc32fast::Hasher,
     size: u64,
@@ -64,7 +69,7 @@ pub struct Measure {
     chunks: Vec<ContentHash>,
 }
 
-impl Default for Measure {
+impl Default for BlobHasher {
     fn default() -> Self {
         Self {
             whole: Sha256::new(),
@@ -76,7 +81,7 @@ impl Default for Measure {
     }
 }
 
-impl Measure {
+impl BlobHasher {
     /// The next part, of any length.
     pub fn add(&mut self, part: &[u8]) {
         self.whole.update(part);
@@ -109,14 +114,14 @@ impl Measure {
             hash: ContentHash::from_bytes(self.whole.finalize().into()),
             size: self.size,
             crc32: self.crc.finalize(),
-            place: Place::Object(self.chunks),
+            location: BlobLocation::Object(self.chunks),
         }
     }
 }
 
 /// What the database knows of a blob's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
+pub enum BlobState {
     /// As stored.
     Live,
     /// `gc` is about to delete it: nobody may refer to it any more.
@@ -127,7 +132,7 @@ pub enum Health {
     Corrupt,
 }
 
-impl Health {
+impl BlobState {
     /// The name as stored.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -150,7 +155,7 @@ pub struct StoredBlob {
     /// The blob.
     pub blob: Blob,
     /// Its health.
-    pub health: Health,
+    pub state: BlobState,
 }
 
 impl StoredBlob {
@@ -167,7 +172,7 @@ impl StoredBlob {
 
     /// Checks one chunk of an object, counted from 0, against the hash that was kept of it.
     pub fn check_chunk(&self, number: usize, bytes: &[u8]) -> Result<(), Fault> {
-        let Place::Object(chunks) = &self.blob.place else {
+        let BlobLocation::Object(chunks) = &self.blob.location else {
             return Err(Fault::internal(format!("the inline blob {} has no chunks", self.blob.hash)));
         };
         if chunks.get(number) == Some(&ContentHash::of(bytes)) {
@@ -189,7 +194,7 @@ impl StoredBlob {
 /// What a version of a file weighs, and how its blob is: all that an archive must know of it before
 /// its bytes are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outline {
+pub struct BlobMetadata {
     /// Bytes before compression.
     pub size: u64,
     /// CRC-32 of the bytes before compression.
@@ -197,7 +202,7 @@ pub struct Outline {
     /// Bytes of the raw deflate stream, of a blob in the database; `None`: it lies in an object.
     pub deflated: Option<u64>,
     /// Its health; *missing* too if it has no row.
-    pub health: Health,
+    pub state: BlobState,
     /// Until when the version is kept at least, however long ago it was superseded.
     pub kept_until: Option<Timestamp>,
 }
@@ -216,14 +221,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn stored(blob: Blob) -> StoredBlob {
-        StoredBlob { blob, health: Health::Live }
+        StoredBlob { blob, state: BlobState::Live }
     }
 
     proptest! {
         #[test]
         fn r2_what_was_packed_unpacks_byte_for_byte(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
             let blob = Blob::pack(&bytes, 4096);
-            let Place::Inline(deflated) = blob.place.clone() else { panic!("inline") };
+            let BlobLocation::Inline(deflated) = blob.location.clone() else { panic!("inline") };
             prop_assert_eq!(stored(blob).unpack(&deflated).unwrap(), bytes);
         }
 
@@ -232,7 +237,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 1..2048), at: prop::sample::Index, flip in 1u8..=255,
         ) {
             let blob = Blob::pack(&bytes, 4096);
-            let Place::Inline(mut deflated) = blob.place.clone() else { panic!("inline") };
+            let BlobLocation::Inline(mut deflated) = blob.location.clone() else { panic!("inline") };
             let at = at.index(deflated.len());
             deflated[at] ^= flip;
             // Some flips change no decoded byte (padding bits); then the right bytes come out.
@@ -247,7 +252,7 @@ mod tests {
         for size in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
             let bytes: Vec<u8> = (0..size).map(|n| u8::try_from(n % 253).unwrap()).collect();
             for part in [CHUNK_BYTES / 3 + 1, 2 * CHUNK_BYTES + 7] {
-                let mut measure = Measure::default();
+                let mut measure = BlobHasher::default();
                 bytes.chunks(part).for_each(|part| measure.add(part));
                 assert_eq!(measure.finish(), Blob::pack(&bytes, 0), "{size} in parts of {part}");
             }
@@ -258,8 +263,11 @@ mod tests {
     fn a_blob_beyond_the_inline_limit_is_an_object_with_chunk_hashes() {
         let bytes = vec![7; CHUNK_BYTES + 1];
         let blob = Blob::pack(&bytes, 1024);
-        let Place::Object(chunks) = blob.place else { panic!("object") };
+        let BlobLocation::Object(chunks) = blob.location else { panic!("object") };
         assert_eq!(chunks, [ContentHash::of(&bytes[..CHUNK_BYTES]), ContentHash::of(&[7])]);
-        assert!(matches!(Blob::pack(b"", 0).place, Place::Object(_)), "a limit of 0 keeps nothing inline");
+        assert!(
+            matches!(Blob::pack(b"", 0).location, BlobLocation::Object(_)),
+            "a limit of 0 keeps nothing inline"
+        );
     }
 }

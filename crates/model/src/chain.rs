@@ -10,7 +10,7 @@
 //! 4. Each change's `old_content_hash` with the last change's new one, and the last with the
 //!    journal (a file changed behind the log's back).
 
-use crate::audit::{ChainKey, Entry};
+use crate::audit::{AuditEntry, ChainKey};
 
 /// A `chains` row and what the journal says of its file, read in one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct ChainRecord {
 
 /// Something is wrong with a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Break {
+pub struct ChainError {
     /// The chain.
     pub key: ChainKey,
     /// The entry where it shows, if one is to blame.
@@ -38,13 +38,13 @@ pub struct Break {
 
 /// How far a walk has come: enough to go on from there another time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trail {
+pub struct Checkpoint {
     seen: i64,
     last: Option<String>,
     holds: Option<String>,
 }
 
-impl Trail {
+impl Checkpoint {
     /// How many entries were seen.
     pub fn seen(&self) -> i64 {
         self.seen
@@ -53,25 +53,25 @@ impl Trail {
 
 /// Walks one chain, entry by entry in time order, without holding them.
 #[derive(Debug)]
-pub struct Walk {
+pub struct ChainVerifier {
     record: ChainRecord,
-    trail: Trail,
-    breaks: Vec<Break>,
+    trail: Checkpoint,
+    breaks: Vec<ChainError>,
 }
 
-impl Walk {
+impl ChainVerifier {
     /// Starts at the chain's first entry.
     pub fn new(record: ChainRecord) -> Self {
-        Self::resume(record, Trail::default())
+        Self::resume(record, Checkpoint::default())
     }
 
     /// Goes on where an earlier walk of the same chain came to.
-    pub fn resume(record: ChainRecord, trail: Trail) -> Self {
+    pub fn resume(record: ChainRecord, trail: Checkpoint) -> Self {
         Self { record, trail, breaks: Vec::new() }
     }
 
     /// How far it has come.
-    pub fn trail(&self) -> Trail {
+    pub fn trail(&self) -> Checkpoint {
         self.trail.clone()
     }
 
@@ -91,7 +91,7 @@ impl Walk {
     }
 
     /// Checks the next entry.
-    pub fn step(&mut self, entry: &Entry) {
+    pub fn step(&mut self, entry: &AuditEntry) {
         if self.remaining() <= 0 {
             return;
         }
@@ -115,7 +115,7 @@ impl Walk {
     }
 
     /// Compares the end of the chain with its row and the journal; gives every break found.
-    pub fn finish(mut self) -> Vec<Break> {
+    pub fn finish(mut self) -> Vec<ChainError> {
         if self.remaining() > 0 {
             let missing = self.remaining();
             self.report(None, &format!("{missing} of {} entries are missing", self.record.count));
@@ -128,8 +128,8 @@ impl Walk {
         self.breaks
     }
 
-    fn report(&mut self, entry: Option<&Entry>, reason: &str) {
-        self.breaks.push(Break {
+    fn report(&mut self, entry: Option<&AuditEntry>, reason: &str) {
+        self.breaks.push(ChainError {
             key: self.record.key.clone(),
             id: entry.map(|entry| entry.id.clone()),
             reason: reason.to_owned(),
@@ -145,8 +145,8 @@ mod tests {
     use crate::timestamp::Timestamp;
     use proptest::prelude::*;
 
-    fn chain(length: u8) -> (Vec<Entry>, ChainRecord) {
-        let (mut entries, mut prev, mut holds) = (Vec::<Entry>::new(), None::<String>, None);
+    fn chain(length: u8) -> (Vec<AuditEntry>, ChainRecord) {
+        let (mut entries, mut prev, mut holds) = (Vec::<AuditEntry>::new(), None::<String>, None);
         for n in 0..length {
             let mut draft = draft(u128::from(n) + 1);
             draft.old = holds;
@@ -164,8 +164,8 @@ mod tests {
         (entries, record)
     }
 
-    fn breaks(entries: &[Entry], record: &ChainRecord) -> Vec<Break> {
-        let mut walk = Walk::new(record.clone());
+    fn breaks(entries: &[AuditEntry], record: &ChainRecord) -> Vec<ChainError> {
+        let mut walk = ChainVerifier::new(record.clone());
         for entry in entries {
             walk.step(entry);
         }

@@ -8,36 +8,17 @@ use crate::hash::ContentHash;
 use crate::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId, UploadId};
 use crate::layer::Layer;
 use crate::path::BookPath;
-use crate::precondition::{Effect, Wish};
+use crate::precondition::{Effect, TargetContent};
 use crate::publication::Publication;
 use crate::refusal::Refusal;
-
-/// What happens to one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// It gets these bytes. A blob placed in an object must be staged and put.
-    Write(Blob),
-    /// It goes away.
-    Delete,
-}
-
-impl Act {
-    /// What the act wants of the file.
-    pub fn wish(&self) -> Wish {
-        match self {
-            Self::Write(blob) => Wish::Hold(blob.hash),
-            Self::Delete => Wish::Gone,
-        }
-    }
-}
 
 /// One file's part of a change set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The file; no two changes of a set name the same.
     pub path: BookPath,
-    /// What happens to it.
-    pub act: Act,
+    /// The content it is to have. A blob placed in an object must be staged and put.
+    pub content: TargetContent<Blob>,
     /// What the caller expects it to hold.
     pub expected: Option<ContentHash>,
     /// The staging under which its object was put, for a blob placed in one.

@@ -11,7 +11,7 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Wraps an id drawn by the [`World`](crate::ports::World).
+            /// Wraps an id drawn by the [`IdGenerator`](crate::ports::IdGenerator).
             pub fn new(id: Uuid) -> Self {
                 Self(id)
             }
@@ -47,7 +47,7 @@ id! {
     LeaseId
 }
 id! {
-    /// One coming to life of a blob's row; see [`garbage`](crate::garbage).
+    /// One coming to life of a blob's row; see [`gc`](crate::gc).
     StagingId
 }
 id! {

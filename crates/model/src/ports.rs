@@ -8,31 +8,37 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::asset::Asset;
-use crate::audit::{ChainKey, Draft, Entry, EntryFilter, EntryPosition};
-use crate::blob::{Blob, Health, Outline, StoredBlob};
+use crate::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
+use crate::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
 use crate::book::{Book, BookId, Schema};
 use crate::chain::ChainRecord;
 use crate::change::{ChangeSet, Verdict};
 use crate::delta::Delta;
-use crate::drift::{Record, Seen, SeenObject, Spot};
 use crate::fault::Fault;
 use crate::file::{FileRecord, Found};
-use crate::garbage::{Burial, Condemned, Cutoffs, KeptManifest, Sentence, Staged, Survey};
+use crate::gc::{
+    Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
+};
 use crate::hash::ContentHash;
 use crate::ids::{LeaseId, StagingId, UploadId};
 use crate::layer::{Layer, View};
 use crate::manifest::{ManifestRow, Stamp};
 use crate::path::{BookPath, Folder, Prefix};
 use crate::publication::{Attempt, FileKey, Publication, Settled};
+use crate::storage_listing::{ObjectEntry, PublishedFile, TreeEntry, TreePath};
 use crate::timestamp::Timestamp;
-use crate::upload::{Announced, Permit, SeenUpload, SignedPut, Upload};
+use crate::upload::{Announced, Permit, SignedPut, Upload, UploadEntry};
 
-/// Time and ids, which come from outside.
-pub trait World: Send + Sync {
-    /// A fresh `UUIDv7`.
-    fn fresh_id(&self) -> Uuid;
-    /// Time since some fixed moment, never going back.
+/// Monotonic clock.
+pub trait Clock: Send + Sync {
+    /// Time since a moment that the clock chose; it never goes back.
     fn monotonic(&self) -> Duration;
+}
+
+/// Source of fresh ids.
+pub trait IdGenerator: Send + Sync {
+    /// A `UUIDv7` that nobody else has.
+    fn new_id(&self) -> Uuid;
 }
 
 /// Deciding changes and recording calls. Keeps I8, I9, I10, R6.
@@ -47,10 +53,10 @@ pub trait Changes: Send + Sync {
 
     /// Appends an entry to its chain. It survives a killed process; a power cut may take the last
     /// moments of such entries.
-    async fn append(&self, draft: Draft) -> Result<(), Fault>;
+    async fn append(&self, draft: AuditDraft) -> Result<(), Fault>;
 }
 
-/// Blob rows, which guard the blobs against `gc`; see [`garbage`](crate::garbage).
+/// Blob rows, which guard the blobs against `gc`; see [`gc`](crate::gc).
 #[async_trait]
 pub trait Blobs: Send + Sync {
     /// Marks a blob that lies in an object live and touched, before its object is put. `staging`
@@ -58,18 +64,18 @@ pub trait Blobs: Send + Sync {
     async fn stage(&self, blob: &Blob, staging: StagingId) -> Result<Staged, Fault>;
     /// Marks a blob's health, when its bytes turn out missing, corrupt or whole again; never one
     /// that is condemned.
-    async fn mark(&self, hash: ContentHash, health: Health) -> Result<(), Fault>;
+    async fn mark(&self, hash: ContentHash, state: BlobState) -> Result<(), Fault>;
     /// The known ones of these blobs, in no particular order.
     async fn blobs(&self, hashes: &[ContentHash]) -> Result<Vec<StoredBlob>, Fault>;
     /// How many blobs that some file holds are missing or corrupt.
     async fn damaged(&self) -> Result<i64, Fault>;
     /// Does any version name the blob? If not, it may be let go at any moment.
-    async fn retained(&self, hash: ContentHash) -> Result<bool, Fault>;
+    async fn is_referenced(&self, hash: ContentHash) -> Result<bool, Fault>;
 }
 
-/// Letting go; the protocol stands in [`garbage`](crate::garbage). `gc` alone calls this.
+/// Letting go; the protocol stands in [`gc`](crate::gc). `gc` alone calls this.
 #[async_trait]
-pub trait Garbage: Send + Sync {
+pub trait GarbageCollection: Send + Sync {
     /// Up to `limit` kept manifests in order of book and hash, after one.
     async fn kept_manifests(
         &self,
@@ -93,18 +99,18 @@ pub trait Garbage: Send + Sync {
         unused_since: Timestamp,
         after: Option<ContentHash>,
         limit: usize,
-    ) -> Result<Sentence, Fault>;
+    ) -> Result<CondemnedBatch, Fault>;
     /// Condemns an object that has no row, durably; `None`: it has one by now.
     async fn condemn_unknown(&self, hash: ContentHash, size: u64) -> Result<Option<Condemned>, Fault>;
     /// Removes the row of a condemned blob whose object is gone.
-    async fn bury(&self, condemned: &Condemned) -> Result<Burial, Fault>;
+    async fn purge(&self, condemned: &Condemned) -> Result<PurgeOutcome, Fault>;
     /// What would be let go.
-    async fn survey(&self, cutoffs: Cutoffs) -> Result<Survey, Fault>;
+    async fn survey(&self, cutoffs: RetentionCutoffs) -> Result<GcEstimate, Fault>;
 }
 
 /// Comparing the storage with the journal.
 #[async_trait]
-pub trait Records: Send + Sync {
+pub trait FileInventory: Send + Sync {
     /// Up to `limit` files of all layers, of one book or of all, in an order of the journal's own,
     /// after a file.
     async fn records(
@@ -112,9 +118,9 @@ pub trait Records: Send + Sync {
         book: Option<&BookId>,
         after: Option<&FileKey>,
         limit: usize,
-    ) -> Result<Vec<Record>, Fault>;
+    ) -> Result<Vec<PublishedFile>, Fault>;
     /// Of these files those that exist or are on their way, in no particular order.
-    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<Record>, Fault>;
+    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<PublishedFile>, Fault>;
     /// A file that keeps one from being created at this path: of its layer or the base, and
     /// different only by case, or one path lies under the other. The commit decides; this tells
     /// beforehand what it would refuse now.
@@ -128,7 +134,7 @@ pub trait Records: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StoredBlob>, Fault>;
     /// Up to `limit` files that hold the blob now.
-    async fn holders(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault>;
+    async fn files_with_hash(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault>;
 }
 
 /// Reading files. Keeps R5: no method can name an overlay but the view's own.
@@ -213,7 +219,7 @@ pub trait Books: Send + Sync {
         &self,
         id: &BookId,
         schema: Option<Schema>,
-        record: &Draft,
+        record: &AuditDraft,
     ) -> Result<Creation, Fault>;
     /// When the book last changed: a file of the base was written or deleted, or the book created or
     /// given another schema. It never goes back. `None`: only overlays have changed.
@@ -235,23 +241,23 @@ pub trait Manifests: Send + Sync {
     async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Vec<u8>>, Fault>;
     /// Of these versions of base files, by path and hash, what each weighs, in the order they are
     /// asked for; `None`: the book has no such version.
-    async fn outlines(
+    async fn blob_metadata(
         &self,
         book: &BookId,
         versions: &[(&str, ContentHash)],
-    ) -> Result<Vec<Option<Outline>>, Fault>;
+    ) -> Result<Vec<Option<BlobMetadata>>, Fault>;
 }
 
 /// Reading the audit log.
 #[async_trait]
-pub trait Ledger: Send + Sync {
+pub trait AuditLog: Send + Sync {
     /// Up to `limit` entries, newest first, after (older than) a position.
     async fn entries(
         &self,
         filter: &EntryFilter,
         after: Option<&EntryPosition>,
         limit: usize,
-    ) -> Result<Vec<Entry>, Fault>;
+    ) -> Result<Vec<AuditEntry>, Fault>;
     /// Up to `limit` chains in key order, after a key; of one layer unless `layer` is `None`.
     async fn chains(
         &self,
@@ -268,9 +274,9 @@ pub trait Ledger: Send + Sync {
         key: &ChainKey,
         after: Option<&EntryPosition>,
         limit: usize,
-    ) -> Result<Vec<Entry>, Fault>;
+    ) -> Result<Vec<AuditEntry>, Fault>;
     /// Chain keys that entries or journal rows name although no such chain exists.
-    async fn unchained(
+    async fn orphaned_chains(
         &self,
         layer: Option<&Layer>,
         book: Option<&BookId>,
@@ -289,11 +295,11 @@ pub trait Publications: Send + Sync {
     /// `lease` is drawn for each.
     async fn claim(&self, leases: &[LeaseId]) -> Result<Vec<Publication>, Fault>;
     /// What a layer holds at a path, whatever overlays lie above it.
-    async fn holds(&self, key: &FileKey) -> Result<Option<Found>, Fault>;
+    async fn current_file(&self, key: &FileKey) -> Result<Option<Found>, Fault>;
     /// Makes the lease, if it is still held, last this long from now on; false: it is lost.
-    async fn prolong(&self, publication: &Publication, by: Duration) -> Result<bool, Fault>;
+    async fn extend_lease(&self, publication: &Publication, by: Duration) -> Result<bool, Fault>;
     /// Gives the lease back, with what was learned.
-    async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault>;
+    async fn acknowledge(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault>;
     /// How many paths are pending.
     async fn pending(&self) -> Result<i64, Fault>;
     /// Up to `limit` published paths that no clean point covers yet.
@@ -301,10 +307,10 @@ pub trait Publications: Send + Sync {
     /// Forgets published paths that a clean point now covers.
     async fn synced(&self, paths: &[(FileKey, i64)]) -> Result<(), Fault>;
     /// After a start: published paths that no clean point covers are pending again.
-    async fn recheck(&self) -> Result<u64, Fault>;
+    async fn requeue_unsynced(&self) -> Result<u64, Fault>;
 }
 
-/// Uploads from their permit on; what has arrived of them lies in the [`Inbox`]. Completing one is
+/// Uploads from their permit on; what has arrived of them lies in the [`UploadStore`]. Completing one is
 /// part of a [`commit`](Changes::commit).
 #[async_trait]
 pub trait Uploads: Send + Sync {
@@ -331,7 +337,16 @@ pub trait Uploads: Send + Sync {
 /// Everything a database does.
 #[async_trait]
 pub trait Journal:
-    Changes + Blobs + Garbage + Files + Books + Manifests + Ledger + Publications + Records + Uploads
+    Changes
+    + Blobs
+    + GarbageCollection
+    + Files
+    + Books
+    + Manifests
+    + AuditLog
+    + Publications
+    + FileInventory
+    + Uploads
 {
     /// Is the database there?
     async fn ping(&self) -> Result<(), Fault>;
@@ -366,7 +381,7 @@ pub trait Objects: Send + Sync {
     /// or failed, nothing more happens.
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault>;
     /// Everything that lies among the objects.
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>>;
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>>;
 }
 
 /// An object that comes part by part, in a private place that no URL ever named. Dropped before
@@ -382,12 +397,12 @@ pub trait Staging: Send {
 /// Where large uploads arrive before anybody has looked at them. What lies here counts for nothing
 /// until it was hashed on its way into a [`Staging`].
 #[async_trait]
-pub trait Inbox: Send + Sync {
+pub trait UploadStore: Send + Sync {
     /// A URL of the storage's own to which the upload may be put; `None`: it has none, and the
     /// server receives the upload itself.
     async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault>;
     /// Begins to receive an upload through this server.
-    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault>;
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault>;
     /// The size in bytes of what has arrived, if anything has.
     async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault>;
     /// What has arrived, one version of it from beginning to end; if it is replaced meanwhile, a
@@ -396,14 +411,14 @@ pub trait Inbox: Send + Sync {
     /// Removes what has arrived; nothing there is fine.
     async fn discard(&self, id: UploadId) -> Result<(), Fault>;
     /// Everything that lies in the inbox, and among what is staged.
-    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>>;
+    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>>;
     /// Removes a leftover that [`list_arrived`](Self::list_arrived) has shown.
-    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault>;
+    async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault>;
 }
 
 /// An upload that comes through this server. Dropped before it is finished, it has not arrived.
 #[async_trait]
-pub trait Receiving: Send {
+pub trait UploadWriter: Send {
     /// The next part.
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault>;
     /// All of it is there: it has arrived.
@@ -423,12 +438,12 @@ pub trait Tree: Send + Sync {
     /// Makes everything put or removed so far survive a power cut.
     async fn sync(&self) -> Result<(), Fault>;
     /// What lies at a place; `None`: no file lies there.
-    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault>;
+    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault>;
     /// Moves what lies at a place to `lost+found/{folder}/`, where it has the same place; links are
     /// moved, not followed. False: nothing lies there, or nothing that can be moved.
-    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault>;
+    async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault>;
     /// Everything that lies below `books/`, or below one book.
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>>;
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>>;
     /// Is the storage there, and is it the one that was opened?
     async fn ping(&self) -> Result<(), Fault>;
     /// `fs`, as results name it.

@@ -3,16 +3,27 @@
 //! The same function is asked twice: once unlocked, to refuse cheaply, and once under the chain
 //! lock inside the transaction, which alone decides. Keeps I8 and R3.
 
+use crate::blob::Blob;
 use crate::hash::ContentHash;
 use crate::refusal::Refusal;
 
-/// What a change wants of a file.
+/// Content that a file is to have after a change: none, or one given as `T` (its hash, a blob, bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// That it holds these bytes.
-    Hold(ContentHash),
-    /// That it is gone.
-    Gone,
+pub enum TargetContent<T = ContentHash> {
+    /// The file is to exist with this content.
+    Present(T),
+    /// The file is to be deleted.
+    Absent,
+}
+
+impl TargetContent<Blob> {
+    /// The same target, by the hash of the blob.
+    pub fn by_hash(&self) -> TargetContent {
+        match self {
+            Self::Present(blob) => TargetContent::Present(blob.hash),
+            Self::Absent => TargetContent::Absent,
+        }
+    }
 }
 
 /// What a permitted change does.
@@ -24,7 +35,7 @@ pub enum Effect {
     Updated,
     /// The file goes away.
     Deleted,
-    /// The file is already as wished (same bytes, or already gone).
+    /// The file is already as targeted (same bytes, or already gone).
     Unchanged,
 }
 
@@ -50,36 +61,38 @@ impl Effect {
 /// Decides by what the file holds now (`None`: no file) and what the caller expects it to hold
 /// (`None`: nothing said).
 ///
-/// | now | wish | expected | answer |
+/// | now | target | expected | answer |
 /// |---|---|---|---|
-/// | file | hold the same bytes | any | unchanged: repeating a call after a lost answer is safe |
-/// | file | hold others | equal | updated |
-/// | file | hold others | differs | `CONFLICT` |
-/// | file | hold others | nothing | `HASH_REQUIRED` |
-/// | none | hold | nothing | created |
-/// | none | hold | given | `NOT_FOUND` |
-/// | file | gone | differs | `CONFLICT` |
-/// | file | gone | else | deleted |
-/// | none | gone | any | unchanged |
+/// | file | the same bytes | any | unchanged: repeating a call after a lost answer is safe |
+/// | file | other bytes | equal | updated |
+/// | file | other bytes | differs | `CONFLICT` |
+/// | file | other bytes | nothing | `HASH_REQUIRED` |
+/// | none | present | nothing | created |
+/// | none | present | given | `NOT_FOUND` |
+/// | file | absent | differs | `CONFLICT` |
+/// | file | absent | else | deleted |
+/// | none | absent | any | unchanged |
 pub fn decide(
     now: Option<ContentHash>,
-    wish: Wish,
+    target: TargetContent,
     expected: Option<ContentHash>,
 ) -> Result<Effect, Refusal> {
-    match (now, wish) {
-        (Some(now), Wish::Hold(new)) if now == new => Ok(Effect::Unchanged),
+    match (now, target) {
+        (Some(now), TargetContent::Present(new)) if now == new => Ok(Effect::Unchanged),
         (Some(now), _) if expected.is_some_and(|expected| expected != now) => Err(Refusal::Conflict {
             why: "The file has changed since the version you named in expected_hash".to_owned(),
             current: Some(now),
         }),
-        (Some(now), Wish::Hold(_)) if expected.is_none() => Err(Refusal::HashRequired { current: now }),
-        (Some(_), Wish::Hold(_)) => Ok(Effect::Updated),
-        (Some(_), Wish::Gone) => Ok(Effect::Deleted),
-        (None, Wish::Hold(_)) if expected.is_some() => {
+        (Some(now), TargetContent::Present(_)) if expected.is_none() => {
+            Err(Refusal::HashRequired { current: now })
+        }
+        (Some(_), TargetContent::Present(_)) => Ok(Effect::Updated),
+        (Some(_), TargetContent::Absent) => Ok(Effect::Deleted),
+        (None, TargetContent::Present(_)) if expected.is_some() => {
             Err(Refusal::not_found("There is no such file to replace: expected_hash was given"))
         }
-        (None, Wish::Hold(_)) => Ok(Effect::Created),
-        (None, Wish::Gone) => Ok(Effect::Unchanged),
+        (None, TargetContent::Present(_)) => Ok(Effect::Created),
+        (None, TargetContent::Absent) => Ok(Effect::Unchanged),
     }
 }
 
@@ -96,24 +109,27 @@ mod tests {
         (0u8..4).prop_map(hash)
     }
 
-    fn any_wish() -> impl Strategy<Value = Wish> {
-        prop_oneof![any_hash().prop_map(Wish::Hold), Just(Wish::Gone)]
+    fn any_target() -> impl Strategy<Value = TargetContent> {
+        prop_oneof![any_hash().prop_map(TargetContent::Present), Just(TargetContent::Absent)]
     }
 
     #[test]
     fn the_agent_contract_holds_row_by_row() {
         let (a, b, c) = (hash(1), hash(2), hash(3));
-        assert_eq!(decide(Some(a), Wish::Hold(b), Some(a)), Ok(Effect::Updated));
+        assert_eq!(decide(Some(a), TargetContent::Present(b), Some(a)), Ok(Effect::Updated));
         assert!(
-            matches!(decide(Some(a), Wish::Hold(b), Some(c)), Err(Refusal::Conflict { current: Some(h), .. }) if h == a)
+            matches!(decide(Some(a), TargetContent::Present(b), Some(c)), Err(Refusal::Conflict { current: Some(h), .. }) if h == a)
         );
-        assert_eq!(decide(Some(a), Wish::Hold(b), None), Err(Refusal::HashRequired { current: a }));
-        assert_eq!(decide(Some(a), Wish::Hold(a), Some(c)), Ok(Effect::Unchanged));
-        assert_eq!(decide(None, Wish::Hold(a), None), Ok(Effect::Created));
-        assert!(matches!(decide(None, Wish::Hold(a), Some(a)), Err(Refusal::NotFound { .. })));
-        assert!(matches!(decide(Some(a), Wish::Gone, Some(b)), Err(Refusal::Conflict { .. })));
-        assert_eq!(decide(Some(a), Wish::Gone, None), Ok(Effect::Deleted));
-        assert_eq!(decide(None, Wish::Gone, Some(a)), Ok(Effect::Unchanged));
+        assert_eq!(
+            decide(Some(a), TargetContent::Present(b), None),
+            Err(Refusal::HashRequired { current: a })
+        );
+        assert_eq!(decide(Some(a), TargetContent::Present(a), Some(c)), Ok(Effect::Unchanged));
+        assert_eq!(decide(None, TargetContent::Present(a), None), Ok(Effect::Created));
+        assert!(matches!(decide(None, TargetContent::Present(a), Some(a)), Err(Refusal::NotFound { .. })));
+        assert!(matches!(decide(Some(a), TargetContent::Absent, Some(b)), Err(Refusal::Conflict { .. })));
+        assert_eq!(decide(Some(a), TargetContent::Absent, None), Ok(Effect::Deleted));
+        assert_eq!(decide(None, TargetContent::Absent, Some(a)), Ok(Effect::Unchanged));
     }
 
     proptest! {
@@ -122,20 +138,20 @@ mod tests {
             now in prop::option::of(any_hash()), expected in prop::option::of(any_hash()), a in any_hash(), b in any_hash(),
         ) {
             prop_assume!(a != b);
-            if let Ok(Effect::Created | Effect::Updated) = decide(now, Wish::Hold(a), expected) {
+            if let Ok(Effect::Created | Effect::Updated) = decide(now, TargetContent::Present(a), expected) {
                 // The expected hash cannot be the new one: the file held something else.
                 prop_assume!(expected != Some(a));
-                prop_assert!(decide(Some(a), Wish::Hold(b), expected).is_err());
+                prop_assert!(decide(Some(a), TargetContent::Present(b), expected).is_err());
             }
         }
 
         #[test]
         fn r3_repeating_a_permitted_change_changes_nothing(
-            now in prop::option::of(any_hash()), wish in any_wish(), expected in prop::option::of(any_hash()),
+            now in prop::option::of(any_hash()), target in any_target(), expected in prop::option::of(any_hash()),
         ) {
-            if decide(now, wish, expected).is_ok() {
-                let then = match wish { Wish::Hold(new) => Some(new), Wish::Gone => None };
-                prop_assert_eq!(decide(then, wish, expected), Ok(Effect::Unchanged));
+            if decide(now, target, expected).is_ok() {
+                let then = match target { TargetContent::Present(new) => Some(new), TargetContent::Absent => None };
+                prop_assert_eq!(decide(then, target, expected), Ok(Effect::Unchanged));
             }
         }
     }

@@ -80,7 +80,7 @@ pub struct SignedPut {
 
 /// Something that lies where uploads arrive or are staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenUpload {
+pub struct UploadEntry {
     /// The upload, if it is one.
     pub id: Option<UploadId>,
     /// Its name for people and for sweeping.

@@ -36,7 +36,7 @@ pub enum Method {
 
 /// A file in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ZipEntry {
     /// Its path; at most 65,535 bytes.
     pub name: String,
     /// What it holds.
@@ -49,7 +49,7 @@ pub struct Entry {
     pub method: Method,
 }
 
-impl Entry {
+impl ZipEntry {
     /// Bytes of its data in the archive.
     pub fn stored(&self) -> u64 {
         match self.method {
@@ -85,7 +85,7 @@ impl Piece {
 
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct EntryOffsets {
     /// The first byte of its local header, from the beginning of the archive.
     header: u64,
     /// The first byte of its data.
@@ -97,8 +97,8 @@ struct Place {
 /// Where everything stands in an archive. About 130 bytes per entry, and its name.
 #[derive(Debug)]
 pub struct Layout {
-    entries: Vec<Entry>,
-    places: Vec<Place>,
+    entries: Vec<ZipEntry>,
+    places: Vec<EntryOffsets>,
     /// The first byte of the tail.
     tail: u64,
     /// Bytes of the central directory.
@@ -108,12 +108,12 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of an archive of these entries, which come in the order of their names.
-    pub fn new(entries: Vec<Entry>) -> Self {
+    pub fn new(entries: Vec<ZipEntry>) -> Self {
         let mut places = Vec::with_capacity(entries.len());
         let (mut at, mut listed) = (0, 0);
         for entry in &entries {
             let data = at + records::local_header_bytes(entry);
-            places.push(Place { header: at, data, listed });
+            places.push(EntryOffsets { header: at, data, listed });
             listed += records::listing_bytes(entry, at);
             at = data + entry.stored();
         }
@@ -122,7 +122,7 @@ impl Layout {
     }
 
     /// The entries.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[ZipEntry] {
         &self.entries
     }
 
@@ -146,8 +146,8 @@ impl Layout {
     pub fn held_bytes(&self) -> usize {
         let names: usize = self.entries.iter().map(|entry| entry.name.capacity()).sum();
         names
-            + self.entries.capacity() * size_of::<Entry>()
-            + self.places.capacity() * size_of::<Place>()
+            + self.entries.capacity() * size_of::<ZipEntry>()
+            + self.places.capacity() * size_of::<EntryOffsets>()
             + size_of::<Self>()
     }
 
@@ -227,7 +227,7 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-fn name_of(entries: &[Entry]) -> ContentHash {
+fn name_of(entries: &[ZipEntry]) -> ContentHash {
     let mut digest = Sha256::new();
     digest.update(FORMAT);
     for entry in entries {

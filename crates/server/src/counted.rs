@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use panaversity_model::drift::{Seen, SeenObject, Spot};
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Inbox, Objects, Pages, Parts, Receiving, Staging, Tree};
+use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree, UploadStore, UploadWriter};
 use panaversity_model::publication::FileKey;
-use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
+use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
+use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 use panaversity_model::{BookId, ContentHash, Fault};
 
 use crate::metrics::Metrics;
@@ -85,18 +85,18 @@ impl Objects for Counted<dyn Objects> {
         self.count("delete", self.storage.delete(hash)).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
         self.counted_pages(self.storage.list_objects())
     }
 }
 
 #[async_trait]
-impl Inbox for Counted<dyn Inbox> {
+impl UploadStore for Counted<dyn UploadStore> {
     async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault> {
         self.count("presign", self.storage.presign(id, permit)).await
     }
 
-    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault> {
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault> {
         self.count("receive", self.storage.receive(id)).await
     }
 
@@ -112,11 +112,11 @@ impl Inbox for Counted<dyn Inbox> {
         self.count("discard", self.storage.discard(id)).await
     }
 
-    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>> {
+    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
         self.counted_pages(self.storage.list_arrived())
     }
 
-    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault> {
+    async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {
         self.count("discard", self.storage.sweep(seen)).await
     }
 }
@@ -139,15 +139,15 @@ impl Tree for Counted<dyn Tree> {
         self.count("sync", self.storage.sync()).await
     }
 
-    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
         self.count("read", self.storage.open(spot)).await
     }
 
-    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+    async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
         self.count("set_aside", self.storage.set_aside(spot, folder)).await
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
         self.counted_pages(self.storage.list_files(book))
     }
 

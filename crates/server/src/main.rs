@@ -4,6 +4,7 @@
 mod app;
 mod cli;
 mod client;
+mod clock;
 mod config;
 mod counted;
 mod http;
@@ -15,7 +16,6 @@ mod memory;
 mod metrics;
 mod pipeline;
 mod wire;
-mod world;
 
 use std::process::ExitCode;
 

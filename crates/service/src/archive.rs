@@ -7,7 +7,7 @@
 //! 2. **Pin.** The versions in scope are looked at; those not kept long enough are noted to be kept
 //!    until the link is surely over, *and then looked at again*. A `gc` beside us either let a
 //!    version go before that look, which then does not find it, or honours the note: see the
-//!    model's `garbage`. A version of the current state that is gone was superseded meanwhile:
+//!    model's `gc`. A version of the current state that is gone was superseded meanwhile:
 //!    begin again at 1. One of an older state is gone for good: refused.
 //! 3. **Look.** The objects among them are looked for, those too that were missing once. One that
 //!    is missing or has another size is marked missing, one that is there again live: its bytes are
@@ -31,7 +31,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use panaversity_model::blob::{Health, Outline};
+use panaversity_model::blob::{BlobMetadata, BlobState};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::manifest::Manifest;
 use panaversity_model::{BookId, ContentHash, Error, Fault, Refusal};
@@ -124,9 +124,9 @@ impl Service {
             let state = self.state(book, manifest).await?;
             let versions = in_scope(&state.manifest, scope);
             match self.pinned(book, &versions, valid_for).await? {
-                Some(mut outlines) => {
-                    self.look_for_objects(&versions, &mut outlines).await?;
-                    let archive = self.inner.archives.layout(&versions, &outlines);
+                Some(mut blob_metadata) => {
+                    self.look_for_objects(&versions, &mut blob_metadata).await?;
+                    let archive = self.inner.archives.layout(&versions, &blob_metadata);
                     return Ok(Made { manifest: state.hash, archive });
                 }
                 None if state.is_current => {}
@@ -155,9 +155,9 @@ impl Service {
         }
         let Some(state) = self.kept(book, manifest).await? else { return Ok(None) };
         let versions = in_scope(&state, scope);
-        let outlines: Option<Vec<_>> =
-            self.inner.journal.outlines(book, &versions).await?.into_iter().collect();
-        let archive = outlines.map(|outlines| archives.layout(&versions, &outlines));
+        let blob_metadata: Option<Vec<_>> =
+            self.inner.journal.blob_metadata(book, &versions).await?.into_iter().collect();
+        let archive = blob_metadata.map(|blob_metadata| archives.layout(&versions, &blob_metadata));
         Ok(archive.filter(|archive| archive.hash() == layout))
     }
 
@@ -186,20 +186,20 @@ impl Service {
         book: &BookId,
         versions: &[(&str, ContentHash)],
         valid_for: Duration,
-    ) -> Result<Option<Vec<Outline>>, Fault> {
+    ) -> Result<Option<Vec<BlobMetadata>>, Fault> {
         let journal = &self.inner.journal;
         let needed = journal.now().await?.after(valid_for + LONGER);
-        let is_kept = |outline: &Outline| outline.kept_until >= Some(needed);
-        let mut found = journal.outlines(book, versions).await?;
+        let is_kept = |metadata: &BlobMetadata| metadata.kept_until >= Some(needed);
+        let mut found = journal.blob_metadata(book, versions).await?;
         let numbered = found.iter().enumerate();
-        let short = numbered.filter(|(_, found)| found.is_some_and(|outline| !is_kept(&outline)));
+        let short = numbered.filter(|(_, found)| found.is_some_and(|metadata| !is_kept(&metadata)));
         let short: Vec<usize> = short.map(|(number, _)| number).collect();
         if !short.is_empty() {
             let named: Vec<_> = short.iter().map(|number| versions[*number]).collect();
             journal.pin(book, needed.after(ROUNDED_UP), &named).await?;
-            let again = journal.outlines(book, &named).await?;
-            for (number, outline) in short.into_iter().zip(again) {
-                found[number] = outline.filter(is_kept);
+            let again = journal.blob_metadata(book, &named).await?;
+            for (number, metadata) in short.into_iter().zip(again) {
+                found[number] = metadata.filter(is_kept);
             }
         }
         Ok(found.into_iter().collect())
@@ -209,45 +209,45 @@ impl Service {
     async fn look_for_objects(
         &self,
         versions: &[(&str, ContentHash)],
-        outlines: &mut [Outline],
+        blob_metadata: &mut [BlobMetadata],
     ) -> Result<(), Fault> {
-        let all = versions.iter().zip(outlines.iter()).enumerate();
-        let in_objects = all.filter(|(_, (_, outline))| {
-            outline.deflated.is_none() && matches!(outline.health, Health::Live | Health::Missing)
+        let all = versions.iter().zip(blob_metadata.iter()).enumerate();
+        let in_objects = all.filter(|(_, (_, metadata))| {
+            metadata.deflated.is_none() && matches!(metadata.state, BlobState::Live | BlobState::Missing)
         });
         let wanted: Vec<_> =
-            in_objects.map(|(number, ((_, hash), outline))| (number, *hash, *outline)).collect();
-        let looks = futures::stream::iter(wanted).map(|(number, hash, outline)| async move {
-            Ok::<_, Fault>((number, self.look_for_object(hash, outline).await?))
+            in_objects.map(|(number, ((_, hash), metadata))| (number, *hash, *metadata)).collect();
+        let looks = futures::stream::iter(wanted).map(|(number, hash, metadata)| async move {
+            Ok::<_, Fault>((number, self.look_for_object(hash, metadata).await?))
         });
         let found: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
         for (number, health) in found {
-            outlines[number].health = health;
+            blob_metadata[number].state = health;
         }
         Ok(())
     }
 
     /// Looks for one; unmarked, other servers would find another layout.
-    async fn look_for_object(&self, hash: ContentHash, outline: Outline) -> Result<Health, Fault> {
+    async fn look_for_object(&self, hash: ContentHash, metadata: BlobMetadata) -> Result<BlobState, Fault> {
         let journal = &self.inner.journal;
         for _ in 0..LOOKS {
-            if self.inner.objects.stat(hash).await? == Some(outline.size) {
+            if self.inner.objects.stat(hash).await? == Some(metadata.size) {
                 // What has no row counts as missing, wherever its bytes are.
-                if outline.health == Health::Missing && !journal.blobs(&[hash]).await?.is_empty() {
-                    journal.mark(hash, Health::Live).await?;
-                    return Ok(Health::Live);
+                if metadata.state == BlobState::Missing && !journal.blobs(&[hash]).await?.is_empty() {
+                    journal.mark(hash, BlobState::Live).await?;
+                    return Ok(BlobState::Live);
                 }
-                return Ok(outline.health);
+                return Ok(metadata.state);
             }
-            if !journal.retained(hash).await? {
-                return Ok(Health::Missing);
+            if !journal.is_referenced(hash).await? {
+                return Ok(BlobState::Missing);
             }
         }
-        if outline.health != Health::Missing {
+        if metadata.state != BlobState::Missing {
             self.inner.stats.damaged_reads.fetch_add(1, Ordering::Relaxed);
-            journal.mark(hash, Health::Missing).await?;
+            journal.mark(hash, BlobState::Missing).await?;
         }
-        Ok(Health::Missing)
+        Ok(BlobState::Missing)
     }
 }
 

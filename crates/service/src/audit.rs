@@ -1,7 +1,7 @@
 //! Recording calls and querying the log. Keeps R6 and R7: every call leaves an entry before its
 //! answer leaves, and a query shows no other user's entries.
 
-use panaversity_model::audit::{Entry, EntryFilter, EntryPosition, Outcome};
+use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition, Outcome};
 use panaversity_model::{Error, Fault};
 
 use crate::call::Call;
@@ -20,13 +20,13 @@ pub fn outcome_of(error: &Error) -> Outcome {
 #[derive(Debug, Clone)]
 pub struct EntryPage {
     /// Newest first.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<AuditEntry>,
     /// Where the next page goes on.
     pub next: Option<EntryPosition>,
 }
 
 impl Service {
-    /// Records how a call ended, unless its change's transaction did.
+    /// FileInventory how a call ended, unless its change's transaction did.
     pub async fn record(&self, call: &Call, outcome: Outcome) -> Result<(), Fault> {
         if call.recorded {
             return Ok(());
@@ -42,7 +42,7 @@ impl Service {
         filter: &EntryFilter,
         after: Option<EntryPosition>,
         limit: usize,
-        keep: impl Fn(&Entry) -> bool + Send,
+        keep: impl Fn(&AuditEntry) -> bool + Send,
     ) -> Result<EntryPage, Error> {
         const LOOKED_AT: usize = 10_000;
         const FETCHED_AT_ONCE: usize = 200;

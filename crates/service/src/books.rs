@@ -1,6 +1,6 @@
 //! `create_book` and `list_books`.
 
-use panaversity_model::audit::{Draft, Outcome};
+use panaversity_model::audit::{AuditDraft, Outcome};
 use panaversity_model::ids::ChangeId;
 use panaversity_model::ports::Creation;
 use panaversity_model::{Book, BookId, ContentHash, Error, Refusal, Schema, Timestamp};
@@ -81,8 +81,8 @@ impl Service {
         schema: Option<Schema>,
     ) -> Result<(Book, bool), Error> {
         // It is recorded only if it changes the book, and marks that as a change.
-        let change = Some(ChangeId::new(self.inner.world.fresh_id()));
-        let record = Draft { change, ..self.draft(call, Outcome::Success) };
+        let change = Some(ChangeId::new(self.inner.ids.new_id()));
+        let record = AuditDraft { change, ..self.draft(call, Outcome::Success) };
         let creation = self.inner.journal.create_book(id, schema, &record).await?;
         call.recorded = matches!(creation, Creation::Created(_) | Creation::Changed(_));
         match creation {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use panaversity_model::blob::{Blob, CHUNK_BYTES, Health, Measure, Place, StoredBlob};
+use panaversity_model::blob::{Blob, BlobHasher, BlobLocation, BlobState, CHUNK_BYTES, StoredBlob};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::StagingId;
 use panaversity_model::ports::Pages;
@@ -34,22 +34,22 @@ impl Service {
     /// any more.
     pub(crate) async fn bytes_of(&self, stored: &StoredBlob) -> Result<Option<Vec<u8>>, Fault> {
         let hash = stored.blob.hash;
-        let result = match &stored.blob.place {
-            Place::Inline(deflated) => stored.unpack(deflated),
+        let result = match &stored.blob.location {
+            BlobLocation::Inline(deflated) => stored.unpack(deflated),
             // One byte more than it has shows that it is too long.
-            Place::Object(_) => match self.object_of(stored, 0..stored.blob.size + 1).await? {
+            BlobLocation::Object(_) => match self.object_of(stored, 0..stored.blob.size + 1).await? {
                 Object::There(bytes) => stored.check(bytes),
                 Object::LetGo => return Ok(None),
                 Object::Missing => {
-                    self.damaged(stored, Health::Missing).await;
+                    self.damaged(stored, BlobState::Missing).await;
                     return Err(Fault::corrupt(format!("the object {hash} is missing")));
                 }
             },
         };
         match &result {
-            Err(fault) if fault.kind == FaultKind::Corrupt => self.damaged(stored, Health::Corrupt).await,
-            Ok(_) if matches!(stored.health, Health::Missing | Health::Corrupt) => {
-                self.mark(stored, Health::Live).await;
+            Err(fault) if fault.kind == FaultKind::Corrupt => self.damaged(stored, BlobState::Corrupt).await,
+            Ok(_) if matches!(stored.state, BlobState::Missing | BlobState::Corrupt) => {
+                self.mark(stored, BlobState::Live).await;
             }
             _ => {}
         }
@@ -59,7 +59,7 @@ impl Service {
     /// The checked bytes of one chunk of a blob, counted from 0; an inline blob is one chunk.
     /// `None`: it was let go.
     pub(crate) async fn chunk_of(&self, stored: &StoredBlob, number: u64) -> Result<Option<Vec<u8>>, Fault> {
-        if matches!(stored.blob.place, Place::Inline(_)) {
+        if matches!(stored.blob.location, BlobLocation::Inline(_)) {
             return self.bytes_of(stored).await;
         }
         let begin = number * CHUNK_BYTES as u64;
@@ -68,13 +68,13 @@ impl Service {
             Object::There(bytes) => bytes,
             Object::LetGo => return Ok(None),
             Object::Missing => {
-                self.damaged(stored, Health::Missing).await;
+                self.damaged(stored, BlobState::Missing).await;
                 return Err(Fault::corrupt(format!("the object {} is missing", stored.blob.hash)));
             }
         };
         let checked = stored.check_chunk(usize::try_from(number).unwrap_or(usize::MAX), &bytes);
         if checked.is_err() {
-            self.damaged(stored, Health::Corrupt).await;
+            self.damaged(stored, BlobState::Corrupt).await;
         }
         checked.map(|()| Some(bytes))
     }
@@ -89,7 +89,7 @@ impl Service {
     /// What lies where a blob's object should, read to its end but never held; within, `None`: it
     /// is missing. `None`: it was let go.
     pub(crate) async fn measured(&self, stored: &StoredBlob) -> Result<Option<Option<Blob>>, Fault> {
-        let (mut measure, step) = (Measure::default(), CHUNK_BYTES as u64);
+        let (mut measure, step) = (BlobHasher::default(), CHUNK_BYTES as u64);
         // One byte more than it has shows that it is too long.
         while measure.size() <= stored.blob.size {
             let range = measure.size()..measure.size() + step;
@@ -106,19 +106,21 @@ impl Service {
     /// Does a blob's row say that its bytes are missing or corrupt?
     pub(crate) async fn is_damaged(&self, hash: ContentHash) -> Result<bool, Fault> {
         let found = self.inner.journal.blobs(&[hash]).await?;
-        Ok(found.iter().any(|stored| matches!(stored.health, Health::Missing | Health::Corrupt)))
+        Ok(found.iter().any(|stored| matches!(stored.state, BlobState::Missing | BlobState::Corrupt)))
     }
 
     /// Is a blob live, and its object there with its size? Its bytes are not looked at.
     pub(crate) async fn is_whole(&self, stored: &StoredBlob) -> Result<bool, Fault> {
-        Ok(stored.health == Health::Live && self.is_there(stored).await?)
+        Ok(stored.state == BlobState::Live && self.is_there(stored).await?)
     }
 
     /// Is the object of a blob there, with its size? Its bytes are not looked at.
     pub(crate) async fn is_there(&self, stored: &StoredBlob) -> Result<bool, Fault> {
-        Ok(match stored.blob.place {
-            Place::Inline(_) => true,
-            Place::Object(_) => self.inner.objects.stat(stored.blob.hash).await? == Some(stored.blob.size),
+        Ok(match stored.blob.location {
+            BlobLocation::Inline(_) => true,
+            BlobLocation::Object(_) => {
+                self.inner.objects.stat(stored.blob.hash).await? == Some(stored.blob.size)
+            }
         })
     }
 
@@ -129,7 +131,7 @@ impl Service {
             if let Some(bytes) = self.inner.objects.get(stored.blob.hash, range.clone()).await? {
                 return Ok(Object::There(bytes));
             }
-            if !self.inner.journal.retained(stored.blob.hash).await? {
+            if !self.inner.journal.is_referenced(stored.blob.hash).await? {
                 return Ok(Object::LetGo);
             }
         }
@@ -142,31 +144,31 @@ impl Service {
         if self.is_whole(stored).await? {
             return Ok(());
         }
-        let inline_limit = match stored.blob.place {
-            Place::Inline(_) => usize::MAX,
-            Place::Object(_) => 0,
+        let inline_limit = match stored.blob.location {
+            BlobLocation::Inline(_) => usize::MAX,
+            BlobLocation::Object(_) => 0,
         };
         let blob = Blob::pack(bytes, inline_limit);
-        if matches!(blob.place, Place::Object(_)) {
+        if matches!(blob.location, BlobLocation::Object(_)) {
             // A file holds the blob, so gc leaves it alone. Were its row live before the object is
             // put, a failure in between would make the damage forgotten: the next write would find
             // a live row and the right size, and answer *unchanged* over the wrong bytes. If the
             // file has just gone away, its row is nobody's, and marking makes none.
             self.inner.objects.put(blob.hash, bytes).await?;
-            return self.inner.journal.mark(blob.hash, Health::Live).await;
+            return self.inner.journal.mark(blob.hash, BlobState::Live).await;
         }
-        let staging = StagingId::new(self.inner.world.fresh_id());
+        let staging = StagingId::new(self.inner.ids.new_id());
         self.inner.journal.stage(&blob, staging).await.map(drop)
     }
 
-    async fn damaged(&self, stored: &StoredBlob, health: Health) {
+    async fn damaged(&self, stored: &StoredBlob, state: BlobState) {
         self.inner.stats.damaged_reads.fetch_add(1, Ordering::Relaxed);
-        self.mark(stored, health).await;
+        self.mark(stored, state).await;
     }
 
-    async fn mark(&self, stored: &StoredBlob, health: Health) {
-        if let Err(fault) = self.inner.journal.mark(stored.blob.hash, health).await {
-            tracing::warn!(blob = %stored.blob.hash, error = %fault, "a blob's health could not be marked");
+    async fn mark(&self, stored: &StoredBlob, state: BlobState) {
+        if let Err(fault) = self.inner.journal.mark(stored.blob.hash, state).await {
+            tracing::warn!(blob = %stored.blob.hash, error = %fault, "a blob's state could not be marked");
         }
     }
 }
@@ -185,9 +187,9 @@ impl Pages<u8> for BlobParts {
         if self.at >= self.end {
             return Ok(None);
         }
-        let chunk = match self.stored.blob.place {
-            Place::Inline(_) => 0,
-            Place::Object(_) => self.at / CHUNK_BYTES as u64,
+        let chunk = match self.stored.blob.location {
+            BlobLocation::Inline(_) => 0,
+            BlobLocation::Object(_) => self.at / CHUNK_BYTES as u64,
         };
         let Some(mut bytes) = self.service.chunk_of(&self.stored, chunk).await? else {
             return Err(Fault::storage(format!(
@@ -207,7 +209,7 @@ impl Pages<u8> for BlobParts {
 
 /// What all the parts are, as a blob; no more is read than shows that it has more than `most` bytes.
 pub(crate) async fn measure(parts: &mut dyn Pages<u8>, most: u64) -> Result<Blob, Fault> {
-    let mut measure = Measure::default();
+    let mut measure = BlobHasher::default();
     while measure.size() <= most
         && let Some(part) = parts.next().await?
     {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use panaversity_model::audit::{Draft, Operation, Outcome};
+use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::ids::{EntryId, RequestId};
 use panaversity_model::{AgentId, BookId, BookPath, Layer};
 
@@ -33,29 +33,29 @@ impl Service {
     /// A call that begins now.
     pub fn begin(&self, agent: AgentId, operation: Operation) -> Call {
         Call {
-            request: RequestId::new(self.inner.world.fresh_id()),
+            request: RequestId::new(self.inner.ids.new_id()),
             agent,
             operation,
             book: None,
             path: None,
             layer: Layer::Base,
             recorded: false,
-            began: self.inner.world.monotonic(),
+            began: self.inner.clock.monotonic(),
         }
     }
 
     /// Time since the call began.
     pub fn elapsed(&self, call: &Call) -> Duration {
-        self.inner.world.monotonic().saturating_sub(call.began)
+        self.inner.clock.monotonic().saturating_sub(call.began)
     }
 
     pub(crate) fn elapsed_ms(&self, call: &Call) -> u64 {
         u64::try_from(self.elapsed(call).as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn draft(&self, call: &Call, outcome: Outcome) -> Draft {
-        Draft {
-            id: EntryId::new(self.inner.world.fresh_id()),
+    pub(crate) fn draft(&self, call: &Call, outcome: Outcome) -> AuditDraft {
+        AuditDraft {
+            id: EntryId::new(self.inner.ids.new_id()),
             request: call.request,
             agent: call.agent.clone(),
             operation: call.operation,

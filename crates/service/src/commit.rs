@@ -19,12 +19,12 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use panaversity_model::blob::{Blob, Place};
-use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
+use panaversity_model::blob::{Blob, BlobLocation};
+use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
 use panaversity_model::file::Found;
-use panaversity_model::garbage::{CONDEMNED_FOR, Staged};
+use panaversity_model::gc::{CONDEMNED_FOR, Staged};
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId, StagingId, UploadId};
-use panaversity_model::precondition::{Effect, Wish, decide};
+use panaversity_model::precondition::{Effect, TargetContent, decide};
 use panaversity_model::publication::FileKey;
 use panaversity_model::upload::Announced;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, Schema};
@@ -62,11 +62,11 @@ pub enum Content {
 }
 
 impl Wanted {
-    fn wish(&self) -> Wish {
+    fn wish(&self) -> TargetContent {
         match &self.content {
-            Content::Gone => Wish::Gone,
-            Content::Bytes(bytes) => Wish::Hold(ContentHash::of(bytes)),
-            Content::Put(blob, _) => Wish::Hold(blob.hash),
+            Content::Gone => TargetContent::Absent,
+            Content::Bytes(bytes) => TargetContent::Present(ContentHash::of(bytes)),
+            Content::Put(blob, _) => TargetContent::Present(blob.hash),
         }
     }
 }
@@ -152,9 +152,10 @@ impl Service {
         expected: Option<ContentHash>,
     ) -> Result<(Option<Found>, Effect), Error> {
         let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
-        let (schema, found) = tokio::try_join!(self.schema_of(book), self.inner.journal.holds(&key))?;
+        let (schema, found) = tokio::try_join!(self.schema_of(book), self.inner.journal.current_file(&key))?;
         schema.admit(path)?;
-        let effect = decide(found.as_ref().map(|found| found.record.hash), Wish::Hold(hash), expected)?;
+        let effect =
+            decide(found.as_ref().map(|found| found.record.hash), TargetContent::Present(hash), expected)?;
         if effect == Effect::Created
             && let Some(other) = self.inner.journal.conflicting_path(&key).await?
         {
@@ -183,7 +184,7 @@ impl Service {
         asked: &Asked<'_>,
     ) -> Result<(Verdict, Duration), Fault> {
         let (set, staged) = self.stage(call, schema, asked).await?;
-        let since = self.inner.world.monotonic();
+        let since = self.inner.clock.monotonic();
         let result = self.commit(set).await;
         if staged && !matches!(result, Ok(Verdict::Committed(_))) {
             self.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
@@ -227,7 +228,7 @@ impl Service {
         let mut held = Vec::with_capacity(wanted.len());
         for want in wanted {
             let key = FileKey { book: book.clone(), path: want.path.clone(), layer: layer.clone() };
-            held.push(self.inner.journal.holds(&key).await?);
+            held.push(self.inner.journal.current_file(&key).await?);
         }
         Ok(held)
     }
@@ -259,19 +260,19 @@ impl Service {
         schema: Schema,
         asked: &Asked<'_>,
     ) -> Result<(ChangeSet, bool), Fault> {
-        let (world, wanted) = (&self.inner.world, &asked.wanted);
+        let (ids, wanted) = (&self.inner.ids, &asked.wanted);
         let (mut changes, mut staged) = (Vec::with_capacity(wanted.len()), false);
         for want in wanted {
             let mut staging = None;
-            let act = match &want.content {
-                Content::Gone => Act::Delete,
+            let content = match &want.content {
+                Content::Gone => TargetContent::Absent,
                 Content::Put(blob, ready) => {
                     (staging, staged) = (Some(*ready), true);
-                    Act::Write(blob.clone())
+                    TargetContent::Present(blob.clone())
                 }
                 Content::Bytes(bytes) => {
                     let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
-                    if matches!(blob.place, Place::Object(_)) {
+                    if matches!(blob.location, BlobLocation::Object(_)) {
                         // Were the row live first, a crash in between would forget the damage.
                         if self.is_damaged(blob.hash).await? {
                             self.inner.objects.put(blob.hash, bytes).await?;
@@ -280,20 +281,20 @@ impl Service {
                         self.inner.objects.put(blob.hash, bytes).await?;
                         staged = true;
                     }
-                    Act::Write(blob)
+                    TargetContent::Present(blob)
                 }
             };
             changes.push(Change {
                 path: want.path.clone(),
-                act,
+                content,
                 expected: want.expected,
                 staging,
-                entry: EntryId::new(world.fresh_id()),
-                lease: LeaseId::new(world.fresh_id()),
+                entry: EntryId::new(ids.new_id()),
+                lease: LeaseId::new(ids.new_id()),
             });
         }
         let set = ChangeSet {
-            id: ChangeId::new(world.fresh_id()),
+            id: ChangeId::new(ids.new_id()),
             request: call.request,
             agent: call.agent.clone(),
             operation: call.operation,
@@ -309,14 +310,14 @@ impl Service {
 
     /// Marks a blob live, as soon as no `gc` is deleting it.
     pub(crate) async fn staging_of(&self, blob: &Blob) -> Result<StagingId, Fault> {
-        let began = self.inner.world.monotonic();
+        let began = self.inner.clock.monotonic();
         loop {
-            let fresh = StagingId::new(self.inner.world.fresh_id());
+            let fresh = StagingId::new(self.inner.ids.new_id());
             match self.inner.journal.stage(blob, fresh).await? {
                 Staged::Ready(staging) => return Ok(staging),
                 Staged::BeingDeleted => {}
             }
-            if self.inner.world.monotonic().saturating_sub(began) > CONDEMNED_FOR * 2 {
+            if self.inner.clock.monotonic().saturating_sub(began) > CONDEMNED_FOR * 2 {
                 return Err(Fault::storage(format!("gc does not let go of the object {}", blob.hash)));
             }
             tokio::time::sleep(BEING_DELETED).await;

@@ -1,5 +1,5 @@
 //! `gc`: what nobody can ask for any more goes away. The protocol, and why no live blob is lost by
-//! it, stand in the model's `garbage`; this is the side of `gc`. Keeps I9.
+//! it, stand in the model's `gc`; this is the side of `gc`. Keeps I9.
 //!
 //! # A run
 //! 1. Manifests that were named last more than 30 days ago are let go. Of those that are kept, the
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use panaversity_model::garbage::{Burial, Condemned, Cutoffs, DELETED_WITHIN, Survey};
+use panaversity_model::gc::{Condemned, DELETED_WITHIN, GcEstimate, PurgeOutcome, RetentionCutoffs};
 use panaversity_model::manifest::Manifest;
 use panaversity_model::{BookId, ContentHash, Error, Fault, Timestamp};
 
@@ -43,7 +43,7 @@ const SIDE_BY_SIDE: usize = 8;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Manifests, versions, blobs and the blobs' bytes.
-    pub let_go: Survey,
+    pub let_go: GcEstimate,
     /// Objects that no row named, and their bytes.
     pub unknown_objects: u64,
     /// Bytes of those.
@@ -63,8 +63,10 @@ impl Service {
     pub async fn gc(&self, retention: Duration, dry_run: bool) -> Result<Swept, Fault> {
         let journal = &self.inner.journal;
         let now = journal.now().await?;
-        let cutoffs =
-            Cutoffs { unused_since: now.before(retention), unnamed_since: now.before(MANIFESTS_KEPT_FOR) };
+        let cutoffs = RetentionCutoffs {
+            unused_since: now.before(retention),
+            unnamed_since: now.before(MANIFESTS_KEPT_FOR),
+        };
         let mut swept = Swept::default();
         if dry_run {
             self.keep_what_manifests_name(cutoffs).await?;
@@ -90,7 +92,7 @@ impl Service {
     }
 
     /// Step 1, for the manifests that stay.
-    async fn keep_what_manifests_name(&self, cutoffs: Cutoffs) -> Result<(), Fault> {
+    async fn keep_what_manifests_name(&self, cutoffs: RetentionCutoffs) -> Result<(), Fault> {
         let (journal, mut after) = (&self.inner.journal, None);
         loop {
             let after_key = after.as_ref().map(|(book, hash)| (book, *hash));
@@ -121,7 +123,7 @@ impl Service {
     async fn sweep_blobs(&self, unused_since: Timestamp, swept: &mut Swept) -> Result<(), Fault> {
         let mut after = None;
         loop {
-            let began = self.inner.world.monotonic();
+            let began = self.inner.clock.monotonic();
             let sentence = self.inner.journal.condemn(unused_since, after, BLOBS_AT_ONCE).await?;
             let gone = self.carry_out(sentence.condemned, began, swept).await?;
             swept.let_go.blobs += gone.len() as u64;
@@ -145,7 +147,7 @@ impl Service {
             let old = page.into_iter().filter(|seen| seen.put_at.is_some_and(|at| at <= unused_since));
             let named: Vec<_> = old.filter_map(|seen| Some((seen.hash?, seen.size))).collect();
             for (hash, size) in self.without_row(named).await? {
-                let began = self.inner.world.monotonic();
+                let began = self.inner.clock.monotonic();
                 let condemned =
                     if dry_run { None } else { self.inner.journal.condemn_unknown(hash, size).await? };
                 let gone = self.carry_out(condemned.into_iter().collect(), began, swept).await?.len() as u64;
@@ -204,15 +206,15 @@ impl Service {
 
     async fn carry_out_one(&self, condemned: &Condemned, began: Duration) -> Result<bool, Fault> {
         if condemned.in_object {
-            if self.inner.world.monotonic().saturating_sub(began) >= DELETED_WITHIN {
+            if self.inner.clock.monotonic().saturating_sub(began) >= DELETED_WITHIN {
                 return Err(Fault::storage("its turn came too late for its guard"));
             }
             self.inner.objects.delete(condemned.hash).await?;
         }
-        match self.inner.journal.bury(condemned).await? {
-            Burial::Buried => Ok(true),
-            Burial::Revived => Ok(false),
-            Burial::TooLate => {
+        match self.inner.journal.purge(condemned).await? {
+            PurgeOutcome::Purged => Ok(true),
+            PurgeOutcome::Revived => Ok(false),
+            PurgeOutcome::TooLate => {
                 self.rescue(condemned.hash).await?;
                 Ok(false)
             }

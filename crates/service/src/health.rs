@@ -70,12 +70,12 @@ impl Service {
         backend: &'static str,
         ping: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Probe {
-        let began = self.inner.world.monotonic();
+        let began = self.inner.clock.monotonic();
         let answer = tokio::time::timeout(PATIENCE, ping).await;
         if let Ok(Err(fault)) = &answer {
             tracing::warn!(backend, error = %fault, "a health probe failed");
         }
-        let latency = self.inner.world.monotonic().saturating_sub(began);
+        let latency = self.inner.clock.monotonic().saturating_sub(began);
         Probe { backend, up: matches!(answer, Ok(Ok(()))), latency }
     }
 }

@@ -3,7 +3,7 @@
 //! in the database would move there with the next ordinary write of them, and the layout of every
 //! archive that holds them would change under its links.
 
-use panaversity_model::blob::{Blob, Measure};
+use panaversity_model::blob::{Blob, BlobHasher};
 use panaversity_model::ports::{Pages, Staging};
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
 
@@ -68,7 +68,7 @@ impl Service {
                 break;
             }
         }
-        let (mut measure, mut staging) = (Measure::default(), self.inner.objects.stage().await?);
+        let (mut measure, mut staging) = (BlobHasher::default(), self.inner.objects.stage().await?);
         let mut part = Some(first);
         while let Some(bytes) = part {
             measure.add(&bytes);
@@ -80,7 +80,7 @@ impl Service {
 
     /// Makes it what a change may bring: the row of what is large is marked live, and only then
     /// what was written becomes its object; of what is damaged the other way round (the model's
-    /// `garbage`).
+    /// `gc`).
     pub(crate) async fn ready(&self, taken: TakenIn) -> Result<Content, Fault> {
         let (blob, staging) = match taken {
             TakenIn::Small(bytes) => return Ok(Content::Bytes(bytes)),

@@ -2,7 +2,7 @@
 //! takes six bytes there. Keeps an answer below the contract's 1 MB, unless a single file has more.
 //! An answer is sent as structured content and as text; one copy of it is measured.
 
-use panaversity_model::audit::Entry;
+use panaversity_model::audit::AuditEntry;
 
 /// Most bytes of JSON on a page.
 pub const PAGE_BYTES: u64 = 800_000;
@@ -27,7 +27,7 @@ pub(crate) fn of_file(path: &str, text: Option<&str>) -> u64 {
 }
 
 /// Bytes of an entry of the audit log.
-pub(crate) fn of_entry(entry: &Entry) -> u64 {
+pub(crate) fn of_entry(entry: &AuditEntry) -> u64 {
     let free = [&entry.agent_id, &entry.path].into_iter().chain(&entry.error_message);
     ENTRY_BYTES + free.map(|text| of_text(text)).sum::<u64>()
 }

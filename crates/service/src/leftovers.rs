@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use panaversity_model::upload::SeenUpload;
+use panaversity_model::upload::UploadEntry;
 use panaversity_model::{Fault, Timestamp};
 
 use crate::service::Service;
@@ -88,7 +88,7 @@ impl Service {
     async fn sweep_unknown_uploads(&self, now: Timestamp, dry_run: bool) -> Result<u64, Fault> {
         let (mut listing, mut count) = (self.inner.inbox.list_arrived(), 0);
         while let Some(page) = listing.next().await? {
-            let is_old = |seen: &SeenUpload| seen.put_at.is_some_and(|at| at <= now.before(LEFT_FOR));
+            let is_old = |seen: &UploadEntry| seen.put_at.is_some_and(|at| at <= now.before(LEFT_FOR));
             let old: Vec<_> = page.into_iter().filter(is_old).collect();
             let ids: Vec<_> = old.iter().filter_map(|seen| seen.id).collect();
             let wanted = self.inner.journal.uncleared(&ids).await?;

@@ -102,7 +102,7 @@ impl Service {
         hash: ContentHash,
         manifest: &Arc<Manifest>,
     ) -> Result<(), Fault> {
-        let now = self.inner.world.monotonic();
+        let now = self.inner.clock.monotonic();
         let fresh = |kept: &(ContentHash, Duration)| kept.0 == hash && now < kept.1 + KEPT_AGAIN_AFTER;
         let manifests = &self.inner.manifests;
         if manifests.kept_at.lock().unwrap_or_else(PoisonError::into_inner).get(book).is_some_and(fresh) {

@@ -95,7 +95,7 @@ impl Service {
             let (service, permit) = (self.clone(), self.inner.publications.clone().try_acquire_owned());
             let Ok(permit) = permit else {
                 tokio::spawn(async move {
-                    service.settle(&publication, Attempt::Failed).await;
+                    service.acknowledge(&publication, Attempt::Failed).await;
                     service.inner.backlog.notify_one();
                 });
                 continue;
@@ -125,7 +125,7 @@ impl Service {
             Due::AsRecorded => match self.read_and_put(&publication, since).await {
                 Ok(Read::Put) => Ok(()),
                 Ok(Read::Large(large)) => self.put_large(&publication, large).await,
-                Ok(Read::NoTurn) => return self.settle(&publication, Attempt::Failed).await,
+                Ok(Read::NoTurn) => return self.acknowledge(&publication, Attempt::Failed).await,
                 Err(fault) => Err(fault),
             },
         };
@@ -133,7 +133,7 @@ impl Service {
         if let Err(fault) = &put {
             warn_of(&publication, fault);
         }
-        self.settle(&publication, attempt_of(&put)).await;
+        self.acknowledge(&publication, attempt_of(&put)).await;
     }
 
     /// Publishes what a claimed path holds now. After a failure the lease is kept until it ends,
@@ -141,17 +141,17 @@ impl Service {
     async fn publish_claimed(&self, publication: Publication, since: Duration) -> Went {
         match self.read_and_put(&publication, since).await {
             Ok(Read::Put) => {
-                self.settle(&publication, Attempt::Done).await;
+                self.acknowledge(&publication, Attempt::Done).await;
                 Went::Done
             }
             Ok(Read::Large(large)) => Went::Large(publication, large),
             Ok(Read::NoTurn) => {
-                self.settle(&publication, Attempt::Failed).await;
+                self.acknowledge(&publication, Attempt::Failed).await;
                 Went::NoTurn
             }
             Err(fault) => {
                 if fault.outcome_unknown {
-                    self.settle(&publication, Attempt::Unknown).await;
+                    self.acknowledge(&publication, Attempt::Unknown).await;
                 }
                 Went::Failed(publication, fault)
             }
@@ -166,13 +166,13 @@ impl Service {
             warn_of(&publication, fault);
         }
         if !put.as_ref().is_err_and(|fault| fault.kind == FaultKind::Corrupt) {
-            self.settle(&publication, attempt_of(&put)).await;
+            self.acknowledge(&publication, attempt_of(&put)).await;
         }
         put.is_ok()
     }
 
     async fn read_and_put(&self, publication: &Publication, since: Duration) -> Result<Read, Fault> {
-        let bytes = match self.inner.journal.holds(&publication.key).await? {
+        let bytes = match self.inner.journal.current_file(&publication.key).await? {
             Some(found) if found.blob.blob.size > WHOLE_BYTES && self.is_shown(publication) => {
                 return Ok(match self.inner.large.clone().try_acquire_owned() {
                     Ok(turn) => Read::Large(Large { stored: found.blob, _turn: turn }),
@@ -191,8 +191,8 @@ impl Service {
     /// A large file takes longer than a lease, so the lease is made to last first.
     async fn put_large(&self, publication: &Publication, large: Large) -> Result<(), Fault> {
         let (size, journal) = (large.stored.blob.size, &self.inner.journal);
-        let since = self.inner.world.monotonic();
-        if !journal.prolong(publication, lease_for(size)).await? {
+        let since = self.inner.clock.monotonic();
+        if !journal.extend_lease(publication, lease_for(size)).await? {
             return Err(Fault::storage("its lease was lost before it was begun"));
         }
         self.check_lease(since)?;
@@ -207,7 +207,7 @@ impl Service {
 
     /// `since`: a moment before the lease began.
     fn check_lease(&self, since: Duration) -> Result<(), Fault> {
-        if self.inner.world.monotonic().saturating_sub(since) >= LEASE_USED_FOR {
+        if self.inner.clock.monotonic().saturating_sub(since) >= LEASE_USED_FOR {
             return Err(Fault::storage("its turn came too late for its lease"));
         }
         Ok(())
@@ -229,8 +229,8 @@ impl Service {
     }
 
     /// A path that moved on meanwhile is for the background publisher, at once.
-    async fn settle(&self, publication: &Publication, attempt: Attempt) {
-        match self.inner.journal.settle(publication, attempt).await {
+    async fn acknowledge(&self, publication: &Publication, attempt: Attempt) {
+        match self.inner.journal.acknowledge(publication, attempt).await {
             Ok(Settled::Pending) if attempt == Attempt::Done => self.inner.backlog.notify_one(),
             Ok(Settled::Published | Settled::Pending) => {}
             // The lease expires by itself and somebody publishes the path again.
@@ -268,8 +268,8 @@ impl Service {
         let (mut tried, mut refused) = (0, 0);
         loop {
             let leases: Vec<_> =
-                (0..CLAIMED_AT_ONCE).map(|_| LeaseId::new(self.inner.world.fresh_id())).collect();
-            let since = self.inner.world.monotonic();
+                (0..CLAIMED_AT_ONCE).map(|_| LeaseId::new(self.inner.ids.new_id())).collect();
+            let since = self.inner.clock.monotonic();
             let claimed = self.inner.journal.claim(&leases).await?;
             let found = claimed.len();
             let publish = |publication| self.publish_claimed(publication, since);
@@ -301,7 +301,7 @@ impl Service {
 
     /// Makes everything published so far survive a power cut, so that the next start need not
     /// look at it again.
-    pub async fn clean_point(&self) -> Result<(), Fault> {
+    pub async fn fsync_checkpoint(&self) -> Result<(), Fault> {
         loop {
             let paths = self.inner.journal.unsynced(CLEANED_AT_ONCE).await?;
             if paths.is_empty() {
@@ -317,7 +317,7 @@ impl Service {
 
     /// After a start: what was published since the last clean point is published again.
     pub async fn recheck_published(&self) -> Result<u64, Fault> {
-        self.inner.journal.recheck().await
+        self.inner.journal.requeue_unsynced().await
     }
 
     /// How many paths are pending.
@@ -332,7 +332,7 @@ impl Service {
             let mut refused = 0;
             tokio::select! {
                 _ = clean_points.tick() => {
-                    if let Err(fault) = self.clean_point().await {
+                    if let Err(fault) = self.fsync_checkpoint().await {
                         tracing::warn!(error = %fault, "no clean point was reached; the next start checks more files again");
                     }
                 }

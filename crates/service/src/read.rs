@@ -170,7 +170,7 @@ impl Service {
             }
             let bytes = match by_hash.get(&record.hash) {
                 Some(stored) => self.bytes_of(stored).await.map_err(|fault| fault.about(&record.path))?,
-                None if self.inner.journal.retained(record.hash).await? => {
+                None if self.inner.journal.is_referenced(record.hash).await? => {
                     let lost = Fault::corrupt(format!("the blob {} has no row", record.hash));
                     return Err(lost.about(&record.path));
                 }

@@ -1,8 +1,8 @@
 //! Objects that are gone or damaged while something holds them: put again from the published copy,
 //! if that still has the bytes. Keeps R2: bytes come back only if they have the blob's hash.
 
-use panaversity_model::blob::{Health, Measure, StoredBlob};
-use panaversity_model::drift::Spot;
+use panaversity_model::blob::{BlobHasher, BlobState, StoredBlob};
+use panaversity_model::storage_listing::TreePath;
 use panaversity_model::{ContentHash, Fault};
 
 use crate::service::Service;
@@ -14,9 +14,9 @@ impl Service {
     /// Puts an object again from a published copy of it; false if there is none.
     pub(crate) async fn restore(&self, stored: &StoredBlob) -> Result<bool, Fault> {
         let hash = stored.blob.hash;
-        for key in self.inner.journal.holders(hash, COPIES_TRIED).await? {
-            let Some(mut copy) = self.inner.tree.open(&Spot::of(&key)).await? else { continue };
-            let (mut staged, mut measure) = (self.inner.objects.stage().await?, Measure::default());
+        for key in self.inner.journal.files_with_hash(hash, COPIES_TRIED).await? {
+            let Some(mut copy) = self.inner.tree.open(&TreePath::of(&key)).await? else { continue };
+            let (mut staged, mut measure) = (self.inner.objects.stage().await?, BlobHasher::default());
             while measure.size() <= stored.blob.size
                 && let Some(part) = copy.next().await?
             {
@@ -27,22 +27,22 @@ impl Service {
                 continue;
             }
             staged.promote(hash).await?;
-            self.inner.journal.mark(hash, Health::Live).await?;
+            self.inner.journal.mark(hash, BlobState::Live).await?;
             return Ok(true);
         }
         Ok(false)
     }
 
-    /// Step 6 of the protocol in the model's `garbage`: a deletion came after its guard had ended.
+    /// Step 6 of the protocol in the model's `gc`: a deletion came after its guard had ended.
     /// Marked missing first, so that nobody commits to it; then the bytes are looked for.
     pub(crate) async fn rescue(&self, hash: ContentHash) -> Result<(), Fault> {
         let journal = &self.inner.journal;
         let Some(stored) = journal.blobs(&[hash]).await?.pop() else { return Ok(()) };
-        if stored.health != Health::Live || self.inner.objects.stat(hash).await? == Some(stored.blob.size) {
+        if stored.state != BlobState::Live || self.inner.objects.stat(hash).await? == Some(stored.blob.size) {
             return Ok(());
         }
-        journal.mark(hash, Health::Missing).await?;
-        if !journal.retained(hash).await? || self.restore(&stored).await? {
+        journal.mark(hash, BlobState::Missing).await?;
+        if !journal.is_referenced(hash).await? || self.restore(&stored).await? {
             return Ok(());
         }
         tracing::error!(

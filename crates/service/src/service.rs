@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use panaversity_model::ports::{Inbox, Journal, Objects, Tree, World};
+use panaversity_model::ports::{Clock, IdGenerator, Journal, Objects, Tree, UploadStore};
 use panaversity_model::{BookId, Fault};
 use tokio::sync::{Notify, Semaphore};
 
@@ -22,11 +22,13 @@ pub struct Engines {
     /// Large blobs.
     pub objects: Arc<dyn Objects>,
     /// Where large uploads arrive.
-    pub inbox: Arc<dyn Inbox>,
+    pub inbox: Arc<dyn UploadStore>,
     /// The published copy.
     pub tree: Arc<dyn Tree>,
-    /// Time and ids.
-    pub world: Arc<dyn World>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh ids.
+    pub ids: Arc<dyn IdGenerator>,
 }
 
 /// The limits an operator sets.
@@ -60,9 +62,10 @@ pub struct Service {
 pub(crate) struct Inner {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) objects: Arc<dyn Objects>,
-    pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) inbox: Arc<dyn UploadStore>,
     pub(crate) tree: Arc<dyn Tree>,
-    pub(crate) world: Arc<dyn World>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdGenerator>,
     pub(crate) limits: Limits,
     pub(crate) stats: Stats,
     pub(crate) manifests: Manifests,
@@ -83,7 +86,8 @@ impl Service {
                 objects: engines.objects,
                 inbox: engines.inbox,
                 tree: engines.tree,
-                world: engines.world,
+                clock: engines.clock,
+                ids: engines.ids,
                 limits,
                 stats: Stats::default(),
                 manifests: Manifests::default(),

@@ -13,7 +13,7 @@
 //!    and written on to a private place that no URL ever named; what may lie in the database is
 //!    held instead. What is wrong is removed; the upload stays open.
 //! 4. **Put.** The blob's row is marked live, and only then what was written becomes its object
-//!    (the model's `garbage`). What is held needs none: the commit brings it along.
+//!    (the model's `gc`). What is held needs none: the commit brings it along.
 //! 5. **Commit** the change and the upload in one transaction, under the agent contract. If `gc`
 //!    took the object away meanwhile, nothing happened, and 3 is done again. If the upload is done
 //!    already, by whomever, nothing happens, and its row has the first answer.
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use panaversity_model::ids::UploadId;
 use panaversity_model::media;
-use panaversity_model::ports::Receiving;
+use panaversity_model::ports::UploadWriter;
 use panaversity_model::precondition::Effect;
 use panaversity_model::upload::{Announced, Permit, SignedPut, Upload};
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
@@ -67,7 +67,7 @@ pub enum Announcement {
 
 /// An upload on its way through this server.
 pub struct Incoming {
-    receiving: Box<dyn Receiving>,
+    receiving: Box<dyn UploadWriter>,
     expected: u64,
     got: u64,
 }
@@ -94,7 +94,7 @@ impl Service {
             return Ok(Announcement::Held(AssetKept { path, effect, size, hash }));
         }
         let permit = Permit { size, media_type: media::type_of(&path), valid_for };
-        let id = UploadId::new(self.inner.world.fresh_id());
+        let id = UploadId::new(self.inner.ids.new_id());
         let announced = Announced { id, book, path, agent: call.agent.clone(), size, sha256, expected };
         let put = self.inner.inbox.presign(id, &permit).await?;
         if put.is_none() && !own_route {

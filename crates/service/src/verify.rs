@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use panaversity_model::audit::{ChainKey, EntryPosition};
-use panaversity_model::chain::{Break, ChainRecord, Trail, Walk};
+use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier, Checkpoint};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookId, Error, Fault, Layer, Timestamp};
 
@@ -39,7 +39,7 @@ pub struct Report {
     /// Entries looked at.
     pub entries_checked: u64,
     /// What is wrong, at most 100.
-    pub breaks: Vec<Break>,
+    pub breaks: Vec<ChainError>,
 }
 
 /// What the background verifier knows.
@@ -50,7 +50,7 @@ pub struct Verified {
     /// When the last full pass ended, by the monotonic clock.
     pub full_pass_at: Option<Duration>,
     /// Breaks that stand, by chain.
-    pub breaks: BTreeMap<ChainKey, Break>,
+    pub breaks: BTreeMap<ChainKey, ChainError>,
 }
 
 /// The verifier's state.
@@ -70,7 +70,7 @@ struct Rounds {
 
 /// How far a chain was walked.
 struct Reached {
-    trail: Trail,
+    trail: Checkpoint,
     after: Option<EntryPosition>,
 }
 
@@ -86,9 +86,9 @@ impl Service {
         if let (Some(book), Some(path)) = (book, path) {
             let key = ChainKey { book: book.as_str().into(), path: path.into(), user: layer.as_str().into() };
             match self.inner.journal.chain(&key).await? {
-                Some(record) => drop(self.walk(Walk::new(record), None, &mut report).await?),
+                Some(record) => drop(self.walk(ChainVerifier::new(record), None, &mut report).await?),
                 None if !self.inner.journal.chain_entries(&key, None, 1).await?.is_empty() => {
-                    report.breaks.push(unchained(key));
+                    report.breaks.push(orphaned_chain(key));
                 }
                 None => {}
             }
@@ -100,11 +100,11 @@ impl Service {
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
             for record in page {
-                self.walk(Walk::new(record), None, &mut report).await?;
+                self.walk(ChainVerifier::new(record), None, &mut report).await?;
             }
         }
-        let gone = self.inner.journal.unchained(Some(layer), book, MOST_BREAKS).await?;
-        report.breaks.extend(gone.into_iter().map(unchained));
+        let gone = self.inner.journal.orphaned_chains(Some(layer), book, MOST_BREAKS).await?;
+        report.breaks.extend(gone.into_iter().map(orphaned_chain));
         report.breaks.truncate(MOST_BREAKS);
         Ok(report)
     }
@@ -113,7 +113,7 @@ impl Service {
     /// and does not keep other chains from being walked.
     async fn walk(
         &self,
-        walk: Walk,
+        walk: ChainVerifier,
         from: Option<EntryPosition>,
         report: &mut Report,
     ) -> Result<Option<Reached>, Fault> {
@@ -121,7 +121,11 @@ impl Service {
         match self.walk_readable(walk, from, report).await {
             Ok(reached) => Ok(Some(reached)),
             Err(fault) if fault.kind == FaultKind::Corrupt => {
-                report.breaks.push(Break { key, id: None, reason: "an entry cannot be read".to_owned() });
+                report.breaks.push(ChainError {
+                    key,
+                    id: None,
+                    reason: "an entry cannot be read".to_owned(),
+                });
                 Ok(None)
             }
             Err(fault) => Err(fault),
@@ -131,7 +135,7 @@ impl Service {
     /// Walks on from a position, to the end that the chain's row names and one step beyond.
     async fn walk_readable(
         &self,
-        mut walk: Walk,
+        mut walk: ChainVerifier,
         from: Option<EntryPosition>,
         report: &mut Report,
     ) -> Result<Reached, Fault> {
@@ -155,12 +159,17 @@ impl Service {
 
     /// An entry beyond the tip was either appended since the row was read, and then the row knows
     /// it by now, or slipped in behind the log's back.
-    async fn beyond(&self, key: &ChainKey, walk: &Walk, reached: &Reached) -> Result<Option<Break>, Fault> {
+    async fn beyond(
+        &self,
+        key: &ChainKey,
+        walk: &ChainVerifier,
+        reached: &Reached,
+    ) -> Result<Option<ChainError>, Fault> {
         let extra = self.inner.journal.chain_entries(key, reached.after.as_ref(), 1).await?;
         let Some(extra) = extra.into_iter().next() else { return Ok(None) };
         let grown = self.inner.journal.chain(key).await?.is_some_and(|record| record.count > walk.count());
         let reason = "the entry stands beyond the chain's tip: it was added behind the log's back".to_owned();
-        Ok((!grown).then(|| Break { key: key.clone(), id: Some(extra.id), reason }))
+        Ok((!grown).then(|| ChainError { key: key.clone(), id: Some(extra.id), reason }))
     }
 
     /// What the background verifier knows.
@@ -170,7 +179,7 @@ impl Service {
 
     /// How long ago the last full pass ended.
     pub fn full_pass_age(&self) -> Option<Duration> {
-        self.verified().full_pass_at.map(|at| self.inner.world.monotonic().saturating_sub(at))
+        self.verified().full_pass_at.map(|at| self.inner.clock.monotonic().saturating_sub(at))
     }
 
     /// The background verifier; runs until it is dropped.
@@ -215,12 +224,12 @@ impl Service {
     }
 
     async fn end_pass(&self) -> Result<(), Fault> {
-        let gone = self.inner.journal.unchained(None, None, MOST_BREAKS).await?;
-        let now = self.inner.world.monotonic();
+        let gone = self.inner.journal.orphaned_chains(None, None, MOST_BREAKS).await?;
+        let now = self.inner.clock.monotonic();
         self.note(|verified| {
             verified.full_pass_at = Some(now);
             for key in gone {
-                verified.breaks.insert(key.clone(), unchained(key));
+                verified.breaks.insert(key.clone(), orphaned_chain(key));
             }
         });
         Ok(())
@@ -234,8 +243,8 @@ impl Service {
     ) -> Result<(u64, Option<Reached>), Fault> {
         let (key, mut report) = (record.key.clone(), Report::default());
         let (walk, after) = match from {
-            Some(from) => (Walk::resume(record, from.trail), from.after),
-            None => (Walk::new(record), None),
+            Some(from) => (ChainVerifier::resume(record, from.trail), from.after),
+            None => (ChainVerifier::new(record), None),
         };
         let reached = self.walk(walk, after, &mut report).await?.filter(|_| report.breaks.is_empty());
         let checked = report.entries_checked;
@@ -266,6 +275,6 @@ impl Service {
     }
 }
 
-fn unchained(key: ChainKey) -> Break {
-    Break { key, id: None, reason: "its chain's row is gone".to_owned() }
+fn orphaned_chain(key: ChainKey) -> ChainError {
+    ChainError { key, id: None, reason: "its chain's row is gone".to_owned() }
 }

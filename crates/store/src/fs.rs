@@ -8,10 +8,10 @@
 //! What is large is written part by part, and read by ranges: it is never held.
 
 mod folder;
-mod inbox;
 mod listing;
 mod parts;
 mod presence;
+mod upload_store;
 mod walk;
 
 use std::collections::HashSet;
@@ -23,9 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use panaversity_model::drift::{Seen, SeenObject, Spot};
 use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree};
 use panaversity_model::publication::{FileKey, time_to_put};
+use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
 use panaversity_model::{BookId, ContentHash, Fault};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -253,7 +253,7 @@ impl Objects for FileStorage {
         self.run("delete an object", move |inner| inner.root.remove(&keys::object(hash))).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
         Box::new(Listing::of(self.inner.clone(), keys::OBJECTS.to_owned(), String::new()))
     }
 }
@@ -278,18 +278,18 @@ impl Tree for FileStorage {
         self.run("sync the folder", |inner| inner.root.sync()).await
     }
 
-    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
         let (key, what) = (keys::lying(spot), "read a published file");
         let file = self.run(what, move |inner| inner.open_regular(&key)).await?;
         Ok(file.map(|file| FileParts::of(file, what)))
     }
 
-    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+    async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
         let (from, to) = (keys::lying(spot), keys::set_aside(spot, folder));
         self.run("set a file aside", move |inner| inner.root.move_away(&from, &to, 2)).await
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
         let (key, prefix) = match book {
             None => (keys::BOOKS.to_owned(), String::new()),
             Some(book) => (format!("{}/{book}", keys::BOOKS), format!("{book}/")),

@@ -1,5 +1,6 @@
 //! The journal on SQL: the truth, on SQLite and PostgreSQL alike (I11).
 
+mod audit_log;
 mod batch;
 mod blobs;
 mod books;
@@ -7,13 +8,12 @@ mod commit;
 mod committer;
 mod deltas;
 mod files;
-mod garbage;
-mod ledger;
+mod gc;
+mod inventory;
 mod manifests;
 mod nesting;
 mod pairing;
 mod publications;
-mod records;
 mod rows;
 mod signing;
 mod uploads;
@@ -21,7 +21,7 @@ mod uploads;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use panaversity_model::audit::Draft;
+use panaversity_model::audit::AuditDraft;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::ports::{Changes, Journal};
 use panaversity_model::{Fault, Timestamp};
@@ -167,7 +167,7 @@ impl Changes for SqlJournal {
         self.committer.commit(set).await
     }
 
-    async fn append(&self, draft: Draft) -> Result<(), Fault> {
+    async fn append(&self, draft: AuditDraft) -> Result<(), Fault> {
         self.committer.append(draft).await
     }
 }

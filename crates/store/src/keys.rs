@@ -18,9 +18,9 @@
 use std::fmt::Write;
 
 use panaversity_model::ContentHash;
-use panaversity_model::drift::Spot;
 use panaversity_model::ids::UploadId;
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::TreePath;
 
 use crate::backend::Backend;
 
@@ -105,12 +105,12 @@ pub(crate) fn published(key: &FileKey) -> String {
 }
 
 /// Where something lies below the books; it need not be UTF-8.
-pub(crate) fn lying(spot: &Spot) -> Vec<u8> {
+pub(crate) fn lying(spot: &TreePath) -> Vec<u8> {
     [BOOKS.as_bytes(), b"/", spot.as_bytes()].concat()
 }
 
 /// Where it is moved, out of the way.
-pub(crate) fn set_aside(spot: &Spot, folder: &str) -> Vec<u8> {
+pub(crate) fn set_aside(spot: &TreePath, folder: &str) -> Vec<u8> {
     [LOST_AND_FOUND.as_bytes(), b"/", folder.as_bytes(), b"/", spot.as_bytes()].concat()
 }
 
@@ -124,25 +124,25 @@ pub(crate) fn published_in(backend: Backend, key: &FileKey) -> String {
 }
 
 /// Where something lies below the books, in such a storage.
-pub(crate) fn lying_in(backend: Backend, spot: &Spot) -> String {
+pub(crate) fn lying_in(backend: Backend, spot: &TreePath) -> String {
     // Keys of a bucket are UTF-8.
     let key = String::from_utf8_lossy(&lying(spot)).into_owned();
     if backend == Backend::Supabase { spelled(&key) } else { key }
 }
 
 /// Where it is moved, in such a storage.
-pub(crate) fn set_aside_in(backend: Backend, spot: &Spot, folder: &str) -> String {
+pub(crate) fn set_aside_in(backend: Backend, spot: &TreePath, folder: &str) -> String {
     let key = String::from_utf8_lossy(&set_aside(spot, folder)).into_owned();
     if backend == Backend::Supabase { spelled(&key) } else { key }
 }
 
 /// What lies at a key below the books of such a storage. `None`: nobody of ours spells keys so.
-pub(crate) fn spot_at(backend: Backend, key: &str) -> Option<Spot> {
+pub(crate) fn spot_at(backend: Backend, key: &str) -> Option<TreePath> {
     let below = key.strip_prefix(BOOKS)?.strip_prefix('/')?;
     if backend != Backend::Supabase {
-        return Some(Spot::new(below.as_bytes().to_vec()));
+        return Some(TreePath::new(below.as_bytes().to_vec()));
     }
-    let spot = Spot::new(unspelled(below)?);
+    let spot = TreePath::new(unspelled(below)?);
     (lying_in(backend, &spot) == key).then_some(spot)
 }
 
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_key_that_nobody_of_ours_spelled_is_no_place_of_ours() {
-        let spot = Spot::new("b/static/Gr\u{fc}\u{df}e=1.png".as_bytes().to_vec());
+        let spot = TreePath::new("b/static/Gr\u{fc}\u{df}e=1.png".as_bytes().to_vec());
         for backend in [Backend::S3, Backend::Supabase] {
             assert_eq!(spot_at(backend, &lying_in(backend, &spot)), Some(spot.clone()));
             assert_eq!(spot_at(backend, "elsewhere/x"), None);

@@ -10,11 +10,11 @@
 //! is sent once, the parts are retried.
 
 mod connection;
-mod inbox;
 mod listing;
 mod reading;
 mod trouble;
 mod upload;
+mod upload_store;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opendal::ErrorKind;
-use panaversity_model::drift::{Seen, SeenObject, Spot};
 use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree};
 use panaversity_model::publication::{FileKey, time_to_put};
+use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
 use panaversity_model::{BookId, ContentHash, Fault, media};
 use tokio::sync::Semaphore;
 
@@ -186,7 +186,7 @@ impl Objects for S3Storage {
         self.within(ONCE_PATIENCE, "delete an object", self.operators.once.delete(&keys::object(hash))).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
         Box::new(Listing::of(self.clone(), [format!("{}/", keys::OBJECTS)]))
     }
 }
@@ -228,12 +228,12 @@ impl Tree for S3Storage {
         Ok(())
     }
 
-    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
         self.stream("read a published file", keys::lying_in(self.backend, spot), None).await
     }
 
     /// Copied by the bucket, as it cannot rename.
-    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+    async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
         let from = keys::lying_in(self.backend, spot);
         if !listing::is_asked_for_as_it_is(&from) {
             return Ok(false);
@@ -249,7 +249,7 @@ impl Tree for S3Storage {
         Ok(true)
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
         let prefix = book.map_or(format!("{}/", keys::BOOKS), |book| format!("{}/{book}/", keys::BOOKS));
         Box::new(Listing::of(self.clone(), [prefix]))
     }

@@ -10,24 +10,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use panaversity_model::asset::Asset;
-use panaversity_model::audit::{ChainKey, Draft, Entry, EntryFilter, EntryPosition};
-use panaversity_model::blob::{Blob, Health, Outline, StoredBlob};
+use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
+use panaversity_model::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
 use panaversity_model::chain::ChainRecord;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::delta::Delta;
-use panaversity_model::drift::{Record, Seen, SeenObject, Spot};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::{FileRecord, Found};
-use panaversity_model::garbage::{Burial, Condemned, Cutoffs, KeptManifest, Sentence, Staged, Survey};
+use panaversity_model::gc::{
+    Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
+};
 use panaversity_model::ids::{LeaseId, StagingId, UploadId};
 use panaversity_model::manifest::{ManifestRow, Stamp};
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
-    Blobs, Books, Changes, Creation, Files, Garbage, Inbox, Journal, Ledger, Manifests, Objects, Pages,
-    Parts, Publications, Receiving, Records, Staging, Tree, Uploads,
+    AuditLog, Blobs, Books, Changes, Creation, FileInventory, Files, GarbageCollection, Journal, Manifests,
+    Objects, Pages, Parts, Publications, Staging, Tree, UploadStore, UploadWriter, Uploads,
 };
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
-use panaversity_model::upload::{Announced, Permit, SeenUpload, SignedPut, Upload};
+use panaversity_model::storage_listing::{ObjectEntry, PublishedFile, TreeEntry, TreePath};
+use panaversity_model::upload::{Announced, Permit, SignedPut, Upload, UploadEntry};
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Schema, Timestamp, View};
 
 /// How a call breaks.
@@ -158,7 +160,7 @@ pub struct FaultyTree {
 
 /// An inbox whose calls can be broken.
 pub struct FaultyInbox {
-    inner: Arc<dyn Inbox>,
+    inner: Arc<dyn UploadStore>,
     faults: Faults,
 }
 
@@ -196,7 +198,7 @@ impl Staging for FaultyWriter<dyn Staging> {
 }
 
 #[async_trait]
-impl Receiving for FaultyWriter<dyn Receiving> {
+impl UploadWriter for FaultyWriter<dyn UploadWriter> {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
         self.faults.pass("receiving.write", FaultKind::Storage, self.inner.write(part)).await
     }
@@ -219,7 +221,7 @@ impl Breakable for Box<dyn Staging> {
     }
 }
 
-impl Breakable for Box<dyn Receiving> {
+impl Breakable for Box<dyn UploadWriter> {
     fn behind(self, faults: &Faults, _: &'static str) -> Self {
         Box::new(FaultyWriter { inner: self, faults: faults.clone() })
     }
@@ -274,36 +276,36 @@ macro_rules! faulty {
 faulty! { new FaultyJournal over Journal }
 faulty! { new FaultyObjects over Objects }
 faulty! { new FaultyTree over Tree }
-faulty! { new FaultyInbox over Inbox }
+faulty! { new FaultyInbox over UploadStore }
 
 faulty! { Changes for FaultyJournal, "journal", Database;
     fn commit(set: ChangeSet) -> Verdict;
-    fn append(draft: Draft) -> ();
+    fn append(draft: AuditDraft) -> ();
 }
 faulty! { Blobs for FaultyJournal, "journal", Database;
     fn stage(blob: &Blob, staging: StagingId) -> Staged;
-    fn mark(hash: ContentHash, health: Health) -> ();
+    fn mark(hash: ContentHash, state: BlobState) -> ();
     fn blobs(hashes: &[ContentHash]) -> Vec<StoredBlob>;
     fn damaged() -> i64;
-    fn retained(hash: ContentHash) -> bool;
+    fn is_referenced(hash: ContentHash) -> bool;
 }
-faulty! { Garbage for FaultyJournal, "journal", Database;
+faulty! { GarbageCollection for FaultyJournal, "journal", Database;
     fn kept_manifests(after: Option<(&BookId, ContentHash)>, limit: usize) -> Vec<KeptManifest>;
     fn pin(book: &BookId, until: Timestamp, versions: &[(&str, ContentHash)]) -> ();
     fn forget_manifests(unnamed_since: Timestamp) -> u64;
     fn forget_versions(unused_since: Timestamp, limit: usize) -> u64;
-    fn condemn(unused_since: Timestamp, after: Option<ContentHash>, limit: usize) -> Sentence;
+    fn condemn(unused_since: Timestamp, after: Option<ContentHash>, limit: usize) -> CondemnedBatch;
     fn condemn_unknown(hash: ContentHash, size: u64) -> Option<Condemned>;
-    fn bury(condemned: &Condemned) -> Burial;
-    fn survey(cutoffs: Cutoffs) -> Survey;
+    fn purge(condemned: &Condemned) -> PurgeOutcome;
+    fn survey(cutoffs: RetentionCutoffs) -> GcEstimate;
 }
-faulty! { Records for FaultyJournal, "journal", Database;
-    fn records(book: Option<&BookId>, after: Option<&FileKey>, limit: usize) -> Vec<Record>;
-    fn records_of(keys: &[FileKey]) -> Vec<Record>;
+faulty! { FileInventory for FaultyJournal, "journal", Database;
+    fn records(book: Option<&BookId>, after: Option<&FileKey>, limit: usize) -> Vec<PublishedFile>;
+    fn records_of(keys: &[FileKey]) -> Vec<PublishedFile>;
     fn conflicting_path(key: &FileKey) -> Option<BookPath>;
     fn republish(keys: &[FileKey]) -> ();
     fn retained_objects(after: Option<ContentHash>, limit: usize) -> Vec<StoredBlob>;
-    fn holders(hash: ContentHash, limit: usize) -> Vec<FileKey>;
+    fn files_with_hash(hash: ContentHash, limit: usize) -> Vec<FileKey>;
 }
 faulty! { Files for FaultyJournal, "journal", Database;
     fn find(book: &BookId, path: &BookPath, view: &View) -> Option<Found>;
@@ -325,7 +327,7 @@ faulty! { Uploads for FaultyJournal, "journal", Database;
 faulty! { Books for FaultyJournal, "journal", Database;
     fn book(id: &BookId) -> Option<Book>;
     fn books(after: Option<&BookId>, limit: usize) -> Vec<Book>;
-    fn create_book(id: &BookId, schema: Option<Schema>, record: &Draft) -> Creation;
+    fn create_book(id: &BookId, schema: Option<Schema>, record: &AuditDraft) -> Creation;
     fn last_changed(id: &BookId) -> Option<Timestamp>;
     fn journal_counts() -> Vec<(BookId, i64)>;
 }
@@ -334,26 +336,26 @@ faulty! { Manifests for FaultyJournal, "journal", Database;
     fn rows(book: &BookId, above: i64) -> (Stamp, Vec<ManifestRow>);
     fn keep(book: &BookId, hash: ContentHash, encoded: &[u8]) -> ();
     fn kept(book: &BookId, hash: ContentHash) -> Option<Vec<u8>>;
-    fn outlines(book: &BookId, versions: &[(&str, ContentHash)]) -> Vec<Option<Outline>>;
+    fn blob_metadata(book: &BookId, versions: &[(&str, ContentHash)]) -> Vec<Option<BlobMetadata>>;
 }
-faulty! { Ledger for FaultyJournal, "journal", Database;
-    fn entries(filter: &EntryFilter, after: Option<&EntryPosition>, limit: usize) -> Vec<Entry>;
+faulty! { AuditLog for FaultyJournal, "journal", Database;
+    fn entries(filter: &EntryFilter, after: Option<&EntryPosition>, limit: usize) -> Vec<AuditEntry>;
     fn chains(layer: Option<&Layer>, book: Option<&BookId>, after: Option<&ChainKey>, limit: usize) -> Vec<ChainRecord>;
     fn chain(key: &ChainKey) -> Option<ChainRecord>;
-    fn chain_entries(key: &ChainKey, after: Option<&EntryPosition>, limit: usize) -> Vec<Entry>;
-    fn unchained(layer: Option<&Layer>, book: Option<&BookId>, limit: usize) -> Vec<ChainKey>;
+    fn chain_entries(key: &ChainKey, after: Option<&EntryPosition>, limit: usize) -> Vec<AuditEntry>;
+    fn orphaned_chains(layer: Option<&Layer>, book: Option<&BookId>, limit: usize) -> Vec<ChainKey>;
     fn chains_since(since: Timestamp, limit: usize) -> Vec<ChainKey>;
     fn now() -> Timestamp;
 }
 faulty! { Publications for FaultyJournal, "journal", Database;
     fn claim(leases: &[LeaseId]) -> Vec<Publication>;
-    fn holds(key: &FileKey) -> Option<Found>;
-    fn prolong(publication: &Publication, by: Duration) -> bool;
-    fn settle(publication: &Publication, attempt: Attempt) -> Settled;
+    fn current_file(key: &FileKey) -> Option<Found>;
+    fn extend_lease(publication: &Publication, by: Duration) -> bool;
+    fn acknowledge(publication: &Publication, attempt: Attempt) -> Settled;
     fn pending() -> i64;
     fn unsynced(limit: usize) -> Vec<(FileKey, i64)>;
     fn synced(paths: &[(FileKey, i64)]) -> ();
-    fn recheck() -> u64;
+    fn requeue_unsynced() -> u64;
 }
 faulty! { Journal for FaultyJournal, "journal", Database;
     fn ping() -> ();
@@ -365,25 +367,25 @@ faulty! { Objects for FaultyObjects, "objects", Storage;
     fn get(hash: ContentHash, range: Range<u64>) -> Option<Vec<u8>>;
     fn delete(hash: ContentHash) -> ();
     called fn stage() -> Box<dyn Staging>;
-    pages fn list_objects() -> SeenObject;
+    pages fn list_objects() -> ObjectEntry;
 }
 faulty! { Tree for FaultyTree, "tree", Storage;
     fn put(key: &FileKey, bytes: &[u8]) -> ();
     fn put_parts(key: &FileKey, parts: Parts, size: u64) -> ();
     fn remove(key: &FileKey) -> ();
     fn sync() -> ();
-    fn set_aside(spot: &Spot, folder: &str) -> bool;
+    fn set_aside(spot: &TreePath, folder: &str) -> bool;
     fn ping() -> ();
-    called fn open(spot: &Spot) -> Option<Parts>;
-    pages fn list_files(book: Option<&BookId>) -> Seen;
+    called fn open(spot: &TreePath) -> Option<Parts>;
+    pages fn list_files(book: Option<&BookId>) -> TreeEntry;
     plain fn backend() -> &'static str;
 }
-faulty! { Inbox for FaultyInbox, "inbox", Storage;
+faulty! { UploadStore for FaultyInbox, "inbox", Storage;
     fn presign(id: UploadId, permit: &Permit) -> Option<SignedPut>;
     fn arrived(id: UploadId) -> Option<u64>;
     fn discard(id: UploadId) -> ();
-    fn sweep(seen: &SeenUpload) -> ();
-    called fn receive(id: UploadId) -> Box<dyn Receiving>;
+    fn sweep(seen: &UploadEntry) -> ();
+    called fn receive(id: UploadId) -> Box<dyn UploadWriter>;
     called fn open(id: UploadId) -> Option<Parts>;
-    pages fn list_arrived() -> SeenUpload;
+    pages fn list_arrived() -> UploadEntry;
 }

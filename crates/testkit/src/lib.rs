@@ -12,6 +12,7 @@
 )]
 
 pub mod client;
+pub mod clock;
 pub mod contract;
 pub mod disk;
 pub mod faults;
@@ -21,8 +22,7 @@ pub mod proxy;
 pub mod s3;
 pub mod samples;
 pub mod seaweed;
-pub mod world;
 
+pub use clock::{TestClock, TestIds};
 pub use faults::{Failure, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree};
 pub use memory::{MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree};
-pub use world::TestWorld;

@@ -1,10 +1,11 @@
 //! Samples: the nouns a test needs, from as few words as possible. Every id is fresh, so that
 //! tests may share a database.
 
-use panaversity_model::audit::{Draft, Operation, Outcome};
+use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::blob::Blob;
-use panaversity_model::change::{Act, Change, ChangeSet};
+use panaversity_model::change::{Change, ChangeSet};
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId, UploadId};
+use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Schema, UserId, View};
 use uuid::Uuid;
@@ -66,14 +67,14 @@ pub fn lease() -> LeaseId {
 }
 
 /// An act on one file.
-pub fn change(path: &BookPath, act: Act, expected: Option<ContentHash>) -> Change {
+pub fn change(path: &BookPath, content: TargetContent<Blob>, expected: Option<ContentHash>) -> Change {
     let entry = EntryId::new(Uuid::now_v7());
-    Change { path: path.clone(), act, expected, staging: None, entry, lease: lease() }
+    Change { path: path.clone(), content, expected, staging: None, entry, lease: lease() }
 }
 
 /// Writing a blob in an object that was staged so.
 pub fn write_staged(path: &BookPath, blob: &Blob, staging: StagingId) -> Change {
-    Change { staging: Some(staging), ..change(path, Act::Write(blob.clone()), None) }
+    Change { staging: Some(staging), ..change(path, TargetContent::Present(blob.clone()), None) }
 }
 
 /// An upload nobody else has drawn.
@@ -93,17 +94,17 @@ pub fn upload_id() -> UploadId {
 
 /// Writing these bytes, inline.
 pub fn write(path: &BookPath, bytes: &[u8], expected: Option<ContentHash>) -> Change {
-    change(path, Act::Write(inline(bytes)), expected)
+    change(path, TargetContent::Present(inline(bytes)), expected)
 }
 
 /// Deleting the file.
 pub fn delete(path: &BookPath, expected: Option<ContentHash>) -> Change {
-    change(path, Act::Delete, expected)
+    change(path, TargetContent::Absent, expected)
 }
 
 /// A change set of the agent `tester`, of a strict book.
 pub fn change_set(book: &BookId, layer: &Layer, changes: Vec<Change>) -> ChangeSet {
-    let deletes = changes.iter().all(|change| change.act == Act::Delete);
+    let deletes = changes.iter().all(|change| change.content == TargetContent::Absent);
     ChangeSet {
         id: ChangeId::new(Uuid::now_v7()),
         request: RequestId::new(Uuid::now_v7()),
@@ -119,13 +120,13 @@ pub fn change_set(book: &BookId, layer: &Layer, changes: Vec<Change>) -> ChangeS
 }
 
 /// An entry about a book that was created, in the chain of calls about no book.
-pub fn creation() -> Draft {
-    Draft { operation: Operation::Create, ..draft(None, None, &Layer::Base) }
+pub fn creation() -> AuditDraft {
+    AuditDraft { operation: Operation::Create, ..draft(None, None, &Layer::Base) }
 }
 
 /// An entry of the agent `tester` about a successful read.
-pub fn draft(book: Option<&BookId>, path: Option<&BookPath>, layer: &Layer) -> Draft {
-    Draft {
+pub fn draft(book: Option<&BookId>, path: Option<&BookPath>, layer: &Layer) -> AuditDraft {
+    AuditDraft {
         id: EntryId::new(Uuid::now_v7()),
         request: RequestId::new(Uuid::now_v7()),
         agent: agent("tester"),

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use panaversity_model::change::Verdict;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::{Changes, Files, Inbox, Journal, Objects, Tree, World};
+use panaversity_model::ports::{Changes, Files, Journal, Objects, Tree, UploadStore, World};
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, Setup, TreeSetup};
 use panaversity_testkit::postgres::{self, Postgres};
 use panaversity_testkit::samples::{self, book, change_set, key, lesson, view, write};
 use panaversity_testkit::{
     Failure, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree, MemoryInbox, MemoryJournal,
-    MemoryObjects, MemoryTree, TestWorld, inbox_contract, journal_contract, objects_contract, tree_contract,
+    MemoryObjects, MemoryTree, TestClock, TestIds, inbox_contract, journal_contract, objects_contract,
+    tree_contract,
 };
 
 mod memory {
@@ -127,10 +128,10 @@ fn no_sentence_is_forgotten() {
 
 #[test]
 fn the_ids_of_a_world_ascend() {
-    let world = TestWorld::new();
-    let ids: Vec<_> = (0..1000).map(|_| world.fresh_id()).collect();
-    assert!(ids.is_sorted_by(|a, b| a < b));
-    assert!(world.monotonic() <= world.monotonic());
+    let (clock, ids) = (TestClock::new(), TestIds);
+    let drawn: Vec<_> = (0..1000).map(|_| ids.new_id()).collect();
+    assert!(drawn.is_sorted_by(|a, b| a < b));
+    assert!(clock.monotonic() <= clock.monotonic());
 }
 
 /// A journal, objects and a tree behind one hook.

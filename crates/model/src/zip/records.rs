@@ -1,7 +1,7 @@
 //! The records of a ZIP archive, field by field; numbers are little-endian. Section numbers are
 //! those of the specification that the module above names.
 
-use super::{Entry, Method};
+use super::{Method, ZipEntry};
 
 /// What a 32-bit field holds whose number stands in a Zip64 field.
 const BEYOND: u32 = u32::MAX;
@@ -41,12 +41,12 @@ fn is_beyond(number: u64) -> bool {
 }
 
 /// The extra field of a local header, which holds both sizes or is not there.
-fn sizes_beyond(entry: &Entry) -> bool {
+fn sizes_beyond(entry: &ZipEntry) -> bool {
     is_beyond(entry.size) || is_beyond(entry.stored())
 }
 
 /// The numbers in the extra field of a listing.
-fn listed_beyond(entry: &Entry, header: u64) -> impl Iterator<Item = u64> {
+fn listed_beyond(entry: &ZipEntry, header: u64) -> impl Iterator<Item = u64> {
     [entry.size, entry.stored(), header].into_iter().filter(|number| is_beyond(*number))
 }
 
@@ -54,19 +54,19 @@ fn field_bytes(numbers: u64) -> u64 {
     if numbers == 0 { 0 } else { FIELD_HEADER + 8 * numbers }
 }
 
-pub(super) fn local_header_bytes(entry: &Entry) -> u64 {
+pub(super) fn local_header_bytes(entry: &ZipEntry) -> u64 {
     let numbers = if sizes_beyond(entry) { 2 } else { 0 };
     LOCAL_HEADER + entry.name.len() as u64 + field_bytes(numbers)
 }
 
-pub(super) fn listing_bytes(entry: &Entry, header: u64) -> u64 {
+pub(super) fn listing_bytes(entry: &ZipEntry, header: u64) -> u64 {
     LISTING + entry.name.len() as u64 + field_bytes(listed_beyond(entry, header).count() as u64)
 }
 
 /// A record that is being written.
-struct Record<'a>(&'a mut Vec<u8>);
+struct RecordWriter<'a>(&'a mut Vec<u8>);
 
-impl Record<'_> {
+impl RecordWriter<'_> {
     fn short(&mut self, number: u16) -> &mut Self {
         self.0.extend_from_slice(&number.to_le_bytes());
         self
@@ -83,7 +83,7 @@ impl Record<'_> {
     }
 
     /// What a local header and a listing share: version needed to the length of the extra field.
-    fn shared(&mut self, entry: &Entry, sizes: [u64; 2], numbers: u64) -> &mut Self {
+    fn shared(&mut self, entry: &ZipEntry, sizes: [u64; 2], numbers: u64) -> &mut Self {
         let version = if numbers > 0 { VERSION_ZIP64 } else { VERSION_DEFLATE };
         let method = if entry.method == Method::Plain { 0 } else { 8 };
         self.short(version).short(FLAGS).short(method).short(TIME).short(DATE).word(entry.crc32);
@@ -102,12 +102,12 @@ impl Record<'_> {
 }
 
 /// 4.3.7.
-pub(super) fn local_header(entry: &Entry) -> Vec<u8> {
+pub(super) fn local_header(entry: &ZipEntry) -> Vec<u8> {
     let length = usize::try_from(local_header_bytes(entry)).unwrap_or(0);
     let (mut bytes, beyond) = (Vec::with_capacity(length), sizes_beyond(entry));
     let (stored, numbers) = (entry.stored(), if beyond { 2 } else { 0 });
     let sizes = if beyond { [u64::MAX; 2] } else { [stored, entry.size] };
-    let mut record = Record(&mut bytes);
+    let mut record = RecordWriter(&mut bytes);
     record.word(0x0403_4b50).shared(entry, sizes, numbers);
     record.0.extend_from_slice(entry.name.as_bytes());
     if beyond {
@@ -117,9 +117,9 @@ pub(super) fn local_header(entry: &Entry) -> Vec<u8> {
 }
 
 /// 4.3.12: the record of an entry in the central directory.
-pub(super) fn push_listing(bytes: &mut Vec<u8>, entry: &Entry, header: u64) {
+pub(super) fn push_listing(bytes: &mut Vec<u8>, entry: &ZipEntry, header: u64) {
     let numbers: Vec<u64> = listed_beyond(entry, header).collect();
-    let mut record = Record(bytes);
+    let mut record = RecordWriter(bytes);
     record.word(0x0201_4b50).short(MADE_BY);
     record.shared(entry, [entry.stored(), entry.size], numbers.len() as u64);
     // No comment, on the first disk, not known to be text.
@@ -131,7 +131,7 @@ pub(super) fn push_listing(bytes: &mut Vec<u8>, entry: &Entry, header: u64) {
 /// 4.3.14 and 4.3.15 if a number needs them, and 4.3.16.
 pub(super) fn end(entries: u64, directory: u64, directory_at: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(98);
-    let mut record = Record(&mut bytes);
+    let mut record = RecordWriter(&mut bytes);
     if narrow_short(entries) == BEYOND_SHORT || is_beyond(directory) || is_beyond(directory_at) {
         // The length of the record does not count its first twelve bytes.
         record.word(0x0606_4b50).long(44).short(MADE_BY).short(VERSION_ZIP64).word(0).word(0);

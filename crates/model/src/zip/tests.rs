@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use zip::ZipArchive;
 
 use super::*;
-use crate::blob::{Blob, Place as Lies};
+use crate::blob::{Blob, BlobLocation};
 
 const GIB: u64 = 1 << 30;
 
@@ -53,9 +53,9 @@ fn crc_of(byte: u8, size: u64) -> u32 {
     whole.finalize()
 }
 
-fn plain(number: usize, name: String, size: u64) -> Entry {
+fn plain(number: usize, name: String, size: u64) -> ZipEntry {
     let crc32 = crc_of(imagined(number), size);
-    Entry { name, hash: ContentHash::of(&[imagined(number)]), size, crc32, method: Method::Plain }
+    ZipEntry { name, hash: ContentHash::of(&[imagined(number)]), size, crc32, method: Method::Plain }
 }
 
 impl Read for Imagined {
@@ -93,23 +93,23 @@ impl Seek for Imagined {
 /// The whole archive of these files, and its layout.
 fn archive(files: &[(String, Vec<u8>)], inline_limit: usize) -> (Layout, Vec<u8>) {
     let blobs: Vec<_> = files.iter().map(|(_, bytes)| Blob::pack(bytes, inline_limit)).collect();
-    let entries = files.iter().zip(&blobs).map(|((name, _), blob)| Entry {
+    let entries = files.iter().zip(&blobs).map(|((name, _), blob)| ZipEntry {
         name: name.clone(),
         hash: blob.hash,
         size: blob.size,
         crc32: blob.crc32,
-        method: match &blob.place {
-            Lies::Inline(deflated) => Method::Deflated(deflated.len() as u64),
-            Lies::Object(_) => Method::Plain,
+        method: match &blob.location {
+            BlobLocation::Inline(deflated) => Method::Deflated(deflated.len() as u64),
+            BlobLocation::Object(_) => Method::Plain,
         },
     });
     let layout = Layout::new(entries.collect());
     let mut whole = Vec::new();
     for (number, (_, bytes)) in files.iter().enumerate() {
         whole.extend(layout.header(number));
-        whole.extend(match &blobs[number].place {
-            Lies::Inline(deflated) => deflated,
-            Lies::Object(_) => bytes,
+        whole.extend(match &blobs[number].location {
+            BlobLocation::Inline(deflated) => deflated,
+            BlobLocation::Object(_) => bytes,
         });
     }
     whole.extend(layout.tail(0..u64::MAX));
@@ -218,7 +218,7 @@ fn an_archive_beyond_4_gib_reads_back() {
 #[test]
 fn a_file_that_shrinks_below_4_gib_still_says_its_size() {
     let method = Method::Deflated(5_000_000);
-    let zeros = Entry { method, ..plain(0, "static/zeros.bin".to_owned(), 5 * GIB) };
+    let zeros = ZipEntry { method, ..plain(0, "static/zeros.bin".to_owned(), 5 * GIB) };
     let layout = Layout::new(vec![zeros]);
     let mut read = ZipArchive::new(Imagined::new(layout)).unwrap();
     let file = read.by_index_raw(0).unwrap();

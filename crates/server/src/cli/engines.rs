@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::{Inbox, Objects, Tree};
+use panaversity_model::ports::{Objects, Tree, UploadStore};
 use panaversity_service::reconcile::Glance;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, NotYet};
 use crate::app::App;
+use crate::clock::{SystemClock, UuidGenerator};
 use crate::config::links::LinkSettings;
 use crate::config::settings::{DatabaseSettings, StoreSettings};
 use crate::config::storage::StorageSettings;
@@ -24,7 +25,6 @@ use crate::counted::Counted;
 use crate::links::Links;
 use crate::memory::{Budget, Hold};
 use crate::metrics::Metrics;
-use crate::world::RealWorld;
 
 /// How long the way down waits for paths that are not published yet; they are not lost, only late.
 const LAST_PUBLICATIONS: Duration = Duration::from_secs(2);
@@ -150,7 +150,7 @@ impl Running {
                 );
             }
         }
-        match tokio::time::timeout(LAST_WORK, service.clean_point()).await {
+        match tokio::time::timeout(LAST_WORK, service.fsync_checkpoint()).await {
             Ok(Ok(())) => {}
             _ => {
                 tracing::warn!(
@@ -170,7 +170,7 @@ impl Running {
 }
 
 /// Where the files are kept, for its three ports.
-type Storage = (Arc<dyn Objects>, Arc<dyn Inbox>, Arc<dyn Tree>);
+type Storage = (Arc<dyn Objects>, Arc<dyn UploadStore>, Arc<dyn Tree>);
 
 /// Opens it, as the one storage of this database.
 async fn open_storage(storage: &StorageSettings, journal: &SqlJournal) -> Result<Storage, Failure> {
@@ -236,7 +236,14 @@ impl Beside {
 
 async fn engines(journal: &Arc<SqlJournal>, storage: &StorageSettings) -> Result<Engines, Failure> {
     let (objects, inbox, tree) = open_storage(storage, journal).await?;
-    Ok(Engines { journal: journal.clone(), objects, inbox, tree, world: Arc::new(RealWorld::new()) })
+    Ok(Engines {
+        journal: journal.clone(),
+        objects,
+        inbox,
+        tree,
+        clock: Arc::new(SystemClock::new()),
+        ids: Arc::new(UuidGenerator),
+    })
 }
 
 fn counted(engines: Engines, metrics: &Arc<Metrics>, backend: &'static str) -> Engines {

@@ -17,7 +17,7 @@ const LONGEST_ETAG: usize = 128;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wish<'a> {
+pub(crate) struct TargetContent<'a> {
     pub(crate) url: &'a Url,
     /// Bytes that are there already; beyond 0 only with an `etag`.
     pub(crate) from: u64,
@@ -62,7 +62,7 @@ impl Body {
 
 impl Client {
     /// Asks for bytes, once.
-    pub(crate) async fn get(&self, wish: Wish<'_>) -> Got {
+    pub(crate) async fn get(&self, wish: TargetContent<'_>) -> Got {
         let http = match self.http_for(wish.url) {
             Ok(http) => http,
             Err(why) => return Got::Strange(why),
@@ -86,7 +86,7 @@ impl Client {
     }
 }
 
-fn judge(response: Response, wish: Wish<'_>) -> Got {
+fn judge(response: Response, wish: TargetContent<'_>) -> Got {
     let status = response.status();
     let etag = etag_of(response.headers());
     match status {

@@ -139,7 +139,7 @@ fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Asked, tag: &str, body:
     response
 }
 
-/// Records that nothing is given, and says why.
+/// FileInventory that nothing is given, and says why.
 async fn refused(app: &App, call: &Call, error: Error) -> Response {
     if let Err(fault) = app.service.record(call, outcome_of(&error)).await {
         tracing::warn!(target: "panaversity_fs.audit", request_id = %call.request, error = %fault,

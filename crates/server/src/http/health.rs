@@ -82,7 +82,7 @@ fn engine(probe: &Probe) -> Value {
 mod tests {
     use panaversity_model::Timestamp;
     use panaversity_model::audit::ChainKey;
-    use panaversity_model::chain::Break;
+    use panaversity_model::chain::ChainError;
     use panaversity_service::verify::Verified;
 
     use super::*;
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(status(&Health { damaged_blobs: Some(1), ..healthy() }), "degraded");
         let key = ChainKey { book: "b".into(), path: "p".into(), user: "__base__".into() };
         let mut broken = healthy();
-        broken.verified.breaks.insert(key.clone(), Break { key, id: None, reason: "cut off".into() });
+        broken.verified.breaks.insert(key.clone(), ChainError { key, id: None, reason: "cut off".into() });
         assert_eq!(status(&broken), "degraded");
         assert_eq!(report(&broken, Duration::ZERO)["audit_chain"]["valid"], false);
     }

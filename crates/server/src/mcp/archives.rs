@@ -1,6 +1,6 @@
 //! `get_book_archive`.
 
-use panaversity_model::blob::Health;
+use panaversity_model::blob::BlobState;
 use panaversity_model::{ContentHash, Refusal, Timestamp};
 use panaversity_service::Call;
 use panaversity_service::archive::{LeftOut, Scope};
@@ -52,9 +52,11 @@ pub(super) async fn archive(app: &App, call: &mut Call, mut arguments: Arguments
 }
 
 fn rendered(file: &LeftOut) -> Value {
-    let error = match file.health {
-        Health::Corrupt => "CORRUPT: its stored bytes are damaged",
-        Health::Live | Health::Missing | Health::Condemned => "CORRUPT: its stored bytes are missing",
+    let error = match file.state {
+        BlobState::Corrupt => "CORRUPT: its stored bytes are damaged",
+        BlobState::Live | BlobState::Missing | BlobState::Condemned => {
+            "CORRUPT: its stored bytes are missing"
+        }
     };
     json!({ "path": file.path, "error": error })
 }

@@ -1,8 +1,8 @@
 //! `query_audit_log` and `verify_audit_chain`. Keeps R5: without `user_id` they see the base,
 //! with it that user's entries and nobody else's.
 
-use panaversity_model::audit::{Entry, EntryFilter, EntryPosition, Operation};
-use panaversity_model::chain::Break;
+use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition, Operation};
+use panaversity_model::chain::ChainError;
 use panaversity_model::{BookPath, Layer, Refusal, Timestamp};
 use panaversity_service::Call;
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     let (path_from, path_to) = glob.as_ref().map_or(("", None), |glob| glob.prefix.range());
     let path_from = Some(path_from.to_owned()).filter(|from| !from.is_empty());
     let filter = EntryFilter { book, path_from, path_to, agent, operation, status, layer, from, to };
-    let keep = |entry: &Entry| glob.as_ref().is_none_or(|glob| glob.accepts_text(&entry.path));
+    let keep = |entry: &AuditEntry| glob.as_ref().is_none_or(|glob| glob.accepts_text(&entry.path));
     let page = app.service.query_audit_log(&filter, after, limit, keep).await?;
     let mut body = json!({ "entries": page.entries.into_iter().map(rendered).collect::<Vec<_>>() });
     if let Some(next) = page.next {
@@ -70,7 +70,7 @@ fn moment(arguments: &mut Arguments, name: &str, earlier: &str) -> Result<Option
 }
 
 /// An entry with every column.
-fn rendered(entry: Entry) -> Value {
+fn rendered(entry: AuditEntry) -> Value {
     let columns = [
         ("id", Some(entry.id)),
         ("timestamp", Some(entry.timestamp.to_string())),
@@ -115,7 +115,7 @@ pub(super) async fn verify(app: &App, _: &mut Call, mut arguments: Arguments) ->
     Ok(body.into())
 }
 
-fn broken(found: &Break) -> Value {
+fn broken(found: &ChainError) -> Value {
     let mut body = json!({ "path": found.key.path, "reason": found.reason });
     if let Some(id) = &found.id {
         body["id"] = id.as_str().into();

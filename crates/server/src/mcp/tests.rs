@@ -15,7 +15,7 @@ use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::{Engines, Limits, Service};
 use panaversity_store::Backend;
 use panaversity_testkit::{
-    Failure, Faults, FaultyJournal, MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree, TestWorld,
+    Failure, Faults, FaultyJournal, MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree, TestClock, TestIds,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -49,7 +49,8 @@ pub(crate) fn app(faults: &Faults) -> App {
         objects: Arc::new(MemoryObjects::new()),
         inbox: Arc::new(MemoryInbox::new()),
         tree: Arc::new(MemoryTree::new()),
-        world: Arc::new(TestWorld::new()),
+        clock: Arc::new(TestClock::new()),
+        ids: Arc::new(TestIds),
     };
     let limits = Limits {
         inline_bytes: 1 << 17,

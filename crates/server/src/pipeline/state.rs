@@ -26,7 +26,7 @@ pub(super) struct State {
     version: u32,
     pub(super) book_id: String,
     pub(super) manifest_hash: Option<String>,
-    pub(super) files: BTreeMap<String, Entry>,
+    pub(super) files: BTreeMap<String, StateEntry>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) installing: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,13 +46,13 @@ struct Assets {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Aside {
-    files: BTreeMap<String, Entry>,
+    files: BTreeMap<String, StateEntry>,
     installing: BTreeMap<String, String>,
 }
 
 /// A file as we left it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct StateEntry {
     pub(super) hash: String,
     pub(super) size: u64,
     /// Nanoseconds since 1970; 0 is never trusted.
@@ -116,7 +116,7 @@ impl State {
     /// The state while an installation that leads to `self` is under way.
     pub(super) fn intent(
         &self,
-        there: BTreeMap<String, Entry>,
+        there: BTreeMap<String, StateEntry>,
         installing: BTreeMap<String, String>,
     ) -> Self {
         let assets = self.assets.clone().map(|assets| Assets { manifest_hash: None, ..assets });
@@ -156,11 +156,11 @@ impl Stamp {
     }
 
     /// Does the file still look as in the entry?
-    pub(super) fn matches(self, entry: &Entry) -> bool {
+    pub(super) fn matches(self, entry: &StateEntry) -> bool {
         entry.mtime_ns != 0 && self.mtime_ns == entry.mtime_ns && self.size == entry.size
     }
 
-    pub(super) fn entry(self, hash: ContentHash) -> Entry {
-        Entry { hash: hash.to_string(), size: self.size, mtime_ns: self.mtime_ns }
+    pub(super) fn entry(self, hash: ContentHash) -> StateEntry {
+        StateEntry { hash: hash.to_string(), size: self.size, mtime_ns: self.mtime_ns }
     }
 }

@@ -14,7 +14,7 @@ use panaversity_service::write::Write;
 use panaversity_service::{Engines, Limits, Service};
 use panaversity_store::{Backend, Database, DatabaseUrl, FileStorage, PoolOptions, SqlJournal, migrations};
 use panaversity_testkit::contract::together;
-use panaversity_testkit::{TestWorld, samples};
+use panaversity_testkit::{TestClock, TestIds, samples};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -49,7 +49,8 @@ async fn server(world: &World, beside: bool) -> Service {
         objects: storage.clone(),
         inbox: storage.clone(),
         tree: storage,
-        world: Arc::new(TestWorld::new()),
+        clock: Arc::new(TestClock::new()),
+        ids: Arc::new(TestIds),
     };
     Service::new(
         engines,

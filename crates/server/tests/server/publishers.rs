@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
-use panaversity_model::ports::{Inbox, Objects, Tree};
+use panaversity_model::ports::{Objects, Tree, UploadStore};
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_service::write::Write;
 use panaversity_service::{Engines, Limits, Service};
@@ -17,7 +17,7 @@ use panaversity_store::{
     Backend, Bucket, Database, DatabaseUrl, FileStorage, PoolOptions, S3Storage, SqlJournal,
 };
 use panaversity_testkit::proxy::Proxy;
-use panaversity_testkit::{TestWorld, postgres, s3, samples};
+use panaversity_testkit::{TestClock, TestIds, postgres, s3, samples};
 use serde_json::json;
 
 use crate::harness::{Db, Door, Ground, Storage, World, until};
@@ -56,7 +56,7 @@ async fn late_publisher(world: &World, storage: Storage) -> (Arc<Gate>, Service)
         Storage::S3 => Backend::S3,
     };
     let journal = SqlJournal::open(database, backend).await.unwrap();
-    let (objects, inbox, tree): (Arc<dyn Objects>, Arc<dyn Inbox>, Arc<dyn Tree>) = match storage {
+    let (objects, inbox, tree): (Arc<dyn Objects>, Arc<dyn UploadStore>, Arc<dyn Tree>) = match storage {
         Storage::Fs => {
             let folder = FileStorage::open(&world.storage_root(), journal.store_id(), false).unwrap();
             (folder.clone(), folder.clone(), folder)
@@ -75,7 +75,14 @@ async fn late_publisher(world: &World, storage: Storage) -> (Arc<Gate>, Service)
         }
     };
     let gate = Gate::shut(tree);
-    let engines = Engines { journal, objects, inbox, tree: gate.clone(), world: Arc::new(TestWorld::new()) };
+    let engines = Engines {
+        journal,
+        objects,
+        inbox,
+        tree: gate.clone(),
+        clock: Arc::new(TestClock::new()),
+        ids: Arc::new(TestIds),
+    };
     (
         gate,
         Service::new(

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use panaversity_model::ContentHash;
-use panaversity_model::blob::{Health, Outline};
-use panaversity_model::zip::{Entry, Layout, Method};
+use panaversity_model::blob::{BlobMetadata, BlobState};
+use panaversity_model::zip::{Layout, Method, ZipEntry};
 use tokio::sync::Semaphore;
 
 /// Bytes of all remembered layouts together; the one used last may be larger.
@@ -24,7 +24,7 @@ pub struct LeftOut {
     /// Its path.
     pub path: String,
     /// Why.
-    pub health: Health,
+    pub state: BlobState,
 }
 
 /// An archive: its layout, and what it leaves out.
@@ -128,15 +128,25 @@ impl Archives {
     }
 
     /// The layout of these versions, of which this is known. It is remembered.
-    pub(super) fn layout(&self, versions: &[(&str, ContentHash)], outlines: &[Outline]) -> Arc<Archive> {
+    pub(super) fn layout(
+        &self,
+        versions: &[(&str, ContentHash)],
+        blob_metadata: &[BlobMetadata],
+    ) -> Arc<Archive> {
         let (mut entries, mut left_out) = (Vec::with_capacity(versions.len()), Vec::new());
-        for ((path, hash), outline) in versions.iter().zip(outlines) {
+        for ((path, hash), metadata) in versions.iter().zip(blob_metadata) {
             let name = (*path).to_owned();
-            if outline.health == Health::Live {
-                let method = outline.deflated.map_or(Method::Plain, Method::Deflated);
-                entries.push(Entry { name, hash: *hash, size: outline.size, crc32: outline.crc32, method });
+            if metadata.state == BlobState::Live {
+                let method = metadata.deflated.map_or(Method::Plain, Method::Deflated);
+                entries.push(ZipEntry {
+                    name,
+                    hash: *hash,
+                    size: metadata.size,
+                    crc32: metadata.crc32,
+                    method,
+                });
             } else {
-                left_out.push(LeftOut { path: name, health: outline.health });
+                left_out.push(LeftOut { path: name, state: metadata.state });
             }
         }
         let layout = Layout::new(entries);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use panaversity_model::blob::{CHUNK_BYTES, Place, StoredBlob};
+use panaversity_model::blob::{BlobLocation, CHUNK_BYTES, StoredBlob};
 use panaversity_model::zip::{Method, Piece};
 use panaversity_model::{ContentHash, Fault};
 use tokio::sync::OnceCell;
@@ -156,8 +156,10 @@ impl Part {
                 let stored = rows.get(&hash).ok_or_else(|| let_go(hash))?;
                 // What comes out of it is what it is named by.
                 service.bytes_of(stored).await?.ok_or_else(|| let_go(hash))?;
-                match &stored.blob.place {
-                    Place::Inline(bytes) if bytes.len() as u64 == deflated => cut(bytes.clone(), range),
+                match &stored.blob.location {
+                    BlobLocation::Inline(bytes) if bytes.len() as u64 == deflated => {
+                        cut(bytes.clone(), range)
+                    }
                     _ => Err(stored_otherwise(hash)),
                 }
             }
@@ -182,7 +184,7 @@ async fn chunk(
     number: u64,
     range: Range<u64>,
 ) -> Result<Vec<u8>, Fault> {
-    if matches!(stored.blob.place, Place::Inline(_)) {
+    if matches!(stored.blob.location, BlobLocation::Inline(_)) {
         return Err(stored_otherwise(stored.blob.hash));
     }
     let bytes = service.chunk_of(stored, number).await?.ok_or_else(|| let_go(stored.blob.hash))?;

@@ -2,9 +2,9 @@
 //! asked for it (R7), with what was last published as its precondition (I8).
 
 use panaversity_model::audit::{Operation, Outcome};
-use panaversity_model::drift::Spot;
 use panaversity_model::ports::Pages;
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::TreePath;
 use panaversity_model::{AgentId, ContentHash, Error, Fault, Refusal};
 
 use super::{Remedy, left};
@@ -21,7 +21,7 @@ impl Service {
         key: &FileKey,
         expected: Option<ContentHash>,
     ) -> Result<Remedy, Fault> {
-        let Some(mut found) = self.inner.tree.open(&Spot::of(key)).await? else {
+        let Some(mut found) = self.inner.tree.open(&TreePath::of(key)).await? else {
             return Ok(left("it went away while it was looked at"));
         };
         let mut call = self.begin(agent.clone(), Operation::Write);

@@ -1,6 +1,6 @@
 //! Published files: does the tree hold what the journal says?
 
-use panaversity_model::drift::{Record, Spot};
+use panaversity_model::storage_listing::{PublishedFile, TreePath};
 use panaversity_model::{Fault, Layer};
 
 use super::{Mode, Remedy, Run, Trouble, left};
@@ -30,12 +30,12 @@ impl Run<'_> {
         }
     }
 
-    fn is_published(&self, record: &Record) -> bool {
+    fn is_published(&self, record: &PublishedFile) -> bool {
         record.key.layer == Layer::Base || self.service.inner.limits.publish_overlays
     }
 
     /// What seems wrong is so if the journal still says the same, and nothing is on its way.
-    async fn really_wrong(&self, record: Record) -> Result<Option<(Record, Trouble)>, Fault> {
+    async fn really_wrong(&self, record: PublishedFile) -> Result<Option<(PublishedFile, Trouble)>, Fault> {
         if self.compare(&record).await?.is_none() {
             return Ok(None);
         }
@@ -46,16 +46,16 @@ impl Run<'_> {
         Ok(self.compare(&record).await?.map(|trouble| (record, trouble)))
     }
 
-    async fn compare(&self, record: &Record) -> Result<Option<Trouble>, Fault> {
+    async fn compare(&self, record: &PublishedFile) -> Result<Option<Trouble>, Fault> {
         let Some((hash, size)) = record.held else { return Ok(None) };
-        let Some(mut copy) = self.service.inner.tree.open(&Spot::of(&record.key)).await? else {
+        let Some(mut copy) = self.service.inner.tree.open(&TreePath::of(&record.key)).await? else {
             return Ok(Some(Trouble::Missing));
         };
         let blob = measure(copy.as_mut(), size).await?;
         Ok((blob.hash != hash).then_some(Trouble::Different))
     }
 
-    async fn settle_files(&mut self, wrong: Vec<(Record, Trouble)>) -> Result<(), Fault> {
+    async fn settle_files(&mut self, wrong: Vec<(PublishedFile, Trouble)>) -> Result<(), Fault> {
         let remedies = match self.mode {
             Mode::Report => wrong.iter().map(|(_, trouble)| unmended(*trouble)).collect(),
             Mode::Repair => self.publish_again(&wrong).await?,
@@ -79,14 +79,14 @@ impl Run<'_> {
     }
 
     /// What lies in a file's place is kept aside; then the file is published as any other.
-    async fn publish_again(&self, wrong: &[(Record, Trouble)]) -> Result<Vec<Remedy>, Fault> {
+    async fn publish_again(&self, wrong: &[(PublishedFile, Trouble)]) -> Result<Vec<Remedy>, Fault> {
         if wrong.is_empty() {
             return Ok(Vec::new());
         }
         let inner = &self.service.inner;
         for (record, trouble) in wrong {
             let moved = match trouble {
-                Trouble::Different => inner.tree.set_aside(&Spot::of(&record.key), &self.aside).await,
+                Trouble::Different => inner.tree.set_aside(&TreePath::of(&record.key), &self.aside).await,
                 _ => Ok(true),
             };
             // What can't be kept elsewhere is not overwritten either. What perhaps was moved is
@@ -111,11 +111,11 @@ impl Run<'_> {
     }
 
     /// A server has taken it over, or it has changed again.
-    async fn under_way(&self, record: &Record) -> Result<bool, Fault> {
+    async fn under_way(&self, record: &PublishedFile) -> Result<bool, Fault> {
         let inner = &self.service.inner;
         let now = inner.journal.records_of(std::slice::from_ref(&record.key)).await?.pop();
         let Some(now) = now.filter(|now| now.version == record.version) else { return Ok(true) };
-        let readable = match inner.journal.holds(&record.key).await? {
+        let readable = match inner.journal.current_file(&record.key).await? {
             Some(found) => self.service.bytes_of(&found.blob).await.is_ok(),
             None => true,
         };

@@ -1,7 +1,7 @@
 //! Objects: is each that a version names there, with its bytes; and which does nobody know?
 
 use panaversity_model::Fault;
-use panaversity_model::blob::{Health, StoredBlob};
+use panaversity_model::blob::{BlobState, StoredBlob};
 
 use super::{Mode, Remedy, Run, Trouble, left};
 
@@ -29,12 +29,14 @@ impl Run<'_> {
     async fn trouble_of(&self, stored: &StoredBlob) -> Result<Option<Trouble>, Fault> {
         let Some(measured) = self.service.measured(stored).await? else { return Ok(None) };
         let (trouble, health) = match measured {
-            None => (Some(Trouble::ObjectMissing), Health::Missing),
-            Some(blob) if blob.size != stored.blob.size => (Some(Trouble::ObjectWrongSize), Health::Corrupt),
-            Some(blob) if blob.hash != stored.blob.hash => (Some(Trouble::ObjectCorrupt), Health::Corrupt),
-            Some(_) => (None, Health::Live),
+            None => (Some(Trouble::ObjectMissing), BlobState::Missing),
+            Some(blob) if blob.size != stored.blob.size => {
+                (Some(Trouble::ObjectWrongSize), BlobState::Corrupt)
+            }
+            Some(blob) if blob.hash != stored.blob.hash => (Some(Trouble::ObjectCorrupt), BlobState::Corrupt),
+            Some(_) => (None, BlobState::Live),
         };
-        if health != stored.health {
+        if health != stored.state {
             self.service.inner.journal.mark(stored.blob.hash, health).await?;
         }
         Ok(trouble)

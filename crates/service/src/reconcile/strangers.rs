@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use panaversity_model::drift::{Kind, Record, Seen};
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::{Kind, PublishedFile, TreeEntry};
 use panaversity_model::{Error, Fault, Refusal};
 
 use super::{Mode, Remedy, Run, Trouble, left};
@@ -43,7 +43,9 @@ impl Service {
                         glance.strangers += 1;
                         true
                     }
-                    Some(Record { pending: false, held: Some((_, size)), .. }) if size != seen.size => {
+                    Some(PublishedFile { pending: false, held: Some((_, size)), .. })
+                        if size != seen.size =>
+                    {
                         glance.changed += 1;
                         true
                     }
@@ -62,7 +64,7 @@ impl Service {
     }
 
     /// What the journal knows of these places.
-    async fn known(&self, page: &[Seen]) -> Result<HashMap<FileKey, Record>, Fault> {
+    async fn known(&self, page: &[TreeEntry]) -> Result<HashMap<FileKey, PublishedFile>, Fault> {
         let keys: Vec<_> = page.iter().filter_map(|seen| seen.spot.key().ok()).collect();
         let records = self.inner.journal.records_of(&keys).await?;
         Ok(records.into_iter().map(|record| (record.key.clone(), record)).collect())
@@ -91,7 +93,7 @@ impl Run<'_> {
 
     /// It is still there, and the journal still does not know it: it was no file that was just
     /// leaving or coming.
-    async fn still_strange(&self, seen: &Seen, key: &Result<FileKey, Refusal>) -> Result<bool, Fault> {
+    async fn still_strange(&self, seen: &TreeEntry, key: &Result<FileKey, Refusal>) -> Result<bool, Fault> {
         let inner = &self.service.inner;
         if seen.kind == Kind::File && inner.tree.open(&seen.spot).await?.is_none() {
             return Ok(false);
@@ -102,7 +104,7 @@ impl Run<'_> {
         }
     }
 
-    async fn receive(&self, seen: &Seen, key: Result<FileKey, Refusal>) -> Result<Remedy, Fault> {
+    async fn receive(&self, seen: &TreeEntry, key: Result<FileKey, Refusal>) -> Result<Remedy, Fault> {
         match self.mode {
             Mode::Report => Ok(match self.unadoptable(seen, key).await? {
                 None => left("reconcile --adopt takes it in, --repair moves it to lost+found"),
@@ -118,7 +120,11 @@ impl Run<'_> {
     }
 
     /// Why adopting would refuse it, as far as that can be told without reading it.
-    async fn unadoptable(&self, seen: &Seen, key: Result<FileKey, Refusal>) -> Result<Option<String>, Fault> {
+    async fn unadoptable(
+        &self,
+        seen: &TreeEntry,
+        key: Result<FileKey, Refusal>,
+    ) -> Result<Option<String>, Fault> {
         if seen.kind == Kind::Special {
             return Ok(Some(NO_FILE.to_owned()));
         }
@@ -133,7 +139,7 @@ impl Run<'_> {
         }
     }
 
-    async fn move_aside(&self, seen: &Seen, key: Option<FileKey>) -> Result<Remedy, Fault> {
+    async fn move_aside(&self, seen: &TreeEntry, key: Option<FileKey>) -> Result<Remedy, Fault> {
         let inner = &self.service.inner;
         let moved = inner.tree.set_aside(&seen.spot, &self.aside).await;
         // A file that came just then may have been moved in the stranger's stead.

@@ -20,7 +20,7 @@ use panaversity_service::{Call, Engines, Limits, Service};
 use panaversity_testkit::samples::{agent, book, key, overlay, view};
 use panaversity_testkit::{
     Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree, MemoryInbox, MemoryJournal, MemoryObjects,
-    TestWorld,
+    TestClock, TestIds,
 };
 
 use crate::trees::FragileTree;
@@ -69,7 +69,8 @@ impl Desk {
             objects: Arc::new(FaultyObjects::new(self.objects.clone(), &self.faults)),
             inbox: Arc::new(FaultyInbox::new(self.inbox.clone(), &self.faults)),
             tree: Arc::new(FaultyTree::new(tree, &self.faults)),
-            world: Arc::new(TestWorld::new()),
+            clock: Arc::new(TestClock::new()),
+            ids: Arc::new(TestIds),
         };
         Service::new(engines, limits)
     }
@@ -81,7 +82,8 @@ impl Desk {
             objects,
             inbox: self.inbox.clone(),
             tree: self.tree.clone(),
-            world: Arc::new(TestWorld::new()),
+            clock: Arc::new(TestClock::new()),
+            ids: Arc::new(TestIds),
         };
         Service::new(engines, LIMITS)
     }
@@ -167,7 +169,7 @@ impl Desk {
 
     /// What a layer holds, by the journal, past the hook.
     pub(crate) async fn holds(&self, layer: &Layer, path: &BookPath) -> Option<ContentHash> {
-        let found = self.journal.holds(&key(&self.book, path, layer)).await.unwrap();
+        let found = self.journal.current_file(&key(&self.book, path, layer)).await.unwrap();
         found.map(|found| found.record.hash)
     }
 

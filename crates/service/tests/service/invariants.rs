@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use panaversity_model::audit::{Entry, EntryFilter};
+use panaversity_model::audit::{AuditEntry, EntryFilter};
 use panaversity_model::path::Folder;
-use panaversity_model::ports::{Books, Files as _, Ledger};
+use panaversity_model::ports::{AuditLog, Books, Files as _};
 use panaversity_model::{ContentHash, Layer};
 use panaversity_service::Service;
 use panaversity_testkit::memory::location;
@@ -60,12 +60,12 @@ pub(crate) async fn chains_are_whole(desk: &Desk, server: &Service) {
 }
 
 /// All entries, newest first.
-pub(crate) async fn entries(desk: &Desk) -> Vec<Entry> {
+pub(crate) async fn entries(desk: &Desk) -> Vec<AuditEntry> {
     desk.journal.entries(&EntryFilter::default(), None, 100_000).await.unwrap()
 }
 
 /// How many times a file was changed, by the log.
 pub(crate) async fn changes_recorded(desk: &Desk) -> usize {
-    let changed = |entry: &&Entry| entry.old_content_hash != entry.new_content_hash;
+    let changed = |entry: &&AuditEntry| entry.old_content_hash != entry.new_content_hash;
     entries(desk).await.iter().filter(changed).count()
 }

@@ -116,7 +116,7 @@ impl Walk {
             Act::Publish => {
                 self.desk.expire_leases();
                 let _ = self.server.publish_pending().await;
-                let _ = self.server.clean_point().await;
+                let _ = self.server.fsync_checkpoint().await;
             }
         }
         self.desk.quiet().await;

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use panaversity_model::drift::{Seen, Spot};
 use panaversity_model::ports::{Pages, Parts, Tree};
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::{TreeEntry, TreePath};
 use panaversity_model::{BookId, Fault};
 use panaversity_testkit::memory::{AllAtOnce, listed, location, lying, set_aside};
 use tokio::sync::Notify;
@@ -82,12 +82,12 @@ impl Tree for FragileTree {
         Ok(())
     }
 
-    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
         let bytes = self.with(|disk| disk.seen.get(&lying(spot)).cloned());
         Ok(bytes.map(|bytes| Box::new(AllAtOnce::of(bytes)) as Parts))
     }
 
-    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+    async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
         let moved = self.with(|disk| {
             let bytes = disk.seen.remove(&lying(spot))?;
             disk.aside.insert(set_aside(spot, folder), bytes);
@@ -96,7 +96,7 @@ impl Tree for FragileTree {
         Ok(moved.is_some())
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
         self.with(|disk| listed(&disk.seen, book))
     }
 
@@ -189,15 +189,15 @@ impl Tree for GatedTree {
         self.inner.sync().await
     }
 
-    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
         self.inner.open(spot).await
     }
 
-    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+    async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
         self.inner.set_aside(spot, folder).await
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
         self.inner.list_files(book)
     }
 

@@ -5,38 +5,38 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use panaversity_model::Fault;
-use panaversity_model::drift::{Seen, SeenObject, Spot};
 use panaversity_model::ports::Pages;
-use panaversity_model::upload::SeenUpload;
+use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
+use panaversity_model::upload::UploadEntry;
 use rustix::io::Errno;
 
-use super::walk::{Entry, Walk};
+use super::walk::{DirEntry, Walk};
 use super::{Inner, in_a_thread};
 use crate::keys;
 
 /// What an entry of a walk is shown as.
 pub(super) trait Shown: Send + 'static {
-    fn of(entry: Entry, prefix: &str) -> Self;
+    fn of(entry: DirEntry, prefix: &str) -> Self;
 }
 
-impl Shown for Seen {
-    fn of(entry: Entry, prefix: &str) -> Self {
+impl Shown for TreeEntry {
+    fn of(entry: DirEntry, prefix: &str) -> Self {
         let spot = [prefix.as_bytes(), &entry.path].concat();
-        Self { spot: Spot::new(spot), kind: entry.kind, size: entry.size }
+        Self { spot: TreePath::new(spot), kind: entry.kind, size: entry.size }
     }
 }
 
-impl Shown for SeenObject {
-    fn of(entry: Entry, _: &str) -> Self {
-        let name = Spot::new(entry.path);
+impl Shown for ObjectEntry {
+    fn of(entry: DirEntry, _: &str) -> Self {
+        let name = TreePath::new(entry.path);
         let hash = keys::object_at(name.as_bytes());
         Self { name: name.shown(), hash, size: entry.size, put_at: Some(entry.changed_at) }
     }
 }
 
-impl Shown for SeenUpload {
-    fn of(entry: Entry, prefix: &str) -> Self {
-        let below = Spot::new(entry.path).shown();
+impl Shown for UploadEntry {
+    fn of(entry: DirEntry, prefix: &str) -> Self {
+        let below = TreePath::new(entry.path).shown();
         Self {
             id: keys::upload_at(&below),
             name: format!("{prefix}{below}"),

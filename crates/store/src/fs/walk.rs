@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use panaversity_model::Timestamp;
-use panaversity_model::drift::Kind;
+use panaversity_model::storage_listing::Kind;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -17,7 +17,7 @@ const PAGE: usize = 256;
 const DEEPEST: usize = 64;
 
 /// Something that is no folder.
-pub(super) struct Entry {
+pub(super) struct DirEntry {
     /// Its path below where the walk began, in bytes.
     pub(super) path: Vec<u8>,
     pub(super) kind: Kind,
@@ -47,7 +47,7 @@ impl Walk {
     }
 
     /// The next page; `None`: that was all.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<Entry>>, Errno> {
+    pub(super) fn next(&mut self) -> Result<Option<Vec<DirEntry>>, Errno> {
         let mut page = Vec::new();
         while page.len() < PAGE {
             let depth = self.open.len();
@@ -72,7 +72,7 @@ impl Walk {
 
 enum Found {
     Folder(OwnedFd, Vec<u8>),
-    Entry(Entry),
+    Entry(DirEntry),
 }
 
 /// `None`: it is gone by now.
@@ -94,7 +94,7 @@ fn look(folder: &Dir, above: &[u8], name: &CStr, depth: usize) -> Result<Option<
     }
     #[allow(clippy::unnecessary_cast, reason = "their types differ between systems")]
     let micros = (stat.st_mtime as i64).saturating_mul(1_000_000);
-    Ok(Some(Found::Entry(Entry {
+    Ok(Some(Found::Entry(DirEntry {
         path,
         kind: if kind == FileType::RegularFile { Kind::File } else { Kind::Special },
         size: u64::try_from(stat.st_size).unwrap_or(0),

@@ -4,20 +4,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use panaversity_model::audit::{ChainKey, Draft, Entry, Outcome};
-use panaversity_model::blob::{Blob, Place};
-use panaversity_model::change::{Act, Change, ChangeSet};
+use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, Outcome};
+use panaversity_model::blob::{Blob, BlobLocation};
+use panaversity_model::change::{Change, ChangeSet};
 use panaversity_model::ids::{LeaseId, UploadId};
 use panaversity_model::layer::BASE;
 use panaversity_model::path::{folders_above, lies_under};
-use panaversity_model::precondition::{Effect, decide};
+use panaversity_model::precondition::{Effect, TargetContent, decide};
 use panaversity_model::upload::Completion;
 use panaversity_model::{BookPath, ContentHash, Refusal, Schema, Timestamp};
 
 /// The members of one transaction.
 pub(super) struct Batch<'a> {
     pub(super) sets: Vec<&'a ChangeSet>,
-    pub(super) drafts: Vec<&'a Draft>,
+    pub(super) drafts: Vec<&'a AuditDraft>,
 }
 
 /// A name in a layer as a case-insensitive machine sees it: book, user, folded path.
@@ -70,7 +70,7 @@ pub(super) struct Writes {
     pub(super) books: BTreeMap<String, Schema>,
     pub(super) files: BTreeMap<ChainKey, Option<FileState>>,
     pub(super) versions: Vec<VersionRow>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<AuditEntry>,
     pub(super) publications: BTreeMap<ChainKey, (i64, LeaseId)>,
     pub(super) chains: BTreeSet<ChainKey>,
     pub(super) uploads: Vec<(UploadId, Completion)>,
@@ -135,9 +135,9 @@ impl Batch<'_> {
     pub(super) fn blobs(&self) -> BTreeMap<ContentHash, &Blob> {
         let changes = self.sets.iter().flat_map(|set| &set.changes);
         changes
-            .filter_map(|change| match &change.act {
-                Act::Write(blob) => Some((blob.hash, blob)),
-                Act::Delete => None,
+            .filter_map(|change| match &change.content {
+                TargetContent::Present(blob) => Some((blob.hash, blob)),
+                TargetContent::Absent => None,
             })
             .collect()
     }
@@ -167,19 +167,19 @@ pub(super) fn key_of(set: &ChangeSet, path: &BookPath) -> ChainKey {
 /// Are the set's objects staged as it says? One may have been condemned, and even staged by
 /// somebody else, between its staging and now.
 fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
-    set.changes.iter().all(|change| match &change.act {
-        Act::Write(blob) if matches!(blob.place, Place::Object(_)) => {
+    set.changes.iter().all(|change| match &change.content {
+        TargetContent::Present(blob) if matches!(blob.location, BlobLocation::Object(_)) => {
             let held = live.get(&blob.hash.to_string()).and_then(Option::as_deref);
             held.is_some() && held == change.staging.map(|staging| staging.to_string()).as_deref()
         }
-        Act::Write(_) | Act::Delete => true,
+        TargetContent::Present(_) | TargetContent::Absent => true,
     })
 }
 
 /// What the one change of a set that completes an upload does.
 fn completion(set: &ChangeSet, effects: &[(Effect, Option<ContentHash>)]) -> Option<Completion> {
     let (effect, _) = effects.first()?;
-    let Act::Write(blob) = &set.changes.first()?.act else { return None };
+    let TargetContent::Present(blob) = &set.changes.first()?.content else { return None };
     Some(Completion { effect: *effect, hash: blob.hash })
 }
 
@@ -218,7 +218,7 @@ impl State {
         for (index, change) in set.changes.iter().enumerate() {
             let now = self.files.get(&key_of(set, &change.path)).copied();
             let effect =
-                decide(now, change.act.wish(), change.expected).map_err(|refusal| (index, refusal))?;
+                decide(now, change.content.by_hash(), change.expected).map_err(|refusal| (index, refusal))?;
             match effect {
                 Effect::Created => {
                     self.check_name(set, &change.path, &names).map_err(|refusal| (index, refusal))?;
@@ -286,11 +286,11 @@ impl State {
     ) -> Decided {
         let key = key_of(set, &change.path);
         let changed = effect != Effect::Unchanged;
-        let (hash, size) = match &change.act {
-            Act::Write(blob) => (Some(blob.hash), i64::try_from(blob.size).unwrap_or(i64::MAX)),
-            Act::Delete => (None, 0),
+        let (hash, size) = match &change.content {
+            TargetContent::Present(blob) => (Some(blob.hash), i64::try_from(blob.size).unwrap_or(i64::MAX)),
+            TargetContent::Absent => (None, 0),
         };
-        let draft = Draft {
+        let draft = AuditDraft {
             id: change.entry,
             request: set.request,
             agent: set.agent.clone(),
@@ -339,7 +339,7 @@ impl State {
     }
 
     /// Links an entry to its chain; gives its time, strictly after the chain's last.
-    pub(super) fn link(&mut self, draft: &Draft, writes: &mut Writes) -> Timestamp {
+    pub(super) fn link(&mut self, draft: &AuditDraft, writes: &mut Writes) -> Timestamp {
         let key = draft.chain();
         let fresh = ChainState { tip: None, count: 0, version: 0, last_at: None };
         let chain = self.chains.entry(key.clone()).or_insert(fresh);

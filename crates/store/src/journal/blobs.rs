@@ -1,13 +1,13 @@
 //! Blob rows.
 
 use async_trait::async_trait;
-use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
-use panaversity_model::garbage::Staged;
+use panaversity_model::blob::{Blob, BlobLocation, BlobState, StoredBlob};
+use panaversity_model::gc::Staged;
 use panaversity_model::ids::StagingId;
 use panaversity_model::ports::Blobs;
 use panaversity_model::{ContentHash, Fault};
 
-use super::garbage::staged_until;
+use super::gc::staged_until;
 use super::rows::{self, BLOB};
 use super::{SqlJournal, retried};
 use crate::database::{Durability, Value, fault, placeholders};
@@ -19,10 +19,10 @@ const AT_ONCE: usize = 64;
 pub(super) const COLUMNS: &str = "hash, size, crc32, state, touched_at, deflated, chunks";
 
 /// A blob row in the given state, without `touched_at`, which is the database's time.
-pub(super) fn values(blob: &Blob, state: Health) -> [Value; 6] {
-    let (deflated, chunks) = match &blob.place {
-        Place::Inline(deflated) => (Some(deflated.clone()), None),
-        Place::Object(chunks) => {
+pub(super) fn values(blob: &Blob, state: BlobState) -> [Value; 6] {
+    let (deflated, chunks) = match &blob.location {
+        BlobLocation::Inline(deflated) => (Some(deflated.clone()), None),
+        BlobLocation::Object(chunks) => {
             (None, Some(chunks.iter().flat_map(panaversity_model::ContentHash::as_bytes).copied().collect()))
         }
     };
@@ -52,7 +52,7 @@ impl Blobs for SqlJournal {
              staged_until = excluded.staged_until, condemned_until = NULL \
              WHERE blobs.condemned_until IS NULL OR blobs.condemned_until <= {now} RETURNING staging"
         );
-        let mut values = values(blob, Health::Live).to_vec();
+        let mut values = values(blob, BlobState::Live).to_vec();
         values.push(staging.to_string().into());
         let row = retried("stage a blob", || async {
             let mut session = self.db.begin(Durability::Kill).await?;
@@ -67,9 +67,9 @@ impl Blobs for SqlJournal {
         staging.map(Staged::Ready).ok_or_else(|| Fault::corrupt(format!("`{stored}` is no staging")))
     }
 
-    async fn mark(&self, hash: ContentHash, health: Health) -> Result<(), Fault> {
+    async fn mark(&self, hash: ContentHash, state: BlobState) -> Result<(), Fault> {
         let sql = "UPDATE blobs SET state = $2 WHERE hash = $1 AND state <> 'condemned'";
-        let values = vec![hash.to_string().into(), health.as_str().into()];
+        let values = vec![hash.to_string().into(), state.as_str().into()];
         self.write("mark a blob", sql, values).await.map(|_| ())
     }
 
@@ -87,7 +87,7 @@ impl Blobs for SqlJournal {
         Ok(found)
     }
 
-    async fn retained(&self, hash: ContentHash) -> Result<bool, Fault> {
+    async fn is_referenced(&self, hash: ContentHash) -> Result<bool, Fault> {
         let sql = "SELECT 1 FROM versions WHERE sha256 = $1 LIMIT 1";
         let found = self.read("look who names a blob", sql, vec![hash.to_string().into()]).await?;
         Ok(!found.is_empty())

@@ -1,7 +1,7 @@
 //! Books.
 
 use async_trait::async_trait;
-use panaversity_model::audit::Draft;
+use panaversity_model::audit::AuditDraft;
 use panaversity_model::ports::{Books, Creation};
 use panaversity_model::{Book, BookId, Fault, Schema, Timestamp};
 
@@ -30,7 +30,7 @@ impl Books for SqlJournal {
         &self,
         id: &BookId,
         schema: Option<Schema>,
-        record: &Draft,
+        record: &AuditDraft,
     ) -> Result<Creation, Fault> {
         let (fate, row) = retried("create a book", || async {
             let mut session = self.db.begin(Durability::PowerCut).await?;

@@ -5,7 +5,7 @@
 //!    since when changes are under way here (see `deltas`).
 //! 2. Lock the uploads that sets complete, in the order of their ids.
 //! 3. Write the inline blobs and touch those in objects, each in hash order. A blob in an object
-//!    must be live, of the staging that its writer was told (the model's `garbage`).
+//!    must be live, of the staging that its writer was told (the model's `gc`).
 //! 4. Lock the names that the grammar does not keep apart (see `nesting`). Create missing `chains`
 //!    rows and lock all of them, in key order. They cover files that do not exist. This order,
 //!    uploads, blobs, names, then chains, is the same in every transaction.
@@ -19,8 +19,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use panaversity_model::audit::{ChainKey, Draft};
-use panaversity_model::blob::{Blob, Health, Place};
+use panaversity_model::audit::{AuditDraft, ChainKey};
+use panaversity_model::blob::{Blob, BlobLocation, BlobState};
 use panaversity_model::change::{Applied, ChangeSet, Verdict};
 use panaversity_model::publication::{FileKey, Publication};
 use panaversity_model::{Fault, Timestamp};
@@ -76,7 +76,7 @@ pub(super) async fn prepare(
 }
 
 /// Appends one entry within a transaction that already does something else.
-pub(super) async fn record(db: &Database, session: &mut Session, draft: &Draft) -> Sql<()> {
+pub(super) async fn record(db: &Database, session: &mut Session, draft: &AuditDraft) -> Sql<()> {
     let chains = lock_chains(db, session, &BTreeSet::from([draft.chain()])).await?;
     let nothing = Batch { sets: Vec::new(), drafts: Vec::new() };
     let mut state = read_state(db, session, &nothing, chains).await?;
@@ -129,7 +129,7 @@ async fn write_blobs(
 ) -> Sql<HashMap<String, Option<String>>> {
     let all = batch.blobs();
     let (inline, objects): (Vec<&Blob>, Vec<&Blob>) =
-        all.into_values().partition(|blob| matches!(blob.place, Place::Inline(_)));
+        all.into_values().partition(|blob| matches!(blob.location, BlobLocation::Inline(_)));
     for some in in_powers_of_two(&inline) {
         let lists: Vec<String> = (0..some.len())
             .map(|n| {
@@ -146,7 +146,7 @@ async fn write_blobs(
             blobs::COLUMNS,
             lists.join(", ")
         );
-        let values = some.iter().flat_map(|blob| blobs::values(blob, Health::Live));
+        let values = some.iter().flat_map(|blob| blobs::values(blob, BlobState::Live));
         session.execute(sql, values.collect()).await?;
     }
     touch_objects(db, session, &objects).await
@@ -376,7 +376,7 @@ fn version_values(writes: &Writes) -> Vec<Vec<Value>> {
 }
 
 fn entry_values(writes: &Writes) -> Vec<Vec<Value>> {
-    let row = |entry: &panaversity_model::audit::Entry| {
+    let row = |entry: &panaversity_model::audit::AuditEntry| {
         vec![
             entry.id.as_str().into(),
             entry.timestamp.into(),

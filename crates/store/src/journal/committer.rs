@@ -22,10 +22,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use panaversity_model::audit::{ChainKey, Draft};
+use panaversity_model::audit::{AuditDraft, ChainKey};
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::publication::{Attempt, Publication, Settled};
-use panaversity_model::{Fault, blob::Place, change::Act};
+use panaversity_model::{Fault, blob::BlobLocation, precondition::TargetContent};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -57,8 +57,8 @@ type Reply<T> = oneshot::Sender<Result<T, Fault>>;
 
 enum Job {
     Change(Box<ChangeSet>, Reply<Verdict>),
-    Entry(Box<Draft>, Reply<()>),
-    Settle(Publication, Attempt, Reply<Settled>),
+    Append(Box<AuditDraft>, Reply<()>),
+    Acknowledge(Publication, Attempt, Reply<Settled>),
 }
 
 /// The queues and lanes of one server.
@@ -102,15 +102,19 @@ impl Committer {
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    pub(super) async fn append(&self, draft: Draft) -> Result<(), Fault> {
+    pub(super) async fn append(&self, draft: AuditDraft) -> Result<(), Fault> {
         let (reply, answer) = oneshot::channel();
-        self.queue(Job::Entry(Box::new(draft), reply)).await?;
+        self.queue(Job::Append(Box::new(draft), reply)).await?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    pub(super) async fn settle(&self, publication: Publication, attempt: Attempt) -> Result<Settled, Fault> {
+    pub(super) async fn acknowledge(
+        &self,
+        publication: Publication,
+        attempt: Attempt,
+    ) -> Result<Settled, Fault> {
         let (reply, answer) = oneshot::channel();
-        self.queue(Job::Settle(publication, attempt, reply)).await?;
+        self.queue(Job::Acknowledge(publication, attempt, reply)).await?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -184,12 +188,12 @@ async fn gather(jobs: &mut mpsc::Receiver<Job>, expected: usize) -> Vec<Job> {
 
 fn size_of(job: &Job) -> usize {
     let Job::Change(set, _) = job else { return 0 };
-    let blobs = set.changes.iter().map(|change| match &change.act {
-        Act::Write(blob) => match &blob.place {
-            Place::Inline(deflated) => deflated.len(),
-            Place::Object(_) => 0,
+    let blobs = set.changes.iter().map(|change| match &change.content {
+        TargetContent::Present(blob) => match &blob.location {
+            BlobLocation::Inline(deflated) => deflated.len(),
+            BlobLocation::Object(_) => 0,
         },
-        Act::Delete => 0,
+        TargetContent::Absent => 0,
     });
     blobs.sum()
 }
@@ -275,8 +279,8 @@ async fn prepare(db: &Database, backend: Backend, jobs: &[Job]) -> Sql<(Option<S
     for job in jobs {
         match job {
             Job::Change(set, _) => batch.sets.push(set),
-            Job::Entry(draft, _) => batch.drafts.push(draft),
-            Job::Settle(publication, attempt, _) => settles.push((publication, *attempt)),
+            Job::Append(draft, _) => batch.drafts.push(draft),
+            Job::Acknowledge(publication, attempt, _) => settles.push((publication, *attempt)),
         }
     }
     let durability = if batch.sets.is_empty() { Durability::Kill } else { Durability::PowerCut };
@@ -328,8 +332,8 @@ fn witness(jobs: &[Job], outcome: &Outcome) -> Option<(ChainKey, String)> {
             }
             _ => None,
         },
-        Job::Entry(draft, _) => Some((draft.chain(), draft.id.to_string())),
-        Job::Settle(..) => None,
+        Job::Append(draft, _) => Some((draft.chain(), draft.id.to_string())),
+        Job::Acknowledge(..) => None,
     })
 }
 
@@ -348,8 +352,8 @@ fn answer(jobs: Vec<Job>, outcome: Outcome) {
         // A caller that went away does not read its answer.
         match job {
             Job::Change(_, reply) => drop(verdicts.next().map(|verdict| reply.send(verdict))),
-            Job::Entry(_, reply) => drop(reply.send(Ok(()))),
-            Job::Settle(_, _, reply) => drop(settled.next().map(|settled| reply.send(Ok(settled)))),
+            Job::Append(_, reply) => drop(reply.send(Ok(()))),
+            Job::Acknowledge(_, _, reply) => drop(settled.next().map(|settled| reply.send(Ok(settled)))),
         }
     }
 }
@@ -358,8 +362,8 @@ fn refuse(jobs: Vec<Job>, fault: &Fault) {
     for job in jobs {
         match job {
             Job::Change(_, reply) => drop(reply.send(Err(fault.clone()))),
-            Job::Entry(_, reply) => drop(reply.send(Err(fault.clone()))),
-            Job::Settle(_, _, reply) => drop(reply.send(Err(fault.clone()))),
+            Job::Append(_, reply) => drop(reply.send(Err(fault.clone()))),
+            Job::Acknowledge(_, _, reply) => drop(reply.send(Err(fault.clone()))),
         }
     }
 }

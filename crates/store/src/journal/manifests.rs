@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::collections::HashMap;
 
-use panaversity_model::blob::{Health, Outline};
+use panaversity_model::blob::{BlobMetadata, BlobState};
 use panaversity_model::manifest::{Item, ManifestRow, Stamp};
 use panaversity_model::ports::Manifests;
 use panaversity_model::{BookId, ContentHash, Fault};
@@ -62,13 +62,13 @@ impl Manifests for SqlJournal {
             .map_err(|error| fault("read a kept manifest", &error))
     }
 
-    async fn outlines(
+    async fn blob_metadata(
         &self,
         book: &BookId,
         versions: &[(&str, ContentHash)],
-    ) -> Result<Vec<Option<Outline>>, Fault> {
+    ) -> Result<Vec<Option<BlobMetadata>>, Fault> {
         // A version may stand in several rows, if a file came back to what it was.
-        let mut found: HashMap<(String, ContentHash), Outline> = HashMap::with_capacity(versions.len());
+        let mut found: HashMap<(String, ContentHash), BlobMetadata> = HashMap::with_capacity(versions.len());
         // Row by row by an index, and without reading the bytes whose length is asked for.
         let sql = format!(
             "WITH w (path, hash) AS (VALUES {}) SELECT v.path, v.sha256, coalesce(b.size, v.size), \
@@ -83,9 +83,9 @@ impl Manifests for SqlJournal {
             let named = padded.flat_map(|(path, hash)| [(*path).into(), hash.to_string().into()]);
             let values = std::iter::once(book.as_str().into()).chain(named).collect();
             for row in &self.read("look at versions", &sql, values).await? {
-                let (key, outline) = outline(row)?;
-                let kept_until = found.get(&key).and_then(|other| other.kept_until).max(outline.kept_until);
-                found.insert(key, Outline { kept_until, ..outline });
+                let (key, metadata) = metadata(row)?;
+                let kept_until = found.get(&key).and_then(|other| other.kept_until).max(metadata.kept_until);
+                found.insert(key, BlobMetadata { kept_until, ..metadata });
             }
         }
         let of = |(path, hash): &(&str, ContentHash)| found.get(&((*path).to_owned(), *hash)).copied();
@@ -97,22 +97,22 @@ fn stamp(row: &Row) -> Sql<Stamp> {
     Ok(Stamp { count: row.int(0)?, sum: row.int(1)?, highest: row.int(2)? })
 }
 
-fn outline(row: &Row) -> Result<((String, ContentHash), Outline), Fault> {
+fn metadata(row: &Row) -> Result<((String, ContentHash), BlobMetadata), Fault> {
     rows::read("look at a version", || {
         let (path, raw_hash, state) = (row.text(0)?, row.text(1)?, row.text(4)?);
         let (size, deflated) = (row.int(2)?, row.optional_int(5)?);
         let (crc32, kept_until) = (row.int(3)?, row.optional_time(6)?);
         Ok((|| {
-            let health = Health::from_stored(&state)
+            let state = BlobState::from_stored(&state)
                 .ok_or_else(|| Fault::corrupt(format!("a blob is in the unknown state `{state}`")))?;
-            let outline = Outline {
+            let metadata = BlobMetadata {
                 size: rows::unsigned(size),
                 crc32: u32::try_from(crc32).unwrap_or(0),
                 deflated: deflated.map(rows::unsigned),
-                health,
+                state,
                 kept_until,
             };
-            Ok(((path, rows::hash(&raw_hash)?), outline))
+            Ok(((path, rows::hash(&raw_hash)?), metadata))
         })())
     })
 }

@@ -8,9 +8,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use panaversity_model::change::Act;
 use panaversity_model::layer::BASE;
 use panaversity_model::path::folders_above;
+use panaversity_model::precondition::TargetContent;
 
 use super::batch::{Batch, FoldedKey, folded_key};
 use super::commit::in_powers_of_two;
@@ -20,7 +20,7 @@ use crate::database::{Database, Dialect, Session, Sql, Value, values_list};
 fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
     let mut names = Vec::new();
     for set in &batch.sets {
-        let writes = set.changes.iter().filter(|change| matches!(change.act, Act::Write(_)));
+        let writes = set.changes.iter().filter(|change| matches!(change.content, TargetContent::Present(_)));
         for change in writes.filter(|change| set.schema.may_collide(&change.path)) {
             names.push(folded_key(set, set.layer.as_str(), &change.path));
         }
@@ -63,7 +63,11 @@ pub(super) async fn read_names_below(
     batch: &Batch<'_>,
     names: &mut HashMap<FoldedKey, String>,
 ) -> Sql<()> {
-    let deletions = batch.sets.iter().flat_map(|set| &set.changes).filter(|change| change.act == Act::Delete);
+    let deletions = batch
+        .sets
+        .iter()
+        .flat_map(|set| &set.changes)
+        .filter(|change| change.content == TargetContent::Absent);
     let enough = i64::try_from(deletions.count() + 1).unwrap_or(i64::MAX);
     let mut new = written(batch);
     // What lies in the base shows through an overlay.

@@ -12,7 +12,7 @@ use panaversity_model::ports::Publications;
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 
 use super::commit::in_powers_of_two;
-use super::garbage::seconds_from_now;
+use super::gc::seconds_from_now;
 use super::rows::{self, BLOB, FILE};
 use super::{SqlJournal, retried};
 use crate::backend::Backend;
@@ -66,7 +66,7 @@ impl Publications for SqlJournal {
             .collect()
     }
 
-    async fn holds(&self, key: &FileKey) -> Result<Option<Found>, Fault> {
+    async fn current_file(&self, key: &FileKey) -> Result<Option<Found>, Fault> {
         let sql = format!(
             "SELECT {FILE}, {BLOB} FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 \
              WHERE f.book_id = $1 AND f.path = $2 AND f.user_id = $3"
@@ -75,7 +75,7 @@ impl Publications for SqlJournal {
         found.first().map(rows::found).transpose()
     }
 
-    async fn prolong(&self, publication: &Publication, by: Duration) -> Result<bool, Fault> {
+    async fn extend_lease(&self, publication: &Publication, by: Duration) -> Result<bool, Fault> {
         let later = match self.db.dialect() {
             Dialect::Sqlite => "max",
             Dialect::Postgres => "greatest",
@@ -92,8 +92,8 @@ impl Publications for SqlJournal {
         Ok(self.write("prolong a lease", &sql, values).await? > 0)
     }
 
-    async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {
-        self.committer.settle(publication.clone(), attempt).await
+    async fn acknowledge(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {
+        self.committer.acknowledge(publication.clone(), attempt).await
     }
 
     async fn pending(&self) -> Result<i64, Fault> {
@@ -140,7 +140,7 @@ impl Publications for SqlJournal {
         Ok(())
     }
 
-    async fn recheck(&self) -> Result<u64, Fault> {
+    async fn requeue_unsynced(&self) -> Result<u64, Fault> {
         let sql = "UPDATE publications SET state = 'pending', lease = NULL, lease_until = NULL \
                    WHERE state = 'published'";
         self.write("look again at published files", sql, Vec::new()).await

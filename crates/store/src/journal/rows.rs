@@ -1,7 +1,7 @@
 //! Rows into values. A row that no rule of ours could have written is `CORRUPT`, never a panic.
 
-use panaversity_model::audit::{ChainKey, Entry};
-use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
+use panaversity_model::audit::{AuditEntry, ChainKey};
+use panaversity_model::blob::{Blob, BlobLocation, BlobState, StoredBlob};
 use panaversity_model::chain::ChainRecord;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::publication::FileKey;
@@ -84,13 +84,13 @@ pub(super) fn blob(row: &Row, at: usize) -> Result<StoredBlob, Fault> {
         let (state, deflated, chunks) =
             (row.text(at + 3)?, row.optional_bytes(at + 4)?, row.optional_bytes(at + 5)?);
         Ok((|| {
-            let health = Health::from_stored(&state)
+            let state = BlobState::from_stored(&state)
                 .ok_or_else(|| Fault::corrupt(format!("a blob is in the unknown state `{state}`")))?;
-            let place = match deflated {
-                Some(deflated) => Place::Inline(deflated),
-                None => Place::Object(chunk_hashes(&chunks.unwrap_or_default())),
+            let location = match deflated {
+                Some(deflated) => BlobLocation::Inline(deflated),
+                None => BlobLocation::Object(chunk_hashes(&chunks.unwrap_or_default())),
             };
-            Ok(StoredBlob { blob: Blob { hash: hash(&raw_hash)?, size, crc32, place }, health })
+            Ok(StoredBlob { blob: Blob { hash: hash(&raw_hash)?, size, crc32, location }, state })
         })())
     })
 }
@@ -115,9 +115,9 @@ pub(super) fn book(row: &Row) -> Result<Book, Fault> {
     })
 }
 
-pub(super) fn entry(row: &Row) -> Result<Entry, Fault> {
+pub(super) fn entry(row: &Row) -> Result<AuditEntry, Fault> {
     read("read an audit entry", || {
-        Ok(Ok(Entry {
+        Ok(Ok(AuditEntry {
             id: row.text(0)?,
             timestamp: row.time(1)?,
             agent_id: row.text(2)?,

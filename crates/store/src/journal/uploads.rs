@@ -12,7 +12,7 @@ use panaversity_model::upload::{Announced, Completion, Upload};
 use panaversity_model::{Fault, Timestamp};
 
 use super::commit::in_powers_of_two;
-use super::garbage::seconds_from_now;
+use super::gc::seconds_from_now;
 use super::{SqlJournal, retried, rows};
 use crate::database::{Database, Dialect, Durability, Row, Session, Sql, Value, placeholders};
 

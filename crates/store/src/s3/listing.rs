@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use opendal::{Entry, Lister};
-use panaversity_model::drift::{Kind, Seen, SeenObject, Spot};
 use panaversity_model::ports::Pages;
-use panaversity_model::upload::SeenUpload;
+use panaversity_model::storage_listing::{Kind, ObjectEntry, TreeEntry, TreePath};
+use panaversity_model::upload::UploadEntry;
 use panaversity_model::{Fault, Timestamp};
 
 use super::S3Storage;
@@ -21,13 +21,13 @@ pub(super) trait Shown: Sized + Send + 'static {
     fn of(entry: &Entry, backend: Backend) -> Option<Self>;
 }
 
-impl Shown for Seen {
+impl Shown for TreeEntry {
     fn of(entry: &Entry, backend: Backend) -> Option<Self> {
         let key = entry.path();
         let size = entry.metadata().content_length();
         Some(match keys::spot_at(backend, key).filter(|_| is_asked_for_as_it_is(key)) {
             Some(spot) => Self { spot, kind: Kind::File, size },
-            None => Self { spot: Spot::new(below_books(key)), kind: Kind::Special, size },
+            None => Self { spot: TreePath::new(below_books(key)), kind: Kind::Special, size },
         })
     }
 }
@@ -41,20 +41,20 @@ fn below_books(key: &str) -> Vec<u8> {
     key.strip_prefix(keys::BOOKS).unwrap_or(key).trim_start_matches('/').as_bytes().to_vec()
 }
 
-impl Shown for SeenObject {
+impl Shown for ObjectEntry {
     fn of(entry: &Entry, _: Backend) -> Option<Self> {
         let name = entry.path().strip_prefix(keys::OBJECTS)?.trim_start_matches('/').to_owned();
         let put_at = entry.metadata().last_modified();
         Some(Self {
             hash: keys::object_at(name.as_bytes()),
-            name: Spot::new(name.into_bytes()).shown(),
+            name: TreePath::new(name.into_bytes()).shown(),
             size: entry.metadata().content_length(),
             put_at: put_at.and_then(|at| Timestamp::parse(&at.to_string())),
         })
     }
 }
 
-impl Shown for SeenUpload {
+impl Shown for UploadEntry {
     fn of(entry: &Entry, _: Backend) -> Option<Self> {
         let key = entry.path();
         let below = key.strip_prefix(keys::UPLOADS).and_then(|rest| rest.strip_prefix('/'));

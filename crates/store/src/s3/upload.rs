@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use opendal::options::{CopyOptions, WriteOptions};
 use opendal::raw::{OpWrite, Service, oio};
 use opendal::{Buffer, ErrorKind};
-use panaversity_model::ports::{Receiving, Staging};
+use panaversity_model::ports::{Staging, UploadWriter};
 use panaversity_model::{ContentHash, Fault};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -193,7 +193,7 @@ impl Staging for Upload {
 }
 
 #[async_trait]
-impl Receiving for Upload {
+impl UploadWriter for Upload {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
         Upload::write(self, part).await
     }

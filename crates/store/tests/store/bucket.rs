@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use panaversity_model::drift::{Kind, Spot};
-use panaversity_model::ports::{Inbox, Objects, Tree};
+use panaversity_model::ports::{Objects, Tree, UploadStore};
 use panaversity_model::publication::FileKey;
-use panaversity_model::upload::{Permit, SeenUpload};
+use panaversity_model::storage_listing::{Kind, TreePath};
+use panaversity_model::upload::{Permit, UploadEntry};
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_store::{Backend, Bucket, S3Storage};
 use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, TreeSetup, whole};
@@ -172,7 +172,7 @@ async fn what_comes_in_parts_gets_over_troubles_in_passing() {
         staging.promote(hash).await.unwrap();
         receiving.finish().await.unwrap();
         assert!(storage.get(hash, 0..u64::MAX).await.unwrap().as_ref() == Some(&bytes), "{trouble:?}");
-        assert!(whole(Inbox::open(&*storage, id).await.unwrap()).await == Some(bytes), "{trouble:?}");
+        assert!(whole(UploadStore::open(&*storage, id).await.unwrap()).await == Some(bytes), "{trouble:?}");
         assert!(bucket.troubled() > 0, "{trouble:?}");
     }
     bucket.calm();
@@ -189,7 +189,7 @@ async fn who_goes_on_reading_after_a_cut_never_reads_another_version() {
         bucket.put(&key, &older);
         // The first request asks for the version; the second is cut in the middle of its answer.
         bucket.trouble(Trouble::Cut, 2);
-        let mut parts = Inbox::open(&*storage, id).await.unwrap().unwrap();
+        let mut parts = UploadStore::open(&*storage, id).await.unwrap().unwrap();
         bucket.calm();
         let mut read = parts.next().await.unwrap().unwrap();
         if replaced {
@@ -274,7 +274,7 @@ async fn what_is_published_carries_its_media_type() {
     }
     let file = samples::key(&book, &samples::path("static/img/cover.png"), &Layer::Base);
     Tree::put(&*storage, &file, b"x").await.unwrap();
-    assert!(storage.set_aside(&Spot::of(&file), "then").await.unwrap());
+    assert!(storage.set_aside(&TreePath::of(&file), "then").await.unwrap());
     let aside = format!(".panaversity/lost+found/then/{book}/static/img/cover.png");
     assert_eq!(bucket.content_type(&aside).as_deref(), Some("image/png"));
 }
@@ -316,7 +316,7 @@ async fn what_a_dead_server_left_among_the_staged_is_listed_and_swept() {
     for seen in &seen {
         storage.sweep(seen).await.unwrap();
     }
-    storage.sweep(&SeenUpload { name: "store-id".into(), ..seen[0].clone() }).await.unwrap();
+    storage.sweep(&UploadEntry { name: "store-id".into(), ..seen[0].clone() }).await.unwrap();
     assert_eq!(bucket.contents().into_keys().collect::<Vec<_>>(), [".panaversity/store-id"]);
 }
 
@@ -328,11 +328,11 @@ async fn what_is_set_aside_is_copied_by_the_bucket() {
     let key = format!("books/{}/{}", file.book, file.path);
     let bytes = three_parts(0);
     bucket.put(&key, &bytes);
-    assert!(storage.set_aside(&Spot::of(&file), "then").await.unwrap());
+    assert!(storage.set_aside(&TreePath::of(&file), "then").await.unwrap());
     let aside = key.replace("books/", ".panaversity/lost+found/then/");
     assert!(bucket.contents().get(&aside) == Some(&bytes));
     assert!(!bucket.contents().contains_key(&key));
-    assert!(!storage.set_aside(&Spot::of(&file), "then").await.unwrap(), "nothing lies there any more");
+    assert!(!storage.set_aside(&TreePath::of(&file), "then").await.unwrap(), "nothing lies there any more");
 }
 
 #[tokio::test]
@@ -344,7 +344,7 @@ async fn what_is_too_much_for_one_request_is_copied_in_parts() {
     let bytes = three_parts(0).repeat(6);
     assert!(bytes.len() > 64 << 20);
     bucket.put(&key, &bytes);
-    assert!(storage.set_aside(&Spot::of(&file), "then").await.unwrap());
+    assert!(storage.set_aside(&TreePath::of(&file), "then").await.unwrap());
     let aside = key.replace("books/", ".panaversity/lost+found/then/");
     assert!(bucket.contents().get(&aside) == Some(&bytes));
     assert_eq!(bucket.unfinished(), 0);

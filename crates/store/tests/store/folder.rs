@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use panaversity_model::drift::{Kind, Spot};
-use panaversity_model::ports::{Inbox, Objects, Tree};
+use panaversity_model::ports::{Objects, Tree, UploadStore};
 use panaversity_model::publication::FileKey;
-use panaversity_model::upload::SeenUpload;
+use panaversity_model::storage_listing::{Kind, TreePath};
+use panaversity_model::upload::UploadEntry;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_store::FileStorage;
 use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, TreeSetup, whole};
@@ -183,7 +183,7 @@ async fn i9_what_was_promoted_or_has_arrived_survives_a_power_cut() {
     disk.restart();
     let storage = open(&at);
     assert!(storage.get(hash, 0..u64::MAX).await.unwrap().as_ref() == Some(&bytes));
-    assert!(whole(Inbox::open(&*storage, id).await.unwrap()).await == Some(bytes));
+    assert!(whole(UploadStore::open(&*storage, id).await.unwrap()).await == Some(bytes));
 }
 
 #[tokio::test]
@@ -196,11 +196,11 @@ async fn a_stranger_s_link_among_the_uploads_is_no_upload() {
     std::fs::write(outside.path().join("secret"), b"kept").unwrap();
     std::os::unix::fs::symlink(outside.path().join("secret"), uploads.join(id.to_string())).unwrap();
     assert_eq!(storage.arrived(id).await.unwrap(), None);
-    assert!(Inbox::open(&*storage, id).await.unwrap().is_none());
+    assert!(UploadStore::open(&*storage, id).await.unwrap().is_none());
     let mut receiving = storage.receive(id).await.unwrap();
     receiving.write(b"x").await.unwrap();
     receiving.finish().await.unwrap();
-    assert_eq!(whole(Inbox::open(&*storage, id).await.unwrap()).await, Some(b"x".to_vec()));
+    assert_eq!(whole(UploadStore::open(&*storage, id).await.unwrap()).await, Some(b"x".to_vec()));
     assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"kept");
 }
 
@@ -208,7 +208,7 @@ async fn a_stranger_s_link_among_the_uploads_is_no_upload() {
 async fn only_what_was_left_among_the_uploads_is_swept() {
     let folder = TempDir::new().unwrap();
     let storage = open(folder.path());
-    let left = |name: &str| SeenUpload { id: None, name: name.to_owned(), size: 0, put_at: None };
+    let left = |name: &str| UploadEntry { id: None, name: name.to_owned(), size: 0, put_at: None };
     std::fs::create_dir_all(folder.path().join(".panaversity/uploads")).unwrap();
     std::fs::write(folder.path().join(".panaversity/uploads/note.txt"), b"x").unwrap();
     let mut listing = storage.list_arrived();
@@ -253,7 +253,7 @@ async fn what_a_stranger_wrote_is_listed_and_moved_whatever_its_name_and_kind() 
     ];
     assert_eq!(listed(&storage).await, due);
     for (place, kind) in due {
-        let spot = Spot::new(place);
+        let spot = TreePath::new(place);
         let read = whole(Tree::open(&*storage, &spot).await.unwrap()).await;
         assert_eq!(read.is_some(), kind == Kind::File, "{}: neither link nor pipe is read", spot.shown());
         assert!(storage.set_aside(&spot, "then").await.unwrap());
@@ -264,7 +264,7 @@ async fn what_a_stranger_wrote_is_listed_and_moved_whatever_its_name_and_kind() 
     assert_eq!(std::fs::read(aside.join(odd)).unwrap(), b"odd");
     assert!(aside.join("link").is_symlink());
     assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"kept");
-    let way_out = Spot::new(b"../../outside".to_vec());
+    let way_out = TreePath::new(b"../../outside".to_vec());
     assert!(
         storage.set_aside(&way_out, "then").await.is_err() && Tree::open(&*storage, &way_out).await.is_err()
     );

@@ -1,7 +1,7 @@
 //! Power cuts on SQLite: what the journal calls durable is there afterwards (I9). PostgreSQL's are
 //! its own affair.
 
-use panaversity_model::ports::{Changes, Garbage, Ledger, Manifests};
+use panaversity_model::ports::{AuditLog, Changes, GarbageCollection, Manifests};
 use panaversity_model::{ContentHash, Layer};
 use panaversity_testkit::disk::Disk;
 use panaversity_testkit::samples::{book, change_set, lesson, write};
@@ -37,8 +37,8 @@ async fn i9_what_a_link_to_an_archive_stands_on_survives_a_power_cut() {
         drop((journal, db));
         disk.restart();
         let (db, journal) = open(&url).await;
-        let outline = journal.outlines(&book, &named).await.unwrap()[0].unwrap();
-        assert!(outline.kept_until.is_some(), "the pin is there");
+        let metadata = journal.blob_metadata(&book, &named).await.unwrap()[0].unwrap();
+        assert!(metadata.kept_until.is_some(), "the pin is there");
         if round == 1 {
             assert_eq!(journal.kept(&book, state).await.unwrap().as_deref(), Some(b"encoded".as_slice()));
         }

@@ -5,10 +5,10 @@
 mod deeds;
 mod guards;
 
-use panaversity_model::audit::{ChainKey, Entry, EntryPosition};
-use panaversity_model::chain::{Break, ChainRecord, Walk};
+use panaversity_model::audit::{AuditEntry, ChainKey, EntryPosition};
+use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier};
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::Ledger;
+use panaversity_model::ports::AuditLog;
 use panaversity_model::{ContentHash, Layer};
 use panaversity_store::SqlJournal;
 use panaversity_testkit::contract::{Desk, Setup};
@@ -113,7 +113,7 @@ impl Raw {
 /// The chain that is tampered with: its entries, oldest first, and its row.
 struct Victim {
     key: ChainKey,
-    entries: Vec<Entry>,
+    entries: Vec<AuditEntry>,
     record: ChainRecord,
 }
 
@@ -169,7 +169,7 @@ async fn journal_read(desk: &Desk, layer: &Layer, n: usize) {
 }
 
 /// Every break of every chain, found as the service finds them.
-async fn breaks(journal: &SqlJournal) -> Vec<Break> {
+async fn breaks(journal: &SqlJournal) -> Vec<ChainError> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = journal.chains(None, None, after.as_ref(), 5).await.unwrap();
@@ -180,20 +180,20 @@ async fn breaks(journal: &SqlJournal) -> Vec<Break> {
         }
     }
     let reason = "the chain's row is gone".to_owned();
-    let gone = journal.unchained(None, None, 100).await.unwrap();
-    found.extend(gone.into_iter().map(|key| Break { key, id: None, reason: reason.clone() }));
+    let gone = journal.orphaned_chains(None, None, 100).await.unwrap();
+    found.extend(gone.into_iter().map(|key| ChainError { key, id: None, reason: reason.clone() }));
     found
 }
 
-async fn breaks_of(journal: &SqlJournal, record: ChainRecord) -> Vec<Break> {
+async fn breaks_of(journal: &SqlJournal, record: ChainRecord) -> Vec<ChainError> {
     let (key, count) = (record.key.clone(), record.count);
-    let (mut walk, mut after, mut beyond) = (Walk::new(record), None, None);
+    let (mut walk, mut after, mut beyond) = (ChainVerifier::new(record), None, None);
     loop {
         let page = match journal.chain_entries(&key, after.as_ref(), 4).await {
             Ok(page) => page,
             Err(fault) => {
                 assert_eq!(fault.kind, FaultKind::Corrupt, "{fault}");
-                return vec![Break { key, id: None, reason: "an entry cannot be read".to_owned() }];
+                return vec![ChainError { key, id: None, reason: "an entry cannot be read".to_owned() }];
             }
         };
         let Some(last) = page.last() else { break };
@@ -208,7 +208,7 @@ async fn breaks_of(journal: &SqlJournal, record: ChainRecord) -> Vec<Break> {
     }
     let mut breaks = walk.finish();
     if beyond.is_some() && journal.chain(&key).await.unwrap().unwrap().count <= count {
-        breaks.push(Break { key, id: beyond, reason: "the entry was added".to_owned() });
+        breaks.push(ChainError { key, id: beyond, reason: "the entry was added".to_owned() });
     }
     breaks
 }
@@ -232,10 +232,10 @@ async fn every_deed_is_found(place: Place) {
         assert!(changed > 0, "{}: nothing was done", deed.what);
         let found = breaks(&journal).await;
         for (key, because) in &deed.shows {
-            let named = |found: &Break| found.key == *key && found.reason.contains(because);
+            let named = |found: &ChainError| found.key == *key && found.reason.contains(because);
             assert!(found.iter().any(named), "{}: {key:?} should be named: {found:#?}", deed.what);
         }
-        let is_innocent = |found: &&Break| deed.shows.iter().all(|(key, _)| found.key != *key);
+        let is_innocent = |found: &&ChainError| deed.shows.iter().all(|(key, _)| found.key != *key);
         assert_eq!(found.iter().find(is_innocent), None, "{}: an innocent chain is named", deed.what);
         for table in TABLES {
             let back = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM saved_{table}");

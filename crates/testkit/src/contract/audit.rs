@@ -1,7 +1,7 @@
 //! Chains and entries as they are written. Keeps R6 and R7: chains link, their time goes strictly
 //! up, changes follow each other, and every entry says who acted.
 
-use panaversity_model::audit::{Draft, Outcome};
+use panaversity_model::audit::{AuditDraft, Outcome};
 use panaversity_model::{ContentHash, Layer};
 
 use super::Setup;
@@ -52,7 +52,7 @@ pub async fn r6_an_entry_is_stored_as_it_was_sealed(setup: &Setup) {
     for (n, outcome) in
         [Outcome::Success, refused, Outcome::Failed { code: "TIMEOUT" }].into_iter().enumerate()
     {
-        let asked = Draft {
+        let asked = AuditDraft {
             outcome,
             agent: agent("Zoë's agent; --"),
             elapsed_ms: 1 << 40,
@@ -138,7 +138,8 @@ pub async fn r6_an_entry_s_id_is_used_once(setup: &Setup) {
 pub async fn r7_every_entry_names_its_agent(setup: &Setup) {
     let desk = Desk::new(setup);
     desk.put(&Layer::Base, &lesson(1), b"a").await;
-    let call = Draft { agent: agent("somebody"), ..draft(Some(&desk.book), Some(&lesson(1)), &Layer::Base) };
+    let call =
+        AuditDraft { agent: agent("somebody"), ..draft(Some(&desk.book), Some(&lesson(1)), &Layer::Base) };
     desk.journal.append(call).await.unwrap();
     let entries = desk.file_chain(&lesson(1), &Layer::Base).await;
     let agents: Vec<_> = entries.iter().map(|entry| entry.agent_id.as_str()).collect();

@@ -1,16 +1,16 @@
 //! Blob rows: what the database knows of its blobs.
 
-use panaversity_model::blob::Health;
+use panaversity_model::blob::BlobState;
 use panaversity_model::{ContentHash, Layer};
 
 use super::Setup;
 use super::desk::Desk;
 use crate::samples::{inline, lesson, object, write, write_staged};
 
-async fn health(desk: &Desk, hash: ContentHash) -> Option<Health> {
+async fn health(desk: &Desk, hash: ContentHash) -> Option<BlobState> {
     let found = desk.journal.blobs(&[hash]).await.unwrap();
     assert!(found.len() <= 1);
-    found.first().map(|stored| stored.health)
+    found.first().map(|stored| stored.state)
 }
 
 /// Of the blobs asked for the known ones come back, each as it was stored.
@@ -26,7 +26,7 @@ pub async fn known_blobs_are_found_and_unknown_ones_left_out(setup: &Setup) {
     let mut due = [staged, inline(&text(2))];
     due.sort_by_key(|blob| blob.hash);
     assert_eq!(found.iter().map(|stored| stored.blob.clone()).collect::<Vec<_>>(), due);
-    assert!(found.iter().all(|stored| stored.health == Health::Live));
+    assert!(found.iter().all(|stored| stored.state == BlobState::Live));
     assert_eq!(desk.journal.blobs(&[]).await.unwrap(), vec![]);
 }
 
@@ -34,12 +34,12 @@ pub async fn known_blobs_are_found_and_unknown_ones_left_out(setup: &Setup) {
 pub async fn a_staged_blob_is_live_whatever_it_was(setup: &Setup) {
     let desk = Desk::new(setup);
     let blob = object(desk.book.as_str().as_bytes());
-    desk.journal.mark(blob.hash, Health::Missing).await.unwrap();
+    desk.journal.mark(blob.hash, BlobState::Missing).await.unwrap();
     assert_eq!(health(&desk, blob.hash).await, None, "marking makes no row");
     let first = desk.stage(&blob).await;
-    for mark in [Health::Missing, Health::Corrupt, Health::Live] {
+    for mark in [BlobState::Missing, BlobState::Corrupt, BlobState::Live] {
         assert_eq!(desk.stage(&blob).await, first, "its staging stays while its row lives");
-        assert_eq!(health(&desk, blob.hash).await, Some(Health::Live));
+        assert_eq!(health(&desk, blob.hash).await, Some(BlobState::Live));
         desk.journal.mark(blob.hash, mark).await.unwrap();
         assert_eq!(health(&desk, blob.hash).await, Some(mark));
     }
@@ -52,9 +52,9 @@ pub async fn writing_the_bytes_again_heals_an_inline_blob(setup: &Setup) {
     let hash = ContentHash::of(text);
     desk.put(&Layer::Base, &lesson(1), text).await;
     for path in [lesson(2), lesson(1)] {
-        desk.journal.mark(hash, Health::Corrupt).await.unwrap();
+        desk.journal.mark(hash, BlobState::Corrupt).await.unwrap();
         desk.commit_one(&Layer::Base, write(&path, text, None)).await;
-        assert_eq!(health(&desk, hash).await, Some(Health::Live), "{path}");
+        assert_eq!(health(&desk, hash).await, Some(BlobState::Live), "{path}");
     }
 }
 
@@ -65,14 +65,14 @@ pub async fn damaged_blobs_count_while_a_file_holds_them(setup: &Setup) {
     let more = async || desk.journal.damaged().await.unwrap() - before;
     let loose = object(format!("{} loose", desk.book).as_bytes());
     desk.stage(&loose).await;
-    desk.journal.mark(loose.hash, Health::Missing).await.unwrap();
+    desk.journal.mark(loose.hash, BlobState::Missing).await.unwrap();
     assert_eq!(more().await, 0, "no file holds it");
     let held = object(desk.book.as_str().as_bytes());
     let staging = desk.stage(&held).await;
     let changes = [lesson(1), lesson(2)].map(|path| write_staged(&path, &held, staging)).to_vec();
     desk.commit(&Layer::Base, changes).await;
     assert_eq!(more().await, 0);
-    for health in [Health::Missing, Health::Corrupt] {
+    for health in [BlobState::Missing, BlobState::Corrupt] {
         desk.journal.mark(held.hash, health).await.unwrap();
         assert_eq!(more().await, 1, "{health:?}, held twice, is one blob");
     }

@@ -1,6 +1,6 @@
 //! Books: how they come into being and keep their schema.
 
-use panaversity_model::audit::Draft;
+use panaversity_model::audit::AuditDraft;
 use panaversity_model::change::Verdict;
 use panaversity_model::ids::ChangeId;
 use panaversity_model::ports::Creation;
@@ -150,7 +150,7 @@ pub async fn a_book_knows_when_it_last_changed(setup: &Setup) {
     let last = async || desk.journal.last_changed(&desk.book).await.unwrap();
     let create = async |schema| {
         let change = Some(ChangeId::new(Uuid::now_v7()));
-        let record = Draft { book: Some(desk.book.clone()), change, ..creation() };
+        let record = AuditDraft { book: Some(desk.book.clone()), change, ..creation() };
         desk.journal.create_book(&desk.book, Some(schema), &record).await.unwrap()
     };
     create(Schema::Strict).await;

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use panaversity_model::blob::Health;
-use panaversity_model::change::{Act, Change, Verdict};
+use panaversity_model::blob::Blob;
+use panaversity_model::blob::BlobState;
+use panaversity_model::change::{Change, Verdict};
+use panaversity_model::precondition::TargetContent;
 use panaversity_model::precondition::{Effect, decide};
 use panaversity_model::{BookPath, ContentHash, Layer, View};
 
@@ -19,14 +21,16 @@ pub async fn i8_every_row_of_the_precondition_table_holds(setup: &Setup) {
     let mut number = 0;
     for layer in [Layer::Base, overlay("reader")] {
         for now in [None, Some(a)] {
-            for act in [Act::Write(inline(a)), Act::Write(inline(b)), Act::Delete] {
+            for content in
+                [TargetContent::Present(inline(a)), TargetContent::Present(inline(b)), TargetContent::Absent]
+            {
                 for expected in [None, Some(ContentHash::of(a)), Some(c)] {
                     number += 1;
                     let path = lesson(number);
                     if let Some(bytes) = now {
                         desk.put(&layer, &path, bytes).await;
                     }
-                    the_table_holds(&desk, &layer, &path, &act, expected).await;
+                    the_table_holds(&desk, &layer, &path, &content, expected).await;
                 }
             }
         }
@@ -37,19 +41,19 @@ async fn the_table_holds(
     desk: &Desk,
     layer: &Layer,
     path: &BookPath,
-    act: &Act,
+    content: &TargetContent<Blob>,
     expected: Option<ContentHash>,
 ) {
     let before = desk.holds(layer, path).await;
-    let row = format!("{layer}: {before:?}, {:?}, {expected:?}", act.wish());
-    let verdict = desk.try_commit(layer, vec![change(path, act.clone(), expected)]).await.unwrap();
+    let row = format!("{layer}: {before:?}, {:?}, {expected:?}", content.by_hash());
+    let verdict = desk.try_commit(layer, vec![change(path, content.clone(), expected)]).await.unwrap();
     let after = desk.holds(layer, path).await;
-    match (verdict, decide(before, act.wish(), expected)) {
+    match (verdict, decide(before, content.by_hash(), expected)) {
         (Verdict::Committed(applied), Ok(effect)) => {
             assert_eq!((applied[0].effect, applied[0].old), (effect, before), "{row}");
-            let wished = match act {
-                Act::Write(blob) => Some(blob.hash),
-                Act::Delete => None,
+            let wished = match content {
+                TargetContent::Present(blob) => Some(blob.hash),
+                TargetContent::Absent => None,
             };
             assert_eq!(after, wished, "{row}");
         }
@@ -71,7 +75,7 @@ pub async fn r2_what_was_written_is_found_byte_for_byte(setup: &Setup) {
         let found = desk.find(&View::base(), &lesson(number)).await.unwrap();
         assert_eq!(unpack(&found), text);
         assert_eq!(found.blob.blob, inline(text), "the blob is stored as it was given");
-        assert_eq!(found.blob.health, Health::Live);
+        assert_eq!(found.blob.state, BlobState::Live);
         let record = found.record;
         assert_eq!((record.path, record.layer), (lesson(number), Layer::Base));
         assert_eq!((record.hash, record.size), (ContentHash::of(text), text.len() as u64));
@@ -128,13 +132,13 @@ pub async fn i9_an_object_must_be_staged_before_it_is_committed(setup: &Setup) {
     let desk = Desk::new(setup);
     let blob = object(desk.book.as_str().as_bytes());
     let ask = async |staging| {
-        let change = Change { staging, ..change(&lesson(1), Act::Write(blob.clone()), None) };
+        let change = Change { staging, ..change(&lesson(1), TargetContent::Present(blob.clone()), None) };
         desk.try_commit(&Layer::Base, vec![change]).await.unwrap()
     };
     assert_eq!(ask(None).await, Verdict::Unstaged);
     assert_eq!(ask(Some(staging())).await, Verdict::Unstaged);
     desk.assert_untouched().await;
-    for health in [Health::Missing, Health::Corrupt] {
+    for health in [BlobState::Missing, BlobState::Corrupt] {
         let ours = desk.stage(&blob).await;
         desk.journal.mark(blob.hash, health).await.unwrap();
         assert_eq!(ask(Some(ours)).await, Verdict::Unstaged, "{health:?}");

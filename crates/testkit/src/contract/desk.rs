@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use panaversity_model::audit::{ChainKey, Entry, EntryPosition};
-use panaversity_model::blob::{Blob, Place};
-use panaversity_model::chain::{Break, Walk};
+use panaversity_model::audit::{AuditEntry, ChainKey, EntryPosition};
+use panaversity_model::blob::{Blob, BlobLocation};
+use panaversity_model::chain::{ChainError, ChainVerifier};
 use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
 use panaversity_model::file::Found;
-use panaversity_model::garbage::Staged;
+use panaversity_model::gc::Staged;
 use panaversity_model::ids::StagingId;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::Journal;
@@ -84,7 +84,7 @@ impl Desk {
 
     /// What a layer holds at a path, whatever lies above or below.
     pub async fn holds(&self, layer: &Layer, path: &BookPath) -> Option<ContentHash> {
-        let found = self.journal.holds(&samples::key(&self.book, path, layer)).await.unwrap();
+        let found = self.journal.current_file(&samples::key(&self.book, path, layer)).await.unwrap();
         found.map(|found| found.record.hash)
     }
 
@@ -127,8 +127,8 @@ impl Desk {
     }
 
     /// All entries of a chain, oldest first, read in small pages.
-    pub async fn chain(&self, key: &ChainKey) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = Vec::new();
+    pub async fn chain(&self, key: &ChainKey) -> Vec<AuditEntry> {
+        let mut entries: Vec<AuditEntry> = Vec::new();
         loop {
             let after = entries.last().map(position);
             let page = self.journal.chain_entries(key, after.as_ref(), 7).await.unwrap();
@@ -142,7 +142,7 @@ impl Desk {
     }
 
     /// All entries of a file's chain, oldest first.
-    pub async fn file_chain(&self, path: &BookPath, layer: &Layer) -> Vec<Entry> {
+    pub async fn file_chain(&self, path: &BookPath, layer: &Layer) -> Vec<AuditEntry> {
         self.chain(&self.chain_key(Some(path), layer)).await
     }
 
@@ -153,11 +153,11 @@ impl Desk {
     }
 
     /// Every break in the chains of the book.
-    pub async fn breaks(&self) -> Vec<Break> {
+    pub async fn breaks(&self) -> Vec<ChainError> {
         let mut breaks = Vec::new();
         for key in self.chains().await {
             let record = self.journal.chain(&key).await.unwrap().expect("a listed chain is there");
-            let mut walk = Walk::new(record);
+            let mut walk = ChainVerifier::new(record);
             for entry in self.chain(&key).await {
                 walk.step(&entry);
             }
@@ -177,15 +177,15 @@ impl Desk {
 }
 
 /// Where a page that ends with this entry goes on.
-pub(super) fn position(entry: &Entry) -> EntryPosition {
+pub(super) fn position(entry: &AuditEntry) -> EntryPosition {
     EntryPosition { timestamp: entry.timestamp, id: entry.id.clone() }
 }
 
 /// The bytes of an inline blob, checked.
 pub(super) fn unpack(found: &Found) -> Vec<u8> {
-    match &found.blob.blob.place {
-        Place::Inline(deflated) => found.blob.unpack(deflated).unwrap(),
-        Place::Object(_) => panic!("{} is inline", found.record.path),
+    match &found.blob.blob.location {
+        BlobLocation::Inline(deflated) => found.blob.unpack(deflated).unwrap(),
+        BlobLocation::Object(_) => panic!("{} is inline", found.record.path),
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn holding_looks_at_one_layer_only(setup: &Setup) {
     let desk = Desk::new(setup);
     let mine = overlay("owner");
     let holds = async |layer: &Layer, path: &BookPath| {
-        let found = desk.journal.holds(&key(&desk.book, path, layer)).await.unwrap();
+        let found = desk.journal.current_file(&key(&desk.book, path, layer)).await.unwrap();
         found.map(|found| (unpack(&found), found.record.layer))
     };
     desk.put(&Layer::Base, &lesson(1), b"base").await;

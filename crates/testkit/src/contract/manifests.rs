@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use panaversity_model::blob::{Blob, Health, Outline, Place};
+use panaversity_model::blob::{Blob, BlobLocation, BlobMetadata, BlobState};
 use panaversity_model::manifest::{ManifestRow, Stamp};
 use panaversity_model::{BookPath, ContentHash, Layer};
 
@@ -21,18 +21,18 @@ async fn rows(desk: &Desk, above: i64) -> Vec<ManifestRow> {
     rows
 }
 
-async fn outlines(desk: &Desk, asked: &[(&BookPath, ContentHash)]) -> Vec<Option<Outline>> {
+async fn blob_metadata(desk: &Desk, asked: &[(&BookPath, ContentHash)]) -> Vec<Option<BlobMetadata>> {
     let asked: Vec<_> = asked.iter().map(|(path, hash)| (path.as_str(), *hash)).collect();
-    desk.journal.outlines(&desk.book, &asked).await.unwrap()
+    desk.journal.blob_metadata(&desk.book, &asked).await.unwrap()
 }
 
-/// What an outline of a live blob says that nothing keeps.
-fn outline(blob: &Blob) -> Outline {
-    let deflated = match &blob.place {
-        Place::Inline(deflated) => Some(deflated.len() as u64),
-        Place::Object(_) => None,
+/// What an metadata of a live blob says that nothing keeps.
+fn metadata(blob: &Blob) -> BlobMetadata {
+    let deflated = match &blob.location {
+        BlobLocation::Inline(deflated) => Some(deflated.len() as u64),
+        BlobLocation::Object(_) => None,
     };
-    Outline { size: blob.size, crc32: blob.crc32, deflated, health: Health::Live, kept_until: None }
+    BlobMetadata { size: blob.size, crc32: blob.crc32, deflated, state: BlobState::Live, kept_until: None }
 }
 
 /// Every change of the base gives the book a stamp it never had.
@@ -125,22 +125,22 @@ pub async fn a_version_of_the_base_is_outlined_and_nothing_else(setup: &Setup) {
     let (one, two) = (lesson(1), lesson(2));
     let asked =
         [(&two, large.hash), (&one, old.hash), (&one, large.hash), (&two, old.hash), (&one, secret.hash)];
-    let due = [Some(outline(&large)), Some(outline(&old)), None, None, None];
-    assert_eq!(outlines(&desk, &asked).await, due);
-    let elsewhere = desk.journal.outlines(&book(), &[(two.as_str(), large.hash)]).await.unwrap();
+    let due = [Some(metadata(&large)), Some(metadata(&old)), None, None, None];
+    assert_eq!(blob_metadata(&desk, &asked).await, due);
+    let elsewhere = desk.journal.blob_metadata(&book(), &[(two.as_str(), large.hash)]).await.unwrap();
     assert_eq!(elsewhere, [None]);
-    assert_eq!(outlines(&desk, &[]).await, []);
+    assert_eq!(blob_metadata(&desk, &[]).await, []);
 
-    for health in [Health::Missing, Health::Corrupt] {
+    for health in [BlobState::Missing, BlobState::Corrupt] {
         desk.journal.mark(large.hash, health).await.unwrap();
         assert_eq!(
-            outlines(&desk, &[(&two, large.hash)]).await,
-            [Some(Outline { health, ..outline(&large) })]
+            blob_metadata(&desk, &[(&two, large.hash)]).await,
+            [Some(BlobMetadata { state: health, ..metadata(&large) })]
         );
     }
     let many: Vec<_> =
         (0..700).map(|n| if n % 3 == 0 { (&one, old.hash) } else { (&one, large.hash) }).collect();
-    let found = outlines(&desk, &many).await;
+    let found = blob_metadata(&desk, &many).await;
     assert!(
         found.iter().enumerate().all(|(n, found)| found.is_some() == (n % 3 == 0)),
         "in the order asked for"
@@ -170,12 +170,12 @@ pub async fn i9_a_version_found_pinned_is_not_let_go(setup: &Setup) {
             let versions: Vec<_> = some.iter().map(|(path, hash)| (path.as_str(), *hash)).collect();
             desk.journal.pin(&desk.book, until, &versions).await.unwrap();
         }
-        outlines(&desk, &asked).await
+        blob_metadata(&desk, &asked).await
     };
     let ((), found) = tokio::join!(forgetting, pinning);
-    let kept = outlines(&desk, &asked).await;
+    let kept = blob_metadata(&desk, &asked).await;
     assert_eq!(found.iter().flatten().count(), kept.iter().flatten().count());
-    assert!(kept.iter().flatten().all(|outline| outline.kept_until == Some(until)), "{kept:?}");
+    assert!(kept.iter().flatten().all(|metadata| metadata.kept_until == Some(until)), "{kept:?}");
     desk.journal.pin(&desk.book, now, &[(paths[0].as_str(), old)]).await.unwrap();
-    assert_eq!(outlines(&desk, &asked).await, kept, "no pin makes another shorter");
+    assert_eq!(blob_metadata(&desk, &asked).await, kept, "no pin makes another shorter");
 }

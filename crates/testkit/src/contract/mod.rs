@@ -17,25 +17,25 @@
 //! only within a process, so under `cargo nextest` each setup needs its own database.
 
 pub mod audit;
+pub mod audit_log;
 pub mod blobs;
 pub mod books;
 pub mod changes;
 pub mod deltas;
 mod desk;
 pub mod files;
-pub mod garbage;
-pub mod inbox;
-pub mod ledger;
+pub mod gc;
+pub mod inventory;
 pub mod manifests;
 pub mod names;
 pub mod objects;
 pub mod publications;
 pub mod races;
 pub mod random;
-pub mod records;
 pub mod sets;
 mod suites;
 pub mod tree;
+pub mod upload_store;
 pub mod uploads;
 
 use std::any::Any;
@@ -44,7 +44,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use panaversity_model::ports::{Inbox, Journal, Objects, Parts, Tree};
+use panaversity_model::ports::{Journal, Objects, Parts, Tree, UploadStore};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use desk::{Desk, together};
@@ -114,13 +114,13 @@ impl ObjectsSetup {
 /// An inbox to be tested.
 pub struct InboxSetup {
     /// The inbox.
-    pub inbox: Arc<dyn Inbox>,
+    pub inbox: Arc<dyn UploadStore>,
     _guard: Guard,
 }
 
 impl InboxSetup {
     /// An inbox, and what it lives on.
-    pub fn new(inbox: Arc<dyn Inbox>, guard: impl Any + Send + Sync) -> Self {
+    pub fn new(inbox: Arc<dyn UploadStore>, guard: impl Any + Send + Sync) -> Self {
         Self { inbox, _guard: Box::new(guard) }
     }
 }

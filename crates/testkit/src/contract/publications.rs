@@ -31,8 +31,8 @@ async fn claim(desk: &Desk) -> Vec<Publication> {
     }
 }
 
-async fn settle(desk: &Desk, publication: &Publication, attempt: Attempt) -> Settled {
-    desk.journal.settle(publication, attempt).await.unwrap()
+async fn acknowledge(desk: &Desk, publication: &Publication, attempt: Attempt) -> Settled {
+    desk.journal.acknowledge(publication, attempt).await.unwrap()
 }
 
 async fn unsynced(desk: &Desk) -> Vec<BookPath> {
@@ -63,13 +63,13 @@ pub async fn a_path_that_moved_on_stays_pending(setup: &Setup) {
     let before = desk.journal.pending().await.unwrap();
     let publication = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
     desk.delete(&Layer::Base, &lesson(1)).await;
-    assert_eq!(settle(&desk, &publication, Attempt::Done).await, Settled::Pending);
+    assert_eq!(acknowledge(&desk, &publication, Attempt::Done).await, Settled::Pending);
     assert_eq!(desk.journal.pending().await.unwrap(), before + 1);
     let claimed = claim(&desk).await;
     assert_eq!(claimed.len(), 1, "the lease was given back");
     assert!(claimed[0].version > publication.version);
-    assert_eq!(desk.journal.holds(&claimed[0].key).await.unwrap(), None, "it is to be removed");
-    assert_eq!(settle(&desk, &claimed[0], Attempt::Done).await, Settled::Published);
+    assert_eq!(desk.journal.current_file(&claimed[0].key).await.unwrap(), None, "it is to be removed");
+    assert_eq!(acknowledge(&desk, &claimed[0], Attempt::Done).await, Settled::Published);
     assert_eq!(desk.journal.pending().await.unwrap(), before);
 }
 
@@ -80,14 +80,14 @@ pub async fn a_path_given_back_is_claimed_again(setup: &Setup) {
     let first = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
     let second = desk.put(&Layer::Base, &lesson(2), b"a").await.publication.unwrap();
     assert_eq!(desk.journal.pending().await.unwrap(), before + 2);
-    assert_eq!(settle(&desk, &second, Attempt::Done).await, Settled::Published);
+    assert_eq!(acknowledge(&desk, &second, Attempt::Done).await, Settled::Published);
     assert_eq!(desk.journal.pending().await.unwrap(), before + 1);
-    assert_eq!(settle(&desk, &first, Attempt::Failed).await, Settled::Pending);
+    assert_eq!(acknowledge(&desk, &first, Attempt::Failed).await, Settled::Pending);
     let claimed = claim(&desk).await;
     assert_eq!(claimed.len(), 1);
     assert_eq!((&claimed[0].key, claimed[0].version), (&first.key, first.version));
     assert_eq!(claim(&desk).await, vec![], "it is leased again");
-    assert_eq!(settle(&desk, &claimed[0], Attempt::Done).await, Settled::Published);
+    assert_eq!(acknowledge(&desk, &claimed[0], Attempt::Done).await, Settled::Published);
     assert_eq!(claim(&desk).await, vec![], "it is published");
     assert_eq!(desk.journal.pending().await.unwrap(), before);
     let again = desk.put(&Layer::Base, &lesson(1), b"b").await;
@@ -99,17 +99,21 @@ pub async fn a_lost_lease_settles_nothing(setup: &Setup) {
     let desk = Desk::new(setup);
     let held = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
     let stranger = Publication { lease: lease(), ..held.clone() };
-    assert_eq!(settle(&desk, &stranger, Attempt::Failed).await, Settled::Pending);
+    assert_eq!(acknowledge(&desk, &stranger, Attempt::Failed).await, Settled::Pending);
     assert_eq!(claim(&desk).await, vec![], "who did nothing takes nobody's lease away");
-    assert_eq!(settle(&desk, &stranger, Attempt::Done).await, Settled::Pending);
-    assert_eq!(settle(&desk, &held, Attempt::Done).await, Settled::Pending, "the tree may hold older bytes");
+    assert_eq!(acknowledge(&desk, &stranger, Attempt::Done).await, Settled::Pending);
+    assert_eq!(
+        acknowledge(&desk, &held, Attempt::Done).await,
+        Settled::Pending,
+        "the tree may hold older bytes"
+    );
     assert_eq!(claim(&desk).await, vec![], "the lease that ran goes on");
     if !setup.expire_leases().await {
         return;
     }
     let again = claim(&desk).await;
     assert_eq!(again.len(), 1);
-    assert_eq!(settle(&desk, &again[0], Attempt::Done).await, Settled::Published);
+    assert_eq!(acknowledge(&desk, &again[0], Attempt::Done).await, Settled::Published);
 }
 
 /// An expired lease is claimed by another publisher, or taken by the next commit; whoever let it
@@ -126,10 +130,10 @@ pub async fn an_expired_lease_goes_to_another(setup: &Setup) {
     let claimed = claim(&desk).await;
     assert_eq!(claimed.iter().map(|one| &one.key).collect::<Vec<_>>(), [&first.key]);
     assert_eq!(claimed[0].version, first.version);
-    assert_eq!(settle(&desk, &first, Attempt::Failed).await, Settled::Pending);
+    assert_eq!(acknowledge(&desk, &first, Attempt::Failed).await, Settled::Pending);
     assert_eq!(claim(&desk).await, vec![], "the new lease is still held");
-    assert_eq!(settle(&desk, &claimed[0], Attempt::Done).await, Settled::Published);
-    assert_eq!(settle(&desk, &first, Attempt::Done).await, Settled::Pending, "it came too late");
+    assert_eq!(acknowledge(&desk, &claimed[0], Attempt::Done).await, Settled::Published);
+    assert_eq!(acknowledge(&desk, &first, Attempt::Done).await, Settled::Pending, "it came too late");
     assert_eq!(claim(&desk).await.len(), 1, "the tree may hold the older bytes: again");
 }
 
@@ -140,18 +144,18 @@ pub async fn a_prolonged_lease_lasts_longer(setup: &Setup) {
     let held = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
     let plain = desk.put(&Layer::Base, &lesson(2), b"a").await.publication.unwrap();
     let stranger = Publication { lease: lease(), ..held.clone() };
-    assert!(!desk.journal.prolong(&stranger, HOUR).await.unwrap());
+    assert!(!desk.journal.extend_lease(&stranger, HOUR).await.unwrap());
     let elsewhere = Publication { key: key(&desk.book, &lesson(3), &Layer::Base), ..held.clone() };
-    assert!(!desk.journal.prolong(&elsewhere, HOUR).await.unwrap());
-    assert!(desk.journal.prolong(&held, HOUR).await.unwrap());
-    assert!(desk.journal.prolong(&held, Duration::ZERO).await.unwrap(), "it is still held");
+    assert!(!desk.journal.extend_lease(&elsewhere, HOUR).await.unwrap());
+    assert!(desk.journal.extend_lease(&held, HOUR).await.unwrap());
+    assert!(desk.journal.extend_lease(&held, Duration::ZERO).await.unwrap(), "it is still held");
     assert_eq!(claim(&desk).await, vec![]);
-    assert_eq!(settle(&desk, &held, Attempt::Done).await, Settled::Published, "and settled as ever");
-    assert!(!desk.journal.prolong(&held, HOUR).await.unwrap(), "it was given back");
+    assert_eq!(acknowledge(&desk, &held, Attempt::Done).await, Settled::Published, "and settled as ever");
+    assert!(!desk.journal.extend_lease(&held, HOUR).await.unwrap(), "it was given back");
     if !setup.expire_leases().await {
         return;
     }
-    assert!(!desk.journal.prolong(&plain, HOUR).await.unwrap(), "it has expired");
+    assert!(!desk.journal.extend_lease(&plain, HOUR).await.unwrap(), "it has expired");
     assert_eq!(claim(&desk).await.len(), 1);
 }
 
@@ -160,18 +164,22 @@ pub async fn a_prolonged_lease_lasts_longer(setup: &Setup) {
 pub async fn a_path_without_an_answer_waits_for_its_lease(setup: &Setup) {
     let desk = Desk::new(setup);
     let first = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
-    assert_eq!(settle(&desk, &first, Attempt::Unknown).await, Settled::Pending);
+    assert_eq!(acknowledge(&desk, &first, Attempt::Unknown).await, Settled::Pending);
     assert_eq!(claim(&desk).await, vec![], "it may still arrive");
     if !setup.expire_leases().await {
         return;
     }
     let second = claim(&desk).await.remove(0);
-    assert_eq!(settle(&desk, &second, Attempt::Done).await, Settled::Published);
-    assert_eq!(settle(&desk, &first, Attempt::Unknown).await, Settled::Pending, "it may arrive after that");
+    assert_eq!(acknowledge(&desk, &second, Attempt::Done).await, Settled::Published);
+    assert_eq!(
+        acknowledge(&desk, &first, Attempt::Unknown).await,
+        Settled::Pending,
+        "it may arrive after that"
+    );
     assert_eq!(claim(&desk).await, vec![], "but not yet");
     setup.expire_leases().await;
     let third = claim(&desk).await.remove(0);
-    assert_eq!(settle(&desk, &third, Attempt::Done).await, Settled::Published);
+    assert_eq!(acknowledge(&desk, &third, Attempt::Done).await, Settled::Published);
 }
 
 /// Publishers that claim at once share the backlog; no path goes to two.
@@ -179,7 +187,7 @@ pub async fn concurrent_claims_never_share_a_path(setup: &Setup) {
     let desk = Desk::new(setup);
     let changes = (0..40).map(|n| write(&lesson(n), b"a", None)).collect();
     for applied in desk.commit(&Layer::Base, changes).await {
-        settle(&desk, &applied.publication.unwrap(), Attempt::Failed).await;
+        acknowledge(&desk, &applied.publication.unwrap(), Attempt::Failed).await;
     }
     let shares = together(4, |_| {
         let desk = desk.clone();
@@ -195,7 +203,7 @@ pub async fn a_claim_takes_no_more_than_its_leases(setup: &Setup) {
     let desk = Desk::new(setup);
     let changes = (0..5).map(|n| write(&lesson(n), b"a", None)).collect();
     for applied in desk.commit(&Layer::Base, changes).await {
-        settle(&desk, &applied.publication.unwrap(), Attempt::Failed).await;
+        acknowledge(&desk, &applied.publication.unwrap(), Attempt::Failed).await;
     }
     assert_eq!(desk.journal.claim(&[]).await.unwrap(), vec![]);
     let leases = [lease(), lease()];
@@ -209,7 +217,7 @@ pub async fn a_published_path_waits_for_a_clean_point(setup: &Setup) {
     let first = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
     assert_eq!(unsynced(&desk).await, vec![], "pending is not published");
     desk.journal.synced(&[(first.key.clone(), first.version)]).await.unwrap();
-    let settled = settle(&desk, &first, Attempt::Done).await;
+    let settled = acknowledge(&desk, &first, Attempt::Done).await;
     assert_eq!(settled, Settled::Published, "a clean point forgets nothing that is pending");
     assert_eq!(unsynced(&desk).await, vec![lesson(1)]);
     desk.journal.synced(&[(first.key.clone(), first.version - 1)]).await.unwrap();
@@ -217,7 +225,7 @@ pub async fn a_published_path_waits_for_a_clean_point(setup: &Setup) {
     let second = desk.put(&Layer::Base, &lesson(1), b"b").await.publication.unwrap();
     desk.journal.synced(&[(first.key.clone(), first.version)]).await.unwrap();
     assert_eq!(unsynced(&desk).await, vec![], "it is pending again");
-    assert_eq!(settle(&desk, &second, Attempt::Done).await, Settled::Published, "and was not forgotten");
+    assert_eq!(acknowledge(&desk, &second, Attempt::Done).await, Settled::Published, "and was not forgotten");
     desk.journal.synced(&[(second.key.clone(), second.version)]).await.unwrap();
     assert_eq!(unsynced(&desk).await, vec![]);
     assert_eq!(claim(&desk).await, vec![]);
@@ -230,17 +238,17 @@ pub async fn i9_what_no_clean_point_covers_is_published_again(setup: &Setup) {
     let changes = (0..3).map(|n| write(&lesson(n), b"a", None)).collect();
     let applied = desk.commit(&Layer::Base, changes).await;
     let held: Vec<_> = applied.into_iter().map(|one| one.publication.unwrap()).collect();
-    settle(&desk, &held[0], Attempt::Done).await;
-    settle(&desk, &held[1], Attempt::Done).await;
+    acknowledge(&desk, &held[0], Attempt::Done).await;
+    acknowledge(&desk, &held[1], Attempt::Done).await;
     desk.journal.synced(&[(held[0].key.clone(), held[0].version)]).await.unwrap();
     let (pending, loose) =
         (desk.journal.pending().await.unwrap(), desk.journal.unsynced(100_000).await.unwrap());
-    let again = desk.journal.recheck().await.unwrap();
+    let again = desk.journal.requeue_unsynced().await.unwrap();
     assert_eq!(usize::try_from(again).unwrap(), loose.len());
     assert_eq!(desk.journal.pending().await.unwrap(), pending + i64::try_from(again).unwrap());
     assert_eq!(unsynced(&desk).await, vec![]);
     let claimed = claim(&desk).await;
     assert_eq!(claimed.len(), 1, "neither the covered path nor the leased one");
     assert_eq!((&claimed[0].key, claimed[0].version), (&held[1].key, held[1].version));
-    assert_eq!(desk.journal.recheck().await.unwrap(), 0);
+    assert_eq!(desk.journal.requeue_unsynced().await.unwrap(), 0);
 }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use panaversity_model::change::{Act, Verdict};
+use panaversity_model::change::Verdict;
+use panaversity_model::precondition::TargetContent;
 use panaversity_model::precondition::decide;
 use panaversity_model::{BookPath, ContentHash, Layer};
 
@@ -64,14 +65,15 @@ async fn walk(desk: &Desk, dice: &mut Dice, model: &mut Model) {
         let place = (layer.clone(), path.clone());
         let now = model.files.get(&place).map(|bytes| ContentHash::of(bytes));
         let bytes = vec![b'a' + u8::try_from(dice.roll(5)).unwrap(); 1 + dice.roll(3)];
-        let act = if dice.roll(4) == 0 { Act::Delete } else { Act::Write(inline(&bytes)) };
+        let content =
+            if dice.roll(4) == 0 { TargetContent::Absent } else { TargetContent::Present(inline(&bytes)) };
         let expected = [now, now, now, None, Some(ContentHash::of(b"stale"))][dice.roll(5)];
-        refused |= decide(now, act.wish(), expected).is_err();
-        match &act {
-            Act::Write(_) => after.insert(place, bytes),
-            Act::Delete => after.remove(&place),
+        refused |= decide(now, content.by_hash(), expected).is_err();
+        match &content {
+            TargetContent::Present(_) => after.insert(place, bytes),
+            TargetContent::Absent => after.remove(&place),
         };
-        changes.push(change(&path, act, expected));
+        changes.push(change(&path, content, expected));
     }
     let verdict = desk.try_commit(&layer, changes).await.unwrap();
     assert_eq!(matches!(verdict, Verdict::Refused(..)), refused, "{verdict:?}");

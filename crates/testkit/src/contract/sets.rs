@@ -54,7 +54,7 @@ pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
     let a = ContentHash::of(b"a");
     let there = vec![write(&lesson(2), b"a", None), write(&lesson(3), b"a", None)];
     for applied in desk.commit(&layer, there).await {
-        desk.journal.settle(&applied.publication.unwrap(), Attempt::Done).await.unwrap();
+        desk.journal.acknowledge(&applied.publication.unwrap(), Attempt::Done).await.unwrap();
     }
     let changes = vec![
         write(&lesson(9), b"b", None),

@@ -91,7 +91,7 @@ macro_rules! journal_contract {
                 r6_an_entry_s_id_is_used_once,
                 r7_every_entry_names_its_agent;
         }
-        $crate::sentences! { $setup, ledger;
+        $crate::sentences! { $setup, audit_log;
             beside_others:
                 pages_of_the_log_join_to_the_whole,
                 filters_give_exactly_what_matches,
@@ -106,7 +106,7 @@ macro_rules! journal_contract {
                 writing_the_bytes_again_heals_an_inline_blob;
             alone: damaged_blobs_count_while_a_file_holds_them;
         }
-        $crate::sentences! { $setup, garbage;
+        $crate::sentences! { $setup, gc;
             alone:
                 i9_what_a_version_names_is_never_condemned,
                 i9_a_staged_blob_is_left_alone_until_somebody_committed_to_it,
@@ -127,7 +127,7 @@ macro_rules! journal_contract {
                 i8_of_concurrent_completions_exactly_one_is_carried_out;
             alone: an_upload_that_is_over_is_listed_until_it_is_cleared;
         }
-        $crate::sentences! { $setup, records;
+        $crate::sentences! { $setup, inventory;
             beside_others:
                 every_file_of_every_layer_is_recorded_once,
                 a_path_in_the_way_of_a_new_one_is_told,
@@ -189,7 +189,7 @@ macro_rules! objects_contract {
 #[macro_export]
 macro_rules! inbox_contract {
     ($setup:path) => {
-        $crate::sentences! { $setup, inbox;
+        $crate::sentences! { $setup, upload_store;
             beside_others:
                 an_upload_has_arrived_when_it_is_finished,
                 r2_an_upload_is_read_back_byte_for_byte,

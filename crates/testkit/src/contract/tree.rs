@@ -1,9 +1,9 @@
 //! The tree: the published copy as an ordinary folder.
 
 use async_trait::async_trait;
-use panaversity_model::drift::{Kind, Seen, Spot};
 use panaversity_model::ports::Pages;
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::{Kind, TreeEntry, TreePath};
 use panaversity_model::{BookId, BookPath, Fault, Layer};
 
 use super::desk::together;
@@ -19,7 +19,7 @@ fn published(setup: &TreeSetup, book: &BookId) -> Vec<(String, Vec<u8>)> {
 }
 
 /// What is read at a place.
-async fn read(setup: &TreeSetup, spot: &Spot) -> Option<Vec<u8>> {
+async fn read(setup: &TreeSetup, spot: &TreePath) -> Option<Vec<u8>> {
     whole(setup.tree.open(spot).await.unwrap()).await
 }
 
@@ -42,7 +42,7 @@ pub async fn r2_a_file_in_parts_is_put_as_a_whole(setup: &TreeSetup) {
         let bytes: Vec<u8> = (0..size).map(|n: usize| u8::try_from(n % 253).unwrap()).collect();
         setup.tree.put_parts(&file, InParts::of(bytes.clone()), size as u64).await.unwrap();
         assert!(published(setup, &book) == [("static/img/large.png".to_owned(), bytes.clone())], "{size}");
-        assert!(read(setup, &Spot::of(&file)).await == Some(bytes), "{size}");
+        assert!(read(setup, &TreePath::of(&file)).await == Some(bytes), "{size}");
     }
 }
 
@@ -169,7 +169,7 @@ pub async fn a_clean_point_can_be_made_at_any_time(setup: &TreeSetup) {
 }
 
 /// What the tree lists below a book, in order.
-async fn listed(setup: &TreeSetup, book: Option<&BookId>) -> Vec<Seen> {
+async fn listed(setup: &TreeSetup, book: Option<&BookId>) -> Vec<TreeEntry> {
     let (mut listing, mut listed) = (setup.tree.list_files(book), Vec::new());
     while let Some(page) = listing.next().await.unwrap() {
         listed.extend(page);
@@ -187,17 +187,17 @@ pub async fn what_was_put_is_read_and_listed(setup: &TreeSetup) {
         let layer = if n % 3 == 0 { overlay("ann") } else { Layer::Base };
         let file = key(&book, &lesson(n), &layer);
         setup.tree.put(&file, &vec![b'x'; n]).await.unwrap();
-        let spot = Spot::of(&file);
+        let spot = TreePath::of(&file);
         assert_eq!(read(setup, &spot).await, Some(vec![b'x'; n]));
-        due.push(Seen { spot, kind: Kind::File, size: n as u64 });
+        due.push(TreeEntry { spot, kind: Kind::File, size: n as u64 });
     }
     setup.tree.put(&key(&other, &lesson(1), &Layer::Base), b"other").await.unwrap();
     due.sort_by(|one, other| one.spot.cmp(&other.spot));
     assert_eq!(listed(setup, Some(&book)).await, due);
     let all = listed(setup, None).await;
     assert!(due.iter().all(|seen| all.iter().filter(|other| *other == seen).count() == 1));
-    assert_eq!(read(setup, &Spot::of(&key(&book, &lesson(99), &Layer::Base))).await, None);
-    assert_eq!(read(setup, &Spot::new(book.as_str().as_bytes().to_vec())).await, None, "a folder");
+    assert_eq!(read(setup, &TreePath::of(&key(&book, &lesson(99), &Layer::Base))).await, None);
+    assert_eq!(read(setup, &TreePath::new(book.as_str().as_bytes().to_vec())).await, None, "a folder");
 }
 
 /// What is set aside leaves its place and nothing else; setting aside again finds nothing.
@@ -206,7 +206,7 @@ pub async fn what_is_set_aside_is_kept_elsewhere(setup: &TreeSetup) {
     let (moved, kept) = (key(&book, &lesson(1), &Layer::Base), key(&book, &lesson(2), &Layer::Base));
     setup.tree.put(&moved, b"a").await.unwrap();
     setup.tree.put(&kept, b"b").await.unwrap();
-    let spot = Spot::of(&moved);
+    let spot = TreePath::of(&moved);
     assert!(setup.tree.set_aside(&spot, "then").await.unwrap());
     assert!(!setup.tree.set_aside(&spot, "then").await.unwrap());
     assert_eq!(read(setup, &spot).await, None);
@@ -224,10 +224,10 @@ pub async fn r2_a_late_removal_of_a_path_that_changed_its_kind_takes_nothing(set
     setup.tree.put(&deep, b"deep").await.unwrap();
     setup.tree.remove(&flat).await.unwrap();
     assert_eq!(published(setup, &book), [("static/data/deep/x.txt".to_owned(), b"deep".to_vec())]);
-    assert_eq!(read(setup, &Spot::of(&flat)).await, None);
+    assert_eq!(read(setup, &TreePath::of(&flat)).await, None);
     setup.tree.remove(&deep).await.unwrap();
     setup.tree.put(&flat, b"flat").await.unwrap();
     setup.tree.remove(&deep).await.unwrap();
     assert_eq!(published(setup, &book), [("static/data".to_owned(), b"flat".to_vec())]);
-    assert_eq!(read(setup, &Spot::of(&deep)).await, None);
+    assert_eq!(read(setup, &TreePath::of(&deep)).await, None);
 }

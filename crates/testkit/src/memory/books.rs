@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use panaversity_model::audit::{Draft, Entry};
+use panaversity_model::audit::{AuditDraft, AuditEntry};
 use panaversity_model::layer::BASE;
 use panaversity_model::ports::{Books, Creation};
 use panaversity_model::{Book, BookId, Fault, Layer, Schema, Timestamp};
@@ -28,7 +28,7 @@ impl Books for MemoryJournal {
         &self,
         id: &BookId,
         schema: Option<Schema>,
-        record: &Draft,
+        record: &AuditDraft,
     ) -> Result<Creation, Fault> {
         let mut state = self.state();
         let in_base = state.rows(id).any(|(key, _)| key.layer == Layer::Base);
@@ -58,7 +58,7 @@ impl Books for MemoryJournal {
     async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
         let state = self.state();
         let base = state.chains.iter().filter(|(chain, _)| chain.book == id.as_str() && chain.user == BASE);
-        let of_the_book = |entry: &&Entry| entry.path.is_empty() && entry.change_id.is_some();
+        let of_the_book = |entry: &&AuditEntry| entry.path.is_empty() && entry.change_id.is_some();
         let changes = base.flat_map(|(_, entries)| entries).filter(|it| it.is_change() || of_the_book(it));
         Ok(changes.map(|entry| entry.timestamp).max())
     }

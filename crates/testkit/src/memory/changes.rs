@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use panaversity_model::audit::{Draft, Outcome};
-use panaversity_model::blob::{Blob, Health, Place};
-use panaversity_model::change::{Act, Applied, Change, ChangeSet, Verdict};
+use panaversity_model::audit::{AuditDraft, Outcome};
+use panaversity_model::blob::{Blob, BlobLocation, BlobState};
+use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
 use panaversity_model::ids::{EntryId, UploadId};
 use panaversity_model::path::lies_under;
 use panaversity_model::ports::Changes;
+use panaversity_model::precondition::TargetContent;
 use panaversity_model::precondition::{Effect, decide};
 use panaversity_model::publication::{FileKey, Publication};
 use panaversity_model::upload::Completion;
@@ -41,7 +42,7 @@ impl Changes for MemoryJournal {
         Ok(Verdict::Committed(applied.collect()))
     }
 
-    async fn append(&self, draft: Draft) -> Result<(), Fault> {
+    async fn append(&self, draft: AuditDraft) -> Result<(), Fault> {
         let mut state = self.state();
         state.admit_id(draft.id)?;
         state.append(&draft);
@@ -52,13 +53,13 @@ impl Changes for MemoryJournal {
 impl State {
     /// Is every object live, of the staging the set names?
     fn is_staged(&self, set: &ChangeSet) -> bool {
-        set.changes.iter().all(|change| match &change.act {
-            Act::Write(Blob { hash, place: Place::Object(_), .. }) => {
-                let live = self.blobs.get(hash).is_some_and(|stored| stored.health == Health::Live);
+        set.changes.iter().all(|change| match &change.content {
+            TargetContent::Present(Blob { hash, location: BlobLocation::Object(_), .. }) => {
+                let live = self.blobs.get(hash).is_some_and(|stored| stored.state == BlobState::Live);
                 let staging = self.guards.get(hash).and_then(|guard| guard.staging);
                 live && staging.is_some() && staging == change.staging
             }
-            Act::Write(_) | Act::Delete => true,
+            TargetContent::Present(_) | TargetContent::Absent => true,
         })
     }
 
@@ -68,8 +69,10 @@ impl State {
 
     fn complete_upload(&mut self, set: &ChangeSet, effects: &[Effect]) {
         let row = set.upload.and_then(|id| self.uploads.get_mut(&id));
-        let act = set.changes.first().map(|change| &change.act);
-        if let (Some((upload, _)), Some(Act::Write(blob)), Some(effect)) = (row, act, effects.first()) {
+        let content = set.changes.first().map(|change| &change.content);
+        if let (Some((upload, _)), Some(TargetContent::Present(blob)), Some(effect)) =
+            (row, content, effects.first())
+        {
             upload.done = Some(Completion { effect: *effect, hash: blob.hash });
         }
     }
@@ -92,7 +95,7 @@ impl State {
         for (index, change) in set.changes.iter().enumerate() {
             let now = self.files.get(&key(set, change)).map(|row| row.hash);
             let effect =
-                decide(now, change.act.wish(), change.expected).map_err(|refusal| (index, refusal))?;
+                decide(now, change.content.by_hash(), change.expected).map_err(|refusal| (index, refusal))?;
             match effect {
                 Effect::Created => {
                     self.admit_name(set, &change.path, &names).map_err(|refusal| (index, refusal))?;
@@ -162,15 +165,15 @@ impl State {
     fn apply(&mut self, set: &ChangeSet, change: &Change, effect: Effect) -> Applied {
         let key = key(set, change);
         let old = self.files.get(&key).map(|row| row.hash);
-        let blob = match &change.act {
-            Act::Write(blob) => Some(blob),
-            Act::Delete => None,
+        let blob = match &change.content {
+            TargetContent::Present(blob) => Some(blob),
+            TargetContent::Absent => None,
         };
         if let Some(blob) = blob {
             self.bring(blob);
         }
         let changed = effect != Effect::Unchanged;
-        let at = self.append(&Draft {
+        let at = self.append(&AuditDraft {
             id: change.entry,
             request: set.request,
             agent: set.agent.clone(),

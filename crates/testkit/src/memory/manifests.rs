@@ -1,7 +1,7 @@
 //! Manifests. Keeps R5 for them: only base rows count.
 
 use async_trait::async_trait;
-use panaversity_model::blob::{Health, Outline, Place};
+use panaversity_model::blob::{BlobLocation, BlobMetadata, BlobState};
 use panaversity_model::manifest::{Item, ManifestRow, Stamp};
 use panaversity_model::ports::Manifests;
 use panaversity_model::publication::FileKey;
@@ -36,31 +36,31 @@ impl Manifests for MemoryJournal {
         Ok(self.state().manifests.get(&(book.clone(), hash)).map(|(encoded, _)| encoded.clone()))
     }
 
-    async fn outlines(
+    async fn blob_metadata(
         &self,
         book: &BookId,
         versions: &[(&str, ContentHash)],
-    ) -> Result<Vec<Option<Outline>>, Fault> {
+    ) -> Result<Vec<Option<BlobMetadata>>, Fault> {
         let state = self.state();
-        Ok(versions.iter().map(|(path, hash)| state.outline(book, path, *hash)).collect())
+        Ok(versions.iter().map(|(path, hash)| state.metadata(book, path, *hash)).collect())
     }
 }
 
 impl State {
-    fn outline(&self, book: &BookId, path: &str, hash: ContentHash) -> Option<Outline> {
+    fn metadata(&self, book: &BookId, path: &str, hash: ContentHash) -> Option<BlobMetadata> {
         let path = BookPath::parse(path).ok()?;
         let key = FileKey { book: book.clone(), path, layer: Layer::Base };
         let pasts = self.versions.get(&key)?.iter().filter(|past| past.hash == Some(hash));
         let (kept_until, size) = pasts.map(|past| (past.kept_until, past.size)).max()?;
         let stored = self.blobs.get(&hash);
-        Some(Outline {
+        Some(BlobMetadata {
             size: stored.map_or(size, |stored| stored.blob.size),
             crc32: stored.map_or(0, |stored| stored.blob.crc32),
-            deflated: stored.and_then(|stored| match &stored.blob.place {
-                Place::Inline(deflated) => Some(deflated.len() as u64),
-                Place::Object(_) => None,
+            deflated: stored.and_then(|stored| match &stored.blob.location {
+                BlobLocation::Inline(deflated) => Some(deflated.len() as u64),
+                BlobLocation::Object(_) => None,
             }),
-            health: stored.map_or(Health::Missing, |stored| stored.health),
+            state: stored.map_or(BlobState::Missing, |stored| stored.state),
             kept_until,
         })
     }

@@ -4,18 +4,18 @@
 //! The journal is one state behind one lock, so every port call is one transaction. What may fail
 //! is tested before anything is changed, so a refused or failed call leaves nothing (I9, I10).
 
+mod audit_log;
 mod blobs;
 mod books;
 mod changes;
 mod files;
-mod garbage;
-mod inbox;
-mod ledger;
+mod gc;
+mod inventory;
 mod manifests;
 mod objects;
 mod publications;
-mod records;
 mod tree;
+mod upload_store;
 mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use panaversity_model::audit::{ChainKey, Draft, Entry};
+use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey};
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::ids::{LeaseId, StagingId, UploadId};
@@ -32,9 +32,9 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::upload::Upload;
 use panaversity_model::{AgentId, Book, BookId, BookPath, ContentHash, Fault, Layer, Timestamp};
 
-pub use inbox::MemoryInbox;
 pub use objects::MemoryObjects;
 pub use tree::{MemoryTree, listed, location, lying, set_aside};
+pub use upload_store::MemoryInbox;
 
 /// A journal in memory.
 #[derive(Debug, Default)]
@@ -133,7 +133,7 @@ struct State {
     /// Every change of each file, oldest first.
     versions: BTreeMap<FileKey, Vec<Past>>,
     /// The entries of each chain, oldest first; its tip and count follow from them.
-    chains: BTreeMap<ChainKey, Vec<Entry>>,
+    chains: BTreeMap<ChainKey, Vec<AuditEntry>>,
     entry_ids: BTreeSet<String>,
     /// Each with when it was last named.
     manifests: BTreeMap<(BookId, ContentHash), (Vec<u8>, Timestamp)>,
@@ -193,7 +193,7 @@ impl State {
     }
 
     /// Links an entry to its chain; gives the moment it was recorded at.
-    fn append(&mut self, draft: &Draft) -> Timestamp {
+    fn append(&mut self, draft: &AuditDraft) -> Timestamp {
         let now = self.now();
         let chain = self.chains.entry(draft.chain()).or_default();
         let at = now.strictly_after(chain.last().map(|entry| entry.timestamp));

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use panaversity_model::drift::SeenObject;
 use panaversity_model::ports::{Objects, Pages, Staging};
+use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Timestamp};
 
 use super::AllAtOnce;
@@ -93,8 +93,8 @@ impl Objects for MemoryObjects {
         Ok(())
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
-        let seen = |(hash, bytes): (&ContentHash, &Vec<u8>)| SeenObject {
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
+        let seen = |(hash, bytes): (&ContentHash, &Vec<u8>)| ObjectEntry {
             name: hash.to_string(),
             hash: Some(*hash),
             size: bytes.len() as u64,

@@ -28,11 +28,11 @@ impl Publications for MemoryJournal {
         Ok(claimed)
     }
 
-    async fn holds(&self, key: &FileKey) -> Result<Option<Found>, Fault> {
+    async fn current_file(&self, key: &FileKey) -> Result<Option<Found>, Fault> {
         Ok(self.state().found(key))
     }
 
-    async fn prolong(&self, publication: &Publication, by: Duration) -> Result<bool, Fault> {
+    async fn extend_lease(&self, publication: &Publication, by: Duration) -> Result<bool, Fault> {
         let mut state = self.state();
         let now = state.now();
         let row = state.publications.get_mut(&publication.key);
@@ -47,7 +47,7 @@ impl Publications for MemoryJournal {
         Ok(ours)
     }
 
-    async fn settle(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {
+    async fn acknowledge(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault> {
         let mut state = self.state();
         let (version, now) = (publication.version, state.now());
         let anew = (attempt == Attempt::Unknown).then(|| Backlog::lease_from(publication.lease, now));
@@ -95,7 +95,7 @@ impl Publications for MemoryJournal {
         Ok(())
     }
 
-    async fn recheck(&self) -> Result<u64, Fault> {
+    async fn requeue_unsynced(&self) -> Result<u64, Fault> {
         let mut count = 0;
         for row in self.state().publications.values_mut().filter(|row| row.published) {
             row.published = false;

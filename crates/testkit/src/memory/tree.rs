@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use panaversity_model::drift::{Kind, Seen, Spot};
 use panaversity_model::ports::{Pages, Parts, Tree};
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::{Kind, TreeEntry, TreePath};
 use panaversity_model::{BookId, Fault};
 
 use super::{AllAtOnce, InParts};
@@ -24,21 +24,21 @@ pub fn location(key: &FileKey) -> String {
 }
 
 /// Where a place of a tree in memory is kept.
-pub fn lying(spot: &Spot) -> String {
+pub fn lying(spot: &TreePath) -> String {
     format!("books/{}", String::from_utf8_lossy(spot.as_bytes()))
 }
 
 /// Where it is kept once it was set aside.
-pub fn set_aside(spot: &Spot, folder: &str) -> String {
+pub fn set_aside(spot: &TreePath, folder: &str) -> String {
     format!(".panaversity/lost+found/{folder}/{}", String::from_utf8_lossy(spot.as_bytes()))
 }
 
 /// What a tree in memory lists.
-pub fn listed(files: &BTreeMap<String, Vec<u8>>, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+pub fn listed(files: &BTreeMap<String, Vec<u8>>, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
     let prefix = book.map_or(String::new(), |book| format!("{book}/"));
     let below = files.iter().filter_map(|(at, bytes)| Some((at.strip_prefix("books/")?, bytes)));
-    let seen = below.filter(|(at, _)| at.starts_with(&prefix)).map(|(at, bytes)| Seen {
-        spot: Spot::new(at.as_bytes().to_vec()),
+    let seen = below.filter(|(at, _)| at.starts_with(&prefix)).map(|(at, bytes)| TreeEntry {
+        spot: TreePath::new(at.as_bytes().to_vec()),
         kind: Kind::File,
         size: bytes.len() as u64,
     });
@@ -94,11 +94,11 @@ impl Tree for MemoryTree {
         Ok(())
     }
 
-    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
         Ok(self.with(|files| files.get(&lying(spot)).map(|bytes| InParts::of(bytes.clone()))))
     }
 
-    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+    async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
         let moved = self.with(|files| {
             let bytes = files.remove(&lying(spot))?;
             files.insert(set_aside(spot, folder), bytes);
@@ -107,7 +107,7 @@ impl Tree for MemoryTree {
         Ok(moved.is_some())
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
         self.with(|files| listed(files, book))
     }
 

@@ -21,7 +21,7 @@ use reqwest::Url;
 use super::super::place::Place;
 use super::super::progress::Progress;
 use super::super::{Failure, blocking};
-use crate::client::download::{Body, Got, Wish, is_name};
+use crate::client::download::{Body, Got, TargetContent, is_name};
 use crate::client::{CallError, Client, LONGEST_WAIT, PATIENCE, WAITS_MS};
 
 /// Bytes gathered before they are written.
@@ -187,7 +187,8 @@ pub(super) async fn go_on(
             part.remove().map_err(Stopped::Disk)?;
         }
         let version = part.version.clone();
-        let wish = Wish { url, from: part.length, etag: version.as_deref(), only: part.asset.is_some() };
+        let wish =
+            TargetContent { url, from: part.length, etag: version.as_deref(), only: part.asset.is_some() };
         let why = match client.get(wish).await {
             Got::Rest(body) => fill(part, Comes::Rest, body, size, progress).await?,
             Got::Whole(body, version) => fill(part, Comes::All(version), body, size, progress).await?,

@@ -16,7 +16,7 @@ use walkdir::WalkDir;
 
 use super::super::place::Place;
 use super::super::report::Problem;
-use super::super::state::{Entry, Stamp, State};
+use super::super::state::{Stamp, State, StateEntry};
 use super::super::{Failure, digest};
 use super::twins::Twins;
 use super::unknown::{self, Unknown};
@@ -26,13 +26,13 @@ use super::{Want, Wanted, problem};
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// Files that hold the wanted bytes.
-    pub(super) unchanged: Vec<(String, Entry)>,
+    pub(super) unchanged: Vec<(String, StateEntry)>,
     /// Files to put into place.
     pub(super) install: Vec<Install>,
     /// Files to delete.
     pub(super) delete: Vec<Delete>,
     /// Files of ours that are outdated or to be deleted, as they are now.
-    pub(super) outdated: Vec<(String, Entry)>,
+    pub(super) outdated: Vec<(String, StateEntry)>,
     /// Files that are not ours: `--full-rebuild` overwrites them.
     foreign: Vec<Problem>,
     /// Links and folders in the way: nothing overwrites them.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use panaversity_model::drift::{Seen, Spot};
 use panaversity_model::ports::{Pages, Parts, Tree};
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::{TreeEntry, TreePath};
 use panaversity_model::{BookId, Fault};
 use tokio::sync::Semaphore;
 
@@ -69,15 +69,15 @@ impl Tree for Gate {
         self.tree.sync().await
     }
 
-    async fn open(&self, spot: &Spot) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
         self.tree.open(spot).await
     }
 
-    async fn set_aside(&self, spot: &Spot, folder: &str) -> Result<bool, Fault> {
+    async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
         self.tree.set_aside(spot, folder).await
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<Seen>> {
+    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
         self.tree.list_files(book)
     }
 

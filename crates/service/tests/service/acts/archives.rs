@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use panaversity_model::blob::{CHUNK_BYTES, Health};
-use panaversity_model::drift::SeenObject;
-use panaversity_model::ports::{Blobs, Garbage, Ledger, Objects, Pages, Staging};
+use panaversity_model::blob::{BlobState, CHUNK_BYTES};
+use panaversity_model::ports::{AuditLog, Blobs, GarbageCollection, Objects, Pages, Staging};
+use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::Service;
 use panaversity_service::archive::{Archive, Made, Scope};
@@ -243,7 +243,7 @@ async fn many_who_open_an_archive_at_once_make_it_once() {
     desk.faults.side_by_side();
     let opened = futures::future::join_all((0..16).map(|_| open(&desk, &restarted, &made))).await;
     assert!(opened.iter().all(|archive| archive.as_ref().unwrap().hash() == made.archive.hash()));
-    let looks = desk.faults.calls().into_iter().filter(|call| *call == "journal.outlines").count();
+    let looks = desk.faults.calls().into_iter().filter(|call| *call == "journal.blob_metadata").count();
     assert_eq!(looks, 1);
 }
 
@@ -257,7 +257,7 @@ async fn r2_what_is_known_to_be_lost_is_left_out_and_listed() {
         assert_eq!(unzipped(&whole(&server, &made.archive).await), texts([(0, small.as_str())]));
         let left_out = made.archive.left_out();
         assert_eq!((left_out.len(), left_out[0].path.as_str()), (1, lesson(1).as_str()));
-        assert_eq!(left_out[0].health, Health::Missing);
+        assert_eq!(left_out[0].state, BlobState::Missing);
         assert_eq!(server.health().await.damaged_blobs, Some(1), "it is marked");
         let other = open(&desk, &desk.server(), &made).await.expect("any server finds the same layout");
         assert_eq!(other.left_out(), left_out);
@@ -284,8 +284,8 @@ async fn what_was_missing_for_a_while_is_back_in_the_next_archive() {
     assert_eq!(make(&desk, &server, None).await.archive.hash(), whole);
     assert_eq!(server.health().await.damaged_blobs, Some(0));
     // Bytes that were wrong once are for whoever reads them all.
-    desk.journal.mark(hash, Health::Corrupt).await.unwrap();
-    assert_eq!(make(&desk, &server, None).await.archive.left_out()[0].health, Health::Corrupt);
+    desk.journal.mark(hash, BlobState::Corrupt).await.unwrap();
+    assert_eq!(make(&desk, &server, None).await.archive.left_out()[0].state, BlobState::Corrupt);
 }
 
 /// Objects that are not found when they are first looked for.
@@ -316,7 +316,7 @@ impl Objects for Blinking {
         self.inner.delete(hash).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
         self.inner.list_objects()
     }
 }
@@ -353,7 +353,7 @@ async fn r2_what_turns_out_bad_on_the_way_ends_the_download_and_is_left_out_next
     for server in [server, desk.server()] {
         assert!(open(&desk, &server, &made).await.is_none(), "that archive is gone");
         let next = make(&desk, &server, None).await;
-        assert_eq!(next.archive.left_out()[0].health, Health::Corrupt);
+        assert_eq!(next.archive.left_out()[0].state, BlobState::Corrupt);
         assert_eq!(unzipped(&whole(&server, &next.archive).await), texts([(0, small.as_str())]));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use panaversity_model::blob::Health;
+use panaversity_model::blob::BlobState;
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::Blobs;
 use panaversity_model::precondition::Effect;
@@ -78,7 +78,7 @@ async fn an_object_that_is_whole_is_not_put_again() {
     desk.idle(&server).await;
     desk.faults.reset();
     desk.put(&server, &Layer::Base, &lesson(1), &long("a")).await;
-    assert_eq!(desk.faults.calls(), ["journal.book", "journal.holds", "objects.stat"]);
+    assert_eq!(desk.faults.calls(), ["journal.book", "journal.current_file", "objects.stat"]);
 }
 
 #[tokio::test]
@@ -144,7 +144,10 @@ async fn r2_damage_is_not_forgotten_whichever_call_breaks_of_a_change_that_bring
             desk.faults.revive();
             let row = desk.journal.blobs(&[hash]).await.unwrap().pop().unwrap();
             let is_right = desk.objects.contents()[&hash] == text.as_bytes();
-            assert!(is_right || row.health != Health::Live, "call {call}: {failure:?}, upload: {by_upload}");
+            assert!(
+                is_right || row.state != BlobState::Live,
+                "call {call}: {failure:?}, upload: {by_upload}"
+            );
             let server = desk.server();
             bring(&desk, &server, &text, upload).await;
             let read = desk.read(&server, &Layer::Base, &lesson(1)).await;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use panaversity_model::drift::SeenObject;
 use panaversity_model::ports::{Objects, Pages, Staging};
+use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::Service;
 use panaversity_testkit::MemoryObjects;
@@ -60,7 +60,7 @@ impl Objects for SlowDeletions {
         self.inner.delete(hash).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
         self.inner.list_objects()
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use panaversity_model::blob::{Blob, CHUNK_BYTES, Measure};
-use panaversity_model::drift::SeenObject;
-use panaversity_model::garbage::Staged;
+use panaversity_model::blob::{Blob, BlobHasher, CHUNK_BYTES};
+use panaversity_model::gc::Staged;
 use panaversity_model::ports::{Blobs, Changes, Objects, Pages, Staging};
+use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::Service;
 use panaversity_service::archive::{Archive, Download, Scope};
@@ -52,13 +52,13 @@ impl Objects for Imagined {
         Err(Fault::storage("nothing is deleted here"))
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
         unimplemented!("nobody lists them")
     }
 }
 
 fn video() -> Blob {
-    let (chunk, mut measure) = (vec![7; CHUNK_BYTES], Measure::default());
+    let (chunk, mut measure) = (vec![7; CHUNK_BYTES], BlobHasher::default());
     (0..VIDEO / CHUNK_BYTES as u64).for_each(|_| measure.add(&chunk));
     measure.finish()
 }

@@ -100,7 +100,7 @@ async fn a_query_goes_on_where_it_stopped_and_leaves_out_only_what_is_not_to_be_
         desk.put(&server, &Layer::Base, &lesson(n), "a").await;
     }
     let all = entries(&desk).await;
-    let odd = |entry: &panaversity_model::audit::Entry| !entry.path.contains("0-lesson");
+    let odd = |entry: &panaversity_model::audit::AuditEntry| !entry.path.contains("0-lesson");
     let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
         let page = server.query_audit_log(&EntryFilter::default(), after, 4, odd).await.unwrap();

@@ -66,7 +66,7 @@ async fn r2_a_publisher_that_lost_its_lease_does_not_win() {
             }
             let before = hold(&desk, &server).await;
             if covered {
-                server.clean_point().await.unwrap();
+                server.fsync_checkpoint().await.unwrap();
             }
 
             gate.open();
@@ -138,7 +138,7 @@ async fn i9_what_a_power_cut_took_from_the_tree_comes_back() {
         desk.put(&server, &Layer::Base, &lesson(n), text).await;
     }
     desk.quiet().await;
-    server.clean_point().await.unwrap();
+    server.fsync_checkpoint().await.unwrap();
     desk.put(&server, &Layer::Base, &lesson(1), "after the clean point").await;
     desk.put(&server, &overlay("ann"), &lesson(3), "as well").await;
     desk.delete(&server, &Layer::Base, &lesson(2)).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_large_file_that_hangs_keeps_no_small_one_and_no_deletion_from_being_p
     let server = desk.server();
     desk.put(&server, &Layer::Base, &lesson(70), "deleted").await;
     desk.idle(&server).await;
-    server.clean_point().await.unwrap();
+    server.fsync_checkpoint().await.unwrap();
     // Enough of them to take all places of a claim.
     let large = "x".repeat((1 << 20) + 1);
     let mut set: Vec<_> = (0..20).map(|n| want(&lesson(n), Some(&large), None)).collect();

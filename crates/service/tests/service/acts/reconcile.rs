@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use panaversity_model::ports::{Publications, Records};
+use panaversity_model::ports::{FileInventory, Publications};
 use panaversity_model::{AgentId, ContentHash, Layer};
 use panaversity_service::Service;
 use panaversity_service::reconcile::{Finding, Mode, Reconciled};

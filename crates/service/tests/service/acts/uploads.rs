@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use panaversity_model::drift::SeenObject;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Garbage, Ledger, Objects, Pages, Staging, Uploads};
+use panaversity_model::ports::{AuditLog, GarbageCollection, Objects, Pages, Staging, Uploads};
 use panaversity_model::precondition::Effect;
+use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{BookPath, ContentHash, Fault, Layer};
 use panaversity_service::Service;
 use panaversity_service::uploads::Announce;
@@ -188,7 +188,7 @@ impl Staging for Hindered {
             self.journal.advance(Duration::from_hours(2));
             let now = self.journal.now().await?;
             for condemned in self.journal.condemn(now, None, 100).await?.condemned {
-                self.journal.bury(&condemned).await?;
+                self.journal.purge(&condemned).await?;
             }
         }
         Ok(())
@@ -218,7 +218,7 @@ impl Objects for TakenAway {
         self.inner.delete(hash).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<SeenObject>> {
+    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
         self.inner.list_objects()
     }
 }

@@ -34,7 +34,7 @@ async fn store() -> Desk {
     desk.journal.stage(&Blob::pack(b"abandoned", 0), staging()).await.unwrap();
     desk.objects.damage(ContentHash::of(b"unknown"), Some(b"unknown".to_vec()));
     desk.idle(&server).await;
-    server.clean_point().await.unwrap();
+    server.fsync_checkpoint().await.unwrap();
     // The guard of what was staged and abandoned ends.
     desk.journal.advance(Duration::from_hours(2));
     desk

@@ -19,7 +19,7 @@ async fn backlog() -> Desk {
         desk.put(&server, &Layer::Base, &lesson(n), &format!("covered {n}")).await;
     }
     desk.quiet().await;
-    server.clean_point().await.unwrap();
+    server.fsync_checkpoint().await.unwrap();
     desk.put(&server, &Layer::Base, &lesson(1), "published").await;
     desk.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
     desk.quiet().await;
@@ -43,7 +43,7 @@ async fn backlog() -> Desk {
 async fn work(server: &Service) {
     let _ = server.recheck_published().await;
     let _ = server.publish_pending().await;
-    let _ = server.clean_point().await;
+    let _ = server.fsync_checkpoint().await;
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn i9_the_tree_catches_up_whichever_call_of_the_publisher_breaks() {
     let calls = desk.faults.calls();
     let due: Files = hold(&desk, &server).await;
     assert_eq!(due.len(), 3, "{due:?}");
-    for name in ["journal.recheck", "journal.claim", "tree.remove", "tree.sync", "journal.synced"] {
+    for name in ["journal.requeue_unsynced", "journal.claim", "tree.remove", "tree.sync", "journal.synced"] {
         assert!(calls.contains(&name), "{name} is among {calls:?}");
     }
     let mut count = 0;

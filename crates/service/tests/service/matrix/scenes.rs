@@ -42,7 +42,7 @@ impl Scene {
             desk.put(&server, layer, path, text).await;
         }
         desk.idle(&server).await;
-        server.clean_point().await.unwrap();
+        server.fsync_checkpoint().await.unwrap();
         desk
     }
 
@@ -120,9 +120,9 @@ fn scene(
     Scene { name, door, layer: Layer::Base, before, wanted, refused: false, calls: calls.to_vec() }
 }
 
-const CHECK: [&str; 2] = ["journal.book", "journal.holds"];
-const PUT: [&str; 3] = ["journal.commit", "tree.put", "journal.settle"];
-const REMOVE: [&str; 3] = ["journal.commit", "tree.remove", "journal.settle"];
+const CHECK: [&str; 2] = ["journal.book", "journal.current_file"];
+const PUT: [&str; 3] = ["journal.commit", "tree.put", "journal.acknowledge"];
+const REMOVE: [&str; 3] = ["journal.commit", "tree.remove", "journal.acknowledge"];
 const STAGE: [&str; 3] = ["journal.blobs", "journal.stage", "objects.put"];
 
 pub(super) fn large_creation() -> Scene {
@@ -177,18 +177,31 @@ pub(super) fn of_sets() -> Vec<Scene> {
         want(&lesson(5), Some(&large), None),
         want(&lesson(6), None, None),
     ];
-    let published =
-        ["tree.put", "journal.settle", "tree.put", "journal.settle", "tree.remove", "journal.settle"];
-    let calls =
-        [&["journal.book"], &["journal.holds"; 6][..], &STAGE, &STAGE, &["journal.commit"], &published];
+    let published = [
+        "tree.put",
+        "journal.acknowledge",
+        "tree.put",
+        "journal.acknowledge",
+        "tree.remove",
+        "journal.acknowledge",
+    ];
+    let calls = [
+        &["journal.book"],
+        &["journal.current_file"; 6][..],
+        &STAGE,
+        &STAGE,
+        &["journal.commit"],
+        &published,
+    ];
     let everything = scene("a set of everything", Door::Set, &before, wanted, &calls.concat());
     let mut overlaid = scene("a set of an overlay", Door::Set, &before[..1], Vec::new(), &[]);
     overlaid.layer = overlay("bob");
     overlaid.wanted = vec![want(&lesson(2), Some("mine"), None), want(&lesson(7), Some(&larger), None)];
-    let calls = [&["journal.book"], &["journal.holds"; 2][..], &STAGE, &["journal.commit"], &published[..4]];
+    let calls =
+        [&["journal.book"], &["journal.current_file"; 2][..], &STAGE, &["journal.commit"], &published[..4]];
     overlaid.calls = calls.concat();
     let born = vec![want(&lesson(1), Some("a"), None), want(&lesson(2), Some("b"), None)];
-    let calls = [&["journal.book"], &["journal.holds"; 2][..], &["journal.commit"], &published[..4]];
+    let calls = [&["journal.book"], &["journal.current_file"; 2][..], &["journal.commit"], &published[..4]];
     vec![everything, overlaid, scene("a set that creates the book", Door::Set, &[], born, &calls.concat())]
 }
 
@@ -214,14 +227,15 @@ pub(super) fn without_effect() -> Vec<Scene> {
         scene
     };
     let late = [want(&lesson(3), Some(&large), None), want(&one, Some("b"), Some("not a"))].to_vec();
-    let check = [&["journal.book"], &["journal.holds"; 2][..], &["journal.append"]].concat();
+    let check = [&["journal.book"], &["journal.current_file"; 2][..], &["journal.append"]].concat();
     scenes.push(refused(scene("a hash that is wanting", Door::Write, &[(&one, "a")], same("b"), &unchanged)));
     scenes.push(refused(scene("a set with one conflict", Door::Set, &[(&one, "a")], late, &check)));
     // Only the commit knows the names beside it.
     let twin = path(&one.as_str().replace("lesson", "LESSON"));
     let twins = vec![want(&lesson(3), Some("c"), None), want(&twin, Some(&large), None)];
-    let calls = [&["journal.book"], &["journal.holds"; 2][..], &STAGE, &["journal.commit", "journal.append"]]
-        .concat();
+    let calls =
+        [&["journal.book"], &["journal.current_file"; 2][..], &STAGE, &["journal.commit", "journal.append"]]
+            .concat();
     scenes.push(refused(scene("a set the commit refuses", Door::Set, &[(&one, "a")], twins, &calls)));
     scenes
 }

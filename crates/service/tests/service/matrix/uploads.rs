@@ -51,7 +51,7 @@ impl Scene {
         let id = desk.begin(&server, announce).await;
         desk.inbox.plant(id, &self.bytes());
         desk.idle(&server).await;
-        server.clean_point().await.unwrap();
+        server.fsync_checkpoint().await.unwrap();
         (desk, id)
     }
 }

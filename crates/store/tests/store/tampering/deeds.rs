@@ -1,6 +1,6 @@
 //! The deeds: everything that somebody with a database client could do to one chain (R6).
 
-use panaversity_model::audit::{ChainKey, Entry};
+use panaversity_model::audit::{AuditEntry, ChainKey};
 use panaversity_model::{ContentHash, Timestamp};
 
 use super::Victim;
@@ -49,7 +49,7 @@ impl Victim {
         self.entries.len() / 2
     }
 
-    fn last(&self) -> &Entry {
+    fn last(&self) -> &AuditEntry {
         self.entries.last().unwrap()
     }
 
@@ -122,12 +122,12 @@ fn edits(victim: &Victim) -> Vec<Deed> {
 }
 
 /// The timestamp of an entry, a little later.
-fn shifted(entry: &Entry, micros: i64) -> Timestamp {
+fn shifted(entry: &AuditEntry, micros: i64) -> Timestamp {
     Timestamp::from_micros(entry.timestamp.micros() + micros)
 }
 
 /// Statements that give entries another agent and link them anew.
-fn rewritten(entries: &[Entry], from: usize) -> String {
+fn rewritten(entries: &[AuditEntry], from: usize) -> String {
     let (mut sql, mut tip) = (Vec::new(), Some(entries[from - 1].entry_hash.clone()));
     for entry in &entries[from..] {
         let mut forged = entry.clone();
@@ -142,7 +142,7 @@ fn rewritten(entries: &[Entry], from: usize) -> String {
 
 fn deletions(victim: &Victim) -> Vec<Deed> {
     let (entries, rows) = (&victim.entries, victim.rows());
-    let without = |some: &[Entry]| {
+    let without = |some: &[AuditEntry]| {
         let ids: Vec<String> = some.iter().map(|entry| format!("'{}'", entry.id)).collect();
         format!("DELETE FROM audit_log WHERE id IN ({})", ids.join(", "))
     };
@@ -164,7 +164,7 @@ fn deletions(victim: &Victim) -> Vec<Deed> {
 }
 
 fn insertions(victim: &Victim) -> Vec<Deed> {
-    let forged = |from: &Entry, by: i64, prev: Option<&Entry>| {
+    let forged = |from: &AuditEntry, by: i64, prev: Option<&AuditEntry>| {
         let mut forged = from.clone();
         "0000forged".clone_into(&mut forged.id);
         forged.timestamp = shifted(from, by);
@@ -256,7 +256,7 @@ fn beside_the_log(victim: &Victim) -> Vec<Deed> {
 }
 
 /// A statement that inserts an entry.
-pub(super) fn inserted(entry: &Entry) -> String {
+pub(super) fn inserted(entry: &AuditEntry) -> String {
     let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let optional = |column: &Option<String>| column.as_deref().map_or("NULL".to_owned(), text);
     let columns = [

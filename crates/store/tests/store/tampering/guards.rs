@@ -1,7 +1,7 @@
 //! The database's own guards (R6, R7): it refuses to change, delete or replace an entry, an entry
 //! without a real agent, and a fork of a chain; whoever asks.
 
-use panaversity_model::audit::Entry;
+use panaversity_model::audit::AuditEntry;
 
 use super::deeds::inserted;
 use super::{Place, Raw, load};
@@ -9,7 +9,7 @@ use super::{Place, Raw, load};
 const APPEND_ONLY: &str = "append-only";
 
 /// An entry like another, with an id and hash of its own.
-fn like(entry: &Entry, prev: Option<&str>) -> Entry {
+fn like(entry: &AuditEntry, prev: Option<&str>) -> AuditEntry {
     let mut other = entry.clone();
     "0000forged".clone_into(&mut other.id);
     other.prev_hash = prev.map(str::to_owned);
@@ -18,7 +18,7 @@ fn like(entry: &Entry, prev: Option<&str>) -> Entry {
 }
 
 /// What is refused, and a word of the refusal.
-fn attempts(entries: &[Entry], raw: &Raw) -> Vec<(String, &'static str)> {
+fn attempts(entries: &[AuditEntry], raw: &Raw) -> Vec<(String, &'static str)> {
     let (entry, last) = (&entries[1], entries.last().unwrap());
     let as_agent = |agent: &str| {
         let mut other = like(last, Some(&last.entry_hash));
@@ -47,7 +47,7 @@ fn attempts(entries: &[Entry], raw: &Raw) -> Vec<(String, &'static str)> {
         ]),
         Raw::Sqlite(_) => {
             all.extend([(inserted(&fork), APPEND_ONLY), (inserted(&root), APPEND_ONLY)]);
-            let replaced = |entry: &Entry| inserted(entry).replacen("INSERT", "INSERT OR REPLACE", 1);
+            let replaced = |entry: &AuditEntry| inserted(entry).replacen("INSERT", "INSERT OR REPLACE", 1);
             // By id, by hash, and by place in the chain.
             let (mut by_hash, mut by_id) = (entry.clone(), like(last, Some(&last.entry_hash)));
             "0000forged".clone_into(&mut by_hash.id);

@@ -1,11 +1,12 @@
-//! Letting go, by the protocol in the model's `garbage`. Keeps I9: what a version names is never
+//! Letting go, by the protocol in the model's `gc`. Keeps I9: what a version names is never
 //! condemned, because the look at the versions comes after the lock on the blob's row.
 
 use async_trait::async_trait;
-use panaversity_model::garbage::{
-    Burial, CONDEMNED_FOR, Condemned, Cutoffs, KeptManifest, STAGED_FOR, Sentence, Survey,
+use panaversity_model::gc::{
+    CONDEMNED_FOR, Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs,
+    STAGED_FOR,
 };
-use panaversity_model::ports::Garbage;
+use panaversity_model::ports::GarbageCollection;
 use panaversity_model::{BookId, ContentHash, Fault, Timestamp};
 
 use super::commit::in_powers_of_two;
@@ -112,7 +113,7 @@ async fn condemn_these(
 }
 
 #[async_trait]
-impl Garbage for SqlJournal {
+impl GarbageCollection for SqlJournal {
     async fn kept_manifests(
         &self,
         after: Option<(&BookId, ContentHash)>,
@@ -174,7 +175,7 @@ impl Garbage for SqlJournal {
         unused_since: Timestamp,
         after: Option<ContentHash>,
         limit: usize,
-    ) -> Result<Sentence, Fault> {
+    ) -> Result<CondemnedBatch, Fault> {
         // Without locks, so that only what is likely to go is locked.
         let look = format!(
             "SELECT blobs.hash FROM blobs WHERE {} AND blobs.hash > $2 \
@@ -186,7 +187,7 @@ impl Garbage for SqlJournal {
         let found = self.read("look for garbage", &look, values).await?;
         let candidates = found.iter().map(|row| row.text(0)).collect::<Sql<Vec<_>>>();
         let candidates = candidates.map_err(|error| fault("look for garbage", &error))?;
-        let Some(last) = candidates.last() else { return Ok(Sentence::default()) };
+        let Some(last) = candidates.last() else { return Ok(CondemnedBatch::default()) };
         let next = (candidates.len() == limit).then(|| rows::hash(last)).transpose()?;
         let done = retried("condemn blobs", || async {
             let mut session = self.db.begin(Durability::PowerCut).await?;
@@ -197,7 +198,7 @@ impl Garbage for SqlJournal {
         .await?;
         let mut condemned = done.iter().map(condemned).collect::<Result<Vec<_>, _>>()?;
         condemned.sort_by_key(|condemned| condemned.hash);
-        Ok(Sentence { condemned, next })
+        Ok(CondemnedBatch { condemned, next })
     }
 
     async fn condemn_unknown(&self, hash: ContentHash, size: u64) -> Result<Option<Condemned>, Fault> {
@@ -219,18 +220,18 @@ impl Garbage for SqlJournal {
         done.as_ref().map(condemned).transpose()
     }
 
-    async fn bury(&self, condemned: &Condemned) -> Result<Burial, Fault> {
+    async fn purge(&self, condemned: &Condemned) -> Result<PurgeOutcome, Fault> {
         let ours = || vec![condemned.hash.to_string().into(), condemned.until.into()];
-        let bury = "DELETE FROM blobs WHERE hash = $1 AND condemned_until = $2 AND state = 'condemned'";
-        if self.write("bury a blob", bury, ours()).await? > 0 {
-            return Ok(Burial::Buried);
+        let purge = "DELETE FROM blobs WHERE hash = $1 AND condemned_until = $2 AND state = 'condemned'";
+        if self.write("purge a blob", purge, ours()).await? > 0 {
+            return Ok(PurgeOutcome::Purged);
         }
         let lift = "UPDATE blobs SET condemned_until = NULL WHERE hash = $1 AND condemned_until = $2";
         let lifted = self.write("lift a guard", lift, ours()).await? > 0;
-        Ok(if lifted { Burial::Revived } else { Burial::TooLate })
+        Ok(if lifted { PurgeOutcome::Revived } else { PurgeOutcome::TooLate })
     }
 
-    async fn survey(&self, cutoffs: Cutoffs) -> Result<Survey, Fault> {
+    async fn survey(&self, cutoffs: RetentionCutoffs) -> Result<GcEstimate, Fault> {
         let count = |row: Option<&Row>, at: usize| -> Result<u64, Fault> {
             let number = row.map_or(Ok(0), |row| row.int(at));
             number.map(|n| u64::try_from(n).unwrap_or(0)).map_err(|error| fault("survey garbage", &error))
@@ -246,7 +247,7 @@ impl Garbage for SqlJournal {
             unkept(&self.db)
         );
         let blobs = self.read("survey blobs", &blobs, vec![cutoffs.unused_since.into()]).await?;
-        Ok(Survey {
+        Ok(GcEstimate {
             manifests: count(manifests.first(), 0)?,
             versions: count(versions.first(), 0)?,
             blobs: count(blobs.first(), 0)?,

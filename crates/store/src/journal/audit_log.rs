@@ -1,9 +1,9 @@
 //! Reading the audit log and its chains.
 
 use async_trait::async_trait;
-use panaversity_model::audit::{ChainKey, Entry, EntryFilter, EntryPosition};
+use panaversity_model::audit::{AuditEntry, ChainKey, EntryFilter, EntryPosition};
 use panaversity_model::chain::ChainRecord;
-use panaversity_model::ports::Ledger;
+use panaversity_model::ports::AuditLog;
 use panaversity_model::{BookId, Fault, Layer, Timestamp};
 
 use super::rows::{self, ENTRY};
@@ -14,13 +14,13 @@ const CHAIN: &str = "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, f.sha2
     LEFT JOIN file_journal f ON f.book_id = c.book_id AND f.path = c.path AND f.user_id = c.user_id";
 
 #[async_trait]
-impl Ledger for SqlJournal {
+impl AuditLog for SqlJournal {
     async fn entries(
         &self,
         filter: &EntryFilter,
         after: Option<&EntryPosition>,
         limit: usize,
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<AuditEntry>, Fault> {
         let mut wanted = Conditions::default();
         wanted.require("book_id = ", filter.book.as_ref().map(|book| book.as_str().into()));
         wanted.require("path >= ", filter.path_from.clone().map(Value::from));
@@ -75,7 +75,7 @@ impl Ledger for SqlJournal {
         key: &ChainKey,
         after: Option<&EntryPosition>,
         limit: usize,
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<AuditEntry>, Fault> {
         let mut wanted = Conditions::default();
         wanted.require("book_id = ", Some(key.book.as_str().into()));
         wanted.require("path = ", Some(key.path.as_str().into()));
@@ -87,7 +87,7 @@ impl Ledger for SqlJournal {
         found.iter().map(rows::entry).collect()
     }
 
-    async fn unchained(
+    async fn orphaned_chains(
         &self,
         layer: Option<&Layer>,
         book: Option<&BookId>,

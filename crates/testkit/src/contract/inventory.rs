@@ -1,8 +1,8 @@
 //! What the journal knows of every file and object, for comparing it with the storage.
 
-use panaversity_model::blob::Health;
-use panaversity_model::drift::Record;
+use panaversity_model::blob::BlobState;
 use panaversity_model::publication::{Attempt, FileKey};
+use panaversity_model::storage_listing::PublishedFile;
 use panaversity_model::{BookPath, ContentHash, Layer, Schema};
 
 use super::Setup;
@@ -10,8 +10,8 @@ use super::desk::Desk;
 use crate::samples::{book, key, lease, lesson, object, overlay, path, write};
 
 /// All records of the desk's book, page by page.
-async fn records(desk: &Desk) -> Vec<Record> {
-    let mut all: Vec<Record> = Vec::new();
+async fn records(desk: &Desk) -> Vec<PublishedFile> {
+    let mut all: Vec<PublishedFile> = Vec::new();
     loop {
         let after = all.last().map(|record| record.key.clone());
         let page = desk.journal.records(Some(&desk.book), after.as_ref(), 3).await.unwrap();
@@ -102,7 +102,7 @@ pub async fn what_is_on_its_way_is_told_from_what_has_arrived(setup: &Setup) {
     let publication = desk.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
     assert!(record().await.unwrap().pending);
     assert!(records(&desk).await[0].pending);
-    desk.journal.settle(&publication, Attempt::Done).await.unwrap();
+    desk.journal.acknowledge(&publication, Attempt::Done).await.unwrap();
     let arrived = record().await.unwrap();
     assert_eq!((arrived.pending, arrived.version), (false, publication.version));
     assert_eq!(records(&desk).await, [arrived]);
@@ -110,7 +110,7 @@ pub async fn what_is_on_its_way_is_told_from_what_has_arrived(setup: &Setup) {
     let leaving = record().await.unwrap();
     assert_eq!((leaving.held, leaving.pending), (None, true));
     assert_eq!(records(&desk).await, [], "it exists no more");
-    desk.journal.settle(&publication, Attempt::Done).await.unwrap();
+    desk.journal.acknowledge(&publication, Attempt::Done).await.unwrap();
     assert_eq!(record().await, None);
 }
 
@@ -123,7 +123,7 @@ pub async fn objects_are_listed_while_a_version_names_them(setup: &Setup) {
     }
     desk.stage(&blobs[0]).await;
     desk.delete(&Layer::Base, &lesson(1)).await;
-    desk.journal.mark(blobs[2].hash, Health::Missing).await.unwrap();
+    desk.journal.mark(blobs[2].hash, BlobState::Missing).await.unwrap();
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
         let page = desk.journal.retained_objects(after, 2).await.unwrap();
@@ -136,8 +136,8 @@ pub async fn objects_are_listed_while_a_version_names_them(setup: &Setup) {
     due.sort_by_key(|blob| blob.hash);
     assert_eq!(listed, due, "the deleted file's version names it still, nobody names the staged one");
     for (n, holders) in [(0, 0), (1, 0), (2, 1)] {
-        assert_eq!(desk.journal.holders(blobs[n].hash, 9).await.unwrap().len(), holders);
-        assert_eq!(desk.journal.retained(blobs[n].hash).await.unwrap(), n > 0);
+        assert_eq!(desk.journal.files_with_hash(blobs[n].hash, 9).await.unwrap().len(), holders);
+        assert_eq!(desk.journal.is_referenced(blobs[n].hash).await.unwrap(), n > 0);
     }
 }
 
@@ -154,7 +154,7 @@ pub async fn a_file_made_pending_again_is_claimed(setup: &Setup) {
         assert!(claimed.iter().any(|claim| claim.key == file && claim.version == publication.version));
         assert!(claimed.iter().all(|claim| claim.key != gone));
         for claim in claimed {
-            desk.journal.settle(&claim, Attempt::Done).await.unwrap();
+            desk.journal.acknowledge(&claim, Attempt::Done).await.unwrap();
         }
     }
 }

@@ -1,30 +1,30 @@
 //! What the journal knows of every file and object, for comparing it with the storage.
 
 use async_trait::async_trait;
-use panaversity_model::blob::{Health, Place, StoredBlob};
-use panaversity_model::drift::Record;
+use panaversity_model::blob::{BlobLocation, BlobState, StoredBlob};
 use panaversity_model::path::lies_under;
-use panaversity_model::ports::Records;
+use panaversity_model::ports::FileInventory;
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::PublishedFile;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer};
 
 use super::{Backlog, MemoryJournal, State};
 
 #[async_trait]
-impl Records for MemoryJournal {
+impl FileInventory for MemoryJournal {
     async fn records(
         &self,
         book: Option<&BookId>,
         after: Option<&FileKey>,
         limit: usize,
-    ) -> Result<Vec<Record>, Fault> {
+    ) -> Result<Vec<PublishedFile>, Fault> {
         let state = self.state();
         let later = state.files.keys().filter(|key| after.is_none_or(|after| *key > after));
         let wanted = later.filter(|key| book.is_none_or(|book| key.book == *book));
         Ok(wanted.filter_map(|key| state.record_of(key)).take(limit).collect())
     }
 
-    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<Record>, Fault> {
+    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<PublishedFile>, Fault> {
         let state = self.state();
         Ok(keys.iter().filter_map(|key| state.record_of(key)).collect())
     }
@@ -56,14 +56,14 @@ impl Records for MemoryJournal {
         let state = self.state();
         let objects = state.blobs.values().filter(|stored| {
             after.is_none_or(|after| stored.blob.hash > after)
-                && matches!(stored.blob.place, Place::Object(_))
-                && stored.health != Health::Condemned
-                && state.retained(stored.blob.hash)
+                && matches!(stored.blob.location, BlobLocation::Object(_))
+                && stored.state != BlobState::Condemned
+                && state.is_referenced(stored.blob.hash)
         });
         Ok(objects.take(limit).cloned().collect())
     }
 
-    async fn holders(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault> {
+    async fn files_with_hash(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault> {
         let state = self.state();
         let holders = state.files.iter().filter(|(_, row)| row.hash == hash);
         Ok(holders.map(|(key, _)| key.clone()).take(limit).collect())
@@ -71,11 +71,11 @@ impl Records for MemoryJournal {
 }
 
 impl State {
-    fn record_of(&self, key: &FileKey) -> Option<Record> {
+    fn record_of(&self, key: &FileKey) -> Option<PublishedFile> {
         let row = self.files.get(key);
         let pending = self.publications.get(key).filter(|backlog| !backlog.published);
         let version = row.map(|row| row.version).or(pending.map(|backlog| backlog.version))?;
         let held = row.map(|row| (row.hash, row.size));
-        Some(Record { key: key.clone(), held, version, pending: pending.is_some() })
+        Some(PublishedFile { key: key.clone(), held, version, pending: pending.is_some() })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use panaversity_model::ids::UploadId;
-use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
+use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
 use super::{InboxSetup, whole};
 use crate::client::put;
@@ -101,7 +101,7 @@ pub async fn one_version_is_read_to_its_end(setup: &InboxSetup) {
 }
 
 /// Everything that lies in the inbox.
-async fn listed(setup: &InboxSetup) -> Vec<SeenUpload> {
+async fn listed(setup: &InboxSetup) -> Vec<UploadEntry> {
     let (mut listing, mut listed) = (setup.inbox.list_arrived(), Vec::new());
     while let Some(page) = listing.next().await.unwrap() {
         listed.extend(page);

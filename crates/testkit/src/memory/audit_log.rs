@@ -4,22 +4,22 @@ use std::cmp::Reverse;
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use panaversity_model::audit::{ChainKey, Entry, EntryFilter, EntryPosition};
+use panaversity_model::audit::{AuditEntry, ChainKey, EntryFilter, EntryPosition};
 use panaversity_model::chain::ChainRecord;
-use panaversity_model::ports::Ledger;
+use panaversity_model::ports::AuditLog;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp};
 
 use super::{MemoryJournal, State};
 
 #[async_trait]
-impl Ledger for MemoryJournal {
+impl AuditLog for MemoryJournal {
     async fn entries(
         &self,
         filter: &EntryFilter,
         after: Option<&EntryPosition>,
         limit: usize,
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<AuditEntry>, Fault> {
         let state = self.state();
         let mut entries: Vec<_> =
             state.chains.values().flatten().filter(|entry| admits(filter, entry)).collect();
@@ -55,7 +55,7 @@ impl Ledger for MemoryJournal {
         key: &ChainKey,
         after: Option<&EntryPosition>,
         limit: usize,
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<AuditEntry>, Fault> {
         let state = self.state();
         let entries = state.chains.get(key).into_iter().flatten();
         let newer = entries
@@ -63,7 +63,7 @@ impl Ledger for MemoryJournal {
         Ok(newer.take(limit).cloned().collect())
     }
 
-    async fn unchained(
+    async fn orphaned_chains(
         &self,
         layer: Option<&Layer>,
         book: Option<&BookId>,
@@ -109,7 +109,7 @@ impl State {
     }
 }
 
-fn position(entry: &Entry) -> (Timestamp, &str) {
+fn position(entry: &AuditEntry) -> (Timestamp, &str) {
     (entry.timestamp, &entry.id)
 }
 
@@ -121,7 +121,7 @@ fn chain_of(file: &FileKey) -> ChainKey {
     }
 }
 
-fn admits(filter: &EntryFilter, entry: &Entry) -> bool {
+fn admits(filter: &EntryFilter, entry: &AuditEntry) -> bool {
     let is = |wanted: Option<&str>, text: &str| wanted.is_none_or(|wanted| wanted == text);
     is(filter.book.as_ref().map(BookId::as_str), &entry.book_id)
         && is(filter.agent.as_deref(), &entry.agent_id)

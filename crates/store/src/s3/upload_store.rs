@@ -5,8 +5,8 @@
 use async_trait::async_trait;
 use panaversity_model::Fault;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Inbox, Pages, Parts, Receiving};
-use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
+use panaversity_model::ports::{Pages, Parts, UploadStore, UploadWriter};
+use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
 use super::listing::{Listing, is_asked_for_as_it_is};
 use super::upload::Upload;
@@ -14,7 +14,7 @@ use super::{S3Storage, absent_is_none};
 use crate::keys;
 
 #[async_trait]
-impl Inbox for S3Storage {
+impl UploadStore for S3Storage {
     async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault> {
         let key = keys::upload(id);
         let signed = self.operators.patient.presign_write_with(&key, permit.valid_for);
@@ -27,7 +27,7 @@ impl Inbox for S3Storage {
         Ok(Some(SignedPut { url: signed.uri().to_string(), headers: headers.collect::<Result<_, Fault>>()? }))
     }
 
-    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault> {
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault> {
         Ok(Box::new(Upload::begin(self, "receive an upload", keys::upload(id), None).await?))
     }
 
@@ -49,12 +49,12 @@ impl Inbox for S3Storage {
         self.repeatable("discard an upload", self.operators.patient.delete(&key)).await
     }
 
-    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>> {
+    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
         let prefixes = [keys::UPLOADS, keys::STAGING].map(|folder| format!("{folder}/"));
         Box::new(Listing::of(self.clone(), prefixes))
     }
 
-    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault> {
+    async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {
         let key = keys::leftover(&seen.name).filter(|key| is_asked_for_as_it_is(key));
         let Some(key) = key else { return Ok(()) };
         self.repeatable("sweep an upload", self.operators.patient.delete(&key)).await

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use panaversity_model::blob::StoredBlob;
-use panaversity_model::drift::Record;
 use panaversity_model::layer::BASE;
 use panaversity_model::path::folders_above;
-use panaversity_model::ports::Records;
+use panaversity_model::ports::FileInventory;
 use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::PublishedFile;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault};
 
 use super::commit::in_powers_of_two;
@@ -23,12 +23,17 @@ const RECORD: &str = "SELECT f.book_id, f.path, f.user_id, f.sha256, f.size, f.v
     FROM file_journal f LEFT JOIN publications p \
     ON p.book_id = f.book_id AND p.path = f.path AND p.user_id = f.user_id";
 
-fn record(row: &Row) -> Result<Record, Fault> {
+fn record(row: &Row) -> Result<PublishedFile, Fault> {
     let key = rows::file_key(row)?;
     rows::read("read a journal row", || {
         let (raw_hash, size) = (row.text(3)?, u64::try_from(row.int(4)?).unwrap_or(0));
         let (version, pending) = (row.int(5)?, row.int(6)? == 1);
-        Ok(rows::hash(&raw_hash).map(|hash| Record { key, held: Some((hash, size)), version, pending }))
+        Ok(rows::hash(&raw_hash).map(|hash| PublishedFile {
+            key,
+            held: Some((hash, size)),
+            version,
+            pending,
+        }))
     })
 }
 
@@ -37,13 +42,13 @@ fn limited(limit: usize) -> Value {
 }
 
 #[async_trait]
-impl Records for SqlJournal {
+impl FileInventory for SqlJournal {
     async fn records(
         &self,
         book: Option<&BookId>,
         after: Option<&FileKey>,
         limit: usize,
-    ) -> Result<Vec<Record>, Fault> {
+    ) -> Result<Vec<PublishedFile>, Fault> {
         let of_book = if book.is_some() { "AND f.book_id = $5" } else { "" };
         let sql = format!(
             "{RECORD} WHERE (f.book_id, f.user_id, f.path) > ($1, $2, $3) {of_book} \
@@ -55,7 +60,7 @@ impl Records for SqlJournal {
         self.read("list files", &sql, values).await?.iter().map(record).collect()
     }
 
-    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<Record>, Fault> {
+    async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<PublishedFile>, Fault> {
         let mut found = HashMap::new();
         for some in in_powers_of_two(keys) {
             let list = values_list(1, some.len(), 3);
@@ -73,7 +78,7 @@ impl Records for SqlJournal {
             for row in &self.read("look up what is pending", &pending, values).await? {
                 let (key, version) =
                     (rows::file_key(row)?, rows::read("read a version", || Ok(Ok(row.int(3)?)))?);
-                let gone = Record { key: key.clone(), held: None, version, pending: true };
+                let gone = PublishedFile { key: key.clone(), held: None, version, pending: true };
                 found.entry(key).or_insert(gone).pending = true;
             }
         }
@@ -146,7 +151,7 @@ impl Records for SqlJournal {
         found.iter().map(|row| rows::blob(row, 0)).collect()
     }
 
-    async fn holders(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault> {
+    async fn files_with_hash(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault> {
         let sql = "SELECT f.book_id, f.path, f.user_id FROM file_journal f \
                    JOIN versions v ON v.book_id = f.book_id AND v.path = f.path AND v.user_id = f.user_id \
                    AND v.version = f.version WHERE v.sha256 = $1 LIMIT $2";

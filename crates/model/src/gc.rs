@@ -99,7 +99,7 @@ pub struct Condemned {
 
 /// Some condemned blobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sentence {
+pub struct CondemnedBatch {
     /// In order of their hashes.
     pub condemned: Vec<Condemned>,
     /// After which hash to go on; `None`: all were looked at.
@@ -108,9 +108,9 @@ pub struct Sentence {
 
 /// What became of a condemned blob's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Burial {
+pub enum PurgeOutcome {
     /// It is gone.
-    Buried,
+    Purged,
     /// A commit brought the bytes inline meanwhile; the row stays.
     Revived,
     /// The guard had ended and somebody else took the row.
@@ -132,7 +132,7 @@ pub struct KeptManifest {
 
 /// How old what goes away must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cutoffs {
+pub struct RetentionCutoffs {
     /// Versions superseded, and blobs touched, no later than this.
     pub unused_since: Timestamp,
     /// Manifests last named no later than this.
@@ -141,7 +141,7 @@ pub struct Cutoffs {
 
 /// What a `gc` would let go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Survey {
+pub struct GcEstimate {
     /// Manifests.
     pub manifests: u64,
     /// Versions.

@@ -5,8 +5,8 @@
 use async_trait::async_trait;
 use panaversity_model::Fault;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Inbox, Pages, Parts, Receiving};
-use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
+use panaversity_model::ports::{Pages, Parts, UploadStore, UploadWriter};
+use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
 use super::listing::Listing;
 use super::parts::{Draft, FileParts};
@@ -20,7 +20,7 @@ struct Arrival {
 }
 
 #[async_trait]
-impl Receiving for Arrival {
+impl UploadWriter for Arrival {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
         self.draft.write(part.to_vec()).await
     }
@@ -31,12 +31,12 @@ impl Receiving for Arrival {
 }
 
 #[async_trait]
-impl Inbox for FileStorage {
+impl UploadStore for FileStorage {
     async fn presign(&self, _: UploadId, _: &Permit) -> Result<Option<SignedPut>, Fault> {
         Ok(None)
     }
 
-    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault> {
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault> {
         let draft = Draft::begin(&self.inner, "receive an upload").await?;
         Ok(Box::new(Arrival { draft, id }))
     }
@@ -56,12 +56,12 @@ impl Inbox for FileStorage {
     }
 
     /// What is staged here is this server's own, and ends with it.
-    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>> {
+    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
         let prefix = format!("{}/", keys::leftover_name(keys::UPLOADS));
         Box::new(Listing::of(self.inner.clone(), keys::UPLOADS.to_owned(), prefix))
     }
 
-    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault> {
+    async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {
         let Some(key) = keys::leftover(&seen.name) else { return Ok(()) };
         self.run("sweep an upload", move |inner| inner.root.remove(&key)).await
     }

@@ -11,9 +11,9 @@ use crate::timestamp::Timestamp;
 
 /// Where something lies below `books/`: segments separated by `/`, in bytes that need not be UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Spot(Vec<u8>);
+pub struct TreePath(Vec<u8>);
 
-impl Spot {
+impl TreePath {
     /// A place as a storage lists it.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -65,9 +65,9 @@ pub enum Kind {
 
 /// Something that lies below `books/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct TreeEntry {
     /// Where.
-    pub spot: Spot,
+    pub spot: TreePath,
     /// What.
     pub kind: Kind,
     /// Bytes.
@@ -76,7 +76,7 @@ pub struct Seen {
 
 /// Something that lies among the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenObject {
+pub struct ObjectEntry {
     /// Its name for people, below the objects' folder.
     pub name: String,
     /// The blob it should be, if it lies where that blob's object lies.
@@ -89,7 +89,7 @@ pub struct SeenObject {
 
 /// What the journal knows of the place of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct PublishedFile {
     /// The file.
     pub key: FileKey,
     /// What it holds and how many bytes; `None`: it is gone, and its removal is pending.
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn key(place: &str) -> Result<FileKey, Refusal> {
-        Spot::new(place.as_bytes().to_vec()).key()
+        TreePath::new(place.as_bytes().to_vec()).key()
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
             ["ai-python/content/README.md", "ai-python/users/Eve_1/content/x.md", "a-b/static/img/a b.png"]
         {
             let file = key(place).unwrap();
-            assert_eq!(Spot::of(&file), Spot::new(place.as_bytes().to_vec()));
+            assert_eq!(TreePath::of(&file), TreePath::new(place.as_bytes().to_vec()));
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         ] {
             assert!(key(place).is_err(), "{place}");
         }
-        let odd = Spot::new(b"ai-python/content/\xff\n.md".to_vec());
+        let odd = TreePath::new(b"ai-python/content/\xff\n.md".to_vec());
         assert!(odd.key().is_err());
         assert_eq!(odd.shown(), "ai-python/content/\u{fffd}\\n.md");
     }

@@ -1,6 +1,6 @@
 //! Querying the audit log: filters, pages, lists of chains.
 
-use panaversity_model::audit::{Draft, Entry, EntryFilter, Operation, Outcome};
+use panaversity_model::audit::{AuditDraft, AuditEntry, EntryFilter, Operation, Outcome};
 use panaversity_model::{Layer, Timestamp};
 
 use super::Setup;
@@ -17,7 +17,7 @@ async fn written(setup: &Setup) -> Desk {
             let call = draft(Some(&desk.book), Some(path), &layer);
             let refused = Outcome::Refused { code: "CONFLICT", message: "late".into() };
             desk.journal.append(call.clone()).await.unwrap();
-            let entry = Draft {
+            let entry = AuditDraft {
                 id: draft(None, None, &layer).id,
                 agent: agent("somebody"),
                 operation: Operation::Write,
@@ -31,9 +31,9 @@ async fn written(setup: &Setup) -> Desk {
     desk
 }
 
-type Test = Box<dyn Fn(&Entry) -> bool>;
+type Test = Box<dyn Fn(&AuditEntry) -> bool>;
 
-async fn entries(desk: &Desk, filter: &EntryFilter) -> Vec<Entry> {
+async fn entries(desk: &Desk, filter: &EntryFilter) -> Vec<AuditEntry> {
     desk.journal.entries(filter, None, 1000).await.unwrap()
 }
 
@@ -48,7 +48,7 @@ pub async fn pages_of_the_log_join_to_the_whole(setup: &Setup) {
     assert_eq!(whole.len(), 20);
     assert!(whole.is_sorted_by(|a, b| (a.timestamp, &a.id) > (b.timestamp, &b.id)), "newest first");
     for limit in [1, 6] {
-        let mut joined: Vec<Entry> = Vec::new();
+        let mut joined: Vec<AuditEntry> = Vec::new();
         loop {
             let after = joined.last().map(position);
             let page = desk.journal.entries(&of(&desk), after.as_ref(), limit).await.unwrap();
@@ -178,6 +178,6 @@ pub async fn chains_are_found_by_their_latest_entry(setup: &Setup) {
     assert_eq!(since(last).await, vec![later.chain()], "the moment itself counts");
     assert_eq!(since(Timestamp::from_micros(last.micros() + 1)).await, vec![]);
     assert_eq!(since(first).await, desk.chains().await, "the first chain's last entry starts it all");
-    let unchained = desk.journal.unchained(None, Some(&desk.book), 1000).await.unwrap();
-    assert_eq!(unchained, vec![]);
+    let orphaned = desk.journal.orphaned_chains(None, Some(&desk.book), 1000).await.unwrap();
+    assert_eq!(orphaned, vec![]);
 }

@@ -1,11 +1,11 @@
-//! Letting go, by the protocol in the model's `garbage`. Every sentence runs alone: what goes goes
+//! Letting go, by the protocol in the model's `gc`. Every sentence runs alone: what goes goes
 //! from all books.
 
 use std::time::Duration;
 
 use panaversity_model::blob::Blob;
 use panaversity_model::change::Verdict;
-use panaversity_model::garbage::{Burial, Condemned, Cutoffs, Staged};
+use panaversity_model::gc::{Condemned, PurgeOutcome, RetentionCutoffs, Staged};
 use panaversity_model::{ContentHash, Layer, Timestamp, View};
 
 use super::Setup;
@@ -94,14 +94,18 @@ pub async fn i9_a_condemned_blob_is_not_staged_until_it_is_buried(setup: &Setup)
     let condemned = condemn_one(&desk, blob.hash).await;
     assert_eq!(desk.journal.stage(&blob, staging()).await.unwrap(), Staged::BeingDeleted);
     let other = Condemned { until: condemned.until.after(Duration::from_secs(1)), ..condemned };
-    assert_eq!(desk.journal.bury(&other).await.unwrap(), Burial::TooLate, "it is not the other's");
+    assert_eq!(desk.journal.purge(&other).await.unwrap(), PurgeOutcome::TooLate, "it is not the other's");
     assert_eq!(desk.journal.stage(&blob, staging()).await.unwrap(), Staged::BeingDeleted);
-    assert_eq!(desk.journal.bury(&condemned).await.unwrap(), Burial::Buried);
+    assert_eq!(desk.journal.purge(&condemned).await.unwrap(), PurgeOutcome::Purged);
     assert_eq!(desk.journal.blobs(&[blob.hash]).await.unwrap(), []);
-    assert_eq!(desk.journal.bury(&condemned).await.unwrap(), Burial::TooLate);
+    assert_eq!(desk.journal.purge(&condemned).await.unwrap(), PurgeOutcome::TooLate);
     let mine = staging();
     assert_eq!(desk.journal.stage(&blob, mine).await.unwrap(), Staged::Ready(mine));
-    assert_eq!(desk.journal.bury(&condemned).await.unwrap(), Burial::TooLate, "the row is a writer's now");
+    assert_eq!(
+        desk.journal.purge(&condemned).await.unwrap(),
+        PurgeOutcome::TooLate,
+        "the row is a writer's now"
+    );
     desk.commit_one(&Layer::Base, write_staged(&lesson(1), &blob, mine)).await;
 }
 
@@ -117,7 +121,7 @@ pub async fn i9_a_commit_refuses_a_staging_that_ended(setup: &Setup) {
         async || desk.try_commit(&Layer::Base, vec![write_staged(&lesson(2), &blob, early)]).await.unwrap();
     let condemned = condemn_one(&desk, blob.hash).await;
     assert_eq!(ask().await, Verdict::Unstaged, "condemned");
-    desk.journal.bury(&condemned).await.unwrap();
+    desk.journal.purge(&condemned).await.unwrap();
     assert_eq!(ask().await, Verdict::Unstaged, "gone");
     assert_eq!(desk.journal.blobs(&[blob.hash]).await.unwrap(), [], "a refused commit makes no row");
     let late = desk.stage(&blob).await;
@@ -135,12 +139,12 @@ pub async fn i9_a_guard_that_has_ended_is_taken_over(setup: &Setup) {
         return;
     }
     desk.put_object(&lesson(1), &first).await;
-    assert_eq!(desk.journal.bury(&of(&first)).await.unwrap(), Burial::TooLate);
+    assert_eq!(desk.journal.purge(&of(&first)).await.unwrap(), PurgeOutcome::TooLate);
     assert_eq!(desk.find(&View::base(), &lesson(1)).await.unwrap().blob.blob, first);
     let again = condemn_one(&desk, second.hash).await;
     assert_ne!(again.until, of(&second).until);
-    assert_eq!(desk.journal.bury(&of(&second)).await.unwrap(), Burial::TooLate);
-    assert_eq!(desk.journal.bury(&again).await.unwrap(), Burial::Buried);
+    assert_eq!(desk.journal.purge(&of(&second)).await.unwrap(), PurgeOutcome::TooLate);
+    assert_eq!(desk.journal.purge(&again).await.unwrap(), PurgeOutcome::Purged);
 }
 
 /// I9: bytes that come inline need no object; the row lives on, and its guard is lifted.
@@ -151,7 +155,7 @@ pub async fn i9_bytes_that_come_inline_revive_a_condemned_blob(setup: &Setup) {
     let condemned = condemn_one(&desk, blob.hash).await;
     desk.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
     assert_eq!(desk.journal.stage(&blob, staging()).await.unwrap(), Staged::BeingDeleted, "still");
-    assert_eq!(desk.journal.bury(&condemned).await.unwrap(), Burial::Revived);
+    assert_eq!(desk.journal.purge(&condemned).await.unwrap(), PurgeOutcome::Revived);
     assert_eq!(desk.read(&View::base(), &lesson(1)).await, Some(text.into_bytes()));
     desk.stage(&blob).await;
 }
@@ -164,7 +168,7 @@ pub async fn i9_an_object_without_a_row_is_guarded_like_any_other(setup: &Setup)
     assert!(condemned.in_object);
     assert_eq!(desk.journal.condemn_unknown(blob.hash, blob.size).await.unwrap(), None);
     assert_eq!(desk.journal.stage(&blob, staging()).await.unwrap(), Staged::BeingDeleted);
-    assert_eq!(desk.journal.bury(&condemned).await.unwrap(), Burial::Buried);
+    assert_eq!(desk.journal.purge(&condemned).await.unwrap(), PurgeOutcome::Purged);
     desk.put_object(&lesson(1), &blob).await;
     assert_eq!(desk.journal.condemn_unknown(blob.hash, blob.size).await.unwrap(), None, "it has a row");
     assert_eq!(desk.find(&View::base(), &lesson(1)).await.unwrap().blob.blob, blob);
@@ -224,7 +228,7 @@ pub async fn a_survey_tells_what_would_go(setup: &Setup) {
     condemn(&desk).await;
     let survey = async || {
         let since = now(&desk).await;
-        desk.journal.survey(Cutoffs { unused_since: since, unnamed_since: since }).await.unwrap()
+        desk.journal.survey(RetentionCutoffs { unused_since: since, unnamed_since: since }).await.unwrap()
     };
     let before = survey().await;
     let text = format!("{} old", desk.book);

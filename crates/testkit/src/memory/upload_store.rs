@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Inbox, Pages, Parts, Receiving};
-use panaversity_model::upload::{Permit, SeenUpload, SignedPut};
+use panaversity_model::ports::{Pages, Parts, UploadStore, UploadWriter};
+use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 use panaversity_model::{Fault, Timestamp};
 
 use super::{AllAtOnce, InParts};
@@ -49,7 +49,7 @@ struct Arrival {
 }
 
 #[async_trait]
-impl Receiving for Arrival {
+impl UploadWriter for Arrival {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
         self.bytes.extend_from_slice(part);
         Ok(())
@@ -63,12 +63,12 @@ impl Receiving for Arrival {
 }
 
 #[async_trait]
-impl Inbox for MemoryInbox {
+impl UploadStore for MemoryInbox {
     async fn presign(&self, _: UploadId, _: &Permit) -> Result<Option<SignedPut>, Fault> {
         Ok(None)
     }
 
-    async fn receive(&self, id: UploadId) -> Result<Box<dyn Receiving>, Fault> {
+    async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault> {
         Ok(Box::new(Arrival { id, bytes: Vec::new(), arrived: self.arrived.clone() }))
     }
 
@@ -85,8 +85,8 @@ impl Inbox for MemoryInbox {
         Ok(())
     }
 
-    fn list_arrived(&self) -> Box<dyn Pages<SeenUpload>> {
-        let seen = |(id, bytes): (&UploadId, &Vec<u8>)| SeenUpload {
+    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
+        let seen = |(id, bytes): (&UploadId, &Vec<u8>)| UploadEntry {
             id: Some(*id),
             name: format!("uploads/{id}"),
             size: bytes.len() as u64,
@@ -95,7 +95,7 @@ impl Inbox for MemoryInbox {
         Box::new(AllAtOnce::of(self.with(|arrived| arrived.iter().map(seen).collect())))
     }
 
-    async fn sweep(&self, seen: &SeenUpload) -> Result<(), Fault> {
+    async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {
         match seen.id {
             Some(id) => self.discard(id).await,
             None => Ok(()),

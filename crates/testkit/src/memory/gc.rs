@@ -1,17 +1,19 @@
-//! Letting go, by the protocol in the model's `garbage`, all under the one lock.
+//! Letting go, by the protocol in the model's `gc`, all under the one lock.
 
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use panaversity_model::blob::{Blob, Health, Place, StoredBlob};
-use panaversity_model::garbage::{Burial, CONDEMNED_FOR, Condemned, Cutoffs, KeptManifest, Sentence, Survey};
-use panaversity_model::ports::Garbage;
+use panaversity_model::blob::{Blob, BlobLocation, BlobState, StoredBlob};
+use panaversity_model::gc::{
+    CONDEMNED_FOR, Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs,
+};
+use panaversity_model::ports::GarbageCollection;
 use panaversity_model::{BookId, ContentHash, Fault, Layer, Timestamp};
 
 use super::{Guard, MemoryJournal, Past, State};
 
 #[async_trait]
-impl Garbage for MemoryJournal {
+impl GarbageCollection for MemoryJournal {
     async fn kept_manifests(
         &self,
         after: Option<(&BookId, ContentHash)>,
@@ -75,15 +77,15 @@ impl Garbage for MemoryJournal {
         unused_since: Timestamp,
         after: Option<ContentHash>,
         limit: usize,
-    ) -> Result<Sentence, Fault> {
+    ) -> Result<CondemnedBatch, Fault> {
         let mut state = self.state();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let all = state.blobs.range((from, Bound::Unbounded)).map(|(hash, _)| *hash);
-        let doomed = all.filter(|hash| state.unguarded(*hash, unused_since) && !state.retained(*hash));
+        let doomed = all.filter(|hash| state.unguarded(*hash, unused_since) && !state.is_referenced(*hash));
         let hashes: Vec<_> = doomed.take(limit).collect();
         let next = hashes.last().copied().filter(|_| hashes.len() == limit);
         let condemned = hashes.into_iter().map(|hash| state.condemn(hash)).collect();
-        Ok(Sentence { condemned, next })
+        Ok(CondemnedBatch { condemned, next })
     }
 
     async fn condemn_unknown(&self, hash: ContentHash, size: u64) -> Result<Option<Condemned>, Fault> {
@@ -91,31 +93,31 @@ impl Garbage for MemoryJournal {
         if state.blobs.contains_key(&hash) {
             return Ok(None);
         }
-        let blob = Blob { hash, size, crc32: 0, place: Place::Object(Vec::new()) };
-        state.blobs.insert(hash, StoredBlob { blob, health: Health::Condemned });
+        let blob = Blob { hash, size, crc32: 0, location: BlobLocation::Object(Vec::new()) };
+        state.blobs.insert(hash, StoredBlob { blob, state: BlobState::Condemned });
         Ok(Some(state.condemn(hash)))
     }
 
-    async fn bury(&self, condemned: &Condemned) -> Result<Burial, Fault> {
+    async fn purge(&self, condemned: &Condemned) -> Result<PurgeOutcome, Fault> {
         let mut state = self.state();
-        let health = state.blobs.get(&condemned.hash).map(|stored| stored.health);
-        let Some(guard) = state.guards.get_mut(&condemned.hash) else { return Ok(Burial::TooLate) };
+        let health = state.blobs.get(&condemned.hash).map(|stored| stored.state);
+        let Some(guard) = state.guards.get_mut(&condemned.hash) else { return Ok(PurgeOutcome::TooLate) };
         if guard.condemned_until != Some(condemned.until) {
-            return Ok(Burial::TooLate);
+            return Ok(PurgeOutcome::TooLate);
         }
         guard.condemned_until = None;
-        if health != Some(Health::Condemned) {
-            return Ok(Burial::Revived);
+        if health != Some(BlobState::Condemned) {
+            return Ok(PurgeOutcome::Revived);
         }
         state.blobs.remove(&condemned.hash);
         state.guards.remove(&condemned.hash);
-        Ok(Burial::Buried)
+        Ok(PurgeOutcome::Purged)
     }
 
-    async fn survey(&self, cutoffs: Cutoffs) -> Result<Survey, Fault> {
+    async fn survey(&self, cutoffs: RetentionCutoffs) -> Result<GcEstimate, Fault> {
         let state = self.state();
         let (now, since) = (state.now(), cutoffs.unused_since);
-        let mut survey = Survey::default();
+        let mut survey = GcEstimate::default();
         let unnamed = state.manifests.values().filter(|(_, named_at)| *named_at <= cutoffs.unnamed_since);
         survey.manifests = unnamed.count() as u64;
         let mut kept = std::collections::BTreeSet::new();
@@ -148,7 +150,7 @@ impl State {
     fn unguarded(&self, hash: ContentHash, unused_since: Timestamp) -> bool {
         let (now, fresh) = (self.now(), Guard::default());
         let guard = self.guards.get(&hash).unwrap_or(&fresh);
-        let condemned = self.blobs.get(&hash).is_some_and(|stored| stored.health == Health::Condemned);
+        let condemned = self.blobs.get(&hash).is_some_and(|stored| stored.state == BlobState::Condemned);
         (condemned || guard.touched_at <= unused_since)
             && guard.staged_until.is_none_or(|until| until <= now)
             && guard.condemned_until.is_none_or(|until| until <= now)
@@ -159,8 +161,8 @@ impl State {
         let until = self.now().after(CONDEMNED_FOR);
         self.guards.entry(hash).or_default().condemned_until = Some(until);
         let stored = self.blobs.get_mut(&hash).unwrap();
-        stored.health = Health::Condemned;
-        let in_object = matches!(stored.blob.place, Place::Object(_));
+        stored.state = BlobState::Condemned;
+        let in_object = matches!(stored.blob.location, BlobLocation::Object(_));
         Condemned { hash, size: stored.blob.size, in_object, until }
     }
 }
