@@ -22,9 +22,9 @@
 //!
 //! Pins are rounded up by a day, so that of many links to one state the first one alone writes.
 
+mod cache;
 mod download;
-mod layouts;
-mod units;
+mod segments;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,11 +36,11 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::manifest::Manifest;
 use panaversity_model::{BookId, ContentHash, Error, Fault, Refusal};
 
+pub(crate) use cache::ArchiveCache;
+pub use cache::{Archive, LeftOut};
 pub use download::Download;
-pub(crate) use layouts::Archives;
-pub use layouts::{Archive, LeftOut};
 
-use crate::bytes::LOOKS;
+use crate::blob_reader::LOOKUP_RETRIES;
 use crate::service::Service;
 
 /// How often a state that was superseded and let go meanwhile is looked for anew.
@@ -230,7 +230,7 @@ impl Service {
     /// Looks for one; unmarked, other servers would find another layout.
     async fn look_for_object(&self, hash: ContentHash, metadata: BlobMetadata) -> Result<BlobState, Fault> {
         let journal = &self.inner.journal;
-        for _ in 0..LOOKS {
+        for _ in 0..LOOKUP_RETRIES {
             if self.inner.objects.stat(hash).await? == Some(metadata.size) {
                 // What has no row counts as missing, wherever its bytes are.
                 if metadata.state == BlobState::Missing && !journal.blobs(&[hash]).await?.is_empty() {

@@ -8,16 +8,16 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::file::FileRecord;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::Parts;
-use panaversity_model::precondition::Effect;
+use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, View};
 use std::ops::Range;
 
 use crate::call::Call;
-use crate::commit::{Content, Wanted};
-use crate::intake::check_page;
+use crate::commit::{FileChange, NewContent};
 use crate::read::ReadFile;
 use crate::service::Service;
+use crate::spool::check_page;
 
 /// Most assets on a page.
 pub const PAGE_ASSETS: usize = 500;
@@ -75,8 +75,8 @@ impl Service {
         let (hash, size) = (ContentHash::of(&put.bytes), put.bytes.len() as u64);
         self.check_direct("binary_data", size)?;
         check_page(&put.path, &put.bytes)?;
-        let content = Content::Bytes(put.bytes);
-        let wanted = vec![Wanted { path: put.path.clone(), content, expected: put.expected }];
+        let content = TargetContent::Present(NewContent::Bytes(put.bytes));
+        let wanted = vec![FileChange { path: put.path.clone(), content, expected: put.expected }];
         let done = self.change(call, &put.book, &Layer::Base, wanted).await?;
         let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
         Ok(AssetKept { path: put.path, effect, size, hash })

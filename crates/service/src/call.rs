@@ -16,7 +16,7 @@ pub struct Call {
     pub request: RequestId,
     /// Who asks.
     pub agent: AgentId,
-    /// What is asked.
+    /// What is request.
     pub operation: Operation,
     /// The book, once it has parsed.
     pub book: Option<BookId>,

@@ -29,9 +29,9 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::upload::Announced;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, Schema};
 
-use crate::bytes::WHOLE_BYTES;
+use crate::blob_reader::WHOLE_BYTES;
 use crate::call::Call;
-use crate::publish::{Due, Fresh};
+use crate::publish::PendingPublish;
 use crate::service::Service;
 
 /// How often a set is staged before it is given up.
@@ -39,59 +39,59 @@ const STAGED_AGAIN: usize = 20;
 /// How soon it is looked again whether `gc` has finished with an object.
 const BEING_DELETED: Duration = Duration::from_millis(10);
 
-/// What a caller wants of one file.
+/// A change of one file, as a caller asks for it.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct FileChange {
     /// The file.
     pub path: BookPath,
-    /// What it is to hold.
-    pub content: Content,
+    /// The content it is to have.
+    pub content: TargetContent<NewContent>,
     /// What the caller expects it to hold.
     pub expected: Option<ContentHash>,
 }
 
-/// What a file is to hold.
+/// Content on its way into the store.
 #[derive(Debug, Clone)]
-pub enum Content {
-    /// Nothing: it goes away.
-    Gone,
-    /// These bytes.
+pub enum NewContent {
+    /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// What was put as an object already, under this staging.
-    Put(Blob, StagingId),
+    /// A blob whose object was put already, under this staging.
+    Staged(Blob, StagingId),
 }
 
-impl Wanted {
-    fn wish(&self) -> TargetContent {
+impl FileChange {
+    fn target(&self) -> TargetContent {
         match &self.content {
-            Content::Gone => TargetContent::Absent,
-            Content::Bytes(bytes) => TargetContent::Present(ContentHash::of(bytes)),
-            Content::Put(blob, _) => TargetContent::Present(blob.hash),
+            TargetContent::Absent => TargetContent::Absent,
+            TargetContent::Present(NewContent::Bytes(bytes)) => {
+                TargetContent::Present(ContentHash::of(bytes))
+            }
+            TargetContent::Present(NewContent::Staged(blob, _)) => TargetContent::Present(blob.hash),
         }
     }
 }
 
-/// What a set is about.
-struct Asked<'a> {
+/// A set of changes before it is checked.
+struct ChangeRequest<'a> {
     book: &'a BookId,
     layer: &'a Layer,
-    wanted: Vec<Wanted>,
+    changes: Vec<FileChange>,
     /// The upload that it completes.
     upload: Option<UploadId>,
 }
 
 /// How an attempt at a commit ended that was not refused.
-pub(crate) enum Ending {
-    Done(Vec<Done>),
+pub(crate) enum CommitOutcome {
+    Done(Vec<ChangeResult>),
     /// Nothing happened: what was put must be staged and put again.
     Unstaged,
     /// Nothing happened: the upload is done already, or forgotten.
     UploadOver,
 }
 
-/// What became of one wanted change.
+/// Result of one change of a committed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Done {
+pub struct ChangeResult {
     /// What happened.
     pub effect: Effect,
     /// What the file held before.
@@ -106,19 +106,19 @@ impl Service {
         call: &mut Call,
         book: &BookId,
         layer: &Layer,
-        wanted: Vec<Wanted>,
-    ) -> Result<Vec<Done>, Error> {
-        let asked = Asked { book, layer, wanted, upload: None };
-        let (schema, checked) = self.checked(&asked).await?;
-        if let Some(done) = self.already_so(&checked, &asked.wanted).await? {
+        changes: Vec<FileChange>,
+    ) -> Result<Vec<ChangeResult>, Error> {
+        let request = ChangeRequest { book, layer, changes, upload: None };
+        let (schema, checked) = self.checked(&request).await?;
+        if let Some(done) = self.unchanged_results(&checked, &request.changes).await? {
             return Ok(done);
         }
         for _ in 0..STAGED_AGAIN {
-            let attempt = self.stage_and_commit(call, schema, &asked).await?;
+            let attempt = self.stage_and_commit(call, schema, &request).await?;
             if attempt.0 == Verdict::Unstaged {
                 continue;
             }
-            if let Ending::Done(done) = self.conclude(call, asked.wanted, attempt).await? {
+            if let CommitOutcome::Done(done) = self.conclude(call, request.changes, attempt).await? {
                 return Ok(done);
             }
             break;
@@ -132,13 +132,15 @@ impl Service {
         &self,
         call: &mut Call,
         upload: &Announced,
-        content: Content,
-    ) -> Result<Ending, Error> {
-        let wanted = vec![Wanted { path: upload.path.clone(), content, expected: upload.expected }];
-        let asked = Asked { book: &upload.book, layer: &Layer::Base, wanted, upload: Some(upload.id) };
-        let (schema, _) = self.checked(&asked).await?;
-        let attempt = self.stage_and_commit(call, schema, &asked).await?;
-        self.conclude(call, asked.wanted, attempt).await
+        content: NewContent,
+    ) -> Result<CommitOutcome, Error> {
+        let content = TargetContent::Present(content);
+        let changes = vec![FileChange { path: upload.path.clone(), content, expected: upload.expected }];
+        let request =
+            ChangeRequest { book: &upload.book, layer: &Layer::Base, changes, upload: Some(upload.id) };
+        let (schema, _) = self.checked(&request).await?;
+        let attempt = self.stage_and_commit(call, schema, &request).await?;
+        self.conclude(call, request.changes, attempt).await
     }
 
     /// Step 1 for a file that is to get other bytes than it has, before they are sent: may it? Of a
@@ -169,11 +171,14 @@ impl Service {
         Ok(self.schema_of(book).await?.admit(path)?)
     }
 
-    async fn checked(&self, asked: &Asked<'_>) -> Result<(Schema, Vec<(Option<Found>, Effect)>), Error> {
-        let Asked { book, layer, wanted, .. } = asked;
+    async fn checked(
+        &self,
+        request: &ChangeRequest<'_>,
+    ) -> Result<(Schema, Vec<(Option<Found>, Effect)>), Error> {
+        let ChangeRequest { book, layer, changes, .. } = request;
         // Side by side: each is a round trip to the database.
-        let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, wanted))?;
-        Ok((schema, check(schema, held, wanted)?))
+        let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, changes))?;
+        Ok((schema, check(schema, held, changes)?))
     }
 
     /// Steps 2 and 3. Also gives a moment before the commit, and so before the leases it took.
@@ -181,9 +186,9 @@ impl Service {
         &self,
         call: &Call,
         schema: Schema,
-        asked: &Asked<'_>,
+        request: &ChangeRequest<'_>,
     ) -> Result<(Verdict, Duration), Fault> {
-        let (set, staged) = self.stage(call, schema, asked).await?;
+        let (set, staged) = self.stage(call, schema, request).await?;
         let since = self.inner.clock.monotonic();
         let result = self.commit(set).await;
         if staged && !matches!(result, Ok(Verdict::Committed(_))) {
@@ -196,18 +201,18 @@ impl Service {
     async fn conclude(
         &self,
         call: &mut Call,
-        wanted: Vec<Wanted>,
+        changes: Vec<FileChange>,
         (verdict, since): (Verdict, Duration),
-    ) -> Result<Ending, Error> {
+    ) -> Result<CommitOutcome, Error> {
         match verdict {
             Verdict::Refused(_, refusal) => Err(refusal.into()),
-            Verdict::Unstaged => Ok(Ending::Unstaged),
-            Verdict::UploadOver => Ok(Ending::UploadOver),
+            Verdict::Unstaged => Ok(CommitOutcome::Unstaged),
+            Verdict::UploadOver => Ok(CommitOutcome::UploadOver),
             Verdict::Committed(applied) => {
                 call.recorded = true;
-                let done = applied.iter().map(|a| Done { effect: a.effect, old: a.old }).collect();
-                self.publish_fresh(fresh(applied, wanted), since).await;
-                Ok(Ending::Done(done))
+                let done = applied.iter().map(|a| ChangeResult { effect: a.effect, old: a.old }).collect();
+                self.publish_fresh(pending(applied, changes), since).await;
+                Ok(CommitOutcome::Done(done))
             }
         }
     }
@@ -223,30 +228,31 @@ impl Service {
         &self,
         book: &BookId,
         layer: &Layer,
-        wanted: &[Wanted],
+        changes: &[FileChange],
     ) -> Result<Vec<Option<Found>>, Fault> {
-        let mut held = Vec::with_capacity(wanted.len());
-        for want in wanted {
-            let key = FileKey { book: book.clone(), path: want.path.clone(), layer: layer.clone() };
+        let mut held = Vec::with_capacity(changes.len());
+        for change in changes {
+            let key = FileKey { book: book.clone(), path: change.path.clone(), layer: layer.clone() };
             held.push(self.inner.journal.current_file(&key).await?);
         }
         Ok(held)
     }
 
-    async fn already_so(
+    async fn unchanged_results(
         &self,
         checked: &[(Option<Found>, Effect)],
-        wanted: &[Wanted],
-    ) -> Result<Option<Vec<Done>>, Fault> {
+        changes: &[FileChange],
+    ) -> Result<Option<Vec<ChangeResult>>, Fault> {
         if checked.iter().any(|(_, effect)| *effect != Effect::Unchanged) {
             return Ok(None);
         }
-        for ((found, _), want) in checked.iter().zip(wanted) {
-            if let (Some(found), Content::Bytes(bytes)) = (found, &want.content) {
+        for ((found, _), change) in checked.iter().zip(changes) {
+            if let (Some(found), TargetContent::Present(NewContent::Bytes(bytes))) = (found, &change.content)
+            {
                 self.make_present(&found.blob, bytes).await?;
             }
         }
-        let done = checked.iter().map(|(found, effect)| Done {
+        let done = checked.iter().map(|(found, effect)| ChangeResult {
             effect: *effect,
             old: found.as_ref().map(|found| found.record.hash),
         });
@@ -258,19 +264,19 @@ impl Service {
         &self,
         call: &Call,
         schema: Schema,
-        asked: &Asked<'_>,
+        request: &ChangeRequest<'_>,
     ) -> Result<(ChangeSet, bool), Fault> {
-        let (ids, wanted) = (&self.inner.ids, &asked.wanted);
-        let (mut changes, mut staged) = (Vec::with_capacity(wanted.len()), false);
-        for want in wanted {
+        let ids = &self.inner.ids;
+        let (mut changes, mut staged) = (Vec::with_capacity(request.changes.len()), false);
+        for change in &request.changes {
             let mut staging = None;
-            let content = match &want.content {
-                Content::Gone => TargetContent::Absent,
-                Content::Put(blob, ready) => {
+            let content = match &change.content {
+                TargetContent::Absent => TargetContent::Absent,
+                TargetContent::Present(NewContent::Staged(blob, ready)) => {
                     (staging, staged) = (Some(*ready), true);
                     TargetContent::Present(blob.clone())
                 }
-                Content::Bytes(bytes) => {
+                TargetContent::Present(NewContent::Bytes(bytes)) => {
                     let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
                     if matches!(blob.location, BlobLocation::Object(_)) {
                         // Were the row live first, a crash in between would forget the damage.
@@ -285,9 +291,9 @@ impl Service {
                 }
             };
             changes.push(Change {
-                path: want.path.clone(),
+                path: change.path.clone(),
                 content,
-                expected: want.expected,
+                expected: change.expected,
                 staging,
                 entry: EntryId::new(ids.new_id()),
                 lease: LeaseId::new(ids.new_id()),
@@ -298,11 +304,11 @@ impl Service {
             request: call.request,
             agent: call.agent.clone(),
             operation: call.operation,
-            book: asked.book.clone(),
+            book: request.book.clone(),
             schema,
-            layer: asked.layer.clone(),
+            layer: request.layer.clone(),
             changes,
-            upload: asked.upload,
+            upload: request.upload,
             elapsed_ms: self.elapsed_ms(call),
         };
         Ok((set, staged))
@@ -318,7 +324,7 @@ impl Service {
                 Staged::BeingDeleted => {}
             }
             if self.inner.clock.monotonic().saturating_sub(began) > CONDEMNED_FOR * 2 {
-                return Err(Fault::storage(format!("gc does not let go of the object {}", blob.hash)));
+                return Err(Fault::storage(format!("gc does not finish deleting the object {}", blob.hash)));
             }
             tokio::time::sleep(BEING_DELETED).await;
         }
@@ -336,37 +342,41 @@ impl Service {
 fn check(
     schema: Schema,
     held: Vec<Option<Found>>,
-    wanted: &[Wanted],
+    changes: &[FileChange],
 ) -> Result<Vec<(Option<Found>, Effect)>, Refusal> {
     let mut paths = HashSet::new();
-    let mut checked = Vec::with_capacity(wanted.len());
-    for (want, found) in wanted.iter().zip(held) {
+    let mut checked = Vec::with_capacity(changes.len());
+    for (change, found) in changes.iter().zip(held) {
         // What a book admitted once it also lets go, so a deletion needs no schema.
-        if !matches!(want.content, Content::Gone) {
-            schema.admit(&want.path)?;
+        if !matches!(change.content, TargetContent::Absent) {
+            schema.admit(&change.path)?;
         }
-        if !paths.insert(&want.path) {
-            return Err(Refusal::argument("path", format!("`{}` is named twice", want.path)));
+        if !paths.insert(&change.path) {
+            return Err(Refusal::argument("path", format!("`{}` is named twice", change.path)));
         }
         let now = found.as_ref().map(|found| found.record.hash);
-        let effect = decide(now, want.wish(), want.expected)?;
+        let effect = decide(now, change.target(), change.expected)?;
         checked.push((found, effect));
     }
     Ok(checked)
 }
 
 /// The publications this commit holds the lease on, with the bytes that are already at hand.
-fn fresh(applied: Vec<Applied>, wanted: Vec<Wanted>) -> Vec<Fresh> {
-    let pairs = applied.into_iter().zip(wanted);
-    let due = |content| match content {
-        Content::Gone => Due::Nothing,
-        Content::Bytes(bytes) if bytes.len() as u64 <= WHOLE_BYTES => Due::Bytes(bytes),
+fn pending(applied: Vec<Applied>, changes: Vec<FileChange>) -> Vec<PendingPublish> {
+    let pairs = applied.into_iter().zip(changes);
+    let content = |content| match content {
+        TargetContent::Absent => TargetContent::Absent,
+        TargetContent::Present(NewContent::Bytes(bytes)) if bytes.len() as u64 <= WHOLE_BYTES => {
+            TargetContent::Present(Some(bytes))
+        }
         // Not held any longer than the call.
-        Content::Bytes(_) | Content::Put(..) => Due::AsRecorded,
+        TargetContent::Present(_) => TargetContent::Present(None),
     };
     pairs
-        .filter_map(|(applied, want)| {
-            applied.publication.map(|publication| Fresh { publication, due: due(want.content) })
+        .filter_map(|(applied, change)| {
+            applied
+                .publication
+                .map(|publication| PendingPublish { publication, content: content(change.content) })
         })
         .collect()
 }

@@ -1,10 +1,10 @@
 //! `delete_content`: one file goes away. Keeps R3: deleting again is success.
 
-use panaversity_model::precondition::Effect;
+use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal};
 
 use crate::call::Call;
-use crate::commit::{Content, Wanted};
+use crate::commit::FileChange;
 use crate::service::Service;
 
 impl Service {
@@ -21,7 +21,7 @@ impl Service {
         if self.inner.journal.book(book).await?.is_none() {
             return Err(Refusal::BookNotFound(book.clone()).into());
         }
-        let wanted = vec![Wanted { path: path.clone(), content: Content::Gone, expected }];
+        let wanted = vec![FileChange { path: path.clone(), content: TargetContent::Absent, expected }];
         let done = self.change(call, book, layer, wanted).await?;
         Ok(done.first().is_some_and(|done| done.effect == Effect::Deleted))
     }

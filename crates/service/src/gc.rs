@@ -43,7 +43,7 @@ const SIDE_BY_SIDE: usize = 8;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Manifests, versions, blobs and the blobs' bytes.
-    pub let_go: GcEstimate,
+    pub removed: GcEstimate,
     /// Objects that no row named, and their bytes.
     pub unknown_objects: u64,
     /// Bytes of those.
@@ -70,23 +70,23 @@ impl Service {
         let mut swept = Swept::default();
         if dry_run {
             self.keep_what_manifests_name(cutoffs).await?;
-            swept.let_go = journal.survey(cutoffs).await?;
+            swept.removed = journal.survey(cutoffs).await?;
             self.sweep_unknown(cutoffs.unused_since, true, &mut swept).await?;
-            swept.uploads = self.clear_leftovers(true).await?;
+            swept.uploads = self.remove_abandoned(true).await?;
             return Ok(swept);
         }
-        swept.let_go.manifests = journal.forget_manifests(cutoffs.unnamed_since).await?;
+        swept.removed.manifests = journal.forget_manifests(cutoffs.unnamed_since).await?;
         self.keep_what_manifests_name(cutoffs).await?;
         loop {
             let gone = journal.forget_versions(cutoffs.unused_since, VERSIONS_AT_ONCE).await?;
-            swept.let_go.versions += gone;
+            swept.removed.versions += gone;
             if gone == 0 {
                 break;
             }
         }
         self.sweep_blobs(cutoffs.unused_since, &mut swept).await?;
         self.sweep_unknown(cutoffs.unused_since, false, &mut swept).await?;
-        swept.uploads = self.clear_leftovers(false).await?;
+        swept.uploads = self.remove_abandoned(false).await?;
         self.forget_uploads(cutoffs.unused_since).await?;
         Ok(swept)
     }
@@ -126,8 +126,8 @@ impl Service {
             let began = self.inner.clock.monotonic();
             let sentence = self.inner.journal.condemn(unused_since, after, BLOBS_AT_ONCE).await?;
             let gone = self.carry_out(sentence.condemned, began, swept).await?;
-            swept.let_go.blobs += gone.len() as u64;
-            swept.let_go.bytes += gone.iter().map(|gone| gone.size).sum::<u64>();
+            swept.removed.blobs += gone.len() as u64;
+            swept.removed.bytes += gone.iter().map(|gone| gone.size).sum::<u64>();
             after = sentence.next;
             if after.is_none() {
                 return Ok(());
@@ -215,7 +215,7 @@ impl Service {
             PurgeOutcome::Purged => Ok(true),
             PurgeOutcome::Revived => Ok(false),
             PurgeOutcome::TooLate => {
-                self.rescue(condemned.hash).await?;
+                self.undo_late_deletion(condemned.hash).await?;
                 Ok(false)
             }
         }

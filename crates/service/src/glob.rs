@@ -14,15 +14,15 @@ const FETCHED_AT_ONCE: usize = 5_000;
 const LOOKED_AT: usize = 200_000;
 
 /// A path and its book.
-pub type Place = (BookId, BookPath);
+pub type BookFile = (BookId, BookPath);
 
 /// A page of matches, by book and path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatchPage {
     /// The matches.
-    pub matches: Vec<Place>,
+    pub matches: Vec<BookFile>,
     /// After which the next page goes on.
-    pub next: Option<Place>,
+    pub next: Option<BookFile>,
 }
 
 impl Service {
@@ -33,7 +33,7 @@ impl Service {
         book: Option<&BookId>,
         prefix: &Prefix,
         view: &View,
-        after: Option<Place>,
+        after: Option<BookFile>,
         accepts: impl Fn(&BookPath) -> bool + Send,
     ) -> Result<MatchPage, Error> {
         let is_first = after.is_none();

@@ -14,11 +14,12 @@ use panaversity_model::blob::StoredBlob;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::LeaseId;
 use panaversity_model::layer::Layer;
+use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::{Attempt, Publication, Settled, lease_for};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 
-use crate::bytes::WHOLE_BYTES;
+use crate::blob_reader::WHOLE_BYTES;
 use crate::service::Service;
 
 /// How long a request waits for its own change to reach the tree.
@@ -43,19 +44,10 @@ const LEASE_USED_FOR: Duration = Duration::from_secs(5);
 pub(crate) const LARGE_AT_ONCE: usize = 2;
 
 /// A publication of a change that was made a moment ago.
-pub(crate) struct Fresh {
+pub(crate) struct PendingPublish {
     pub(crate) publication: Publication,
-    pub(crate) due: Due,
-}
-
-/// What the tree is to hold.
-pub(crate) enum Due {
-    /// Nothing.
-    Nothing,
-    /// Bytes that are at hand.
-    Bytes(Vec<u8>),
-    /// What the journal says.
-    AsRecorded,
+    /// Present without bytes: they are read from the journal.
+    pub(crate) content: TargetContent<Option<Vec<u8>>>,
 }
 
 /// A large file whose turn it is.
@@ -75,7 +67,7 @@ enum Read {
 }
 
 /// How the publication of a claimed path went.
-enum Went {
+enum PublishOutcome {
     Done,
     /// It is large: it takes a task of its own.
     Large(Publication, Large),
@@ -89,9 +81,9 @@ impl Service {
     ///
     /// Only so many are under way at once, so that bytes do not pile up while the storage hangs;
     /// the others are left to the background publisher.
-    pub(crate) async fn publish_fresh(&self, all: Vec<Fresh>, since: Duration) {
+    pub(crate) async fn publish_fresh(&self, all: Vec<PendingPublish>, since: Duration) {
         let mut under_way = Vec::with_capacity(all.len());
-        for Fresh { publication, due } in all {
+        for PendingPublish { publication, content } in all {
             let (service, permit) = (self.clone(), self.inner.publications.clone().try_acquire_owned());
             let Ok(permit) = permit else {
                 tokio::spawn(async move {
@@ -102,7 +94,7 @@ impl Service {
             };
             let (reached, wait) = oneshot::channel();
             tokio::spawn(async move {
-                service.publish_one(publication, due, since, reached).await;
+                service.publish_one(publication, content, since, reached).await;
                 drop(permit);
             });
             under_way.push(wait);
@@ -115,14 +107,16 @@ impl Service {
     async fn publish_one(
         &self,
         publication: Publication,
-        due: Due,
+        content: TargetContent<Option<Vec<u8>>>,
         since: Duration,
         reached: oneshot::Sender<()>,
     ) {
-        let put = match due {
-            Due::Nothing => self.put_or_remove(&publication, None, since).await,
-            Due::Bytes(bytes) => self.put_or_remove(&publication, Some(&bytes), since).await,
-            Due::AsRecorded => match self.read_and_put(&publication, since).await {
+        let put = match content {
+            TargetContent::Absent => self.put_or_remove(&publication, None, since).await,
+            TargetContent::Present(Some(bytes)) => {
+                self.put_or_remove(&publication, Some(&bytes), since).await
+            }
+            TargetContent::Present(None) => match self.read_and_put(&publication, since).await {
                 Ok(Read::Put) => Ok(()),
                 Ok(Read::Large(large)) => self.put_large(&publication, large).await,
                 Ok(Read::NoTurn) => return self.acknowledge(&publication, Attempt::Failed).await,
@@ -138,22 +132,22 @@ impl Service {
 
     /// Publishes what a claimed path holds now. After a failure the lease is kept until it ends,
     /// so that the next claim finds other paths: what can't be published holds up nothing else.
-    async fn publish_claimed(&self, publication: Publication, since: Duration) -> Went {
+    async fn publish_claimed(&self, publication: Publication, since: Duration) -> PublishOutcome {
         match self.read_and_put(&publication, since).await {
             Ok(Read::Put) => {
                 self.acknowledge(&publication, Attempt::Done).await;
-                Went::Done
+                PublishOutcome::Done
             }
-            Ok(Read::Large(large)) => Went::Large(publication, large),
+            Ok(Read::Large(large)) => PublishOutcome::Large(publication, large),
             Ok(Read::NoTurn) => {
                 self.acknowledge(&publication, Attempt::Failed).await;
-                Went::NoTurn
+                PublishOutcome::NoTurn
             }
             Err(fault) => {
                 if fault.outcome_unknown {
                     self.acknowledge(&publication, Attempt::Unknown).await;
                 }
-                Went::Failed(publication, fault)
+                PublishOutcome::Failed(publication, fault)
             }
         }
     }
@@ -277,13 +271,13 @@ impl Service {
             let (mut failures, mut waiting) = (0, 0);
             while let Some(went) = all.next().await {
                 match went {
-                    Went::Done => {}
-                    Went::Large(publication, file) => {
+                    PublishOutcome::Done => {}
+                    PublishOutcome::Large(publication, file) => {
                         let service = self.clone();
                         large.spawn(async move { service.publish_large(publication, file).await });
                     }
-                    Went::NoTurn => waiting += 1,
-                    Went::Failed(publication, fault) => {
+                    PublishOutcome::NoTurn => waiting += 1,
+                    PublishOutcome::Failed(publication, fault) => {
                         if failures == 0 {
                             warn_of(&publication, &fault);
                         }

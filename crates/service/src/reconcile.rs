@@ -18,10 +18,10 @@
 
 mod adopt;
 mod files;
+mod foreign_files;
 mod objects;
-mod strangers;
 
-pub use strangers::Glance;
+pub use foreign_files::QuickScan;
 
 use panaversity_model::{AgentId, BookId, Fault};
 
@@ -160,7 +160,7 @@ struct Run<'a> {
 }
 
 impl Service {
-    /// Compares and, if asked, mends; of one book or of the whole store.
+    /// Compares and, if request, mends; of one book or of the whole store.
     ///
     /// # Errors
     /// A fault of the database or the storage; what was mended until then is mended.
@@ -178,7 +178,7 @@ impl Service {
             run.unknown_objects().await?;
         }
         run.files().await?;
-        run.strangers().await?;
+        run.foreign_files().await?;
         // What was taken in or published again, and is not in the tree yet.
         if *mode != Mode::Report {
             self.publish_pending().await?;

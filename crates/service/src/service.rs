@@ -7,10 +7,10 @@ use panaversity_model::ports::{Clock, IdGenerator, Journal, Objects, Tree, Uploa
 use panaversity_model::{BookId, Fault};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::archive::Archives;
-use crate::manifests::Manifests;
+use crate::archive::ArchiveCache;
+use crate::manifest_cache::ManifestCache;
 use crate::publish::LARGE_AT_ONCE;
-use crate::verify::Standing;
+use crate::verify::VerifierState;
 
 /// Publications under way at once.
 const PUBLICATIONS_AT_ONCE: usize = 128;
@@ -27,7 +27,7 @@ pub struct Engines {
     pub tree: Arc<dyn Tree>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Fresh ids.
+    /// PendingPublish ids.
     pub ids: Arc<dyn IdGenerator>,
 }
 
@@ -68,13 +68,13 @@ pub(crate) struct Inner {
     pub(crate) ids: Arc<dyn IdGenerator>,
     pub(crate) limits: Limits,
     pub(crate) stats: Stats,
-    pub(crate) manifests: Manifests,
-    pub(crate) archives: Archives,
+    pub(crate) manifests: ManifestCache,
+    pub(crate) archives: ArchiveCache,
     pub(crate) publications: Arc<Semaphore>,
     /// Turns of what holds several MiB at once: large files on their way into the tree or the objects.
     pub(crate) large: Arc<Semaphore>,
     pub(crate) backlog: Notify,
-    pub(crate) standing: Standing,
+    pub(crate) verifier: VerifierState,
 }
 
 impl Service {
@@ -90,12 +90,12 @@ impl Service {
                 ids: engines.ids,
                 limits,
                 stats: Stats::default(),
-                manifests: Manifests::default(),
-                archives: Archives::default(),
+                manifests: ManifestCache::default(),
+                archives: ArchiveCache::default(),
                 publications: Arc::new(Semaphore::new(PUBLICATIONS_AT_ONCE)),
                 large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
                 backlog: Notify::new(),
-                standing: Standing::default(),
+                verifier: VerifierState::default(),
             }),
         }
     }

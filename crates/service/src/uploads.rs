@@ -34,7 +34,7 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::assets::AssetKept;
 use crate::call::Call;
-use crate::commit::{Content, Ending};
+use crate::commit::{CommitOutcome, NewContent};
 use crate::service::Service;
 
 /// How often an upload is read again because `gc` took its object away.
@@ -66,7 +66,7 @@ pub enum Announcement {
 }
 
 /// An upload on its way through this server.
-pub struct Incoming {
+pub struct UploadReceiver {
     receiving: Box<dyn UploadWriter>,
     expected: u64,
     got: u64,
@@ -119,9 +119,9 @@ impl Service {
     }
 
     /// Step 2, through this server.
-    pub async fn receive(&self, upload: &Upload) -> Result<Incoming, Fault> {
+    pub async fn receive(&self, upload: &Upload) -> Result<UploadReceiver, Fault> {
         let receiving = self.inner.inbox.receive(upload.announced.id).await?;
-        Ok(Incoming { receiving, expected: upload.announced.size, got: 0 })
+        Ok(UploadReceiver { receiving, expected: upload.announced.size, got: 0 })
     }
 
     /// Steps 3 to 6, or the first answer of an upload that is done.
@@ -165,19 +165,19 @@ impl Service {
             let (hash, content) = self.look(announced).await?;
             let (path, size) = (announced.path.clone(), announced.size);
             match self.change_by_upload(call, announced, content).await? {
-                Ending::Done(done) => {
+                CommitOutcome::Done(done) => {
                     let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
                     return Ok(Some(AssetKept { path, effect, size, hash }));
                 }
-                Ending::UploadOver => return Ok(None),
-                Ending::Unstaged => {}
+                CommitOutcome::UploadOver => return Ok(None),
+                CommitOutcome::Unstaged => {}
             }
         }
         Err(Fault::storage("gc took the staged object away again and again").into())
     }
 
     /// Steps 3 and 4.
-    async fn look(&self, announced: &Announced) -> Result<(ContentHash, Content), Error> {
+    async fn look(&self, announced: &Announced) -> Result<(ContentHash, NewContent), Error> {
         let (id, inbox) = (announced.id, &self.inner.inbox);
         let arrived = inbox.arrived(id).await?;
         if arrived != Some(announced.size) {
@@ -188,7 +188,7 @@ impl Service {
         }
         let _turn = self.inner.large.acquire().await;
         let Some(mut parts) = inbox.open(id).await? else { return Err(short(announced, None).into()) };
-        let taken = self.take_in_file(&announced.path, parts.as_mut(), announced.size).await;
+        let taken = self.spool_file(&announced.path, parts.as_mut(), announced.size).await;
         if let Err(Error::Refused(_)) = taken {
             inbox.discard(id).await?;
         }
@@ -202,7 +202,7 @@ impl Service {
             inbox.discard(id).await?;
             return Err(other_bytes(announced, hash).into());
         }
-        Ok((hash, self.ready(taken).await?))
+        Ok((hash, self.into_content(taken).await?))
     }
 
     /// What can't be removed now goes with the other leftovers.
@@ -220,7 +220,7 @@ impl Service {
     }
 }
 
-impl Incoming {
+impl UploadReceiver {
     /// The next part.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ pub struct Verified {
 
 /// The verifier's state.
 #[derive(Default)]
-pub(crate) struct Standing {
+pub(crate) struct VerifierState {
     verified: Mutex<Verified>,
 }
 
@@ -174,7 +174,7 @@ impl Service {
 
     /// What the background verifier knows.
     pub fn verified(&self) -> Verified {
-        self.inner.standing.verified.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.verifier.verified.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How long ago the last full pass ended.
@@ -271,7 +271,7 @@ impl Service {
     }
 
     fn note(&self, change: impl FnOnce(&mut Verified)) {
-        change(&mut self.inner.standing.verified.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.inner.verifier.verified.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -1,11 +1,11 @@
 //! `write_content`: one text file gets new content, under the agent contract.
 
 use panaversity_model::file::check_text_size;
-use panaversity_model::precondition::Effect;
+use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
 
 use crate::call::Call;
-use crate::commit::{Content, Wanted};
+use crate::commit::{FileChange, NewContent};
 use crate::service::Service;
 
 /// A text file as a caller wants it.
@@ -51,8 +51,8 @@ impl Service {
         }
         let bytes = write.content.into_bytes();
         let (hash, size) = (ContentHash::of(&bytes), bytes.len() as u64);
-        let content = Content::Bytes(bytes);
-        let wanted = vec![Wanted { path: write.path, content, expected: write.expected }];
+        let content = TargetContent::Present(NewContent::Bytes(bytes));
+        let wanted = vec![FileChange { path: write.path, content, expected: write.expected }];
         let done = self.change(call, &write.book, &write.layer, wanted).await?;
         let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
         Ok(Written { effect, size, hash })

@@ -20,7 +20,7 @@ use panaversity_model::fault::FaultKind;
 use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
-pub(crate) use postgres::silence;
+pub(crate) use postgres::answer_timeout;
 pub(crate) use sql::{Row, Session, Value, Writing, placeholders, values_list};
 pub use url::DatabaseUrl;
 
@@ -98,7 +98,7 @@ impl Database {
     }
 
     /// Notes whether the last change could be written.
-    pub(crate) fn wrote(&self, written: bool) {
+    pub(crate) fn note_write_result(&self, written: bool) {
         self.is_unwritable.store(!written, Ordering::Release);
     }
 
@@ -115,7 +115,7 @@ impl Database {
         let mut session = self.begin(Durability::Kill).await?;
         session.execute("UPDATE store SET id = id", Vec::new()).await?;
         session.commit().await?;
-        self.wrote(true);
+        self.note_write_result(true);
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Database {
     /// A session whose statements all see one state.
     pub(crate) async fn snapshot(&self) -> Sql<Session> {
         let db = self.clone();
-        uncut(async move {
+        spawn_uncancellable(async move {
             match &db.engine {
                 Engine::Sqlite { readers, .. } => {
                     Ok(Session::SqliteTransaction(readers.begin().await?, None))
@@ -175,7 +175,7 @@ impl Database {
     /// A transaction that writes. Dropped without a commit, it is rolled back.
     pub(crate) async fn begin(&self, durability: Durability) -> Sql<Session> {
         let db = self.clone();
-        uncut(async move { db.begin_now(durability).await }).await
+        spawn_uncancellable(async move { db.begin_now(durability).await }).await
     }
 
     async fn begin_now(&self, durability: Durability) -> Sql<Session> {
@@ -204,7 +204,7 @@ impl Database {
 
 /// Begins in a task of its own: a caller cut off between BEGIN and its answer would give the
 /// connection back to the pool with a transaction open that nobody knows of.
-async fn uncut(begin: impl Future<Output = Sql<Session>> + Send + 'static) -> Sql<Session> {
+async fn spawn_uncancellable(begin: impl Future<Output = Sql<Session>> + Send + 'static) -> Sql<Session> {
     tokio::spawn(begin).await.unwrap_or_else(|broken| Err(sqlx::Error::Protocol(broken.to_string())))
 }
 
@@ -267,7 +267,7 @@ fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
 
 /// Can the whole transaction be tried again? Deadlocks, serialization failures, a busy SQLite,
 /// and a unique index that saw a concurrent writer first.
-pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
+pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
     // PostgreSQL's; then SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT and their like, and the two unique
     // constraints.
     has_code(error, &["40001", "40P01", "23505", "5", "261", "517", "1555", "2067"])
@@ -291,7 +291,7 @@ pub(crate) fn is_unsynced(error: &sqlx::Error) -> bool {
 /// Was the connection found dead, or is the server going down? Another connection may do.
 pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) if postgres::is_silence(error) => false,
+        sqlx::Error::Io(_) if postgres::is_answer_timeout(error) => false,
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(refused) => refused.code().is_some_and(|code| {
             ["57P01", "57P02", "57P03"].contains(&&*code) || (code.len() == 5 && code.starts_with("08"))

@@ -7,10 +7,10 @@
 //!
 //! What is large is written part by part, and read by ranges: it is never held.
 
-mod folder;
+mod atomic_file;
+mod instance_lock;
 mod listing;
-mod parts;
-mod presence;
+mod root_dir;
 mod upload_store;
 mod walk;
 
@@ -30,13 +30,13 @@ use panaversity_model::{BookId, ContentHash, Fault};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use crate::exact_length::ExactLength;
 use crate::keys;
-use crate::pairing::{self, Pairing};
-use crate::summed::Summed;
-use folder::{Folder, Place};
-use listing::Listing;
-use parts::{Draft, FileParts};
-use presence::Presence;
+use crate::store_identity::{self, StoreIdentity};
+use atomic_file::{AtomicFile, FileParts};
+use instance_lock::InstanceLock;
+use listing::FolderListing;
+use root_dir::{OpenPath, RootDir};
 
 /// Bytes that a probe of the folder writes.
 const PROBE: usize = 64 << 10;
@@ -47,9 +47,9 @@ pub struct FileStorage {
 }
 
 struct Inner {
-    root: Folder,
+    root: RootDir,
     store_id: String,
-    presence: Presence,
+    instance: InstanceLock,
     /// Object folders this process has made sure of.
     durable_folders: Mutex<HashSet<String>>,
 }
@@ -70,23 +70,24 @@ impl FileStorage {
         if fresh {
             std::fs::create_dir_all(root).map_err(|error| trouble(&error))?;
         }
-        let folder = match Folder::open(root) {
+        let folder = match RootDir::open(root) {
             Err(Errno::NOENT) => None,
             opened => Some(opened.map_err(|error| trouble(&error))?),
         };
         let named = if folder.is_some() { "storage folder" } else { "missing storage folder" };
         let found = folder.as_ref().map_or(Ok(None), found_id);
         let found = found.map_err(|error| trouble(&format!("read the store id: {error}")))?;
-        let pairing = pairing::decide(found.as_deref(), store_id, fresh, &format!("the {named} {shown}"))?;
+        let pairing =
+            store_identity::decide(found.as_deref(), store_id, fresh, &format!("the {named} {shown}"))?;
         let folder = folder.ok_or_else(|| trouble(&Errno::NOENT))?;
-        let presence = Presence::enter(root).map_err(|error| trouble(&error))?;
+        let instance = InstanceLock::enter(root).map_err(|error| trouble(&error))?;
         let inner = Inner {
             root: folder,
             store_id: store_id.to_owned(),
-            presence,
+            instance,
             durable_folders: Mutex::new(HashSet::new()),
         };
-        if pairing == Pairing::Take {
+        if pairing == StoreIdentity::Unclaimed {
             inner
                 .write(keys::STORE_ID, format!("{store_id}\n").as_bytes(), Durable::Yes)
                 .map_err(|error| trouble(&format!("write the store id: {error}")))?;
@@ -104,8 +105,8 @@ impl FileStorage {
     ) -> Result<(), Fault> {
         let (what, until) = ("publish a large file", Instant::now() + limit);
         let written = tokio::time::timeout(limit, async {
-            let mut draft = Draft::begin(&self.inner, what).await?;
-            let mut parts = Summed::to(size, parts);
+            let mut draft = AtomicFile::begin(&self.inner, what).await?;
+            let mut parts = ExactLength::new(size, parts);
             while let Some(part) = parts.next().await? {
                 draft.write(part).await?;
             }
@@ -141,7 +142,7 @@ async fn in_a_thread<T: Send + 'static>(
 impl Inner {
     /// Writes beside and renames into place.
     fn write(&self, key: &str, bytes: &[u8], durable: Durable) -> Result<(), Errno> {
-        let temporary = self.presence.fresh_name();
+        let temporary = self.instance.fresh_name();
         let written = self.root.create(&temporary).and_then(|mut file| {
             file.write_all(bytes).map_err(|error| errno(&error))?;
             self.move_into_place(&temporary, &file, key, durable, None)
@@ -185,7 +186,7 @@ impl Inner {
     }
 
     /// Syncs the folder of a file, and once per process the folders above it.
-    fn make_durable(&self, key: &str, place: &Place) -> Result<(), Errno> {
+    fn make_durable(&self, key: &str, place: &OpenPath) -> Result<(), Errno> {
         rustix::fs::fsync(place.folder())?;
         let above = key.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
         let mut known = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -209,11 +210,11 @@ impl Inner {
 }
 
 /// The store id that lies in the folder now.
-fn found_id(root: &Folder) -> Result<Option<String>, Errno> {
+fn found_id(root: &RootDir) -> Result<Option<String>, Errno> {
     let Some(file) = root.open_file(keys::STORE_ID)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(100).read_to_end(&mut bytes).map_err(|error| errno(&error))?;
-    Ok(Some(pairing::id_in(&bytes)))
+    Ok(Some(store_identity::id_in(&bytes)))
 }
 
 fn errno(error: &std::io::Error) -> Errno {
@@ -240,13 +241,13 @@ impl Objects for FileStorage {
     async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
         self.run("get an object", move |inner| {
             let file = inner.root.open_file(keys::object(hash))?;
-            file.map(|file| parts::bytes_of(&file, range)).transpose()
+            file.map(|file| atomic_file::bytes_of(&file, range)).transpose()
         })
         .await
     }
 
     async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
-        Ok(Box::new(Draft::begin(&self.inner, "stage an object").await?))
+        Ok(Box::new(AtomicFile::begin(&self.inner, "stage an object").await?))
     }
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
@@ -254,7 +255,7 @@ impl Objects for FileStorage {
     }
 
     fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
-        Box::new(Listing::of(self.inner.clone(), keys::OBJECTS.to_owned(), String::new()))
+        Box::new(FolderListing::of(self.inner.clone(), keys::OBJECTS.to_owned(), String::new()))
     }
 }
 
@@ -279,13 +280,13 @@ impl Tree for FileStorage {
     }
 
     async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
-        let (key, what) = (keys::lying(spot), "read a published file");
+        let (key, what) = (keys::tree_key(spot), "read a published file");
         let file = self.run(what, move |inner| inner.open_regular(&key)).await?;
         Ok(file.map(|file| FileParts::of(file, what)))
     }
 
     async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
-        let (from, to) = (keys::lying(spot), keys::set_aside(spot, folder));
+        let (from, to) = (keys::tree_key(spot), keys::set_aside(spot, folder));
         self.run("set a file aside", move |inner| inner.root.move_away(&from, &to, 2)).await
     }
 
@@ -294,12 +295,12 @@ impl Tree for FileStorage {
             None => (keys::BOOKS.to_owned(), String::new()),
             Some(book) => (format!("{}/{book}", keys::BOOKS), format!("{book}/")),
         };
-        Box::new(Listing::of(self.inner.clone(), key, prefix))
+        Box::new(FolderListing::of(self.inner.clone(), key, prefix))
     }
 
     async fn ping(&self) -> Result<(), Fault> {
         let ours = self.run("write into the folder", |inner| {
-            let name = inner.presence.fresh_name();
+            let name = inner.instance.fresh_name();
             // An empty file finds room on a full disk.
             let written = inner
                 .root
@@ -352,7 +353,7 @@ mod tests {
         let stuck = storage.put_parts_within(Duration::from_millis(1), &key, Box::new(Stuck), 5).await;
         assert!(stuck.unwrap_err().detail.contains("took longer"));
         // All of it was there in time, and then the publisher slept.
-        let mut draft = Draft::begin(&storage.inner, "publish a large file").await.unwrap();
+        let mut draft = AtomicFile::begin(&storage.inner, "publish a large file").await.unwrap();
         draft.write(b"older".to_vec()).await.unwrap();
         let late = draft.finish(keys::published(&key), Durable::No, Some(Instant::now())).await;
         assert!(!late.unwrap_err().outcome_unknown);

@@ -1,21 +1,21 @@
 //! The journal on SQL: the truth, on SQLite and PostgreSQL alike (I11).
 
 mod audit_log;
-mod batch;
 mod blobs;
 mod books;
-mod commit;
+mod changes;
 mod committer;
-mod deltas;
+mod decide;
 mod files;
 mod gc;
 mod inventory;
 mod manifests;
-mod nesting;
-mod pairing;
+mod path_locks;
 mod publications;
 mod rows;
 mod signing;
+mod store_identity;
+mod transaction;
 mod uploads;
 
 use std::sync::Arc;
@@ -28,11 +28,11 @@ use panaversity_model::{Fault, Timestamp};
 
 use crate::backend::Backend;
 use crate::database::{
-    Database, Dialect, Durability, Session, Sql, Value, fault, is_lost_connection, is_passing,
+    Database, Dialect, Durability, Session, Sql, Value, fault, is_lost_connection, is_retryable,
 };
 use crate::migrations;
 use committer::Committer;
-pub use pairing::Identity;
+pub use store_identity::DatabaseIdentity;
 
 /// The journal of one server.
 pub struct SqlJournal {
@@ -54,7 +54,7 @@ impl SqlJournal {
     /// The same for an operator's command, which may run beside a server: on SQLite too the leases
     /// it finds may be somebody's.
     pub async fn open_beside(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
-        let store_id = pairing::store_id(&db).await?;
+        let store_id = store_identity::store_id(&db).await?;
         let committer = Committer::start(db.clone(), backend);
         Ok(Arc::new(Self { db, committer, store_id, backend }))
     }
@@ -123,7 +123,7 @@ where
     let mut tries = 1;
     loop {
         match act().await {
-            Err(error) if is_passing(&error) && tries < 6 => tries += 1,
+            Err(error) if is_retryable(&error) && tries < 6 => tries += 1,
             result => return result.map_err(|error| fault(what, &error)),
         }
     }

@@ -86,7 +86,7 @@ pub(crate) fn leftover(name: &str) -> Option<String> {
 }
 
 /// Where a storage is tried out.
-pub(crate) fn trial(id: &str) -> String {
+pub(crate) fn probe(id: &str) -> String {
     format!("{TRIALS}/{id}")
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn published(key: &FileKey) -> String {
 }
 
 /// Where something lies below the books; it need not be UTF-8.
-pub(crate) fn lying(spot: &TreePath) -> Vec<u8> {
+pub(crate) fn tree_key(spot: &TreePath) -> Vec<u8> {
     [BOOKS.as_bytes(), b"/", spot.as_bytes()].concat()
 }
 
@@ -119,21 +119,21 @@ pub(crate) fn published_in(backend: Backend, key: &FileKey) -> String {
     let key = published(key);
     match backend {
         Backend::Fs | Backend::S3 => key,
-        Backend::Supabase => spelled(&key),
+        Backend::Supabase => escape_key(&key),
     }
 }
 
 /// Where something lies below the books, in such a storage.
 pub(crate) fn lying_in(backend: Backend, spot: &TreePath) -> String {
     // Keys of a bucket are UTF-8.
-    let key = String::from_utf8_lossy(&lying(spot)).into_owned();
-    if backend == Backend::Supabase { spelled(&key) } else { key }
+    let key = String::from_utf8_lossy(&tree_key(spot)).into_owned();
+    if backend == Backend::Supabase { escape_key(&key) } else { key }
 }
 
 /// Where it is moved, in such a storage.
 pub(crate) fn set_aside_in(backend: Backend, spot: &TreePath, folder: &str) -> String {
     let key = String::from_utf8_lossy(&set_aside(spot, folder)).into_owned();
-    if backend == Backend::Supabase { spelled(&key) } else { key }
+    if backend == Backend::Supabase { escape_key(&key) } else { key }
 }
 
 /// What lies at a key below the books of such a storage. `None`: nobody of ours spells keys so.
@@ -163,7 +163,7 @@ fn unspelled(key: &str) -> Option<Vec<u8>> {
 }
 
 /// A key in the characters that Supabase admits (`isValidKey` of its storage service).
-fn spelled(key: &str) -> String {
+fn escape_key(key: &str) -> String {
     let mut spelled = String::with_capacity(key.len());
     for byte in key.bytes() {
         if byte.is_ascii_alphanumeric() || b"_/!-.*'() &$@;:+,?".contains(&byte) {
@@ -182,9 +182,9 @@ mod tests {
 
     #[test]
     fn supabase_s_spelling_is_plain_where_it_can_be_and_never_ambiguous() {
-        assert_eq!(spelled("books/b/content/01-Part/README.md"), "books/b/content/01-Part/README.md");
-        assert_eq!(spelled("static/Gr\u{fc}\u{df}e=1.png"), "static/Gr=C3=BC=C3=9Fe=3D1.png");
-        assert_ne!(spelled("a=C3"), spelled("a\u{c3}"));
+        assert_eq!(escape_key("books/b/content/01-Part/README.md"), "books/b/content/01-Part/README.md");
+        assert_eq!(escape_key("static/Gr\u{fc}\u{df}e=1.png"), "static/Gr=C3=BC=C3=9Fe=3D1.png");
+        assert_ne!(escape_key("a=C3"), escape_key("a\u{c3}"));
     }
 
     #[test]

@@ -3,18 +3,18 @@
 
 mod backend;
 mod database;
+mod exact_length;
 mod fs;
 mod journal;
 mod keys;
 pub mod migrations;
-mod pairing;
 mod s3;
-mod summed;
-mod trial;
+mod storage_probe;
+mod store_identity;
 
 pub use backend::Backend;
 pub use database::{Database, DatabaseUrl, PoolOptions};
 pub use fs::FileStorage;
-pub use journal::{Identity, SqlJournal};
+pub use journal::{DatabaseIdentity, SqlJournal};
 pub use s3::{Bucket, S3Storage};
-pub use trial::{Exposed, Step, Trial};
+pub use storage_probe::{ProbeFiles, ProbeStep, StorageProbe};

@@ -10,10 +10,10 @@
 //! is sent once, the parts are retried.
 
 mod connection;
+mod error;
 mod listing;
+mod multipart;
 mod reading;
-mod trouble;
-mod upload;
 mod upload_store;
 
 use std::ops::Range;
@@ -29,15 +29,15 @@ use panaversity_model::{BookId, ContentHash, Fault, media};
 use tokio::sync::Semaphore;
 
 use crate::backend::Backend;
+use crate::exact_length::ExactLength;
 use crate::keys;
-use crate::pairing::{self, Pairing};
-use crate::summed::Summed;
+use crate::store_identity::{self, StoreIdentity};
 pub use connection::Bucket;
 use connection::Operators;
-use listing::Listing;
-pub(crate) use trouble::explain;
-use trouble::{Answered, answered, is_transient};
-use upload::{Again, Upload};
+pub(crate) use error::explain;
+use error::{Answered, answered, is_transient};
+use listing::BucketListing;
+use multipart::{MultipartWriter, RetryPolicy};
 
 /// How long an act may take in all, its retries included.
 const OBJECT_PATIENCE: Duration = Duration::from_secs(15);
@@ -60,7 +60,7 @@ fn patience(bytes: u64) -> Duration {
 pub struct S3Storage {
     operators: Operators,
     /// The turns of large files: each holds two parts while it is written.
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     backend: Backend,
     store_id: String,
     shown: String,
@@ -76,18 +76,20 @@ impl S3Storage {
     pub async fn open(bucket: &Bucket, store_id: &str, fresh: bool) -> Result<Arc<Self>, Fault> {
         let storage = Self::connect(bucket, store_id)?;
         let found = storage.found_id().await?;
-        if pairing::decide(found.as_deref(), store_id, fresh, &storage.shown)? == Pairing::Take {
+        if store_identity::decide(found.as_deref(), store_id, fresh, &storage.shown)?
+            == StoreIdentity::Unclaimed
+        {
             let id = format!("{store_id}\n").into_bytes();
             storage
                 .within(
                     OBJECT_PATIENCE,
                     "write the store id",
-                    storage.operators.patient.write(keys::STORE_ID, id),
+                    storage.operators.retrying.write(keys::STORE_ID, id),
                 )
                 .await?;
             // Of two databases that take one bucket at the same moment, the slower one wins; the other
             // is told so here, or by its next ping.
-            pairing::decide(storage.found_id().await?.as_deref(), store_id, false, &storage.shown)?;
+            store_identity::decide(storage.found_id().await?.as_deref(), store_id, false, &storage.shown)?;
         }
         Ok(Arc::new(storage))
     }
@@ -95,7 +97,7 @@ impl S3Storage {
     fn connect(bucket: &Bucket, store_id: &str) -> Result<Self, Fault> {
         Ok(Self {
             operators: bucket.operators()?,
-            turns: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            permits: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
             backend: bucket.backend,
             store_id: store_id.to_owned(),
             shown: bucket.shown(),
@@ -103,9 +105,9 @@ impl S3Storage {
     }
 
     async fn found_id(&self) -> Result<Option<String>, Fault> {
-        let read = self.operators.patient.read(keys::STORE_ID);
+        let read = self.operators.retrying.read(keys::STORE_ID);
         let found = self.within(OBJECT_PATIENCE, "read the store id", absent_is_none(read)).await?;
-        Ok(found.map(|bytes| pairing::id_in(&bytes.to_bytes())))
+        Ok(found.map(|bytes| store_identity::id_in(&bytes.to_bytes())))
     }
 
     /// Runs a request, bounded in time; what went wrong is told in the operator's words.
@@ -157,23 +159,23 @@ impl Objects for S3Storage {
     async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault> {
         let key = keys::object(hash);
         if bytes.len() > SMALL {
-            let mut upload = Upload::begin(self, "put an object", key, None).await?;
+            let mut upload = MultipartWriter::begin(self, "put an object", key, None).await?;
             upload.write(bytes).await?;
             let limit = upload.patience();
-            return upload.finish(Again::Whenever, limit).await;
+            return upload.finish(RetryPolicy::Always, limit).await;
         }
-        self.repeatable("put an object", self.operators.patient.write(&key, bytes.to_vec())).await?;
+        self.repeatable("put an object", self.operators.retrying.write(&key, bytes.to_vec())).await?;
         Ok(())
     }
 
     async fn stage(&self) -> Result<Box<dyn Staging>, Fault> {
-        Ok(Box::new(Upload::begin(self, "stage an object", keys::fresh_staging(), None).await?))
+        Ok(Box::new(MultipartWriter::begin(self, "stage an object", keys::fresh_staging(), None).await?))
     }
 
     async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault> {
         let key = keys::object(hash);
         let found =
-            self.repeatable("look for an object", absent_is_none(self.operators.patient.stat(&key))).await?;
+            self.repeatable("look for an object", absent_is_none(self.operators.retrying.stat(&key))).await?;
         Ok(found.map(|metadata| metadata.content_length()))
     }
 
@@ -183,11 +185,16 @@ impl Objects for S3Storage {
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
         // Sent once: a repeated one could land after the object was put anew.
-        self.within(ONCE_PATIENCE, "delete an object", self.operators.once.delete(&keys::object(hash))).await
+        self.within(
+            ONCE_PATIENCE,
+            "delete an object",
+            self.operators.single_attempt.delete(&keys::object(hash)),
+        )
+        .await
     }
 
     fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
-        Box::new(Listing::of(self.clone(), [format!("{}/", keys::OBJECTS)]))
+        Box::new(BucketListing::of(self.clone(), [format!("{}/", keys::OBJECTS)]))
     }
 }
 
@@ -195,7 +202,7 @@ impl Objects for S3Storage {
 impl Tree for S3Storage {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
         let (at, media_type) = (self.published(key), media::type_of(&key.path));
-        let put = self.operators.once.write_with(&at, bytes.to_vec()).content_type(media_type);
+        let put = self.operators.single_attempt.write_with(&at, bytes.to_vec()).content_type(media_type);
         self.within(ONCE_PATIENCE, "publish a file", put.into_future()).await?;
         Ok(())
     }
@@ -204,8 +211,8 @@ impl Tree for S3Storage {
         let (what, limit, began) = ("publish a large file", time_to_put(size), Instant::now());
         let written = tokio::time::timeout(limit, async {
             let media_type = Some(media::type_of(&key.path));
-            let mut upload = Upload::begin(self, what, self.published(key), media_type).await?;
-            let mut parts = Summed::to(size, parts);
+            let mut upload = MultipartWriter::begin(self, what, self.published(key), media_type).await?;
+            let mut parts = ExactLength::new(size, parts);
             while let Some(part) = parts.next().await? {
                 upload.write(&part).await?;
             }
@@ -215,12 +222,13 @@ impl Tree for S3Storage {
         let Ok(upload) = written.await else {
             return Err(Fault::storage(format!("{what}: it took longer than {limit:?}")));
         };
-        upload?.finish(Again::WhenRefused, limit.saturating_sub(began.elapsed())).await
+        upload?.finish(RetryPolicy::OnlyIfRefused, limit.saturating_sub(began.elapsed())).await
     }
 
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         let key = self.published(key);
-        self.within(ONCE_PATIENCE, "remove a published file", self.operators.once.delete(&key)).await
+        self.within(ONCE_PATIENCE, "remove a published file", self.operators.single_attempt.delete(&key))
+            .await
     }
 
     /// A bucket keeps what it acknowledged.
@@ -240,25 +248,25 @@ impl Tree for S3Storage {
         }
         let to = keys::set_aside_in(self.backend, spot, folder);
         let what = "set a file aside";
-        let found = absent_is_none(self.operators.patient.stat(&from));
+        let found = absent_is_none(self.operators.retrying.stat(&from));
         let Some(found) = self.repeatable(what, found).await? else { return Ok(false) };
         if self.copied(what, &from, &to, found.content_length()).await?.is_none() {
             return Ok(false);
         }
-        self.within(ONCE_PATIENCE, what, self.operators.once.delete(&from)).await?;
+        self.within(ONCE_PATIENCE, what, self.operators.single_attempt.delete(&from)).await?;
         Ok(true)
     }
 
     fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
         let prefix = book.map_or(format!("{}/", keys::BOOKS), |book| format!("{}/{book}/", keys::BOOKS));
-        Box::new(Listing::of(self.clone(), [prefix]))
+        Box::new(BucketListing::of(self.clone(), [prefix]))
     }
 
     async fn ping(&self) -> Result<(), Fault> {
-        let found = absent_is_none(self.operators.once.read(keys::STORE_ID));
+        let found = absent_is_none(self.operators.single_attempt.read(keys::STORE_ID));
         let found = self.within(ONCE_PATIENCE, "read the store id", found).await?;
-        let found = found.map(|bytes| pairing::id_in(&bytes.to_bytes()));
-        pairing::decide(found.as_deref(), &self.store_id, false, &self.shown).map(|_| ())
+        let found = found.map(|bytes| store_identity::id_in(&bytes.to_bytes()));
+        store_identity::decide(found.as_deref(), &self.store_id, false, &self.shown).map(|_| ())
     }
 
     fn backend(&self) -> &'static str {

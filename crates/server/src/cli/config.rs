@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use panaversity_store::{Database, Exposed, Identity, Trial, migrations};
+use panaversity_store::{Database, DatabaseIdentity, ProbeFiles, StorageProbe, migrations};
 use serde_json::{Value, json};
 
 use super::engines::{connect, migration_failed};
@@ -161,18 +161,18 @@ async fn try_storage(storage: &StorageSettings, database: Option<&Database>, tri
     }
 }
 
-fn trial(storage: &StorageSettings) -> Result<Trial, String> {
+fn trial(storage: &StorageSettings) -> Result<StorageProbe, String> {
     match storage {
-        StorageSettings::Folder(root) => Ok(Trial::of_folder(root)),
-        StorageSettings::Bucket(bucket) => Trial::of_bucket(bucket).map_err(|fault| fault.to_string()),
+        StorageSettings::Folder(root) => Ok(StorageProbe::of_folder(root)),
+        StorageSettings::Bucket(bucket) => StorageProbe::of_bucket(bucket).map_err(|fault| fault.to_string()),
     }
 }
 
 /// Do database and storage belong together?
-async fn pair(trial: &Trial, database: &Database) -> Outcome {
+async fn pair(trial: &StorageProbe, database: &Database) -> Outcome {
     let asked = async {
         let found = trial.store_id().await?;
-        Ok::<_, panaversity_model::Fault>((found, Identity::of(database).await?))
+        Ok::<_, panaversity_model::Fault>((found, DatabaseIdentity::of(database).await?))
     };
     match asked.await {
         Err(fault) => Outcome::Bad(fault.to_string()),
@@ -232,8 +232,8 @@ async fn try_cdn(links: &LinkSettings, storage: &StorageSettings, tried: &mut Ve
 }
 
 /// Looks from outside at what was put.
-async fn look(base: &str, exposed: &Exposed, tried: &mut Vec<Tried>) {
-    let seen = async |key: &str| matches!(get(&format!("{base}/{key}")).await, Ok((200, bytes)) if Trial::is_its_file(&bytes));
+async fn look(base: &str, exposed: &ProbeFiles, tried: &mut Vec<Tried>) {
+    let seen = async |key: &str| matches!(get(&format!("{base}/{key}")).await, Ok((200, bytes)) if StorageProbe::is_its_file(&bytes));
     tried.push(if seen(&exposed.asset).await {
         good("CDN", format!("shows {}", exposed.asset))
     } else {

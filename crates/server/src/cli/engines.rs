@@ -8,10 +8,10 @@ use std::time::Duration;
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Objects, Tree, UploadStore};
-use panaversity_service::reconcile::Glance;
+use panaversity_service::reconcile::QuickScan;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
-use panaversity_store::{Backend, Database, FileStorage, Identity, S3Storage, SqlJournal};
+use panaversity_store::{Backend, Database, DatabaseIdentity, FileStorage, S3Storage, SqlJournal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -214,7 +214,7 @@ impl Beside {
                 "the database {found}, not at this program's: start the server, or run `panaversity-fs migrate upgrade`"
             )));
         }
-        if !Identity::of(&database).await.map_err(|fault| unreadable(&fault))?.is_paired {
+        if !DatabaseIdentity::of(&database).await.map_err(|fault| unreadable(&fault))?.is_paired {
             let shown = settings.storage.shown();
             return Err(Failure::Failed(format!(
                 "no server was started on this database yet, so {shown} is not known to be its storage: start the \
@@ -261,8 +261,8 @@ async fn look_for_strangers(service: Service) {
     if service.storage_backend() != Backend::Fs.name() {
         return;
     }
-    match service.glance().await {
-        Ok(Glance { strangers: 0, changed: 0, .. }) => {}
+    match service.quick_scan().await {
+        Ok(QuickScan { strangers: 0, changed: 0, .. }) => {}
         Ok(glance) => tracing::warn!(
             target: "panaversity_fs.server",
             strangers = glance.strangers,
@@ -309,7 +309,7 @@ fn in_background(service: &Service, stopping: &CancellationToken) -> [JoinHandle
         })),
         tokio::spawn(kept_running("clearing of uploads", stopping.clone(), move || {
             let service = clearing.clone();
-            async move { service.run_clearing().await }
+            async move { service.run_upload_cleanup().await }
         })),
     ]
 }

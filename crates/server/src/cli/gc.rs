@@ -46,13 +46,13 @@ pub(super) async fn run(args: GcArgs) -> Result<(), Failure> {
 }
 
 fn as_json(swept: &Swept, dry_run: bool) -> String {
-    let Swept { let_go, unknown_objects, unknown_bytes, left, uploads } = swept;
+    let Swept { removed, unknown_objects, unknown_bytes, left, uploads } = swept;
     json!({
         "dry_run": dry_run,
-        "manifests": let_go.manifests,
-        "versions": let_go.versions,
-        "blobs": let_go.blobs,
-        "bytes": let_go.bytes,
+        "manifests": removed.manifests,
+        "versions": removed.versions,
+        "blobs": removed.blobs,
+        "bytes": removed.bytes,
         "unknown_objects": unknown_objects,
         "unknown_bytes": unknown_bytes,
         "uploads": uploads,
@@ -62,13 +62,13 @@ fn as_json(swept: &Swept, dry_run: bool) -> String {
 }
 
 fn as_text(swept: &Swept, dry_run: bool) -> String {
-    let Swept { let_go, unknown_objects, unknown_bytes, uploads, .. } = swept;
+    let Swept { removed, unknown_objects, unknown_bytes, uploads, .. } = swept;
     format!(
         "{}: {} blobs ({} bytes), {} old versions, {} manifests, {unknown_objects} unknown objects ({unknown_bytes} bytes), {uploads} uploads",
         if dry_run { "would let go" } else { "let go" },
-        let_go.blobs,
-        let_go.bytes,
-        let_go.versions,
-        let_go.manifests
+        removed.blobs,
+        removed.bytes,
+        removed.versions,
+        removed.manifests
     )
 }

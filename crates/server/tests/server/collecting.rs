@@ -156,7 +156,7 @@ async fn races(db: Db, rounds: usize) {
             let mut collected = 0;
             while !done.load(Ordering::Relaxed) {
                 let swept = collector.gc(Duration::ZERO, false).await.unwrap();
-                collected += swept.let_go.blobs;
+                collected += swept.removed.blobs;
                 assert_eq!(swept.left, 0);
                 runs.ended();
             }

@@ -1,6 +1,6 @@
 //! A download: a range of an archive on its way to one client, in bounded memory. Keeps R4.
 //!
-//! A download may always hold one unit; it makes the next when that has left. Beyond it units are
+//! A download may always hold one segment; it makes the next when that has left. Beyond it segments are
 //! made ahead, a few, as long as the downloads together hold no more of them than they share. So
 //! one fast download is never idle, and many slow ones hold little more than a chunk each. What a
 //! download waits for is its own client, never another's; only its first bytes wait for a turn, if
@@ -17,35 +17,35 @@ use panaversity_model::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
-use super::layouts::{Archive, Held};
-use super::units::{Cutter, Unit};
+use super::cache::{Archive, Held};
+use super::segments::{Segment, Segmenter};
 use crate::service::Service;
 
-/// Units that one download makes ahead.
+/// Segments that one download makes ahead.
 const AHEAD: usize = 4;
 
 /// A range of an archive, on its way.
 pub struct Download {
     service: Service,
     archive: Arc<Archive>,
-    cutter: Cutter,
+    segmenter: Segmenter,
     own: Arc<Semaphore>,
     /// One of those that may be under way; taken when the first bytes are asked for.
     turn: Option<OwnedSemaphorePermit>,
-    ahead: VecDeque<Making>,
+    ahead: VecDeque<Prefetch>,
     ready: VecDeque<Bytes>,
 }
 
-/// A unit that is being made; nobody waits for it any more when this is dropped.
-struct Making(JoinHandle<Result<Vec<Bytes>, Fault>>);
+/// A segment that is being made; nobody waits for it any more when this is dropped.
+struct Prefetch(JoinHandle<Result<Vec<Bytes>, Fault>>);
 
-impl Drop for Making {
+impl Drop for Prefetch {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// What counts as long as any bytes of a unit are there.
+/// What counts as long as any bytes of a segment are there.
 struct Load {
     _held: Held,
     _turn: OwnedSemaphorePermit,
@@ -68,7 +68,7 @@ impl Service {
     pub fn download(&self, archive: Arc<Archive>, range: Range<u64>) -> Download {
         Download {
             service: self.clone(),
-            cutter: Cutter::new(archive.clone(), range),
+            segmenter: Segmenter::new(archive.clone(), range),
             archive,
             own: Arc::new(Semaphore::new(1)),
             turn: None,
@@ -95,7 +95,7 @@ impl Download {
             }
             self.make_ahead();
             if self.ahead.is_empty() {
-                if self.cutter.is_done() {
+                if self.segmenter.is_done() {
                     return Ok(None);
                 }
                 let turn = turn_of(&self.own).await?;
@@ -118,7 +118,7 @@ impl Download {
     }
 
     fn make_ahead(&mut self) {
-        while self.ahead.len() < AHEAD && !self.cutter.is_done() {
+        while self.ahead.len() < AHEAD && !self.segmenter.is_done() {
             let own = self.own.clone().try_acquire_owned();
             let turn = own.or_else(|_| self.service.inner.archives.shared.clone().try_acquire_owned());
             let Ok(turn) = turn else { return };
@@ -127,10 +127,10 @@ impl Download {
     }
 
     fn make(&mut self, turn: OwnedSemaphorePermit) {
-        let Some(unit) = self.cutter.next() else { return };
-        let load = Load { _held: self.service.inner.archives.hold(unit.bytes), _turn: turn };
-        let making = make(self.service.clone(), unit, Arc::new(load));
-        self.ahead.push_back(Making(tokio::spawn(making)));
+        let Some(segment) = self.segmenter.next() else { return };
+        let load = Load { _held: self.service.inner.archives.hold(segment.bytes), _turn: turn };
+        let making = make(self.service.clone(), segment, Arc::new(load));
+        self.ahead.push_back(Prefetch(tokio::spawn(making)));
     }
 }
 
@@ -139,8 +139,8 @@ async fn turn_of(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> 
     turns.clone().acquire_owned().await.map_err(|_| Fault::internal("there are no turns any more"))
 }
 
-async fn make(service: Service, unit: Unit, load: Arc<Load>) -> Result<Vec<Bytes>, Fault> {
-    let parts = unit.made(&service).await?;
+async fn make(service: Service, segment: Segment, load: Arc<Load>) -> Result<Vec<Bytes>, Fault> {
+    let parts = segment.made(&service).await?;
     let filled = parts.into_iter().filter(|bytes| !bytes.is_empty());
     Ok(filled.map(|bytes| Bytes::from_owner(Frame { bytes, _load: load.clone() })).collect())
 }

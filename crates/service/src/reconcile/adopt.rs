@@ -3,15 +3,16 @@
 
 use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::ports::Pages;
+use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::TreePath;
 use panaversity_model::{AgentId, ContentHash, Error, Fault, Refusal};
 
 use super::{Remedy, left};
 use crate::audit::outcome_of;
-use crate::commit::Wanted;
-use crate::intake::TakenIn;
+use crate::commit::FileChange;
 use crate::service::Service;
+use crate::spool::Spooled;
 
 impl Service {
     /// Makes a layer hold what lies in the tree at its path. `expected`: what was published there.
@@ -36,8 +37,12 @@ impl Service {
                 ));
             }
             Ok(taken) => {
-                let content = self.ready(taken).await?;
-                let wanted = vec![Wanted { path: key.path.clone(), content, expected }];
+                let content = self.into_content(taken).await?;
+                let wanted = vec![FileChange {
+                    path: key.path.clone(),
+                    content: TargetContent::Present(content),
+                    expected,
+                }];
                 self.change(&mut call, &key.book, &key.layer, wanted).await.map(drop)
             }
             Err(error) => Err(error),
@@ -67,11 +72,11 @@ impl Service {
     }
 
     /// The bytes of a file that a book may hold, as an upload would bring them.
-    async fn taken_in(&self, key: &FileKey, found: &mut dyn Pages<u8>) -> Result<TakenIn, Error> {
+    async fn taken_in(&self, key: &FileKey, found: &mut dyn Pages<u8>) -> Result<Spooled, Error> {
         self.require_admitted(&key.book, &key.path).await?;
         let limit = self.inner.limits.asset_bytes;
         let _permit = self.inner.large.acquire().await;
-        match self.take_in_file(&key.path, found, limit).await? {
+        match self.spool_file(&key.path, found, limit).await? {
             taken if taken.size() > limit => {
                 Err(Refusal::TooLarge { what: "the file", actual: taken.size(), limit }.into())
             }

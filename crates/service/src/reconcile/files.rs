@@ -4,7 +4,7 @@ use panaversity_model::storage_listing::{PublishedFile, TreePath};
 use panaversity_model::{Fault, Layer};
 
 use super::{Mode, Remedy, Run, Trouble, left};
-use crate::bytes::measure;
+use crate::blob_reader::measure;
 
 /// Files looked up in one go.
 const AT_ONCE: usize = 100;

@@ -44,7 +44,7 @@ impl Run<'_> {
 
     async fn mend(&self, stored: &StoredBlob) -> Result<Remedy, Fault> {
         Ok(match self.mode {
-            Mode::Repair if self.service.restore(stored).await? => Remedy::Restored,
+            Mode::Repair if self.service.recreate_object(stored).await? => Remedy::Restored,
             Mode::Repair => {
                 left("no published copy has its bytes: write the file again, or restore a backup")
             }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{Journal, Objects, Publications, Tree};
-use panaversity_model::precondition::Effect;
+use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer};
 use panaversity_service::assets::AssetKept;
 use panaversity_service::audit::outcome_of;
-use panaversity_service::commit::{Content, Wanted};
+use panaversity_service::commit::{FileChange, NewContent};
 use panaversity_service::read::{FileContent, FileRead, ReadFile};
 use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::write::{Write, Written};
@@ -155,7 +155,12 @@ impl Desk {
     }
 
     /// A change set that nothing speaks against.
-    pub(crate) async fn change(&self, server: &Service, layer: &Layer, wanted: Vec<Wanted>) -> Vec<Effect> {
+    pub(crate) async fn change(
+        &self,
+        server: &Service,
+        layer: &Layer,
+        wanted: Vec<FileChange>,
+    ) -> Vec<Effect> {
         let mut call = self.call(server, Operation::Write, None, layer);
         let done = server.change(&mut call, &self.book, layer, wanted).await.unwrap();
         done.into_iter().map(|done| done.effect).collect()
@@ -240,19 +245,21 @@ pub(crate) fn layers() -> [Layer; 3] {
 }
 
 /// A member of a set.
-pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) -> Wanted {
-    Wanted {
+pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) -> FileChange {
+    FileChange {
         path: path.clone(),
-        content: text.map_or(Content::Gone, |text| Content::Bytes(text.as_bytes().to_vec())),
+        content: text.map_or(TargetContent::Absent, |text| {
+            TargetContent::Present(NewContent::Bytes(text.as_bytes().to_vec()))
+        }),
         expected: expected.map(|text| ContentHash::of(text.as_bytes())),
     }
 }
 
 /// The bytes that a member of a set is to hold.
-pub(crate) fn wanted_bytes(want: &Wanted) -> Option<&Vec<u8>> {
+pub(crate) fn wanted_bytes(want: &FileChange) -> Option<&Vec<u8>> {
     match &want.content {
-        Content::Bytes(bytes) => Some(bytes),
-        Content::Gone | Content::Put(..) => None,
+        TargetContent::Present(NewContent::Bytes(bytes)) => Some(bytes),
+        TargetContent::Absent | TargetContent::Present(NewContent::Staged(..)) => None,
     }
 }
 

@@ -15,7 +15,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::postgres::Pulse;
+use super::postgres::ConnectionMonitor;
 use super::url::postgres::TargetSession;
 use super::{Sql, is_transient};
 
@@ -110,7 +110,7 @@ async fn check(connection: &mut PgConnection, target: TargetSession) -> Sql<()> 
 /// Which server the pool of a URL with a choice connects to.
 pub(super) struct Failover {
     servers: Servers,
-    /// The one in use, and when it was chosen, by the pulse's clock.
+    /// The one in use, and when it was chosen, by the monitor's clock.
     used: AtomicUsize,
     chosen_at: AtomicU64,
     /// Held by whoever looks for another.
@@ -124,30 +124,30 @@ impl Failover {
     }
 
     /// Whether a connection was lost since the server was chosen.
-    pub(super) fn is_due(&self, pulse: &Pulse) -> bool {
-        pulse.lost_at() > self.chosen_at.load(Ordering::Acquire)
+    pub(super) fn is_due(&self, monitor: &ConnectionMonitor) -> bool {
+        monitor.lost_at() > self.chosen_at.load(Ordering::Acquire)
     }
 
     /// Checks a new connection of the pool's.
-    pub(super) async fn admit(&self, connection: &mut PgConnection, pulse: &Pulse) -> Sql<()> {
+    pub(super) async fn admit(&self, connection: &mut PgConnection, monitor: &ConnectionMonitor) -> Sql<()> {
         let checked = tokio::time::timeout(self.servers.limit, check(connection, self.servers.target)).await;
         let checked = checked.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         if checked.is_err() {
-            pulse.lost();
+            monitor.lost();
         }
         checked
     }
 
     /// Looks for the server to use from now on. In a task: it goes on when its caller has gone
     /// away, and only one looks at a time; the others wait for what that one finds.
-    pub(super) fn look(self: &Arc<Self>, pool: &PgPool, pulse: &Arc<Pulse>) -> JoinHandle<()> {
-        let (this, pool, pulse) = (self.clone(), pool.clone(), pulse.clone());
+    pub(super) fn look(self: &Arc<Self>, pool: &PgPool, monitor: &Arc<ConnectionMonitor>) -> JoinHandle<()> {
+        let (this, pool, monitor) = (self.clone(), pool.clone(), monitor.clone());
         tokio::spawn(async move {
             let Ok(_alone) = this.looking.try_lock() else {
                 drop(this.looking.lock().await);
                 return;
             };
-            let began = pulse.now();
+            let began = monitor.now();
             // If none will do, whoever asked finds out by the pool.
             let Ok((connection, index)) = this.servers.connect().await else { return };
             pool.set_connect_options(this.servers.options(index).clone());

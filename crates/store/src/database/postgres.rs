@@ -45,7 +45,7 @@ const IDLE_IN_TRANSACTION: &str = "60s";
 #[derive(Clone)]
 pub(crate) struct Postgres {
     pool: PgPool,
-    pulse: Arc<Pulse>,
+    monitor: Arc<ConnectionMonitor>,
     pooled: Option<Limits>,
     /// `None` where there is one server and any will do.
     failover: Option<Arc<Failover>>,
@@ -55,7 +55,7 @@ pub(crate) struct Postgres {
 type Limits = Arc<str>;
 
 /// Whether the server answers.
-pub(super) struct Pulse {
+pub(super) struct ConnectionMonitor {
     /// The longest we wait for an answer.
     patience: Duration,
     began: Instant,
@@ -87,15 +87,15 @@ pub(super) async fn connect(url: &PostgresUrl, options: PoolOptions) -> Sql<Post
     let (first, used) = servers.connect().await?;
     first.close().await?;
     let server = servers.options(used).clone();
-    let pulse = Arc::new(Pulse {
+    let monitor = Arc::new(ConnectionMonitor {
         patience: limit + GRACE,
         began: Instant::now(),
         is_silent: AtomicBool::new(false),
         lost_at: AtomicU64::new(0),
     });
     let failover = (!servers.is_one()).then(|| Arc::new(Failover::new(servers, used)));
-    let pool = pool(options, &pulse, failover.as_ref()).connect_lazy_with(server);
-    Ok(Postgres { pool, pulse, pooled, failover })
+    let pool = pool(options, &monitor, failover.as_ref()).connect_lazy_with(server);
+    Ok(Postgres { pool, monitor, pooled, failover })
 }
 
 /// The options with a name that the server's operator sees, unless one was given.
@@ -103,8 +103,12 @@ fn named(server: PgConnectOptions) -> PgConnectOptions {
     if server.get_application_name().is_some() { server } else { server.application_name("panaversity-fs") }
 }
 
-fn pool(options: PoolOptions, pulse: &Arc<Pulse>, failover: Option<&Arc<Failover>>) -> PgPoolOptions {
-    let (given, returned) = (pulse.clone(), pulse.clone());
+fn pool(
+    options: PoolOptions,
+    monitor: &Arc<ConnectionMonitor>,
+    failover: Option<&Arc<Failover>>,
+) -> PgPoolOptions {
+    let (given, returned) = (monitor.clone(), monitor.clone());
     let pool = PgPoolOptions::new()
         .max_connections(options.size.saturating_add(options.overflow).max(3))
         .acquire_timeout(options.timeout)
@@ -119,42 +123,42 @@ fn pool(options: PoolOptions, pulse: &Arc<Pulse>, failover: Option<&Arc<Failover
             Box::pin(async move { Ok(fine) })
         });
     let Some(failover) = failover else { return pool };
-    let (failover, pulse) = (failover.clone(), pulse.clone());
+    let (failover, monitor) = (failover.clone(), monitor.clone());
     pool.after_connect(move |connection, _| {
-        let (failover, pulse) = (failover.clone(), pulse.clone());
-        Box::pin(async move { failover.admit(connection, &pulse).await })
+        let (failover, monitor) = (failover.clone(), monitor.clone());
+        Box::pin(async move { failover.admit(connection, &monitor).await })
     })
 }
 
 impl Postgres {
     /// A connection; its statements are transactions of their own.
     pub(super) async fn acquire(&self) -> Sql<PostgresSession> {
-        let acquired = if self.pulse.is_silent.load(Ordering::Acquire) {
+        let acquired = if self.monitor.is_silent.load(Ordering::Acquire) {
             tokio::time::timeout(WHILE_SILENT, self.acquire_somewhere()).await
         } else {
             Ok(self.acquire_somewhere().await)
         };
         let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
-            self.pulse.is_silent.store(true, Ordering::Release);
+            self.monitor.is_silent.store(true, Ordering::Release);
         }
         let connection = Some(acquired?);
-        let (pulse, pooled) = (self.pulse.clone(), self.pooled.is_some());
-        Ok(PostgresSession { connection, pulse, pooled, is_open: false, is_busy: false })
+        let (monitor, pooled) = (self.monitor.clone(), self.pooled.is_some());
+        Ok(PostgresSession { connection, monitor, pooled, is_open: false, is_busy: false })
     }
 
     /// A connection of the pool's, to the server that is to be used.
     async fn acquire_somewhere(&self) -> Sql<PoolConnection<Driver>> {
         let Some(failover) = &self.failover else { return self.pool.acquire().await };
-        if failover.is_due(&self.pulse) {
+        if failover.is_due(&self.monitor) {
             // A look that broke has found nothing.
-            let _ = failover.look(&self.pool, &self.pulse).await;
+            let _ = failover.look(&self.pool, &self.monitor).await;
         }
         let mut acquired = pin!(self.pool.acquire());
         loop {
             match tokio::time::timeout(LOOK_AGAIN, &mut acquired).await {
                 Ok(acquired) => return acquired,
-                Err(_) => drop(failover.look(&self.pool, &self.pulse)),
+                Err(_) => drop(failover.look(&self.pool, &self.monitor)),
             }
         }
     }
@@ -183,13 +187,13 @@ impl Postgres {
     }
 }
 
-impl Pulse {
+impl ConnectionMonitor {
     /// Waits for an answer of the server, within the limit.
     async fn within<T>(&self, answer: impl Future<Output = Sql<T>>) -> Sql<T> {
         let Ok(result) = tokio::time::timeout(self.patience, answer).await else {
             self.is_silent.store(true, Ordering::Release);
             self.lost();
-            return Err(silence());
+            return Err(answer_timeout());
         };
         match &result {
             Err(error) if is_lost_connection(error) || is_read_only(error) => self.lost(),
@@ -226,7 +230,7 @@ impl Pulse {
 pub(crate) struct PostgresSession {
     /// There until it is dropped.
     connection: Option<PoolConnection<Driver>>,
-    pulse: Arc<Pulse>,
+    monitor: Arc<ConnectionMonitor>,
     /// Behind a pooler.
     pooled: bool,
     /// In a transaction.
@@ -245,8 +249,8 @@ impl PostgresSession {
     pub(super) async fn run<T>(&mut self, act: impl AsyncFnOnce(&mut PgConnection) -> Sql<T>) -> Sql<T> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         self.is_busy = true;
-        let result = self.pulse.within(act(connection)).await;
-        self.is_busy = matches!(&result, Err(error) if is_silence(error));
+        let result = self.monitor.within(act(connection)).await;
+        self.is_busy = matches!(&result, Err(error) if is_answer_timeout(error));
         result
     }
 
@@ -276,10 +280,10 @@ impl Drop for PostgresSession {
         if self.is_busy {
             connection.close_on_drop();
         } else if self.is_open {
-            let pulse = self.pulse.clone();
+            let monitor = self.monitor.clone();
             tokio::spawn(async move {
-                let rolled_back = pulse.within(connection.execute("ROLLBACK")).await;
-                if rolled_back.is_err_and(|error| is_silence(&error)) {
+                let rolled_back = monitor.within(connection.execute("ROLLBACK")).await;
+                if rolled_back.is_err_and(|error| is_answer_timeout(&error)) {
                     connection.close_on_drop();
                 }
             });
@@ -288,11 +292,11 @@ impl Drop for PostgresSession {
 }
 
 /// Nothing was answered within the limit.
-pub(crate) fn silence() -> sqlx::Error {
+pub(crate) fn answer_timeout() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
 }
 
 /// Was this the limit of our patience?
-pub(crate) fn is_silence(error: &sqlx::Error) -> bool {
+pub(crate) fn is_answer_timeout(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(why) if why.kind() == io::ErrorKind::TimedOut)
 }

@@ -97,7 +97,7 @@ async fn patiently(pool: &SqlitePool) -> Sql<sqlx::pool::PoolConnection<sqlx::Sq
     let mut tries = 0;
     loop {
         match pool.acquire().await {
-            Err(error) if tries < 50 && super::is_passing(&error) => {
+            Err(error) if tries < 50 && super::is_retryable(&error) => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

@@ -15,18 +15,18 @@ use super::{Inner, in_a_thread};
 use crate::keys;
 
 /// What an entry of a walk is shown as.
-pub(super) trait Shown: Send + 'static {
+pub(super) trait FromDirEntry: Send + 'static {
     fn of(entry: DirEntry, prefix: &str) -> Self;
 }
 
-impl Shown for TreeEntry {
+impl FromDirEntry for TreeEntry {
     fn of(entry: DirEntry, prefix: &str) -> Self {
         let spot = [prefix.as_bytes(), &entry.path].concat();
         Self { spot: TreePath::new(spot), kind: entry.kind, size: entry.size }
     }
 }
 
-impl Shown for ObjectEntry {
+impl FromDirEntry for ObjectEntry {
     fn of(entry: DirEntry, _: &str) -> Self {
         let name = TreePath::new(entry.path);
         let hash = keys::object_at(name.as_bytes());
@@ -34,7 +34,7 @@ impl Shown for ObjectEntry {
     }
 }
 
-impl Shown for UploadEntry {
+impl FromDirEntry for UploadEntry {
     fn of(entry: DirEntry, prefix: &str) -> Self {
         let below = TreePath::new(entry.path).shown();
         Self {
@@ -47,7 +47,7 @@ impl Shown for UploadEntry {
 }
 
 /// A listing that is under way.
-pub(super) struct Listing<T> {
+pub(super) struct FolderListing<T> {
     inner: Arc<Inner>,
     key: String,
     prefix: String,
@@ -55,7 +55,7 @@ pub(super) struct Listing<T> {
     shown: PhantomData<fn() -> T>,
 }
 
-impl<T> Listing<T> {
+impl<T> FolderListing<T> {
     /// Of what lies below `key`, each path after `prefix`.
     pub(super) fn of(inner: Arc<Inner>, key: String, prefix: String) -> Self {
         Self { inner, key, prefix, walk: None, shown: PhantomData }
@@ -63,7 +63,7 @@ impl<T> Listing<T> {
 }
 
 #[async_trait]
-impl<T: Shown> Pages<T> for Listing<T> {
+impl<T: FromDirEntry> Pages<T> for FolderListing<T> {
     async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
         let (inner, key, walk) = (self.inner.clone(), self.key.clone(), self.walk.take());
         let act = move || -> Result<_, Errno> {

@@ -8,14 +8,14 @@ use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{Pages, Parts, UploadStore, UploadWriter};
 use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
-use super::listing::Listing;
-use super::parts::{Draft, FileParts};
+use super::atomic_file::{AtomicFile, FileParts};
+use super::listing::FolderListing;
 use super::{Durable, FileStorage};
 use crate::keys;
 
 /// An upload that is being received.
 struct Arrival {
-    draft: Draft,
+    draft: AtomicFile,
     id: UploadId,
 }
 
@@ -37,7 +37,7 @@ impl UploadStore for FileStorage {
     }
 
     async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault> {
-        let draft = Draft::begin(&self.inner, "receive an upload").await?;
+        let draft = AtomicFile::begin(&self.inner, "receive an upload").await?;
         Ok(Box::new(Arrival { draft, id }))
     }
 
@@ -58,7 +58,7 @@ impl UploadStore for FileStorage {
     /// What is staged here is this server's own, and ends with it.
     fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
         let prefix = format!("{}/", keys::leftover_name(keys::UPLOADS));
-        Box::new(Listing::of(self.inner.clone(), keys::UPLOADS.to_owned(), prefix))
+        Box::new(FolderListing::of(self.inner.clone(), keys::UPLOADS.to_owned(), prefix))
     }
 
     async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {

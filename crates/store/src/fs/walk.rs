@@ -9,7 +9,7 @@ use panaversity_model::storage_listing::Kind;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::folder::{FOLDER, Folder, absent_is_none};
+use super::root_dir::{FOLDER, RootDir, absent_is_none};
 
 /// Entries on a page.
 const PAGE: usize = 256;
@@ -32,7 +32,7 @@ pub(super) struct Walk {
 
 impl Walk {
     /// Begins at a folder; one that is not there holds nothing.
-    pub(super) fn begin(root: &Folder, key: &str) -> Result<Self, Errno> {
+    pub(super) fn begin(root: &RootDir, key: &str) -> Result<Self, Errno> {
         let place = match absent_is_none(root.place(key, false)) {
             Ok(Some(place)) => place,
             Ok(None) | Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Self { open: Vec::new() }),
@@ -61,7 +61,7 @@ impl Walk {
                 continue;
             }
             match look(folder, above, entry.file_name(), depth)? {
-                Some(Found::Folder(inside, path)) => self.open.push((Dir::new(inside)?, path)),
+                Some(Found::RootDir(inside, path)) => self.open.push((Dir::new(inside)?, path)),
                 Some(Found::Entry(entry)) => page.push(entry),
                 None => {}
             }
@@ -71,7 +71,7 @@ impl Walk {
 }
 
 enum Found {
-    Folder(OwnedFd, Vec<u8>),
+    RootDir(OwnedFd, Vec<u8>),
     Entry(DirEntry),
 }
 
@@ -90,7 +90,7 @@ fn look(folder: &Dir, above: &[u8], name: &CStr, depth: usize) -> Result<Option<
     if kind == FileType::Directory && depth < DEEPEST {
         let flags = FOLDER | OFlags::NONBLOCK;
         let inside = absent_is_none(rustix::fs::openat(here, name, flags, Mode::empty()))?;
-        return Ok(inside.map(|inside| Found::Folder(inside, path)));
+        return Ok(inside.map(|inside| Found::RootDir(inside, path)));
     }
     #[allow(clippy::unnecessary_cast, reason = "their types differ between systems")]
     let micros = (stat.st_mtime as i64).saturating_mul(1_000_000);

@@ -5,7 +5,7 @@ use panaversity_model::audit::AuditDraft;
 use panaversity_model::ports::{Books, Creation};
 use panaversity_model::{Book, BookId, Fault, Schema, Timestamp};
 
-use super::{SqlJournal, commit, retried, rows};
+use super::{SqlJournal, retried, rows, transaction};
 use crate::database::{Dialect, Durability, Session, Sql, Value, fault};
 
 const BOOK: &str = "SELECT book_id, schema, created_at FROM books";
@@ -35,8 +35,8 @@ impl Books for SqlJournal {
         let (fate, row) = retried("create a book", || async {
             let mut session = self.db.begin(Durability::PowerCut).await?;
             let created = create(&self.db, &mut session, id, schema).await?;
-            if matches!(created.0, Fate::New | Fate::Changed) {
-                commit::record(&self.db, &mut session, record).await?;
+            if matches!(created.0, CreationKind::New | CreationKind::Changed) {
+                transaction::record(&self.db, &mut session, record).await?;
             }
             session.commit().await?;
             Ok(created)
@@ -44,10 +44,10 @@ impl Books for SqlJournal {
         .await?;
         let book = rows::book(&row)?;
         Ok(match fate {
-            Fate::New => Creation::Created(book),
-            Fate::Changed => Creation::Changed(book),
-            Fate::Known => Creation::Existed(book),
-            Fate::Fixed => Creation::Fixed(book),
+            CreationKind::New => Creation::Created(book),
+            CreationKind::Changed => Creation::Changed(book),
+            CreationKind::Known => Creation::Existed(book),
+            CreationKind::Fixed => Creation::Fixed(book),
         })
     }
 
@@ -77,7 +77,7 @@ impl Books for SqlJournal {
     }
 }
 
-enum Fate {
+enum CreationKind {
     New,
     Changed,
     Known,
@@ -91,7 +91,7 @@ async fn create(
     session: &mut Session,
     id: &BookId,
     schema: Option<Schema>,
-) -> Sql<(Fate, crate::database::Row)> {
+) -> Sql<(CreationKind, crate::database::Row)> {
     if db.dialect() == Dialect::Postgres {
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
         session.execute(lock, vec![id.as_str().into()]).await?;
@@ -105,18 +105,18 @@ async fn create(
     let select = format!("{BOOK} WHERE book_id = $1");
     let row = session.row(select.clone(), vec![id.as_str().into()]).await?.ok_or(sqlx::Error::RowNotFound)?;
     if fresh {
-        return Ok((Fate::New, row));
+        return Ok((CreationKind::New, row));
     }
     if schema.is_none() || row.text(1)? == wanted {
-        return Ok((Fate::Known, row));
+        return Ok((CreationKind::Known, row));
     }
     // Every strict path is a docusaurus path, so files in overlays hinder only the way back; to
     // count them the other way would tell everybody that they are there.
     let update = "UPDATE books SET schema = $2 WHERE book_id = $1 AND NOT EXISTS \
                   (SELECT 1 FROM file_journal f WHERE f.book_id = $1 AND (f.user_id = '__base__' OR $2 = 'strict'))";
     if session.execute(update, vec![id.as_str().into(), wanted.into()]).await? == 0 {
-        return Ok((Fate::Fixed, row));
+        return Ok((CreationKind::Fixed, row));
     }
     let row = session.row(select, vec![id.as_str().into()]).await?.ok_or(sqlx::Error::RowNotFound)?;
-    Ok((Fate::Changed, row))
+    Ok((CreationKind::Changed, row))
 }

@@ -30,12 +30,12 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::batch::{Batch, key_of};
-use super::{commit, publications};
+use super::decide::{Batch, key_of};
+use super::{publications, transaction};
 use crate::backend::Backend;
 use crate::database::{
-    Database, Dialect, Durability, Session, Sql, fault, is_lost_connection, is_passing, is_unsynced, silence,
-    was_answered,
+    Database, Dialect, Durability, Session, Sql, answer_timeout, fault, is_lost_connection, is_retryable,
+    is_unsynced, was_answered,
 };
 
 /// Most members of a batch, and most bytes of blobs.
@@ -231,14 +231,14 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
             Failure::Before(error) if may_try && may_pass(&error) => {
                 tokio::time::sleep(Duration::from_millis(u64::from(tries * tries))).await;
             }
-            Failure::Before(error) if jobs.len() > 1 && was_answered(&error) && !is_passing(&error) => {
+            Failure::Before(error) if jobs.len() > 1 && was_answered(&error) && !is_retryable(&error) => {
                 for job in jobs {
                     Box::pin(process(db, backend, vec![job])).await;
                 }
                 return;
             }
             Failure::Before(error) => return give_up(db, jobs, &fault("commit", &error)),
-            Failure::AtCommit(error, _) if is_passing(&error) && may_try => {}
+            Failure::AtCommit(error, _) if is_retryable(&error) && may_try => {}
             Failure::AtCommit(error, outcome) => match resolve(db, &jobs, &outcome, &error).await {
                 Some(true) => return answer(jobs, outcome),
                 Some(false) if may_try && may_pass(&error) => {}
@@ -250,26 +250,26 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
 }
 
 fn give_up(db: &Database, jobs: Vec<Job>, fault: &Fault) {
-    db.wrote(false);
+    db.note_write_result(false);
     refuse(jobs, fault);
 }
 
 /// Nothing happened yet, so a connection that turned out dead may also be tried again.
 fn may_pass(error: &sqlx::Error) -> bool {
-    is_passing(error) || is_lost_connection(error)
+    is_retryable(error) || is_lost_connection(error)
 }
 
 async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<Outcome, Failure> {
     let prepared = tokio::time::timeout(PATIENCE, prepare(db, backend, jobs)).await;
-    let (session, outcome) = prepared.unwrap_or_else(|_| Err(silence()))?;
+    let (session, outcome) = prepared.unwrap_or_else(|_| Err(answer_timeout()))?;
     let Some(session) = session else { return Ok(outcome) };
     match tokio::time::timeout(PATIENCE, session.commit()).await {
         Ok(Ok(())) => {
-            db.wrote(true);
+            db.note_write_result(true);
             Ok(outcome)
         }
         Ok(Err(error)) => Err(Failure::AtCommit(error, outcome)),
-        Err(_) => Err(Failure::AtCommit(silence(), outcome)),
+        Err(_) => Err(Failure::AtCommit(answer_timeout(), outcome)),
     }
 }
 
@@ -285,11 +285,11 @@ async fn prepare(db: &Database, backend: Backend, jobs: &[Job]) -> Sql<(Option<S
     }
     let durability = if batch.sets.is_empty() { Durability::Kill } else { Durability::PowerCut };
     let prepared = if batch.sets.is_empty() && batch.drafts.is_empty() {
-        commit::Prepared { session: db.begin(durability).await?, verdicts: Vec::new(), written: false }
+        transaction::Prepared { session: db.begin(durability).await?, verdicts: Vec::new(), written: false }
     } else {
-        commit::prepare(db, backend, &batch, durability).await?
+        transaction::prepare(db, backend, &batch, durability).await?
     };
-    let commit::Prepared { mut session, verdicts, written } = prepared;
+    let transaction::Prepared { mut session, verdicts, written } = prepared;
     let settled = if settles.is_empty() {
         Vec::new()
     } else {
@@ -340,7 +340,7 @@ fn witness(jobs: &[Job], outcome: &Outcome) -> Option<(ChainKey, String)> {
 /// Locking the chain waits for the lost transaction to end, also if it was the one to create it.
 async fn look_up(db: &Database, key: &ChainKey, entry: &str) -> Sql<bool> {
     let mut session = db.begin(Durability::Kill).await?;
-    commit::lock_chains(db, &mut session, &BTreeSet::from([key.clone()])).await?;
+    transaction::lock_chains(db, &mut session, &BTreeSet::from([key.clone()])).await?;
     let found = session.row("SELECT 1 FROM audit_log WHERE id = $1", vec![entry.into()]).await?;
     Ok(found.is_some())
 }

@@ -9,7 +9,7 @@ use panaversity_model::gc::{
 use panaversity_model::ports::GarbageCollection;
 use panaversity_model::{BookId, ContentHash, Fault, Timestamp};
 
-use super::commit::in_powers_of_two;
+use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried, rows};
 use crate::database::{
     Database, Dialect, Durability, Row, Session, Sql, Value, fault, placeholders, values_list,
@@ -87,7 +87,7 @@ async fn condemn_these(
     candidates: &[String],
 ) -> Sql<Vec<Row>> {
     let mut done = Vec::with_capacity(candidates.len());
-    for some in in_powers_of_two(candidates) {
+    for some in power_of_two_chunks(candidates) {
         let mut hashes: Vec<Value> = some.iter().map(|hash| hash.as_str().into()).collect();
         if db.dialect() == Dialect::Postgres {
             let list = placeholders(1, hashes.len());
@@ -135,7 +135,7 @@ impl GarbageCollection for SqlJournal {
         until: Timestamp,
         versions: &[(&str, ContentHash)],
     ) -> Result<(), Fault> {
-        for some in in_powers_of_two(versions) {
+        for some in power_of_two_chunks(versions) {
             // Row by row by an index; a plain `IN (VALUES ...)` looks through the whole book.
             let sql = format!(
                 "WITH w (path, hash) AS (VALUES {}) UPDATE versions SET kept_until = $1 \

@@ -11,9 +11,9 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::PublishedFile;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault};
 
-use super::commit::in_powers_of_two;
 use super::publications::key_values;
 use super::rows::{self, BLOB};
+use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried};
 use crate::database::{Durability, Row, Value, placeholders, values_list};
 
@@ -62,7 +62,7 @@ impl FileInventory for SqlJournal {
 
     async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<PublishedFile>, Fault> {
         let mut found = HashMap::new();
-        for some in in_powers_of_two(keys) {
+        for some in power_of_two_chunks(keys) {
             let list = values_list(1, some.len(), 3);
             let values: Vec<Value> = some.iter().flat_map(key_values).collect();
             let files = format!("{RECORD} WHERE (f.book_id, f.path, f.user_id) IN (VALUES {list})");
@@ -115,7 +115,7 @@ impl FileInventory for SqlJournal {
     async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault> {
         let mut keys: Vec<&FileKey> = keys.iter().collect();
         keys.sort();
-        for some in in_powers_of_two(&keys) {
+        for some in power_of_two_chunks(&keys) {
             // Whoever holds a lease may have put its bytes before they were lost.
             let sql = format!(
                 "INSERT INTO publications (book_id, path, user_id, version, state) \

@@ -11,9 +11,9 @@ use panaversity_model::ids::LeaseId;
 use panaversity_model::ports::Publications;
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 
-use super::commit::in_powers_of_two;
 use super::gc::seconds_from_now;
 use super::rows::{self, BLOB, FILE};
+use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried};
 use crate::backend::Backend;
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault, values_list};
@@ -150,7 +150,7 @@ impl Publications for SqlJournal {
 /// Locks rows in key order, as commits do, so that the two never wait for each other in a ring.
 async fn lock(db: &Database, session: &mut Session, keys: &[&FileKey]) -> Sql<()> {
     if db.dialect() == Dialect::Postgres {
-        for some in in_powers_of_two(keys) {
+        for some in power_of_two_chunks(keys) {
             let sql = format!(
                 "SELECT 1 FROM publications WHERE (book_id, path, user_id) IN (VALUES {}) \
                  ORDER BY book_id, path, user_id FOR UPDATE",
@@ -175,7 +175,7 @@ pub(super) async fn settle_all(
     lock(db, session, &keys.into_iter().collect::<Vec<_>>()).await?;
     let done: Vec<_> = settles.iter().filter(|(_, attempt)| *attempt == Attempt::Done).collect();
     let mut published = HashSet::new();
-    for some in in_powers_of_two(&done) {
+    for some in power_of_two_chunks(&done) {
         let sql = format!(
             "UPDATE publications SET state = 'published', lease = NULL, lease_until = NULL \
              WHERE (book_id, path, user_id, version, lease) IN (VALUES {}) RETURNING book_id, path, user_id, version",

@@ -11,8 +11,8 @@ use panaversity_model::precondition::Effect;
 use panaversity_model::upload::{Announced, Completion, Upload};
 use panaversity_model::{Fault, Timestamp};
 
-use super::commit::in_powers_of_two;
 use super::gc::seconds_from_now;
+use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried, rows};
 use crate::database::{Database, Dialect, Durability, Row, Session, Sql, Value, placeholders};
 
@@ -70,7 +70,7 @@ impl Uploads for SqlJournal {
     }
 
     async fn clear_uploads(&self, ids: &[UploadId]) -> Result<(), Fault> {
-        for some in in_powers_of_two(ids) {
+        for some in power_of_two_chunks(ids) {
             let sql = format!(
                 "UPDATE uploads SET cleared_at = {} WHERE id IN ({})",
                 self.db.now_sql(),
@@ -88,7 +88,7 @@ impl Uploads for SqlJournal {
 
     async fn uncleared(&self, ids: &[UploadId]) -> Result<Vec<UploadId>, Fault> {
         let mut found = Vec::new();
-        for some in in_powers_of_two(ids) {
+        for some in power_of_two_chunks(ids) {
             let sql = format!(
                 "SELECT id FROM uploads WHERE cleared_at IS NULL AND id IN ({})",
                 placeholders(1, some.len())
@@ -110,7 +110,7 @@ pub(super) async fn lock_open(
 ) -> Sql<HashSet<UploadId>> {
     let (ids, mut open) = (ids.iter().copied().collect::<Vec<_>>(), HashSet::new());
     let lock = if db.dialect() == Dialect::Postgres { "FOR UPDATE" } else { "" };
-    for some in in_powers_of_two(&ids) {
+    for some in power_of_two_chunks(&ids) {
         let sql = format!(
             "SELECT id FROM uploads WHERE id IN ({}) AND hash IS NULL ORDER BY id {lock}",
             placeholders(1, some.len())

@@ -44,13 +44,13 @@ pub struct Bucket {
 #[derive(Clone)]
 pub(crate) struct Operators {
     /// Sends again what failed in passing.
-    pub(crate) patient: Operator,
+    pub(crate) retrying: Operator,
     /// Sends once.
-    pub(crate) once: Operator,
+    pub(crate) single_attempt: Operator,
     /// As patient, for what is read at its reader's pace: nobody waits for a turn behind it.
-    pub(crate) streams: Operator,
+    pub(crate) streaming: Operator,
     /// For parts and copies, which take their time. Sends once.
-    pub(crate) large: Operator,
+    pub(crate) multipart: Operator,
 }
 
 impl Bucket {
@@ -72,14 +72,15 @@ impl Bucket {
         let operator = Operator::new(self.service()).map_err(|error| broken(error.to_string()))?;
         let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
         let within = |limit| TimeoutLayer::new().with_timeout(limit).with_io_timeout(limit);
-        let once = operator.clone().layer(within(REQUEST));
+        let single_attempt = operator.clone().layer(within(REQUEST));
         let retries = RetryLayer::new().with_max_times(RETRIES).with_jitter();
-        let streams = once.clone().layer(retries.with_min_delay(PAUSES.0).with_max_delay(PAUSES.1));
+        let streaming =
+            single_attempt.clone().layer(retries.with_min_delay(PAUSES.0).with_max_delay(PAUSES.1));
         Ok(Operators {
-            patient: streams.clone().layer(ConcurrentLimitLayer::new(AT_ONCE)),
-            once: once.layer(ConcurrentLimitLayer::new(AT_ONCE)),
-            streams,
-            large: operator.layer(within(LARGE_REQUEST)),
+            retrying: streaming.clone().layer(ConcurrentLimitLayer::new(AT_ONCE)),
+            single_attempt: single_attempt.layer(ConcurrentLimitLayer::new(AT_ONCE)),
+            streaming,
+            multipart: operator.layer(within(LARGE_REQUEST)),
         })
     }
 

@@ -16,12 +16,12 @@ use crate::keys;
 const PAGE: usize = 256;
 
 /// What an entry is shown as.
-pub(super) trait Shown: Sized + Send + 'static {
+pub(super) trait FromListed: Sized + Send + 'static {
     /// `None`: it is no file but the mark of a folder.
     fn of(entry: &Entry, backend: Backend) -> Option<Self>;
 }
 
-impl Shown for TreeEntry {
+impl FromListed for TreeEntry {
     fn of(entry: &Entry, backend: Backend) -> Option<Self> {
         let key = entry.path();
         let size = entry.metadata().content_length();
@@ -41,7 +41,7 @@ fn below_books(key: &str) -> Vec<u8> {
     key.strip_prefix(keys::BOOKS).unwrap_or(key).trim_start_matches('/').as_bytes().to_vec()
 }
 
-impl Shown for ObjectEntry {
+impl FromListed for ObjectEntry {
     fn of(entry: &Entry, _: Backend) -> Option<Self> {
         let name = entry.path().strip_prefix(keys::OBJECTS)?.trim_start_matches('/').to_owned();
         let put_at = entry.metadata().last_modified();
@@ -54,7 +54,7 @@ impl Shown for ObjectEntry {
     }
 }
 
-impl Shown for UploadEntry {
+impl FromListed for UploadEntry {
     fn of(entry: &Entry, _: Backend) -> Option<Self> {
         let key = entry.path();
         let below = key.strip_prefix(keys::UPLOADS).and_then(|rest| rest.strip_prefix('/'));
@@ -69,7 +69,7 @@ impl Shown for UploadEntry {
 }
 
 /// A listing that is under way.
-pub(super) struct Listing<T> {
+pub(super) struct BucketListing<T> {
     storage: S3Storage,
     /// Those that are still to be listed, last first.
     prefixes: Vec<String>,
@@ -77,7 +77,7 @@ pub(super) struct Listing<T> {
     shown: std::marker::PhantomData<fn() -> T>,
 }
 
-impl<T> Listing<T> {
+impl<T> BucketListing<T> {
     /// Of what lies below prefixes, which end in `/`.
     pub(super) fn of<const N: usize>(storage: S3Storage, mut prefixes: [String; N]) -> Self {
         prefixes.reverse();
@@ -86,7 +86,7 @@ impl<T> Listing<T> {
 }
 
 #[async_trait]
-impl<T: Shown> Pages<T> for Listing<T> {
+impl<T: FromListed> Pages<T> for BucketListing<T> {
     async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
         let Self { storage, prefixes, lister, .. } = self;
         let next = async {
@@ -95,7 +95,7 @@ impl<T: Shown> Pages<T> for Listing<T> {
                     lister
                 } else {
                     let Some(prefix) = prefixes.last() else { return Ok(None) };
-                    lister.insert(storage.operators.patient.lister_with(prefix).recursive(true).await?)
+                    lister.insert(storage.operators.retrying.lister_with(prefix).recursive(true).await?)
                 };
                 let (mut page, mut looked_at) = (Vec::new(), 0);
                 while looked_at < PAGE

@@ -49,12 +49,12 @@ impl S3Storage {
         // No file is larger, and storages read an end in 63 bits.
         let range = range.start..range.end.min(i64::MAX as u64);
         if range.is_empty() {
-            let found = absent_is_none(self.operators.patient.stat(key));
+            let found = absent_is_none(self.operators.retrying.stat(key));
             return Ok(self.repeatable(what, found).await?.map(|_| Vec::new()));
         }
         let began = Instant::now();
         let opened = async {
-            let mut stream = self.operators.patient.reader(key).await?.into_stream(range.clone()).await?;
+            let mut stream = self.operators.retrying.reader(key).await?.into_stream(range.clone()).await?;
             let end = match stream.metadata().await {
                 Ok(metadata) => metadata.content_length().min(range.end),
                 // Nothing lies in that range, as in any of an empty file.
@@ -78,7 +78,7 @@ impl S3Storage {
         version: Option<&str>,
     ) -> Result<Option<Parts>, Fault> {
         let opened = async {
-            let reader = self.operators.streams.reader_with(&key);
+            let reader = self.operators.streaming.reader_with(&key);
             let reader = match version {
                 Some(version) => reader.if_match(version).await?,
                 None => reader.await?,

@@ -8,8 +8,8 @@ use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{Pages, Parts, UploadStore, UploadWriter};
 use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
-use super::listing::{Listing, is_asked_for_as_it_is};
-use super::upload::Upload;
+use super::listing::{BucketListing, is_asked_for_as_it_is};
+use super::multipart::MultipartWriter;
 use super::{S3Storage, absent_is_none};
 use crate::keys;
 
@@ -17,7 +17,7 @@ use crate::keys;
 impl UploadStore for S3Storage {
     async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault> {
         let key = keys::upload(id);
-        let signed = self.operators.patient.presign_write_with(&key, permit.valid_for);
+        let signed = self.operators.retrying.presign_write_with(&key, permit.valid_for);
         let signed =
             self.repeatable("sign a URL", signed.content_type(permit.media_type).into_future()).await?;
         let headers = signed.header().iter().map(|(name, value)| {
@@ -28,35 +28,35 @@ impl UploadStore for S3Storage {
     }
 
     async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault> {
-        Ok(Box::new(Upload::begin(self, "receive an upload", keys::upload(id), None).await?))
+        Ok(Box::new(MultipartWriter::begin(self, "receive an upload", keys::upload(id), None).await?))
     }
 
     async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault> {
         let key = keys::upload(id);
-        let found = absent_is_none(self.operators.patient.stat(&key));
+        let found = absent_is_none(self.operators.retrying.stat(&key));
         Ok(self.repeatable("look for an upload", found).await?.map(|found| found.content_length()))
     }
 
     async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
         let (what, key) = ("read an upload", keys::upload(id));
-        let found = absent_is_none(self.operators.patient.stat(&key));
+        let found = absent_is_none(self.operators.retrying.stat(&key));
         let Some(found) = self.repeatable(what, found).await? else { return Ok(None) };
         self.stream(what, key, found.etag()).await
     }
 
     async fn discard(&self, id: UploadId) -> Result<(), Fault> {
         let key = keys::upload(id);
-        self.repeatable("discard an upload", self.operators.patient.delete(&key)).await
+        self.repeatable("discard an upload", self.operators.retrying.delete(&key)).await
     }
 
     fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
         let prefixes = [keys::UPLOADS, keys::STAGING].map(|folder| format!("{folder}/"));
-        Box::new(Listing::of(self.clone(), prefixes))
+        Box::new(BucketListing::of(self.clone(), prefixes))
     }
 
     async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {
         let key = keys::leftover(&seen.name).filter(|key| is_asked_for_as_it_is(key));
         let Some(key) = key else { return Ok(()) };
-        self.repeatable("sweep an upload", self.operators.patient.delete(&key)).await
+        self.repeatable("sweep an upload", self.operators.retrying.delete(&key)).await
     }
 }

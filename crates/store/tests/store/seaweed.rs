@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use panaversity_model::ports::{Objects, Tree};
 use panaversity_model::{ContentHash, Layer};
-use panaversity_store::{Backend, Bucket, S3Storage, Trial};
+use panaversity_store::{Backend, Bucket, S3Storage, StorageProbe};
 use panaversity_testkit::contract::{InboxSetup, ObjectsSetup};
 use panaversity_testkit::{inbox_contract, objects_contract, s3, samples, seaweed};
 use tokio::sync::OnceCell;
@@ -42,7 +42,7 @@ inbox_contract!(inbox_setup);
 
 #[tokio::test]
 async fn a_trial_finds_it_in_order() {
-    for (step, result) in Trial::of_bucket(&settings()).unwrap().steps().await {
+    for (step, result) in StorageProbe::of_bucket(&settings()).unwrap().steps().await {
         assert!(result.is_ok(), "{step}: {result:?}");
     }
 }

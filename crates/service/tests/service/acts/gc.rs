@@ -91,7 +91,7 @@ async fn i9_a_writer_of_what_is_being_deleted_waits_until_it_is() {
     assert!(!writing.is_finished());
     assert_eq!(desk.holds(&Layer::Base, &lesson(2)).await, None, "nothing is acknowledged yet");
     slow.let_through.add_permits(1);
-    assert_eq!(collecting.await.unwrap().unwrap().let_go.blobs, 1);
+    assert_eq!(collecting.await.unwrap().unwrap().removed.blobs, 1);
     let server = writing.await.unwrap();
     desk.idle(&server).await;
     assert_eq!(desk.read(&server, &Layer::Base, &lesson(2)).await, Ok(Some(text.into_bytes())));
@@ -109,7 +109,7 @@ async fn i9_a_deletion_that_comes_after_its_guard_has_ended_costs_nothing() {
     let written = desk.write(&server, &Layer::Base, &lesson(2), &text, None).await.unwrap();
     desk.idle(&server).await;
     slow.let_through.add_permits(1);
-    assert_eq!(collecting.await.unwrap().unwrap().let_go.blobs, 0, "it was not its own any more");
+    assert_eq!(collecting.await.unwrap().unwrap().removed.blobs, 0, "it was not its own any more");
     assert!(desk.objects.contents().contains_key(&written.hash), "it is put again from the tree");
     hold(&desk, &server).await;
     assert_eq!(server.health().await.damaged_blobs, Some(0));
@@ -142,13 +142,13 @@ async fn nothing_younger_than_the_retention_goes() {
     let hash = ContentHash::of(text.as_bytes());
     assert_eq!(server.gc(days(30), false).await.unwrap(), panaversity_service::gc::Swept::default());
     desk.journal.advance(days(29));
-    assert_eq!(server.gc(days(30), false).await.unwrap().let_go.versions, 0);
+    assert_eq!(server.gc(days(30), false).await.unwrap().removed.versions, 0);
     assert!(desk.objects.contents().contains_key(&hash));
     desk.journal.advance(days(2));
     let announced = server.gc(days(30), true).await.unwrap();
     assert!(desk.objects.contents().contains_key(&hash), "a dry run lets nothing go");
     let swept = server.gc(days(30), false).await.unwrap();
-    assert_eq!((swept.let_go.versions, swept.let_go.blobs), (1, 1));
+    assert_eq!((swept.removed.versions, swept.removed.blobs), (1, 1));
     assert_eq!(announced, swept, "it does what the dry run told");
     assert!(!desk.objects.contents().contains_key(&hash));
 }
@@ -175,7 +175,7 @@ async fn what_a_plan_named_is_readable_for_thirty_days() {
     }
     desk.journal.advance(days(2));
     let swept = server.gc(Duration::ZERO, false).await.unwrap();
-    assert_eq!((swept.let_go.manifests, swept.let_go.versions, swept.let_go.blobs), (1, 1, 1));
+    assert_eq!((swept.removed.manifests, swept.removed.versions, swept.removed.blobs), (1, 1, 1));
     assert_eq!(server.read_file(&read(old)).await.unwrap_err().code(), "NOT_FOUND");
     let again = desk.server().plan_build(&desk.book, Some(plan.manifest), None).await.unwrap();
     assert!(again.target_unknown, "the plan lists everything and says why");

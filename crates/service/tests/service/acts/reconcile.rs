@@ -61,7 +61,7 @@ async fn a_store_nobody_meddled_with_has_no_drift() {
         assert_eq!(told, BTreeMap::new());
         assert_eq!((done.files, done.objects, done.pending), (2, 1, 0));
     }
-    assert_eq!(server.glance().await.unwrap(), panaversity_service::reconcile::Glance::default());
+    assert_eq!(server.quick_scan().await.unwrap(), panaversity_service::reconcile::QuickScan::default());
 }
 
 #[tokio::test]
@@ -80,8 +80,8 @@ async fn a_report_names_what_is_wrong_and_touches_nothing() {
         assert_eq!((told, done.left), (due, 5));
     }
     assert_eq!((desk.tree.files(), entries(&desk).await), before);
-    let glance = server.glance().await.unwrap();
-    assert_eq!((glance.strangers, glance.changed), (3, 1), "names and sizes tell this much");
+    let glance = server.quick_scan().await.unwrap();
+    assert_eq!((glance.foreign, glance.changed), (3, 1), "names and sizes tell this much");
 }
 
 #[tokio::test]

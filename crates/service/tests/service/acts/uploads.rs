@@ -87,13 +87,13 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     assert_eq!(desk.complete(&server, id).await.unwrap_err().code(), "NOT_FOUND");
     let upload = server.upload(id).await.unwrap();
     assert!(server.require_open(&upload).await.is_err());
-    assert_eq!(server.clear_leftovers(false).await.unwrap(), 0, "it may still arrive");
+    assert_eq!(server.remove_abandoned(false).await.unwrap(), 0, "it may still arrive");
     desk.journal.advance(Duration::from_mins(61));
-    assert_eq!(server.clear_leftovers(true).await.unwrap(), 1);
+    assert_eq!(server.remove_abandoned(true).await.unwrap(), 1);
     assert!(!desk.inbox.contents().is_empty(), "a dry run removes nothing");
-    assert_eq!(server.clear_leftovers(false).await.unwrap(), 1);
+    assert_eq!(server.remove_abandoned(false).await.unwrap(), 1);
     assert!(desk.inbox.contents().is_empty());
-    assert_eq!(server.clear_leftovers(false).await.unwrap(), 0);
+    assert_eq!(server.remove_abandoned(false).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn what_belongs_to_no_upload_goes_and_what_an_open_one_needs_stays() {
     let id = begun(&desk, &server, &bytes, None).await;
     desk.inbox.plant(id, &bytes);
     desk.inbox.plant(upload_id(), b"nobody's");
-    assert_eq!(server.clear_leftovers(false).await.unwrap(), 1);
+    assert_eq!(server.remove_abandoned(false).await.unwrap(), 1);
     assert!(desk.complete(&server, id).await.is_ok());
 }
 

@@ -61,14 +61,14 @@ async fn i9_nothing_held_is_lost_whichever_call_of_gc_breaks() {
     desk.faults.reset();
     let swept = gc(&server).await.unwrap();
     let calls = desk.faults.calls();
-    assert_eq!((swept.let_go.versions, swept.let_go.blobs, swept.unknown_objects), (5, 5, 1), "{calls:?}");
+    assert_eq!((swept.removed.versions, swept.removed.blobs, swept.unknown_objects), (5, 5, 1), "{calls:?}");
     assert_eq!((objects(&desk), hold(&desk, &server).await), (objects_due(), before.clone()));
     for name in
         ["journal.pin", "journal.condemn", "objects.delete", "journal.bury", "journal.condemn_unknown"]
     {
         assert!(calls.contains(&name), "{name} is among {calls:?}");
     }
-    assert_eq!(gc(&server).await.unwrap().let_go.blobs, 0, "a second run finds nothing");
+    assert_eq!(gc(&server).await.unwrap().removed.blobs, 0, "a second run finds nothing");
 
     let mut count = 0;
     for (call, failure, recovery) in cells(calls.len()) {

@@ -6,7 +6,7 @@ use panaversity_model::precondition::Effect;
 use panaversity_model::{BookPath, Error, Layer};
 use panaversity_service::Service;
 use panaversity_service::audit::outcome_of;
-use panaversity_service::commit::Wanted;
+use panaversity_service::commit::FileChange;
 use panaversity_service::write::Write;
 use panaversity_testkit::samples::{lesson, overlay, path};
 
@@ -27,7 +27,7 @@ pub(super) struct Scene {
     pub(super) layer: Layer,
     /// What the files hold before; they are published, and a clean point covers them.
     before: Vec<(Layer, BookPath, String)>,
-    pub(super) wanted: Vec<Wanted>,
+    pub(super) wanted: Vec<FileChange>,
     /// It is refused, as its wish would otherwise be granted.
     refused: bool,
     pub(super) calls: Vec<&'static str>,
@@ -99,7 +99,7 @@ impl Scene {
 
     /// How many files the wish changes.
     pub(super) fn changes(&self, before: &Files) -> usize {
-        let held = |want: &Wanted| before.get(&(self.layer.clone(), want.path.clone()));
+        let held = |want: &FileChange| before.get(&(self.layer.clone(), want.path.clone()));
         self.wanted.iter().filter(|want| !self.refused && held(want) != wanted_bytes(want)).count()
     }
 
@@ -112,7 +112,7 @@ fn scene(
     name: &'static str,
     door: Door,
     before: &[(&BookPath, &str)],
-    wanted: Vec<Wanted>,
+    wanted: Vec<FileChange>,
     calls: &[&'static str],
 ) -> Scene {
     let before =

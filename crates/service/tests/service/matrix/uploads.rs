@@ -110,7 +110,7 @@ async fn disturbed(scene: Scene, course: &Course, (call, failure, recovery): Cel
     assert_eq!(hold(&desk, &server).await, course.after, "{at}: after repeating it");
     assert_eq!(changes_recorded(&desk).await, course.recorded, "{at}: R6: the change is recorded once");
     desk.journal.advance(std::time::Duration::from_hours(48));
-    server.clear_leftovers(false).await.unwrap();
+    server.remove_abandoned(false).await.unwrap();
     assert!(desk.inbox.contents().is_empty(), "{at}: nothing is left when it is over");
 }
 

@@ -1,6 +1,6 @@
 //! libpq's other form of an address: `host=/run/pg dbname=books user=pfs password='a b'`.
 
-use super::parameters::Draft;
+use super::parameters::UrlParameters;
 use super::postgres::PostgresUrl;
 
 /// Whether a text begins like `keyword = value`.
@@ -13,7 +13,7 @@ pub(super) fn is_keyword_form(text: &str) -> bool {
 /// character as it is.
 pub(super) fn parse(text: &str) -> Result<PostgresUrl, String> {
     const SPACES: &str = "in `keyword=value` form, a value with spaces must stand in '...'";
-    let mut draft = Draft::default();
+    let mut draft = UrlParameters::default();
     let (mut rest, mut previous) = (text.trim_start(), "");
     while !rest.is_empty() {
         let (name, after) = rest.split_once('=').ok_or(SPACES)?;

@@ -41,14 +41,14 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// What has been read of a URL so far.
 #[derive(Default)]
-pub(super) struct Draft {
+pub(super) struct UrlParameters {
     pub(super) lists: HostLists,
     /// The hosts stand before the path of a URI: a `host` parameter takes their place.
     pub(super) hosts_may_be_replaced: bool,
     pub(super) url: PostgresUrl,
 }
 
-impl Draft {
+impl UrlParameters {
     /// Takes in a parameter. `Err`: a message without the value.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let url = &mut self.url;

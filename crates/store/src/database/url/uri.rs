@@ -7,7 +7,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::parameters::{Draft, list};
+use super::parameters::{UrlParameters, list};
 use super::postgres::PostgresUrl;
 
 /// Reads what follows the scheme's colon.
@@ -16,7 +16,7 @@ pub(super) fn parse(rest: &str) -> Result<PostgresUrl, String> {
         rest.strip_prefix("//").ok_or("it must read `postgresql://user:password@host:5432/database`")?;
     let (authority, path, query) = parts(body);
     must_be_encoded(body, authority, path, query)?;
-    let mut draft = Draft::default();
+    let mut draft = UrlParameters::default();
     let (credentials, hosts) = match authority.split_once('@') {
         Some((credentials, hosts)) => (Some(credentials), hosts),
         None => (None, authority),

@@ -17,14 +17,14 @@ use uuid::Uuid;
 use crate::keys;
 
 /// A server that is here as long as this lives.
-pub(super) struct Presence {
+pub(super) struct InstanceLock {
     folder: PathBuf,
     id: String,
     counter: AtomicU64,
     _lock: File,
 }
 
-impl Presence {
+impl InstanceLock {
     pub(super) fn enter(root: &Path) -> io::Result<Self> {
         let folder = root.join(keys::TEMPORARY);
         std::fs::create_dir_all(&folder)?;
@@ -44,7 +44,7 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for InstanceLock {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next start.
         let _ = std::fs::remove_dir_all(self.folder.join(&self.id));

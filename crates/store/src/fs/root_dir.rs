@@ -13,17 +13,17 @@ const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// The root.
-pub(super) struct Folder {
+pub(super) struct RootDir {
     root: OwnedFd,
 }
 
 /// A name in an open folder, with the open folders above it.
-pub(super) struct Place {
+pub(super) struct OpenPath {
     folders: Vec<OwnedFd>,
     name: Vec<u8>,
 }
 
-impl Place {
+impl OpenPath {
     /// The name.
     pub(super) fn name(&self) -> &[u8] {
         &self.name
@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-impl Folder {
+impl RootDir {
     /// Opens the root; a link to it is followed, as the operator chose it.
     pub(super) fn open(root: &Path) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -48,7 +48,7 @@ impl Folder {
     }
 
     /// Walks to where a key lies; missing folders are created or `NOENT`.
-    pub(super) fn place(&self, key: impl AsRef<[u8]>, create: bool) -> Result<Place, Errno> {
+    pub(super) fn place(&self, key: impl AsRef<[u8]>, create: bool) -> Result<OpenPath, Errno> {
         let mut segments: Vec<&[u8]> = key.as_ref().split(|byte| *byte == b'/').collect();
         let odd = |segment: &&[u8]| segment.is_empty() || [b".".as_slice(), b".."].contains(segment);
         let name = segments.pop().filter(|name| !odd(name)).ok_or(Errno::INVAL)?.to_vec();
@@ -71,7 +71,7 @@ impl Folder {
             };
             folders.push(next);
         }
-        Ok(Place { folders, name })
+        Ok(OpenPath { folders, name })
     }
 
     /// Creates a new file, for writing.
@@ -83,7 +83,7 @@ impl Folder {
     }
 
     /// Moves a file into place, over what is there.
-    pub(super) fn rename(&self, from: &str, to: &Place) -> Result<(), Errno> {
+    pub(super) fn rename(&self, from: &str, to: &OpenPath) -> Result<(), Errno> {
         let from = self.place(from, false)?;
         rustix::fs::renameat(from.folder(), from.name(), to.folder(), to.name())
     }
@@ -152,7 +152,7 @@ impl Folder {
 }
 
 /// Not empty, or somebody was faster: either way a folder is not ours to remove.
-fn remove_empty_folders(key: &[u8], place: &Place, keep: usize) {
+fn remove_empty_folders(key: &[u8], place: &OpenPath, keep: usize) {
     let segments: Vec<&[u8]> = key.split(|byte| *byte == b'/').collect();
     for depth in (keep..segments.len() - 1).rev() {
         let above = place.folders[depth].as_fd();
@@ -162,7 +162,7 @@ fn remove_empty_folders(key: &[u8], place: &Place, keep: usize) {
     }
 }
 
-fn unlink(place: &Place) -> Result<(), Errno> {
+fn unlink(place: &OpenPath) -> Result<(), Errno> {
     rustix::fs::unlinkat(place.folder(), place.name(), AtFlags::empty())
 }
 

@@ -26,9 +26,9 @@ use panaversity_model::publication::{FileKey, Publication};
 use panaversity_model::{Fault, Timestamp};
 use sqlx::Error;
 
-use super::batch::{Batch, ChainState, Fate, State, Writes};
+use super::decide::{Batch, ChainState, SetOutcome, State, Writes};
 use super::publications::lease_end;
-use super::{blobs, deltas, nesting, now, rows, uploads};
+use super::{blobs, changes, now, path_locks, rows, uploads};
 use crate::backend::Backend;
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, placeholders, values_list};
 
@@ -55,7 +55,7 @@ pub(super) async fn prepare(
     share_books(db, &mut session, batch).await?;
     let open_uploads = uploads::lock_open(db, &mut session, &batch.uploads()).await?;
     let live = write_blobs(db, &mut session, batch).await?;
-    nesting::lock_names(db, &mut session, batch).await?;
+    path_locks::lock_names(db, &mut session, batch).await?;
     let keys = batch.chain_keys();
     let chains = lock_chains(db, &mut session, &keys).await?;
     let mut state = read_state(db, &mut session, batch, chains).await?;
@@ -85,15 +85,15 @@ pub(super) async fn record(db: &Database, session: &mut Session, draft: &AuditDr
     write_log(session, &state, &writes).await
 }
 
-fn verdict(set: &ChangeSet, fate: Fate, leases: &HashMap<ChainKey, (i64, String)>) -> Verdict {
+fn verdict(set: &ChangeSet, fate: SetOutcome, leases: &HashMap<ChainKey, (i64, String)>) -> Verdict {
     let decided = match fate {
-        Fate::Applied(decided) => decided,
-        Fate::Refused(index, refusal) => return Verdict::Refused(index, refusal),
-        Fate::Unstaged => return Verdict::Unstaged,
-        Fate::UploadOver => return Verdict::UploadOver,
+        SetOutcome::Applied(decided) => decided,
+        SetOutcome::Refused(index, refusal) => return Verdict::Refused(index, refusal),
+        SetOutcome::Unstaged => return Verdict::Unstaged,
+        SetOutcome::UploadOver => return Verdict::UploadOver,
     };
     let applied = set.changes.iter().zip(decided).map(|(change, decided)| {
-        let held = leases.get(&super::batch::key_of(set, &change.path));
+        let held = leases.get(&super::decide::key_of(set, &change.path));
         let ours = held.is_some_and(|(version, lease)| {
             *version == decided.version && *lease == change.lease.to_string()
         });
@@ -112,7 +112,7 @@ async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) ->
         for book in batch.books() {
             let sql = format!(
                 "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0)), {}",
-                deltas::say_since_when()
+                changes::watermark_lock()
             );
             session.execute(sql, vec![book.into()]).await?;
         }
@@ -130,7 +130,7 @@ async fn write_blobs(
     let all = batch.blobs();
     let (inline, objects): (Vec<&Blob>, Vec<&Blob>) =
         all.into_values().partition(|blob| matches!(blob.location, BlobLocation::Inline(_)));
-    for some in in_powers_of_two(&inline) {
+    for some in power_of_two_chunks(&inline) {
         let lists: Vec<String> = (0..some.len())
             .map(|n| {
                 let at = n * 6;
@@ -159,7 +159,7 @@ async fn touch_objects(
     objects: &[&Blob],
 ) -> Sql<HashMap<String, Option<String>>> {
     let mut live = HashMap::new();
-    for some in in_powers_of_two(objects) {
+    for some in power_of_two_chunks(objects) {
         let hashes: Vec<Value> = some.iter().map(|blob| blob.hash.to_string().into()).collect();
         let list = placeholders(1, some.len());
         let locked = if db.dialect() == Dialect::Postgres { "FOR UPDATE" } else { "" };
@@ -191,7 +191,7 @@ pub(super) async fn lock_chains(
     };
     // SQLite has one writer, who need not lock what nobody else can touch.
     let to_create: &[&ChainKey] = if db.dialect() == Dialect::Postgres { &keys } else { &[] };
-    for some in in_powers_of_two(to_create) {
+    for some in power_of_two_chunks(to_create) {
         let lists: Vec<String> =
             (0..some.len()).map(|n| format!("({}, 0, 0)", placeholders(n * 3 + 1, 3))).collect();
         let sql = format!(
@@ -201,7 +201,7 @@ pub(super) async fn lock_chains(
         session.execute(sql, key_values(some)).await?;
     }
     let mut chains = HashMap::with_capacity(keys.len());
-    for some in in_powers_of_two(&keys) {
+    for some in power_of_two_chunks(&keys) {
         let sql = format!(
             "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, c.version, c.last_at FROM chains c \
              WHERE (c.book_id, c.path, c.user_id) IN (VALUES {}) \
@@ -231,7 +231,7 @@ async fn read_state(
 ) -> Sql<State> {
     let (mut files, mut names, mut schemas) = (HashMap::new(), HashMap::new(), HashMap::new());
     let folded: Vec<_> = batch.folded_keys().into_iter().collect();
-    for some in in_powers_of_two(&folded) {
+    for some in power_of_two_chunks(&folded) {
         let sql = format!(
             "SELECT f.book_id, f.path, f.user_id, f.sha256, f.folded FROM file_journal f \
              WHERE (f.book_id, f.user_id, f.folded) IN (VALUES {})",
@@ -244,9 +244,9 @@ async fn read_state(
             files.insert(key, rows::hash(&row.text(3)?).map_err(|fault| Error::Decode(fault.into()))?);
         }
     }
-    nesting::read_names_below(session, batch, &mut names).await?;
+    path_locks::read_names_below(session, batch, &mut names).await?;
     let books: Vec<&str> = batch.books().into_iter().collect();
-    for some in in_powers_of_two(&books) {
+    for some in power_of_two_chunks(&books) {
         let sql =
             format!("SELECT book_id, schema FROM books WHERE book_id IN ({})", placeholders(1, some.len()));
         for row in session.rows(sql, some.iter().map(|book| (*book).into()).collect()).await? {
@@ -333,7 +333,7 @@ const CHAINS_UPDATE: &str = "ON CONFLICT (book_id, path, user_id) DO UPDATE SET 
 async fn write_files(backend: Backend, session: &mut Session, writes: &Writes) -> Sql<()> {
     let gone: Vec<&ChainKey> =
         writes.files.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
-    for some in in_powers_of_two(&gone) {
+    for some in power_of_two_chunks(&gone) {
         let sql = format!(
             "DELETE FROM file_journal WHERE (book_id, path, user_id) IN (VALUES {})",
             values_list(1, some.len(), 3)
@@ -359,7 +359,7 @@ async fn write_files(backend: Backend, session: &mut Session, writes: &Writes) -
 }
 
 fn version_values(writes: &Writes) -> Vec<Vec<Value>> {
-    let row = |row: &super::batch::VersionRow| {
+    let row = |row: &super::decide::VersionRow| {
         let mut values = key_values(&[&row.key]);
         values.extend([
             Value::Int(row.version),
@@ -421,7 +421,7 @@ async fn write_publications(
     let all: Vec<_> = publications.iter().collect();
     let lease_end = lease_end(db.dialect(), backend);
     let mut leases = HashMap::with_capacity(all.len());
-    for some in in_powers_of_two(&all) {
+    for some in power_of_two_chunks(&all) {
         let lists: Vec<String> = (0..some.len())
             .map(|n| {
                 let at = n * 5;
@@ -449,7 +449,7 @@ async fn write_publications(
 
 /// Inserts rows of equal length into `table`, given with its columns.
 async fn insert(session: &mut Session, table: &str, on_conflict: &str, rows: &[Vec<Value>]) -> Sql<()> {
-    for some in in_powers_of_two(rows) {
+    for some in power_of_two_chunks(rows) {
         let columns = some[0].len();
         let sql = format!("INSERT INTO {table} VALUES {} {on_conflict}", values_list(1, some.len(), columns));
         session.execute(sql, some.concat()).await?;
@@ -463,7 +463,7 @@ fn key_values(keys: &[&ChainKey]) -> Vec<Value> {
 
 /// Cuts into pieces whose lengths are powers of two, so that few statement texts exist and the
 /// database's cache of prepared statements works.
-pub(super) fn in_powers_of_two<T>(mut items: &[T]) -> Vec<&[T]> {
+pub(super) fn power_of_two_chunks<T>(mut items: &[T]) -> Vec<&[T]> {
     let mut pieces = Vec::new();
     while !items.is_empty() {
         let length = items.len().min(ROWS);
@@ -482,7 +482,7 @@ mod tests {
     #[test]
     fn pieces_are_powers_of_two_and_keep_the_order() {
         let items: Vec<_> = (0..203).collect();
-        let pieces = in_powers_of_two(&items);
+        let pieces = power_of_two_chunks(&items);
         assert_eq!(pieces.iter().map(|p| p.len()).collect::<Vec<_>>(), [64, 64, 64, 8, 2, 1]);
         assert_eq!(pieces.concat(), items);
     }

@@ -28,7 +28,7 @@ const FROM: i64 = 1_577_836_800;
 const MARK: i64 = 1_617;
 
 /// Takes the lock of step 1 on PostgreSQL, for the rest of the transaction.
-pub(super) fn say_since_when() -> String {
+pub(super) fn watermark_lock() -> String {
     format!(
         "(SELECT pg_advisory_xact_lock_shared(CAST(floor(t) - {FROM} AS INT), \
          CAST(floor((t - floor(t)) * 1000000) AS INT) + {}) \

@@ -1,6 +1,6 @@
-//! Units: the steps in which an archive is streamed. A unit has about a chunk of stored bytes at
+//! Segments: the steps in which an archive is streamed. A segment has about a chunk of stored bytes at
 //! most, or one small file whatever its size, and is made by itself, so several are made side by
-//! side. Keeps R2: what is read for a unit is checked before it becomes part of it.
+//! side. Keeps R2: what is read for a segment is checked before it becomes part of it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,22 +12,22 @@ use panaversity_model::zip::{Method, Piece};
 use panaversity_model::{ContentHash, Fault};
 use tokio::sync::OnceCell;
 
-use super::layouts::Archive;
+use super::cache::Archive;
 use crate::service::Service;
 
-/// Bytes read for a unit: a chunk, and what stands before it.
-const UNIT_BYTES: u64 = CHUNK_BYTES as u64 + (64 << 10);
-/// Small files of a unit: their rows are read in one statement.
-const UNIT_BLOBS: usize = 64;
+/// Bytes read for a segment: a chunk, and what stands before it.
+const SEGMENT_BYTES: u64 = CHUNK_BYTES as u64 + (64 << 10);
+/// Small files of a segment: their rows are read in one statement.
+const SEGMENT_BLOBS: usize = 64;
 /// Bytes of the tail made at once.
 const TAIL_BYTES: u64 = 64 << 10;
-/// Objects of a unit that are read side by side.
+/// Objects of a segment that are read side by side.
 const SIDE_BY_SIDE: usize = 4;
 
 /// The row of a blob of several chunks, read once for all of them.
 type Row = Arc<OnceCell<StoredBlob>>;
 
-/// What a unit is made of, in order.
+/// What a segment is made of, in order.
 enum Part {
     /// Bytes that follow from the layout.
     Made(Vec<u8>),
@@ -39,22 +39,22 @@ enum Part {
 
 /// A step of a download.
 #[derive(Default)]
-pub(super) struct Unit {
+pub(super) struct Segment {
     parts: Vec<Part>,
     /// Bytes it holds while it is made and until it has left.
     pub(super) bytes: u64,
 }
 
-/// Cuts a range of an archive into units.
-pub(super) struct Cutter {
+/// Cuts a range of an archive into segments.
+pub(super) struct Segmenter {
     archive: Arc<Archive>,
     at: u64,
     end: u64,
-    /// The row of the large blob that the last unit ended in.
+    /// The row of the large blob that the last segment ended in.
     row: Option<(usize, Row)>,
 }
 
-impl Cutter {
+impl Segmenter {
     pub(super) fn new(archive: Arc<Archive>, range: Range<u64>) -> Self {
         let end = range.end.min(archive.bytes());
         Self { archive, at: range.start, end, row: None }
@@ -64,20 +64,20 @@ impl Cutter {
         self.at >= self.end
     }
 
-    /// The next unit; `None`: that was all.
-    pub(super) fn next(&mut self) -> Option<Unit> {
-        let (archive, mut unit, mut blobs) = (self.archive.clone(), Unit::default(), 0);
+    /// The next segment; `None`: that was all.
+    pub(super) fn next(&mut self) -> Option<Segment> {
+        let (archive, mut segment, mut blobs) = (self.archive.clone(), Segment::default(), 0);
         while let Some(piece) = archive.layout.pieces(self.at..self.end).next() {
             let (part, taken, bytes) = self.part(&archive, piece);
             blobs += usize::from(!matches!(part, Part::Made(_)));
-            if unit.bytes > 0 && (unit.bytes + bytes > UNIT_BYTES || blobs > UNIT_BLOBS) {
+            if segment.bytes > 0 && (segment.bytes + bytes > SEGMENT_BYTES || blobs > SEGMENT_BLOBS) {
                 break;
             }
             self.at += taken;
-            unit.bytes += bytes;
-            unit.parts.push(part);
+            segment.bytes += bytes;
+            segment.parts.push(part);
         }
-        (!unit.parts.is_empty()).then_some(unit)
+        (!segment.parts.is_empty()).then_some(segment)
     }
 
     /// The part that a piece begins with, how many bytes of the archive it is, and how many are
@@ -125,7 +125,7 @@ impl Cutter {
     }
 }
 
-impl Unit {
+impl Segment {
     /// Its bytes, in order, every one checked.
     pub(super) async fn made(self, service: &Service) -> Result<Vec<Vec<u8>>, Fault> {
         let loose = self.parts.iter().filter_map(|part| match part {
@@ -153,9 +153,9 @@ impl Part {
         match self {
             Self::Made(bytes) => Ok(bytes),
             Self::Inline { hash, deflated, range } => {
-                let stored = rows.get(&hash).ok_or_else(|| let_go(hash))?;
+                let stored = rows.get(&hash).ok_or_else(|| purged(hash))?;
                 // What comes out of it is what it is named by.
-                service.bytes_of(stored).await?.ok_or_else(|| let_go(hash))?;
+                service.bytes_of(stored).await?.ok_or_else(|| purged(hash))?;
                 match &stored.blob.location {
                     BlobLocation::Inline(bytes) if bytes.len() as u64 == deflated => {
                         cut(bytes.clone(), range)
@@ -164,13 +164,13 @@ impl Part {
                 }
             }
             Self::Chunk { hash, number, range, row: None } => {
-                let stored = rows.get(&hash).ok_or_else(|| let_go(hash))?;
+                let stored = rows.get(&hash).ok_or_else(|| purged(hash))?;
                 chunk(service, stored, number, range).await
             }
             Self::Chunk { hash, number, range, row: Some(row) } => {
                 let read = async {
                     let found = service.inner.journal.blobs(&[hash]).await?;
-                    found.into_iter().next().ok_or_else(|| let_go(hash))
+                    found.into_iter().next().ok_or_else(|| purged(hash))
                 };
                 chunk(service, row.get_or_try_init(|| read).await?, number, range).await
             }
@@ -187,7 +187,7 @@ async fn chunk(
     if matches!(stored.blob.location, BlobLocation::Inline(_)) {
         return Err(stored_otherwise(stored.blob.hash));
     }
-    let bytes = service.chunk_of(stored, number).await?.ok_or_else(|| let_go(stored.blob.hash))?;
+    let bytes = service.chunk_of(stored, number).await?.ok_or_else(|| purged(stored.blob.hash))?;
     cut(bytes, range)
 }
 
@@ -202,7 +202,7 @@ fn cut(mut bytes: Vec<u8>, range: Range<u64>) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-fn let_go(hash: ContentHash) -> Fault {
+fn purged(hash: ContentHash) -> Fault {
     Fault::storage(format!("the blob {hash} was let go while it was read"))
 }
 

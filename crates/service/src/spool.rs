@@ -7,19 +7,19 @@ use panaversity_model::blob::{Blob, BlobHasher};
 use panaversity_model::ports::{Pages, Staging};
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
 
-use crate::commit::Content;
+use crate::commit::NewContent;
 use crate::service::Service;
 use crate::utf8::Utf8Pages;
 
 /// Bytes that have come and are nobody's yet.
-pub(crate) enum TakenIn {
+pub(crate) enum Spooled {
     /// Few enough for the database.
     Small(Vec<u8>),
     /// Written on to a private place.
     Large(Blob, Box<dyn Staging>),
 }
 
-impl TakenIn {
+impl Spooled {
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Small(bytes) => bytes.len() as u64,
@@ -40,17 +40,17 @@ impl Service {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a page that is not.
-    pub(crate) async fn take_in_file(
+    pub(crate) async fn spool_file(
         &self,
         path: &BookPath,
         parts: &mut dyn Pages<u8>,
         most: u64,
-    ) -> Result<TakenIn, Error> {
+    ) -> Result<Spooled, Error> {
         if !path.is_page() {
-            return Ok(self.take_in(parts, most).await?);
+            return Ok(self.spool(parts, most).await?);
         }
         let mut checked = Utf8Pages::new(parts);
-        let taken = self.take_in(&mut checked, most).await?;
+        let taken = self.spool(&mut checked, most).await?;
         if taken.size() <= most && !checked.is_valid() {
             return Err(page_is_no_text(path).into());
         }
@@ -59,10 +59,10 @@ impl Service {
 
     /// Reads the parts to their end, hashing; no more than shows that they have more than `most`
     /// bytes.
-    pub(crate) async fn take_in(&self, parts: &mut dyn Pages<u8>, most: u64) -> Result<TakenIn, Fault> {
+    pub(crate) async fn spool(&self, parts: &mut dyn Pages<u8>, most: u64) -> Result<Spooled, Fault> {
         let mut first = Vec::new();
         loop {
-            let Some(part) = parts.next().await? else { return Ok(TakenIn::Small(first)) };
+            let Some(part) = parts.next().await? else { return Ok(Spooled::Small(first)) };
             first.extend_from_slice(&part);
             if first.len() > self.inner.limits.inline_bytes {
                 break;
@@ -75,28 +75,28 @@ impl Service {
             staging.write(&bytes).await?;
             part = if measure.size() <= most { parts.next().await? } else { None };
         }
-        Ok(TakenIn::Large(measure.finish(), staging))
+        Ok(Spooled::Large(measure.finish(), staging))
     }
 
     /// Makes it what a change may bring: the row of what is large is marked live, and only then
     /// what was written becomes its object; of what is damaged the other way round (the model's
     /// `gc`).
-    pub(crate) async fn ready(&self, taken: TakenIn) -> Result<Content, Fault> {
+    pub(crate) async fn into_content(&self, taken: Spooled) -> Result<NewContent, Fault> {
         let (blob, staging) = match taken {
-            TakenIn::Small(bytes) => return Ok(Content::Bytes(bytes)),
-            TakenIn::Large(blob, staging) => (blob, staging),
+            Spooled::Small(bytes) => return Ok(NewContent::Bytes(bytes)),
+            Spooled::Large(blob, staging) => (blob, staging),
         };
         if !self.is_damaged(blob.hash).await? {
             let ready = self.staging_of(&blob).await?;
             staging.promote(blob.hash).await?;
-            return Ok(Content::Put(blob, ready));
+            return Ok(NewContent::Staged(blob, ready));
         }
         staging.promote(blob.hash).await?;
         let ready = self.staging_of(&blob).await?;
         if self.inner.objects.stat(blob.hash).await? != Some(blob.size) {
             return Err(Fault::storage("gc took the object away while it was put: try again"));
         }
-        Ok(Content::Put(blob, ready))
+        Ok(NewContent::Staged(blob, ready))
     }
 }
 

@@ -13,7 +13,7 @@ use panaversity_model::{ContentHash, Fault};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::{PAUSES, RETRIES};
-use super::trouble::{Answered, answered};
+use super::error::{Answered, answered};
 use super::{S3Storage, absent_is_none, patience};
 use crate::keys;
 
@@ -25,15 +25,15 @@ const COPIED: usize = 64 << 20;
 
 /// When the request that completes a file may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum RetryPolicy {
     /// Whenever it failed in passing: nobody else puts this key.
-    Whenever,
+    Always,
     /// When the storage answered that it did not do it: without an answer it may arrive later.
-    WhenRefused,
+    OnlyIfRefused,
 }
 
 /// A file that is being written.
-pub(super) struct Upload {
+pub(super) struct MultipartWriter {
     storage: S3Storage,
     what: &'static str,
     key: String,
@@ -42,20 +42,20 @@ pub(super) struct Upload {
     writer: Option<oio::Writer>,
     part: Vec<u8>,
     size: u64,
-    turn: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Upload {
-    /// Begins a file, when it is its turn.
+impl MultipartWriter {
+    /// Begins a file, when it is its permit.
     pub(super) async fn begin(
         storage: &S3Storage,
         what: &'static str,
         key: String,
         media_type: Option<&str>,
     ) -> Result<Self, Fault> {
-        let turn = storage.turns.clone().acquire_owned().await;
-        let turn = turn.map_err(|closed| Fault::internal(format!("{what}: {closed}")))?;
-        let large = &storage.operators.large;
+        let permit = storage.permits.clone().acquire_owned().await;
+        let permit = permit.map_err(|closed| Fault::internal(format!("{what}: {closed}")))?;
+        let large = &storage.operators.multipart;
         let options = WriteOptions { content_type: media_type.map(str::to_owned), ..Default::default() };
         let writer = OpWrite::from_options(&large.service().capability(), options)
             .and_then(|(options, _)| large.service().write(large.context(), &key, options))
@@ -67,7 +67,7 @@ impl Upload {
             writer: Some(writer),
             part: Vec::new(),
             size: 0,
-            turn: Some(turn),
+            permit: Some(permit),
         })
     }
 
@@ -103,11 +103,11 @@ impl Upload {
         let part = Buffer::from(std::mem::take(&mut self.part));
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let sent = async {
-            let mut tries = Tries::default();
+            let mut backoff = Backoff::default();
             loop {
                 match writer.write_dyn(part.clone()).await {
                     Ok(()) => return Ok(()),
-                    Err(error) => tries.again(Again::Whenever, error).await?,
+                    Err(error) => backoff.wait(RetryPolicy::Always, error).await?,
                 }
             }
         };
@@ -115,33 +115,33 @@ impl Upload {
     }
 
     /// Completes it, in so much time: from now on it is what its key holds.
-    pub(super) async fn finish(mut self, again: Again, limit: Duration) -> Result<(), Fault> {
-        self.complete(again, limit).await
+    pub(super) async fn finish(mut self, policy: RetryPolicy, limit: Duration) -> Result<(), Fault> {
+        self.complete(policy, limit).await
     }
 
-    async fn complete(&mut self, again: Again, limit: Duration) -> Result<(), Fault> {
+    async fn complete(&mut self, policy: RetryPolicy, limit: Duration) -> Result<(), Fault> {
         self.flush().await?;
         let Self { storage, what, key, writer: Some(writer), size, .. } = self else { return Ok(()) };
         let completed = async {
-            let mut tries = Tries::default();
+            let mut backoff = Backoff::default();
             loop {
                 match writer.close_dyn().await {
                     Ok(_) => return Ok(()),
                     // An earlier try did it, and its answer was lost: nobody else puts this key.
-                    Err(error) if again == Again::Whenever && error.kind() == ErrorKind::NotFound => {
-                        let found = absent_is_none(storage.operators.patient.stat(key)).await?;
+                    Err(error) if policy == RetryPolicy::Always && error.kind() == ErrorKind::NotFound => {
+                        let found = absent_is_none(storage.operators.retrying.stat(key)).await?;
                         return if found.is_some_and(|found| found.content_length() == *size) {
                             Ok(())
                         } else {
                             Err(error)
                         };
                     }
-                    Err(error) => tries.again(again, error).await?,
+                    Err(error) => backoff.wait(policy, error).await?,
                 }
             }
         };
         let completed = storage.within(limit, what, completed).await;
-        if again == Again::Whenever {
+        if policy == RetryPolicy::Always {
             completed.map_err(nothing_shows)?;
         } else {
             completed?;
@@ -156,33 +156,33 @@ fn nothing_shows(fault: Fault) -> Fault {
     Fault { outcome_unknown: false, ..fault }
 }
 
-impl Drop for Upload {
+impl Drop for MultipartWriter {
     fn drop(&mut self) {
         let (Some(mut writer), Ok(runtime)) = (self.writer.take(), tokio::runtime::Handle::try_current())
         else {
             return;
         };
-        let turn = self.turn.take();
+        let permit = self.permit.take();
         runtime.spawn(async move {
             // What cannot be aborted now is for the bucket's lifecycle rules.
             let _ = writer.abort_dyn().await;
-            drop(turn);
+            drop(permit);
         });
     }
 }
 
 #[async_trait]
-impl Staging for Upload {
+impl Staging for MultipartWriter {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
-        Upload::write(self, part).await
+        MultipartWriter::write(self, part).await
     }
 
     async fn promote(mut self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {
         let limit = self.patience();
-        self.complete(Again::Whenever, limit).await?;
+        self.complete(RetryPolicy::Always, limit).await?;
         let copied = self.storage.copied(self.what, &self.key, &keys::object(hash), self.size).await;
         // What stays is swept one day.
-        let _ = self.storage.operators.patient.delete(&self.key).await;
+        let _ = self.storage.operators.retrying.delete(&self.key).await;
         match copied? {
             Some(()) => Ok(()),
             None => {
@@ -193,14 +193,14 @@ impl Staging for Upload {
 }
 
 #[async_trait]
-impl UploadWriter for Upload {
+impl UploadWriter for MultipartWriter {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
-        Upload::write(self, part).await
+        MultipartWriter::write(self, part).await
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Fault> {
         let limit = self.patience();
-        Upload::finish(*self, Again::Whenever, limit).await
+        MultipartWriter::finish(*self, RetryPolicy::Always, limit).await
     }
 }
 
@@ -215,11 +215,11 @@ impl S3Storage {
         size: u64,
     ) -> Result<Option<()>, Fault> {
         let copied = async {
-            let mut tries = Tries::default();
+            let mut backoff = Backoff::default();
             loop {
                 match absent_is_none(self.copy(from, to, size)).await {
                     Ok(copied) => return Ok(copied),
-                    Err(error) => tries.again(Again::Whenever, error).await?,
+                    Err(error) => backoff.wait(RetryPolicy::Always, error).await?,
                 }
             }
         };
@@ -231,7 +231,7 @@ impl S3Storage {
         let hint = Some(size);
         let options =
             CopyOptions { source_content_length_hint: hint, chunk: Some(COPIED), ..Default::default() };
-        let mut copier = self.operators.large.copier_options(from, to, options).await?;
+        let mut copier = self.operators.multipart.copier_options(from, to, options).await?;
         loop {
             match copier.next().await {
                 Ok(Some(_)) => {}
@@ -248,13 +248,13 @@ impl S3Storage {
 
 /// How often something was sent again.
 #[derive(Default)]
-struct Tries(usize);
+struct Backoff(usize);
 
-impl Tries {
+impl Backoff {
     /// Waits for the next try, if there is to be one.
-    async fn again(&mut self, again: Again, error: opendal::Error) -> opendal::Result<()> {
+    async fn wait(&mut self, policy: RetryPolicy, error: opendal::Error) -> opendal::Result<()> {
         let hopeless = !error.is_temporary() || self.0 == RETRIES;
-        if hopeless || again == Again::WhenRefused && answered(&error) == Answered::No {
+        if hopeless || policy == RetryPolicy::OnlyIfRefused && answered(&error) == Answered::No {
             return Err(error);
         }
         tokio::time::sleep((PAUSES.0 * (1 << self.0)).min(PAUSES.1)).await;

@@ -8,14 +8,14 @@ use opendal::Operator;
 use panaversity_model::Fault;
 
 use crate::keys;
-use crate::pairing;
 use crate::s3::{Bucket, explain};
+use crate::store_identity;
 
 /// What a trial puts.
 const BYTES: &[u8] = b"a trial of PanaversityFS; may be removed\n";
 
 /// A storage on trial.
-pub struct Trial {
+pub struct StorageProbe {
     storage: Storage,
     shown: String,
     id: String,
@@ -31,10 +31,10 @@ enum Storage {
 }
 
 /// The outcome of one step, by its name.
-pub type Step = (&'static str, Result<(), Fault>);
+pub type ProbeStep = (&'static str, Result<(), Fault>);
 
 /// Three files put for others to look for, by their keys below the bucket.
-pub struct Exposed {
+pub struct ProbeFiles {
     /// One as an asset of a book is published: all may see it.
     pub asset: String,
     /// One as an overlay is published: nobody may see it.
@@ -43,16 +43,16 @@ pub struct Exposed {
     pub object: String,
 }
 
-impl Trial {
+impl StorageProbe {
     /// A bucket on trial.
     pub fn of_bucket(bucket: &Bucket) -> Result<Self, Fault> {
         let operators = bucket.operators()?;
-        Ok(Self::new(Storage::Bucket(operators.patient), bucket.shown()))
+        Ok(Self::new(Storage::Bucket(operators.retrying), bucket.shown()))
     }
 
     /// A folder on trial. One that is not there is created for the trial only.
     pub fn of_folder(root: &Path) -> Self {
-        let file = root.join(keys::trial("any"));
+        let file = root.join(keys::probe("any"));
         let above = file.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
         let missing = above.take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
         let shown = format!("the storage folder {}", root.display());
@@ -65,8 +65,8 @@ impl Trial {
 
     /// Puts, gets, lists and deletes a file of its own, and lets a bucket copy it, up to the first
     /// step that fails.
-    pub async fn steps(&self) -> Vec<Step> {
-        let key = keys::trial(&self.id);
+    pub async fn steps(&self) -> Vec<ProbeStep> {
+        let key = keys::probe(&self.id);
         let mut steps = vec![("put", self.put(&key).await)];
         if steps[0].1.is_ok() {
             steps.push(("get", self.get(&key).await));
@@ -82,20 +82,20 @@ impl Trial {
     /// Which database the storage belongs to, by its store id.
     pub async fn store_id(&self) -> Result<Option<String>, Fault> {
         let found = self.read(keys::STORE_ID).await?;
-        Ok(found.map(|bytes| pairing::id_in(&bytes)))
+        Ok(found.map(|bytes| store_identity::id_in(&bytes)))
     }
 
     /// Puts three files to be looked for from outside.
-    pub async fn expose(&self) -> Result<Exposed, Fault> {
+    pub async fn expose(&self) -> Result<ProbeFiles, Fault> {
         let [asset, overlay, object] = keys::exposed(&self.id);
         for key in [&asset, &overlay, &object] {
             self.put(key).await?;
         }
-        Ok(Exposed { asset, overlay, object })
+        Ok(ProbeFiles { asset, overlay, object })
     }
 
     /// Removes them again.
-    pub async fn withdraw(&self, exposed: &Exposed) -> Result<(), Fault> {
+    pub async fn withdraw(&self, exposed: &ProbeFiles) -> Result<(), Fault> {
         for key in [&exposed.asset, &exposed.overlay, &exposed.object] {
             self.delete(key).await?;
         }

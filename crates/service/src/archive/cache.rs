@@ -12,9 +12,9 @@ use tokio::sync::Semaphore;
 
 /// Bytes of all remembered layouts together; the one used last may be larger.
 const REMEMBERED_BYTES: usize = 8 << 20;
-/// Units, of about a chunk each, that all downloads together may hold beyond the one that each of
+/// Segments, of about a chunk each, that all downloads together may hold beyond the one that each of
 /// them always may.
-const SHARED_UNITS: usize = 8;
+const SHARED_SEGMENTS: usize = 8;
 /// Downloads under way at once; others wait for their turn.
 const DOWNLOADS_AT_ONCE: usize = 64;
 
@@ -66,7 +66,7 @@ impl Archive {
 type Turn = tokio::sync::Mutex<()>;
 
 /// What all archives share.
-pub(crate) struct Archives {
+pub(crate) struct ArchiveCache {
     gauge: Arc<AtomicU64>,
     /// The one used last at the back.
     remembered: Mutex<VecDeque<Arc<Archive>>>,
@@ -76,19 +76,19 @@ pub(crate) struct Archives {
     pub(super) downloads: Arc<Semaphore>,
 }
 
-impl Default for Archives {
+impl Default for ArchiveCache {
     fn default() -> Self {
         Self {
             gauge: Arc::default(),
             remembered: Mutex::default(),
             making: Mutex::default(),
-            shared: Arc::new(Semaphore::new(SHARED_UNITS)),
+            shared: Arc::new(Semaphore::new(SHARED_SEGMENTS)),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
         }
     }
 }
 
-impl Archives {
+impl ArchiveCache {
     /// Bytes held now.
     pub(super) fn held(&self) -> u64 {
         self.gauge.load(Ordering::Relaxed)

@@ -4,11 +4,11 @@ use panaversity_model::Fault;
 
 /// What a storage's id says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pairing {
+pub(crate) enum StoreIdentity {
     /// It is this database's.
-    Paired,
+    Matching,
     /// It is nobody's, and may be taken by writing the id into it.
-    Take,
+    Unclaimed,
 }
 
 /// The id that a storage's file holds.
@@ -26,13 +26,13 @@ pub(crate) fn decide(
     store_id: &str,
     fresh: bool,
     shown: &str,
-) -> Result<Pairing, Fault> {
+) -> Result<StoreIdentity, Fault> {
     match found {
-        Some(id) if id == store_id => Ok(Pairing::Paired),
+        Some(id) if id == store_id => Ok(StoreIdentity::Matching),
         Some(_) => Err(Fault::storage(format!(
             "{shown} belongs to another database: check DATABASE_URL and where PANAVERSITY_STORAGE_BACKEND stores"
         ))),
-        None if fresh => Ok(Pairing::Take),
+        None if fresh => Ok(StoreIdentity::Unclaimed),
         None => Err(Fault::storage(format!(
             "{shown} is not the storage that this database is kept with: \
              check DATABASE_URL and where PANAVERSITY_STORAGE_BACKEND stores"

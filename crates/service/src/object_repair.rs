@@ -12,7 +12,7 @@ const COPIES_TRIED: usize = 20;
 
 impl Service {
     /// Puts an object again from a published copy of it; false if there is none.
-    pub(crate) async fn restore(&self, stored: &StoredBlob) -> Result<bool, Fault> {
+    pub(crate) async fn recreate_object(&self, stored: &StoredBlob) -> Result<bool, Fault> {
         let hash = stored.blob.hash;
         for key in self.inner.journal.files_with_hash(hash, COPIES_TRIED).await? {
             let Some(mut copy) = self.inner.tree.open(&TreePath::of(&key)).await? else { continue };
@@ -35,14 +35,14 @@ impl Service {
 
     /// Step 6 of the protocol in the model's `gc`: a deletion came after its guard had ended.
     /// Marked missing first, so that nobody commits to it; then the bytes are looked for.
-    pub(crate) async fn rescue(&self, hash: ContentHash) -> Result<(), Fault> {
+    pub(crate) async fn undo_late_deletion(&self, hash: ContentHash) -> Result<(), Fault> {
         let journal = &self.inner.journal;
         let Some(stored) = journal.blobs(&[hash]).await?.pop() else { return Ok(()) };
         if stored.state != BlobState::Live || self.inner.objects.stat(hash).await? == Some(stored.blob.size) {
             return Ok(());
         }
         journal.mark(hash, BlobState::Missing).await?;
-        if !journal.is_referenced(hash).await? || self.restore(&stored).await? {
+        if !journal.is_referenced(hash).await? || self.recreate_object(&stored).await? {
             return Ok(());
         }
         tracing::error!(

@@ -33,7 +33,7 @@ const SIDE_BY_SIDE: usize = 8;
 impl Service {
     /// One round; gives how many uploads and leftovers there were, all of which are gone unless
     /// it is a dry run. What could not be removed is left to the next round.
-    pub async fn clear_leftovers(&self, dry_run: bool) -> Result<u64, Fault> {
+    pub async fn remove_abandoned(&self, dry_run: bool) -> Result<u64, Fault> {
         let now = self.inner.journal.now().await?;
         Ok(self.clear_over(now, dry_run).await? + self.sweep_unknown_uploads(now, dry_run).await?)
     }
@@ -44,10 +44,10 @@ impl Service {
     }
 
     /// The background task; runs until it is dropped.
-    pub async fn run_clearing(&self) {
+    pub async fn run_upload_cleanup(&self) {
         tokio::time::sleep(FIRST_ROUND).await;
         loop {
-            if let Err(fault) = self.clear_leftovers(false).await {
+            if let Err(fault) = self.remove_abandoned(false).await {
                 tracing::warn!(error = %fault, "what is left of uploads could not be removed; it is tried again");
             }
             tokio::time::sleep(ROUND_EVERY).await;

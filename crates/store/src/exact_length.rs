@@ -4,15 +4,15 @@ use panaversity_model::Fault;
 use panaversity_model::ports::Parts;
 
 /// Parts, and how many bytes are still due.
-pub(crate) struct Summed {
+pub(crate) struct ExactLength {
     parts: Parts,
     due: u64,
     told: u64,
 }
 
-impl Summed {
+impl ExactLength {
     /// These parts, of so many bytes in all.
-    pub(crate) fn to(told: u64, parts: Parts) -> Self {
+    pub(crate) fn new(told: u64, parts: Parts) -> Self {
         Self { parts, due: told, told }
     }
 

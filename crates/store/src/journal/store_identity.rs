@@ -19,14 +19,14 @@ const UNPAIRED: &str = "unpaired-";
 
 /// Which store a migrated database is the truth of; looks, and changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct DatabaseIdentity {
     /// The id it shares with its storage; `None`: no server was ever started on it.
     pub store_id: Option<String>,
     /// Whether a storage carries the id.
     pub is_paired: bool,
 }
 
-impl Identity {
+impl DatabaseIdentity {
     /// Reads it.
     pub async fn of(db: &Database) -> Result<Self, Fault> {
         let read = async {
@@ -83,7 +83,7 @@ impl SqlJournal {
     /// What `open` says; `DATABASE_UNAVAILABLE` if the pair cannot be looked up or recorded.
     pub async fn pair<T>(&self, open: impl AsyncFnOnce(&str, bool) -> Result<T, Fault>) -> Result<T, Fault> {
         let broken = |error| fault("pair database and storage", &error);
-        if Identity::of(&self.db).await?.is_paired {
+        if DatabaseIdentity::of(&self.db).await?.is_paired {
             return open(&self.store_id, false).await;
         }
         let (mut session, id) = locked(&self.db).await.map_err(broken)?;

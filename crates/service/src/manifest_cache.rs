@@ -1,4 +1,4 @@
-//! Manifests of the base of books, cached. A cached one is used only while its stamp — row count
+//! ManifestCache of the base of books, cached. A cached one is used only while its stamp — row count
 //! and sum of row versions, read in one statement — is the book's.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,7 +13,7 @@ use crate::service::Service;
 /// Files of all cached manifests together; beyond it the cache is emptied.
 const CACHED_FILES: usize = 100_000;
 
-/// Manifests named last that are remembered.
+/// ManifestCache named last that are remembered.
 const RECENT: usize = 8;
 /// Books whose last kept manifest is remembered.
 const KEPT_BOOKS: usize = 10_000;
@@ -22,7 +22,7 @@ const KEPT_AGAIN_AFTER: Duration = Duration::from_hours(1);
 
 /// A manifest with its hash.
 #[derive(Debug, Clone)]
-pub(crate) struct Named {
+pub(crate) struct HashedManifest {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) hash: ContentHash,
     pub(crate) bytes: u64,
@@ -31,16 +31,16 @@ pub(crate) struct Named {
 
 /// The cache.
 #[derive(Default)]
-pub(crate) struct Manifests {
-    by_book: Mutex<HashMap<BookId, Named>>,
+pub(crate) struct ManifestCache {
+    by_book: Mutex<HashMap<BookId, HashedManifest>>,
     kept_at: Mutex<HashMap<BookId, (ContentHash, Duration)>>,
     /// The manifests named last, newest last: what the next plan of the book
     /// is likely to start from.
     recent: Mutex<VecDeque<(BookId, ContentHash, Arc<Manifest>)>>,
 }
 
-impl Manifests {
-    fn get(&self, book: &BookId) -> Option<Named> {
+impl ManifestCache {
+    fn get(&self, book: &BookId) -> Option<HashedManifest> {
         self.by_book.lock().unwrap_or_else(PoisonError::into_inner).get(book).cloned()
     }
 
@@ -60,7 +60,7 @@ impl Manifests {
         }
     }
 
-    fn put(&self, book: &BookId, named: &Named) {
+    fn put(&self, book: &BookId, named: &HashedManifest) {
         let mut cache = self.by_book.lock().unwrap_or_else(PoisonError::into_inner);
         cache.remove(book);
         let held: usize = cache.values().map(|named| named.manifest.files.len()).sum();
@@ -73,7 +73,7 @@ impl Manifests {
 
 impl Service {
     /// The manifest of a book's base as it is now.
-    pub(crate) async fn manifest(&self, book: &BookId) -> Result<Named, Error> {
+    pub(crate) async fn manifest(&self, book: &BookId) -> Result<HashedManifest, Error> {
         let journal = &self.inner.journal;
         let cached = self.inner.manifests.get(book);
         let stamp = journal.stamp(book).await?;
@@ -135,7 +135,11 @@ impl Service {
 
     /// The cached manifest with the newer rows put in, if its stamp then is the book's; a deleted
     /// row shows in the stamp, and then all rows are read.
-    async fn advanced(&self, book: &BookId, cached: Option<Named>) -> Result<Option<Named>, Fault> {
+    async fn advanced(
+        &self,
+        book: &BookId,
+        cached: Option<HashedManifest>,
+    ) -> Result<Option<HashedManifest>, Fault> {
         let Some(cached) = cached else { return Ok(None) };
         let (stamp, rows) = self.inner.journal.rows(book, cached.stamp.highest).await?;
         let mut reached = Stamp { highest: stamp.highest, ..cached.stamp };
@@ -153,8 +157,8 @@ impl Service {
     }
 }
 
-fn named(mut manifest: Manifest, stamp: Stamp, rows: Vec<ManifestRow>) -> Named {
+fn named(mut manifest: Manifest, stamp: Stamp, rows: Vec<ManifestRow>) -> HashedManifest {
     manifest.files.extend(rows.into_iter().map(|row| (row.path, row.item)));
     let (hash, bytes) = (manifest.hash(), manifest.bytes());
-    Named { manifest: Arc::new(manifest), hash, bytes, stamp }
+    HashedManifest { manifest: Arc::new(manifest), hash, bytes, stamp }
 }

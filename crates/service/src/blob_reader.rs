@@ -17,7 +17,7 @@ use panaversity_model::{ContentHash, Fault};
 use crate::service::Service;
 
 /// How often a missing object is looked for before it counts as missing.
-pub(crate) const LOOKS: usize = 3;
+pub(crate) const LOOKUP_RETRIES: usize = 3;
 
 /// Blobs up to this many bytes are held as a whole while they are passed on.
 pub(crate) const WHOLE_BYTES: u64 = CHUNK_BYTES as u64;
@@ -25,7 +25,7 @@ pub(crate) const WHOLE_BYTES: u64 = CHUNK_BYTES as u64;
 /// What lies where an object should.
 enum Object {
     There(Vec<u8>),
-    LetGo,
+    Purged,
     Missing,
 }
 
@@ -39,7 +39,7 @@ impl Service {
             // One byte more than it has shows that it is too long.
             BlobLocation::Object(_) => match self.object_of(stored, 0..stored.blob.size + 1).await? {
                 Object::There(bytes) => stored.check(bytes),
-                Object::LetGo => return Ok(None),
+                Object::Purged => return Ok(None),
                 Object::Missing => {
                     self.damaged(stored, BlobState::Missing).await;
                     return Err(Fault::corrupt(format!("the object {hash} is missing")));
@@ -66,7 +66,7 @@ impl Service {
         let range = begin..(begin + CHUNK_BYTES as u64).min(stored.blob.size);
         let bytes = match self.object_of(stored, range).await? {
             Object::There(bytes) => bytes,
-            Object::LetGo => return Ok(None),
+            Object::Purged => return Ok(None),
             Object::Missing => {
                 self.damaged(stored, BlobState::Missing).await;
                 return Err(Fault::corrupt(format!("the object {} is missing", stored.blob.hash)));
@@ -96,7 +96,7 @@ impl Service {
             match self.object_of(stored, range).await? {
                 Object::There(bytes) if bytes.is_empty() => break,
                 Object::There(bytes) => measure.add(&bytes),
-                Object::LetGo => return Ok(None),
+                Object::Purged => return Ok(None),
                 Object::Missing => return Ok(Some(None)),
             }
         }
@@ -127,12 +127,12 @@ impl Service {
     /// An object that is not there is missing only while a version names it, and only if it does
     /// not come while we look: between the two, `gc` may have let it go and a writer put it again.
     async fn object_of(&self, stored: &StoredBlob, range: Range<u64>) -> Result<Object, Fault> {
-        for _ in 0..LOOKS {
+        for _ in 0..LOOKUP_RETRIES {
             if let Some(bytes) = self.inner.objects.get(stored.blob.hash, range.clone()).await? {
                 return Ok(Object::There(bytes));
             }
             if !self.inner.journal.is_referenced(stored.blob.hash).await? {
-                return Ok(Object::LetGo);
+                return Ok(Object::Purged);
             }
         }
         Ok(Object::Missing)

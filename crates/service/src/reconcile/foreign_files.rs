@@ -17,9 +17,9 @@ const GLANCED_AT: usize = 20_000;
 
 /// What a short look at the tree found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Glance {
+pub struct QuickScan {
     /// Things that are no files of the store.
-    pub strangers: usize,
+    pub foreign: usize,
     /// Files of another size than the journal says.
     pub changed: usize,
     /// The place of one of them.
@@ -30,8 +30,8 @@ pub struct Glance {
 
 impl Service {
     /// Looks at names and sizes only, and at a bounded number of them.
-    pub async fn glance(&self) -> Result<Glance, Fault> {
-        let (mut glance, mut seen) = (Glance::default(), 0);
+    pub async fn quick_scan(&self) -> Result<QuickScan, Fault> {
+        let (mut scan, mut seen) = (QuickScan::default(), 0);
         let mut listing = self.inner.tree.list_files(None);
         while let Some(page) = listing.next().await? {
             seen += page.len();
@@ -40,27 +40,27 @@ impl Service {
                 let record = seen.spot.key().ok().and_then(|key| known.get(&key).cloned());
                 let changed = match record {
                     None => {
-                        glance.strangers += 1;
+                        scan.foreign += 1;
                         true
                     }
                     Some(PublishedFile { pending: false, held: Some((_, size)), .. })
                         if size != seen.size =>
                     {
-                        glance.changed += 1;
+                        scan.changed += 1;
                         true
                     }
                     Some(_) => false,
                 };
                 if changed {
-                    glance.example.get_or_insert_with(|| seen.spot.shown());
+                    scan.example.get_or_insert_with(|| seen.spot.shown());
                 }
             }
             if seen >= GLANCED_AT {
-                glance.cut_short = true;
+                scan.cut_short = true;
                 break;
             }
         }
-        Ok(glance)
+        Ok(scan)
     }
 
     /// What the journal knows of these places.
@@ -73,7 +73,7 @@ impl Service {
 
 impl Run<'_> {
     /// Lists the tree.
-    pub(super) async fn strangers(&mut self) -> Result<(), Fault> {
+    pub(super) async fn foreign_files(&mut self) -> Result<(), Fault> {
         let mut listing = self.service.inner.tree.list_files(self.book);
         while let Some(page) = listing.next().await? {
             let known = self.service.known(&page).await?;

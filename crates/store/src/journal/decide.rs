@@ -97,7 +97,7 @@ pub(super) struct Decided {
 }
 
 /// What was decided on a set.
-pub(super) enum Fate {
+pub(super) enum SetOutcome {
     Applied(Vec<Decided>),
     Refused(usize, Refusal),
     Unstaged,
@@ -194,15 +194,15 @@ impl State {
         set: &ChangeSet,
         live: &HashMap<String, Option<String>>,
         writes: &mut Writes,
-    ) -> Fate {
+    ) -> SetOutcome {
         if set.upload.is_some_and(|upload| !self.open_uploads.contains(&upload)) {
-            return Fate::UploadOver;
+            return SetOutcome::UploadOver;
         }
         if !is_staged(set, live) {
-            return Fate::Unstaged;
+            return SetOutcome::Unstaged;
         }
         let applied = self.apply(set, writes);
-        applied.map_or_else(|(index, refusal)| Fate::Refused(index, refusal), Fate::Applied)
+        applied.map_or_else(|(index, refusal)| SetOutcome::Refused(index, refusal), SetOutcome::Applied)
     }
 
     /// Decides a set against what earlier members left; applies it as a whole or not at all.

@@ -20,7 +20,7 @@ use crate::keys;
 const PART: u64 = 1 << 20;
 
 /// A temporary file that becomes a file of ours when it is complete; dropped before, it is removed.
-pub(super) struct Draft {
+pub(super) struct AtomicFile {
     inner: Arc<Inner>,
     temporary: String,
     file: Arc<File>,
@@ -28,10 +28,10 @@ pub(super) struct Draft {
     in_place: bool,
 }
 
-impl Draft {
+impl AtomicFile {
     /// An empty one. `what` it is for is told when it fails.
     pub(super) async fn begin(inner: &Arc<Inner>, what: &'static str) -> Result<Self, Fault> {
-        let (inner, temporary) = (inner.clone(), inner.presence.fresh_name());
+        let (inner, temporary) = (inner.clone(), inner.instance.fresh_name());
         let act = move || {
             let file = Arc::new(inner.root.create(&temporary)?);
             Ok(Self { inner, temporary, file, what, in_place: false })
@@ -62,7 +62,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.in_place {
             // Nothing to do if that fails too: the next start sweeps it.
@@ -72,9 +72,9 @@ impl Drop for Draft {
 }
 
 #[async_trait]
-impl Staging for Draft {
+impl Staging for AtomicFile {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
-        Draft::write(self, part.to_vec()).await
+        AtomicFile::write(self, part.to_vec()).await
     }
 
     async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {

@@ -12,8 +12,8 @@ use panaversity_model::layer::BASE;
 use panaversity_model::path::folders_above;
 use panaversity_model::precondition::TargetContent;
 
-use super::batch::{Batch, FoldedKey, folded_key};
-use super::commit::in_powers_of_two;
+use super::decide::{Batch, FoldedKey, folded_key};
+use super::transaction::power_of_two_chunks;
 use crate::database::{Database, Dialect, Session, Sql, Value, values_list};
 
 /// The folded names of the files that a batch writes and whose grammar does not keep them apart.
@@ -42,7 +42,7 @@ pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Bat
         locks.insert(format!("{book}/{folded}"), true);
     }
     let locks: Vec<(String, bool)> = locks.into_iter().collect();
-    for some in in_powers_of_two(&locks) {
+    for some in power_of_two_chunks(&locks) {
         let name = "hashtextextended(w.name, 0)";
         let sql = format!(
             "SELECT CASE WHEN w.alone = 1 THEN pg_advisory_xact_lock({name}) \
@@ -77,7 +77,7 @@ pub(super) async fn read_names_below(
     new.sort_unstable();
     new.dedup();
     new.retain(|name| !names.contains_key(name));
-    for some in in_powers_of_two(&new) {
+    for some in power_of_two_chunks(&new) {
         let below = (0..some.len()).map(|n| {
             let [book, user, from, to] = [2, 3, 4, 5].map(|column| format!("${}", column + 4 * n));
             format!(
