@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use panaversity_service::Service;
 
-use crate::links::Links;
-use crate::memory::{Budget, Hold};
+use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::metrics::Metrics;
+use crate::signed_url::SignedUrls;
 
 /// The program behind its doors. Cheap to clone.
 #[derive(Clone)]
@@ -17,10 +17,10 @@ pub(crate) struct App {
     /// The counters.
     pub(crate) metrics: Arc<Metrics>,
     /// The links that leave this server.
-    pub(crate) links: Links,
+    pub(crate) links: SignedUrls,
     /// Memory for what is large, which all calls share, and this call's part of it.
-    pub(crate) budget: Budget,
-    pub(crate) hold: Hold,
+    pub(crate) budget: MemoryBudget,
+    pub(crate) hold: MemoryPermit,
     /// How long one download of an archive may take.
     pub(crate) archive_timeout: Duration,
 }

@@ -3,11 +3,11 @@
 //! stderr: over stdio, stdout belongs to the protocol.
 
 mod config;
-mod engines;
 mod gc;
 mod mcp;
 mod migrate;
 mod reconcile;
+mod runtime;
 mod serve;
 mod signals;
 mod startup;
@@ -21,7 +21,7 @@ use panaversity_model::fault::FaultKind;
 
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::settings::LogSettings;
-use crate::config::{Misuse, SETTINGS, Setting, Sources};
+use crate::config::{ConfigError, SETTINGS, Setting, Sources};
 use crate::logging;
 use crate::pipeline::hydrate::{self, HydrateArgs};
 use crate::pipeline::ingest::{self, IngestArgs};
@@ -95,8 +95,8 @@ pub(crate) struct NotYet {
     why: String,
 }
 
-impl From<Misuse> for Failure {
-    fn from(Misuse(why): Misuse) -> Self {
+impl From<ConfigError> for Failure {
+    fn from(ConfigError(why): ConfigError) -> Self {
         Self::Usage(why)
     }
 }
@@ -168,8 +168,8 @@ fn gather(flags: BTreeMap<String, String>) -> Result<Sources, Failure> {
 
 /// Logs which lines of `.env` were skipped, and which names set nothing.
 fn warn_of(sources: &Sources) {
-    for remark in sources.remarks() {
-        tracing::warn!(target: "panaversity_fs.config", "{remark}");
+    for warning in sources.warnings() {
+        tracing::warn!(target: "panaversity_fs.config", "{warning}");
     }
 }
 

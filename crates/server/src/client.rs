@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 
 pub(crate) mod archive;
 pub(crate) mod download;
-mod links;
+mod http_clients;
+mod response;
 pub(crate) mod tools;
 pub(crate) mod uploads;
-mod wire;
 
-pub(crate) use wire::Refused;
-use wire::Verdict;
+use response::Decoded;
+pub(crate) use response::ServerError;
 
 use crate::masking;
 
@@ -43,7 +43,7 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    wires: links::Wires,
+    clients: http_clients::HttpClients,
     endpoint: Url,
     agent: &'static str,
 }
@@ -52,24 +52,24 @@ pub(crate) struct Client {
 #[derive(Debug, Clone)]
 pub(crate) enum CallError {
     /// The server understood and said no.
-    Refused(Refused),
+    ServerError(ServerError),
     /// The server could not be reached or failed, time and again.
     Unreachable(String),
     /// Something answered, but not as a `PanaversityFS` server does.
-    Strange(String),
+    UnexpectedResponse(String),
 }
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(refused) => refused.fmt(f),
-            Self::Unreachable(why) | Self::Strange(why) => f.write_str(why),
+            Self::ServerError(refused) => refused.fmt(f),
+            Self::Unreachable(why) | Self::UnexpectedResponse(why) => f.write_str(why),
         }
     }
 }
 
 /// An answer, and whether the call had to be repeated: then an `unchanged` may be our own doing.
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) value: Value,
     pub(crate) repeated: bool,
 }
@@ -93,18 +93,18 @@ impl Client {
         let path = if base.ends_with("/mcp") { base.to_owned() } else { format!("{base}/mcp") };
         endpoint.set_path(&path);
 
-        let wires = links::Wires::default();
-        let http = wires.to(&endpoint)?;
-        Ok(Self { http, wires, endpoint, agent })
+        let clients = http_clients::HttpClients::default();
+        let http = clients.to(&endpoint)?;
+        Ok(Self { http, clients, endpoint, agent })
     }
 
     /// What to ask an address with.
     fn http_for(&self, url: &Url) -> Result<reqwest::Client, String> {
-        self.wires.to(url)
+        self.clients.to(url)
     }
 
     /// Calls a tool, repeating what may pass.
-    pub(crate) async fn call(&self, tool: &str, arguments: &Value) -> Result<Answer, CallError> {
+    pub(crate) async fn call(&self, tool: &str, arguments: &Value) -> Result<HttpAnswer, CallError> {
         let request = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": {"name": tool, "arguments": arguments},
@@ -113,17 +113,17 @@ impl Client {
         let (mut patience, mut repeated) = (PATIENCE, false);
         loop {
             let (why, wait) = match self.ask(&request).await {
-                Verdict::Answer(value) => return Ok(Answer { value, repeated }),
-                Verdict::Refused(refused) => return Err(CallError::Refused(refused)),
-                Verdict::Strange(why) => {
-                    return Err(CallError::Strange(format!("{}: {why}", self.endpoint)));
+                Decoded::HttpAnswer(value) => return Ok(HttpAnswer { value, repeated }),
+                Decoded::ServerError(refused) => return Err(CallError::ServerError(refused)),
+                Decoded::UnexpectedResponse(why) => {
+                    return Err(CallError::UnexpectedResponse(format!("{}: {why}", self.endpoint)));
                 }
-                Verdict::Limited { why, wait } => {
+                Decoded::Limited { why, wait } => {
                     let wait = wait.min(LONGEST_WAIT).min(patience);
                     patience -= wait;
                     (why, (!wait.is_zero()).then_some(wait))
                 }
-                Verdict::MayPass(why) => (why, waits.next()),
+                Decoded::MayPass(why) => (why, waits.next()),
             };
             let Some(wait) = wait else {
                 let next =
@@ -135,23 +135,23 @@ impl Client {
         }
     }
 
-    async fn ask(&self, request: &Value) -> Verdict {
+    async fn ask(&self, request: &Value) -> Decoded {
         let sent =
             self.http.post(self.endpoint.clone()).header("X-Agent-Id", self.agent).json(request).send();
         // Boxed: the request's future is large, and many calls are in flight.
         match sent.boxed().await {
             Ok(response) => read(response).await,
-            Err(error) => Verdict::MayPass(root_cause(&error)),
+            Err(error) => Decoded::MayPass(root_cause(&error)),
         }
     }
 }
 
-async fn read(response: Response) -> Verdict {
+async fn read(response: Response) -> Decoded {
     let status = response.status();
     let wait = retry_after(response.headers());
     match response.bytes().await {
-        Ok(body) => wire::judge(status, wait, &body),
-        Err(error) => Verdict::MayPass(root_cause(&error)),
+        Ok(body) => response::judge(status, wait, &body),
+        Err(error) => Decoded::MayPass(root_cause(&error)),
     }
 }
 

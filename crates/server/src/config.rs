@@ -17,7 +17,7 @@ pub(crate) use sources::Sources;
 
 /// A setting was given wrongly; the text is for the operator.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Misuse(pub(crate) String);
+pub(crate) struct ConfigError(pub(crate) String);
 
 /// What can be set. The order is that of [`SETTINGS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(crate) enum Key {
 
 /// The narrowest command that reads a setting; each command also reads what the ones before it do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
+pub(crate) enum CommandScope {
     Migrate,
     Mcp,
     Serve,
@@ -68,7 +68,7 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 pub(crate) struct Setting {
     pub(crate) key: Key,
-    pub(crate) reach: Reach,
+    pub(crate) scope: CommandScope,
     /// Names in the environment, the winning one first; the flag is made from the first.
     pub(crate) names: &'static [&'static str],
     pub(crate) default: Option<&'static str>,
@@ -81,38 +81,38 @@ pub(crate) struct Setting {
 /// All settings, in the order of [`Key`].
 #[rustfmt::skip]
 pub(crate) const SETTINGS: &[Setting] = &[
-    Setting { key: Key::DatabaseUrl, reach: Reach::Migrate, names: &["PANAVERSITY_DATABASE_URL", "DATABASE_URL"], default: Some("sqlite:./panaversity_fs.db"), value: "URL", help: "The database: sqlite:FILE or postgresql://USER:PASSWORD@HOST/NAME", secret: true },
-    Setting { key: Key::PoolSize, reach: Reach::Migrate, names: &["DATABASE_POOL_SIZE"], default: Some("20"), value: "N", help: "Database connections kept open", secret: false },
-    Setting { key: Key::MaxOverflow, reach: Reach::Migrate, names: &["DATABASE_MAX_OVERFLOW"], default: Some("10"), value: "N", help: "Database connections opened beyond those under load", secret: false },
-    Setting { key: Key::PoolTimeout, reach: Reach::Migrate, names: &["DATABASE_POOL_TIMEOUT"], default: Some("30"), value: "SECONDS", help: "Longest wait for a database connection, and for an answer of PostgreSQL's (5 to 30)", secret: false },
-    Setting { key: Key::LogLevel, reach: Reach::Migrate, names: &["PANAVERSITY_LOG_LEVEL"], default: Some("INFO"), value: "LEVEL", help: "DEBUG, INFO, WARNING or ERROR", secret: false },
-    Setting { key: Key::LogFormat, reach: Reach::Migrate, names: &["PANAVERSITY_LOG_FORMAT"], default: None, value: "FORMAT", help: "json or text; json unless stderr is a terminal", secret: false },
-    Setting { key: Key::StorageBackend, reach: Reach::Mcp, names: &["PANAVERSITY_STORAGE_BACKEND"], default: Some("fs"), value: "NAME", help: "Where files are kept: fs (a folder), s3 (a bucket) or supabase", secret: false },
-    Setting { key: Key::StorageRoot, reach: Reach::Mcp, names: &["PANAVERSITY_STORAGE_ROOT"], default: Some("./panaversity-data"), value: "DIR", help: "The folder of the files", secret: false },
-    Setting { key: Key::S3Bucket, reach: Reach::Mcp, names: &["PANAVERSITY_S3_BUCKET"], default: None, value: "NAME", help: "The bucket", secret: false },
-    Setting { key: Key::S3Region, reach: Reach::Mcp, names: &["PANAVERSITY_S3_REGION"], default: Some("auto"), value: "REGION", help: "The bucket's region; auto where there are none", secret: false },
-    Setting { key: Key::S3Endpoint, reach: Reach::Mcp, names: &["PANAVERSITY_S3_ENDPOINT"], default: None, value: "URL", help: "Where the bucket is reached; unset: AWS", secret: false },
-    Setting { key: Key::S3AccessKeyId, reach: Reach::Mcp, names: &["PANAVERSITY_S3_ACCESS_KEY_ID"], default: None, value: "ID", help: "The access key to the bucket", secret: true },
-    Setting { key: Key::S3Secret, reach: Reach::Mcp, names: &["PANAVERSITY_S3_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
-    Setting { key: Key::SupabaseUrl, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_URL"], default: None, value: "URL", help: "The Supabase project's URL", secret: false },
-    Setting { key: Key::SupabaseBucket, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_BUCKET"], default: None, value: "NAME", help: "Its bucket", secret: false },
-    Setting { key: Key::SupabaseAccessKeyId, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_ACCESS_KEY_ID"], default: None, value: "ID", help: "The S3 access key of its storage", secret: true },
-    Setting { key: Key::SupabaseSecret, reach: Reach::Mcp, names: &["PANAVERSITY_SUPABASE_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
-    Setting { key: Key::InlineLimit, reach: Reach::Mcp, names: &["PANAVERSITY_INLINE_LIMIT_KB"], default: Some("128"), value: "KIB", help: "Files up to this size lie in the database; 0: none", secret: false },
-    Setting { key: Key::PublishOverlays, reach: Reach::Mcp, names: &["PANAVERSITY_PUBLISH_OVERLAYS"], default: None, value: "BOOL", help: "Whether users' overlays are published too; true on fs, false in buckets", secret: false },
-    Setting { key: Key::Retention, reach: Reach::Mcp, names: &["PANAVERSITY_RETENTION_DAYS"], default: Some("30"), value: "DAYS", help: "How long gc keeps what was replaced or deleted; longer than your oldest backup", secret: false },
-    Setting { key: Key::MaxDirectUpload, reach: Reach::Mcp, names: &["PANAVERSITY_MAX_DIRECT_UPLOAD_MB"], default: Some("10"), value: "MIB", help: "Largest asset that comes and goes inside a tool call", secret: false },
-    Setting { key: Key::MaxAssetSize, reach: Reach::Mcp, names: &["PANAVERSITY_MAX_ASSET_SIZE_MB"], default: Some("100"), value: "MIB", help: "Largest asset", secret: false },
-    Setting { key: Key::PublicUrl, reach: Reach::Mcp, names: &["PANAVERSITY_PUBLIC_URL"], default: None, value: "URL", help: "The URL under which clients reach this server", secret: false },
-    Setting { key: Key::CdnBaseUrl, reach: Reach::Mcp, names: &["PANAVERSITY_CDN_BASE_URL"], default: None, value: "URL", help: "Where the world sees books/{book}/static/ of the bucket", secret: false },
-    Setting { key: Key::Signing, reach: Reach::Mcp, names: &["PANAVERSITY_SIGNING_KEY"], default: None, value: "KEY", help: "Signs links to archives and uploads, the same on every server; unset: a key the database keeps", secret: true },
-    Setting { key: Key::PresignExpiry, reach: Reach::Mcp, names: &["PANAVERSITY_PRESIGN_EXPIRY_SECONDS"], default: Some("3600"), value: "SECONDS", help: "How long links to archives and uploads are valid", secret: false },
-    Setting { key: Key::ArchiveTimeout, reach: Reach::Mcp, names: &["PANAVERSITY_ARCHIVE_TIMEOUT", "PANAVERSITY_ARCHIVE_TIMEOUT_SECONDS"], default: Some("60"), value: "SECONDS", help: "Longest download of an archive; what is cut off is resumed", secret: false },
-    Setting { key: Key::Host, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
-    Setting { key: Key::Port, reach: Reach::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
-    Setting { key: Key::AllowedHosts, reach: Reach::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
-    Setting { key: Key::StartupTimeout, reach: Reach::Serve, names: &["PANAVERSITY_STARTUP_TIMEOUT"], default: Some("60"), value: "SECONDS", help: "How long the start waits for a database or bucket that is not up yet; 0: not at all", secret: false },
-    Setting { key: Key::Env, reach: Reach::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
+    Setting { key: Key::DatabaseUrl, scope: CommandScope::Migrate, names: &["PANAVERSITY_DATABASE_URL", "DATABASE_URL"], default: Some("sqlite:./panaversity_fs.db"), value: "URL", help: "The database: sqlite:FILE or postgresql://USER:PASSWORD@HOST/NAME", secret: true },
+    Setting { key: Key::PoolSize, scope: CommandScope::Migrate, names: &["DATABASE_POOL_SIZE"], default: Some("20"), value: "N", help: "Database connections kept open", secret: false },
+    Setting { key: Key::MaxOverflow, scope: CommandScope::Migrate, names: &["DATABASE_MAX_OVERFLOW"], default: Some("10"), value: "N", help: "Database connections opened beyond those under load", secret: false },
+    Setting { key: Key::PoolTimeout, scope: CommandScope::Migrate, names: &["DATABASE_POOL_TIMEOUT"], default: Some("30"), value: "SECONDS", help: "Longest wait for a database connection, and for an answer of PostgreSQL's (5 to 30)", secret: false },
+    Setting { key: Key::LogLevel, scope: CommandScope::Migrate, names: &["PANAVERSITY_LOG_LEVEL"], default: Some("INFO"), value: "LEVEL", help: "DEBUG, INFO, WARNING or ERROR", secret: false },
+    Setting { key: Key::LogFormat, scope: CommandScope::Migrate, names: &["PANAVERSITY_LOG_FORMAT"], default: None, value: "FORMAT", help: "json or text; json unless stderr is a terminal", secret: false },
+    Setting { key: Key::StorageBackend, scope: CommandScope::Mcp, names: &["PANAVERSITY_STORAGE_BACKEND"], default: Some("fs"), value: "NAME", help: "Where files are kept: fs (a folder), s3 (a bucket) or supabase", secret: false },
+    Setting { key: Key::StorageRoot, scope: CommandScope::Mcp, names: &["PANAVERSITY_STORAGE_ROOT"], default: Some("./panaversity-data"), value: "DIR", help: "The folder of the files", secret: false },
+    Setting { key: Key::S3Bucket, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_BUCKET"], default: None, value: "NAME", help: "The bucket", secret: false },
+    Setting { key: Key::S3Region, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_REGION"], default: Some("auto"), value: "REGION", help: "The bucket's region; auto where there are none", secret: false },
+    Setting { key: Key::S3Endpoint, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_ENDPOINT"], default: None, value: "URL", help: "Where the bucket is reached; unset: AWS", secret: false },
+    Setting { key: Key::S3AccessKeyId, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_ACCESS_KEY_ID"], default: None, value: "ID", help: "The access key to the bucket", secret: true },
+    Setting { key: Key::S3Secret, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
+    Setting { key: Key::SupabaseUrl, scope: CommandScope::Mcp, names: &["PANAVERSITY_SUPABASE_URL"], default: None, value: "URL", help: "The Supabase project's URL", secret: false },
+    Setting { key: Key::SupabaseBucket, scope: CommandScope::Mcp, names: &["PANAVERSITY_SUPABASE_BUCKET"], default: None, value: "NAME", help: "Its bucket", secret: false },
+    Setting { key: Key::SupabaseAccessKeyId, scope: CommandScope::Mcp, names: &["PANAVERSITY_SUPABASE_ACCESS_KEY_ID"], default: None, value: "ID", help: "The S3 access key of its storage", secret: true },
+    Setting { key: Key::SupabaseSecret, scope: CommandScope::Mcp, names: &["PANAVERSITY_SUPABASE_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
+    Setting { key: Key::InlineLimit, scope: CommandScope::Mcp, names: &["PANAVERSITY_INLINE_LIMIT_KB"], default: Some("128"), value: "KIB", help: "Files up to this size lie in the database; 0: none", secret: false },
+    Setting { key: Key::PublishOverlays, scope: CommandScope::Mcp, names: &["PANAVERSITY_PUBLISH_OVERLAYS"], default: None, value: "BOOL", help: "Whether users' overlays are published too; true on fs, false in buckets", secret: false },
+    Setting { key: Key::Retention, scope: CommandScope::Mcp, names: &["PANAVERSITY_RETENTION_DAYS"], default: Some("30"), value: "DAYS", help: "How long gc keeps what was replaced or deleted; longer than your oldest backup", secret: false },
+    Setting { key: Key::MaxDirectUpload, scope: CommandScope::Mcp, names: &["PANAVERSITY_MAX_DIRECT_UPLOAD_MB"], default: Some("10"), value: "MIB", help: "Largest asset that comes and goes inside a tool call", secret: false },
+    Setting { key: Key::MaxAssetSize, scope: CommandScope::Mcp, names: &["PANAVERSITY_MAX_ASSET_SIZE_MB"], default: Some("100"), value: "MIB", help: "Largest asset", secret: false },
+    Setting { key: Key::PublicUrl, scope: CommandScope::Mcp, names: &["PANAVERSITY_PUBLIC_URL"], default: None, value: "URL", help: "The URL under which clients reach this server", secret: false },
+    Setting { key: Key::CdnBaseUrl, scope: CommandScope::Mcp, names: &["PANAVERSITY_CDN_BASE_URL"], default: None, value: "URL", help: "Where the world sees books/{book}/static/ of the bucket", secret: false },
+    Setting { key: Key::Signing, scope: CommandScope::Mcp, names: &["PANAVERSITY_SIGNING_KEY"], default: None, value: "KEY", help: "Signs links to archives and uploads, the same on every server; unset: a key the database keeps", secret: true },
+    Setting { key: Key::PresignExpiry, scope: CommandScope::Mcp, names: &["PANAVERSITY_PRESIGN_EXPIRY_SECONDS"], default: Some("3600"), value: "SECONDS", help: "How long links to archives and uploads are valid", secret: false },
+    Setting { key: Key::ArchiveTimeout, scope: CommandScope::Mcp, names: &["PANAVERSITY_ARCHIVE_TIMEOUT", "PANAVERSITY_ARCHIVE_TIMEOUT_SECONDS"], default: Some("60"), value: "SECONDS", help: "Longest download of an archive; what is cut off is resumed", secret: false },
+    Setting { key: Key::Host, scope: CommandScope::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
+    Setting { key: Key::Port, scope: CommandScope::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
+    Setting { key: Key::AllowedHosts, scope: CommandScope::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
+    Setting { key: Key::StartupTimeout, scope: CommandScope::Serve, names: &["PANAVERSITY_STARTUP_TIMEOUT"], default: Some("60"), value: "SECONDS", help: "How long the start waits for a database or bucket that is not up yet; 0: not at all", secret: false },
+    Setting { key: Key::Env, scope: CommandScope::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
 ];
 
 /// Names that this program knows but that are no settings of its server.
@@ -120,7 +120,7 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] = &["PANAVERSITY_URL"];
 
 /// Settings of the product that this version does not have yet. Whoever sets one must learn that
 /// it has no effect, most of all where it was meant to protect something.
-pub(crate) const NAMES_LATER: &[&str] = &[
+pub(crate) const RESERVED_NAMES: &[&str] = &[
     "PANAVERSITY_JWT_SECRET",
     "PANAVERSITY_JWT_ALGORITHM",
     "PANAVERSITY_AUTH_ISSUER",
@@ -169,7 +169,7 @@ mod tests {
     fn no_two_settings_share_a_name_or_a_flag() {
         let flags: BTreeSet<_> = SETTINGS.iter().map(Setting::flag).collect();
         assert_eq!(flags.len(), SETTINGS.len());
-        let names: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.names).chain(NAMES_LATER).collect();
+        let names: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.names).chain(RESERVED_NAMES).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     }
 

@@ -1,38 +1,38 @@
-//! The HTTP door: the route table, and what every request passes through on its way.
+//! The HTTP state: the route table, and what every request passes through on its way.
 //!
 //! Invariant: a request is counted under a route of the table, whatever path it names; what the
 //! guard refuses reaches no handler; an answer never holds anything of the server's inside.
 
 mod archives;
 mod assets;
+mod body;
+mod conditional;
 mod content;
 mod file_response;
-mod guard;
-mod hangup;
 mod health;
-mod pace;
-mod passage;
-mod ranges;
-mod sending;
+pub(crate) mod listener;
+pub(crate) mod middleware;
 mod starting;
 mod uploads;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, put};
-use axum::{Router, middleware};
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::guard::Hosts;
-pub(crate) use self::hangup::{Endable, Hangup};
-use self::pace::Pace;
+use self::body::throttle::DownloadLimiter;
+pub(crate) use self::listener::{ConnectionAbort, TimeoutListener};
+pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
+use self::middleware::observe;
 pub(crate) use self::starting::{Gate, name_of};
 use self::uploads::Arrivals;
 
@@ -41,23 +41,27 @@ use crate::app::App;
 /// When who finds the server busy should come again.
 const AGAIN_IN_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// What the routes of this door work with.
+/// What the routes of this state work with.
 #[derive(Clone)]
-struct Door {
+struct HttpState {
     app: App,
     began: Instant,
-    pace: Pace,
+    downloads: DownloadLimiter,
     arrivals: Arrivals,
 }
 
 /// All routes. `stop` ends what is still running when the time to drain is over.
-pub(crate) fn router(app: App, hosts: Hosts, stop: CancellationToken) -> Router {
-    let door =
-        Door { app: app.clone(), began: Instant::now(), pace: Pace::new(), arrivals: Arrivals::default() };
+pub(crate) fn router(app: App, hosts: AllowedHosts, stop: CancellationToken) -> Router {
+    let state = HttpState {
+        app: app.clone(),
+        began: Instant::now(),
+        downloads: DownloadLimiter::new(),
+        arrivals: Arrivals::default(),
+    };
     let probes = hosts.for_probes();
 
     let guarded = crate::mcp::router(app.clone(), stop)
-        .layer(middleware::from_fn_with_state(Arc::new(hosts), guard::admit));
+        .layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
     let open = Router::new()
         .route("/health", get(health::full))
         .route("/health/live", get(health::live))
@@ -67,28 +71,28 @@ pub(crate) fn router(app: App, hosts: Hosts, stop: CancellationToken) -> Router 
         .route("/books/{book}/content/{*path}", get(content::serve))
         .route("/uploads/{id}", put(uploads::receive))
         .route("/books/{book}/archive.zip", get(archives::serve))
-        .with_state(door)
-        .layer(middleware::from_fn_with_state(Arc::new(probes), guard::admit));
+        .with_state(state)
+        .layer(from_fn_with_state(Arc::new(probes), allowed_hosts::admit));
 
     Router::new()
         .merge(guarded)
         .merge(open)
         .fallback(nowhere)
-        .layer(middleware::from_fn_with_state(app, passage::through))
+        .layer(from_fn_with_state(app, observe::observe))
 }
 
-async fn metrics(State(door): State<Door>) -> impl IntoResponse {
-    let text = door.app.metrics.scrape(&door.app.service).await;
+async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
+    let text = state.app.metrics.scrape(&state.app.service).await;
     ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text)
 }
 
 async fn nowhere() -> Response {
     let hint = "MCP is POST /mcp; GET /health tells how the server is.";
-    error(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing at this path.", hint)
+    error_response(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing at this path.", hint)
 }
 
 /// An error of a route that is no tool.
-fn error(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
+fn error_response(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
     let error = json!({ "code": code, "message": message, "hint": hint });
     (status, Json(json!({ "error": error }))).into_response()
 }
@@ -108,7 +112,7 @@ fn broken(fault: &Fault) -> Response {
             ("The server can't answer now.", "Repeat the request in a few seconds.")
         }
     };
-    let mut answer = error(status_of(fault), fault.kind.code(), message, hint);
+    let mut answer = error_response(status_of(fault), fault.kind.code(), message, hint);
     if answer.status() == StatusCode::SERVICE_UNAVAILABLE && fault.kind != FaultKind::Schema {
         answer.headers_mut().insert(header::RETRY_AFTER, AGAIN_IN_SECONDS);
     }

@@ -6,16 +6,16 @@ mod cli;
 mod client;
 mod clock;
 mod config;
-mod counted;
+mod error;
 mod http;
-mod links;
 mod logging;
 mod masking;
 mod mcp;
-mod memory;
+mod memory_budget;
+mod metered;
 mod metrics;
 mod pipeline;
-mod wire;
+mod signed_url;
 
 use std::process::ExitCode;
 

@@ -10,18 +10,17 @@ mod audit;
 mod base64_data;
 mod books;
 mod build;
-mod calls;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod content;
 mod cursor;
-mod envelope;
-mod message;
+mod dispatch;
+pub(crate) mod envelope;
+mod glob;
+pub(crate) mod message;
 mod methods;
-mod pattern;
 mod prompts;
-mod refusals;
-mod requests;
+pub(crate) mod refusals;
 mod resources;
 mod schemas;
 mod search;
@@ -56,11 +55,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::memory::Hold;
-use calls::Given;
+use crate::http::middleware::mcp_body::{self, BodyLimits};
+use crate::memory_budget::MemoryPermit;
+use dispatch::CallArguments;
 use message::Unreadable;
 pub(crate) use message::answerable_id;
-use requests::Admission;
 use stdio::Lines;
 use tools::Spec;
 
@@ -77,7 +76,7 @@ Errors carry a code and a hint that says what to do next. Go on with next_cursor
 /// The routes `/mcp` and `/mcp/`. `stop` ends streams that are still open when the server has
 /// drained.
 pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
-    let admission = Admission::of(&app);
+    let admission = BodyLimits::of(&app);
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
@@ -85,18 +84,18 @@ pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
         .disable_allowed_hosts()
         .with_max_request_body_bytes(admission.most)
         .with_cancellation_token(stop);
-    let door = Door { app };
+    let handler = McpHandler { app };
     #[cfg(feature = "conformance")]
-    let door = conformance::WithFixtures(door);
+    let handler = conformance::WithFixtures(handler);
     let service = StreamableHttpService::new(
-        move || Ok(door.clone()),
+        move || Ok(handler.clone()),
         Arc::new(NeverSessionManager::default()),
         config,
     );
     Router::new()
         .route_service("/mcp", service.clone())
         .route_service("/mcp/", service)
-        .layer(middleware::from_fn_with_state(admission, requests::admit))
+        .layer(middleware::from_fn_with_state(admission, mcp_body::admit))
 }
 
 /// Serves one client on stdin and stdout until it hangs up, which it may do before it has begun.
@@ -109,8 +108,8 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let lines = Lines::new(input, output, Admission::of(&app).most);
-    match (Door { app }).serve(lines).await {
+    let lines = Lines::new(input, output, BodyLimits::of(&app).most);
+    match (McpHandler { app }).serve(lines).await {
         Ok(session) => session.waiting().await.map(|_| ()).map_err(Into::into),
         Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
         Err(error) => Err(error.into()),
@@ -119,11 +118,11 @@ where
 
 /// What answers; made anew for each request.
 #[derive(Clone)]
-struct Door {
+struct McpHandler {
     app: App,
 }
 
-impl ServerHandler for Door {
+impl ServerHandler for McpHandler {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(capabilities()).with_server_info(implementation()).with_instructions(INSTRUCTIONS)
     }
@@ -233,8 +232,8 @@ impl ServerHandler for Door {
         let tool = find(&request.name)?;
         let arguments = request.arguments.unwrap_or_default();
         let given = match unreadable_in(&context) {
-            Some(unreadable) => Given::Unreadable(arguments, unreadable.clone()),
-            None => Given::Object(arguments),
+            Some(unreadable) => CallArguments::Unreadable(arguments, unreadable.clone()),
+            None => CallArguments::Object(arguments),
         };
         Ok(self.answer(tool, given, &context).await.into())
     }
@@ -262,7 +261,7 @@ impl ServerHandler for Door {
         };
         let tool = find(name)?;
         let is_left_out = params.is_some_and(|params| params["arguments"] == "");
-        let given = if is_left_out { Given::Object(JsonObject::new()) } else { Given::Other };
+        let given = if is_left_out { CallArguments::Object(JsonObject::new()) } else { CallArguments::Other };
         let mut result = self.answer(tool, given, &context).await;
         if !is_modern(&context) {
             result.result_type = None;
@@ -281,23 +280,23 @@ fn capabilities() -> ServerCapabilities {
         .build()
 }
 
-impl Door {
+impl McpHandler {
     /// The program as one request sees it: its links begin where the request came, and it holds
     /// memory of its own.
     fn app_for(&self, context: &RequestContext<RoleServer>) -> App {
-        let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Hold>());
-        let hold = hold.cloned().unwrap_or_else(|| Hold::new(self.app.budget.clone()));
+        let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<MemoryPermit>());
+        let hold = hold.cloned().unwrap_or_else(|| MemoryPermit::new(self.app.budget.clone()));
         App { links: self.app.links.for_host(host_of(context)), hold, ..self.app.clone() }
     }
 
     async fn answer(
         &self,
         tool: &'static Spec,
-        given: Given,
+        given: CallArguments,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResult {
         let app = self.app_for(context);
-        let (body, is_error) = calls::carry_out(&app, tool, agent_of(context), given).await;
+        let (body, is_error) = dispatch::dispatch(&app, tool, agent_of(context), given).await;
         let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
         result.structured_content = Some(body);
         result.is_error = Some(is_error);

@@ -13,7 +13,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::counted::OPERATIONS;
+use crate::metered::OPERATIONS;
 
 /// The label of a book that does not exist, and of a tool that does not.
 pub(crate) const UNKNOWN: &str = "unknown";

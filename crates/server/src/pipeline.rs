@@ -11,10 +11,10 @@ use crate::client::{CallError, Client};
 mod digest;
 pub(crate) mod hydrate;
 pub(crate) mod ingest;
-mod place;
 mod progress;
 mod report;
 mod state;
+mod workspace;
 
 #[cfg(test)]
 mod fake;
@@ -97,7 +97,7 @@ impl Breaker {
     }
 
     fn note(&self, error: &CallError) {
-        if !matches!(error, CallError::Refused(_)) {
+        if !matches!(error, CallError::ServerError(_)) {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -48,12 +48,12 @@ impl SqlJournal {
         if db.dialect() == Dialect::Sqlite && backend.ends_with_the_process() {
             drop_leases(&db).await?;
         }
-        Self::open_beside(db, backend).await
+        Self::open_shared(db, backend).await
     }
 
     /// The same for an operator's command, which may run beside a server: on SQLite too the leases
     /// it finds may be somebody's.
-    pub async fn open_beside(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
+    pub async fn open_shared(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
         let store_id = store_identity::store_id(&db).await?;
         let committer = Committer::start(db.clone(), backend);
         Ok(Arc::new(Self { db, committer, store_id, backend }))

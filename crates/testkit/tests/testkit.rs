@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use panaversity_model::change::Verdict;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::{Changes, Files, Journal, Objects, Tree, UploadStore, World};
+use panaversity_model::ports::{Changes, Clock, Files, IdGenerator, Journal, Objects, Tree, UploadStore};
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, Setup, TreeSetup};
 use panaversity_testkit::postgres::{self, Postgres};

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use panaversity_store::{Database, DatabaseIdentity, ProbeFiles, StorageProbe, migrations};
 use serde_json::{Value, json};
 
-use super::engines::{connect, migration_failed};
+use super::runtime::{connect, migration_failed};
 use super::serve::bind;
 use super::{Failure, print};
 use crate::config::flags::ServeFlags;
@@ -68,7 +68,7 @@ pub(super) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let (_, store, http) =
         (LogSettings::read(&sources)?, StoreSettings::read(&sources)?, HttpSettings::read(&sources)?);
     let links = LinkSettings::read(&sources)?;
-    let mut tried: Vec<Tried> = sources.remarks().into_iter().map(|why| noted("settings", why)).collect();
+    let mut tried: Vec<Tried> = sources.warnings().into_iter().map(|why| noted("settings", why)).collect();
     let database = try_database(store.database, &mut tried).await;
     try_storage(&store.storage, database.as_ref(), &mut tried).await;
     if let Some(database) = database {

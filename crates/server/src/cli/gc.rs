@@ -5,7 +5,7 @@ use clap::Args;
 use panaversity_service::gc::Swept;
 use serde_json::json;
 
-use super::engines::Beside;
+use super::runtime::MaintenanceRuntime;
 use super::{Failure, gather, print};
 use crate::config::flags::McpFlags;
 use crate::config::settings::StoreSettings;
@@ -28,7 +28,7 @@ pub(super) async fn run(args: GcArgs) -> Result<(), Failure> {
     let sources = gather(args.flags.into_given())?;
     let settings = StoreSettings::read(&sources)?;
     let retention = settings.retention;
-    let beside = Beside::open(settings).await?;
+    let beside = MaintenanceRuntime::open(settings).await?;
     let swept = beside.service.gc(retention, args.dry_run).await;
     beside.close().await;
     let swept = swept.map_err(|fault| {

@@ -1,7 +1,7 @@
 //! `mcp`: the same tools over stdin and stdout, for one agent on this machine. stdout belongs to
 //! the protocol; everything else goes to stderr.
 
-use super::engines::Running;
+use super::runtime::Runtime;
 use super::signals::Signals;
 use super::{Failure, warn_of};
 use crate::config::Sources;
@@ -18,7 +18,7 @@ pub(super) async fn run(flags: McpFlags) -> Result<(), Failure> {
     logging::start(log);
     warn_of(&sources);
     let mut signals = Signals::listen()?;
-    let running = Running::start(store, links).await?;
+    let running = Runtime::start(store, links).await?;
     let served = tokio::select! {
         served = crate::mcp::serve_stdio(running.app.clone()) => served,
         signal = signals.next() => {

@@ -6,7 +6,7 @@ use panaversity_store::Database;
 use panaversity_store::migrations::{self, Revision};
 use serde_json::{Value, json};
 
-use super::engines::{connect, connect_existing, migration_failed};
+use super::runtime::{connect, connect_existing, migration_failed};
 use super::{Failure, gather, print};
 use crate::config::flags::MigrateFlags;
 use crate::config::settings::DatabaseSettings;

@@ -8,7 +8,7 @@ use panaversity_model::{AgentId, BookId, Error, Refusal};
 use panaversity_service::reconcile::{Finding, Mode, Reconciled};
 use serde_json::{Value, json};
 
-use super::engines::Beside;
+use super::runtime::MaintenanceRuntime;
 use super::{Failure, gather, print};
 use crate::config::flags::McpFlags;
 use crate::config::settings::StoreSettings;
@@ -44,7 +44,7 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
     let book = args.book_id.as_deref().map(BookId::parse).transpose();
     let book = book.map_err(|refusal| Failure::Usage(refusal.to_string()))?;
     let sources = gather(args.flags.into_given())?;
-    let beside = Beside::open(StoreSettings::read(&sources)?).await?;
+    let beside = MaintenanceRuntime::open(StoreSettings::read(&sources)?).await?;
     let (mut listed, mut printed, as_json) = (Vec::new(), Ok(()), args.json);
     let mut tell = |finding: Finding| {
         if !as_json {

@@ -19,7 +19,7 @@ use crate::config::Sources;
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
 use crate::config::settings::{HttpSettings, LogSettings, StoreSettings};
-use crate::http::{self, Endable, Gate, Hangup, Hosts};
+use crate::http::{self, AllowedHosts, ConnectionAbort, Gate, TimeoutListener};
 use crate::logging;
 
 /// How long running calls may go on after the signal.
@@ -37,12 +37,12 @@ pub(super) async fn run(flags: ServeFlags) -> Result<(), Failure> {
     warn_of(&sources);
     let mut signals = Signals::listen()?;
     let (listener, address) = bind(&http).await.map_err(|error| no_listener(&http, &error))?;
-    let (hosts, closing) = (Hosts::new(&http, address.ip().is_loopback()), CancellationToken::new());
+    let (hosts, closing) = (AllowedHosts::new(&http, address.ip().is_loopback()), CancellationToken::new());
     let (database, storage) = (store.database.url.backend(), store.storage.backend().name());
     let gate = Gate::new(hosts.clone(), database, storage);
-    let service = gate.router().into_make_service_with_connect_info::<Hangup>();
-    let server =
-        axum::serve(Endable(listener), service).with_graceful_shutdown(closing.clone().cancelled_owned());
+    let service = gate.router().into_make_service_with_connect_info::<ConnectionAbort>();
+    let server = axum::serve(TimeoutListener(listener), service)
+        .with_graceful_shutdown(closing.clone().cancelled_owned());
     let mut server = tokio::spawn(server.into_future());
 
     let running = tokio::select! {

@@ -1,7 +1,7 @@
 //! Waiting, at the start of `serve`, for engines that are not up yet, as when a whole machine or a
 //! compose file starts at once.
 //!
-//! 1. A try is a whole start of the engines; what it opened is closed when it fails.
+//! 1. A try is a whole start of the runtime; what it opened is closed when it fails.
 //! 2. Only what may pass is waited for: nobody answers, a name is not known yet, the database is
 //!    starting or full, the bucket is broken for now or was not made yet. What an operator must mend,
 //!    such as a wrong password or a storage of another database, ends the start at once.
@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::engines::Running;
+use super::runtime::Runtime;
 use super::{Failure, NotYet};
 use crate::config::links::LinkSettings;
 use crate::config::settings::StoreSettings;
@@ -27,10 +27,10 @@ pub(super) async fn open(
     links: &LinkSettings,
     timeout: Duration,
     (gate, address): (&Gate, SocketAddr),
-) -> Result<Running, Failure> {
+) -> Result<Runtime, Failure> {
     let (began, mut pause) = (Instant::now(), SHORTEST);
     loop {
-        let failure = match Running::start(store.clone(), links.clone()).await {
+        let failure = match Runtime::start(store.clone(), links.clone()).await {
             Ok(running) => return Ok(running),
             Err(failure) => failure,
         };

@@ -17,18 +17,18 @@ const LONGEST_ETAG: usize = 128;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TargetContent<'a> {
+pub(crate) struct RangeRequest<'a> {
     pub(crate) url: &'a Url,
     /// Bytes that are there already; beyond 0 only with an `etag`.
     pub(crate) from: u64,
-    /// The version that they are of, as [`Got::Whole`] named it.
+    /// The version that they are of, as [`DownloadResponse::Whole`] named it.
     pub(crate) etag: Option<&'a str>,
     /// Any other version is of no use.
     pub(crate) only: bool,
 }
 
 /// What came.
-pub(crate) enum Got {
+pub(crate) enum DownloadResponse {
     /// What follows the bytes that are there.
     Rest(Body),
     /// Everything from the beginning, and which version it is, if that can be named again.
@@ -44,7 +44,7 @@ pub(crate) enum Got {
     /// Too many calls: ask again after `wait`.
     Limited { why: String, wait: Duration },
     /// Not an answer of a server of ours.
-    Strange(String),
+    UnexpectedResponse(String),
 }
 
 /// Bytes on their way.
@@ -62,10 +62,10 @@ impl Body {
 
 impl Client {
     /// Asks for bytes, once.
-    pub(crate) async fn get(&self, wish: TargetContent<'_>) -> Got {
+    pub(crate) async fn get(&self, wish: RangeRequest<'_>) -> DownloadResponse {
         let http = match self.http_for(wish.url) {
             Ok(http) => http,
-            Err(why) => return Got::Strange(why),
+            Err(why) => return DownloadResponse::UnexpectedResponse(why),
         };
         // The whole download may take longer than any answer.
         let mut request = http.get(wish.url.clone()).header("X-Agent-Id", self.agent).timeout(Duration::MAX);
@@ -80,33 +80,35 @@ impl Client {
         }
         match tokio::time::timeout(ANSWER_TIMEOUT, request.send()).await {
             Ok(Ok(response)) => judge(response, wish),
-            Ok(Err(error)) => Got::MayPass(root_cause(&error)),
-            Err(_) => Got::MayPass("no answer in time".to_owned()),
+            Ok(Err(error)) => DownloadResponse::MayPass(root_cause(&error)),
+            Err(_) => DownloadResponse::MayPass("no answer in time".to_owned()),
         }
     }
 }
 
-fn judge(response: Response, wish: TargetContent<'_>) -> Got {
+fn judge(response: Response, wish: RangeRequest<'_>) -> DownloadResponse {
     let status = response.status();
     let etag = etag_of(response.headers());
     match status {
-        StatusCode::OK => Got::Whole(Body(response), etag),
+        StatusCode::OK => DownloadResponse::Whole(Body(response), etag),
         StatusCode::PARTIAL_CONTENT
             if begins_at(response.headers()) == Some(wish.from) && etag.as_deref() == wish.etag =>
         {
-            Got::Rest(Body(response))
+            DownloadResponse::Rest(Body(response))
         }
-        StatusCode::RANGE_NOT_SATISFIABLE => Got::Nothing,
-        StatusCode::FORBIDDEN | StatusCode::GONE => Got::Over(format!("HTTP {status}")),
-        StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED => Got::Gone,
+        StatusCode::RANGE_NOT_SATISFIABLE => DownloadResponse::Nothing,
+        StatusCode::FORBIDDEN | StatusCode::GONE => DownloadResponse::Over(format!("HTTP {status}")),
+        StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED => DownloadResponse::Gone,
         StatusCode::TOO_MANY_REQUESTS => {
             let wait = retry_after(response.headers()).unwrap_or(Duration::from_secs(1));
-            Got::Limited { why: format!("HTTP {status}"), wait }
+            DownloadResponse::Limited { why: format!("HTTP {status}"), wait }
         }
         status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-            Got::MayPass(format!("HTTP {status}"))
+            DownloadResponse::MayPass(format!("HTTP {status}"))
         }
-        status => Got::Strange(format!("HTTP {status}, which does not answer what was asked")),
+        status => DownloadResponse::UnexpectedResponse(format!(
+            "HTTP {status}, which does not answer what was asked"
+        )),
     }
 }
 

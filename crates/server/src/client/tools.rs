@@ -101,7 +101,7 @@ impl Plan {
         };
         let manifest = Manifest { files: self.files.iter().filter_map(item).collect() };
         if self.is_whole_book && manifest.hash() != self.manifest_hash {
-            return Err(CallError::Strange(
+            return Err(CallError::UnexpectedResponse(
                 "the server's list of files is not what its manifest_hash says".to_owned(),
             ));
         }
@@ -129,7 +129,7 @@ impl Client {
     pub(crate) async fn book(&self, book: &BookId) -> Result<Option<ListedBook>, CallError> {
         match self.answer::<Listed>("list_books", &json!({"book_id": book.as_str()})).await {
             Ok((listed, _)) => Ok(listed.books.into_iter().find(|listed| listed.book_id == book.as_str())),
-            Err(CallError::Refused(refused)) if refused.code == "BOOK_NOT_FOUND" => Ok(None),
+            Err(CallError::ServerError(refused)) if refused.code == "BOOK_NOT_FOUND" => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -157,7 +157,9 @@ impl Client {
                 Read::Changed => {}
             }
         }
-        Err(CallError::Strange("the book kept changing while its plan was read; run again".to_owned()))
+        Err(CallError::UnexpectedResponse(
+            "the book kept changing while its plan was read; run again".to_owned(),
+        ))
     }
 
     async fn plan_once(&self, book: &BookId, target: Option<ContentHash>) -> Result<Read, CallError> {
@@ -183,7 +185,9 @@ impl Client {
             let plan = Plan { manifest_hash, files, is_whole_book: target.is_none() };
             return plan.checked().map(Read::Plan);
         }
-        Err(CallError::Strange("the plan does not end; the server may be of another version".to_owned()))
+        Err(CallError::UnexpectedResponse(
+            "the plan does not end; the server may be of another version".to_owned(),
+        ))
     }
 
     /// What `path` held as version `hash`.
@@ -198,7 +202,7 @@ impl Client {
         match (read.content, read.download_url) {
             (Some(text), _) => Ok(Version::Text(text)),
             (None, Some(link)) => Ok(Version::Link(self.address(&link, &format!("/books/{book}/{path}"))?)),
-            (None, None) => Err(CallError::Strange(
+            (None, None) => Err(CallError::UnexpectedResponse(
                 "read_content gave neither content nor download_url; the server may be of another version"
                     .to_owned(),
             )),
@@ -222,7 +226,7 @@ impl Client {
         }
         let (written, repeated) = self.answer::<Written>("write_content", &arguments).await?;
         if written.file_hash != sent {
-            return Err(CallError::Strange(format!(
+            return Err(CallError::UnexpectedResponse(format!(
                 "the server holds other bytes than were sent: {} instead of {sent}",
                 written.file_hash
             )));
@@ -262,7 +266,7 @@ impl Client {
 
 /// An answer that is none of a server of this version.
 pub(super) fn unknown_form(tool: &str, error: &serde_json::Error) -> CallError {
-    CallError::Strange(format!(
+    CallError::UnexpectedResponse(format!(
         "{tool} answered in an unknown form ({error}); the server may be of another version"
     ))
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::tools::Mode;
-use super::{ANSWER_TIMEOUT, Answer, CallError, Client, WAITS_MS, retry_after, root_cause};
+use super::{ANSWER_TIMEOUT, CallError, Client, HttpAnswer, WAITS_MS, retry_after, root_cause};
 
 /// Bytes read from a file at once.
 const PART: usize = 256 * 1024;
@@ -28,7 +28,7 @@ const SLOWEST: u64 = 32 * 1024;
 
 /// Where a large asset may be put.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct UploadTarget {
     id: String,
     url: Url,
     headers: HeaderMap,
@@ -40,12 +40,12 @@ pub(crate) enum Announced {
     /// The server holds it already.
     Held(Mode),
     /// It may be put.
-    Ticket(Box<Ticket>),
+    UploadTarget(Box<UploadTarget>),
 }
 
 /// Why a large asset was not put.
 #[derive(Debug)]
-pub(crate) enum NotPut {
+pub(crate) enum PutError {
     /// The ticket is over: another one may do.
     Over(String),
     /// The file, or the way to the server.
@@ -132,14 +132,15 @@ impl Client {
             Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
         });
         let headers = headers.collect::<Option<_>>().ok_or_else(|| {
-            CallError::Strange("upload_asset answered with headers that cannot be sent".to_owned())
+            CallError::UnexpectedResponse("upload_asset answered with headers that cannot be sent".to_owned())
         })?;
-        Ok(Announced::Ticket(Box::new(Ticket { id, url, headers })))
+        Ok(Announced::UploadTarget(Box::new(UploadTarget { id, url, headers })))
     }
 
     /// Puts a file of this size, from the beginning each time it is tried.
-    pub(crate) async fn put(&self, ticket: &Ticket, file: &Path, size: u64) -> Result<(), NotPut> {
-        let http = self.http_for(&ticket.url).map_err(|why| NotPut::Failed(CallError::Strange(why)))?;
+    pub(crate) async fn put(&self, ticket: &UploadTarget, file: &Path, size: u64) -> Result<(), PutError> {
+        let http =
+            self.http_for(&ticket.url).map_err(|why| PutError::Failed(CallError::UnexpectedResponse(why)))?;
         let mut headers = ticket.headers.clone();
         // Not left to the body, whose length nobody knows: storages take no other uploads.
         headers.insert(CONTENT_LENGTH, size.into());
@@ -155,7 +156,7 @@ impl Client {
                 Ok(response) if response.status().is_success() => return Ok(()),
                 Ok(response) => match response.status() {
                     status @ (StatusCode::FORBIDDEN | StatusCode::GONE | StatusCode::NOT_FOUND) => {
-                        return Err(NotPut::Over(format!("HTTP {status}")));
+                        return Err(PutError::Over(format!("HTTP {status}")));
                     }
                     status
                         if status.is_server_error()
@@ -168,14 +169,14 @@ impl Client {
                     }
                     status => {
                         let why = format!("{}: HTTP {status}", shown(&ticket.url));
-                        return Err(NotPut::Failed(CallError::Strange(why)));
+                        return Err(PutError::Failed(CallError::UnexpectedResponse(why)));
                     }
                 },
                 Err(error) => (root_cause(&error), None),
             };
             let Some(wait) = waits.next() else {
                 let why = format!("{}: {why}; tried several times, run again", shown(&ticket.url));
-                return Err(NotPut::Failed(CallError::Unreachable(why)));
+                return Err(PutError::Failed(CallError::Unreachable(why)));
             };
             tokio::time::sleep(wait.max(asked.unwrap_or_default().min(super::LONGEST_WAIT))).await;
         }
@@ -185,12 +186,12 @@ impl Client {
     pub(crate) async fn complete(
         &self,
         target: Target<'_>,
-        ticket: &Ticket,
+        ticket: &UploadTarget,
         hash: ContentHash,
     ) -> Result<Mode, CallError> {
         let arguments = json!({"book_id": target.book.as_str(), "upload_id": ticket.id});
         // A repeated call gets the first answer, so that one is never our own doing.
-        let answer = Answer { repeated: false, ..self.call("complete_upload", &arguments).await? };
+        let answer = HttpAnswer { repeated: false, ..self.call("complete_upload", &arguments).await? };
         kept(target, hash, answer)
     }
 
@@ -200,10 +201,10 @@ impl Client {
     }
 }
 
-fn kept(target: Target<'_>, sent: ContentHash, answer: Answer) -> Result<Mode, CallError> {
+fn kept(target: Target<'_>, sent: ContentHash, answer: HttpAnswer) -> Result<Mode, CallError> {
     let kept: Kept = parsed("upload_asset", answer.value)?;
     if ContentHash::from_hex(&kept.file_hash_sha256) != Some(sent) {
-        return Err(CallError::Strange(format!(
+        return Err(CallError::UnexpectedResponse(format!(
             "the server holds other bytes than were sent: {} instead of {sent}",
             kept.file_hash_sha256
         )));

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::Misuse;
+use super::ConfigError;
 use value::{Opened, Value};
 
 /// Numbers of skipped lines that a warning names.
@@ -32,7 +32,7 @@ pub(super) struct DotEnv {
     /// The values of names of ours; of several lines with one name the last counts.
     pub(super) values: BTreeMap<String, String>,
     /// What to tell the operator.
-    pub(super) remarks: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// Which names are ours.
@@ -49,20 +49,20 @@ pub(super) fn read(
     path: &Path,
     names: Names,
     inherited: impl Fn(&str) -> Option<String>,
-) -> Result<DotEnv, Misuse> {
+) -> Result<DotEnv, ConfigError> {
     let shown = path.display();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(DotEnv::default()),
         Err(error) if error.kind() == ErrorKind::IsADirectory => {
-            return Err(Misuse(format!(
+            return Err(ConfigError(format!(
                 "{shown} is a folder: remove it, or put the file there that was meant"
             )));
         }
-        Err(error) => return Err(Misuse(format!("{shown} cannot be read: {error}"))),
+        Err(error) => return Err(ConfigError(format!("{shown} cannot be read: {error}"))),
     };
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(Misuse(format!("{shown} is UTF-16: save it as UTF-8")));
+        return Err(ConfigError(format!("{shown} is UTF-16: save it as UTF-8")));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let lines =
@@ -91,7 +91,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn run(&mut self, inherited: &dyn Fn(&str) -> Option<String>) -> Result<(), Misuse> {
+    fn run(&mut self, inherited: &dyn Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
         let mut at = 0;
         while at < self.lines.len() {
             let line = self.lines[at].trim_ascii();
@@ -107,7 +107,7 @@ impl Reader<'_> {
                     at += count;
                 }
                 Err(why) if (self.names.is_ours)(&name) => {
-                    return Err(Misuse(format!(
+                    return Err(ConfigError(format!(
                         "{} line {}: {name} cannot be read: {why}",
                         self.shown,
                         at + 1
@@ -172,7 +172,7 @@ impl Reader<'_> {
         for (number, line) in self.lines.iter().enumerate().take(at + count).skip(at + 1) {
             let name = assigned_in(line);
             if (self.names.is_ours)(name) {
-                self.found.remarks.push(format!(
+                self.found.warnings.push(format!(
                     "{} line {}: {name} is not set, for it stands in the quotes that line {} opens; if it should be, \
                      close them before it",
                     self.shown,
@@ -194,7 +194,7 @@ impl Reader<'_> {
             } else {
                 "names a variable that is not set,".to_owned()
             };
-            self.found.remarks.push(format!(
+            self.found.warnings.push(format!(
                 "{} line {number}: {name} {what} and reads as empty there; for a $ as it is, write \\$ or put the value in single quotes",
                 self.shown
             ));
@@ -211,7 +211,7 @@ impl Reader<'_> {
         };
         if !numbers.is_empty() {
             let numbers = numbers.join(", ");
-            self.found.remarks.push(format!(
+            self.found.warnings.push(format!(
                 "{} {lines} {numbers}{more} cannot be read and {are} skipped: no setting of this program is there",
                 self.shown
             ));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use super::{Reach, SETTINGS, Setting};
+use super::{CommandScope, SETTINGS, Setting};
 
 /// What was given as flags to a command that reads the settings up to `REACH`.
 #[derive(Debug, Default)]
@@ -14,11 +14,11 @@ pub(crate) struct Flags<const REACH: u8> {
 }
 
 /// The flags of `serve`.
-pub(crate) type ServeFlags = Flags<{ Reach::Serve as u8 }>;
+pub(crate) type ServeFlags = Flags<{ CommandScope::Serve as u8 }>;
 /// The flags of `mcp`.
-pub(crate) type McpFlags = Flags<{ Reach::Mcp as u8 }>;
+pub(crate) type McpFlags = Flags<{ CommandScope::Mcp as u8 }>;
 /// The flags of `migrate`.
-pub(crate) type MigrateFlags = Flags<{ Reach::Migrate as u8 }>;
+pub(crate) type MigrateFlags = Flags<{ CommandScope::Migrate as u8 }>;
 
 impl<const REACH: u8> Flags<REACH> {
     /// The values by flag, without dashes.
@@ -27,7 +27,7 @@ impl<const REACH: u8> Flags<REACH> {
     }
 
     fn settings() -> impl Iterator<Item = &'static Setting> {
-        SETTINGS.iter().filter(|setting| setting.reach as u8 <= REACH)
+        SETTINGS.iter().filter(|setting| setting.scope as u8 <= REACH)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::hosts::PublicUrl;
-use super::settings::{optional, public_url, whole};
-use super::{Key, Misuse, Sources};
+use super::settings::{optional, parse_u32, public_url};
+use super::{ConfigError, Key, Sources};
 
 /// The shortest key of an operator's that is taken, in bytes.
 const SHORTEST_KEY: usize = 16;
@@ -28,14 +28,14 @@ pub(crate) struct LinkSettings {
 
 impl LinkSettings {
     /// Reads them.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let cdn_base_url = optional(
             sources,
             Key::CdnBaseUrl,
             "a URL like https://cdn.example.com, without user, query or fragment",
             PublicUrl::parse,
         )?;
-        let seconds = |key, most| Ok(Duration::from_secs(u64::from(whole(sources, key, 1, most)?)));
+        let seconds = |key, most| Ok(Duration::from_secs(u64::from(parse_u32(sources, key, 1, most)?)));
         Ok(Self {
             public_url: public_url(sources)?,
             cdn_base_url,
@@ -46,11 +46,11 @@ impl LinkSettings {
     }
 }
 
-fn signing_key(sources: &Sources) -> Result<Option<Vec<u8>>, Misuse> {
+fn signing_key(sources: &Sources) -> Result<Option<Vec<u8>>, ConfigError> {
     let Some(given) = sources.text(Key::Signing)? else { return Ok(None) };
     let key = given.text.trim().as_bytes().to_vec();
     if key.len() < SHORTEST_KEY {
-        return Err(Misuse(format!(
+        return Err(ConfigError(format!(
             "{} is too short: at least {SHORTEST_KEY} characters, best from a random generator",
             given.name
         )));

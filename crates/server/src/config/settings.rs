@@ -11,7 +11,7 @@ use panaversity_store::{Backend, DatabaseUrl, PoolOptions};
 use super::hosts::{PublicUrl, host_of};
 use super::sources::Given;
 use super::storage::StorageSettings;
-use super::{Key, Misuse, Sources};
+use super::{ConfigError, Key, Sources};
 use crate::logging::{Form, LogLevel};
 use crate::masking;
 
@@ -53,7 +53,7 @@ pub(crate) struct HttpSettings {
 
 impl LogSettings {
     /// Reads them.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let level = required(sources, Key::LogLevel, "DEBUG, INFO, WARNING or ERROR", LogLevel::parse)?;
         let form = optional(sources, Key::LogFormat, "json or text", |text| match text {
             "json" => Some(Form::Json),
@@ -67,14 +67,14 @@ impl LogSettings {
 
 impl DatabaseSettings {
     /// Reads them.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let Given { text, name } = sources.text(Key::DatabaseUrl)?.ok_or_else(|| unset(Key::DatabaseUrl))?;
         let url = DatabaseUrl::parse(text.trim())
-            .map_err(|why| Misuse(format!("{name} is no database URL that can be used: {why}")))?;
+            .map_err(|why| ConfigError(format!("{name} is no database URL that can be used: {why}")))?;
         let pool = PoolOptions {
-            size: whole(sources, Key::PoolSize, 1, 1_000)?,
-            overflow: whole(sources, Key::MaxOverflow, 0, 1_000)?,
-            timeout: Duration::from_secs(u64::from(whole(sources, Key::PoolTimeout, 1, 3_600)?)),
+            size: parse_u32(sources, Key::PoolSize, 1, 1_000)?,
+            overflow: parse_u32(sources, Key::MaxOverflow, 0, 1_000)?,
+            timeout: Duration::from_secs(u64::from(parse_u32(sources, Key::PoolTimeout, 1, 3_600)?)),
         };
         Ok(Self { url, pool })
     }
@@ -82,12 +82,12 @@ impl DatabaseSettings {
 
 impl StoreSettings {
     /// Reads them.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let storage = StorageSettings::read(sources)?;
-        let publish_overlays = optional(sources, Key::PublishOverlays, "true or false", truth)?;
-        let days = whole(sources, Key::Retention, 0, 36_500)?;
-        let kibibytes = whole(sources, Key::InlineLimit, 0, 16_384)?;
-        let mebibytes = |key, most| Ok(u64::from(whole(sources, key, 1, most)?) << 20);
+        let publish_overlays = optional(sources, Key::PublishOverlays, "true or false", parse_bool)?;
+        let days = parse_u32(sources, Key::Retention, 0, 36_500)?;
+        let kibibytes = parse_u32(sources, Key::InlineLimit, 0, 16_384)?;
+        let mebibytes = |key, most| Ok(u64::from(parse_u32(sources, key, 1, most)?) << 20);
         Ok(Self {
             database: DatabaseSettings::read(sources)?,
             limits: Limits {
@@ -105,7 +105,7 @@ impl StoreSettings {
 
 impl HttpSettings {
     /// Reads them.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         Ok(Self {
             host: required(sources, Key::Host, "an IP address or a host name", listening_host)?,
             port: required(sources, Key::Port, "a port from 0 to 65535", |text| text.parse().ok())?,
@@ -122,7 +122,12 @@ impl HttpSettings {
                 "production" => Some(true),
                 _ => None,
             })?,
-            startup_timeout: Duration::from_secs(u64::from(whole(sources, Key::StartupTimeout, 0, 86_400)?)),
+            startup_timeout: Duration::from_secs(u64::from(parse_u32(
+                sources,
+                Key::StartupTimeout,
+                0,
+                86_400,
+            )?)),
         })
     }
 }
@@ -132,7 +137,7 @@ pub(super) fn optional<T>(
     key: Key,
     allowed: &str,
     parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, Misuse> {
+) -> Result<Option<T>, ConfigError> {
     let Some(given) = sources.text(key)? else { return Ok(None) };
     parse(given.text.trim()).map(Some).ok_or_else(|| bad(&given, allowed))
 }
@@ -142,11 +147,11 @@ pub(super) fn required<T>(
     key: Key,
     allowed: &str,
     parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, Misuse> {
+) -> Result<T, ConfigError> {
     optional(sources, key, allowed, parse)?.ok_or_else(|| unset(key))
 }
 
-pub(super) fn whole(sources: &Sources, key: Key, least: u32, most: u32) -> Result<u32, Misuse> {
+pub(super) fn parse_u32(sources: &Sources, key: Key, least: u32, most: u32) -> Result<u32, ConfigError> {
     let allowed = format!("a whole number from {least} to {most}");
     required(sources, key, &allowed, |text| {
         text.parse().ok().filter(|number| (least..=most).contains(number))
@@ -154,24 +159,24 @@ pub(super) fn whole(sources: &Sources, key: Key, least: u32, most: u32) -> Resul
 }
 
 /// Where clients reach this server, if that was said.
-pub(super) fn public_url(sources: &Sources) -> Result<Option<PublicUrl>, Misuse> {
+pub(super) fn public_url(sources: &Sources) -> Result<Option<PublicUrl>, ConfigError> {
     let allowed = "a URL like https://books.example.com, without user, query or fragment, letters beyond ASCII in its \
                    host as xn--...";
     optional(sources, Key::PublicUrl, allowed, PublicUrl::parse)
 }
 
 /// Only settings that are no secret come here, but an address may hold one.
-pub(super) fn bad(given: &Given, allowed: &str) -> Misuse {
+pub(super) fn bad(given: &Given, allowed: &str) -> ConfigError {
     let text = &given.text;
     let shown = if text.contains("://") || text.contains('@') { masking::url(text) } else { text.clone() };
-    Misuse(format!("{} is {shown:?}; allowed is {allowed}", given.name))
+    ConfigError(format!("{} is {shown:?}; allowed is {allowed}", given.name))
 }
 
-pub(super) fn unset(key: Key) -> Misuse {
-    Misuse(format!("{} is not set", super::Setting::of(key).names[0]))
+pub(super) fn unset(key: Key) -> ConfigError {
+    ConfigError(format!("{} is not set", super::Setting::of(key).names[0]))
 }
 
-fn truth(text: &str) -> Option<bool> {
+fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
         "false" | "0" | "no" | "off" => Some(false),
@@ -197,10 +202,10 @@ mod tests {
     use super::super::links::LinkSettings;
     use super::*;
 
-    fn refused<T>(read: fn(&Sources) -> Result<T, Misuse>, name: &str, value: &str) -> String {
+    fn refused<T>(read: fn(&Sources) -> Result<T, ConfigError>, name: &str, value: &str) -> String {
         match read(&Sources::of(&[], &[(name, value)], &[])) {
             Ok(_) => panic!("{name}={value} was admitted"),
-            Err(Misuse(why)) => why,
+            Err(ConfigError(why)) => why,
         }
     }
 
@@ -243,7 +248,7 @@ mod tests {
             assert!(refused(HttpSettings::read, name, value).starts_with(name));
         }
         let flag = Sources::of(&[("server-port", "x")], &[], &[]);
-        let Misuse(why) = HttpSettings::read(&flag).unwrap_err();
+        let ConfigError(why) = HttpSettings::read(&flag).unwrap_err();
         assert!(why.starts_with("--server-port is \"x\""), "{why}");
     }
 
@@ -260,7 +265,9 @@ mod tests {
             assert!(why.starts_with(name) && !why.contains("hunter2"), "{why}");
         }
         let links = [("PANAVERSITY_CDN_BASE_URL", "https://user:hunter2@cdn.example.com")];
-        let Err(Misuse(why)) = LinkSettings::read(&Sources::of(&[], &links, &[])) else { panic!("admitted") };
+        let Err(ConfigError(why)) = LinkSettings::read(&Sources::of(&[], &links, &[])) else {
+            panic!("admitted")
+        };
         assert!(why.contains("https://***@cdn.example.com"), "{why}");
     }
 

@@ -10,7 +10,7 @@ use panaversity_model::suggestion::nearest_name;
 
 use super::dotenv::{self, DotEnv};
 use super::flags::file_flag;
-use super::{Key, Misuse, NAMES_ELSEWHERE, NAMES_LATER, SETTINGS, Setting};
+use super::{ConfigError, Key, NAMES_ELSEWHERE, RESERVED_NAMES, SETTINGS, Setting};
 
 /// The prefix of the names that are ours alone.
 const OURS: &str = "PANAVERSITY_";
@@ -34,7 +34,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Gathers flags, the process's environment and `.env` of the working directory.
-    pub(crate) fn gather(flags: BTreeMap<String, String>) -> Result<Self, Misuse> {
+    pub(crate) fn gather(flags: BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let environment = environment(std::env::vars_os())?;
         let names = dotenv::Names { is_ours: matters, is_public };
         let dotenv = dotenv::read(Path::new(".env"), names, |name| std::env::var(name).ok())?;
@@ -43,7 +43,7 @@ impl Sources {
 
     /// The value of a setting, if one was given. An empty one counts as not given, as compose
     /// files write it for a variable that is not there.
-    pub(crate) fn given(&self, key: Key) -> Result<Option<Given>, Misuse> {
+    pub(crate) fn given(&self, key: Key) -> Result<Option<Given>, ConfigError> {
         let setting = Setting::of(key);
         let flag = setting.flag();
         let file = setting.secret.then(|| file_flag(setting));
@@ -64,7 +64,7 @@ impl Sources {
     }
 
     /// The value of a setting or its default.
-    pub(crate) fn text(&self, key: Key) -> Result<Option<Given>, Misuse> {
+    pub(crate) fn text(&self, key: Key) -> Result<Option<Given>, ConfigError> {
         let setting = Setting::of(key);
         let default =
             setting.default.map(|text| Given { text: text.to_owned(), name: setting.names[0].to_owned() });
@@ -72,16 +72,16 @@ impl Sources {
     }
 
     /// What to tell the operator about lines of `.env`, and `PANAVERSITY_*` names that set nothing.
-    pub(crate) fn remarks(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let names: std::collections::BTreeSet<_> =
             self.environment.keys().chain(self.dotenv.values.keys()).collect();
         let names = names.into_iter().filter(|name| name.starts_with(OURS));
-        let of_lines = self.dotenv.remarks.iter().cloned();
-        of_lines.chain(names.filter_map(|name| remark(name))).collect()
+        let of_lines = self.dotenv.warnings.iter().cloned();
+        of_lines.chain(names.filter_map(|name| warning(name))).collect()
     }
 }
 
-fn remark(name: &str) -> Option<String> {
+fn warning(name: &str) -> Option<String> {
     let known = || SETTINGS.iter().flat_map(|setting| setting.names).chain(NAMES_ELSEWHERE).copied();
     let secret_file = |name: &str| {
         let base = name.strip_suffix("_FILE");
@@ -90,7 +90,7 @@ fn remark(name: &str) -> Option<String> {
     if known().any(|one| one == name) || secret_file(name) {
         return None;
     }
-    if NAMES_LATER.contains(&name.strip_suffix("_FILE").unwrap_or(name)) {
+    if RESERVED_NAMES.contains(&name.strip_suffix("_FILE").unwrap_or(name)) {
         return Some(format!("{name} has no effect: this version does not have that setting yet"));
     }
     // All names share the prefix; compared with it, every name would be near to every other.
@@ -107,17 +107,17 @@ fn one_of(
     name: &str,
     file: Option<&str>,
     dashes: &str,
-) -> Result<Option<Given>, Misuse> {
+) -> Result<Option<Given>, ConfigError> {
     let get = |name: &str| source.get(name).filter(|text| !text.is_empty());
     let from_file = file.and_then(|file| get(file).map(|path| (file, path)));
     match (get(name), from_file) {
         (Some(_), Some((file, _))) => {
-            Err(Misuse(format!("{dashes}{name} and {dashes}{file} are both set; set one of them")))
+            Err(ConfigError(format!("{dashes}{name} and {dashes}{file} are both set; set one of them")))
         }
         (Some(text), None) => Ok(Some(Given { text: text.clone(), name: format!("{dashes}{name}") })),
         (None, Some((file, path))) => {
             let text = secret(Path::new(path)).map_err(|error| {
-                Misuse(format!("{dashes}{file} is {path:?}, which cannot be read: {error}"))
+                ConfigError(format!("{dashes}{file} is {path:?}, which cannot be read: {error}"))
             })?;
             Ok(Some(Given { text, name: format!("{dashes}{file}") }))
         }
@@ -139,14 +139,16 @@ fn secret(path: &Path) -> Result<String, String> {
 }
 
 /// The variables that could matter to us.
-fn environment(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap<String, String>, Misuse> {
+fn environment(
+    all: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, ConfigError> {
     let mut found = BTreeMap::new();
     for (name, value) in all {
         let Ok(name) = name.into_string() else { continue };
         if !matters(&name) {
             continue;
         }
-        let value = value.into_string().map_err(|_| Misuse(format!("{name} is not valid UTF-8")))?;
+        let value = value.into_string().map_err(|_| ConfigError(format!("{name} is not valid UTF-8")))?;
         found.insert(name, value);
     }
     Ok(found)
@@ -210,13 +212,13 @@ mod tests {
         let flag = Sources::of(&[("database-url-file", path)], &[("DATABASE_URL", "sqlite:y")], &[]);
         assert_eq!(text(&flag, Key::DatabaseUrl), "sqlite:x.db");
         let both = Sources::of(&[], &[("DATABASE_URL_FILE", path), ("DATABASE_URL", "sqlite:y")], &[]);
-        let Misuse(why) = both.text(Key::DatabaseUrl).unwrap_err();
+        let ConfigError(why) = both.text(Key::DatabaseUrl).unwrap_err();
         assert_eq!(why, "DATABASE_URL and DATABASE_URL_FILE are both set; set one of them");
         let endless = Sources::of(&[], &[("DATABASE_URL_FILE", "/dev/zero")], &[]);
-        let Misuse(why) = endless.text(Key::DatabaseUrl).unwrap_err();
+        let ConfigError(why) = endless.text(Key::DatabaseUrl).unwrap_err();
         assert!(why.ends_with("too long for a secret"), "{why}");
         let gone = Sources::of(&[], &[("DATABASE_URL_FILE", "/nowhere/at/all")], &[]);
-        let Misuse(why) = gone.text(Key::DatabaseUrl).unwrap_err();
+        let ConfigError(why) = gone.text(Key::DatabaseUrl).unwrap_err();
         assert!(why.starts_with("DATABASE_URL_FILE is \"/nowhere/at/all\", which cannot be read"), "{why}");
     }
 
@@ -224,10 +226,10 @@ mod tests {
     fn a_variable_is_named_only_where_a_known_setting_that_is_no_secret_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(".env");
-        let remark = |name: &str| {
+        let warning = |name: &str| {
             std::fs::write(&file, format!("{name}=abc$sEcReT")).unwrap();
             let names = dotenv::Names { is_ours: matters, is_public };
-            dotenv::read(&file, names, |_| None).unwrap().remarks.concat()
+            dotenv::read(&file, names, |_| None).unwrap().warnings.concat()
         };
         let hidden = [
             "DATABASE_URL",
@@ -240,12 +242,12 @@ mod tests {
             "PANAVERSITY_",
         ];
         for name in hidden {
-            let said = remark(name);
+            let said = warning(name);
             assert!(said.contains(&format!("{name} names a variable that is not set")), "{name}: {said}");
             assert!(!said.contains("sEcReT"), "{said}");
         }
         for name in ["PANAVERSITY_STORAGE_ROOT", "DATABASE_POOL_SIZE", "PORT"] {
-            assert!(remark(name).contains(&format!("{name} names $sEcReT, which is not set")), "{name}");
+            assert!(warning(name).contains(&format!("{name} names $sEcReT, which is not set")), "{name}");
         }
     }
 
@@ -262,7 +264,7 @@ mod tests {
         ];
         let given: Vec<_> = names.iter().map(|name| (*name, "x")).collect();
         assert_eq!(
-            Sources::of(&[], &given, &[("PANAVERSITY_LOG_LEVL", "x")]).remarks(),
+            Sources::of(&[], &given, &[("PANAVERSITY_LOG_LEVL", "x")]).warnings(),
             [
                 "PANAVERSITY_JWT_SECRET has no effect: this version does not have that setting yet",
                 "PANAVERSITY_LOG_LEVL is no setting and has no effect; did you mean PANAVERSITY_LOG_LEVEL?",

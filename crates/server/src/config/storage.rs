@@ -7,7 +7,7 @@ use panaversity_store::{Backend, Bucket};
 
 use super::hosts::PublicUrl;
 use super::settings::{bad, optional, required, unset};
-use super::{Key, Misuse, Setting, Sources};
+use super::{ConfigError, Key, Setting, Sources};
 
 /// Below a Supabase project's URL: its S3 protocol.
 const SUPABASE_S3: &str = "/storage/v1/s3";
@@ -23,7 +23,7 @@ pub(crate) enum StorageSettings {
 
 impl StorageSettings {
     /// Reads them.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, Misuse> {
+    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let given = sources.text(Key::StorageBackend)?.ok_or_else(|| unset(Key::StorageBackend))?;
         match given.text.as_str() {
             "fs" => {
@@ -62,12 +62,12 @@ impl StorageSettings {
     }
 }
 
-fn s3(sources: &Sources) -> Result<Bucket, Misuse> {
+fn s3(sources: &Sources) -> Result<Bucket, ConfigError> {
     let name = needed(sources, Key::S3Bucket)?;
     let endpoint = url(sources, Key::S3Endpoint)?;
     let region = needed(sources, Key::S3Region)?;
     if endpoint.is_none() && region == "auto" {
-        return Err(Misuse(
+        return Err(ConfigError(
             "PANAVERSITY_S3_REGION is \"auto\" and PANAVERSITY_S3_ENDPOINT is not set: \
              set the bucket's AWS region, or the endpoint of another provider"
                 .to_owned(),
@@ -83,7 +83,7 @@ fn s3(sources: &Sources) -> Result<Bucket, Misuse> {
     })
 }
 
-fn supabase(sources: &Sources) -> Result<Bucket, Misuse> {
+fn supabase(sources: &Sources) -> Result<Bucket, ConfigError> {
     let project = url(sources, Key::SupabaseUrl)?.ok_or_else(|| unset(Key::SupabaseUrl))?;
     let endpoint = if project.ends_with(SUPABASE_S3) { project } else { format!("{project}{SUPABASE_S3}") };
     Ok(Bucket {
@@ -97,16 +97,19 @@ fn supabase(sources: &Sources) -> Result<Bucket, Misuse> {
 }
 
 /// A text that must be there. Whatever is wrong with it, it may be a secret and is not shown.
-fn needed(sources: &Sources, key: Key) -> Result<String, Misuse> {
+fn needed(sources: &Sources, key: Key) -> Result<String, ConfigError> {
     let given = sources.text(key)?.ok_or_else(|| unset(key))?;
     let text = given.text.trim();
     if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(Misuse(format!("{} is empty or holds control characters", Setting::of(key).names[0])));
+        return Err(ConfigError(format!(
+            "{} is empty or holds control characters",
+            Setting::of(key).names[0]
+        )));
     }
     Ok(text.to_owned())
 }
 
-fn url(sources: &Sources, key: Key) -> Result<Option<String>, Misuse> {
+fn url(sources: &Sources, key: Key) -> Result<Option<String>, ConfigError> {
     let allowed = "a URL like https://s3.example.com, without user, query or fragment";
     Ok(optional(sources, key, allowed, PublicUrl::parse)?.map(|url| url.text))
 }
@@ -124,7 +127,7 @@ mod tests {
     ];
 
     fn read(given: &[(&str, &str)]) -> Result<StorageSettings, String> {
-        StorageSettings::read(&Sources::of(&[], given, &[])).map_err(|Misuse(why)| why)
+        StorageSettings::read(&Sources::of(&[], given, &[])).map_err(|ConfigError(why)| why)
     }
 
     fn bucket(given: &[(&str, &str)]) -> Bucket {

@@ -7,7 +7,7 @@
 //! 3. The request is held against its length and tag: a range, all, or nothing.
 //! 4. The first bytes are read, so that what is damaged from the start is an error and no broken
 //!    download; the download is recorded; the answer begins.
-//! 5. However it ends, it is counted; see [`sending`](super::sending).
+//! 5. However it ends, it is counted; see [`sending`](super::body::archive).
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ use panaversity_service::Call;
 use panaversity_service::archive::{Archive, Scope};
 use panaversity_service::audit::outcome_of;
 
-use super::hangup::Hangup;
-use super::ranges::Asked;
-use super::sending::{Sending, Tally};
-use super::{Door, error, status_of};
+use super::body::archive::{ArchiveBody, TransferRecord};
+use super::conditional::Selection;
+use super::listener::ConnectionAbort;
+use super::{HttpState, error_response, status_of};
 use crate::app::App;
-use crate::links::{ARCHIVE_FIELDS, Broken, archive_path};
-use crate::wire;
+use crate::error;
+use crate::signed_url::{ARCHIVE_FIELDS, InvalidSignature, archive_path};
 
 /// What a link names.
 struct Link {
@@ -46,18 +46,18 @@ struct Link {
 
 /// Serves an archive, a range of it, or what it would be.
 pub(super) async fn serve(
-    State(door): State<Door>,
+    State(state): State<HttpState>,
     method: Method,
     Path(book): Path<String>,
     RawQuery(query): RawQuery,
-    connection: Option<Extension<ConnectInfo<Hangup>>>,
+    connection: Option<Extension<ConnectInfo<ConnectionAbort>>>,
     headers: HeaderMap,
 ) -> Response {
-    let app = &door.app;
+    let app = &state.app;
     let link = match opened(app, &book, &query.unwrap_or_default()) {
         Ok(link) => link,
-        Err(Broken::Forged) => return closed("The link is not one that get_book_archive gave."),
-        Err(Broken::Expired) => return closed("The link has expired."),
+        Err(InvalidSignature::Forged) => return closed("The link is not one that get_book_archive gave."),
+        Err(InvalidSignature::Expired) => return closed("The link has expired."),
     };
     let mut call = app.service.begin(link.agent.clone(), Operation::Archive);
     call.book = Some(link.book.clone());
@@ -72,13 +72,13 @@ pub(super) async fn serve(
         Err(fault) => return refused(app, &call, fault.into()).await,
     };
     let tag = format!("\"{}\"", archive.hash());
-    let asked = Asked::of(&method, &headers, archive.bytes(), &tag);
+    let asked = Selection::of(&method, &headers, archive.bytes(), &tag);
     let body = match asked.bytes(archive.bytes()).filter(|_| method == Method::GET) {
         Some(range) => {
-            let hangup = connection.map(|Extension(ConnectInfo(hangup))| hangup.0);
-            let (bytes, hangup) = (range.end - range.start, hangup.unwrap_or_default());
-            let tally = Tally::new(app, &call, *scope, &archive, bytes, hangup);
-            let sending = Sending::new(app.service.download(archive.clone(), range), tally);
+            let abort = connection.map(|Extension(ConnectInfo(abort))| abort.0);
+            let (bytes, abort) = (range.end - range.start, abort.unwrap_or_default());
+            let tally = TransferRecord::new(app, &call, *scope, &archive, bytes, abort);
+            let sending = ArchiveBody::new(app.service.download(archive.clone(), range), tally);
             match begun(app, &call, sending).await {
                 Ok(body) => body,
                 Err(fault) => return refused(app, &call, fault.into()).await,
@@ -89,8 +89,8 @@ pub(super) async fn serve(
     answer(&link.book, &archive, &asked, &tag, body)
 }
 
-fn opened(app: &App, book: &str, query: &str) -> Result<Link, Broken> {
-    let book = BookId::parse(book).map_err(|_| Broken::Forged)?;
+fn opened(app: &App, book: &str, query: &str) -> Result<Link, InvalidSignature> {
+    let book = BookId::parse(book).map_err(|_| InvalidSignature::Forged)?;
     let [manifest, scope, layout, agent] = app.links.open(&archive_path(&book), query, ARCHIVE_FIELDS)?;
     let read = || {
         let (manifest, layout) = (ContentHash::from_hex(&manifest)?, ContentHash::from_hex(&layout)?);
@@ -102,11 +102,11 @@ fn opened(app: &App, book: &str, query: &str) -> Result<Link, Broken> {
             agent: AgentId::parse(&agent).ok()?,
         })
     };
-    read().ok_or(Broken::Forged)
+    read().ok_or(InvalidSignature::Forged)
 }
 
 /// Step 4.
-async fn begun(app: &App, call: &Call, mut sending: Sending) -> Result<Body, Fault> {
+async fn begun(app: &App, call: &Call, mut sending: ArchiveBody) -> Result<Body, Fault> {
     sending.begin().await?;
     if let Err(fault) = app.service.record(call, Outcome::Success).await {
         sending.failed();
@@ -115,7 +115,7 @@ async fn begun(app: &App, call: &Call, mut sending: Sending) -> Result<Body, Fau
     Ok(sending.into_body())
 }
 
-fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Asked, tag: &str, body: Body) -> Response {
+fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Selection, tag: &str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = asked.status();
     let mut put = |name, value: &str| {
@@ -162,7 +162,7 @@ async fn refused(app: &App, call: &Call, error: Error) -> Response {
             _ => status_of(fault),
         },
     };
-    let mut body = wire::error_body(&error, call);
+    let mut body = error::error_body(&error, call);
     if status == StatusCode::GONE {
         body["error"]["hint"] = "Call get_book_archive again: it gives a link to what there is.".into();
     }
@@ -171,5 +171,5 @@ async fn refused(app: &App, call: &Call, error: Error) -> Response {
 
 fn closed(message: &str) -> Response {
     let hint = "Call get_book_archive again: it gives a new link.";
-    error(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
+    error_response(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
 }

@@ -8,21 +8,21 @@ use panaversity_model::{BookId, BookPath, Fault};
 use percent_encoding::percent_decode_str;
 
 use super::file_response::respond;
-use super::{Door, error};
+use super::{HttpState, error_response};
 
 /// How long browsers and CDNs may keep an asset before they ask again.
 const CACHE: &str = "public, max-age=60";
 
 /// Serves an asset, a range of it, or what it would be.
 pub(super) async fn serve(
-    State(door): State<Door>,
+    State(state): State<HttpState>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let Some((book, path)) = named(uri.path()) else { return nothing() };
-    match door.app.service.open_asset(&book, &path).await {
-        Ok(Some(asset)) => match respond(&door, asset, &method, &headers, CACHE).await {
+    match state.app.service.open_asset(&book, &path).await {
+        Ok(Some(asset)) => match respond(&state, asset, &method, &headers, CACHE).await {
             Ok(response) => response,
             Err(fault) => broken(&path, &fault),
         },
@@ -56,7 +56,7 @@ pub(super) fn file_named(path: &str) -> Option<(BookId, BookPath)> {
 
 fn nothing() -> Response {
     let hint = "list_assets gives each asset's cdn_url.";
-    error(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such asset.", hint).into_response()
+    error_response(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such asset.", hint).into_response()
 }
 
 fn broken(path: &BookPath, fault: &Fault) -> Response {

@@ -17,9 +17,9 @@ use panaversity_service::audit::outcome_of;
 
 use super::assets::file_named;
 use super::file_response::respond;
-use super::{Door, error, status_of};
-use crate::links::{Broken, CONTENT_FIELDS, content_path};
-use crate::wire;
+use super::{HttpState, error_response, status_of};
+use crate::error;
+use crate::signed_url::{CONTENT_FIELDS, InvalidSignature, content_path};
 
 /// The bytes under a link never change, but who may open it is for the link alone to say.
 const CACHE: &str = "private, max-age=60";
@@ -33,45 +33,45 @@ struct Link {
 
 /// Serves a version of a file, a range of it, or what it would be.
 pub(super) async fn serve(
-    State(door): State<Door>,
+    State(state): State<HttpState>,
     method: Method,
     uri: Uri,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Link { file, hash, agent } = match opened(&door, uri.path(), &query.unwrap_or_default()) {
+    let Link { file, hash, agent } = match opened(&state, uri.path(), &query.unwrap_or_default()) {
         Ok(link) => link,
-        Err(Broken::Forged) => return closed("The link is not one that a tool gave."),
-        Err(Broken::Expired) => return closed("The link has expired."),
+        Err(InvalidSignature::Forged) => return closed("The link is not one that a tool gave."),
+        Err(InvalidSignature::Expired) => return closed("The link has expired."),
     };
-    let mut call = door.app.service.begin(agent, Operation::Read);
+    let mut call = state.app.service.begin(agent, Operation::Read);
     (call.book, call.path, call.layer) =
         (Some(file.book.clone()), Some(file.path.clone()), file.layer.clone());
-    let answer = match door.app.service.open_version(&file, hash).await {
-        Ok(Some(version)) => respond(&door, version, &method, &headers, CACHE).await.map_err(Error::from),
+    let answer = match state.app.service.open_version(&file, hash).await {
+        Ok(Some(version)) => respond(&state, version, &method, &headers, CACHE).await.map_err(Error::from),
         Ok(None) => Err(Refusal::not_found("That version of the file is not kept any more").into()),
         Err(fault) => Err(fault.into()),
     };
-    match recorded(&door, &call, &method, answer).await {
+    match recorded(&state, &call, &method, answer).await {
         Ok(response) => response,
         Err(error) => refused(&call, &error),
     }
 }
 
-fn opened(door: &Door, path: &str, query: &str) -> Result<Link, Broken> {
-    let (book, path) = file_named(path).ok_or(Broken::Forged)?;
-    let [hash, user, agent] = door.app.links.open(&content_path(&book, &path), query, CONTENT_FIELDS)?;
+fn opened(state: &HttpState, path: &str, query: &str) -> Result<Link, InvalidSignature> {
+    let (book, path) = file_named(path).ok_or(InvalidSignature::Forged)?;
+    let [hash, user, agent] = state.app.links.open(&content_path(&book, &path), query, CONTENT_FIELDS)?;
     let read = || {
         let layer = Layer::from_stored(&user).ok()?;
         let (hash, agent) = (ContentHash::from_hex(&hash)?, AgentId::parse(&agent).ok()?);
         Some(Link { file: FileKey { book, path, layer }, hash, agent })
     };
-    read().ok_or(Broken::Forged)
+    read().ok_or(InvalidSignature::Forged)
 }
 
 /// Step 3: what can't be recorded is not given.
 async fn recorded(
-    door: &Door,
+    state: &HttpState,
     call: &Call,
     method: &Method,
     answer: Result<Response, Error>,
@@ -80,7 +80,7 @@ async fn recorded(
         return answer;
     }
     let outcome = answer.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
-    match door.app.service.record(call, outcome).await {
+    match state.app.service.record(call, outcome).await {
         Err(fault) if answer.is_ok() => Err(fault.into()),
         Err(fault) => {
             tracing::warn!(target: "panaversity_fs.audit", request_id = %call.request, error = %fault,
@@ -106,7 +106,7 @@ fn refused(call: &Call, error: &Error) -> Response {
         Error::Refused(_) => StatusCode::GONE,
         Error::Broken(fault) => status_of(fault),
     };
-    let mut body = wire::error_body(error, call);
+    let mut body = error::error_body(error, call);
     if status == StatusCode::GONE {
         body["error"]["hint"] = "Call get_asset again: it gives a link to what the file holds now.".into();
     }
@@ -115,5 +115,5 @@ fn refused(call: &Call, error: &Error) -> Response {
 
 fn closed(message: &str) -> Response {
     let hint = "Call get_asset with asset_type=content, or read_content: they give a new link.";
-    error(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
+    error_response(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
 }

@@ -15,8 +15,8 @@ use axum::response::Response;
 use panaversity_model::{Fault, media};
 use panaversity_service::assets::OpenAsset;
 
-use super::Door;
-use super::ranges::Asked;
+use super::HttpState;
+use super::conditional::Selection;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -26,20 +26,20 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// # Errors
 /// A fault found in the first bytes: then nothing has been sent.
 pub(super) async fn respond(
-    door: &Door,
+    state: &HttpState,
     file: OpenAsset,
     method: &Method,
     headers: &HeaderMap,
     cache: &str,
 ) -> Result<Response, Fault> {
     let (length, tag) = (file.record.size, format!("\"{}\"", file.record.hash));
-    let asked = Asked::of(method, headers, length, &tag);
+    let asked = Selection::of(method, headers, length, &tag);
     let media_type = media::type_of(&file.record.path);
     let range = asked.bytes(length);
     let body = match range.clone() {
         Some(range) if *method == Method::GET => {
             let bytes = range.end - range.start;
-            door.pace.body(door.app.service.asset_parts(file, range), bytes).await?
+            state.downloads.body(state.app.service.asset_parts(file, range), bytes).await?
         }
         _ => Body::empty(),
     };

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use panaversity_service::health::{Health, Probe};
 use serde_json::{Value, json};
 
-use super::Door;
+use super::HttpState;
 
 /// `GET /health/live`: the process answers.
 pub(super) async fn live() -> Response {
@@ -17,8 +17,8 @@ pub(super) async fn live() -> Response {
 }
 
 /// `GET /health/ready`: traffic may be sent here.
-pub(super) async fn ready(State(door): State<Door>) -> Response {
-    let (database, storage) = door.app.service.readiness().await;
+pub(super) async fn ready(State(state): State<HttpState>) -> Response {
+    let (database, storage) = state.app.service.readiness().await;
     let up = database.up && storage.up;
     let body = json!({
         "status": if up { "ok" } else { "unavailable" },
@@ -29,10 +29,10 @@ pub(super) async fn ready(State(door): State<Door>) -> Response {
 }
 
 /// `GET /health`: everything known.
-pub(super) async fn full(State(door): State<Door>) -> Response {
-    let health = door.app.service.health().await;
+pub(super) async fn full(State(state): State<HttpState>) -> Response {
+    let health = state.app.service.health().await;
     let up = health.database.up && health.storage.up;
-    (code(up), Json(report(&health, door.began.elapsed()))).into_response()
+    (code(up), Json(report(&health, state.began.elapsed()))).into_response()
 }
 
 fn code(up: bool) -> StatusCode {

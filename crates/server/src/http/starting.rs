@@ -17,8 +17,9 @@ use panaversity_model::fault::FaultKind;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::{AGAIN_IN_SECONDS, Hosts, error, guard, health};
-use crate::{mcp, wire};
+use super::middleware::allowed_hosts::{self, AllowedHosts};
+use super::{AGAIN_IN_SECONDS, error_response, health};
+use crate::{error, mcp};
 
 /// Most bytes of a message that its id is looked for in, and how long they may take.
 const MESSAGE: usize = 1 << 20;
@@ -42,7 +43,7 @@ struct Starting {
 
 impl Gate {
     /// A gate of a server with these engines.
-    pub(crate) fn new(hosts: Hosts, database: &'static str, storage: &'static str) -> Self {
+    pub(crate) fn new(hosts: AllowedHosts, database: &'static str, storage: &'static str) -> Self {
         let state = Arc::new(Starting {
             began: Instant::now(),
             database,
@@ -54,11 +55,11 @@ impl Gate {
             .route("/health", get(not_ready))
             .route("/health/live", get(health::live))
             .route("/health/ready", get(not_ready))
-            .layer(middleware::from_fn_with_state(Arc::new(hosts.for_probes()), guard::admit));
+            .layer(middleware::from_fn_with_state(Arc::new(hosts.for_probes()), allowed_hosts::admit));
         let rest = Router::new()
             .route("/mcp", post(no_call).fallback(nothing))
             .fallback(nothing)
-            .layer(middleware::from_fn_with_state(Arc::new(hosts), guard::admit));
+            .layer(middleware::from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
         let meanwhile = Router::new().merge(probes).merge(rest).with_state(state.clone());
         Self { state, meanwhile }
     }
@@ -128,7 +129,7 @@ async fn no_call(State(starting): State<Arc<Starting>>, request: Request) -> Res
             "hint": "Repeat the call in a few seconds; GET /health/ready tells when the server is ready.",
         },
     });
-    let answer = wire::rpc_answer(&mcp::answerable_id(body), &error);
+    let answer = error::rpc_answer(&mcp::answerable_id(body), &error);
     later((StatusCode::SERVICE_UNAVAILABLE, Json(answer)).into_response())
 }
 
@@ -137,7 +138,7 @@ async fn nothing(State(starting): State<Arc<Starting>>) -> Response {
     let kind = starting.missing();
     let message = format!("The server is starting and waits for its {}.", name_of(kind));
     let hint = "Repeat the request in a few seconds; GET /health/ready tells when the server is ready.";
-    later(error(StatusCode::SERVICE_UNAVAILABLE, kind.code(), &message, hint))
+    later(error_response(StatusCode::SERVICE_UNAVAILABLE, kind.code(), &message, hint))
 }
 
 fn later(mut response: Response) -> Response {

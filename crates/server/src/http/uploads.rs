@@ -24,10 +24,10 @@ use panaversity_service::audit::outcome_of;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{AGAIN_IN_SECONDS, Door, error};
+use super::{AGAIN_IN_SECONDS, HttpState, error_response};
 use crate::app::App;
-use crate::links::Broken;
-use crate::wire;
+use crate::error;
+use crate::signed_url::InvalidSignature;
 
 /// How long the next bytes of an upload may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,19 +79,20 @@ impl Drop for Arrival {
 
 /// Receives an upload.
 pub(super) async fn receive(
-    State(door): State<Door>,
+    State(state): State<HttpState>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let app = &door.app;
+    let app = &state.app;
     let mut frames = body.into_data_stream();
     let opened = app.links.open(&format!("/uploads/{id}"), &query.unwrap_or_default(), ["size"]);
-    let opened = opened.and_then(|[size]| Ok((UploadId::from_stored(&id).ok_or(Broken::Forged)?, size)));
+    let opened =
+        opened.and_then(|[size]| Ok((UploadId::from_stored(&id).ok_or(InvalidSignature::Forged)?, size)));
     let answer = match opened {
         Err(broken) => closed(broken),
-        Ok((id, size)) => match door.arrivals.begin(id) {
+        Ok((id, size)) => match state.arrivals.begin(id) {
             Err(busy) => turned_away(&busy),
             Ok(_arrival) => {
                 let mut call = app.service.begin(AgentId::unnamed(), Operation::Upload);
@@ -193,7 +194,7 @@ async fn conclude(app: &App, call: &Call, id: UploadId, ending: Result<u64, Erro
             if let Error::Broken(fault) = &error {
                 tracing::error!(target: "panaversity_fs.http", request_id = %call.request, error = %fault, "an upload failed");
             }
-            (status(&error), Json(wire::error_body(&error, call))).into_response()
+            (status(&error), Json(error::error_body(&error, call))).into_response()
         }
     }
 }
@@ -214,13 +215,13 @@ fn status(error: &Error) -> StatusCode {
 
 fn turned_away(busy: &Busy) -> Response {
     let mut answer = match busy {
-        Busy::Same => error(
+        Busy::Same => error_response(
             StatusCode::CONFLICT,
             "CONFLICT",
             "Another request is sending this upload now.",
             "Let it end, then call complete_upload; if it broke off, repeat the request in a few seconds.",
         ),
-        Busy::Others => error(
+        Busy::Others => error_response(
             StatusCode::SERVICE_UNAVAILABLE,
             "TIMEOUT",
             "Too many uploads arrive now.",
@@ -231,13 +232,13 @@ fn turned_away(busy: &Busy) -> Response {
     answer
 }
 
-fn closed(broken: Broken) -> Response {
+fn closed(broken: InvalidSignature) -> Response {
     let message = match broken {
-        Broken::Forged => "The link is not one that upload_asset gave.",
-        Broken::Expired => "The link has expired.",
+        InvalidSignature::Forged => "The link is not one that upload_asset gave.",
+        InvalidSignature::Expired => "The link has expired.",
     };
     let hint = "Call upload_asset again: it gives a new link.";
-    error(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint).into_response()
+    error_response(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint).into_response()
 }
 
 #[cfg(test)]

@@ -7,16 +7,16 @@ use panaversity_service::archive::{LeftOut, Scope};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::links::{ARCHIVE_FIELDS, archive_path};
 use crate::mcp::arguments::{Arguments, needed};
-use crate::mcp::calls::Ending;
+use crate::mcp::dispatch::ToolResult;
+use crate::signed_url::{ARCHIVE_FIELDS, archive_path};
 
 const SCOPES: [(&str, Scope); 3] =
     [("content", Scope::Content), ("assets", Scope::Assets), ("all", Scope::All)];
 /// Most files of an error manifest that are listed.
 const MOST_LISTED: usize = 1_000;
 
-pub(super) async fn archive(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn archive(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::All);
     let manifest = arguments.hash("manifest_hash")?;

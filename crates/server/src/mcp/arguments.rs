@@ -16,8 +16,8 @@ use rmcp::model::JsonObject;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
+use crate::error::Remedy;
 use crate::mcp::cursor::{Continued, position};
-use crate::wire::Remedy;
 
 /// The names of the arguments that a tool or a prompt takes.
 pub(super) struct Signature<'a> {

@@ -17,15 +17,15 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::base64_data::{decoded, least_bytes};
-use crate::mcp::calls::{Answer, Ending};
 use crate::mcp::content::count_write;
 use crate::mcp::cursor::{bad_cursor, cursor};
+use crate::mcp::dispatch::{ToolOutput, ToolResult};
 
 /// What an asset of these bytes costs as an answer, in bytes of memory for one of its own: a third
 /// more as base64, that in a text beside it, and both once more as they are written out.
 pub(super) const COST_OF_AN_ANSWER: u64 = 6;
 
-/// Beside a result whose link nobody would serve.
+/// MaintenanceRuntime a result whose link nobody would serve.
 const NO_LINKS: &str = "No link: over stdio nobody serves it. Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage";
 
 /// How the bytes of an upload come.
@@ -36,7 +36,7 @@ enum Source {
     Announced(u64),
 }
 
-pub(super) async fn upload(app: &App, call: &mut Call, arguments: Arguments) -> Ending {
+pub(super) async fn upload(app: &App, call: &mut Call, arguments: Arguments) -> ToolResult {
     match upload_now(app, call, arguments).await {
         Ok(Announcement::Held(kept)) => {
             count_write(app, call, Ok(kept.effect)).await;
@@ -129,7 +129,7 @@ fn subject(arguments: &mut Arguments) -> Result<(BookId, BookPath), Refusal> {
     Ok((book, kind.path_of(&filename)?))
 }
 
-fn begun(app: &App, upload: &Upload, put: Option<SignedPut>) -> Result<Answer, Refusal> {
+fn begun(app: &App, upload: &Upload, put: Option<SignedPut>) -> Result<ToolOutput, Refusal> {
     let announced = &upload.announced;
     let SignedPut { url, headers } = if let Some(put) = put {
         put
@@ -155,7 +155,7 @@ fn begun(app: &App, upload: &Upload, put: Option<SignedPut>) -> Result<Answer, R
     Ok(body.into())
 }
 
-pub(super) async fn complete(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn complete(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let raw = needed("upload_id", arguments.text("upload_id")?)?;
     let why = "it must be the upload_id that upload_asset gave";
@@ -165,7 +165,7 @@ pub(super) async fn complete(app: &App, call: &mut Call, mut arguments: Argument
     Ok(kept_answer(app, call, &kept?, "presigned"))
 }
 
-fn kept_answer(app: &App, call: &Call, kept: &AssetKept, method: &str) -> Answer {
+fn kept_answer(app: &App, call: &Call, kept: &AssetKept, method: &str) -> ToolOutput {
     let status = if kept.effect == Effect::Unchanged { "skipped" } else { "success" };
     let mut body = json!({
         "status": status,
@@ -178,10 +178,10 @@ fn kept_answer(app: &App, call: &Call, kept: &AssetKept, method: &str) -> Answer
     if let Some(book) = &call.book {
         put_file_link(&mut body, app, &call.agent, (book, &kept.path), kept.hash);
     }
-    Answer { body, size: Some(kept.size) }
+    ToolOutput { body, size: Some(kept.size) }
 }
 
-pub(super) async fn get(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn get(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
     let with_bytes = arguments.flag("include_binary")?;
     let (asset, _) = app.service.get_asset(&book, &path, false).await?;
@@ -193,10 +193,10 @@ pub(super) async fn get(app: &App, call: &mut Call, mut arguments: Arguments) ->
     let (asset, bytes) = app.service.get_asset(&book, &path, true).await?;
     let mut body = linked(app, call, &book, &asset);
     body["binary_data"] = BASE64_STANDARD.encode(bytes.unwrap_or_default()).into();
-    Ok(Answer { body, size: Some(asset.record.size) })
+    Ok(ToolOutput { body, size: Some(asset.record.size) })
 }
 
-pub(super) async fn list(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn list(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let kind = arguments.asset_type()?;
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
@@ -236,7 +236,7 @@ fn rendered(asset: &Asset) -> Value {
     })
 }
 
-pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
     let expected = arguments.hash("expected_hash")?;
     let existed = app.service.delete_content(call, &book, &path, &Layer::Base, expected).await?;

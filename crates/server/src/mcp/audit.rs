@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::mcp::arguments::Arguments;
-use crate::mcp::calls::Ending;
 use crate::mcp::cursor::{bad_cursor, cursor};
-use crate::mcp::pattern::Pattern;
+use crate::mcp::dispatch::ToolResult;
+use crate::mcp::glob::Glob;
 
 /// Entries on a page, and the most one may ask for.
 pub(super) const ENTRIES_A_PAGE: usize = 100;
@@ -27,10 +27,10 @@ struct After {
     id: String,
 }
 
-pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = arguments.book()?;
     let layer = Some(Layer::of(arguments.user()?));
-    let glob = arguments.text("path")?.map(|raw| Pattern::parse("path", &raw)).transpose()?;
+    let glob = arguments.text("path")?.map(|raw| Glob::parse("path", &raw)).transpose()?;
     let agent = arguments.text("agent_id")?;
     if agent.as_ref().is_some_and(|agent| agent.contains(char::is_control)) {
         return Err(Refusal::argument("agent_id", "no agent's name has control characters").into());
@@ -95,7 +95,7 @@ fn rendered(entry: AuditEntry) -> Value {
     Value::Object(fields)
 }
 
-pub(super) async fn verify(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn verify(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = arguments.book()?;
     let path = arguments.path()?;
     let layer = Layer::of(arguments.user()?);

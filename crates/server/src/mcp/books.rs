@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, needed};
-use crate::mcp::calls::Ending;
 use crate::mcp::cursor::{bad_cursor, cursor};
+use crate::mcp::dispatch::ToolResult;
 
 const STRUCTURES: [(&str, Structure); 4] = [
     ("none", Structure::Nothing),
@@ -26,7 +26,7 @@ struct After {
     folder: Option<String>,
 }
 
-pub(super) async fn list(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn list(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let only = arguments.book()?;
     let structure = arguments.choice("include_structure", &STRUCTURES)?.unwrap_or_default();
     let after = match arguments.cursor::<After>()? {
@@ -72,7 +72,7 @@ fn folder(names: &FolderNames) -> Value {
     json!({ "folder": names.folder, "files": names.names })
 }
 
-pub(super) async fn create(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn create(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let id = needed("book_id", arguments.book()?)?;
     let schema = arguments.choice("schema", &SCHEMAS)?;
     let (book, created) = app.service.create_book(call, &id, schema).await?;

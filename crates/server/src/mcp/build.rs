@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, needed};
-use crate::mcp::calls::Ending;
 use crate::mcp::cursor::{bad_cursor, cursor};
+use crate::mcp::dispatch::ToolResult;
 
 const TARGET_UNKNOWN: &str = "target_manifest_hash is not known (manifests are kept 30 days after they were last named): all files are listed";
 
@@ -23,7 +23,7 @@ struct After {
     path: String,
 }
 
-pub(super) async fn plan(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn plan(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let target = arguments.hash("target_manifest_hash")?;
     let after = match arguments.cursor::<After>()? {
@@ -76,7 +76,7 @@ struct Further {
     total: usize,
 }
 
-pub(super) async fn delta(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn delta(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let since = needed("since", arguments.moment("since")?)?;
     let view = View::of(arguments.user()?);

@@ -27,7 +27,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::Door;
+use super::McpHandler;
 
 const ABOUT: &str = "A stand-in for the conformance suite";
 
@@ -67,7 +67,7 @@ struct Round {
 
 /// The real door with the stand-ins before it.
 #[derive(Clone)]
-pub(super) struct WithFixtures(pub(super) Door);
+pub(super) struct WithFixtures(pub(super) McpHandler);
 
 impl ServerHandler for WithFixtures {
     fn get_info(&self) -> ServerConfig {

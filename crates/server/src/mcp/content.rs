@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::assets::put_link;
-use crate::mcp::calls::{Answer, Ending};
 use crate::mcp::cursor::{bad_cursor, cursor};
+use crate::mcp::dispatch::{ToolOutput, ToolResult};
 
 /// How much is read.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ const SCOPES: [(&str, Scope); 4] = [
     ("book", Scope::Folder("book", 1)),
 ];
 
-pub(super) async fn read(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn read(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let user = arguments.user()?;
     let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::File);
@@ -53,7 +53,7 @@ async fn read_file(
     book: BookId,
     user: Option<UserId>,
     mut arguments: Arguments,
-) -> Ending {
+) -> ToolResult {
     let path = needed("path", arguments.path()?)?;
     let (version, unless) = (arguments.hash("hash")?, arguments.hash("if_none_match")?);
     if version.is_some() && unless.is_some() {
@@ -87,7 +87,7 @@ async fn read_file(
         FileContent::Binary => binary(app, call, read.book, file.record).into(),
         FileContent::Text(_) => {
             let size = file.record.size;
-            Answer { body: rendered(file), size: Some(size) }
+            ToolOutput { body: rendered(file), size: Some(size) }
         }
     })
 }
@@ -111,7 +111,7 @@ async fn probe_asset(
     path: &BookPath,
     view: &View,
     unless: Option<ContentHash>,
-) -> Ending {
+) -> ToolResult {
     let hash = app.service.hash_of(book, path, view).await?;
     let mut body = json!({ "path": path.as_str(), "exists": hash.is_some() });
     if let Some(hash) = hash {
@@ -130,7 +130,7 @@ async fn read_folder(
     mut arguments: Arguments,
     scope: &'static str,
     depth: usize,
-) -> Ending {
+) -> ToolResult {
     for name in ["hash", "if_none_match"] {
         if arguments.text(name)?.is_some() {
             let why = format!("it goes with scope=file only, not with scope={scope}");
@@ -151,7 +151,7 @@ async fn read_folder(
     if let Some(next) = page.next {
         body.insert("next_cursor".to_owned(), cursor(&next.as_str()));
     }
-    Ok(Answer { body: Value::Object(body), size: Some(size) })
+    Ok(ToolOutput { body: Value::Object(body), size: Some(size) })
 }
 
 /// The part or chapter that a path lies in or names.
@@ -186,7 +186,7 @@ fn rendered(file: FileRead) -> Value {
     Value::Object(fields)
 }
 
-pub(super) async fn write(app: &App, call: &mut Call, arguments: Arguments) -> Ending {
+pub(super) async fn write(app: &App, call: &mut Call, arguments: Arguments) -> ToolResult {
     let written = write_now(app, call, arguments).await;
     count_write(app, call, written.as_ref().map(|(_, written)| written.effect)).await;
     let (path, written) = written?;
@@ -198,7 +198,7 @@ pub(super) async fn write(app: &App, call: &mut Call, arguments: Arguments) -> E
         "file_hash": written.hash.to_string(),
         "namespace": call.layer.kind(),
     });
-    Ok(Answer { body, size: Some(written.size) })
+    Ok(ToolOutput { body, size: Some(written.size) })
 }
 
 async fn write_now(
@@ -262,7 +262,7 @@ async fn count_under<'a>(app: &App, call: &'a Call, error: Option<&Error>) -> &'
     if exists { book.as_str() } else { UNKNOWN }
 }
 
-pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments) -> Ending {
+pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
     let layer = Layer::of(arguments.user()?);

@@ -17,38 +17,38 @@ const MAX_TEXT_BYTES: usize = 1_000;
 
 /// What the top level of a message says.
 #[derive(Debug, Default)]
-pub(super) struct Envelope {
-    pub(super) version: Option<Value>,
-    pub(super) id: Option<Value>,
-    pub(super) method: Option<Value>,
+pub(crate) struct Envelope {
+    pub(crate) version: Option<Value>,
+    pub(crate) id: Option<Value>,
+    pub(crate) method: Option<Value>,
     /// What `params` and its `_meta` are, such as `an object`.
-    pub(super) params: Option<&'static str>,
-    pub(super) meta: Option<&'static str>,
+    pub(crate) params: Option<&'static str>,
+    pub(crate) meta: Option<&'static str>,
     /// Whether there is a `result` or an `error`.
-    pub(super) is_answer: bool,
+    pub(crate) is_answer: bool,
     /// A field that came twice.
-    pub(super) twice: Option<&'static str>,
-    pub(super) repaired: Repaired,
+    pub(crate) twice: Option<&'static str>,
+    pub(crate) repaired: Repaired,
 }
 
 /// The parts of a message that hold a repaired place.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Repaired {
+pub(crate) struct Repaired {
     /// The argument of a call; `arguments` for a name among them.
-    pub(super) argument: Option<String>,
+    pub(crate) argument: Option<String>,
     /// Anything beside the arguments, such as `id` or `params.name`.
-    pub(super) elsewhere: Option<String>,
+    pub(crate) elsewhere: Option<String>,
 }
 
 impl Envelope {
     /// Reads as far as the text is JSON: what the whole is, or where it is no JSON.
-    pub(super) fn read(text: &[u8]) -> (Self, Result<&'static str, Error>) {
+    pub(crate) fn read(text: &[u8]) -> (Self, Result<&'static str, Error>) {
         let parser = serde_json::Deserializer::from_slice(text);
         Self::walked(parser, Finder { at: &Cell::new(0), repairs: &[] })
     }
 
     /// The same for a text that was repaired at these offsets, in rising order.
-    pub(super) fn locate(text: &[u8], repairs: &[usize]) -> (Self, Result<&'static str, Error>) {
+    pub(crate) fn locate(text: &[u8], repairs: &[usize]) -> (Self, Result<&'static str, Error>) {
         let at = Cell::new(0);
         let parser = serde_json::Deserializer::from_reader(Counting { rest: text, at: &at });
         Self::walked(parser, Finder { at: &at, repairs })
@@ -88,7 +88,7 @@ impl Envelope {
     }
 
     /// The id under which an answer goes: none where there is none, or where it is no id.
-    pub(super) fn answerable_id(&self) -> Value {
+    pub(crate) fn answerable_id(&self) -> Value {
         let id = self.id.as_ref().filter(|id| id.is_string() || id.is_number());
         let is_known = !self.is_answer && self.repaired.elsewhere.as_deref() != Some("id");
         id.filter(|_| is_known).cloned().unwrap_or_default()
@@ -96,7 +96,7 @@ impl Envelope {
 
     /// Whether nobody waits for an answer to it: it is one itself, or a notification. Of a message
     /// that ends early nobody can tell whether an id was to come.
-    pub(super) fn wants_no_answer(&self, is_whole: bool) -> bool {
+    pub(crate) fn wants_no_answer(&self, is_whole: bool) -> bool {
         match &self.method {
             Some(method) => {
                 let method = method.as_str().unwrap_or_default();

@@ -16,9 +16,9 @@ use serde_json::{Error, Value};
 
 use super::envelope::Envelope;
 
-pub(super) const PARSE_ERROR: i32 = -32700;
-pub(super) const INVALID_REQUEST: i32 = -32600;
-pub(super) const INVALID_PARAMS: i32 = -32602;
+pub(crate) const PARSE_ERROR: i32 = -32700;
+pub(crate) const INVALID_REQUEST: i32 = -32600;
+pub(crate) const INVALID_PARAMS: i32 = -32602;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Most repaired places that are looked for; the first ones tell what is wrong.
@@ -27,7 +27,7 @@ const MOST_PLACES: usize = 1_000;
 const ESCAPE_BYTES: usize = 6;
 
 /// A text that has arrived.
-pub(super) enum Arrival {
+pub(crate) enum Arrival {
     /// It goes on as it is.
     Sound(Bytes),
     /// A call, repaired, that must be refused.
@@ -39,40 +39,40 @@ pub(super) enum Arrival {
 /// The argument of a call that can't be read. It travels with the call, so that the call is refused
 /// where all calls are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unreadable {
-    pub(super) argument: String,
+pub(crate) struct Unreadable {
+    pub(crate) argument: String,
     why: &'static str,
 }
 
 impl Unreadable {
     /// The arguments are something else than arguments by name.
-    pub(super) fn no_object() -> Self {
+    pub(crate) fn no_object() -> Self {
         let why = "it must be an object with the tool's arguments by name";
         Self { argument: "arguments".to_owned(), why }
     }
 
-    pub(super) fn log(&self) {
+    pub(crate) fn log(&self) {
         tracing::warn!(target: "panaversity_fs.server", "an argument of a call could not be read: {}", self.why);
     }
 
-    pub(super) fn refusal(&self) -> Refusal {
+    pub(crate) fn refusal(&self) -> Refusal {
         Refusal::argument(&self.argument, self.why)
     }
 }
 
 /// Why a message is refused before it is one.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rejection {
-    pub(super) id: Value,
-    pub(super) code: i32,
-    pub(super) message: String,
+pub(crate) struct Rejection {
+    pub(crate) id: Value,
+    pub(crate) code: i32,
+    pub(crate) message: String,
     /// Whether nobody waits for an answer.
-    pub(super) is_silent: bool,
+    pub(crate) is_silent: bool,
 }
 
 impl Rejection {
     /// Logs it, whether or not it is answered.
-    pub(super) fn log(&self) {
+    pub(crate) fn log(&self) {
         tracing::warn!(
             target: "panaversity_fs.server",
             rpc_code = self.code,
@@ -83,18 +83,18 @@ impl Rejection {
     }
 
     /// The JSON-RPC error.
-    pub(super) fn body(&self) -> Value {
-        crate::wire::rpc_error(&self.id, self.code, &self.message, "INVALID_ARGUMENT")
+    pub(crate) fn body(&self) -> Value {
+        crate::error::rpc_error(&self.id, self.code, &self.message, "INVALID_ARGUMENT")
     }
 }
 
 /// What is said of a message of more bytes than may come.
-pub(super) fn too_large(most: usize) -> String {
+pub(crate) fn too_large(most: usize) -> String {
     format!("The request has more than {most} bytes: upload_asset takes file_size instead of binary_data")
 }
 
 /// Takes in a text.
-pub(super) fn arrive(text: Bytes) -> Arrival {
+pub(crate) fn arrive(text: Bytes) -> Arrival {
     let text = if text.starts_with(BYTE_ORDER_MARK) { text.slice(BYTE_ORDER_MARK.len()..) } else { text };
     let sound = std::str::from_utf8(&text);
     if sound.is_ok_and(|text| lone_surrogate(text, 0).is_none()) {
@@ -146,7 +146,7 @@ fn located(repaired: Vec<u8>, envelope: &Envelope, why: &'static str) -> Arrival
 }
 
 /// Why a text that is no message is none.
-pub(super) fn reject(text: &[u8]) -> Rejection {
+pub(crate) fn reject(text: &[u8]) -> Rejection {
     let (envelope, read) = Envelope::read(text);
     match read {
         Err(error) => no_json(text, &envelope, &error),
@@ -164,7 +164,7 @@ fn no_json(text: &[u8], envelope: &Envelope, error: &Error) -> Rejection {
 }
 
 /// Why JSON of this kind is no message.
-pub(super) fn no_message(envelope: &Envelope, kind: &str) -> Rejection {
+pub(crate) fn no_message(envelope: &Envelope, kind: &str) -> Rejection {
     let (code, message) = shape_fault(envelope, kind);
     rejection(envelope, true, code, message)
 }

@@ -12,17 +12,17 @@ use serde_json::Value;
 use super::envelope::Envelope;
 use super::message::{self, INVALID_REQUEST, PARSE_ERROR, Rejection};
 use super::methods;
-use crate::wire;
+use crate::error;
 
 const INTERNAL_ERROR: i32 = -32603;
-pub(super) const VERSION_HEADER: &str = "mcp-protocol-version";
+pub(crate) const VERSION_HEADER: &str = "mcp-protocol-version";
 /// Answers up to this size are looked at for errors of rmcp's.
 const MOST_ERROR_BYTES: u64 = 4 << 10;
 /// How an error begins in an answer.
 const ERROR: &[u8] = b"\"error\":{\"code\":-32";
 
 /// What is known of the request that is answered.
-pub(super) enum Question {
+pub(crate) enum Question {
     Text(Bytes),
     Read(Box<Envelope>, &'static str),
 }
@@ -34,11 +34,11 @@ impl Default for Question {
 }
 
 impl Question {
-    pub(super) fn of(body: Bytes) -> Self {
+    pub(crate) fn of(body: Bytes) -> Self {
         Self::Text(body)
     }
 
-    pub(super) fn id(&self) -> Value {
+    pub(crate) fn id(&self) -> Value {
         match self {
             Self::Text(body) => Envelope::read(body).0.answerable_id(),
             Self::Read(envelope, _) => envelope.answerable_id(),
@@ -54,7 +54,7 @@ impl Question {
 }
 
 /// The answer with every refusal in the protocol's words.
-pub(super) async fn in_protocol(
+pub(crate) async fn in_protocol(
     answer: Response,
     question: &Question,
     version: Option<&HeaderValue>,
@@ -84,17 +84,17 @@ fn body_of(status: StatusCode, id: &Value, version: Option<&HeaderValue>) -> Val
     if status == StatusCode::BAD_REQUEST
         && let Some(version) = version.filter(|version| !methods::speaks(version))
     {
-        return wire::rpc_answer(id, &methods::unsupported_version(&version));
+        return error::rpc_answer(id, &methods::unsupported_version(&version));
     }
     if status.is_server_error() {
-        return wire::rpc_error(id, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
+        return error::rpc_error(id, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
     }
     let message = match status {
         StatusCode::NOT_ACCEPTABLE => "Accept must allow application/json and text/event-stream",
         StatusCode::METHOD_NOT_ALLOWED => "Use POST: there are no sessions and no standing streams",
         _ => status.canonical_reason().unwrap_or("The request is refused"),
     };
-    wire::rpc_error(id, INVALID_REQUEST, message, "INVALID_ARGUMENT")
+    error::rpc_error(id, INVALID_REQUEST, message, "INVALID_ARGUMENT")
 }
 
 /// The answer; if it is an error that leaves out what is supported, with that.
@@ -105,7 +105,8 @@ async fn clarified(answer: Response) -> Response {
     let (mut parts, body) = answer.into_parts();
     // It is in memory already.
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
-        let failed = wire::rpc_error(&Value::Null, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
+        let failed =
+            error::rpc_error(&Value::Null, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
         return respond(StatusCode::INTERNAL_SERVER_ERROR, &failed);
     };
     let bytes = match in_other_words(&bytes) {
@@ -132,37 +133,37 @@ fn in_other_words(answer: &[u8]) -> Option<String> {
 }
 
 /// What arrived is no message.
-pub(super) fn no_message(rejection: &Rejection) -> Response {
+pub(crate) fn no_message(rejection: &Rejection) -> Response {
     rejection.log();
     respond(StatusCode::BAD_REQUEST, &rejection.body())
 }
 
-pub(super) fn unsupported_media_type(id: &Value) -> Response {
+pub(crate) fn unsupported_media_type(id: &Value) -> Response {
     error(StatusCode::UNSUPPORTED_MEDIA_TYPE, id, INVALID_REQUEST, "Content-Type must be application/json")
 }
 
-pub(super) fn broken_off(id: &Value) -> Response {
+pub(crate) fn broken_off(id: &Value) -> Response {
     error(StatusCode::BAD_REQUEST, id, PARSE_ERROR, "The body broke off")
 }
 
-pub(super) fn too_large(id: &Value, most: usize) -> Response {
-    let error = wire::rpc_error(id, INVALID_REQUEST, &message::too_large(most), "TOO_LARGE");
+pub(crate) fn too_large(id: &Value, most: usize) -> Response {
+    let error = error::rpc_error(id, INVALID_REQUEST, &message::too_large(most), "TOO_LARGE");
     respond(StatusCode::PAYLOAD_TOO_LARGE, &error)
 }
 
-pub(super) fn too_slow(id: &Value) -> Response {
+pub(crate) fn too_slow(id: &Value) -> Response {
     let message = "The body took too long to arrive";
-    respond(StatusCode::REQUEST_TIMEOUT, &wire::rpc_error(id, INVALID_REQUEST, message, "TIMEOUT"))
+    respond(StatusCode::REQUEST_TIMEOUT, &error::rpc_error(id, INVALID_REQUEST, message, "TIMEOUT"))
 }
 
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
 fn error(status: StatusCode, id: &Value, rpc_code: i32, message: &str) -> Response {
-    respond(status, &wire::rpc_error(id, rpc_code, message, "INVALID_ARGUMENT"))
+    respond(status, &error::rpc_error(id, rpc_code, message, "INVALID_ARGUMENT"))
 }
 
 fn respond(status: StatusCode, body: &Value) -> Response {

@@ -13,8 +13,8 @@ use rmcp::model::{CompletionInfo, Resource, ResourceContents, ResourceTemplate};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::mcp::calls::{self, ResourceContent};
 use crate::mcp::cursor::{cursor, position};
+use crate::mcp::dispatch::{self, ResourceContent};
 use crate::mcp::search::After;
 
 /// The address of a page.
@@ -66,7 +66,7 @@ pub(super) async fn read(
     agent: Result<AgentId, Refusal>,
     uri: &str,
 ) -> Result<ResourceContents, ErrorData> {
-    let file = calls::read_resource(app, agent, place_of(uri)).await;
+    let file = dispatch::read_resource(app, agent, place_of(uri)).await;
     file.map(|file| contents(uri, file)).map_err(|(error, mut fields)| {
         let message = error.to_string();
         match error {
@@ -85,7 +85,7 @@ pub(super) async fn read(
     })
 }
 
-fn contents(uri: &str, file: calls::Resource) -> ResourceContents {
+fn contents(uri: &str, file: dispatch::Resource) -> ResourceContents {
     let mime = mime_type(&file.record.path);
     match file.content {
         ResourceContent::Text(text) => ResourceContents::text(text, uri).with_mime_type(mime),

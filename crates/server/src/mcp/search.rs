@@ -2,15 +2,15 @@
 
 use panaversity_model::{BookId, BookPath, Refusal, View};
 use panaversity_service::Call;
-use panaversity_service::glob::Place;
+use panaversity_service::glob::BookFile;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, needed};
-use crate::mcp::calls::Ending;
 use crate::mcp::cursor::{bad_cursor, cursor};
-use crate::mcp::pattern::Pattern;
+use crate::mcp::dispatch::ToolResult;
+use crate::mcp::glob::Glob;
 
 /// A position in all books.
 #[derive(Serialize, Deserialize)]
@@ -19,21 +19,21 @@ pub(super) struct After {
     path: String,
 }
 
-impl From<&Place> for After {
-    fn from((book, path): &Place) -> Self {
+impl From<&BookFile> for After {
+    fn from((book, path): &BookFile) -> Self {
         Self { book: book.as_str().to_owned(), path: path.as_str().to_owned() }
     }
 }
 
 impl After {
-    pub(super) fn place(&self) -> Result<Place, Refusal> {
+    pub(super) fn place(&self) -> Result<BookFile, Refusal> {
         let place = BookId::parse(&self.book).and_then(|book| Ok((book, BookPath::parse(&self.path)?)));
         place.map_err(|_| bad_cursor())
     }
 }
 
-pub(super) async fn glob(app: &App, _: &mut Call, mut arguments: Arguments) -> Ending {
-    let pattern = Pattern::parse("pattern", &needed("pattern", arguments.text("pattern")?)?)?;
+pub(super) async fn glob(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+    let pattern = Glob::parse("pattern", &needed("pattern", arguments.text("pattern")?)?)?;
     let (book, all_books) = (arguments.book()?, arguments.flag("all_books")?);
     let view = View::of(arguments.user()?);
     let after = arguments.cursor::<After>()?.map(|after| after.place()).transpose()?;
@@ -43,7 +43,7 @@ pub(super) async fn glob(app: &App, _: &mut Call, mut arguments: Arguments) -> E
     }
     let accepts = |path: &BookPath| pattern.accepts(path);
     let page = app.service.glob_search(book.as_ref(), &pattern.prefix, &view, after, accepts).await?;
-    let name = |(book, path): &Place| {
+    let name = |(book, path): &BookFile| {
         if all_books { format!("{}/{path}", book.as_str()) } else { path.as_str().to_owned() }
     };
     let mut body = json!({ "matches": page.matches.iter().map(name).collect::<Vec<_>>() });

@@ -30,7 +30,7 @@ use tokio::sync::Mutex;
 use super::envelope::Envelope;
 use super::message::{self, Arrival, INVALID_REQUEST, Rejection};
 use super::methods;
-use crate::wire;
+use crate::error;
 
 /// The lines of one client.
 pub(super) struct Lines<R, W> {
@@ -133,7 +133,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
                 _ => return Some(message),
             };
             let id = Envelope::read(text).0.answerable_id();
-            self.say(wire::rpc_answer(&id, &error));
+            self.say(error::rpc_answer(&id, &error));
             return None;
         }
         Some(message)
@@ -151,7 +151,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
         let id = Envelope::read(start).0.answerable_id();
         let message = message::too_large(self.most);
         tracing::warn!(target: "panaversity_fs.server", "a line was too long: {message}");
-        self.say(wire::rpc_error(&id, INVALID_REQUEST, &message, "TOO_LARGE"));
+        self.say(error::rpc_error(&id, INVALID_REQUEST, &message, "TOO_LARGE"));
     }
 
     fn say(&mut self, answer: Value) {

@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::config::Sources;
 use crate::config::links::LinkSettings;
-use crate::links::Links;
-use crate::memory::{Budget, Hold};
+use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::metrics::Metrics;
+use crate::signed_url::SignedUrls;
 
 const LESSON: &str = "content/01-Part/01-Chapter/01-lesson.md";
 const MODERN: &str = "2026-07-28";
@@ -59,14 +59,14 @@ pub(crate) fn app(faults: &Faults) -> App {
         publish_overlays: true,
     };
     let settings = LinkSettings::read(&Sources::of(&[], &[], &[])).unwrap();
-    let budget = Budget::of(64 << 20);
+    let budget = MemoryBudget::of(64 << 20);
     App {
         service: Service::new(engines, limits),
-        hold: Hold::new(budget.clone()),
+        hold: MemoryPermit::new(budget.clone()),
         budget,
         metrics: Arc::new(Metrics::new("fs").unwrap()),
         archive_timeout: settings.archive_timeout,
-        links: Links::new(settings, b"a key of these tests".to_vec(), Backend::Fs),
+        links: SignedUrls::new(settings, b"a key of these tests".to_vec(), Backend::Fs),
     }
 }
 
@@ -406,7 +406,7 @@ async fn an_asset_too_large_for_an_answer_waits_for_no_turn() {
     incoming.write(&vec![7; usize::try_from(size).unwrap()]).await.unwrap();
     incoming.finish().await.unwrap();
     service.complete_upload(&mut call, &book, upload.announced.id).await.unwrap();
-    let _all = client.app.budget.turn(u64::MAX).await;
+    let _all = client.app.budget.acquire(u64::MAX).await;
     let get = json!({ "book_id": "ai-python", "asset_type": "videos", "filename": "a.mp4", "include_binary": true });
     let refused = tokio::time::timeout(Duration::from_secs(20), client.refused("get_asset", get)).await;
     assert_eq!(refused.expect("it is refused at once").0, "TOO_LARGE");

@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::mcp::arguments::{Arguments, Signature};
-use crate::mcp::calls::Ending;
+use crate::mcp::dispatch::ToolResult;
 use crate::mcp::schemas::Shape;
 use crate::mcp::{archives, assets, audit, books, build, content, schemas, search};
 
-type Run = for<'a> fn(&'a App, &'a mut Call, Arguments) -> BoxFuture<'a, Ending>;
+type Run = for<'a> fn(&'a App, &'a mut Call, Arguments) -> BoxFuture<'a, ToolResult>;
 
 /// Which logger a call's line is from.
 pub(super) enum Group {

@@ -9,12 +9,12 @@
 //! 2. `plan_build` with the state's manifest as target: the wanted files are the state's with the
 //!    differences applied. Without a state, with `--full-rebuild` or if the server no longer knows
 //!    the manifest, the answer is the whole book.
-//! 3. Survey the disk: which files are there already, which are ours and outdated, which are
+//! 3. Diff the disk: which files are there already, which are ours and outdated, which are
 //!    somebody else's. A file of somebody else in the way ends the run.
 //! 4. Fetch what is missing by hash into the staging folder, where a file gets its name only after
 //!    its SHA-256 was checked and its bytes are durable: the most of a book as one archive, a few
 //!    files one by one (see [`fetch`]).
-//! 5. When all of it is there, survey again: the folder may have changed meanwhile.
+//! 5. When all of it is there, diff again: the folder may have changed meanwhile.
 //! 6. Write into the state what is going to be installed, so that the next run knows a half-done
 //!    installation as ours.
 //! 7. Delete what is in the way of a file that comes, a file where a folder is needed or the other
@@ -30,25 +30,25 @@ use std::sync::Arc;
 use panaversity_model::{BookId, ContentHash};
 use serde::Serialize;
 
-use super::place::Place;
 use super::report::{self, Problem, Report};
 use super::state::State;
+use super::workspace::Workspace;
 use super::{CONTENT, Failure, ServerArgs, blocking, digest};
 use crate::client::Client;
 use crate::client::tools::{Plan, PlannedFile};
 
 mod archive;
+mod diff;
 mod download;
 mod fetch;
 mod install;
 mod staging;
-mod survey;
 #[cfg(test)]
 mod tests;
 mod twins;
 mod unknown;
 
-use survey::{Freedom, Survey};
+use diff::{Diff, Freedom};
 
 const AGENT: &str = "panaversity-fs-hydrate";
 /// Files that `--prune` deletes without `--force`, however small the book is, and in folders that no run
@@ -126,7 +126,7 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
     let client = args.server.client(AGENT)?;
 
     // 1.
-    let place = Arc::new(Place::open(&args.output_dir, args.static_dir.as_deref())?);
+    let place = Arc::new(Workspace::open(&args.output_dir, args.static_dir.as_deref())?);
     let outcome = fill(&client, &place, args).await;
     if outcome.is_err() {
         place.withdraw();
@@ -135,7 +135,7 @@ async fn hydrate(args: &HydrateArgs) -> Result<HydrateReport, Failure> {
 }
 
 /// Steps 2 to 8, in folders that are locked.
-async fn fill(client: &Client, place: &Arc<Place>, args: &HydrateArgs) -> Result<HydrateReport, Failure> {
+async fn fill(client: &Client, place: &Arc<Workspace>, args: &HydrateArgs) -> Result<HydrateReport, Failure> {
     let with_assets = place.static_dir.is_some();
     let known = Arc::new(known_state(place, args)?);
 
@@ -151,12 +151,12 @@ async fn fill(client: &Client, place: &Arc<Place>, args: &HydrateArgs) -> Result
         move || install::remove_parts(&place, &known)
     })
     .await??;
-    let survey = || {
+    let diff = || {
         let (place, known, wanted) = (place.clone(), known.clone(), wanted.clone());
         let freedom = Freedom { overwrite: args.full_rebuild, prune: args.prune };
-        async move { blocking(move || Survey::take(&place, &known, &wanted, freedom)).await? }
+        async move { blocking(move || Diff::take(&place, &known, &wanted, freedom)).await? }
     };
-    let mut found = survey().await?;
+    let mut found = diff().await?;
     found.stop_if_blocked()?;
     stop_if_too_many(&found, &known, &wanted, args)?;
 
@@ -164,7 +164,7 @@ async fn fill(client: &Client, place: &Arc<Place>, args: &HydrateArgs) -> Result
     let fetch = fetch::Fetch { client, book: &args.book_id, place, manifest_hash };
     let transferred = fetch.all(&found, &wanted).await?;
     if transferred > 0 {
-        found = survey().await?;
+        found = diff().await?;
         found.stop_if_blocked()?;
         stop_if_too_many(&found, &known, &wanted, args)?;
     }
@@ -189,7 +189,7 @@ async fn fill(client: &Client, place: &Arc<Place>, args: &HydrateArgs) -> Result
 }
 
 /// What the last run left, or a new state.
-fn known_state(place: &Place, args: &HydrateArgs) -> Result<State, Failure> {
+fn known_state(place: &Workspace, args: &HydrateArgs) -> Result<State, Failure> {
     let state = match place.load() {
         Err(_) if args.full_rebuild => None,
         state => state?,
@@ -211,7 +211,7 @@ fn known_state(place: &Place, args: &HydrateArgs) -> Result<State, Failure> {
 }
 
 /// Applies the plan to what the state says; without a known manifest the plan is the whole book.
-fn wanted_files(place: &Place, known: &State, plan: Plan) -> Result<Wanted, Failure> {
+fn wanted_files(place: &Workspace, known: &State, plan: Plan) -> Result<Wanted, Failure> {
     let mut wanted = Wanted::new();
     if !plan.is_whole_book {
         for (path, entry) in &known.files {
@@ -241,12 +241,7 @@ fn names<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 /// A folder that holds far more than the book is probably another one.
-fn stop_if_too_many(
-    found: &Survey,
-    known: &State,
-    wanted: &Wanted,
-    args: &HydrateArgs,
-) -> Result<(), Failure> {
+fn stop_if_too_many(found: &Diff, known: &State, wanted: &Wanted, args: &HydrateArgs) -> Result<(), Failure> {
     let is_first = known.paths().next().is_none();
     let most = if is_first { PRUNED_AT_FIRST } else { wanted.len().max(PRUNED_AT_ONCE) };
     let doomed = found.prune.len();

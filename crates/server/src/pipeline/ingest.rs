@@ -226,7 +226,7 @@ async fn find_book(client: &Client, args: &IngestArgs) -> Result<(bool, Schema),
 /// The files that the server holds; `None` if there is no such book.
 async fn held_files(client: &Client, book: &BookId) -> Result<Option<Held>, Failure> {
     let plan: Plan = match client.plan(book, None).await {
-        Err(CallError::Refused(refused)) if refused.code == "BOOK_NOT_FOUND" => return Ok(None),
+        Err(CallError::ServerError(refused)) if refused.code == "BOOK_NOT_FOUND" => return Ok(None),
         plan => plan?,
     };
     let held = plan.files.into_iter().filter_map(|file| {

@@ -39,7 +39,7 @@ async fn server(world: &World, beside: bool) -> Service {
     let db = Database::connect(&DatabaseUrl::parse(world.database_url()).unwrap(), pool).await.unwrap();
     migrations::upgrade(&db, None).await.unwrap();
     let journal = if beside {
-        SqlJournal::open_beside(db, Backend::Fs).await.unwrap()
+        SqlJournal::open_shared(db, Backend::Fs).await.unwrap()
     } else {
         SqlJournal::open(db, Backend::Fs).await.unwrap()
     };

@@ -17,8 +17,8 @@ fn read_bytes(bytes: &[u8]) -> Result<DotEnv, String> {
     let found = super::read(&file, NAMES, inherited);
     let shown = format!("{}", file.display());
     let short = |text: String| text.replace(&shown, ".env");
-    let found = found.map_err(|Misuse(why)| short(why))?;
-    Ok(DotEnv { remarks: found.remarks.into_iter().map(short).collect(), ..found })
+    let found = found.map_err(|ConfigError(why)| short(why))?;
+    Ok(DotEnv { warnings: found.warnings.into_iter().map(short).collect(), ..found })
 }
 
 fn found(text: &str) -> DotEnv {
@@ -28,7 +28,7 @@ fn found(text: &str) -> DotEnv {
 /// The value of `OUR_X`, and what is remarked.
 fn value(line: &str) -> (String, Vec<String>) {
     let mut found = found(line);
-    (found.values.remove("OUR_X").unwrap_or_else(|| panic!("{line:?} sets nothing")), found.remarks)
+    (found.values.remove("OUR_X").unwrap_or_else(|| panic!("{line:?} sets nothing")), found.warnings)
 }
 
 fn refused(text: &str) -> String {
@@ -79,12 +79,12 @@ fn variables_come_from_the_environment_and_from_earlier_lines() {
     ] {
         assert_eq!(value(text), (wanted.to_owned(), Vec::new()), "{text:?}");
     }
-    let (text, remarks) = value("# x\nOUR_X=./a$b");
+    let (text, warnings) = value("# x\nOUR_X=./a$b");
     assert_eq!(text, "./a");
     let said = ".env line 2: OUR_X names $b, which is not set, and reads as empty there; \
                 for a $ as it is, write \\$ or put the value in single quotes";
-    assert_eq!(remarks, [said]);
-    let secret = found("OUR_SECRET=pa$word").remarks.remove(0);
+    assert_eq!(warnings, [said]);
+    let secret = found("OUR_SECRET=pa$word").warnings.remove(0);
     assert!(
         secret.contains("OUR_SECRET names a variable that is not set") && !secret.contains("word"),
         "{secret}"
@@ -116,12 +116,12 @@ fn lines_of_others_stop_nothing_and_swallow_nothing() {
         let found = found(&format!("OUR_A=1\n{line}\nOUR_B=2\n"));
         assert_eq!(found.values.len(), 2, "{line:?}");
         let said = ".env line 2 cannot be read and is skipped: no setting of this program is there";
-        assert_eq!(found.remarks, if is_read { vec![] } else { vec![said] }, "{line:?}");
+        assert_eq!(found.warnings, if is_read { vec![] } else { vec![said] }, "{line:?}");
     }
     let never_closed = found("A=\"open\nOUR_B=2\nC=\"x\"\nD='\nOUR_E=3\nF=\n");
     assert_eq!(never_closed.values.keys().collect::<Vec<_>>(), ["OUR_B", "OUR_E"]);
-    assert!(never_closed.remarks[0].starts_with(".env lines 1, 4 cannot"), "{never_closed:?}");
-    let many = found(&"x y\n".repeat(12)).remarks;
+    assert!(never_closed.warnings[0].starts_with(".env lines 1, 4 cannot"), "{never_closed:?}");
+    let many = found(&"x y\n".repeat(12)).warnings;
     assert!(many[0].starts_with(".env lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more cannot"), "{many:?}");
 }
 
@@ -139,8 +139,8 @@ fn a_value_of_others_that_closes_is_one_value_and_sets_nothing_of_ours() {
         let found = found(&format!("OUR_A=1\nA={value}\nOUR_C=3"));
         assert_eq!(found.values.keys().collect::<Vec<_>>(), ["OUR_A", "OUR_C"], "{value:?}");
         let held = ".env line 3: OUR_B is not set, for it stands in the quotes that line 2 opens";
-        assert!(found.remarks[0].starts_with(held), "{found:?}");
-        assert_eq!(found.remarks.len(), if is_read { 1 } else { 2 }, "{found:?}");
+        assert!(found.warnings[0].starts_with(held), "{found:?}");
+        assert_eq!(found.warnings.len(), if is_read { 1 } else { 2 }, "{found:?}");
     }
     let latin = read_bytes(b"A=\"\xe9\nOUR_B=2\n\xe9\"\nOUR_C=3").unwrap();
     assert_eq!(latin.values.keys().collect::<Vec<_>>(), ["OUR_C"]);
@@ -175,10 +175,10 @@ fn a_line_of_ours_that_cannot_be_read_is_refused_with_its_number() {
 fn files_of_any_editor_are_read() {
     let windows = read_bytes(b"\xef\xbb\xbfOUR_X=1\r\n\r\n# c\r\nOUR_Y='a b'\r\n").unwrap();
     assert_eq!((windows.values["OUR_X"].as_str(), windows.values["OUR_Y"].as_str()), ("1", "a b"));
-    assert!(windows.remarks.is_empty());
+    assert!(windows.warnings.is_empty());
     let latin = read_bytes(b"NAME=\xe9t\xe9\n\xff\nOUR_X=1\nC=\"\xe9\"\n").unwrap();
-    assert_eq!((latin.values.len(), latin.remarks.len()), (1, 1));
-    assert!(latin.remarks[0].starts_with(".env lines 1, 2, 4 "), "{latin:?}");
+    assert_eq!((latin.values.len(), latin.warnings.len()), (1, 1));
+    assert!(latin.warnings[0].starts_with(".env lines 1, 2, 4 "), "{latin:?}");
     let ours = read_bytes(b"OUR_X=\xe9\n").unwrap_err();
     assert_eq!(ours, ".env line 1: OUR_X cannot be read: it is not UTF-8");
     assert_eq!(read_bytes(b"\xff\xfeO\0U\0R\0").unwrap_err(), ".env is UTF-16: save it as UTF-8");
@@ -188,7 +188,7 @@ fn files_of_any_editor_are_read() {
 #[test]
 fn a_file_that_is_none_is_said_to_be_so() {
     let folder = tempfile::tempdir().unwrap();
-    let Misuse(why) = super::read(folder.path(), NAMES, |_| None).unwrap_err();
+    let ConfigError(why) = super::read(folder.path(), NAMES, |_| None).unwrap_err();
     assert!(why.contains("is a folder: remove it"), "{why}");
     assert_eq!(super::read(&folder.path().join("none"), NAMES, |_| None).unwrap(), DotEnv::default());
 }
@@ -198,7 +198,7 @@ proptest! {
     fn whatever_stands_in_a_line_of_others_ours_are_read_or_told(line in "[^\n]{0,40}", more in "[^\n]{0,40}") {
         let text = format!("OUR_A=1\nX={line}\nOUR_B=2\nY={more}\nOUR_C=3");
         let found = found(&text);
-        let is_told = found.remarks.iter().any(|said| said.contains("line 3: OUR_B is not set"));
+        let is_told = found.warnings.iter().any(|said| said.contains("line 3: OUR_B is not set"));
         prop_assert!(found.values.contains_key("OUR_A") && found.values.contains_key("OUR_C"));
         prop_assert!(found.values.contains_key("OUR_B") != is_told, "{:?}", found);
     }

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use zip::ZipArchive;
 
-use super::super::place::Place;
 use super::super::progress::Progress;
+use super::super::workspace::Workspace;
 use super::super::{Failure, blocking};
 use super::download::{self, Ended, Part, Patience, Stopped};
 use super::fetch::{Fetch, Missing, unfetched};
@@ -71,7 +71,7 @@ impl Fetch<'_> {
     /// A link to the archive of the plan's state, if the server gives one.
     async fn link(&self, scope: Scope) -> Result<Option<Archive>, Failure> {
         match self.client.archive(self.book, scope, self.manifest_hash).await {
-            Err(CallError::Refused(_)) => Ok(None),
+            Err(CallError::ServerError(_)) => Ok(None),
             link => Ok(Some(link?)),
         }
     }
@@ -104,7 +104,7 @@ fn nothing_changed(error: &CallError) -> Failure {
 
 /// Reads what is missing from the archive; gives what it did not have.
 async fn unpack(
-    place: &Arc<Place>,
+    place: &Arc<Workspace>,
     archive: &Path,
     missing: Vec<Missing>,
     progress: &Arc<Progress>,
@@ -119,7 +119,7 @@ async fn unpack(
 }
 
 fn read(
-    place: &Place,
+    place: &Workspace,
     archive: &Path,
     share: Vec<Missing>,
     progress: &Progress,

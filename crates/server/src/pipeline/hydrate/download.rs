@@ -18,10 +18,10 @@ use std::time::Duration;
 use panaversity_model::ContentHash;
 use reqwest::Url;
 
-use super::super::place::Place;
 use super::super::progress::Progress;
+use super::super::workspace::Workspace;
 use super::super::{Failure, blocking};
-use crate::client::download::{Body, Got, TargetContent, is_name};
+use crate::client::download::{Body, DownloadResponse, RangeRequest, is_name};
 use crate::client::{CallError, Client, LONGEST_WAIT, PATIENCE, WAITS_MS};
 
 /// Bytes gathered before they are written.
@@ -60,7 +60,7 @@ pub(super) struct Part {
 
 impl Part {
     /// An archive, as far as the last run got with one.
-    pub(super) fn of_archive(place: &Place) -> Result<Self, Failure> {
+    pub(super) fn of_archive(place: &Workspace) -> Result<Self, Failure> {
         let fault = |error| Failure::disk("read", &place.staging, &error);
         let mut part = Self { staging: place.staging.clone(), asset: None, version: None, length: 0 };
         for entry in fs::read_dir(&place.staging).map_err(fault)? {
@@ -78,7 +78,7 @@ impl Part {
     }
 
     /// An asset, as far as the last run got with it.
-    pub(super) fn of_asset(place: &Place, hash: ContentHash) -> Self {
+    pub(super) fn of_asset(place: &Workspace, hash: ContentHash) -> Self {
         let (staging, version) = (place.staging.clone(), Some(hash.to_string()));
         let mut part = Self { staging, asset: Some(hash), version, length: 0 };
         part.length = fs::metadata(part.path()).map_or(0, |metadata| metadata.len());
@@ -188,23 +188,27 @@ pub(super) async fn go_on(
         }
         let version = part.version.clone();
         let wish =
-            TargetContent { url, from: part.length, etag: version.as_deref(), only: part.asset.is_some() };
+            RangeRequest { url, from: part.length, etag: version.as_deref(), only: part.asset.is_some() };
         let why = match client.get(wish).await {
-            Got::Rest(body) => fill(part, Comes::Rest, body, size, progress).await?,
-            Got::Whole(body, version) => fill(part, Comes::All(version), body, size, progress).await?,
-            Got::Nothing if part.length == size => return Ok(Ended::Whole),
-            Got::Nothing => {
+            DownloadResponse::Rest(body) => fill(part, Comes::Rest, body, size, progress).await?,
+            DownloadResponse::Whole(body, version) => {
+                fill(part, Comes::All(version), body, size, progress).await?
+            }
+            DownloadResponse::Nothing if part.length == size => return Ok(Ended::Whole),
+            DownloadResponse::Nothing => {
                 part.remove().map_err(Stopped::Disk)?;
                 Some("it is shorter than announced".to_owned())
             }
-            Got::Over(why) => return Ok(Ended::Over(why)),
-            Got::Gone => return Ok(Ended::Gone),
-            Got::Limited { why, wait } => {
+            DownloadResponse::Over(why) => return Ok(Ended::Over(why)),
+            DownloadResponse::Gone => return Ok(Ended::Gone),
+            DownloadResponse::Limited { why, wait } => {
                 patience.wait_for_limit(wait, &why).await.map_err(Stopped::Call)?;
                 continue;
             }
-            Got::MayPass(why) => Some(why),
-            Got::Strange(why) => return Err(Stopped::Call(CallError::Strange(why))),
+            DownloadResponse::MayPass(why) => Some(why),
+            DownloadResponse::UnexpectedResponse(why) => {
+                return Err(Stopped::Call(CallError::UnexpectedResponse(why)));
+            }
         };
         let Some(why) = why else { return Ok(Ended::Whole) };
         patience.wait(part.length.max(before), &why).await.map_err(Stopped::Call)?;

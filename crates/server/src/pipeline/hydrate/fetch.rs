@@ -18,13 +18,13 @@ use futures::{StreamExt, stream};
 use panaversity_model::{BookId, BookPath, ContentHash};
 use reqwest::Url;
 
-use super::super::place::Place;
 use super::super::progress::Progress;
 use super::super::report::Problem;
+use super::super::workspace::Workspace;
 use super::super::{Breaker, CONTENT, Failure, STATIC, blocking, files};
+use super::diff::Diff;
 use super::download::{self, Ended, Part, Patience, Stopped};
 use super::staging::{Unkept, adopt, is_staged, keep};
-use super::survey::Survey;
 use super::{Want, Wanted, problem};
 use crate::client::Client;
 use crate::client::archive::Scope;
@@ -42,7 +42,7 @@ const LINKS: usize = 3;
 pub(super) struct Fetch<'a> {
     pub(super) client: &'a Client,
     pub(super) book: &'a BookId,
-    pub(super) place: &'a Arc<Place>,
+    pub(super) place: &'a Arc<Workspace>,
     /// The state that the plan is of.
     pub(super) manifest_hash: ContentHash,
 }
@@ -65,8 +65,8 @@ enum One {
 
 impl Fetch<'_> {
     /// Stages everything that is to be installed; gives the number of files read from the server.
-    pub(super) async fn all(&self, survey: &Survey, wanted: &Wanted) -> Result<usize, Failure> {
-        let needed: BTreeMap<ContentHash, Missing> = survey
+    pub(super) async fn all(&self, diff: &Diff, wanted: &Wanted) -> Result<usize, Failure> {
+        let needed: BTreeMap<ContentHash, Missing> = diff
             .install
             .iter()
             .map(|job| (job.want.hash, Missing { path: job.path.clone(), want: job.want }))
@@ -80,8 +80,7 @@ impl Fetch<'_> {
         let progress = Arc::new(Progress::start(format!("hydrate {}: fetching", self.book), transferred));
 
         // 1.
-        let [pages, assets] =
-            [CONTENT, STATIC].map(|part| is_worth_an_archive(part, &missing, survey, wanted));
+        let [pages, assets] = [CONTENT, STATIC].map(|part| is_worth_an_archive(part, &missing, diff, wanted));
         let scope = match (pages, assets) {
             (true, true) => Some(Scope::All),
             (true, false) => Some(Scope::Content),
@@ -186,9 +185,9 @@ fn judge(path: &BookPath, kept: Result<Result<(), Unkept>, Failure>) -> One {
 }
 
 /// Are so many files of this part of the book missing that an archive pays?
-fn is_worth_an_archive(part: &str, missing: &[Missing], survey: &Survey, wanted: &Wanted) -> bool {
+fn is_worth_an_archive(part: &str, missing: &[Missing], diff: &Diff, wanted: &Wanted) -> bool {
     let missing: Vec<_> = missing.iter().filter(|one| one.path.as_str().starts_with(part)).collect();
-    let mut there = survey.unchanged.iter().chain(&survey.outdated);
+    let mut there = diff.unchanged.iter().chain(&diff.outdated);
     let is_first = !there.any(|(path, _)| path.starts_with(part));
     let lacking: u64 = missing.iter().map(|one| one.want.size).sum();
     let all: u64 = wanted.iter().filter(|(path, _)| path.starts_with(part)).map(|(_, want)| want.size).sum();

@@ -10,22 +10,22 @@ use panaversity_model::ContentHash;
 use walkdir::WalkDir;
 
 use super::super::Failure;
-use super::super::place::Place;
 use super::super::state::{Stamp, State};
+use super::super::workspace::Workspace;
+use super::diff::{Delete, Diff, FileState, Folders, Install};
 use super::staging::{copy_whole, staged, unfinished};
-use super::survey::{Delete, Folders, Install, Standing, Survey};
 use super::unknown::Unknown;
 
-/// Does what the survey found to do, then saves `done` as the state.
-pub(super) fn run(place: &Place, known: &State, survey: Survey, mut done: State) -> Result<(), Failure> {
-    let Survey { unchanged, install, delete, outdated, prune, respell, .. } = survey;
+/// Does what the diff found to do, then saves `done` as the state.
+pub(super) fn run(place: &Workspace, known: &State, diff: Diff, mut done: State) -> Result<(), Failure> {
+    let Diff { unchanged, install, delete, outdated, prune, respell, .. } = diff;
     done.files = unchanged.iter().cloned().collect();
     place.create_roots()?;
     if install.is_empty() && delete.is_empty() && prune.is_empty() && respell.is_empty() {
         return if *known == done { Ok(()) } else { finish(place, known, &done) };
     }
 
-    // The second survey may want more than the first; what was not fetched for it is not there.
+    // The second diff may want more than the first; what was not fetched for it is not there.
     if let Some(job) = install.iter().find(|job| !staged(place, job.want.hash).is_file()) {
         return Err(changed(&job.file));
     }
@@ -72,9 +72,9 @@ fn parted<T>(all: Vec<T>, file_of: impl Fn(&T) -> &PathBuf, install: &[Install])
     })
 }
 
-/// Deletes files of ours and files that nobody knows, if all of them are as the survey saw them, with
+/// Deletes files of ours and files that nobody knows, if all of them are as the diff saw them, with
 /// the folders that this empties.
-fn remove(place: &Place, ours: &[Delete], unknown: &[Unknown]) -> Result<(), Failure> {
+fn remove(place: &Workspace, ours: &[Delete], unknown: &[Unknown]) -> Result<(), Failure> {
     let mut folders = Folders::new(place);
     for job in ours {
         check_unmoved(&mut folders, &job.file, Some(job.before))?;
@@ -107,7 +107,7 @@ fn remove_empty_tree(folder: &Path) {
 /// Removes emptied folders, saves the state and drops what staging still holds. Folders of
 /// everything that is ours no more are looked at, not only of what this run deleted: a run that
 /// was killed may have deleted the rest.
-fn finish(place: &Place, known: &State, done: &State) -> Result<(), Failure> {
+fn finish(place: &Workspace, known: &State, done: &State) -> Result<(), Failure> {
     let mut folders = BTreeSet::new();
     for path in known.paths().filter(|path| !done.files.contains_key(*path)) {
         folders.extend(place.locate(path)?.1.parent().map(Path::to_owned));
@@ -119,12 +119,12 @@ fn finish(place: &Place, known: &State, done: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The last look before a file is touched: it must be as the survey saw it.
+/// The last look before a file is touched: it must be as the diff saw it.
 fn check_unmoved(folders: &mut Folders<'_>, file: &Path, before: Option<Stamp>) -> Result<(), Failure> {
     let now = match folders.standing(file)? {
-        Standing::Nothing => None,
-        Standing::File(metadata) => Some(Stamp::of(&metadata)),
-        Standing::Blocked(why) => return Err(Failure::new(format!("{}: {why}; run again", file.display()))),
+        FileState::Nothing => None,
+        FileState::File(metadata) => Some(Stamp::of(&metadata)),
+        FileState::Blocked(why) => return Err(Failure::new(format!("{}: {why}; run again", file.display()))),
     };
     if now == before { Ok(()) } else { Err(changed(file)) }
 }
@@ -134,7 +134,7 @@ fn changed(file: &Path) -> Failure {
 }
 
 /// Renames a staged file into place; a copy of it, if it is needed again.
-fn put(place: &Place, job: &Install, is_last_use: bool) -> Result<Stamp, Failure> {
+fn put(place: &Workspace, job: &Install, is_last_use: bool) -> Result<Stamp, Failure> {
     let fault = |error: Error| Failure::disk("write", &job.file, &error);
     if let Some(folder) = job.file.parent() {
         fs::create_dir_all(folder).map_err(fault)?;
@@ -166,7 +166,7 @@ fn part_of(file: &Path) -> PathBuf {
 
 /// Removes what a killed installation left beside its targets, which would be in the way of a path that
 /// changed its kind.
-pub(super) fn remove_parts(place: &Place, known: &State) -> Result<(), Failure> {
+pub(super) fn remove_parts(place: &Workspace, known: &State) -> Result<(), Failure> {
     for path in known.installing.keys() {
         let part = part_of(&place.locate(path)?.1);
         for leftover in [unfinished(&part), part] {
@@ -182,7 +182,7 @@ pub(super) fn remove_parts(place: &Place, known: &State) -> Result<(), Failure> 
 }
 
 /// Removes folders that have nothing left in them, upwards, never those that are filled.
-fn remove_emptied(place: &Place, folders: &BTreeSet<PathBuf>) {
+fn remove_emptied(place: &Workspace, folders: &BTreeSet<PathBuf>) {
     for folder in folders.iter().rev() {
         let mut folder = folder.as_path();
         // A folder that still holds something cannot be removed, and stays.

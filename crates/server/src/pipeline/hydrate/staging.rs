@@ -9,7 +9,7 @@ use panaversity_model::ContentHash;
 
 use super::super::Failure;
 use super::super::digest::{self, Digest};
-use super::super::place::Place;
+use super::super::workspace::Workspace;
 use super::Want;
 
 /// Why bytes are not in staging.
@@ -22,7 +22,7 @@ pub(super) enum Unkept {
 }
 
 /// Where the bytes of this hash are staged.
-pub(super) fn staged(place: &Place, hash: ContentHash) -> PathBuf {
+pub(super) fn staged(place: &Workspace, hash: ContentHash) -> PathBuf {
     place.staging.join(hash.to_string())
 }
 
@@ -34,7 +34,7 @@ pub(super) fn unfinished(target: &Path) -> PathBuf {
 }
 
 /// Is the file staged, whole? What has the name but not the bytes is removed.
-pub(super) fn is_staged(place: &Place, hash: ContentHash) -> bool {
+pub(super) fn is_staged(place: &Workspace, hash: ContentHash) -> bool {
     let path = staged(place, hash);
     match digest::of_file(&path) {
         Ok((there, _)) if there == hash => true,
@@ -49,7 +49,7 @@ pub(super) fn is_staged(place: &Place, hash: ContentHash) -> bool {
 
 /// Puts what a reader gives into staging if it is what is wanted; never more of it is held than a
 /// part, and never more of it is read than there should be.
-pub(super) fn keep(place: &Place, want: Want, from: &mut dyn Read) -> Result<(), Unkept> {
+pub(super) fn keep(place: &Workspace, want: Want, from: &mut dyn Read) -> Result<(), Unkept> {
     let target = staged(place, want.hash);
     let part = unfinished(&target);
     let disk = |error: io::Error| Unkept::Disk(Failure::disk("write", &target, &error));
@@ -70,12 +70,12 @@ pub(super) fn keep(place: &Place, want: Want, from: &mut dyn Read) -> Result<(),
 }
 
 /// Gives a file its name in staging if it holds what is wanted; removes it otherwise.
-pub(super) fn adopt(place: &Place, want: Want, part: &Path) -> Result<(), Unkept> {
+pub(super) fn adopt(place: &Workspace, want: Want, part: &Path) -> Result<(), Unkept> {
     let got = digest::of_file(part).map_err(|error| Unkept::Disk(Failure::disk("read", part, &error)))?;
     promote(place, want, part, got)
 }
 
-fn promote(place: &Place, want: Want, part: &Path, got: (ContentHash, u64)) -> Result<(), Unkept> {
+fn promote(place: &Workspace, want: Want, part: &Path, got: (ContentHash, u64)) -> Result<(), Unkept> {
     let (got, size) = got;
     if got != want.hash {
         // It is of no use; what remains is overwritten or removed by the next run.

@@ -278,7 +278,7 @@ async fn another_book_needs_a_full_rebuild() {
 #[tokio::test]
 async fn two_runs_into_one_folder_do_not_meet() {
     let (_fake, _folder, args) = setup().await;
-    let place = Place::open(&args.output_dir, None).unwrap();
+    let place = Workspace::open(&args.output_dir, None).unwrap();
     assert!(stopped(hydrate(&args).await).contains("another hydrate"));
     drop(place);
     hydrate(&args).await.unwrap();

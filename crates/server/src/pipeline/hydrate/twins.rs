@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use panaversity_model::BookPath;
 
 use super::super::Failure;
-use super::super::place::Place;
+use super::super::workspace::Workspace;
 use super::Wanted;
 
 /// The wanted files by their folded names.
@@ -19,7 +19,7 @@ pub(super) struct Twins {
 }
 
 impl Twins {
-    pub(super) fn new(place: &Place, wanted: &Wanted) -> Result<Self, Failure> {
+    pub(super) fn new(place: &Workspace, wanted: &Wanted) -> Result<Self, Failure> {
         let mut folded = HashMap::with_capacity(wanted.len());
         for name in wanted.keys() {
             let (path, file) = place.locate(name)?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::super::place::Place;
 use super::super::state::{Stamp, State};
+use super::super::workspace::Workspace;
 use super::super::{CONTENT, STATIC};
 use super::Wanted;
 use super::twins::Twins;
@@ -25,7 +25,7 @@ pub(super) struct Unknown {
 }
 
 /// Walks the folders. What can't be listed is left out: it stays whatever the run does.
-pub(super) fn find(place: &Place, known: &State, wanted: &Wanted, twins: &Twins) -> Vec<Unknown> {
+pub(super) fn find(place: &Workspace, known: &State, wanted: &Wanted, twins: &Twins) -> Vec<Unknown> {
     let folders = [(CONTENT, Some(&place.output)), (STATIC, place.static_dir.as_ref())];
     let mut unknown: Vec<_> = folders
         .into_iter()

@@ -18,7 +18,7 @@ use super::send::{Sender, Sent};
 use super::source::io_reason;
 use crate::client::CallError;
 use crate::client::tools::Mode;
-use crate::client::uploads::{Announced, NotPut, Target};
+use crate::client::uploads::{Announced, PutError, Target};
 
 /// Largest asset that goes inside a call.
 const DIRECT_BYTES: u64 = 1 << 20;
@@ -57,7 +57,7 @@ impl Sender<'_> {
             Ok(Asset::Large) => self.put(target, &file.file).await,
             Ok(Asset::Small(bytes)) => match self.client.upload(target, &bytes).await {
                 // The server takes less inside a call.
-                Err(CallError::Refused(refused)) if refused.code == "TOO_LARGE" => {
+                Err(CallError::ServerError(refused)) if refused.code == "TOO_LARGE" => {
                     self.put(target, &file.file).await
                 }
                 sent => sent.map_err(Trouble::Call),
@@ -82,14 +82,14 @@ impl Sender<'_> {
         for _ in 0..TICKETS {
             let ticket = match self.client.announce(target, size, hash).await.map_err(Trouble::Call)? {
                 Announced::Held(mode) => return Ok(mode),
-                Announced::Ticket(ticket) => ticket,
+                Announced::UploadTarget(ticket) => ticket,
             };
             match self.client.put(&ticket, file, size).await {
                 Ok(()) => {
                     return self.client.complete(target, &ticket, hash).await.map_err(incomplete);
                 }
-                Err(NotPut::Over(why)) => over = why,
-                Err(NotPut::Failed(error)) => return Err(Trouble::Call(error)),
+                Err(PutError::Over(why)) => over = why,
+                Err(PutError::Failed(error)) => return Err(Trouble::Call(error)),
             }
         }
         Err(Trouble::File(format!("the place to put it was over each time: {over}; run again")))
@@ -105,7 +105,7 @@ enum Trouble {
 /// Bytes that are not the ones announced are a fault of the moment, not of the file's name.
 fn incomplete(error: CallError) -> Trouble {
     match error {
-        CallError::Refused(refused) if refused.code == "UPLOAD_INCOMPLETE" => {
+        CallError::ServerError(refused) if refused.code == "UPLOAD_INCOMPLETE" => {
             Trouble::File(format!("it did not arrive as it was read: {refused}; run again"))
         }
         error => Trouble::Call(error),

@@ -21,7 +21,7 @@ const IN_FLIGHT: usize = 32;
 /// What became of one file.
 pub(super) enum Sent {
     Done(Mode),
-    Refused(Problem),
+    ServerError(Problem),
     Failed(Problem),
     NotTried,
 }
@@ -84,7 +84,9 @@ impl<'a> Sender<'a> {
             Ok(Some(text)) => text,
             Ok(None) if self.dry_run => return Ok(Sent::Done(mode_of(expected))),
             Ok(None) => return self.upload(job).await,
-            Err(ReadError::Refused(why)) => return Ok(Sent::Refused(Problem::new(path.as_str(), why))),
+            Err(ReadError::ServerError(why)) => {
+                return Ok(Sent::ServerError(Problem::new(path.as_str(), why)));
+            }
             Err(ReadError::Failed(why)) => return Ok(Sent::Failed(Problem::new(path.as_str(), why))),
         };
         if self.dry_run {
@@ -129,9 +131,9 @@ impl<'a> Sender<'a> {
     pub(super) fn trouble(&self, path: &str, error: CallError) -> Sent {
         self.breaker.note(&error);
         match error {
-            CallError::Refused(refused) => {
+            CallError::ServerError(refused) => {
                 let reason = refused.to_string();
-                Sent::Refused(Problem { path: path.to_owned(), reason, suggestion: refused.suggestion })
+                Sent::ServerError(Problem { path: path.to_owned(), reason, suggestion: refused.suggestion })
             }
             other => Sent::Failed(Problem::new(path, other.to_string())),
         }
@@ -146,7 +148,7 @@ fn mode_of(expected: Option<ContentHash>) -> Mode {
 impl IngestReport {
     fn note(&mut self, sent: Sent) {
         match sent {
-            Sent::Refused(problem) => self.refused.push(problem),
+            Sent::ServerError(problem) => self.refused.push(problem),
             Sent::Failed(problem) => self.failed.push(problem),
             Sent::NotTried => self.not_tried += 1,
             Sent::Done(_) => {}

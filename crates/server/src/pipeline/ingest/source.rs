@@ -187,7 +187,7 @@ pub(super) fn read_text(source: &SourceFile) -> Result<Option<String>, ReadError
         Ok(text) => Ok(Some(text)),
         Err(error) if source.path.is_page() => {
             let at = error.utf8_error().valid_up_to();
-            Err(ReadError::Refused(format!("not UTF-8 at byte {at}; convert it to UTF-8")))
+            Err(ReadError::ServerError(format!("not UTF-8 at byte {at}; convert it to UTF-8")))
         }
         Err(_) => Ok(None),
     }
@@ -195,7 +195,7 @@ pub(super) fn read_text(source: &SourceFile) -> Result<Option<String>, ReadError
 
 /// Why a file cannot be sent.
 pub(super) enum ReadError {
-    Refused(String),
+    ServerError(String),
     Failed(String),
 }
 

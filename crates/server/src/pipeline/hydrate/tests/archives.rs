@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::client::archive::Scope;
-use crate::client::download::{Got, TargetContent};
+use crate::client::download::{DownloadResponse, RangeRequest};
 
 /// A server whose archive is large enough to be cut in many places.
 async fn large() -> (Fake, TempDir, HydrateArgs) {
@@ -84,8 +84,8 @@ async fn an_archive_that_is_all_there_is_not_downloaded_again() {
     let client = args.server.client("test").unwrap();
     let manifest = client.plan(&args.book_id, None).await.unwrap().manifest_hash;
     let link = client.archive(&args.book_id, Scope::Content, manifest).await.unwrap();
-    let wish = TargetContent { url: &link.url, from: 0, etag: None, only: false };
-    let Got::Whole(mut body, Some(etag)) = client.get(wish).await else { panic!("no archive") };
+    let wish = RangeRequest { url: &link.url, from: 0, etag: None, only: false };
+    let DownloadResponse::Whole(mut body, Some(etag)) = client.get(wish).await else { panic!("no archive") };
     let mut bytes = Vec::new();
     while let Some(part) = body.next().await.unwrap() {
         bytes.extend_from_slice(&part);

@@ -163,9 +163,9 @@ async fn a_file_that_changes_while_others_are_fetched_is_not_pruned() {
     fs::create_dir_all(args.output_dir.join("junk")).unwrap();
     fs::write(args.output_dir.join("junk/old.txt"), "old").unwrap();
     let known = State::new(&args.book_id);
-    let place = Place::open(&args.output_dir, None).unwrap();
+    let place = Workspace::open(&args.output_dir, None).unwrap();
     let freedom = super::Freedom { overwrite: false, prune: true };
-    let found = Survey::take(&place, &known, &Wanted::new(), freedom).unwrap();
+    let found = Diff::take(&place, &known, &Wanted::new(), freedom).unwrap();
     assert_eq!(found.prune.len(), 1);
     // A folder outside takes the place of the one that was looked at.
     let outside = args.output_dir.with_file_name("outside");

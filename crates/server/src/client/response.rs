@@ -13,23 +13,23 @@ const PASSING: [&str; 3] = ["STORAGE_UNAVAILABLE", "DATABASE_UNAVAILABLE", "TIME
 
 /// What one exchange amounts to.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum Decoded {
     /// The tool's structured result.
-    Answer(Value),
+    HttpAnswer(Value),
     /// No, and asking again would not help.
-    Refused(Refused),
+    ServerError(ServerError),
     /// A fault of the moment: ask again.
     MayPass(String),
     /// Too many calls: ask again after `wait`.
     Limited { why: String, wait: Duration },
     /// Not an answer of a server of ours.
-    Strange(String),
+    UnexpectedResponse(String),
 }
 
 /// A refusal as the server worded it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Refused {
+pub(crate) struct ServerError {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) hint: String,
@@ -39,7 +39,7 @@ pub(crate) struct Refused {
     pub(crate) suggestion: Option<String>,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)?;
         if !self.hint.is_empty() {
@@ -50,7 +50,7 @@ impl fmt::Display for Refused {
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+struct RpcResponse {
     result: Option<ToolResult>,
     error: Option<RpcError>,
 }
@@ -75,48 +75,48 @@ struct RpcError {
 }
 
 /// Judges one HTTP answer.
-pub(super) fn judge(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Verdict {
+pub(super) fn judge(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Decoded {
     let passing = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
     let limited = status == StatusCode::TOO_MANY_REQUESTS;
     let wait = retry_after.unwrap_or(Duration::from_secs(1));
-    let refused = match serde_json::from_slice::<Envelope>(body) {
-        Ok(Envelope { result: Some(result), .. }) if !result.is_error => {
+    let refused = match serde_json::from_slice::<RpcResponse>(body) {
+        Ok(RpcResponse { result: Some(result), .. }) if !result.is_error => {
             return match result.structured_content {
-                value @ Value::Object(_) if status.is_success() => Verdict::Answer(value),
-                _ if passing => Verdict::MayPass(format!("HTTP {status}")),
-                _ => Verdict::Strange("the answer holds no result".to_owned()),
+                value @ Value::Object(_) if status.is_success() => Decoded::HttpAnswer(value),
+                _ if passing => Decoded::MayPass(format!("HTTP {status}")),
+                _ => Decoded::UnexpectedResponse("the answer holds no result".to_owned()),
             };
         }
-        Ok(Envelope { result: Some(result), .. }) => of_tool(&result.structured_content),
-        Ok(Envelope { error: Some(error), .. }) => Some(of_rpc(error, status)),
+        Ok(RpcResponse { result: Some(result), .. }) => of_tool(&result.structured_content),
+        Ok(RpcResponse { error: Some(error), .. }) => Some(of_rpc(error, status)),
         _ => None,
     };
     match refused {
         Some(refused) if limited || refused.code == "RATE_LIMITED" => {
-            Verdict::Limited { why: refused.to_string(), wait }
+            Decoded::Limited { why: refused.to_string(), wait }
         }
-        None if limited => Verdict::Limited { why: format!("HTTP {status}"), wait },
+        None if limited => Decoded::Limited { why: format!("HTTP {status}"), wait },
         Some(refused)
             if passing || refused.outcome == "unknown" || PASSING.contains(&refused.code.as_str()) =>
         {
-            Verdict::MayPass(refused.to_string())
+            Decoded::MayPass(refused.to_string())
         }
-        Some(refused) => Verdict::Refused(refused),
-        None if passing => Verdict::MayPass(format!("HTTP {status}")),
-        None if status.is_success() => {
-            Verdict::Strange("the answer is not one of a PanaversityFS server; check --url".to_owned())
-        }
-        None => Verdict::Strange(format!("HTTP {status}; check --url")),
+        Some(refused) => Decoded::ServerError(refused),
+        None if passing => Decoded::MayPass(format!("HTTP {status}")),
+        None if status.is_success() => Decoded::UnexpectedResponse(
+            "the answer is not one of a PanaversityFS server; check --url".to_owned(),
+        ),
+        None => Decoded::UnexpectedResponse(format!("HTTP {status}; check --url")),
     }
 }
 
-fn of_tool(structured: &Value) -> Option<Refused> {
-    Refused::deserialize(structured.get("error")?).ok()
+fn of_tool(structured: &Value) -> Option<ServerError> {
+    ServerError::deserialize(structured.get("error")?).ok()
 }
 
-fn of_rpc(error: RpcError, status: StatusCode) -> Refused {
+fn of_rpc(error: RpcError, status: StatusCode) -> ServerError {
     let data = error.data.get("error").unwrap_or(&error.data);
-    let mut refused = Refused::deserialize(data).unwrap_or_default();
+    let mut refused = ServerError::deserialize(data).unwrap_or_default();
     if refused.message.is_empty() {
         refused.message = error.message;
     }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn judged(status: u16, body: &Value) -> Verdict {
+    fn judged(status: u16, body: &Value) -> Decoded {
         judge(StatusCode::from_u16(status).unwrap(), None, body.to_string().as_bytes())
     }
 
@@ -147,30 +147,32 @@ mod tests {
     #[test]
     fn only_a_well_formed_success_is_an_answer() {
         let good = json!({"result": {"structuredContent": {"a": 1}, "content": [], "isError": false}});
-        assert!(matches!(judged(200, &good), Verdict::Answer(_)));
-        assert!(matches!(judged(500, &good), Verdict::MayPass(_)));
-        assert!(matches!(judged(200, &json!({"result": {}})), Verdict::Strange(_)));
-        assert!(matches!(judged(200, &json!({})), Verdict::Strange(_)));
-        assert!(matches!(judged(404, &json!("no such page")), Verdict::Strange(_)));
-        assert!(matches!(judged(502, &json!("bad gateway")), Verdict::MayPass(_)));
+        assert!(matches!(judged(200, &good), Decoded::HttpAnswer(_)));
+        assert!(matches!(judged(500, &good), Decoded::MayPass(_)));
+        assert!(matches!(judged(200, &json!({"result": {}})), Decoded::UnexpectedResponse(_)));
+        assert!(matches!(judged(200, &json!({})), Decoded::UnexpectedResponse(_)));
+        assert!(matches!(judged(404, &json!("no such page")), Decoded::UnexpectedResponse(_)));
+        assert!(matches!(judged(502, &json!("bad gateway")), Decoded::MayPass(_)));
     }
 
     #[test]
     fn faults_of_the_moment_may_pass_and_refusals_do_not() {
-        assert!(matches!(judged(200, &refusal("DATABASE_UNAVAILABLE", "")), Verdict::MayPass(_)));
-        assert!(matches!(judged(200, &refusal("INTERNAL", "unknown")), Verdict::MayPass(_)));
-        assert!(matches!(judged(200, &refusal("RATE_LIMITED", "")), Verdict::Limited { .. }));
-        assert!(matches!(judged(429, &json!("slow down")), Verdict::Limited { .. }));
-        let Verdict::Refused(refused) = judged(200, &refusal("CONFLICT", "")) else { panic!() };
+        assert!(matches!(judged(200, &refusal("DATABASE_UNAVAILABLE", "")), Decoded::MayPass(_)));
+        assert!(matches!(judged(200, &refusal("INTERNAL", "unknown")), Decoded::MayPass(_)));
+        assert!(matches!(judged(200, &refusal("RATE_LIMITED", "")), Decoded::Limited { .. }));
+        assert!(matches!(judged(429, &json!("slow down")), Decoded::Limited { .. }));
+        let Decoded::ServerError(refused) = judged(200, &refusal("CONFLICT", "")) else { panic!() };
         assert_eq!(refused.to_string(), "CONFLICT: m (h)");
     }
 
     #[test]
     fn a_refusal_before_the_tool_is_known_keeps_its_code() {
         let body = json!({"error": {"code": -32001, "message": "who?", "data": {"code": "UNAUTHENTICATED"}}});
-        let Verdict::Refused(refused) = judged(401, &body) else { panic!() };
+        let Decoded::ServerError(refused) = judged(401, &body) else { panic!() };
         assert_eq!(refused.to_string(), "UNAUTHENTICATED: who?");
-        let Verdict::Refused(refused) = judged(403, &json!({"error": {"message": "no"}})) else { panic!() };
+        let Decoded::ServerError(refused) = judged(403, &json!({"error": {"message": "no"}})) else {
+            panic!()
+        };
         assert_eq!(refused.to_string(), "HTTP 403: no");
     }
 }

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::config::hosts::{LOOPBACK, host_of, host_of_origin};
 use crate::config::settings::HttpSettings;
-use crate::wire;
+use crate::error;
 
 /// Which hosts a request may be addressed to.
 #[derive(Debug, Clone)]
-pub(crate) struct Hosts {
+pub(crate) struct AllowedHosts {
     allowed: Vec<String>,
     on_loopback: bool,
     check: bool,
@@ -29,7 +29,7 @@ enum Refused {
     Origin,
 }
 
-impl Hosts {
+impl AllowedHosts {
     /// The hosts of these settings, for a server that listens on a loopback address or not.
     pub(crate) fn new(settings: &HttpSettings, on_loopback: bool) -> Self {
         let public = settings.public_url.iter().map(|url| url.host.clone());
@@ -78,7 +78,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
 }
 
 /// Lets a request past, or refuses it.
-pub(super) async fn admit(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(hosts): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
     match hosts.verdict(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refused) => {
@@ -119,7 +119,7 @@ impl IntoResponse for Refused {
                 "hint": "Call the server by localhost or its public name, or ask the operator to add the name to PANAVERSITY_ALLOWED_HOSTS.",
             },
         });
-        (StatusCode::FORBIDDEN, Json(wire::rpc_answer(&Value::Null, &error))).into_response()
+        (StatusCode::FORBIDDEN, Json(error::rpc_answer(&Value::Null, &error))).into_response()
     }
 }
 
@@ -128,11 +128,11 @@ mod tests {
     use super::*;
     use crate::config::Sources;
 
-    fn hosts(given: &[(&str, &str)], on_loopback: bool) -> Hosts {
-        Hosts::new(&HttpSettings::read(&Sources::of(&[], given, &[])).unwrap(), on_loopback)
+    fn hosts(given: &[(&str, &str)], on_loopback: bool) -> AllowedHosts {
+        AllowedHosts::new(&HttpSettings::read(&Sources::of(&[], given, &[])).unwrap(), on_loopback)
     }
 
-    fn verdict(hosts: &Hosts, headers: &[(&'static str, &str)]) -> Result<(), Refused> {
+    fn verdict(hosts: &AllowedHosts, headers: &[(&'static str, &str)]) -> Result<(), Refused> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());

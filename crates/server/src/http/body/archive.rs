@@ -2,7 +2,7 @@
 //! ended it, and its time is over when the operator said.
 //!
 //! It is under way until the last of its bytes was taken or dropped: they may lie with the
-//! connection long after the archive was read to its end. Every frame keeps the [`Tally`], which
+//! connection long after the archive was read to its end. Every frame keeps the [`TransferRecord`], which
 //! counts when it is dropped; and bytes that went down with their connection did not arrive.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,19 +17,19 @@ use panaversity_service::archive::{Archive, Download, Scope};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::app::App;
-use crate::memory::keeping;
+use crate::memory_budget::with_guard;
 
 /// What is sent, and what ends it.
-pub(super) struct Sending {
+pub(crate) struct ArchiveBody {
     download: Download,
     first: Option<Bytes>,
-    tally: Arc<Tally>,
+    tally: Arc<TransferRecord>,
 }
 
-impl Sending {
+impl ArchiveBody {
     /// Nothing is sent yet. After the operator's time its connection ends, whoever waits for what
     /// then.
-    pub(super) fn new(download: Download, tally: Tally) -> Self {
+    pub(crate) fn new(download: Download, tally: TransferRecord) -> Self {
         let (over, timeout) = (tally.over.clone(), tally.app.archive_timeout);
         let tally = Arc::new(tally);
         let timed = Arc::downgrade(&tally);
@@ -38,25 +38,25 @@ impl Sending {
                 && let Some(tally) = timed.upgrade()
             {
                 tally.ends("timeout");
-                tally.hangup.cancel();
+                tally.abort.cancel();
             }
         });
         Self { download, first: None, tally }
     }
 
     /// Reads the first bytes.
-    pub(super) async fn begin(&mut self) -> Result<(), Fault> {
+    pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
         self.first = self.next().await?;
         Ok(())
     }
 
     /// It ends before anything was sent.
-    pub(super) fn failed(&self) {
+    pub(crate) fn failed(&self) {
         self.tally.ends("failed");
     }
 
     /// What was begun, as a body.
-    pub(super) fn into_body(self) -> Body {
+    pub(crate) fn into_body(self) -> Body {
         Body::from_stream(stream::unfold(self, |mut sending| async move {
             let next = match sending.first.take() {
                 Some(first) => Ok(Some(first)),
@@ -65,7 +65,7 @@ impl Sending {
             match next {
                 Ok(Some(bytes)) => {
                     sending.tally.left.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
-                    Some((Ok(keeping(bytes, sending.tally.clone())), sending))
+                    Some((Ok(with_guard(bytes, sending.tally.clone())), sending))
                 }
                 Ok(None) => None,
                 Err(fault) => Some((Err(fault), sending)),
@@ -76,7 +76,7 @@ impl Sending {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         let next = tokio::select! {
             biased;
-            () = self.tally.hangup.cancelled() => {
+            () = self.tally.abort.cancelled() => {
                 return Err(Fault::new(FaultKind::Timeout, "the download took too long"));
             }
             next = self.download.next() => next,
@@ -91,7 +91,7 @@ impl Sending {
 }
 
 /// How a download ends, for metrics and log.
-pub(super) struct Tally {
+pub(crate) struct TransferRecord {
     app: App,
     call: Call,
     scope: Scope,
@@ -101,20 +101,20 @@ pub(super) struct Tally {
     left: AtomicU64,
     ended: OnceLock<&'static str>,
     /// Ends the connection; cancelled when that is gone.
-    hangup: CancellationToken,
+    abort: CancellationToken,
     over: CancellationToken,
     _timer: DropGuard,
 }
 
-impl Tally {
-    /// Of a download of so many bytes, which `hangup` ends.
-    pub(super) fn new(
+impl TransferRecord {
+    /// Of a download of so many bytes, which `abort` ends.
+    pub(crate) fn new(
         app: &App,
         call: &Call,
         scope: Scope,
         archive: &Archive,
         bytes: u64,
-        hangup: CancellationToken,
+        abort: CancellationToken,
     ) -> Self {
         let over = CancellationToken::new();
         Self {
@@ -125,7 +125,7 @@ impl Tally {
             asked: bytes,
             left: AtomicU64::new(bytes),
             ended: OnceLock::new(),
-            hangup,
+            abort,
             over: over.clone(),
             _timer: over.drop_guard(),
         }
@@ -141,7 +141,7 @@ impl Tally {
     }
 
     fn status(&self) -> &'static str {
-        let whole = self.left() == 0 && !self.hangup.is_cancelled();
+        let whole = self.left() == 0 && !self.abort.is_cancelled();
         match self.ended.get() {
             Some(ended) => ended,
             None if whole && self.is_partial => "partial",
@@ -151,7 +151,7 @@ impl Tally {
     }
 }
 
-impl Drop for Tally {
+impl Drop for TransferRecord {
     fn drop(&mut self) {
         let (status, elapsed) = (self.status(), self.app.service.elapsed(&self.call));
         let book = self.call.book.as_ref().map_or(crate::metrics::UNKNOWN, BookId::as_str);
@@ -184,8 +184,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, DuplexStream};
 
     use super::*;
-    use crate::http::Hangup;
-    use crate::http::hangup::tests::{HANGS, asked};
+    use crate::http::ConnectionAbort;
+    use crate::http::listener::tests::{HANGS, asked};
 
     /// A client that has asked for a small archive.
     async fn asking(app: &App) -> DuplexStream {
@@ -199,10 +199,12 @@ mod tests {
         let made = app.service.make_archive(&book, Scope::All, None, HANGS).await.unwrap();
         let (archive, app) = (made.archive, app.clone());
         let bytes = archive.bytes();
-        let serve = move |Extension(ConnectInfo(Hangup(hangup))): Extension<ConnectInfo<Hangup>>| async move {
+        let serve = move |Extension(ConnectInfo(ConnectionAbort(abort))): Extension<
+            ConnectInfo<ConnectionAbort>,
+        >| async move {
             let call = app.service.begin(AgentId::unnamed(), Operation::Archive);
-            let tally = Tally::new(&app, &call, Scope::All, &archive, bytes, hangup);
-            let mut sending = Sending::new(app.service.download(archive, 0..bytes), tally);
+            let tally = TransferRecord::new(&app, &call, Scope::All, &archive, bytes, abort);
+            let mut sending = ArchiveBody::new(app.service.download(archive, 0..bytes), tally);
             sending.begin().await.unwrap();
             sending.into_body()
         };

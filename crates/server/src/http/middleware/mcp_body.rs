@@ -20,12 +20,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::envelope::Envelope;
-use super::message::{self, Arrival};
-use super::refusals::{self, Question, is_json};
 use crate::app::App;
-use crate::http::Hangup;
-use crate::memory::{Budget, Hold, SMALL, keeping};
+use crate::http::ConnectionAbort;
+use crate::mcp::envelope::Envelope;
+use crate::mcp::message::{self, Arrival};
+use crate::mcp::refusals::{self, Question, is_json};
+use crate::memory_budget::{MemoryBudget, MemoryPermit, SMALL, with_guard};
 
 /// Most bytes of a request, unless an asset in base64 needs more.
 const USUAL_BYTES: u64 = 4 << 20;
@@ -49,26 +49,26 @@ const ALL_BYTES: Duration = Duration::from_mins(3);
 
 /// What bodies are held to.
 #[derive(Clone)]
-pub(super) struct Admission {
-    pub(super) most: usize,
-    budget: Budget,
+pub(crate) struct BodyLimits {
+    pub(crate) most: usize,
+    budget: MemoryBudget,
 }
 
-impl Admission {
+impl BodyLimits {
     /// Bodies that may hold an asset as large as may come inside a call, lines broken and all.
-    pub(super) fn of(app: &App) -> Self {
+    pub(crate) fn of(app: &App) -> Self {
         let largest = (app.service.limits().direct_bytes / 2 * 3 + (64 << 10)).max(USUAL_BYTES);
         Self { most: usize::try_from(largest).unwrap_or(usize::MAX), budget: app.budget.clone() }
     }
 }
 
 /// Reads the body, repairs what may be missing, and puts refusals into the protocol's words.
-pub(super) async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(admission): State<BodyLimits>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return refusals::in_protocol(next.run(request).await, &Question::default(), None).await;
     }
     let (mut parts, body) = request.into_parts();
-    let hold = Hold::new(admission.budget.clone());
+    let hold = MemoryPermit::new(admission.budget.clone());
     let body = match read(body, &parts.headers, &admission, &hold).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
@@ -99,33 +99,34 @@ pub(super) async fn admit(State(admission): State<Admission>, request: Request, 
         parts.headers.insert(ACCEPT, both);
     }
     parts.extensions.insert(hold.clone());
-    let hangup = parts.extensions.get::<ConnectInfo<Hangup>>().map(|ConnectInfo(hangup)| hangup.clone());
+    let abort =
+        parts.extensions.get::<ConnectInfo<ConnectionAbort>>().map(|ConnectInfo(abort)| abort.clone());
     let version = parts.headers.get(refusals::VERSION_HEADER).cloned();
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     let answer = refusals::in_protocol(answer, &question, version.as_ref()).await;
-    held_until_sent(answer, &hold, hangup)
+    held_until_sent(answer, &hold, abort)
 }
 
 /// The call's turn is over when its answer has gone: it is handed on in pieces, each of which keeps
 /// the turn, because what was taken may wait for a slow client. A client that takes too long for
 /// all of it loses its connection, so that others get their turn.
-fn held_until_sent(mut answer: Response, hold: &Hold, hangup: Option<Hangup>) -> Response {
-    let Some(turn) = hold.given_on() else { return answer };
+fn held_until_sent(mut answer: Response, hold: &MemoryPermit, abort: Option<ConnectionAbort>) -> Response {
+    let Some(turn) = hold.transfer() else { return answer };
     if let Some(length) = answer.body().size_hint().exact() {
         answer.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
     let (over, wait) = oneshot::channel::<()>();
     tokio::spawn(async move {
         if tokio::time::timeout(ALL_BYTES, wait).await.is_err()
-            && let Some(Hangup(hangup)) = hangup
+            && let Some(ConnectionAbort(abort)) = abort
         {
-            hangup.cancel();
+            abort.cancel();
         }
     });
     let kept = Arc::new((turn, over));
     answer.map(|body| {
         let frames = body.into_data_stream().flat_map(|frame| stream::iter(in_pieces(frame)));
-        Body::from_stream(frames.map(move |piece| piece.map(|bytes| keeping(bytes, kept.clone()))))
+        Body::from_stream(frames.map(move |piece| piece.map(|bytes| with_guard(bytes, kept.clone()))))
     })
 }
 
@@ -161,8 +162,8 @@ fn accepts_json(headers: &HeaderMap) -> bool {
 async fn read(
     body: Body,
     headers: &HeaderMap,
-    admission: &Admission,
-    hold: &Hold,
+    admission: &BodyLimits,
+    hold: &MemoryPermit,
 ) -> Result<Bytes, Response> {
     let most = admission.most;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -241,13 +242,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_lasts_until_the_last_piece_of_the_answer_has_gone() {
-        let budget = Budget::of(2 << 20);
-        let hold = Hold::new(budget.clone());
+        let budget = MemoryBudget::of(2 << 20);
+        let hold = MemoryPermit::new(budget.clone());
         hold.take(2 << 20).await;
         let answer = held_until_sent(Response::new(Body::from(vec![7; 600 << 10])), &hold, None);
         let mut pieces: Vec<_> = answer.into_body().into_data_stream().collect().await;
         assert_eq!(pieces.len(), 3);
-        let mut next = Box::pin(budget.turn(2 << 20));
+        let mut next = Box::pin(budget.acquire(2 << 20));
         pieces.truncate(1);
         assert!(futures::poll!(&mut next).is_pending(), "a piece keeps all of the answer in memory");
         drop(pieces);

@@ -36,13 +36,13 @@ pub(crate) const OPERATIONS: [&str; 17] = [
 ];
 
 /// A storage that is counted.
-pub(crate) struct Counted<T: ?Sized> {
+pub(crate) struct Metered<T: ?Sized> {
     storage: Arc<T>,
     metrics: Arc<Metrics>,
     backend: &'static str,
 }
 
-impl<T: ?Sized> Counted<T> {
+impl<T: ?Sized> Metered<T> {
     /// Counts what is asked of a storage; `backend` names its kind.
     pub(crate) fn new(storage: Arc<T>, metrics: &Arc<Metrics>, backend: &'static str) -> Arc<Self> {
         Arc::new(Self { storage, metrics: metrics.clone(), backend })
@@ -59,12 +59,12 @@ impl<T: ?Sized> Counted<T> {
     }
 
     fn counted_pages<V: Send + 'static>(&self, pages: Box<dyn Pages<V>>) -> Box<dyn Pages<V>> {
-        Box::new(CountedPages { pages, metrics: self.metrics.clone(), backend: self.backend })
+        Box::new(MeteredPages { pages, metrics: self.metrics.clone(), backend: self.backend })
     }
 }
 
 #[async_trait]
-impl Objects for Counted<dyn Objects> {
+impl Objects for Metered<dyn Objects> {
     async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault> {
         self.count("put", self.storage.put(hash, bytes)).await
     }
@@ -91,7 +91,7 @@ impl Objects for Counted<dyn Objects> {
 }
 
 #[async_trait]
-impl UploadStore for Counted<dyn UploadStore> {
+impl UploadStore for Metered<dyn UploadStore> {
     async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault> {
         self.count("presign", self.storage.presign(id, permit)).await
     }
@@ -122,7 +122,7 @@ impl UploadStore for Counted<dyn UploadStore> {
 }
 
 #[async_trait]
-impl Tree for Counted<dyn Tree> {
+impl Tree for Metered<dyn Tree> {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
         self.count("publish", self.storage.put(key, bytes)).await
     }
@@ -160,14 +160,14 @@ impl Tree for Counted<dyn Tree> {
     }
 }
 
-struct CountedPages<V> {
+struct MeteredPages<V> {
     pages: Box<dyn Pages<V>>,
     metrics: Arc<Metrics>,
     backend: &'static str,
 }
 
 #[async_trait]
-impl<V: Send + 'static> Pages<V> for CountedPages<V> {
+impl<V: Send + 'static> Pages<V> for MeteredPages<V> {
     async fn next(&mut self) -> Result<Option<Vec<V>>, Fault> {
         let page = self.pages.next().await;
         self.metrics.storage_asked(self.backend, "list", page.is_ok());

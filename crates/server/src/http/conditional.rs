@@ -18,7 +18,7 @@ use http_range_header::{SyntacticallyCorrectRange, parse_range_header};
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Selection {
     /// All bytes.
     Whole,
     /// These bytes, at least one.
@@ -31,7 +31,7 @@ pub(super) enum Asked {
     Another,
 }
 
-impl Asked {
+impl Selection {
     /// Reads a request for a file of this length and entity tag, which is given with its quotes.
     pub(super) fn of(method: &Method, headers: &HeaderMap, length: u64, tag: &str) -> Self {
         if !names(headers, &IF_MATCH, |given| given == tag).unwrap_or(true) {
@@ -131,74 +131,74 @@ mod tests {
 
     const TAG: &str = "\"abc\"";
 
-    fn asked(method: &Method, length: u64, given: &[(HeaderName, &str)]) -> Asked {
+    fn asked(method: &Method, length: u64, given: &[(HeaderName, &str)]) -> Selection {
         let mut headers = HeaderMap::new();
         for (name, value) in given {
             headers.append(name, value.parse().unwrap());
         }
-        Asked::of(method, &headers, length, TAG)
+        Selection::of(method, &headers, length, TAG)
     }
 
-    fn range(text: &str, length: u64) -> Asked {
+    fn range(text: &str, length: u64) -> Selection {
         asked(&Method::GET, length, &[(RANGE, text)])
     }
 
     #[test]
     fn one_range_is_given_as_far_as_the_file_goes() {
-        assert_eq!(range("bytes=0-0", 10), Asked::Part(0..1));
-        assert_eq!(range("bytes=2-5", 10), Asked::Part(2..6));
-        assert_eq!(range("bytes=5-", 10), Asked::Part(5..10));
-        assert_eq!(range("bytes=5-99999999999999999999999", 10), Asked::Part(5..10));
-        assert_eq!(range("bytes=-3", 10), Asked::Part(7..10));
-        assert_eq!(range("bytes=-30", 10), Asked::Part(0..10));
+        assert_eq!(range("bytes=0-0", 10), Selection::Part(0..1));
+        assert_eq!(range("bytes=2-5", 10), Selection::Part(2..6));
+        assert_eq!(range("bytes=5-", 10), Selection::Part(5..10));
+        assert_eq!(range("bytes=5-99999999999999999999999", 10), Selection::Part(5..10));
+        assert_eq!(range("bytes=-3", 10), Selection::Part(7..10));
+        assert_eq!(range("bytes=-30", 10), Selection::Part(0..10));
     }
 
     #[test]
     fn what_begins_beyond_the_end_is_refused_with_the_length() {
         for text in ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=99999999999999999999999-"] {
-            assert_eq!(range(text, 10), Asked::Beyond, "{text}");
+            assert_eq!(range(text, 10), Selection::Beyond, "{text}");
         }
-        assert_eq!(Asked::Beyond.content_range(10).as_deref(), Some("bytes */10"));
-        assert_eq!(range("bytes=0-", 0), Asked::Beyond);
-        assert_eq!(range("bytes=-5", 0), Asked::Whole);
+        assert_eq!(Selection::Beyond.content_range(10).as_deref(), Some("bytes */10"));
+        assert_eq!(range("bytes=0-", 0), Selection::Beyond);
+        assert_eq!(range("bytes=-5", 0), Selection::Whole);
     }
 
     #[test]
     fn what_is_no_single_range_counts_as_left_out() {
         for text in ["bytes=0-1,4-5", "bytes=5-2", "bytes=x-1", "lines=0-1", "0-1", "bytes=", "bytes 0-1"] {
-            assert_eq!(range(text, 10), Asked::Whole, "{text}");
+            assert_eq!(range(text, 10), Selection::Whole, "{text}");
         }
         let twice = [(RANGE, "bytes=0-1"), (RANGE, "bytes=2-3")];
-        assert_eq!(asked(&Method::GET, 10, &twice), Asked::Whole);
-        assert_eq!(asked(&Method::HEAD, 10, &[(RANGE, "bytes=0-1")]), Asked::Whole);
+        assert_eq!(asked(&Method::GET, 10, &twice), Selection::Whole);
+        assert_eq!(asked(&Method::HEAD, 10, &[(RANGE, "bytes=0-1")]), Selection::Whole);
     }
 
     #[test]
     fn if_range_lets_a_range_through_for_our_tag_alone() {
         let beside = |given| asked(&Method::GET, 10, &[(RANGE, "bytes=0-1"), (IF_RANGE, given)]);
-        assert_eq!(beside(TAG), Asked::Part(0..2));
+        assert_eq!(beside(TAG), Selection::Part(0..2));
         for other in ["\"abd\"", "W/\"abc\"", "abc", "*", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(beside(other), Asked::Whole, "{other}");
+            assert_eq!(beside(other), Selection::Whole, "{other}");
         }
     }
 
     #[test]
     fn what_the_client_has_is_not_sent_again() {
         for given in [TAG, "W/\"abc\"", "*", "\"x\", \"abc\"", "\"a,b\" ,W/\"abc\""] {
-            assert_eq!(asked(&Method::GET, 10, &[(IF_NONE_MATCH, given)]), Asked::Unchanged, "{given}");
+            assert_eq!(asked(&Method::GET, 10, &[(IF_NONE_MATCH, given)]), Selection::Unchanged, "{given}");
         }
         for given in ["\"x\"", "abc", "\"abc", "", "\"ab\"c\""] {
-            assert_eq!(asked(&Method::GET, 10, &[(IF_NONE_MATCH, given)]), Asked::Whole, "{given}");
+            assert_eq!(asked(&Method::GET, 10, &[(IF_NONE_MATCH, given)]), Selection::Whole, "{given}");
         }
     }
 
     #[test]
     fn who_insists_on_another_state_is_refused() {
-        assert_eq!(asked(&Method::GET, 10, &[(IF_MATCH, TAG)]), Asked::Whole);
-        assert_eq!(asked(&Method::HEAD, 10, &[(IF_MATCH, "*")]), Asked::Whole);
+        assert_eq!(asked(&Method::GET, 10, &[(IF_MATCH, TAG)]), Selection::Whole);
+        assert_eq!(asked(&Method::HEAD, 10, &[(IF_MATCH, "*")]), Selection::Whole);
         for given in ["\"x\"", "W/\"abc\"", "abc"] {
             let both = [(IF_MATCH, given), (IF_NONE_MATCH, TAG), (RANGE, "bytes=0-1")];
-            assert_eq!(asked(&Method::GET, 10, &both), Asked::Another, "{given}");
+            assert_eq!(asked(&Method::GET, 10, &both), Selection::Another, "{given}");
         }
     }
 
@@ -206,7 +206,7 @@ mod tests {
         #[test]
         fn a_part_lies_within_the_file(text in "(bytes=)?[-0-9, ]{0,12}", length in 0u64..200) {
             let asked = range(&text, length);
-            if let Asked::Part(part) = &asked {
+            if let Selection::Part(part) = &asked {
                 prop_assert!(part.start < part.end && part.end <= length, "{part:?}");
                 let shown = asked.content_range(length).unwrap();
                 prop_assert_eq!(shown, format!("bytes {}-{}/{length}", part.start, part.end - 1));

@@ -19,17 +19,17 @@ use rmcp::model::JsonObject;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::error;
 use crate::mcp::arguments::{Arguments, Signature};
 use crate::mcp::assets::COST_OF_AN_ANSWER;
 use crate::mcp::message::Unreadable;
 use crate::mcp::tools::{Group, Spec};
-use crate::wire;
 
 /// How long the answer of a call that failed waits for its entry.
 const AFTER_A_FAULT: Duration = Duration::from_secs(3);
 
 /// What a tool gives.
-pub(super) struct Answer {
+pub(super) struct ToolOutput {
     /// The structured content.
     pub(super) body: Value,
     /// Bytes of content written or read, where known.
@@ -49,16 +49,16 @@ pub(super) enum ResourceContent {
 }
 
 /// How a tool ends.
-pub(super) type Ending = Result<Answer, Error>;
+pub(super) type ToolResult = Result<ToolOutput, Error>;
 
-impl From<Value> for Answer {
+impl From<Value> for ToolOutput {
     fn from(body: Value) -> Self {
         Self { body, size: None }
     }
 }
 
 /// The arguments of a call as they arrived.
-pub(super) enum Given {
+pub(super) enum CallArguments {
     Object(JsonObject),
     /// Of one of them nobody knows what was meant.
     Unreadable(JsonObject, Unreadable),
@@ -67,18 +67,18 @@ pub(super) enum Given {
 }
 
 /// Carries the call out; the structured content, and whether it is an error.
-pub(super) async fn carry_out(
+pub(super) async fn dispatch(
     app: &App,
     tool: &'static Spec,
     agent: Result<AgentId, Refusal>,
-    given: Given,
+    given: CallArguments,
 ) -> (Value, bool) {
     let mut call = app.service.begin(agent.clone().unwrap_or_else(|_| AgentId::unnamed()), tool.operation);
     let signature = tool.signature();
     let (arguments, readable) = match given {
-        Given::Object(given) => (given, Ok(())),
-        Given::Unreadable(given, unreadable) => (given, Err(unreadable)),
-        Given::Other => (JsonObject::new(), Err(Unreadable::no_object())),
+        CallArguments::Object(given) => (given, Ok(())),
+        CallArguments::Unreadable(given, unreadable) => (given, Err(unreadable)),
+        CallArguments::Other => (JsonObject::new(), Err(Unreadable::no_object())),
     };
     let mut arguments = Arguments::unwrapped(arguments, &signature);
     let names = arguments.names();
@@ -93,7 +93,7 @@ pub(super) async fn carry_out(
     report(app, tool.name, &tool.group, &call, ending.as_ref().map(|answer| answer.size));
     match ending {
         Ok(answer) => (answer.body, false),
-        Err(error) => (wire::tool_error_body(&error, &call, remedy), true),
+        Err(error) => (error::tool_error_body(&error, &call, remedy), true),
     }
 }
 
@@ -125,7 +125,7 @@ pub(super) async fn read_resource(
     let size = ending.as_ref().map(|file| Some(file.record.size));
     report(app, "resources/read", &Group::Content, &call, size);
     ending.map_err(|error| {
-        let mut body = wire::error_body(&error, &call);
+        let mut body = error::error_body(&error, &call);
         (error, body["error"].take())
     })
 }
@@ -138,7 +138,7 @@ async fn attempt(
     agent: Result<AgentId, Refusal>,
     mut arguments: Arguments,
     readable: Result<(), Refusal>,
-) -> Ending {
+) -> ToolResult {
     arguments.note_subject(call);
     readable?;
     // Only now, so that the entry of a caller without a proper name says what it was about.

@@ -2,7 +2,7 @@
 //! nothing. A handler can't end an answer whose client has stopped reading, for nobody asks its
 //! body for more: what is left of it lies with the connection. Invariants: an ended connection
 //! fails whoever waits for it, at once; no client holds bytes of an answer for longer than
-//! [`PATIENCE`] without taking some; when the token of a connection is cancelled, the connection
+//! [`WRITE_TIMEOUT`] without taking some; when the token of a connection is cancelled, the connection
 //! is over or about to be.
 
 use std::io::{self, IoSlice};
@@ -19,28 +19,28 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 /// How long a client may take nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Ends its connection when it is cancelled, and is cancelled when that is gone. A request has it
 /// as its connection's info.
 #[derive(Clone)]
-pub(crate) struct Hangup(pub(crate) CancellationToken);
+pub(crate) struct ConnectionAbort(pub(crate) CancellationToken);
 
 /// Accepts connections that can be ended.
-pub(crate) struct Endable(pub(crate) TcpListener);
+pub(crate) struct TimeoutListener(pub(crate) TcpListener);
 
 /// A connection that can be ended.
 pub(crate) struct Connection<S> {
     stream: S,
-    patience: Duration,
+    write_timeout: Duration,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
-    hangup: Hangup,
+    abort: ConnectionAbort,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     _gone: DropGuard,
 }
 
-impl Listener for Endable {
+impl Listener for TimeoutListener {
     type Io = Connection<TcpStream>;
     type Addr = SocketAddr;
 
@@ -48,7 +48,7 @@ impl Listener for Endable {
         let (stream, address) = Listener::accept(&mut self.0).await;
         // Without it a streamed answer waits for the acknowledgement of its first half.
         let _ = stream.set_nodelay(true);
-        (Connection::new(stream, PATIENCE), address)
+        (Connection::new(stream, WRITE_TIMEOUT), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -56,18 +56,18 @@ impl Listener for Endable {
     }
 }
 
-impl Connected<IncomingStream<'_, Endable>> for Hangup {
-    fn connect_info(stream: IncomingStream<'_, Endable>) -> Self {
-        stream.io().hangup.clone()
+impl Connected<IncomingStream<'_, TimeoutListener>> for ConnectionAbort {
+    fn connect_info(stream: IncomingStream<'_, TimeoutListener>) -> Self {
+        stream.io().abort.clone()
     }
 }
 
 impl<S> Connection<S> {
     /// Its client may take nothing for so long.
-    fn new(stream: S, patience: Duration) -> Self {
+    fn new(stream: S, write_timeout: Duration) -> Self {
         let over = CancellationToken::new();
-        let (hangup, ended) = (Hangup(over.clone()), Box::pin(over.clone().cancelled_owned()));
-        Self { stream, patience, stalled: None, hangup, ended, _gone: over.drop_guard() }
+        let (abort, ended) = (ConnectionAbort(over.clone()), Box::pin(over.clone().cancelled_owned()));
+        Self { stream, write_timeout, stalled: None, abort, ended, _gone: over.drop_guard() }
     }
 
     /// What the socket answered; a wait for it ends with the connection.
@@ -88,10 +88,10 @@ impl<S> Connection<S> {
             self.stalled = None;
             return polled;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let write_timeout = self.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_timeout)));
         if stalled.as_mut().poll(cx).is_ready() {
-            self.hangup.0.cancel();
+            self.abort.0.cancel();
         }
         self.unless_ended(polled, cx)
     }
@@ -147,7 +147,7 @@ pub(super) mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
-    use crate::memory::keeping;
+    use crate::memory_budget::with_guard;
 
     /// A server for one client, that takes what it reads and no more: nothing lies in between.
     struct OneClient(Option<Connection<DuplexStream>>);
@@ -168,17 +168,17 @@ pub(super) mod tests {
         }
     }
 
-    impl Connected<IncomingStream<'_, OneClient>> for Hangup {
+    impl Connected<IncomingStream<'_, OneClient>> for ConnectionAbort {
         fn connect_info(stream: IncomingStream<'_, OneClient>) -> Self {
-            stream.io().hangup.clone()
+            stream.io().abort.clone()
         }
     }
 
     /// The client's end of a connection to the routes, on which `path` was asked for.
-    pub(in crate::http) async fn asked(router: Router, patience: Duration, path: &str) -> DuplexStream {
+    pub(in crate::http) async fn asked(router: Router, write_timeout: Duration, path: &str) -> DuplexStream {
         let (mut client, server) = duplex(1 << 10);
-        let listener = OneClient(Some(Connection::new(server, patience)));
-        let router = router.into_make_service_with_connect_info::<Hangup>();
+        let listener = OneClient(Some(Connection::new(server, write_timeout)));
+        let router = router.into_make_service_with_connect_info::<ConnectionAbort>();
         tokio::spawn(axum::serve(listener, router).into_future());
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
@@ -195,7 +195,7 @@ pub(super) mod tests {
         let answer = move || async move {
             // It is all handed over at once: no body is left that could be asked for more.
             let kept = kept.lock().unwrap().take().unwrap();
-            keeping(Bytes::from(vec![7; 100_000]), Arc::new(kept))
+            with_guard(Bytes::from(vec![7; 100_000]), Arc::new(kept))
         };
         let router = Router::new().route("/", get(answer));
         let mut client = asked(router, Duration::from_millis(20), "/").await;
@@ -224,7 +224,7 @@ pub(super) mod tests {
     async fn the_token_of_a_connection_that_is_gone_is_cancelled() {
         let (_client, server) = duplex(10);
         let connection = Connection::new(server, HANGS);
-        let Hangup(over) = connection.hangup.clone();
+        let ConnectionAbort(over) = connection.abort.clone();
         assert!(!over.is_cancelled());
         drop(connection);
         assert!(over.is_cancelled());

@@ -2,7 +2,7 @@
 //! memory at once, whoever takes how long; a file that fits in one part never waits for others.
 //!
 //! A part has its turn while any of its bytes are there. Whose client takes none of them for long
-//! loses the connection, and the turn is free: see [`hangup`](super::hangup).
+//! loses the connection, and the turn is free: see [`abort`](super::listener).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::memory::keeping;
+use crate::memory_budget::with_guard;
 
 /// Parts of large files in memory at once.
 const AT_ONCE: usize = 64;
@@ -28,13 +28,13 @@ const NEXT_TURN: Duration = Duration::from_mins(1);
 
 /// The turns of parts.
 #[derive(Clone)]
-pub(super) struct Pace {
+pub(crate) struct DownloadLimiter {
     turns: Arc<Semaphore>,
     first_turn: Duration,
 }
 
 /// A file that has begun.
-struct Moving {
+struct FileBody {
     rest: Bytes,
     /// `None`: it broke off.
     parts: Option<Parts>,
@@ -42,9 +42,9 @@ struct Moving {
     turns: Option<Arc<Semaphore>>,
 }
 
-impl Pace {
+impl DownloadLimiter {
     /// All turns are free.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { turns: Arc::new(Semaphore::new(AT_ONCE)), first_turn: FIRST_TURN }
     }
 
@@ -53,9 +53,9 @@ impl Pace {
     ///
     /// # Errors
     /// A timeout when no turn came soon.
-    pub(super) async fn body(&self, parts: Parts, bytes: u64) -> Result<Body, Fault> {
+    pub(crate) async fn body(&self, parts: Parts, bytes: u64) -> Result<Body, Fault> {
         let turns = (bytes > CHUNK_BYTES as u64).then(|| self.turns.clone());
-        let mut moving = Moving { rest: Bytes::new(), parts: Some(parts), turns };
+        let mut moving = FileBody { rest: Bytes::new(), parts: Some(parts), turns };
         moving.rest = moving.part(self.first_turn).await?.unwrap_or_default();
         Ok(Body::from_stream(stream::unfold(moving, |mut moving| async move {
             let frame = moving.next().await?;
@@ -64,7 +64,7 @@ impl Pace {
     }
 }
 
-impl Moving {
+impl FileBody {
     async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
         if self.rest.is_empty() {
             match self.part(NEXT_TURN).await {
@@ -89,7 +89,7 @@ impl Moving {
         let Some(part) = parts.next().await? else { return Ok(None) };
         let part = Bytes::from(fitted(part));
         Ok(Some(match turn {
-            Some(turn) => keeping(part, Arc::new(turn)),
+            Some(turn) => with_guard(part, Arc::new(turn)),
             None => part,
         }))
     }
@@ -129,48 +129,48 @@ mod tests {
         }
     }
 
-    async fn file(pace: &Pace, parts: usize) -> Result<Body, Fault> {
-        pace.body(Box::new(Some1Mib(parts)), (parts as u64) << 20).await
+    async fn file(limiter: &DownloadLimiter, parts: usize) -> Result<Body, Fault> {
+        limiter.body(Box::new(Some1Mib(parts)), (parts as u64) << 20).await
     }
 
     #[tokio::test]
     async fn who_takes_all_of_it_gets_it_in_frames() {
-        let pace = Pace::new();
-        let mut frames = file(&pace, 2).await.unwrap().into_data_stream();
+        let limiter = DownloadLimiter::new();
+        let mut frames = file(&limiter, 2).await.unwrap().into_data_stream();
         for _ in 0..8 {
             assert_eq!(frames.next().await.unwrap().unwrap().len(), FRAME_BYTES);
         }
         assert!(frames.next().await.is_none());
-        assert_eq!(pace.turns.available_permits(), AT_ONCE);
+        assert_eq!(limiter.turns.available_permits(), AT_ONCE);
     }
 
     #[tokio::test]
     async fn a_part_has_its_turn_until_the_last_of_it_is_dropped() {
-        let pace = Pace::new();
-        let mut frames = file(&pace, 2).await.unwrap().into_data_stream();
+        let limiter = DownloadLimiter::new();
+        let mut frames = file(&limiter, 2).await.unwrap().into_data_stream();
         let mut first = Vec::new();
         for _ in 0..4 {
             first.push(frames.next().await.unwrap().unwrap());
         }
-        assert_eq!(pace.turns.available_permits(), AT_ONCE - 1);
+        assert_eq!(limiter.turns.available_permits(), AT_ONCE - 1);
         first.truncate(1);
         drop(frames);
-        assert_eq!(pace.turns.available_permits(), AT_ONCE - 1, "the connection has it still");
+        assert_eq!(limiter.turns.available_permits(), AT_ONCE - 1, "the connection has it still");
         drop(first);
-        assert_eq!(pace.turns.available_permits(), AT_ONCE);
+        assert_eq!(limiter.turns.available_permits(), AT_ONCE);
     }
 
     #[tokio::test]
     async fn slow_clients_stop_no_small_file_and_no_large_one_for_long() {
-        let pace = Pace { first_turn: Duration::from_millis(1), ..Pace::new() };
+        let limiter = DownloadLimiter { first_turn: Duration::from_millis(1), ..DownloadLimiter::new() };
         let mut slow = Vec::new();
         for _ in 0..AT_ONCE {
-            slow.push(file(&pace, 2).await.unwrap());
+            slow.push(file(&limiter, 2).await.unwrap());
         }
-        assert!(file(&pace, 1).await.is_ok());
-        assert_eq!(file(&pace, 2).await.unwrap_err().kind, FaultKind::Timeout);
+        assert!(file(&limiter, 1).await.is_ok());
+        assert_eq!(file(&limiter, 2).await.unwrap_err().kind, FaultKind::Timeout);
         slow.pop();
-        assert!(file(&pace, 2).await.is_ok());
+        assert!(file(&limiter, 2).await.is_ok());
     }
 
     #[test]

@@ -13,12 +13,12 @@ const UNIT: u64 = 1 << 10;
 
 /// The memory that all calls share. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Budget {
+pub(crate) struct MemoryBudget {
     units: Arc<Semaphore>,
     total: u32,
 }
 
-impl Budget {
+impl MemoryBudget {
     /// So many bytes.
     pub(crate) fn of(bytes: u64) -> Self {
         let total = units(bytes);
@@ -27,7 +27,7 @@ impl Budget {
 
     /// A turn for so many bytes, as soon as they are free; all of the budget where it has fewer.
     /// `None`: few enough to need none.
-    pub(crate) async fn turn(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn acquire(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         if bytes <= SMALL {
             return None;
         }
@@ -42,46 +42,46 @@ fn units(bytes: u64) -> u32 {
 
 /// The turn of one call, kept until its answer has gone. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Hold {
-    budget: Budget,
-    turn: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+pub(crate) struct MemoryPermit {
+    budget: MemoryBudget,
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
 
-impl Hold {
+impl MemoryPermit {
     /// A call that has no turn yet.
-    pub(crate) fn new(budget: Budget) -> Self {
-        Self { budget, turn: Arc::default() }
+    pub(crate) fn new(budget: MemoryBudget) -> Self {
+        Self { budget, permit: Arc::default() }
     }
 
     /// Takes a turn for so many bytes. What it had is given back first: nobody who has one ever
     /// waits for another.
     pub(crate) async fn take(&self, bytes: u64) {
-        drop(self.turn().take());
-        let turn = self.budget.turn(bytes).await;
-        *self.turn() = turn;
+        drop(self.permit().take());
+        let permit = self.budget.acquire(bytes).await;
+        *self.permit() = permit;
     }
 
-    /// The turn, to go with what needs it still; see [`keeping`].
-    pub(crate) fn given_on(&self) -> Option<Arc<OwnedSemaphorePermit>> {
-        self.turn().take().map(Arc::new)
+    /// The turn, to go with what needs it still; see [`with_guard`].
+    pub(crate) fn transfer(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        self.permit().take().map(Arc::new)
     }
 
-    fn turn(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn permit(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The same bytes; whatever is made of them keeps `kept` until the last of it is dropped.
-pub(crate) fn keeping<T: Send + Sync + 'static>(bytes: Bytes, kept: Arc<T>) -> Bytes {
-    Bytes::from_owner(Keeping { bytes, _kept: kept })
+pub(crate) fn with_guard<T: Send + Sync + 'static>(bytes: Bytes, kept: Arc<T>) -> Bytes {
+    Bytes::from_owner(Guarded { bytes, _kept: kept })
 }
 
-struct Keeping<T> {
+struct Guarded<T> {
     bytes: Bytes,
     _kept: Arc<T>,
 }
 
-impl<T> AsRef<[u8]> for Keeping<T> {
+impl<T> AsRef<[u8]> for Guarded<T> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -93,13 +93,13 @@ mod tests {
 
     #[tokio::test]
     async fn who_needs_much_waits_and_who_needs_little_does_not() {
-        let budget = Budget::of(10 << 20);
-        let (first, second) = (Hold::new(budget.clone()), Hold::new(budget.clone()));
+        let budget = MemoryBudget::of(10 << 20);
+        let (first, second) = (MemoryPermit::new(budget.clone()), MemoryPermit::new(budget.clone()));
         first.take(8 << 20).await;
         let mut waiting = Box::pin(second.take(8 << 20));
         assert!(futures::poll!(&mut waiting).is_pending());
-        assert!(budget.turn(SMALL).await.is_none());
-        let mut answer = keeping(Bytes::from_static(b"an answer"), first.given_on().unwrap());
+        assert!(budget.acquire(SMALL).await.is_none());
+        let mut answer = with_guard(Bytes::from_static(b"an answer"), first.transfer().unwrap());
         drop(answer.split_to(3));
         assert!(futures::poll!(&mut waiting).is_pending());
         drop(answer);
@@ -108,14 +108,14 @@ mod tests {
 
     #[tokio::test]
     async fn who_needs_more_than_there_is_gets_all_of_it() {
-        let budget = Budget::of(2 << 20);
-        let all = budget.turn(1 << 40).await;
+        let budget = MemoryBudget::of(2 << 20);
+        let all = budget.acquire(1 << 40).await;
         assert!(all.is_some());
         assert_eq!(budget.units.available_permits(), 0);
         drop(all);
-        let hold = Hold::new(budget);
+        let hold = MemoryPermit::new(budget);
         hold.take(2 << 20).await;
         hold.take(2 << 20).await;
-        assert!(hold.given_on().is_some() && hold.given_on().is_none());
+        assert!(hold.transfer().is_some() && hold.transfer().is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! The folders that `hydrate` fills, and the one beside the output, `.{name}.panaversity/`, where
 //! it keeps its state and what is on its way: so that the output holds the book and nothing else.
 //! Invariants: `state.json` is replaced as a whole and is durable before anybody relies on it;
-//! nothing that a server or a state file names is joined to a folder without [`Place::locate`].
+//! nothing that a server or a state file names is joined to a folder without [`Workspace::locate`].
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -14,7 +14,7 @@ use super::{CONTENT, Failure, STATIC};
 
 /// The folders of one run, locked for it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Workspace {
     /// The folder that gets the pages; it need not exist yet.
     pub(super) output: PathBuf,
     /// The folder that gets the assets, if any does.
@@ -28,7 +28,7 @@ pub(super) struct Place {
     _lock: File,
 }
 
-impl Place {
+impl Workspace {
     /// Finds and locks the state folder of an output folder.
     pub(super) fn open(output: &Path, static_dir: Option<&Path>) -> Result<Self, Failure> {
         let mut made = missing(output.parent().unwrap_or(output));

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use panaversity_model::{BookPath, ContentHash};
 use walkdir::WalkDir;
 
-use super::super::place::Place;
 use super::super::report::Problem;
 use super::super::state::{Stamp, State, StateEntry};
+use super::super::workspace::Workspace;
 use super::super::{Failure, digest};
 use super::twins::Twins;
 use super::unknown::{self, Unknown};
@@ -24,7 +24,7 @@ use super::{Want, Wanted, problem};
 
 /// Everything that has to be done, and everything in the way.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
+pub(super) struct Diff {
     /// Files that hold the wanted bytes.
     pub(super) unchanged: Vec<(String, StateEntry)>,
     /// Files to put into place.
@@ -83,44 +83,44 @@ pub(super) struct Freedom {
 }
 
 /// What stands at a file's place.
-pub(super) enum Standing {
+pub(super) enum FileState {
     Nothing,
     File(Metadata),
     Blocked(String),
 }
 
-impl Survey {
+impl Diff {
     /// Looks at every path that is wanted, ours or maybe ours.
     pub(super) fn take(
-        place: &Place,
+        place: &Workspace,
         known: &State,
         wanted: &Wanted,
         freedom: Freedom,
     ) -> Result<Self, Failure> {
         let Freedom { overwrite, prune } = freedom;
-        let mut survey = Self::default();
+        let mut diff = Self::default();
         let mut folders = Folders::new(place);
         let gone: BTreeSet<&String> = known.paths().filter(|path| !wanted.contains_key(*path)).collect();
-        survey.look_at(gone, known, wanted, &mut folders, overwrite)?;
+        diff.look_at(gone, known, wanted, &mut folders, overwrite)?;
         let twins = Twins::new(place, wanted)?;
         let mut spelled = HashMap::new();
-        survey.delete.retain(|job| {
+        diff.delete.retain(|job| {
             let Some((name, twin)) = twins.of(job.path.as_str(), &job.file) else { return true };
-            survey.respell.push((job.file.clone(), twin.to_owned()));
+            diff.respell.push((job.file.clone(), twin.to_owned()));
             spelled.insert(name.to_owned(), job.path.to_string());
             false
         });
 
         let above = folders_above(place, wanted)?;
         let is_in_the_way = |unknown: &Unknown| unknown.is_file && above.contains(&unknown.file);
-        (survey.prune, survey.unknown) = unknown::find(place, known, wanted, &twins)
+        (diff.prune, diff.unknown) = unknown::find(place, known, wanted, &twins)
             .into_iter()
             .partition(|unknown| prune || (overwrite && is_in_the_way(unknown)));
-        let deleted = survey.delete.iter().map(|job| &job.file);
-        let leaving = deleted.chain(survey.prune.iter().map(|unknown| &unknown.file));
+        let deleted = diff.delete.iter().map(|job| &job.file);
+        let leaving = deleted.chain(diff.prune.iter().map(|unknown| &unknown.file));
         let mut folders = Folders { leaving: leaving.cloned().collect(), spelled, ..Folders::new(place) };
-        survey.look_at(wanted.keys().collect(), known, wanted, &mut folders, overwrite)?;
-        Ok(survey)
+        diff.look_at(wanted.keys().collect(), known, wanted, &mut folders, overwrite)?;
+        Ok(diff)
     }
 
     fn look_at(
@@ -136,13 +136,13 @@ impl Survey {
             let wanted = wanted.get(name).copied();
             match folders.standing(&file)? {
                 // What is gone already stands in nobody's way.
-                Standing::Blocked(_) if wanted.is_none() => {}
-                Standing::Blocked(why) => self.blocked.push(problem(name, why)),
-                Standing::Nothing => {
+                FileState::Blocked(_) if wanted.is_none() => {}
+                FileState::Blocked(why) => self.blocked.push(problem(name, why)),
+                FileState::Nothing => {
                     let job = wanted.map(|want| Install { path, file, want, before: None });
                     self.install.extend(job);
                 }
-                Standing::File(metadata) => {
+                FileState::File(metadata) => {
                     let before = Stamp::of(&metadata);
                     let trusted = known.files.get(name).filter(|entry| !overwrite && before.matches(entry));
                     let there = match trusted.and_then(|entry| ContentHash::from_hex(&entry.hash)) {
@@ -192,7 +192,7 @@ impl Survey {
 }
 
 /// Every folder that a wanted file needs.
-fn folders_above(place: &Place, wanted: &Wanted) -> Result<HashSet<PathBuf>, Failure> {
+fn folders_above(place: &Workspace, wanted: &Wanted) -> Result<HashSet<PathBuf>, Failure> {
     let mut above = HashSet::new();
     for path in wanted.keys() {
         let (_, file) = place.locate(path)?;
@@ -207,7 +207,7 @@ fn folders_above(place: &Place, wanted: &Wanted) -> Result<HashSet<PathBuf>, Fai
 
 /// Looks at places below the folders that are filled, each folder once.
 pub(super) struct Folders<'a> {
-    place: &'a Place,
+    place: &'a Workspace,
     seen: HashMap<PathBuf, Option<String>>,
     /// Files that are deleted before anything is written.
     leaving: HashSet<PathBuf>,
@@ -216,26 +216,26 @@ pub(super) struct Folders<'a> {
 }
 
 impl<'a> Folders<'a> {
-    pub(super) fn new(place: &'a Place) -> Self {
+    pub(super) fn new(place: &'a Workspace) -> Self {
         Self { place, seen: HashMap::new(), leaving: HashSet::new(), spelled: HashMap::new() }
     }
 
     /// What stands at `file`.
-    pub(super) fn standing(&mut self, file: &Path) -> Result<Standing, Failure> {
+    pub(super) fn standing(&mut self, file: &Path) -> Result<FileState, Failure> {
         if let Some(why) = file.parent().map(|folder| self.blocked(folder)).transpose()?.flatten() {
-            return Ok(Standing::Blocked(why));
+            return Ok(FileState::Blocked(why));
         }
         Ok(match lookup(file)? {
-            None => Standing::Nothing,
-            Some(metadata) if metadata.is_file() => Standing::File(metadata),
-            Some(metadata) if metadata.is_symlink() => Standing::Blocked("it is a link".to_owned()),
+            None => FileState::Nothing,
+            Some(metadata) if metadata.is_file() => FileState::File(metadata),
+            Some(metadata) if metadata.is_symlink() => FileState::Blocked("it is a link".to_owned()),
             Some(metadata) if metadata.is_dir() => match self.staying_in(file) {
-                None => Standing::Nothing,
+                None => FileState::Nothing,
                 Some(staying) => {
-                    Standing::Blocked(format!("it is a folder that holds {}", staying.display()))
+                    FileState::Blocked(format!("it is a folder that holds {}", staying.display()))
                 }
             },
-            Some(_) => Standing::Blocked("it is not a file".to_owned()),
+            Some(_) => FileState::Blocked("it is not a file".to_owned()),
         })
     }
 

@@ -21,10 +21,10 @@ use crate::clock::{SystemClock, UuidGenerator};
 use crate::config::links::LinkSettings;
 use crate::config::settings::{DatabaseSettings, StoreSettings};
 use crate::config::storage::StorageSettings;
-use crate::counted::Counted;
-use crate::links::Links;
-use crate::memory::{Budget, Hold};
+use crate::memory_budget::{MemoryBudget, MemoryPermit};
+use crate::metered::Metered;
 use crate::metrics::Metrics;
+use crate::signed_url::SignedUrls;
 
 /// How long the way down waits for paths that are not published yet; they are not lost, only late.
 const LAST_PUBLICATIONS: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 const AFTER_A_BUG: Duration = Duration::from_secs(5);
 
 /// All that runs behind the doors.
-pub(super) struct Running {
+pub(super) struct Runtime {
     pub(super) app: App,
     database: Database,
     journal: Arc<SqlJournal>,
@@ -80,7 +80,7 @@ pub(super) fn migration_failed(error: MigrationError) -> Failure {
     }
 }
 
-impl Running {
+impl Runtime {
     /// Opens the engines and starts what works in the background.
     pub(super) async fn start(settings: StoreSettings, links: LinkSettings) -> Result<Self, Failure> {
         let database = connect(settings.database.clone()).await?;
@@ -122,9 +122,9 @@ impl Running {
             Some(key) => key.clone(),
             None => journal.signing_key().await.map_err(|fault| unreadable(&fault))?,
         };
-        let (archive_timeout, links) = (links.archive_timeout, Links::new(links, key, backend));
+        let (archive_timeout, links) = (links.archive_timeout, SignedUrls::new(links, key, backend));
         let budget = memory_of(&service);
-        let hold = Hold::new(budget.clone());
+        let hold = MemoryPermit::new(budget.clone());
         let stopping = CancellationToken::new();
         let kept = in_background(&service, &stopping);
         let look = tokio::spawn(look_for_strangers(service.clone()));
@@ -197,13 +197,13 @@ async fn open_storage(storage: &StorageSettings, journal: &SqlJournal) -> Result
 
 /// The engines of an operator's command, which may run beside servers and does nothing in the
 /// background.
-pub(super) struct Beside {
+pub(super) struct MaintenanceRuntime {
     pub(super) service: Service,
     database: Database,
     journal: Arc<SqlJournal>,
 }
 
-impl Beside {
+impl MaintenanceRuntime {
     /// Opens them over a database of this program's schema and its storage; creates neither.
     pub(super) async fn open(settings: StoreSettings) -> Result<Self, Failure> {
         let database = connect_existing(settings.database).await?;
@@ -221,7 +221,7 @@ impl Beside {
                  server once"
             )));
         }
-        let journal = SqlJournal::open_beside(database.clone(), settings.storage.backend());
+        let journal = SqlJournal::open_shared(database.clone(), settings.storage.backend());
         let journal = journal.await.map_err(|fault| unreadable(&fault))?;
         let engines = engines(&journal, &settings.storage).await?;
         Ok(Self { service: Service::new(engines, settings.limits), database, journal })
@@ -248,9 +248,9 @@ async fn engines(journal: &Arc<SqlJournal>, storage: &StorageSettings) -> Result
 
 fn counted(engines: Engines, metrics: &Arc<Metrics>, backend: &'static str) -> Engines {
     Engines {
-        objects: Counted::new(engines.objects, metrics, backend),
-        inbox: Counted::new(engines.inbox, metrics, backend),
-        tree: Counted::new(engines.tree, metrics, backend),
+        objects: Metered::new(engines.objects, metrics, backend),
+        inbox: Metered::new(engines.inbox, metrics, backend),
+        tree: Metered::new(engines.tree, metrics, backend),
         ..engines
     }
 }
@@ -262,13 +262,13 @@ async fn look_for_strangers(service: Service) {
         return;
     }
     match service.quick_scan().await {
-        Ok(QuickScan { strangers: 0, changed: 0, .. }) => {}
-        Ok(glance) => tracing::warn!(
+        Ok(QuickScan { foreign: 0, changed: 0, .. }) => {}
+        Ok(scan) => tracing::warn!(
             target: "panaversity_fs.server",
-            strangers = glance.strangers,
-            changed = glance.changed,
-            example = glance.example,
-            cut_short = glance.cut_short,
+            strangers = scan.foreign,
+            changed = scan.changed,
+            example = scan.example,
+            cut_short = scan.cut_short,
             "files below books/ were put there or changed by hand, and agents do not see that: \
              `panaversity-fs reconcile` lists them, `panaversity-fs reconcile --adopt` takes them in"
         ),
@@ -279,8 +279,8 @@ async fn look_for_strangers(service: Service) {
 }
 
 /// Enough for two of the largest assets inside calls as they come, or for one as it goes.
-fn memory_of(service: &Service) -> Budget {
-    Budget::of(service.limits().direct_bytes.saturating_mul(6))
+fn memory_of(service: &Service) -> MemoryBudget {
+    MemoryBudget::of(service.limits().direct_bytes.saturating_mul(6))
 }
 
 fn unreadable(fault: &Fault) -> Failure {

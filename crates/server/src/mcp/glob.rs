@@ -6,13 +6,13 @@ use panaversity_model::{BookPath, Refusal};
 
 /// A glob that has been read.
 #[derive(Debug)]
-pub(super) struct Pattern {
+pub(super) struct Glob {
     matcher: GlobMatcher,
     /// What every path that matches begins with.
     pub(super) prefix: Prefix,
 }
 
-impl Pattern {
+impl Glob {
     /// Reads the argument of that name. Paths begin at the book, so a `/` or `./` before a glob says
     /// nothing, and is not held against it.
     pub(super) fn parse(argument: &str, raw: &str) -> Result<Self, Refusal> {
@@ -71,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn matches(pattern: &str, path: &str) -> bool {
-        Pattern::parse("pattern", pattern).unwrap().accepts_text(path)
+        Glob::parse("pattern", pattern).unwrap().accepts_text(path)
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
             assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
         }
         for bad in ["a[b", "{a", "a\0b", "*\n", &"x".repeat(256)] {
-            assert!(Pattern::parse("pattern", bad).is_err(), "{bad:?}");
+            assert!(Glob::parse("pattern", bad).is_err(), "{bad:?}");
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
             pattern in "[ab/*?\\[!\\]{},\\\\-]{1,8}",
             path in "[ab\\]/-]{1,8}",
         ) {
-            if let Ok(pattern) = Pattern::parse("pattern", &pattern)
+            if let Ok(pattern) = Glob::parse("pattern", &pattern)
                 && pattern.accepts_text(&path)
             {
                 let (from, to) = pattern.prefix.range();

@@ -16,7 +16,7 @@ use crate::app::App;
 const NO_ROUTE: &str = "unmatched";
 
 /// Lets a request through.
-pub(super) async fn through(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let nested = is_mcp(request.uri().path());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;

@@ -1,4 +1,4 @@
-//! Links that leave this server: where they begin, and how they are signed. Invariant: a signed
+//! SignedUrls that leave this server: where they begin, and how they are signed. Invariant: a signed
 //! link opens what was signed, for as long as was signed, and nothing else; every server of one
 //! database has the same key, so each opens what another has signed.
 //!
@@ -53,7 +53,7 @@ pub(crate) fn content_path(book: &BookId, path: &BookPath) -> String {
 
 /// Why a signed link is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub(crate) enum InvalidSignature {
     /// It was never signed so, or with another key.
     Forged,
     /// It was, and its time is over.
@@ -62,7 +62,7 @@ pub(crate) enum Broken {
 
 /// Makes and reads links. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Links {
+pub(crate) struct SignedUrls {
     inner: Arc<Inner>,
     /// The `Host` of the request that is answered.
     host: Option<String>,
@@ -77,8 +77,8 @@ struct Inner {
     bound: OnceLock<String>,
 }
 
-impl Links {
-    /// Links by these settings, signed with this key, to files of this storage.
+impl SignedUrls {
+    /// SignedUrls by these settings, signed with this key, to files of this storage.
     pub(crate) fn new(settings: LinkSettings, key: Vec<u8>, backend: Backend) -> Self {
         let LinkSettings { public_url, cdn_base_url, valid_for, .. } = settings;
         let (public, cdn, bound) = (public_url, cdn_base_url, OnceLock::new());
@@ -169,29 +169,32 @@ impl Links {
         path: &str,
         query: &str,
         names: [&str; N],
-    ) -> Result<[String; N], Broken> {
+    ) -> Result<[String; N], InvalidSignature> {
         let mut pairs: Vec<_> =
             query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
         let mut values = Vec::with_capacity(N + 2);
         for name in names.iter().copied().chain([EXPIRES, SIGNATURE]) {
-            let at = pairs.iter().position(|(given, _)| *given == name).ok_or(Broken::Forged)?;
+            let at = pairs.iter().position(|(given, _)| *given == name).ok_or(InvalidSignature::Forged)?;
             let (_, raw) = pairs.swap_remove(at);
-            let value = percent_decode_str(raw).decode_utf8().map_err(|_| Broken::Forged)?;
+            let value = percent_decode_str(raw).decode_utf8().map_err(|_| InvalidSignature::Forged)?;
             values.push(value.into_owned());
         }
-        let (Some(signature), Some(until)) = (values.pop(), values.pop()) else { return Err(Broken::Forged) };
+        let (Some(signature), Some(until)) = (values.pop(), values.pop()) else {
+            return Err(InvalidSignature::Forged);
+        };
         if !pairs.is_empty() {
-            return Err(Broken::Forged);
+            return Err(InvalidSignature::Forged);
         }
         let fields = names.iter().copied().zip(values.iter().map(String::as_str));
         let mac = self.mac(path, fields.chain([(EXPIRES, until.as_str())]));
         // Takes as long whatever is wrong.
-        mac.verify_slice(&unhex(&signature).ok_or(Broken::Forged)?).map_err(|_| Broken::Forged)?;
-        let expires: u64 = until.parse().map_err(|_| Broken::Forged)?;
+        mac.verify_slice(&unhex(&signature).ok_or(InvalidSignature::Forged)?)
+            .map_err(|_| InvalidSignature::Forged)?;
+        let expires: u64 = until.parse().map_err(|_| InvalidSignature::Forged)?;
         if unix_now() >= expires {
-            return Err(Broken::Expired);
+            return Err(InvalidSignature::Expired);
         }
-        values.try_into().map_err(|_| Broken::Forged)
+        values.try_into().map_err(|_| InvalidSignature::Forged)
     }
 
     fn mac<'a>(&self, path: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) -> Hmac<Sha256> {
@@ -247,16 +250,16 @@ mod tests {
     use super::*;
     use crate::config::Sources;
 
-    fn links(given: &[(&str, &str)]) -> Links {
+    fn links(given: &[(&str, &str)]) -> SignedUrls {
         let settings = LinkSettings::read(&Sources::of(&[], given, &[])).unwrap();
-        let links = Links::new(settings, b"a key of this test".to_vec(), Backend::Supabase);
+        let links = SignedUrls::new(settings, b"a key of this test".to_vec(), Backend::Supabase);
         links.bound_to("127.0.0.1:8000");
         links
     }
 
     const BASE: &str = "http://127.0.0.1:8000";
 
-    fn open(links: &Links, url: &str) -> Result<[String; 2], Broken> {
+    fn open(links: &SignedUrls, url: &str) -> Result<[String; 2], InvalidSignature> {
         let rest = url.strip_prefix(BASE).unwrap();
         let (path, query) = rest.split_once('?').unwrap();
         links.open(path, query, ["state", "who"])
@@ -293,14 +296,14 @@ mod tests {
             format!("{url}00"),
         ];
         for changed in changed {
-            assert_eq!(open(&links, &changed), Err(Broken::Forged), "{changed}");
+            assert_eq!(open(&links, &changed), Err(InvalidSignature::Forged), "{changed}");
         }
-        let other = Links::new(
+        let other = SignedUrls::new(
             LinkSettings::read(&Sources::of(&[], &[], &[])).unwrap(),
             b"another key".to_vec(),
             Backend::Fs,
         );
-        assert_eq!(open(&other, &url), Err(Broken::Forged));
+        assert_eq!(open(&other, &url), Err(InvalidSignature::Forged));
     }
 
     #[test]
@@ -308,7 +311,7 @@ mod tests {
         let links = links(&[]);
         let fields = [("state", "abc"), ("who", "ann")];
         let url = links.signed_until(BASE, "/x", &fields, unix_now());
-        assert_eq!(open(&links, &url), Err(Broken::Expired));
+        assert_eq!(open(&links, &url), Err(InvalidSignature::Expired));
         assert!(open(&links, &links.signed_until(BASE, "/x", &fields, unix_now() + 60)).is_ok());
     }
 
@@ -330,7 +333,7 @@ mod tests {
     #[test]
     fn where_nobody_serves_links_there_are_none() {
         let settings = |given: &[(&str, &str)]| LinkSettings::read(&Sources::of(&[], given, &[])).unwrap();
-        let links = |given| Links::new(settings(given), b"a key of this test".to_vec(), Backend::Fs);
+        let links = |given| SignedUrls::new(settings(given), b"a key of this test".to_vec(), Backend::Fs);
         let (book, path) = (BookId::parse("ai-python").unwrap(), BookPath::parse("static/CNAME").unwrap());
         let stdio = links(&[]);
         assert_eq!(stdio.signed("/x", &[]), Err(Refusal::NoLinks));

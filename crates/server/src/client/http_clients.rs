@@ -20,9 +20,9 @@ pub(super) struct Kind {
 
 /// The HTTP clients that were needed so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wires(Arc<Mutex<HashMap<Kind, reqwest::Client>>>);
+pub(super) struct HttpClients(Arc<Mutex<HashMap<Kind, reqwest::Client>>>);
 
-impl Wires {
+impl HttpClients {
     /// A client for the address; made once, since reading the system's certificates takes long.
     pub(super) fn to(&self, url: &Url) -> Result<reqwest::Client, String> {
         let kind = Kind { tls: url.scheme() == "https", loopback: is_loopback(url) };
@@ -72,7 +72,7 @@ impl Client {
     /// The address of a link that a tool gave. The server's own, those of `route` that carry its
     /// signature, are turned to where we reach it: what they begin with is not signed.
     pub(super) fn address(&self, link: &str, route: &str) -> Result<Url, CallError> {
-        let strange = || CallError::Strange("the server gave a link that is no URL".to_owned());
+        let strange = || CallError::UnexpectedResponse("the server gave a link that is no URL".to_owned());
         let link = Url::parse(link).map_err(|_| strange())?;
         if !matches!(link.scheme(), "http" | "https") {
             return Err(strange());
