@@ -1,7 +1,7 @@
 //! The benchmarks: the real server against yardsticks measured in the same minute.
 //!
 //! `cargo bench -p panaversity-fs --bench perf [-- ROW...]`, where a ROW is one of `write`, `read`,
-//! `plan`, `pipeline`, `archive`, `start`, `crowd`. `PANAVERSITY_REAL_BOOK` names a folder to use as
+//! `plan`, `pipeline`, `archive`, `start`, `concurrent_clients`. `PANAVERSITY_REAL_BOOK` names a folder to use as
 //! the book of the pipeline rows instead of a generated one. Ratios hold on any machine, absolute
 //! figures on none.
 
@@ -13,7 +13,7 @@
 
 mod archives;
 mod client;
-mod crowd;
+mod concurrent_clients;
 mod pipeline;
 mod requests;
 mod server;
@@ -46,8 +46,8 @@ async fn main() {
     if runs("archive") {
         archives::archives(&mut table).await;
     }
-    if runs("crowd") {
-        crowd::large_files(&mut table).await;
+    if runs("concurrent_clients") {
+        concurrent_clients::large_files(&mut table).await;
     }
     table.print();
 }

@@ -11,7 +11,7 @@ use panaversity_model::ContentHash;
 use panaversity_testkit::{postgres, samples};
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Door, Server, World, until};
+use crate::harness::{Db, Server, TestClient, TestEnv, until};
 
 const WRITERS: usize = 8;
 const FILES_A_WRITER: usize = 5;
@@ -23,7 +23,7 @@ const LARGE: usize = 200_000;
 const BOOK: &str = "crash-book";
 
 /// Numbers that differ in every run; what matters is what the kill hits.
-fn roll(sides: usize) -> usize {
+fn random_below(sides: usize) -> usize {
     usize::try_from(RandomState::new().hash_one(0) >> 33).unwrap() % sides
 }
 
@@ -85,21 +85,21 @@ impl Owned {
     }
 
     /// Changes it; false if the server gave no answer.
-    async fn change(&mut self, door: &Door) -> bool {
+    async fn change(&mut self, client: &TestClient) -> bool {
         let mut arguments = self.arguments();
         if let Some(held) = &self.holds {
             arguments["expected_hash"] = ContentHash::of(held.as_bytes()).to_string().into();
         }
-        let (tool, wished) = if self.holds.is_some() && roll(4) == 0 {
+        let (tool, wished) = if self.holds.is_some() && random_below(4) == 0 {
             ("delete_content", None)
         } else {
-            let line = format!("{:016x}{:016x}\n", roll(usize::MAX), roll(usize::MAX));
+            let line = format!("{:016x}{:016x}\n", random_below(usize::MAX), random_below(usize::MAX));
             let content = if self.is_large { line.repeat(LARGE / line.len()) } else { line };
             arguments["content"] = content.as_str().into();
             ("write_content", Some(content))
         };
         self.in_doubt = Some(Wished(wished));
-        let Some(answer) = door.try_call(tool, arguments).await else { return false };
+        let Some(answer) = client.try_call(tool, arguments).await else { return false };
         answer.expect_ok();
         self.holds = self.in_doubt.take().and_then(|Wished(content)| content);
         true
@@ -142,11 +142,11 @@ fn start(content: &str) -> &str {
 
 /// Changes one file after the other until the server is gone; gives how many changes were
 /// acknowledged.
-async fn write_until_the_end(door: Door, mut files: Vec<Owned>) -> (Vec<Owned>, usize) {
+async fn write_until_the_end(client: TestClient, mut files: Vec<Owned>) -> (Vec<Owned>, usize) {
     let mut acknowledged = 0;
     loop {
-        let file = roll(files.len());
-        if !files[file].change(&door).await {
+        let file = random_below(files.len());
+        if !files[file].change(&client).await {
             return (files, acknowledged);
         }
         acknowledged += 1;
@@ -159,11 +159,11 @@ async fn load_and_kill(server: Server, writers: &mut Vec<Vec<Owned>>) -> usize {
         .drain(..)
         .enumerate()
         .map(|(number, files)| {
-            let door = server.door().of_agent(&format!("writer-{number}"));
-            tokio::spawn(write_until_the_end(door, files))
+            let client = server.client().of_agent(&format!("writer-{number}"));
+            tokio::spawn(write_until_the_end(client, files))
         })
         .collect();
-    let moment = Duration::from_millis(u64::try_from(50 + roll(550)).unwrap());
+    let moment = Duration::from_millis(u64::try_from(50 + random_below(550)).unwrap());
     tokio::time::sleep(moment).await;
     server.kill9().await;
     let mut acknowledged = 0;
@@ -176,18 +176,18 @@ async fn load_and_kill(server: Server, writers: &mut Vec<Vec<Owned>>) -> usize {
 }
 
 /// PostgreSQL finishes a statement of a client that is gone; only then is it known what happened.
-async fn sessions_end(db: Db, world: &World) {
+async fn sessions_end(db: Db, env: &TestEnv) {
     if db == Db::Postgres {
         let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                       AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
         until("the killed server's sessions end", async || {
-            postgres::shared().query(world.database_url(), others) == "0"
+            postgres::shared().query(env.database_url(), others) == "0"
         })
         .await;
     }
 }
 
-async fn assert_whole(world: &World, server: &Server, writers: &mut [Vec<Owned>]) {
+async fn assert_whole(env: &TestEnv, server: &Server, writers: &mut [Vec<Owned>]) {
     for file in writers.iter_mut().flatten() {
         file.look(server).await;
     }
@@ -197,7 +197,7 @@ async fn assert_whole(world: &World, server: &Server, writers: &mut [Vec<Owned>]
         .flatten()
         .filter_map(|file| Some((file.published_at(), file.holds.clone()?.into_bytes())))
         .collect();
-    let published = world.published();
+    let published = env.published();
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&published), names(&expected));
     for (name, bytes) in &expected {
@@ -208,18 +208,18 @@ async fn assert_whole(world: &World, server: &Server, writers: &mut [Vec<Owned>]
         let verified = server.call("verify_audit_chain", scope).await.expect_ok();
         assert_eq!(verified["valid"], true, "{user:?}: {verified}");
     }
-    assert_eq!(world.temporary_files(), Vec::<String>::new());
+    assert_eq!(env.temporary_files(), Vec::<String>::new());
 }
 
 async fn survives_kills(db: Db, rounds: usize) {
-    let (began, world) = (Instant::now(), World::new(db));
+    let (began, env) = (Instant::now(), TestEnv::new(db));
     let mut writers: Vec<Vec<Owned>> = (0..WRITERS).map(Owned::of_writer).collect();
-    let (mut server, mut acknowledged) = (world.start().await, 0);
+    let (mut server, mut acknowledged) = (env.start().await, 0);
     for _ in 0..rounds {
         acknowledged += load_and_kill(server, &mut writers).await;
-        sessions_end(db, &world).await;
-        server = world.start().await;
-        assert_whole(&world, &server, &mut writers).await;
+        sessions_end(db, &env).await;
+        server = env.start().await;
+        assert_whole(&env, &server, &mut writers).await;
     }
     assert!(acknowledged >= rounds, "the load was no load: {acknowledged} changes in {rounds} rounds");
     assert!(server.terminate().await.success());

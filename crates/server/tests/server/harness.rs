@@ -1,12 +1,12 @@
-//! The harness: worlds (a database, a storage folder), servers that are the real binary running
-//! in them, and an MCP client. Proves nothing itself.
+//! The harness: envs (a database, a storage folder), servers that are the real binary running
+//! in them, and an MCP http. Proves nothing itself.
 //!
 //! # How a server ends
 //! With its `Server`, by [`Server::terminate`] or [`Server::kill9`]; and with the test process,
 //! however that ends: the kernel kills it when the thread that started it is gone, and that
 //! thread reads its log until there is no more.
 
-mod ground;
+mod backend;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -22,24 +22,24 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
-use ground::Files;
-pub(crate) use ground::{Db, Ground, Storage};
+use backend::Files;
+pub(crate) use backend::{Db, Storage, TestBackend};
 
 /// Longer than anything takes that a test waits for; what exceeds it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A database and a storage, both empty at first, for any number of servers.
-pub(crate) struct World {
+pub(crate) struct TestEnv {
     folder: TempDir,
     files: Files,
     database: String,
     settings: BTreeMap<String, String>,
 }
 
-impl World {
-    pub(crate) fn new(ground: impl Into<Ground>) -> Self {
-        let Ground { db, storage } = ground.into();
-        let folder = tempfile::Builder::new().prefix("panaversity-world-").tempdir().unwrap();
+impl TestEnv {
+    pub(crate) fn new(backend: impl Into<TestBackend>) -> Self {
+        let TestBackend { db, storage } = backend.into();
+        let folder = tempfile::Builder::new().prefix("panaversity-test-").tempdir().unwrap();
         let database = match db {
             Db::Sqlite => format!("sqlite:{}", folder.path().join("journal.db").display()),
             Db::Postgres => postgres::shared().create_database(),
@@ -50,7 +50,7 @@ impl World {
 
     /// The same database, with another storage that is empty.
     pub(crate) fn on_another_storage(&self, storage: Storage) -> Self {
-        let folder = tempfile::Builder::new().prefix("panaversity-world-").tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("panaversity-test-").tempdir().unwrap();
         let files = Files::new(storage, folder.path());
         Self { folder, files, database: self.database.clone(), settings: self.settings.clone() }
     }
@@ -62,7 +62,7 @@ impl World {
         self
     }
 
-    /// A temporary folder of this world that no server looks into, for a test's own files.
+    /// A temporary folder of this env that no server looks into, for a test's own files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -71,14 +71,14 @@ impl World {
     pub(crate) fn storage_root(&self) -> PathBuf {
         match &self.files {
             Files::Folder(root) => root.clone(),
-            Files::Bucket(_) => panic!("this world stores in a bucket"),
+            Files::Bucket(_) => panic!("this env stores in a bucket"),
         }
     }
 
     /// Where its servers store, if that is a bucket.
     pub(crate) fn bucket(&self) -> &s3::Bucket {
         match &self.files {
-            Files::Folder(_) => panic!("this world stores in a folder"),
+            Files::Folder(_) => panic!("this env stores in a folder"),
             Files::Bucket(bucket) => bucket,
         }
     }
@@ -93,7 +93,7 @@ impl World {
         &self.database
     }
 
-    /// The binary with the environment of this world and nothing else, for any command.
+    /// The binary with the environment of this env and nothing else, for any command.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_panaversity-fs")]);
@@ -131,9 +131,9 @@ impl World {
             lines.collect(BufReader::new(stderr), says, listening);
         });
         let child = Some(child.await.expect("the server's process"));
-        let mut server = Server { child, door: Door::to(String::new()), log };
+        let mut server = Server { child, client: TestClient::to(String::new()), log };
         match tokio::time::timeout(PATIENCE, address).await {
-            Ok(Ok(address)) => server.door = Door::to(format!("http://{address}")),
+            Ok(Ok(address)) => server.client = TestClient::to(format!("http://{address}")),
             _ => panic!("the server is not {says}it:\n{}", server.log().join("\n")),
         }
         server
@@ -182,14 +182,14 @@ impl Log {
 /// A running server; dropping it kills it.
 pub(crate) struct Server {
     child: Option<Child>,
-    door: Door,
+    client: TestClient,
     log: Log,
 }
 
 impl Server {
     /// `http://127.0.0.1:PORT`.
     pub(crate) fn url(&self) -> &str {
-        &self.door.url
+        &self.client.url
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -202,23 +202,23 @@ impl Server {
     }
 
     /// A client of it, which may outlive it.
-    pub(crate) fn door(&self) -> Door {
-        self.door.clone()
+    pub(crate) fn client(&self) -> TestClient {
+        self.client.clone()
     }
 
-    /// Calls a tool; see [`Door::call`].
+    /// Calls a tool; see [`TestClient::call`].
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Answer {
-        self.door.call(tool, arguments).await
+        self.client.call(tool, arguments).await
     }
 
-    /// Sends a JSON-RPC message; see [`Door::rpc`].
+    /// Sends a JSON-RPC message; see [`TestClient::rpc`].
     pub(crate) async fn rpc(&self, message: Value) -> Value {
-        self.door.rpc(message).await
+        self.client.rpc(message).await
     }
 
-    /// Gets a path; see [`Door::get`].
+    /// Gets a path; see [`TestClient::get`].
     pub(crate) async fn get(&self, path: &str) -> Reply {
-        self.door.get(path).await
+        self.client.get(path).await
     }
 
     /// Waits until no path is pending: the tree holds what the journal says.
@@ -275,13 +275,13 @@ impl Drop for Server {
 
 /// A client of one server, under one agent's name. Clones share its connections.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct TestClient {
     url: String,
     http: reqwest::Client,
     agent: Option<String>,
 }
 
-impl Door {
+impl TestClient {
     fn to(url: String) -> Self {
         static PROVIDER: OnceLock<()> = OnceLock::new();
         PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
@@ -290,7 +290,7 @@ impl Door {
         Self { url, http, agent: None }
     }
 
-    /// The same door, for calls of this agent (`X-Agent-Id`).
+    /// The same client, for calls of this agent (`X-Agent-Id`).
     #[must_use]
     pub(crate) fn of_agent(mut self, agent: &str) -> Self {
         self.agent = Some(agent.to_owned());

@@ -2,11 +2,11 @@
 //! clients, one server killed at every half second, and every operation written down with its
 //! times. No two changes have one predecessor, nothing acknowledged is lost, reads and changes are
 //! linearizable, every chain is whole, and the tree converges. The checker itself is proved by
-//! stores with planted faults.
+//! stores with faulty_store faults.
 
 mod checker;
 mod clients;
-mod planted;
+mod faulty_store;
 mod record;
 mod servers;
 
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use checker::{forks, linearizable};
 use clients::{FILES, Round};
-use planted::{Fault, Planted};
+use faulty_store::{Fault, Planted};
 use record::{Act, Operation, Outcome};
 use servers::Cluster;
 
-/// How long clients work on a store with a planted fault.
+/// How long clients work on a store with a faulty_store fault.
 const ON_PLANTED: Duration = Duration::from_millis(700);
 /// How long they work on real servers in the normal run.
 const ON_SERVERS: Duration = Duration::from_millis(4_500);
@@ -30,7 +30,7 @@ const LONG: Duration = Duration::from_mins(1);
 const LAST_READER: usize = usize::MAX;
 
 /// Numbers that differ in every run.
-fn roll(sides: usize) -> usize {
+fn random_below(sides: usize) -> usize {
     usize::try_from(RandomState::new().hash_one(0) >> 33).unwrap() % sides
 }
 

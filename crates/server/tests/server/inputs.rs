@@ -1,5 +1,5 @@
 //! Bad input: whatever arrives, the answer has the right code, nothing is stored, and the server
-//! answers the next caller. Proves R1 at the door.
+//! answers the next caller. Proves R1 at the client.
 
 mod arguments;
 mod paths;
@@ -10,39 +10,40 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::harness::{Db, Door, Server, World};
-use crate::lessons::{LESSON, created, entries, manifest};
+use crate::fixtures::{LESSON, created, entries, manifest};
+use crate::harness::{Db, Server, TestClient, TestEnv};
 
 /// What a caller of theirs has that bad input must not touch.
-struct Witness {
-    world: World,
+struct Untouched {
+    env: TestEnv,
     server: Server,
-    door: Door,
+    client: TestClient,
     manifest: String,
     changes: usize,
     published: BTreeMap<String, Vec<u8>>,
 }
 
-impl Witness {
+impl Untouched {
     /// A book with a file and an overlay's file.
     async fn new(db: Db) -> Self {
-        let world = World::new(db);
-        let server = world.start().await;
-        let door = server.door();
-        created(&door, LESSON, "the lesson", json!({})).await;
-        created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
+        let env = TestEnv::new(db);
+        let server = env.start().await;
+        let client = server.client();
+        created(&client, LESSON, "the lesson", json!({})).await;
+        created(&client, LESSON, "hers", json!({ "user_id": "eve" })).await;
         server.all_published().await;
-        let (manifest, changes, published) = (manifest(&door).await, changes(&door).await, world.published());
-        Self { world, server, door, manifest, changes, published }
+        let (manifest, changes, published) =
+            (manifest(&client).await, changes(&client).await, env.published());
+        Self { env, server, client, manifest, changes, published }
     }
 
     /// All is as before, and the server is well.
     async fn nothing_happened(self) {
-        assert_eq!(manifest(&self.door).await, self.manifest);
-        assert_eq!(changes(&self.door).await, self.changes, "no change was recorded");
+        assert_eq!(manifest(&self.client).await, self.manifest);
+        assert_eq!(changes(&self.client).await, self.changes, "no change was recorded");
         self.server.all_published().await;
-        assert_eq!(self.world.published(), self.published);
-        let books = self.door.call("list_books", json!({})).await.expect_ok();
+        assert_eq!(self.env.published(), self.published);
+        let books = self.client.call("list_books", json!({})).await.expect_ok();
         assert_eq!(books["books"].as_array().unwrap().len(), 1, "{books}");
         self.is_well().await;
     }
@@ -50,8 +51,8 @@ impl Witness {
     /// No call failed, nothing broke.
     async fn is_well(&self) {
         for user in [json!({}), json!({ "user_id": "eve" })] {
-            let failed = crate::lessons::with(user, json!({ "status": "failed" }));
-            assert_eq!(entries(&self.door, failed).await, Vec::<serde_json::Value>::new());
+            let failed = crate::fixtures::with(user, json!({ "status": "failed" }));
+            assert_eq!(entries(&self.client, failed).await, Vec::<serde_json::Value>::new());
         }
         assert_eq!(self.server.get("/health/ready").await.status, 200);
         // The protocol's library warns of what clients do; ours of what the guard or nobody lets in.
@@ -65,10 +66,10 @@ impl Witness {
 }
 
 /// How many changes the log knows.
-async fn changes(door: &Door) -> usize {
+async fn changes(client: &TestClient) -> usize {
     let mut count = 0;
     for user in [json!({}), json!({ "user_id": "eve" })] {
-        let log = entries(door, user).await;
+        let log = entries(client, user).await;
         count += log.iter().filter(|entry| entry.get("change_id").is_some()).count();
     }
     count

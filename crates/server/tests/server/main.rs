@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod collecting;
 mod crashes;
 mod faults;
+mod fixtures;
+mod gc_races;
 mod harness;
 mod history;
 mod inputs;
-mod lessons;
 mod operations;
 mod pipeline;
 mod publishers;

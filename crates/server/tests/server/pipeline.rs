@@ -16,8 +16,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Server, World};
-use crate::lessons::BOOK;
+use crate::fixtures::BOOK;
+use crate::harness::{Server, TestEnv};
 
 /// The files of a folder, by their path in it.
 type Tree = BTreeMap<String, Vec<u8>>;
@@ -54,20 +54,20 @@ impl Ended {
 }
 
 /// `ingest` or `hydrate` of [`BOOK`], with this folder.
-fn command(world: &World, server: &Server, command: &str, folder: &Path, more: &[&str]) -> Command {
+fn command(env: &TestEnv, server: &Server, command: &str, folder: &Path, more: &[&str]) -> Command {
     let flag = if command == "ingest" { "--source-dir" } else { "--output-dir" };
-    let mut run = world.command();
+    let mut run = env.command();
     run.args([command, "--json", "--url", server.url(), "--book-id", BOOK, flag]).arg(folder).args(more);
     run.stdout(Stdio::piped()).stderr(Stdio::piped());
     run
 }
 
-fn ingest(world: &World, server: &Server, folder: &Path, more: &[&str]) -> Ended {
-    Ended::of(&command(world, server, "ingest", folder, more).output().unwrap())
+fn ingest(env: &TestEnv, server: &Server, folder: &Path, more: &[&str]) -> Ended {
+    Ended::of(&command(env, server, "ingest", folder, more).output().unwrap())
 }
 
-fn hydrate(world: &World, server: &Server, folder: &Path, more: &[&str]) -> Ended {
-    Ended::of(&command(world, server, "hydrate", folder, more).output().unwrap())
+fn hydrate(env: &TestEnv, server: &Server, folder: &Path, more: &[&str]) -> Ended {
+    Ended::of(&command(env, server, "hydrate", folder, more).output().unwrap())
 }
 
 /// Writes the files below the folder.

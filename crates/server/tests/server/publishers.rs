@@ -20,8 +20,8 @@ use panaversity_testkit::proxy::Proxy;
 use panaversity_testkit::{TestClock, TestIds, postgres, s3, samples};
 use serde_json::json;
 
-use crate::harness::{Db, Door, Ground, Storage, World, until};
-use crate::lessons::{BOOK, created, delete, sha256, write};
+use crate::fixtures::{BOOK, created, delete, sha256, write};
+use crate::harness::{Db, Storage, TestBackend, TestClient, TestEnv, until};
 use gate::Gate;
 
 const BEFORE: &str = "before";
@@ -45,10 +45,10 @@ fn path(course: usize) -> BookPath {
     samples::lesson(course)
 }
 
-/// A server within this process, on the world's database and storage, whose way to the tree is
+/// A server within this process, on the environment's database and storage, whose way to the tree is
 /// barred. It has no background publisher.
-async fn late_publisher(world: &World, storage: Storage) -> (Arc<Gate>, Service) {
-    let url = DatabaseUrl::parse(world.database_url()).unwrap();
+async fn late_publisher(env: &TestEnv, storage: Storage) -> (Arc<Gate>, Service) {
+    let url = DatabaseUrl::parse(env.database_url()).unwrap();
     let pool = PoolOptions { size: 5, overflow: 0, timeout: Duration::from_secs(10) };
     let database = Database::connect(&url, pool).await.unwrap();
     let backend = match storage {
@@ -58,15 +58,15 @@ async fn late_publisher(world: &World, storage: Storage) -> (Arc<Gate>, Service)
     let journal = SqlJournal::open(database, backend).await.unwrap();
     let (objects, inbox, tree): (Arc<dyn Objects>, Arc<dyn UploadStore>, Arc<dyn Tree>) = match storage {
         Storage::Fs => {
-            let folder = FileStorage::open(&world.storage_root(), journal.store_id(), false).unwrap();
+            let folder = FileStorage::open(&env.storage_root(), journal.store_id(), false).unwrap();
             (folder.clone(), folder.clone(), folder)
         }
         Storage::S3 => {
             let bucket = Bucket {
                 backend,
-                name: world.bucket().name().to_owned(),
+                name: env.bucket().name().to_owned(),
                 region: s3::REGION.to_owned(),
-                endpoint: Some(world.bucket().endpoint().to_owned()),
+                endpoint: Some(env.bucket().endpoint().to_owned()),
                 access_key_id: s3::ACCESS_KEY_ID.to_owned(),
                 secret_access_key: s3::SECRET_ACCESS_KEY.to_owned(),
             };
@@ -112,57 +112,57 @@ async fn change_late(service: &Service, path: BookPath, text: Option<&str>) {
     }
 }
 
-/// What the others do meanwhile, through the door of a real server; gives what is left.
-async fn go_on(door: &Door, path: &str, course: &Course) -> Option<&'static str> {
+/// What the others do meanwhile, through the client of a real server; gives what is left.
+async fn go_on(client: &TestClient, path: &str, course: &Course) -> Option<&'static str> {
     let mut now = course.late;
     for text in course.meanwhile {
         let more = now.map_or(json!({}), |now| json!({ "expected_hash": sha256(now) }));
         match text {
-            Some(text) => write(door, path, text, more).await.expect_ok(),
-            None => delete(door, path, more).await.expect_ok(),
+            Some(text) => write(client, path, text, more).await.expect_ok(),
+            None => delete(client, path, more).await.expect_ok(),
         };
         now = *text;
     }
     now
 }
 
-/// Ends every lease in the world's database at once, as if its time had passed.
-pub(crate) fn end_leases(world: &World) {
+/// Ends every lease in the environment's database at once, as if its time had passed.
+pub(crate) fn end_leases(env: &TestEnv) {
     let sql = "UPDATE publications SET lease_until = '2001-01-01' WHERE lease IS NOT NULL";
-    postgres::shared().query(world.database_url(), sql);
+    postgres::shared().query(env.database_url(), sql);
 }
 
 /// The tree, with texts.
-fn published(world: &World) -> BTreeMap<String, String> {
-    let files = world.published().into_iter();
+fn published(env: &TestEnv) -> BTreeMap<String, String> {
+    let files = env.published().into_iter();
     files.map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap())).collect()
 }
 
 async fn late_copies_do_not_win(storage: Storage) {
-    let world = World::new(Ground::new(Db::Postgres, storage));
-    let server = world.start().await;
-    let door = server.door();
+    let env = TestEnv::new(TestBackend::new(Db::Postgres, storage));
+    let server = env.start().await;
+    let client = server.client();
     for course in 0..COURSES.len() {
-        created(&door, path(course).as_str(), BEFORE, json!({})).await;
+        created(&client, path(course).as_str(), BEFORE, json!({})).await;
     }
     server.all_published().await;
-    let (gate, late) = late_publisher(&world, storage).await;
+    let (gate, late) = late_publisher(&env, storage).await;
     let mut expected = BTreeMap::new();
     for (number, course) in COURSES.iter().enumerate() {
         change_late(&late, path(number), course.late).await;
-        if let Some(text) = go_on(&door, path(number).as_str(), course).await {
+        if let Some(text) = go_on(&client, path(number).as_str(), course).await {
             expected.insert(format!("{BOOK}/{}", path(number)), text.to_owned());
         }
     }
     assert_eq!(gate.waiting(), COURSES.len());
-    end_leases(&world);
-    until("the others have published", async || published(&world) == expected).await;
+    end_leases(&env);
+    until("the others have published", async || published(&env) == expected).await;
     server.all_published().await;
     gate.open();
     until("every late copy has reached the tree", async || gate.passed() == COURSES.len()).await;
-    until("the later versions and the removals have won", async || published(&world) == expected).await;
+    until("the later versions and the removals have won", async || published(&env) == expected).await;
     server.all_published().await;
-    assert_eq!(published(&world), expected, "and nothing undoes them");
+    assert_eq!(published(&env), expected, "and nothing undoes them");
     assert_eq!(late.pending_publications().await.unwrap(), 0);
 }
 
@@ -179,43 +179,43 @@ async fn r2_a_copy_that_reaches_the_bucket_after_its_lease_does_not_win() {
 /// The same with a real process, stopped while its requests are on their way to the bucket.
 #[tokio::test(flavor = "multi_thread")]
 async fn r2_a_server_that_is_stopped_in_mid_copy_does_not_win_when_it_goes_on() {
-    let world = World::new(Ground::new(Db::Postgres, Storage::S3));
-    let server = world.start().await;
-    let bucket = world.bucket().endpoint().strip_prefix("http://").unwrap();
+    let env = TestEnv::new(TestBackend::new(Db::Postgres, Storage::S3));
+    let server = env.start().await;
+    let bucket = env.bucket().endpoint().strip_prefix("http://").unwrap();
     let wire = Proxy::to(bucket.parse().unwrap()).await;
-    let world = world.with("PANAVERSITY_S3_ENDPOINT", &format!("http://{}", wire.address()));
-    let stopped = world.start().await;
+    let env = env.with("PANAVERSITY_S3_ENDPOINT", &format!("http://{}", wire.address()));
+    let stopped = env.start().await;
     let (updated, deleted) = (path(0), path(1));
     let tree = |texts: &[(&BookPath, &str)]| -> BTreeMap<String, String> {
         texts.iter().map(|(path, text)| (format!("{BOOK}/{path}"), (*text).to_owned())).collect()
     };
     for path in [&updated, &deleted] {
-        created(&server.door(), path.as_str(), BEFORE, json!({})).await;
+        created(&server.client(), path.as_str(), BEFORE, json!({})).await;
     }
     server.all_published().await;
 
     wire.hold();
     for path in [&updated, &deleted] {
         let before = json!({ "expected_hash": sha256(BEFORE) });
-        write(&stopped.door(), path.as_str(), "late", before).await.expect_ok();
+        write(&stopped.client(), path.as_str(), "late", before).await.expect_ok();
     }
     // Its answers came without the bucket's: both copies are on their way.
     stopped.signal("-STOP");
     let late = json!({ "expected_hash": sha256("late") });
-    write(&server.door(), updated.as_str(), "later", late.clone()).await.expect_ok();
-    delete(&server.door(), deleted.as_str(), late).await.expect_ok();
-    end_leases(&world);
+    write(&server.client(), updated.as_str(), "later", late.clone()).await.expect_ok();
+    delete(&server.client(), deleted.as_str(), late).await.expect_ok();
+    end_leases(&env);
     let expected = tree(&[(&updated, "later")]);
-    until("the other has published", async || published(&world) == expected).await;
+    until("the other has published", async || published(&env) == expected).await;
     server.all_published().await;
 
     wire.heal();
     let overwritten = tree(&[(&updated, "late"), (&deleted, "late")]);
-    until("the late copies have arrived", async || published(&world) == overwritten).await;
+    until("the late copies have arrived", async || published(&env) == overwritten).await;
     stopped.signal("-CONT");
-    until("the later version and the removal have won", async || published(&world) == expected).await;
+    until("the later version and the removal have won", async || published(&env) == expected).await;
     for server in [&stopped, &server] {
         server.all_published().await;
     }
-    assert_eq!(published(&world), expected, "and nothing undoes them");
+    assert_eq!(published(&env), expected, "and nothing undoes them");
 }

@@ -1,4 +1,4 @@
-//! Races through the door (I8): of sixteen writers of one file with one precondition exactly one
+//! Races through the client (I8): of sixteen writers of one file with one precondition exactly one
 //! wins, on either database and on two servers at once; the file holds the winner's bytes, and
 //! the log has one change per round, each linked to the one before.
 
@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use panaversity_model::ContentHash;
-use panaversity_testkit::contract::together;
+use panaversity_testkit::contract::run_concurrently;
 use panaversity_testkit::samples;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Db, Door, Server, World};
+use crate::harness::{Answer, Db, Server, TestClient, TestEnv};
 
 const WRITERS: usize = 16;
 /// In the normal run.
@@ -20,9 +20,9 @@ const BOOK: &str = "race-book";
 
 /// Servers that share a database, and a client per writer, spread over them.
 struct Track {
-    world: World,
+    env: TestEnv,
     servers: Vec<Server>,
-    writers: Vec<Door>,
+    writers: Vec<TestClient>,
 }
 
 /// Who won a round, and what it wrote.
@@ -33,14 +33,14 @@ struct Won {
 
 impl Track {
     async fn new(db: Db, servers: usize) -> Self {
-        let world = World::new(db);
+        let env = TestEnv::new(db);
         let mut running = Vec::with_capacity(servers);
         for _ in 0..servers {
-            running.push(world.start().await);
+            running.push(env.start().await);
         }
-        let writer = |number: usize| running[number % servers].door().of_agent(&format!("writer-{number}"));
+        let writer = |number: usize| running[number % servers].client().of_agent(&format!("writer-{number}"));
         let writers = (0..WRITERS).map(writer).collect();
-        Self { world, servers: running, writers }
+        Self { env, servers: running, writers }
     }
 
     /// All write at the same moment, each its own bytes; asserts that exactly one does it in
@@ -48,13 +48,13 @@ impl Track {
     /// what the winner wrote.
     async fn race(&self, path: &str, expected: Option<&str>, mode: &str, loser: &str) -> Won {
         let text = |writer: usize| format!("writer {writer} of {path} after {expected:?}");
-        let answers = together(WRITERS, |writer| {
-            let door = self.writers[writer].clone();
+        let answers = run_concurrently(WRITERS, |writer| {
+            let client = self.writers[writer].clone();
             let mut arguments = json!({ "book_id": BOOK, "path": path, "content": text(writer) });
             if let Some(hash) = expected {
                 arguments["expected_hash"] = hash.into();
             }
-            async move { door.call("write_content", arguments).await }
+            async move { client.call("write_content", arguments).await }
         })
         .await;
         let winners: Vec<usize> = (0..WRITERS).filter(|writer| answers[*writer].ok).collect();
@@ -98,7 +98,7 @@ impl Track {
         let verified = server.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok();
         assert_eq!(verified["valid"], true, "{verified}");
         server.all_published().await;
-        let held = self.world.published();
+        let held = self.env.published();
         let held: BTreeMap<_, _> =
             held.iter().map(|(name, bytes)| (name.as_str(), ContentHash::of(bytes))).collect();
         for (path, winners) in races {

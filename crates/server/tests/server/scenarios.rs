@@ -1,26 +1,26 @@
-//! One scenario suite through the MCP door, on both databases with both storages (I11): what an
+//! One scenario suite through the MCP client, on both databases with both storages (I11): what an
 //! agent may rely on.
 
 /// Makes four tests of each scenario, one per combination of database and storage.
-macro_rules! on_every_ground {
+macro_rules! on_every_backend {
     ($($scenario:ident),+ $(,)?) => {
-        on_every_ground! { in sqlite_fs: Sqlite, Fs; $($scenario),+ }
-        on_every_ground! { in sqlite_s3: Sqlite, S3; $($scenario),+ }
-        on_every_ground! { in postgres_fs: Postgres, Fs; $($scenario),+ }
-        on_every_ground! { in postgres_s3: Postgres, S3; $($scenario),+ }
+        on_every_backend! { in sqlite_fs: Sqlite, Fs; $($scenario),+ }
+        on_every_backend! { in sqlite_s3: Sqlite, S3; $($scenario),+ }
+        on_every_backend! { in postgres_fs: Postgres, Fs; $($scenario),+ }
+        on_every_backend! { in postgres_s3: Postgres, S3; $($scenario),+ }
     };
-    (in $ground:ident: $db:ident, $storage:ident; $($scenario:ident),+) => {
-        mod $ground {
-            use crate::harness::{Db, Ground, Storage};
+    (in $backend:ident: $db:ident, $storage:ident; $($scenario:ident),+) => {
+        mod $backend {
+            use crate::harness::{Db, TestBackend, Storage};
 
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $scenario() {
-                super::$scenario(Ground::new(Db::$db, Storage::$storage)).await;
+                super::$scenario(TestBackend::new(Db::$db, Storage::$storage)).await;
             })+
         }
     };
 }
-pub(crate) use on_every_ground;
+pub(crate) use on_every_backend;
 
 mod archives;
 mod assets;

@@ -5,7 +5,7 @@
 use panaversity_testkit::postgres;
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Server, World};
+use crate::harness::{Db, Server, TestEnv};
 
 const BOOK: &str = "tampered-book";
 const PATH: &str = "content/README.md";
@@ -49,12 +49,12 @@ fn deeds() -> [(String, &'static str); 6] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r6_verify_audit_chain_names_the_file_that_was_tampered_with() {
-    let world = World::new(Db::Postgres);
-    let server = world.start().await;
+    let env = TestEnv::new(Db::Postgres);
+    let server = env.start().await;
     for path in [PATH, "content/index.md"] {
         write_versions(&server, path).await;
     }
-    let sql = |sql: &str| postgres::shared().query(world.database_url(), sql);
+    let sql = |sql: &str| postgres::shared().query(env.database_url(), sql);
     sql("ALTER TABLE audit_log DISABLE TRIGGER USER");
     for table in TABLES {
         sql(&format!("CREATE TABLE saved_{table} AS SELECT * FROM {table}"));

@@ -11,61 +11,62 @@ use panaversity_service::Service;
 use panaversity_testkit::memory::location;
 use panaversity_testkit::samples::{key, view};
 
-use crate::desk::{AGENT, Desk, Files, layers};
+use crate::fixture::{AGENT, Files, ServiceFixture, layers};
 
 /// Asserts R2, R6 and R7; gives what every file holds, as the server reads it.
-pub(crate) async fn hold(desk: &Desk, server: &Service) -> Files {
-    let files = readable(desk, server).await;
-    assert_eq!(desk.tree.files(), published(desk, &files), "R2: the tree holds what the journal says");
-    chains_are_whole(desk, server).await;
+pub(crate) async fn hold(fixture: &ServiceFixture, server: &Service) -> Files {
+    let files = readable(fixture, server).await;
+    assert_eq!(fixture.tree.files(), published(fixture, &files), "R2: the tree holds what the journal says");
+    chains_are_whole(fixture, server).await;
     files
 }
 
 /// R2: every file the journal shows reads back byte for byte.
-pub(crate) async fn readable(desk: &Desk, server: &Service) -> Files {
+pub(crate) async fn readable(fixture: &ServiceFixture, server: &Service) -> Files {
     let mut files = Files::new();
     for layer in layers() {
         let everything = Folder::everything();
-        let records = desk.journal.list(&desk.book, &everything, &view(&layer), None, 10_000).await.unwrap();
+        let records =
+            fixture.journal.list(&fixture.book, &everything, &view(&layer), None, 10_000).await.unwrap();
         for record in records.into_iter().filter(|record| record.layer == layer) {
-            let bytes = desk.read(server, &layer, &record.path).await.unwrap();
+            let bytes = fixture.read(server, &layer, &record.path).await.unwrap();
             let bytes = bytes.expect("R2: what the journal shows can be read");
             assert_eq!(ContentHash::of(&bytes), record.hash, "R2: {layer} {}", record.path);
             assert_eq!(bytes.len() as u64, record.size);
             files.insert((layer.clone(), record.path), bytes);
         }
     }
-    let rows: i64 = desk.journal.journal_counts().await.unwrap().iter().map(|(_, count)| count).sum();
+    let rows: i64 = fixture.journal.journal_counts().await.unwrap().iter().map(|(_, count)| count).sum();
     assert_eq!(usize::try_from(rows).unwrap(), files.len(), "the journal has no other rows");
     files
 }
 
 /// What the tree must hold for these files.
-pub(crate) fn published(desk: &Desk, files: &Files) -> BTreeMap<String, Vec<u8>> {
-    let place = |layer: &Layer, path| location(&key(&desk.book, path, layer));
+pub(crate) fn published(fixture: &ServiceFixture, files: &Files) -> BTreeMap<String, Vec<u8>> {
+    let place = |layer: &Layer, path| location(&key(&fixture.book, path, layer));
     files.iter().map(|((layer, path), bytes)| (place(layer, path), bytes.clone())).collect()
 }
 
 /// R6: every chain of every layer walks without a break; R7: every entry names the agent.
-pub(crate) async fn chains_are_whole(desk: &Desk, server: &Service) {
+pub(crate) async fn chains_are_whole(fixture: &ServiceFixture, server: &Service) {
     let mut checked = 0;
     for layer in layers() {
         let report = server.verify_audit_chain(&layer, None, None).await.unwrap();
         assert_eq!(report.breaks, vec![], "R6: the chains of {layer}");
         checked += report.entries_checked;
     }
-    let entries = entries(desk).await;
+    let entries = entries(fixture).await;
     assert_eq!(usize::try_from(checked).unwrap(), entries.len(), "R6: every entry is in a chain");
     assert!(entries.iter().all(|entry| entry.agent_id == AGENT), "R7: every entry has its agent");
 }
 
 /// All entries, newest first.
-pub(crate) async fn entries(desk: &Desk) -> Vec<AuditEntry> {
-    desk.journal.entries(&EntryFilter::default(), None, 100_000).await.unwrap()
+pub(crate) async fn entries(fixture: &ServiceFixture) -> Vec<AuditEntry> {
+    fixture.journal.entries(&EntryFilter::default(), None, 100_000).await.unwrap()
 }
 
 /// How many times a file was changed, by the log.
-pub(crate) async fn changes_recorded(desk: &Desk) -> usize {
+pub(crate) async fn changes_recorded(fixture: &ServiceFixture) -> usize {
     let changed = |entry: &&AuditEntry| entry.old_content_hash != entry.new_content_hash;
-    entries(desk).await.iter().filter(changed).count()
+    entries(fixture).await.iter().filter(changed).count()
 }

@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod acts;
-mod desk;
+mod fixture;
 mod invariants;
 mod matrix;
 mod properties;
 mod trees;
+mod use_cases;

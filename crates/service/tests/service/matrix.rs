@@ -13,7 +13,7 @@ use panaversity_model::{ContentHash, Error};
 use panaversity_service::Service;
 use panaversity_testkit::Failure;
 
-use crate::desk::{Desk, Files, wanted_bytes};
+use crate::fixture::{Files, ServiceFixture, wanted_bytes};
 use crate::invariants::{changes_recorded, hold};
 use scenes::Scene;
 
@@ -37,16 +37,16 @@ impl Recovery {
     }
 
     /// Brings everything to rest; gives the server that works afterwards.
-    pub(crate) async fn recover(self, desk: &Desk, server: Service) -> Service {
-        desk.faults.revive();
+    pub(crate) async fn recover(self, fixture: &ServiceFixture, server: Service) -> Service {
+        fixture.faults.revive();
         if self == Self::PowerCut {
-            desk.tree.cut_power();
+            fixture.tree.cut_power();
         }
-        let server = if self == Self::Same { server } else { desk.server() };
+        let server = if self == Self::Same { server } else { fixture.server() };
         if self != Self::Same {
             server.recheck_published().await.unwrap();
         }
-        desk.idle(&server).await;
+        fixture.idle(&server).await;
         server
     }
 }
@@ -75,18 +75,18 @@ struct Course {
 }
 
 async fn undisturbed(scene: &Scene) -> Course {
-    let desk = scene.set().await;
-    let server = desk.server();
-    let before = hold(&desk, &server).await;
-    let recorded_before = changes_recorded(&desk).await;
-    desk.faults.reset();
-    let answer = scene.ask(&desk, &server).await;
-    desk.quiet().await;
-    let calls = desk.faults.calls();
+    let fixture = scene.set().await;
+    let server = fixture.server();
+    let before = hold(&fixture, &server).await;
+    let recorded_before = changes_recorded(&fixture).await;
+    fixture.faults.reset();
+    let answer = scene.ask(&fixture, &server).await;
+    fixture.quiet().await;
+    let calls = fixture.faults.calls();
     let pending = server.pending_publications().await.unwrap();
     assert_eq!(pending, 0, "{}: the request itself publishes", scene.name);
-    let after = hold(&desk, &server).await;
-    let recorded = (recorded_before, changes_recorded(&desk).await);
+    let after = hold(&fixture, &server).await;
+    let recorded = (recorded_before, changes_recorded(&fixture).await);
     assert_eq!(after, scene.wished(&before), "{}", scene.name);
     Course { calls, answer, before, after, recorded }
 }
@@ -95,16 +95,16 @@ async fn undisturbed(scene: &Scene) -> Course {
 async fn disturbed(scene: &Scene, course: &Course, (call, failure, recovery): Cell) {
     let name = course.calls[call];
     let at = format!("{}: call {call}, {name}: {failure:?}, then {recovery:?}", scene.name);
-    let desk = scene.set().await;
-    let server = desk.server();
-    desk.faults.reset();
-    desk.faults.arm(call, failure);
-    let answer = scene.ask(&desk, &server).await;
-    desk.quiet().await;
-    assert!(desk.faults.calls().len() > call, "{at}: the call was reached");
+    let fixture = scene.set().await;
+    let server = fixture.server();
+    fixture.faults.reset();
+    fixture.faults.arm(call, failure);
+    let answer = scene.ask(&fixture, &server).await;
+    fixture.quiet().await;
+    assert!(fixture.faults.calls().len() > call, "{at}: the call was reached");
 
-    let server = recovery.recover(&desk, server).await;
-    let left = hold(&desk, &server).await;
+    let server = recovery.recover(&fixture, server).await;
+    let left = hold(&fixture, &server).await;
     let commit = course.calls.iter().position(|name| *name == "journal.commit");
     match &answer {
         Ok(_) => {
@@ -118,7 +118,7 @@ async fn disturbed(scene: &Scene, course: &Course, (call, failure, recovery): Ce
         }
         Err(_) => {
             assert_eq!(left, course.before, "{at}: I9: what was refused or failed left nothing");
-            let book = desk.journal.book(&desk.book).await.unwrap();
+            let book = fixture.journal.book(&fixture.book).await.unwrap();
             assert_eq!(book.is_some(), scene.book_exists(), "{at}: nor a book");
         }
     }
@@ -126,8 +126,8 @@ async fn disturbed(scene: &Scene, course: &Course, (call, failure, recovery): Ce
         assert_eq!(answer, course.answer, "{at}: nobody's answer depends on the publisher");
     }
 
-    let again = scene.ask(&desk, &server).await;
-    desk.quiet().await;
+    let again = scene.ask(&fixture, &server).await;
+    fixture.quiet().await;
     match (&again, &course.answer) {
         (Ok(again), Ok(first)) => {
             let applied_before = left == course.after && course.before != course.after;
@@ -137,9 +137,9 @@ async fn disturbed(scene: &Scene, course: &Course, (call, failure, recovery): Ce
         }
         _ => assert_eq!(again, course.answer, "{at}: repeating the call gives the same refusal"),
     }
-    desk.idle(&server).await;
-    assert_eq!(hold(&desk, &server).await, course.after, "{at}: after repeating it");
-    assert_eq!(changes_recorded(&desk).await, course.recorded.1, "{at}: R6: each change is recorded once");
+    fixture.idle(&server).await;
+    assert_eq!(hold(&fixture, &server).await, course.after, "{at}: after repeating it");
+    assert_eq!(changes_recorded(&fixture).await, course.recorded.1, "{at}: R6: each change is recorded once");
 }
 
 async fn matrix(scenes: Vec<Scene>, least: usize) {
@@ -178,13 +178,13 @@ async fn a_failed_storage_is_named_to_the_caller_before_the_commit_and_kept_from
     let course = undisturbed(&scene).await;
     for (name, code) in [("objects.put", Some("STORAGE_UNAVAILABLE")), ("tree.put", None)] {
         let call = course.calls.iter().position(|call| *call == name).unwrap();
-        let desk = scene.set().await;
-        let server = desk.server();
-        desk.faults.reset();
-        desk.faults.arm(call, Failure::FailBefore);
-        let answer = scene.ask(&desk, &server).await;
+        let fixture = scene.set().await;
+        let server = fixture.server();
+        fixture.faults.reset();
+        fixture.faults.arm(call, Failure::FailBefore);
+        let answer = scene.ask(&fixture, &server).await;
         assert_eq!(answer.as_ref().err().map(Error::code), code, "{name}");
-        let held = desk.holds(&scene.layer, &scene.wanted[0].path).await;
+        let held = fixture.holds(&scene.layer, &scene.wanted[0].path).await;
         let due = code.is_none().then(|| ContentHash::of(wanted_bytes(&scene.wanted[0]).unwrap()));
         assert_eq!(held, due, "{name}");
     }

@@ -10,7 +10,7 @@ use panaversity_testkit::Failure;
 use panaversity_testkit::samples::lesson;
 use proptest::prelude::*;
 
-use crate::desk::{Desk, Files, layers, long};
+use crate::fixture::{Files, ServiceFixture, layers, long};
 use crate::invariants::hold;
 
 /// Runs a walk to its end, on one thread.
@@ -90,7 +90,7 @@ fn broke(error: &Error) -> bool {
 
 /// A walk: what all files should hold, and the server of the day.
 struct Walk {
-    desk: Desk,
+    fixture: ServiceFixture,
     server: Service,
     files: Files,
     born: bool,
@@ -98,39 +98,39 @@ struct Walk {
 
 impl Walk {
     fn new() -> Self {
-        let desk = Desk::new();
-        let server = desk.server();
-        Self { desk, server, files: Files::new(), born: false }
+        let fixture = ServiceFixture::new();
+        let server = fixture.server();
+        Self { fixture, server, files: Files::new(), born: false }
     }
 
     async fn step(&mut self, step: &Step) {
         let layer = layers()[step.layer].clone();
-        self.desk.faults.reset();
+        self.fixture.faults.reset();
         if let Some((call, failure)) = step.breaks {
-            self.desk.faults.arm(call, failure);
+            self.fixture.faults.arm(call, failure);
         }
         match step.act {
             Act::Write(n, claim) => self.write(&layer, step.file, &text(n), claim).await,
             Act::Delete => self.delete(&layer, step.file).await,
             Act::Read => self.read(&layer, step.file).await,
             Act::Publish => {
-                self.desk.expire_leases();
+                self.fixture.expire_leases();
                 let _ = self.server.publish_pending().await;
                 let _ = self.server.fsync_checkpoint().await;
             }
         }
-        self.desk.quiet().await;
+        self.fixture.quiet().await;
         self.go_on(step).await;
     }
 
     /// After a process died another takes over; the power was cut, at that.
     async fn go_on(&mut self, step: &Step) {
         let Some((call, failure)) = step.breaks else { return };
-        let reached = self.desk.faults.calls().len() > call;
-        self.desk.faults.revive();
+        let reached = self.fixture.faults.calls().len() > call;
+        self.fixture.faults.revive();
         if reached && matches!(failure, Failure::VanishBefore | Failure::VanishAfter) {
-            self.desk.tree.cut_power();
-            self.server = self.desk.server();
+            self.fixture.tree.cut_power();
+            self.server = self.fixture.server();
             self.server.recheck_published().await.unwrap();
         }
     }
@@ -144,7 +144,7 @@ impl Walk {
             Claim::Fiction => Some(ContentHash::of(b"fiction")),
         };
         let due = due(held, new, claim);
-        let answer = self.desk.write(&self.server, layer, &key.1, new, expected).await;
+        let answer = self.fixture.write(&self.server, layer, &key.1, new, expected).await;
         let after = Some(new.as_bytes().to_vec());
         match answer {
             Ok(written) => {
@@ -159,7 +159,7 @@ impl Walk {
 
     async fn delete(&mut self, layer: &Layer, file: usize) {
         let key = (layer.clone(), lesson(file));
-        match self.desk.delete(&self.server, layer, &key.1).await {
+        match self.fixture.delete(&self.server, layer, &key.1).await {
             Ok(existed) => {
                 assert_eq!(existed, self.files.contains_key(&key), "R3: deleting again is success");
                 self.learn(key, None);
@@ -172,7 +172,7 @@ impl Walk {
     async fn read(&self, layer: &Layer, file: usize) {
         let at = |layer: &Layer| self.files.get(&(layer.clone(), lesson(file)));
         let due = at(layer).or_else(|| at(&Layer::Base));
-        match self.desk.read(&self.server, layer, &lesson(file)).await {
+        match self.fixture.read(&self.server, layer, &lesson(file)).await {
             Ok(read) => assert_eq!(read.as_ref(), due, "R2, R5: {layer} reads its own, else the base"),
             Err(error) => assert!(broke(&error), "{error:?}"),
         }
@@ -186,7 +186,7 @@ impl Walk {
         error: &Error,
     ) {
         let unknown = matches!(error, Error::Broken(fault) if fault.outcome_unknown);
-        let holds = self.desk.holds(&key.0, &key.1).await;
+        let holds = self.fixture.holds(&key.0, &key.1).await;
         let before = self.files.get(&key).map(|held| ContentHash::of(held));
         if unknown && holds == after.as_ref().map(|after| ContentHash::of(after)) {
             self.learn(key, after);
@@ -216,8 +216,8 @@ proptest! {
             for step in &steps {
                 walk.step(step).await;
             }
-            walk.desk.idle(&walk.server).await;
-            assert_eq!(hold(&walk.desk, &walk.server).await, walk.files);
+            walk.fixture.idle(&walk.server).await;
+            assert_eq!(hold(&walk.fixture, &walk.server).await, walk.files);
         });
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// `timeout` is for all of them together, `limit` for each.
+    /// `timeout` is for all of them run_concurrently, `limit` for each.
     pub(super) fn new(
         candidates: Vec<(String, PgConnectOptions)>,
         target: TargetSession,

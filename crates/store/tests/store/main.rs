@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod bucket;
-mod deltas;
+mod changes;
 mod engines;
 mod folder;
 mod migrations;
-mod pairing;
 mod power;
 mod seaweed;
 mod servers;
+mod store_identity;
 mod tampering;

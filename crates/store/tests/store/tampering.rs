@@ -2,8 +2,8 @@
 //! is done to the rows is found by walking the chains, and named by the chain it was done to; with
 //! the guards in place the database itself refuses.
 
-mod deeds;
 mod guards;
+mod tamper_cases;
 
 use panaversity_model::audit::{AuditEntry, ChainKey, EntryPosition};
 use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier};
@@ -11,7 +11,7 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::AuditLog;
 use panaversity_model::{ContentHash, Layer};
 use panaversity_store::SqlJournal;
-use panaversity_testkit::contract::{Desk, Setup};
+use panaversity_testkit::contract::{ContractFixture, Setup};
 use panaversity_testkit::postgres;
 use panaversity_testkit::samples::{delete, draft, lesson, overlay, write};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
@@ -121,7 +121,7 @@ struct Victim {
 struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    fn random_below(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -132,40 +132,44 @@ impl Dice {
 /// Fills a database with writes, deletions, refusals and reads of a few files in two layers.
 async fn load(place: &Place) -> Victim {
     let (db, journal) = open(&place.url()).await;
-    let desk = Desk::new(&Setup::new(journal.clone(), ()));
+    let fixture = ContractFixture::new(&Setup::new(journal.clone(), ()));
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for step in 0..60 {
-        let (layer, path) = ([Layer::Base, overlay("ann")][dice.roll(2)].clone(), lesson(dice.roll(3)));
+        let (layer, path) =
+            ([Layer::Base, overlay("ann")][dice.random_below(2)].clone(), lesson(dice.random_below(3)));
         let text = format!("step {step}").into_bytes();
-        match dice.roll(6) {
-            0 => _ = desk.delete(&layer, &path).await,
+        match dice.random_below(6) {
+            0 => _ = fixture.delete(&layer, &path).await,
             1 => {
                 let stale = write(&path, &text, Some(ContentHash::of(b"stale")));
-                desk.refused(&layer, vec![stale]).await;
+                fixture.refused(&layer, vec![stale]).await;
             }
-            2 => journal_read(&desk, &layer, step % 3).await,
-            _ => _ = desk.put(&layer, &path, &text).await,
+            2 => journal_read(&fixture, &layer, step % 3).await,
+            _ => _ = fixture.put(&layer, &path, &text).await,
         }
     }
     // Whatever the dice said: changes, a deletion and a read, and a change at the end.
     for text in ["one", "two", "three"] {
-        desk.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
+        fixture.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
     }
-    desk.commit_one(&Layer::Base, delete(&lesson(1), None)).await;
-    journal_read(&desk, &Layer::Base, 1).await;
+    fixture.commit_one(&Layer::Base, delete(&lesson(1), None)).await;
+    journal_read(&fixture, &Layer::Base, 1).await;
     for text in ["four", "five", "six"] {
-        desk.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
+        fixture.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
     }
-    let key = desk.chain_key(Some(&lesson(1)), &Layer::Base);
-    let victim =
-        Victim { entries: desk.chain(&key).await, record: journal.chain(&key).await.unwrap().unwrap(), key };
+    let key = fixture.chain_key(Some(&lesson(1)), &Layer::Base);
+    let victim = Victim {
+        entries: fixture.chain(&key).await,
+        record: journal.chain(&key).await.unwrap().unwrap(),
+        key,
+    };
     journal.close().await;
     db.close().await;
     victim
 }
 
-async fn journal_read(desk: &Desk, layer: &Layer, n: usize) {
-    desk.journal.append(draft(Some(&desk.book), Some(&lesson(n)), layer)).await.unwrap();
+async fn journal_read(fixture: &ContractFixture, layer: &Layer, n: usize) {
+    fixture.journal.append(draft(Some(&fixture.book), Some(&lesson(n)), layer)).await.unwrap();
 }
 
 /// Every break of every chain, found as the service finds them.
@@ -227,21 +231,21 @@ async fn every_deed_is_found(place: Place) {
     for table in TABLES {
         raw.run(&format!("CREATE TABLE saved_{table} AS SELECT * FROM {table}")).await.unwrap();
     }
-    for deed in deeds::of(&victim, matches!(raw, Raw::Sqlite(_))) {
-        let changed = raw.run(&deed.sql).await.unwrap_or_else(|why| panic!("{}: {why}", deed.what));
-        assert!(changed > 0, "{}: nothing was done", deed.what);
+    for case in tamper_cases::of(&victim, matches!(raw, Raw::Sqlite(_))) {
+        let changed = raw.run(&case.sql).await.unwrap_or_else(|why| panic!("{}: {why}", case.what));
+        assert!(changed > 0, "{}: nothing was done", case.what);
         let found = breaks(&journal).await;
-        for (key, because) in &deed.shows {
+        for (key, because) in &case.shows {
             let named = |found: &ChainError| found.key == *key && found.reason.contains(because);
-            assert!(found.iter().any(named), "{}: {key:?} should be named: {found:#?}", deed.what);
+            assert!(found.iter().any(named), "{}: {key:?} should be named: {found:#?}", case.what);
         }
-        let is_innocent = |found: &&ChainError| deed.shows.iter().all(|(key, _)| found.key != *key);
-        assert_eq!(found.iter().find(is_innocent), None, "{}: an innocent chain is named", deed.what);
+        let is_innocent = |found: &&ChainError| case.shows.iter().all(|(key, _)| found.key != *key);
+        assert_eq!(found.iter().find(is_innocent), None, "{}: an innocent chain is named", case.what);
         for table in TABLES {
             let back = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM saved_{table}");
             raw.run(&back).await.unwrap();
         }
-        assert_eq!(breaks(&journal).await, vec![], "after {} was undone", deed.what);
+        assert_eq!(breaks(&journal).await, vec![], "after {} was undone", case.what);
     }
     db.close().await;
 }

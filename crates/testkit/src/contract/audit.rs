@@ -5,21 +5,21 @@ use panaversity_model::audit::{AuditDraft, Outcome};
 use panaversity_model::{ContentHash, Layer};
 
 use super::Setup;
-use super::desk::{Desk, together};
+use super::fixture::{ContractFixture, run_concurrently};
 use crate::samples::{agent, delete, draft, lesson, overlay, write};
 
 /// R6: after many changes and calls at once every chain of the book links, and its time goes
 /// strictly up.
 pub async fn r6_every_chain_links_after_a_random_load(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let layers = [Layer::Base, overlay("ann"), overlay("ben")];
-    together(12, |task| {
-        let (desk, layers) = (desk.clone(), layers.clone());
+    run_concurrently(12, |task| {
+        let (fixture, layers) = (fixture.clone(), layers.clone());
         async move {
             for step in 0..8 {
                 let layer = &layers[(task + step) % 3];
                 let (first, second) = (lesson((task * 5 + step) % 4), lesson(4 + step % 2));
-                let now = desk.holds(layer, &first).await;
+                let now = fixture.holds(layer, &first).await;
                 let one = if step % 4 == 3 {
                     delete(&first, None)
                 } else {
@@ -27,26 +27,26 @@ pub async fn r6_every_chain_links_after_a_random_load(setup: &Setup) {
                 };
                 let other = write(&second, format!("{task}.{step}").as_bytes(), None);
                 let changes = if step % 3 == 0 { vec![other, one] } else { vec![one] };
-                desk.try_commit(layer, changes).await.unwrap();
-                desk.journal.append(draft(Some(&desk.book), Some(&first), layer)).await.unwrap();
-                desk.journal.append(draft(Some(&desk.book), None, layer)).await.unwrap();
+                fixture.try_commit(layer, changes).await.unwrap();
+                fixture.journal.append(draft(Some(&fixture.book), Some(&first), layer)).await.unwrap();
+                fixture.journal.append(draft(Some(&fixture.book), None, layer)).await.unwrap();
             }
         }
     })
     .await;
-    assert!(desk.chains().await.len() > 10);
-    for key in desk.chains().await {
-        let entries = desk.chain(&key).await;
+    assert!(fixture.chains().await.len() > 10);
+    for key in fixture.chains().await {
+        let entries = fixture.chain(&key).await;
         assert!(!entries.is_empty());
         assert!(entries.is_sorted_by(|a, b| a.timestamp < b.timestamp), "{key:?}");
         assert!(entries.iter().all(|entry| entry.chain() == key));
     }
-    assert_eq!(desk.breaks().await, vec![]);
+    assert_eq!(fixture.breaks().await, vec![]);
 }
 
 /// R6: an entry is stored as it was sealed, every column of it.
 pub async fn r6_an_entry_is_stored_as_it_was_sealed(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let refused = Outcome::Refused { code: "CONFLICT", message: "Changed \u{7} since\nyou 'read' it".into() };
     let mut tip = None;
     for (n, outcome) in
@@ -56,15 +56,15 @@ pub async fn r6_an_entry_is_stored_as_it_was_sealed(setup: &Setup) {
             outcome,
             agent: agent("Zoë's agent; --"),
             elapsed_ms: 1 << 40,
-            ..draft(Some(&desk.book), Some(&lesson(1)), &overlay("ann"))
+            ..draft(Some(&fixture.book), Some(&lesson(1)), &overlay("ann"))
         };
-        desk.journal.append(asked.clone()).await.unwrap();
-        let entries = desk.file_chain(&lesson(1), &overlay("ann")).await;
+        fixture.journal.append(asked.clone()).await.unwrap();
+        let entries = fixture.file_chain(&lesson(1), &overlay("ann")).await;
         assert_eq!(entries.len(), n + 1);
         let entry = entries.last().unwrap();
         assert_eq!(*entry, asked.seal(entry.timestamp, tip.as_deref()));
         tip = Some(entry.entry_hash.clone());
-        let chain = desk.journal.chain(&asked.chain()).await.unwrap().unwrap();
+        let chain = fixture.journal.chain(&asked.chain()).await.unwrap().unwrap();
         assert_eq!((chain.key, chain.tip, chain.journal), (asked.chain(), tip.clone(), None));
         assert_eq!(usize::try_from(chain.count).unwrap(), n + 1);
     }
@@ -72,16 +72,16 @@ pub async fn r6_an_entry_is_stored_as_it_was_sealed(setup: &Setup) {
 
 /// R6: the entries of a file tell its content from change to change.
 pub async fn r6_each_change_starts_from_what_the_last_one_left(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (a, b) = (ContentHash::of(b"a").to_string(), ContentHash::of(b"b").to_string());
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
-    desk.put(&Layer::Base, &lesson(1), b"b").await;
-    desk.journal.append(draft(Some(&desk.book), Some(&lesson(1)), &Layer::Base)).await.unwrap();
-    desk.delete(&Layer::Base, &lesson(1)).await;
-    desk.delete(&Layer::Base, &lesson(1)).await;
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
-    let entries = desk.file_chain(&lesson(1), &Layer::Base).await;
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
+    fixture.put(&Layer::Base, &lesson(1), b"b").await;
+    fixture.journal.append(draft(Some(&fixture.book), Some(&lesson(1)), &Layer::Base)).await.unwrap();
+    fixture.delete(&Layer::Base, &lesson(1)).await;
+    fixture.delete(&Layer::Base, &lesson(1)).await;
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
+    let entries = fixture.file_chain(&lesson(1), &Layer::Base).await;
     let lineage: Vec<_> =
         entries.iter().map(|e| (e.old_content_hash.as_deref(), e.new_content_hash.as_deref())).collect();
     let (a, b) = (Some(a.as_str()), Some(b.as_str()));
@@ -89,59 +89,60 @@ pub async fn r6_each_change_starts_from_what_the_last_one_left(setup: &Setup) {
         lineage,
         vec![(None, a), (None, None), (a, b), (None, None), (b, None), (None, None), (None, a)]
     );
-    let record = desk.journal.chain(&desk.chain_key(Some(&lesson(1)), &Layer::Base)).await.unwrap().unwrap();
+    let record =
+        fixture.journal.chain(&fixture.chain_key(Some(&lesson(1)), &Layer::Base)).await.unwrap().unwrap();
     assert_eq!(record.journal.as_deref(), a, "the chain is compared with what the file holds");
     assert_eq!(record.tip.as_ref(), entries.last().map(|entry| &entry.entry_hash));
-    assert_eq!(desk.breaks().await, vec![]);
+    assert_eq!(fixture.breaks().await, vec![]);
 }
 
 /// R6: calls about a path, a book and no book go to different chains, which exist from then on.
 pub async fn r6_calls_chain_under_what_they_are_about(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let calls = [
         draft(None, None, &Layer::Base),
-        draft(Some(&desk.book), None, &Layer::Base),
-        draft(Some(&desk.book), None, &overlay("ann")),
-        draft(Some(&desk.book), Some(&lesson(1)), &Layer::Base),
-        draft(Some(&desk.book), Some(&lesson(1)), &overlay("ann")),
+        draft(Some(&fixture.book), None, &Layer::Base),
+        draft(Some(&fixture.book), None, &overlay("ann")),
+        draft(Some(&fixture.book), Some(&lesson(1)), &Layer::Base),
+        draft(Some(&fixture.book), Some(&lesson(1)), &overlay("ann")),
     ];
     for (n, call) in calls.iter().enumerate() {
-        let before = desk.journal.chain(&call.chain()).await.unwrap();
+        let before = fixture.journal.chain(&call.chain()).await.unwrap();
         assert!(n == 0 || before.is_none(), "the chains of a fresh book are untouched");
-        desk.journal.append(call.clone()).await.unwrap();
-        let record = desk.journal.chain(&call.chain()).await.unwrap().unwrap();
+        fixture.journal.append(call.clone()).await.unwrap();
+        let record = fixture.journal.chain(&call.chain()).await.unwrap().unwrap();
         assert!(record.count > before.map_or(0, |before| before.count));
         let newest =
-            desk.chain(&call.chain()).await.into_iter().rfind(|entry| entry.id == call.id.to_string());
+            fixture.chain(&call.chain()).await.into_iter().rfind(|entry| entry.id == call.id.to_string());
         assert_eq!(newest.map(|entry| entry.chain()), Some(call.chain()));
     }
-    assert_eq!(desk.chains().await.len(), 4);
-    assert_eq!(desk.journal.book(&desk.book).await.unwrap(), None, "an entry makes no book");
-    assert_eq!(desk.breaks().await, vec![]);
+    assert_eq!(fixture.chains().await.len(), 4);
+    assert_eq!(fixture.journal.book(&fixture.book).await.unwrap(), None, "an entry makes no book");
+    assert_eq!(fixture.breaks().await, vec![]);
 }
 
 /// R6: an entry cannot be written twice; the chain stays as it was.
 pub async fn r6_an_entry_s_id_is_used_once(setup: &Setup) {
-    let desk = Desk::new(setup);
-    let call = draft(Some(&desk.book), Some(&lesson(1)), &Layer::Base);
-    desk.journal.append(call.clone()).await.unwrap();
-    assert!(desk.journal.append(call.clone()).await.is_err());
+    let fixture = ContractFixture::new(setup);
+    let call = draft(Some(&fixture.book), Some(&lesson(1)), &Layer::Base);
+    fixture.journal.append(call.clone()).await.unwrap();
+    assert!(fixture.journal.append(call.clone()).await.is_err());
     let mut change = write(&lesson(1), b"a", None);
     change.entry = call.id;
-    assert!(desk.try_commit(&Layer::Base, vec![change]).await.is_err());
-    assert_eq!(desk.holds(&Layer::Base, &lesson(1)).await, None);
-    assert_eq!(desk.file_chain(&lesson(1), &Layer::Base).await.len(), 1);
-    assert_eq!(desk.breaks().await, vec![]);
+    assert!(fixture.try_commit(&Layer::Base, vec![change]).await.is_err());
+    assert_eq!(fixture.holds(&Layer::Base, &lesson(1)).await, None);
+    assert_eq!(fixture.file_chain(&lesson(1), &Layer::Base).await.len(), 1);
+    assert_eq!(fixture.breaks().await, vec![]);
 }
 
 /// R7: an entry names the agent that acted, changes and calls alike.
 pub async fn r7_every_entry_names_its_agent(setup: &Setup) {
-    let desk = Desk::new(setup);
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
+    let fixture = ContractFixture::new(setup);
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
     let call =
-        AuditDraft { agent: agent("somebody"), ..draft(Some(&desk.book), Some(&lesson(1)), &Layer::Base) };
-    desk.journal.append(call).await.unwrap();
-    let entries = desk.file_chain(&lesson(1), &Layer::Base).await;
+        AuditDraft { agent: agent("somebody"), ..draft(Some(&fixture.book), Some(&lesson(1)), &Layer::Base) };
+    fixture.journal.append(call).await.unwrap();
+    let entries = fixture.file_chain(&lesson(1), &Layer::Base).await;
     let agents: Vec<_> = entries.iter().map(|entry| entry.agent_id.as_str()).collect();
     assert_eq!(agents, ["tester", "somebody"]);
 }

@@ -4,19 +4,19 @@ use panaversity_model::audit::{AuditDraft, AuditEntry, EntryFilter, Operation, O
 use panaversity_model::{Layer, Timestamp};
 
 use super::Setup;
-use super::desk::{Desk, position};
+use super::fixture::{ContractFixture, position};
 use crate::samples::{agent, draft, lesson, overlay, path};
 
 /// A book with entries of every kind.
-async fn written(setup: &Setup) -> Desk {
-    let desk = Desk::new(setup);
+async fn written(setup: &Setup) -> ContractFixture {
+    let fixture = ContractFixture::new(setup);
     let (pages, asset) = ([lesson(1), lesson(2)], path("static/img/a.png"));
     for layer in [Layer::Base, overlay("ann")] {
         for path in pages.iter().chain([&asset]) {
-            desk.put(&layer, path, b"a").await;
-            let call = draft(Some(&desk.book), Some(path), &layer);
+            fixture.put(&layer, path, b"a").await;
+            let call = draft(Some(&fixture.book), Some(path), &layer);
             let refused = Outcome::Refused { code: "CONFLICT", message: "late".into() };
-            desk.journal.append(call.clone()).await.unwrap();
+            fixture.journal.append(call.clone()).await.unwrap();
             let entry = AuditDraft {
                 id: draft(None, None, &layer).id,
                 agent: agent("somebody"),
@@ -24,34 +24,34 @@ async fn written(setup: &Setup) -> Desk {
                 outcome: refused,
                 ..call
             };
-            desk.journal.append(entry).await.unwrap();
+            fixture.journal.append(entry).await.unwrap();
         }
-        desk.journal.append(draft(Some(&desk.book), None, &layer)).await.unwrap();
+        fixture.journal.append(draft(Some(&fixture.book), None, &layer)).await.unwrap();
     }
-    desk
+    fixture
 }
 
 type Test = Box<dyn Fn(&AuditEntry) -> bool>;
 
-async fn entries(desk: &Desk, filter: &EntryFilter) -> Vec<AuditEntry> {
-    desk.journal.entries(filter, None, 1000).await.unwrap()
+async fn entries(fixture: &ContractFixture, filter: &EntryFilter) -> Vec<AuditEntry> {
+    fixture.journal.entries(filter, None, 1000).await.unwrap()
 }
 
-fn of(desk: &Desk) -> EntryFilter {
-    EntryFilter { book: Some(desk.book.clone()), ..EntryFilter::default() }
+fn of(fixture: &ContractFixture) -> EntryFilter {
+    EntryFilter { book: Some(fixture.book.clone()), ..EntryFilter::default() }
 }
 
 /// Entries come newest first, and pages join to the whole.
 pub async fn pages_of_the_log_join_to_the_whole(setup: &Setup) {
-    let desk = written(setup).await;
-    let whole = entries(&desk, &of(&desk)).await;
+    let fixture = written(setup).await;
+    let whole = entries(&fixture, &of(&fixture)).await;
     assert_eq!(whole.len(), 20);
     assert!(whole.is_sorted_by(|a, b| (a.timestamp, &a.id) > (b.timestamp, &b.id)), "newest first");
     for limit in [1, 6] {
         let mut joined: Vec<AuditEntry> = Vec::new();
         loop {
             let after = joined.last().map(position);
-            let page = desk.journal.entries(&of(&desk), after.as_ref(), limit).await.unwrap();
+            let page = fixture.journal.entries(&of(&fixture), after.as_ref(), limit).await.unwrap();
             assert!(page.len() <= limit);
             if page.is_empty() {
                 break;
@@ -65,58 +65,66 @@ pub async fn pages_of_the_log_join_to_the_whole(setup: &Setup) {
 
 /// Every filter gives exactly the entries that match it, alone and joined with others.
 pub async fn filters_give_exactly_what_matches(setup: &Setup) {
-    let desk = written(setup).await;
-    let whole = entries(&desk, &of(&desk)).await;
+    let fixture = written(setup).await;
+    let whole = entries(&fixture, &of(&fixture)).await;
     let (from, to) = (whole[14].timestamp, whole[5].timestamp);
     let cases: Vec<(&str, EntryFilter, Test)> = vec![
         (
             "base",
-            EntryFilter { layer: Some(Layer::Base), ..of(&desk) },
+            EntryFilter { layer: Some(Layer::Base), ..of(&fixture) },
             Box::new(|e| e.user_id == "__base__"),
         ),
         (
             "overlay",
-            EntryFilter { layer: Some(overlay("ann")), ..of(&desk) },
+            EntryFilter { layer: Some(overlay("ann")), ..of(&fixture) },
             Box::new(|e| e.user_id == "ann"),
         ),
         (
             "agent",
-            EntryFilter { agent: Some("somebody".into()), ..of(&desk) },
+            EntryFilter { agent: Some("somebody".into()), ..of(&fixture) },
             Box::new(|e| e.agent_id == "somebody"),
         ),
         (
             "operation",
-            EntryFilter { operation: Some("WRITE".into()), ..of(&desk) },
+            EntryFilter { operation: Some("WRITE".into()), ..of(&fixture) },
             Box::new(|e| e.operation == "WRITE"),
         ),
         (
             "status",
-            EntryFilter { status: Some("refused".into()), ..of(&desk) },
+            EntryFilter { status: Some("refused".into()), ..of(&fixture) },
             Box::new(|e| e.status == "refused"),
         ),
         (
             "folder",
-            EntryFilter { path_from: Some("content/".into()), path_to: Some("content0".into()), ..of(&desk) },
+            EntryFilter {
+                path_from: Some("content/".into()),
+                path_to: Some("content0".into()),
+                ..of(&fixture)
+            },
             Box::new(|e| e.path.starts_with("content/")),
         ),
         (
             "path_to is excluded",
-            EntryFilter { path_to: Some("static/img/a.png".into()), ..of(&desk) },
+            EntryFilter { path_to: Some("static/img/a.png".into()), ..of(&fixture) },
             Box::new(|e| e.path != "static/img/a.png"),
         ),
         (
             "from is included",
-            EntryFilter { from: Some(from), ..of(&desk) },
+            EntryFilter { from: Some(from), ..of(&fixture) },
             Box::new(move |e| e.timestamp >= from),
         ),
-        ("to is included", EntryFilter { to: Some(to), ..of(&desk) }, Box::new(move |e| e.timestamp <= to)),
+        (
+            "to is included",
+            EntryFilter { to: Some(to), ..of(&fixture) },
+            Box::new(move |e| e.timestamp <= to),
+        ),
         (
             "joined",
             EntryFilter {
                 status: Some("success".into()),
                 operation: Some("WRITE".into()),
                 layer: Some(Layer::Base),
-                ..of(&desk)
+                ..of(&fixture)
             },
             Box::new(|e| e.status == "success" && e.operation == "WRITE" && e.user_id == "__base__"),
         ),
@@ -124,29 +132,29 @@ pub async fn filters_give_exactly_what_matches(setup: &Setup) {
     for (name, filter, matches) in cases {
         let due: Vec<_> = whole.iter().filter(|entry| matches(entry)).cloned().collect();
         assert!(!due.is_empty() && due.len() < whole.len(), "{name} tells entries apart");
-        assert_eq!(entries(&desk, &filter).await, due, "{name}");
+        assert_eq!(entries(&fixture, &filter).await, due, "{name}");
     }
-    let nobody = EntryFilter { agent: Some("some".into()), ..of(&desk) };
-    assert_eq!(entries(&desk, &nobody).await, vec![]);
+    let nobody = EntryFilter { agent: Some("some".into()), ..of(&fixture) };
+    assert_eq!(entries(&fixture, &nobody).await, vec![]);
 }
 
 /// R5: a filter by one layer gives no entry of another.
 pub async fn r5_one_layer_s_log_holds_no_other_s(setup: &Setup) {
-    let desk = written(setup).await;
-    let stranger = EntryFilter { layer: Some(overlay("ben")), ..of(&desk) };
-    assert_eq!(entries(&desk, &stranger).await, vec![]);
-    let chains = desk.journal.chains(Some(&overlay("ben")), Some(&desk.book), None, 100).await.unwrap();
+    let fixture = written(setup).await;
+    let stranger = EntryFilter { layer: Some(overlay("ben")), ..of(&fixture) };
+    assert_eq!(entries(&fixture, &stranger).await, vec![]);
+    let chains = fixture.journal.chains(Some(&overlay("ben")), Some(&fixture.book), None, 100).await.unwrap();
     assert_eq!(chains, vec![]);
 }
 
 /// Chains are listed in the order of their keys, page by page, of one layer or of all.
 pub async fn chains_are_listed_by_key(setup: &Setup) {
-    let desk = written(setup).await;
+    let fixture = written(setup).await;
     for (layer, due) in [(None, 8), (Some(Layer::Base), 4), (Some(overlay("ann")), 4)] {
         let (mut records, mut after) = (Vec::new(), None);
         loop {
             let page =
-                desk.journal.chains(layer.as_ref(), Some(&desk.book), after.as_ref(), 3).await.unwrap();
+                fixture.journal.chains(layer.as_ref(), Some(&fixture.book), after.as_ref(), 3).await.unwrap();
             assert!(page.len() <= 3);
             let Some(last) = page.last() else { break };
             assert!(after.is_none_or(|after| after < last.key), "a page goes on");
@@ -157,27 +165,27 @@ pub async fn chains_are_listed_by_key(setup: &Setup) {
         assert!(records.is_sorted_by(|a, b| a.key < b.key), "each once, bytewise");
         for record in records {
             assert!(layer.as_ref().is_none_or(|layer| layer.as_str() == record.key.user));
-            assert_eq!(desk.journal.chain(&record.key).await.unwrap(), Some(record));
+            assert_eq!(fixture.journal.chain(&record.key).await.unwrap(), Some(record));
         }
     }
 }
 
 /// Chains that got entries at or after a moment are found by it; no entry lacks its chain.
 pub async fn chains_are_found_by_their_latest_entry(setup: &Setup) {
-    let desk = written(setup).await;
-    let first = desk.file_chain(&lesson(1), &Layer::Base).await.last().unwrap().timestamp;
-    let later = draft(Some(&desk.book), Some(&lesson(1)), &overlay("ann"));
-    desk.journal.append(later.clone()).await.unwrap();
-    let last = desk.chain(&later.chain()).await.last().unwrap().timestamp;
+    let fixture = written(setup).await;
+    let first = fixture.file_chain(&lesson(1), &Layer::Base).await.last().unwrap().timestamp;
+    let later = draft(Some(&fixture.book), Some(&lesson(1)), &overlay("ann"));
+    fixture.journal.append(later.clone()).await.unwrap();
+    let last = fixture.chain(&later.chain()).await.last().unwrap().timestamp;
     let since = async |moment: Timestamp| {
-        let mut keys = desk.journal.chains_since(moment, 100_000).await.unwrap();
-        keys.retain(|key| key.book == desk.book.as_str());
+        let mut keys = fixture.journal.chains_since(moment, 100_000).await.unwrap();
+        keys.retain(|key| key.book == fixture.book.as_str());
         keys.sort();
         keys
     };
     assert_eq!(since(last).await, vec![later.chain()], "the moment itself counts");
     assert_eq!(since(Timestamp::from_micros(last.micros() + 1)).await, vec![]);
-    assert_eq!(since(first).await, desk.chains().await, "the first chain's last entry starts it all");
-    let orphaned = desk.journal.orphaned_chains(None, Some(&desk.book), 1000).await.unwrap();
+    assert_eq!(since(first).await, fixture.chains().await, "the first chain's last entry starts it all");
+    let orphaned = fixture.journal.orphaned_chains(None, Some(&fixture.book), 1000).await.unwrap();
     assert_eq!(orphaned, vec![]);
 }

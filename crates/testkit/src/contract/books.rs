@@ -9,43 +9,44 @@ use panaversity_model::{Layer, Refusal, Schema, View};
 use uuid::Uuid;
 
 use super::Setup;
-use super::desk::{Desk, together};
+use super::fixture::{ContractFixture, run_concurrently};
 use crate::samples::{book, change_set, creation, draft, lesson, overlay, write};
 
 /// A book comes into being with its first write, under the schema of that write.
 pub async fn the_first_write_creates_the_book(setup: &Setup) {
     for schema in [Schema::Strict, Schema::Docusaurus] {
-        let desk = Desk::new(setup);
-        let before = desk.journal.now().await.unwrap();
-        let mut set = change_set(&desk.book, &overlay("reader"), vec![write(&lesson(1), b"a", None)]);
+        let fixture = ContractFixture::new(setup);
+        let before = fixture.journal.now().await.unwrap();
+        let mut set = change_set(&fixture.book, &overlay("reader"), vec![write(&lesson(1), b"a", None)]);
         set.schema = schema;
-        assert!(matches!(desk.journal.commit(set).await.unwrap(), Verdict::Committed(_)));
-        let found = desk.journal.book(&desk.book).await.unwrap().unwrap();
-        assert_eq!((found.id, found.schema), (desk.book.clone(), schema));
-        assert!(found.created_at >= before && found.created_at <= desk.journal.now().await.unwrap());
+        assert!(matches!(fixture.journal.commit(set).await.unwrap(), Verdict::Committed(_)));
+        let found = fixture.journal.book(&fixture.book).await.unwrap().unwrap();
+        assert_eq!((found.id, found.schema), (fixture.book.clone(), schema));
+        assert!(found.created_at >= before && found.created_at <= fixture.journal.now().await.unwrap());
     }
 }
 
 /// R1: a set whose paths were admitted by another schema than the book has is refused.
 pub async fn r1_a_set_admitted_by_another_schema_is_refused(setup: &Setup) {
-    let desk = Desk::new(setup);
-    desk.journal.create_book(&desk.book, Some(Schema::Docusaurus), &creation()).await.unwrap();
-    let (_, refusal) = desk.refused(&Layer::Base, vec![write(&lesson(1), b"a", None)]).await;
+    let fixture = ContractFixture::new(setup);
+    fixture.journal.create_book(&fixture.book, Some(Schema::Docusaurus), &creation()).await.unwrap();
+    let (_, refusal) = fixture.refused(&Layer::Base, vec![write(&lesson(1), b"a", None)]).await;
     assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
-    assert_eq!(desk.chains().await, vec![]);
+    assert_eq!(fixture.chains().await, vec![]);
 }
 
 /// Creating a book again is fine, and an unnamed schema is `strict` for a new book only.
 pub async fn creating_a_book_is_idempotent(setup: &Setup) {
-    let desk = Desk::new(setup);
-    let desk = &desk;
-    let create = |schema| async move { desk.journal.create_book(&desk.book, schema, &creation()).await };
+    let fixture = ContractFixture::new(setup);
+    let fixture = &fixture;
+    let create =
+        |schema| async move { fixture.journal.create_book(&fixture.book, schema, &creation()).await };
     let Creation::Created(made) = create(None).await.unwrap() else { panic!("new") };
-    assert_eq!((&made.id, made.schema), (&desk.book, Schema::Strict));
+    assert_eq!((&made.id, made.schema), (&fixture.book, Schema::Strict));
     assert_eq!(create(Some(Schema::Strict)).await.unwrap(), Creation::Existed(made.clone()));
     assert_eq!(create(None).await.unwrap(), Creation::Existed(made.clone()));
-    assert_eq!(desk.journal.book(&desk.book).await.unwrap(), Some(made));
-    let other = Desk::new(setup);
+    assert_eq!(fixture.journal.book(&fixture.book).await.unwrap(), Some(made));
+    let other = ContractFixture::new(setup);
     let created =
         other.journal.create_book(&other.book, Some(Schema::Docusaurus), &creation()).await.unwrap();
     let Creation::Created(made) = created else { panic!("new") };
@@ -57,25 +58,25 @@ pub async fn creating_a_book_is_idempotent(setup: &Setup) {
 /// A book without files takes another schema; one with files keeps its own. Files in overlays
 /// hinder only the way to a narrower schema, so that nobody learns of them otherwise.
 pub async fn a_book_keeps_its_schema_once_it_has_files(setup: &Setup) {
-    let desk = Desk::new(setup);
-    let desk = &desk;
+    let fixture = ContractFixture::new(setup);
+    let fixture = &fixture;
     let create =
-        |schema| async move { desk.journal.create_book(&desk.book, Some(schema), &creation()).await };
-    desk.put(&overlay("reader"), &lesson(1), b"a").await;
+        |schema| async move { fixture.journal.create_book(&fixture.book, Some(schema), &creation()).await };
+    fixture.put(&overlay("reader"), &lesson(1), b"a").await;
     assert!(matches!(create(Schema::Docusaurus).await.unwrap(), Creation::Changed(_)));
     assert!(matches!(create(Schema::Strict).await.unwrap(), Creation::Fixed(_)));
-    let desk = Desk::new(setup);
-    let desk = &desk;
+    let fixture = ContractFixture::new(setup);
+    let fixture = &fixture;
     let create =
-        |schema| async move { desk.journal.create_book(&desk.book, Some(schema), &creation()).await };
+        |schema| async move { fixture.journal.create_book(&fixture.book, Some(schema), &creation()).await };
     create(Schema::Docusaurus).await.unwrap();
     let Creation::Changed(now) = create(Schema::Strict).await.unwrap() else { panic!("empty") };
     assert_eq!(now.schema, Schema::Strict);
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
     assert_eq!(create(Schema::Docusaurus).await.unwrap(), Creation::Fixed(now.clone()));
     assert_eq!(create(Schema::Strict).await.unwrap(), Creation::Existed(now.clone()));
-    assert_eq!(desk.journal.book(&desk.book).await.unwrap(), Some(now));
-    desk.delete(&Layer::Base, &lesson(1)).await;
+    assert_eq!(fixture.journal.book(&fixture.book).await.unwrap(), Some(now));
+    fixture.delete(&Layer::Base, &lesson(1)).await;
     let Creation::Changed(now) = create(Schema::Docusaurus).await.unwrap() else { panic!("empty again") };
     assert_eq!(now.schema, Schema::Docusaurus);
 }
@@ -83,34 +84,35 @@ pub async fn a_book_keeps_its_schema_once_it_has_files(setup: &Setup) {
 /// R1: creating with another schema never slips between a write and its book.
 pub async fn r1_a_schema_never_changes_under_a_write(setup: &Setup) {
     for _ in 0..10 {
-        let desk = Desk::new(setup);
-        desk.journal.create_book(&desk.book, Some(Schema::Strict), &creation()).await.unwrap();
-        let wrote = together(2, |task| {
-            let desk = desk.clone();
+        let fixture = ContractFixture::new(setup);
+        fixture.journal.create_book(&fixture.book, Some(Schema::Strict), &creation()).await.unwrap();
+        let wrote = run_concurrently(2, |task| {
+            let fixture = fixture.clone();
             async move {
                 if task == 0 {
-                    desk.journal
-                        .create_book(&desk.book, Some(Schema::Docusaurus), &creation())
+                    fixture
+                        .journal
+                        .create_book(&fixture.book, Some(Schema::Docusaurus), &creation())
                         .await
                         .unwrap();
                     return false;
                 }
-                let verdict = desk.try_commit(&Layer::Base, vec![write(&lesson(1), b"a", None)]).await;
+                let verdict = fixture.try_commit(&Layer::Base, vec![write(&lesson(1), b"a", None)]).await;
                 matches!(verdict.unwrap(), Verdict::Committed(_))
             }
         })
         .await[1];
-        let has = desk.journal.book(&desk.book).await.unwrap().unwrap().schema;
+        let has = fixture.journal.book(&fixture.book).await.unwrap().unwrap().schema;
         assert_eq!(wrote, has == Schema::Strict, "the file was admitted by the schema the book has");
     }
 }
 
 /// Concurrent creators of a book agree on who made it.
 pub async fn of_concurrent_creators_of_a_book_one_made_it(setup: &Setup) {
-    let desk = Desk::new(setup);
-    let created = together(8, |_| {
-        let desk = desk.clone();
-        async move { desk.journal.create_book(&desk.book, None, &creation()).await.unwrap() }
+    let fixture = ContractFixture::new(setup);
+    let created = run_concurrently(8, |_| {
+        let fixture = fixture.clone();
+        async move { fixture.journal.create_book(&fixture.book, None, &creation()).await.unwrap() }
     })
     .await;
     let makers = created.iter().filter(|one| matches!(one, Creation::Created(_))).count();
@@ -119,16 +121,16 @@ pub async fn of_concurrent_creators_of_a_book_one_made_it(setup: &Setup) {
 
 /// Books are listed by id, page by page.
 pub async fn books_are_listed_by_id(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let mut ids: Vec<_> = (0..5).map(|_| book()).collect();
     ids.sort();
     for id in ids.iter().rev() {
-        desk.journal.create_book(id, None, &creation()).await.unwrap();
+        fixture.journal.create_book(id, None, &creation()).await.unwrap();
     }
     // Others may share the database: their books lie between ours or beside them.
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = desk.journal.books(after.as_ref(), 2).await.unwrap();
+        let page = fixture.journal.books(after.as_ref(), 2).await.unwrap();
         assert!(page.len() <= 2);
         let Some(last) = page.last() else { break };
         assert!(after.is_none_or(|after| after < last.id), "a page goes on");
@@ -138,58 +140,58 @@ pub async fn books_are_listed_by_id(setup: &Setup) {
     assert!(seen.is_sorted_by(|a, b| a < b), "each once, in order");
     seen.retain(|id| ids.contains(id));
     assert_eq!(seen, ids);
-    let unknown = desk.journal.book(&desk.book).await.unwrap();
+    let unknown = fixture.journal.book(&fixture.book).await.unwrap();
     assert_eq!(unknown, None);
 }
 
 /// When a book last changed never goes back, whatever goes away; calls that change nothing do not
 /// move it.
 pub async fn a_book_knows_when_it_last_changed(setup: &Setup) {
-    let desk = Desk { schema: Schema::Docusaurus, ..Desk::new(setup) };
-    let desk = &desk;
-    let last = async || desk.journal.last_changed(&desk.book).await.unwrap();
+    let fixture = ContractFixture { schema: Schema::Docusaurus, ..ContractFixture::new(setup) };
+    let fixture = &fixture;
+    let last = async || fixture.journal.last_changed(&fixture.book).await.unwrap();
     let create = async |schema| {
         let change = Some(ChangeId::new(Uuid::now_v7()));
-        let record = AuditDraft { book: Some(desk.book.clone()), change, ..creation() };
-        desk.journal.create_book(&desk.book, Some(schema), &record).await.unwrap()
+        let record = AuditDraft { book: Some(fixture.book.clone()), change, ..creation() };
+        fixture.journal.create_book(&fixture.book, Some(schema), &record).await.unwrap()
     };
     create(Schema::Strict).await;
     let created = last().await;
-    assert!(created >= desk.journal.book(&desk.book).await.unwrap().map(|book| book.created_at));
+    assert!(created >= fixture.journal.book(&fixture.book).await.unwrap().map(|book| book.created_at));
     create(Schema::Docusaurus).await;
     let set = last().await;
     assert!(set > created, "another schema is a change");
     create(Schema::Docusaurus).await;
-    desk.put(&overlay("reader"), &lesson(1), b"a").await;
-    desk.journal.append(draft(Some(&desk.book), Some(&lesson(1)), &Layer::Base)).await.unwrap();
+    fixture.put(&overlay("reader"), &lesson(1), b"a").await;
+    fixture.journal.append(draft(Some(&fixture.book), Some(&lesson(1)), &Layer::Base)).await.unwrap();
     assert_eq!(last().await, set, "nothing of the base has changed");
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
-    desk.put(&Layer::Base, &lesson(2), b"a").await;
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
+    fixture.put(&Layer::Base, &lesson(2), b"a").await;
     let written = last().await;
     assert!(written > set);
-    desk.put(&Layer::Base, &lesson(2), b"a").await;
+    fixture.put(&Layer::Base, &lesson(2), b"a").await;
     assert_eq!(last().await, written, "it holds the same bytes");
-    desk.delete(&Layer::Base, &lesson(2)).await;
+    fixture.delete(&Layer::Base, &lesson(2)).await;
     let deleted = last().await;
     assert!(deleted > written, "a deletion is a change");
-    desk.delete(&Layer::Base, &lesson(2)).await;
-    desk.delete(&overlay("reader"), &lesson(1)).await;
+    fixture.delete(&Layer::Base, &lesson(2)).await;
+    fixture.delete(&overlay("reader"), &lesson(1)).await;
     assert_eq!(last().await, deleted);
-    desk.delete(&Layer::Base, &lesson(1)).await;
+    fixture.delete(&Layer::Base, &lesson(1)).await;
     assert!(last().await > deleted, "the book is empty, and has changed");
 }
 
 /// A book knows when its base was last written and how many rows it has.
 pub async fn a_book_knows_its_rows_and_when_it_was_written(setup: &Setup) {
-    let desk = Desk::new(setup);
-    let last = || desk.journal.last_changed(&desk.book);
+    let fixture = ContractFixture::new(setup);
+    let last = || fixture.journal.last_changed(&fixture.book);
     assert_eq!(last().await.unwrap(), None);
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
-    desk.put(&Layer::Base, &lesson(2), b"a").await;
-    let second = desk.find(&View::base(), &lesson(2)).await.unwrap().record;
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
+    fixture.put(&Layer::Base, &lesson(2), b"a").await;
+    let second = fixture.find(&View::base(), &lesson(2)).await.unwrap().record;
     assert_eq!(last().await.unwrap(), Some(second.written_at));
-    desk.put(&overlay("reader"), &lesson(2), b"b").await;
+    fixture.put(&overlay("reader"), &lesson(2), b"b").await;
     assert_eq!(last().await.unwrap(), Some(second.written_at), "overlays do not count");
-    let counts = desk.journal.journal_counts().await.unwrap();
-    assert!(counts.contains(&(desk.book.clone(), 3)), "overlays are rows too");
+    let counts = fixture.journal.journal_counts().await.unwrap();
+    assert!(counts.contains(&(fixture.book.clone(), 3)), "overlays are rows too");
 }

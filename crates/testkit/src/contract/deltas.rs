@@ -9,22 +9,28 @@ use panaversity_model::delta::{ChangedFile, Delta, Shown};
 use panaversity_model::{BookPath, ContentHash, Layer, Timestamp, View};
 
 use super::Setup;
-use super::desk::{Desk, together};
+use super::fixture::{ContractFixture, run_concurrently};
 use crate::samples::{draft, lesson, overlay, view};
 
-async fn page(desk: &Desk, view: &View, since: Timestamp, after: Option<&BookPath>, limit: usize) -> Delta {
-    desk.journal.changed(&desk.book, view, since, after, limit).await.unwrap()
+async fn page(
+    fixture: &ContractFixture,
+    view: &View,
+    since: Timestamp,
+    after: Option<&BookPath>,
+    limit: usize,
+) -> Delta {
+    fixture.journal.changed(&fixture.book, view, since, after, limit).await.unwrap()
 }
 
-async fn delta(desk: &Desk, view: &View, since: Timestamp) -> Delta {
-    let delta = page(desk, view, since, None, 10_000).await;
+async fn delta(fixture: &ContractFixture, view: &View, since: Timestamp) -> Delta {
+    let delta = page(fixture, view, since, None, 10_000).await;
     assert_eq!(delta.total, delta.files.len());
     delta
 }
 
 /// A moment between what was done and what is done next.
-async fn from_here(desk: &Desk) -> Timestamp {
-    delta(desk, &View::base(), Timestamp::default()).await.complete_until
+async fn from_here(fixture: &ContractFixture) -> Timestamp {
+    delta(fixture, &View::base(), Timestamp::default()).await.complete_until
 }
 
 /// What a delta names, as the bytes' hash, or the layer whose file went.
@@ -42,76 +48,76 @@ fn holds(path: usize, text: &str) -> (BookPath, Result<ContentHash, Layer>) {
 
 /// What was written, rewritten and deleted since a moment is named, once each and as it is now.
 pub async fn a_delta_names_what_has_changed_and_nothing_else(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let base = Layer::Base;
     for n in 1..=4 {
-        desk.put(&base, &lesson(n), b"one").await;
+        fixture.put(&base, &lesson(n), b"one").await;
     }
-    let since = from_here(&desk).await;
-    let nothing = delta(&desk, &View::base(), since).await;
+    let since = from_here(&fixture).await;
+    let nothing = delta(&fixture, &View::base(), since).await;
     assert_eq!(nothing.files, vec![], "{since}");
-    desk.put(&base, &lesson(2), b"two").await;
-    desk.put(&base, &lesson(2), b"three").await;
-    desk.delete(&base, &lesson(3)).await;
-    desk.put(&base, &lesson(5), b"new").await;
-    desk.put(&base, &lesson(6), b"passing").await;
-    desk.delete(&base, &lesson(6)).await;
+    fixture.put(&base, &lesson(2), b"two").await;
+    fixture.put(&base, &lesson(2), b"three").await;
+    fixture.delete(&base, &lesson(3)).await;
+    fixture.put(&base, &lesson(5), b"new").await;
+    fixture.put(&base, &lesson(6), b"passing").await;
+    fixture.delete(&base, &lesson(6)).await;
     // Neither a write of the same bytes, nor deleting nothing, nor a read is a change.
-    desk.put(&base, &lesson(1), b"one").await;
-    desk.delete(&base, &lesson(9)).await;
-    desk.journal.append(draft(Some(&desk.book), Some(&lesson(4)), &base)).await.unwrap();
-    let changed = delta(&desk, &View::base(), since).await;
+    fixture.put(&base, &lesson(1), b"one").await;
+    fixture.delete(&base, &lesson(9)).await;
+    fixture.journal.append(draft(Some(&fixture.book), Some(&lesson(4)), &base)).await.unwrap();
+    let changed = delta(&fixture, &View::base(), since).await;
     let gone = |n| (lesson(n), Err(Layer::Base));
     assert_eq!(told(&changed), [holds(2, "three"), gone(3), holds(5, "new"), gone(6)]);
     for file in &changed.files {
         match &file.now {
             Shown::File(record) => {
-                assert_eq!(desk.find(&View::base(), &file.path).await.unwrap().record, *record);
+                assert_eq!(fixture.find(&View::base(), &file.path).await.unwrap().record, *record);
             }
             Shown::Gone { at, .. } => {
-                let entry = desk.file_chain(&file.path, &base).await.pop().unwrap();
+                let entry = fixture.file_chain(&file.path, &base).await.pop().unwrap();
                 assert_eq!(entry.timestamp, *at, "it is the time of the deletion");
             }
         }
     }
-    let elsewhere = Desk { book: crate::samples::book(), ..desk.clone() };
+    let elsewhere = ContractFixture { book: crate::samples::book(), ..fixture.clone() };
     assert_eq!(delta(&elsewhere, &View::base(), Timestamp::default()).await.files, vec![]);
 }
 
 /// The moment itself counts.
 pub async fn since_is_inclusive(setup: &Setup) {
-    let desk = Desk::new(setup);
-    desk.put(&Layer::Base, &lesson(1), b"one").await;
-    let at = desk.find(&View::base(), &lesson(1)).await.unwrap().record.written_at;
-    assert_eq!(told(&delta(&desk, &View::base(), at).await), [holds(1, "one")]);
+    let fixture = ContractFixture::new(setup);
+    fixture.put(&Layer::Base, &lesson(1), b"one").await;
+    let at = fixture.find(&View::base(), &lesson(1)).await.unwrap().record.written_at;
+    assert_eq!(told(&delta(&fixture, &View::base(), at).await), [holds(1, "one")]);
     let later = Timestamp::from_micros(at.micros() + 1);
-    assert_eq!(delta(&desk, &View::base(), later).await.files, vec![]);
+    assert_eq!(delta(&fixture, &View::base(), later).await.files, vec![]);
 }
 
 /// R5: a view's delta is about what it shows: the own overlay above the base, and nobody else's.
 pub async fn r5_a_delta_shows_the_view_s_own_overlay_and_no_other(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (base, mine) = (Layer::Base, overlay("owner"));
     for n in 1..=3 {
-        desk.put(&base, &lesson(n), b"base").await;
+        fixture.put(&base, &lesson(n), b"base").await;
     }
     for n in [2, 3, 4, 5] {
-        desk.put(&mine, &lesson(n), b"mine").await;
+        fixture.put(&mine, &lesson(n), b"mine").await;
     }
-    let since = from_here(&desk).await;
-    desk.put(&mine, &lesson(1), b"mine").await;
-    desk.put(&base, &lesson(2), b"hidden below mine").await;
-    desk.delete(&mine, &lesson(3)).await;
-    desk.delete(&mine, &lesson(4)).await;
-    desk.put(&base, &lesson(5), b"passing").await;
-    desk.delete(&base, &lesson(5)).await;
-    desk.put(&base, &lesson(6), b"new").await;
-    desk.put(&mine, &lesson(7), b"mine").await;
-    desk.delete(&mine, &lesson(7)).await;
-    desk.put(&base, &lesson(7), b"passing").await;
-    desk.delete(&base, &lesson(7)).await;
+    let since = from_here(&fixture).await;
+    fixture.put(&mine, &lesson(1), b"mine").await;
+    fixture.put(&base, &lesson(2), b"hidden below mine").await;
+    fixture.delete(&mine, &lesson(3)).await;
+    fixture.delete(&mine, &lesson(4)).await;
+    fixture.put(&base, &lesson(5), b"passing").await;
+    fixture.delete(&base, &lesson(5)).await;
+    fixture.put(&base, &lesson(6), b"new").await;
+    fixture.put(&mine, &lesson(7), b"mine").await;
+    fixture.delete(&mine, &lesson(7)).await;
+    fixture.put(&base, &lesson(7), b"passing").await;
+    fixture.delete(&base, &lesson(7)).await;
 
-    let hers = delta(&desk, &view(&mine), since).await;
+    let hers = delta(&fixture, &view(&mine), since).await;
     let expected = [
         holds(1, "mine"),
         holds(3, "base"),
@@ -130,38 +136,41 @@ pub async fn r5_a_delta_shows_the_view_s_own_overlay_and_no_other(setup: &Setup)
     let gone = |n| (lesson(n), Err(Layer::Base));
     let expected = [holds(2, "hidden below mine"), gone(5), holds(6, "new"), gone(7)];
     for stranger in [View::base(), view(&overlay("other"))] {
-        assert_eq!(told(&delta(&desk, &stranger, since).await), expected);
+        assert_eq!(told(&delta(&fixture, &stranger, since).await), expected);
     }
 }
 
 /// Pages join to the whole, in bytewise order, each with what is left of the total.
 pub async fn pages_of_a_delta_join_to_the_whole(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
     for n in 0..11 {
-        desk.put(&Layer::Base, &lesson(n), b"base").await;
+        fixture.put(&Layer::Base, &lesson(n), b"base").await;
         if n % 3 == 0 {
-            desk.put(&mine, &lesson(n), b"mine").await;
+            fixture.put(&mine, &lesson(n), b"mine").await;
         }
         if n % 4 == 0 {
-            desk.delete(&Layer::Base, &lesson(n)).await;
+            fixture.delete(&Layer::Base, &lesson(n)).await;
         }
     }
     for view in [View::base(), view(&mine)] {
-        let whole = delta(&desk, &view, Timestamp::default()).await.files;
+        let whole = delta(&fixture, &view, Timestamp::default()).await.files;
         assert_eq!(whole.len(), 11);
         assert!(whole.windows(2).all(|pair| pair[0].path < pair[1].path), "in path order");
         for limit in [1, 4, 11] {
             let (mut files, mut after) = (Vec::<ChangedFile>::new(), None);
             while files.len() < whole.len() {
-                let page = page(&desk, &view, Timestamp::default(), after.as_ref(), limit).await;
+                let page = page(&fixture, &view, Timestamp::default(), after.as_ref(), limit).await;
                 assert_eq!(page.total, whole.len() - files.len());
                 assert!(!page.files.is_empty() && page.files.len() <= limit);
                 files.extend(page.files);
                 after = files.last().map(|file| file.path.clone());
             }
             assert_eq!(files, whole, "limit {limit}");
-            assert_eq!(page(&desk, &view, Timestamp::default(), after.as_ref(), limit).await.files, vec![]);
+            assert_eq!(
+                page(&fixture, &view, Timestamp::default(), after.as_ref(), limit).await.files,
+                vec![]
+            );
         }
     }
 }
@@ -171,17 +180,17 @@ pub async fn pages_of_a_delta_join_to_the_whole(setup: &Setup) {
 pub async fn who_goes_on_from_complete_until_misses_nothing(setup: &Setup) {
     const WRITERS: usize = 8;
     const ROUNDS: usize = 12;
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let finished = Arc::new(AtomicUsize::new(0));
-    let known = together(WRITERS + 1, |task| {
-        let (desk, finished) = (desk.clone(), finished.clone());
+    let known = run_concurrently(WRITERS + 1, |task| {
+        let (fixture, finished) = (fixture.clone(), finished.clone());
         async move {
             let mut known = BTreeMap::new();
             if task < WRITERS {
                 for round in 0..ROUNDS {
-                    desk.put(&Layer::Base, &lesson(task), format!("{task} {round}").as_bytes()).await;
+                    fixture.put(&Layer::Base, &lesson(task), format!("{task} {round}").as_bytes()).await;
                     if round % 3 == task % 3 {
-                        desk.delete(&Layer::Base, &lesson(task)).await;
+                        fixture.delete(&Layer::Base, &lesson(task)).await;
                     }
                 }
                 finished.fetch_add(1, Ordering::SeqCst);
@@ -190,7 +199,7 @@ pub async fn who_goes_on_from_complete_until_misses_nothing(setup: &Setup) {
             let (mut since, mut last_look) = (Timestamp::default(), false);
             while !last_look {
                 last_look = finished.load(Ordering::SeqCst) == WRITERS;
-                let delta = delta(&desk, &View::base(), since).await;
+                let delta = delta(&fixture, &View::base(), since).await;
                 assert!(delta.complete_until >= since, "time goes on");
                 since = delta.complete_until;
                 known.extend(told(&delta));
@@ -202,5 +211,5 @@ pub async fn who_goes_on_from_complete_until_misses_nothing(setup: &Setup) {
     })
     .await;
     let known: Vec<_> = known.into_iter().flatten().collect();
-    assert_eq!(known, told(&delta(&desk, &View::base(), Timestamp::default()).await));
+    assert_eq!(known, told(&delta(&fixture, &View::base(), Timestamp::default()).await));
 }

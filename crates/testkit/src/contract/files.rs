@@ -7,111 +7,111 @@ use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::{BookId, BookPath, ContentHash, Layer, View};
 
 use super::Setup;
-use super::desk::{Desk, unpack};
+use super::fixture::{ContractFixture, unpack};
 use crate::samples::{agent, book, change_set, key, lesson, overlay, path, view, write};
 
 /// R5: an overlay hides the base for its owner, and for nobody else.
 pub async fn r5_an_overlay_is_found_by_its_owner_and_nobody_else(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (mine, other) = (overlay("owner"), overlay("other"));
-    desk.put(&Layer::Base, &lesson(1), b"base").await;
-    desk.put(&mine, &lesson(1), b"mine").await;
-    desk.put(&mine, &lesson(2), b"only mine").await;
-    let found = desk.find(&view(&mine), &lesson(1)).await.unwrap();
+    fixture.put(&Layer::Base, &lesson(1), b"base").await;
+    fixture.put(&mine, &lesson(1), b"mine").await;
+    fixture.put(&mine, &lesson(2), b"only mine").await;
+    let found = fixture.find(&view(&mine), &lesson(1)).await.unwrap();
     assert_eq!((unpack(&found), found.record.layer), (b"mine".to_vec(), mine.clone()));
     for stranger in [View::base(), view(&other)] {
-        let found = desk.find(&stranger, &lesson(1)).await.unwrap();
+        let found = fixture.find(&stranger, &lesson(1)).await.unwrap();
         assert_eq!((unpack(&found), found.record.layer), (b"base".to_vec(), Layer::Base));
-        assert_eq!(desk.find(&stranger, &lesson(2)).await, None);
-        assert_eq!(desk.paths(&stranger).await, vec![lesson(1)]);
+        assert_eq!(fixture.find(&stranger, &lesson(2)).await, None);
+        assert_eq!(fixture.paths(&stranger).await, vec![lesson(1)]);
     }
-    assert_eq!(desk.paths(&view(&mine)).await, vec![lesson(1), lesson(2)]);
-    desk.delete(&mine, &lesson(1)).await;
-    assert_eq!(desk.read(&view(&mine), &lesson(1)).await, Some(b"base".to_vec()), "the base shows again");
+    assert_eq!(fixture.paths(&view(&mine)).await, vec![lesson(1), lesson(2)]);
+    fixture.delete(&mine, &lesson(1)).await;
+    assert_eq!(fixture.read(&view(&mine), &lesson(1)).await, Some(b"base".to_vec()), "the base shows again");
 }
 
 /// R5: neither a hash nor a listing nor a manifest tells anyone of somebody else's overlay.
 pub async fn r5_no_version_of_an_overlay_is_found_by_anybody_else(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (mine, other) = (overlay("owner"), overlay("other"));
     let secret = ContentHash::of(b"mine");
-    desk.put(&Layer::Base, &lesson(1), b"base").await;
-    let stamp = desk.journal.stamp(&desk.book).await.unwrap();
-    desk.put(&mine, &lesson(1), b"mine").await;
-    desk.put(&mine, &lesson(1), b"mine, later").await;
-    let found = desk.version(&view(&mine), &lesson(1), secret).await.unwrap();
+    fixture.put(&Layer::Base, &lesson(1), b"base").await;
+    let stamp = fixture.journal.stamp(&fixture.book).await.unwrap();
+    fixture.put(&mine, &lesson(1), b"mine").await;
+    fixture.put(&mine, &lesson(1), b"mine, later").await;
+    let found = fixture.version(&view(&mine), &lesson(1), secret).await.unwrap();
     assert_eq!((unpack(&found), found.record.layer), (b"mine".to_vec(), mine.clone()));
     for stranger in [View::base(), view(&other)] {
-        assert_eq!(desk.version(&stranger, &lesson(1), secret).await, None);
+        assert_eq!(fixture.version(&stranger, &lesson(1), secret).await, None);
     }
-    assert_eq!(desk.journal.stamp(&desk.book).await.unwrap(), stamp);
-    assert_eq!(desk.journal.rows(&desk.book, 0).await.unwrap().1.len(), 1);
+    assert_eq!(fixture.journal.stamp(&fixture.book).await.unwrap(), stamp);
+    assert_eq!(fixture.journal.rows(&fixture.book, 0).await.unwrap().1.len(), 1);
 }
 
 /// A publisher reads exactly the layer it publishes.
 pub async fn holding_looks_at_one_layer_only(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
     let holds = async |layer: &Layer, path: &BookPath| {
-        let found = desk.journal.current_file(&key(&desk.book, path, layer)).await.unwrap();
+        let found = fixture.journal.current_file(&key(&fixture.book, path, layer)).await.unwrap();
         found.map(|found| (unpack(&found), found.record.layer))
     };
-    desk.put(&Layer::Base, &lesson(1), b"base").await;
+    fixture.put(&Layer::Base, &lesson(1), b"base").await;
     assert_eq!(holds(&mine, &lesson(1)).await, None);
-    desk.put(&mine, &lesson(1), b"mine").await;
+    fixture.put(&mine, &lesson(1), b"mine").await;
     assert_eq!(holds(&Layer::Base, &lesson(1)).await, Some((b"base".to_vec(), Layer::Base)));
     assert_eq!(holds(&mine, &lesson(1)).await, Some((b"mine".to_vec(), mine.clone())));
 }
 
 /// Every version stays readable by its hash, after updates and deletion alike.
 pub async fn every_version_is_found_by_its_hash(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let texts: [&[u8]; 3] = [b"one", b"two, longer", b"three"];
     let mut times = Vec::new();
     for text in texts {
-        desk.put(&Layer::Base, &lesson(1), text).await;
-        times.push(desk.find(&View::base(), &lesson(1)).await.unwrap().record);
+        fixture.put(&Layer::Base, &lesson(1), text).await;
+        times.push(fixture.find(&View::base(), &lesson(1)).await.unwrap().record);
     }
-    desk.delete(&Layer::Base, &lesson(1)).await;
+    fixture.delete(&Layer::Base, &lesson(1)).await;
     for (text, record) in texts.iter().zip(&times) {
-        let found = desk.version(&View::base(), &lesson(1), ContentHash::of(text)).await.unwrap();
+        let found = fixture.version(&View::base(), &lesson(1), ContentHash::of(text)).await.unwrap();
         assert_eq!(unpack(&found), *text);
         assert_eq!((found.record.hash, found.record.size), (record.hash, text.len() as u64));
         assert_eq!(found.record.written_at, record.written_at);
         assert_eq!((&found.record.path, &found.record.layer), (&record.path, &record.layer));
     }
     // Bytes that come back are found with the time they came back.
-    desk.put(&Layer::Base, &lesson(1), texts[0]).await;
-    let found = desk.version(&View::base(), &lesson(1), ContentHash::of(texts[0])).await.unwrap();
-    let now = desk.find(&View::base(), &lesson(1)).await.unwrap();
+    fixture.put(&Layer::Base, &lesson(1), texts[0]).await;
+    let found = fixture.version(&View::base(), &lesson(1), ContentHash::of(texts[0])).await.unwrap();
+    let now = fixture.find(&View::base(), &lesson(1)).await.unwrap();
     assert_eq!(found.record.written_at, now.record.written_at);
     assert!(found.record.written_at > times[2].written_at);
 }
 
 /// A hash is honoured for its own book, path and layer only.
 pub async fn a_hash_names_a_version_of_its_own_path_only(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let hash = ContentHash::of(b"one");
-    desk.put(&Layer::Base, &lesson(1), b"one").await;
-    desk.put(&Layer::Base, &lesson(2), b"two").await;
-    assert_eq!(desk.version(&View::base(), &lesson(2), hash).await, None);
-    assert_eq!(desk.version(&View::base(), &lesson(3), hash).await, None);
-    assert_eq!(desk.version(&View::base(), &lesson(1), ContentHash::of(b"never")).await, None);
-    let elsewhere = Desk { book: book(), ..desk.clone() };
+    fixture.put(&Layer::Base, &lesson(1), b"one").await;
+    fixture.put(&Layer::Base, &lesson(2), b"two").await;
+    assert_eq!(fixture.version(&View::base(), &lesson(2), hash).await, None);
+    assert_eq!(fixture.version(&View::base(), &lesson(3), hash).await, None);
+    assert_eq!(fixture.version(&View::base(), &lesson(1), ContentHash::of(b"never")).await, None);
+    let elsewhere = ContractFixture { book: book(), ..fixture.clone() };
     elsewhere.put(&Layer::Base, &lesson(1), b"two").await;
     assert_eq!(elsewhere.version(&View::base(), &lesson(1), hash).await, None);
     // A view reaches the base's versions too, below its own.
     let reader = view(&overlay("reader"));
-    assert_eq!(desk.version(&reader, &lesson(1), hash).await.unwrap().record.layer, Layer::Base);
+    assert_eq!(fixture.version(&reader, &lesson(1), hash).await.unwrap().record.layer, Layer::Base);
 }
 
 /// What was never written is not found, in no book.
 pub async fn what_was_never_written_is_not_found(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     for view in [View::base(), view(&overlay("reader"))] {
-        assert_eq!(desk.find(&view, &lesson(1)).await, None);
-        assert_eq!(desk.version(&view, &lesson(1), ContentHash::of(b"")).await, None);
-        assert_eq!(desk.paths(&view).await, vec![]);
+        assert_eq!(fixture.find(&view, &lesson(1)).await, None);
+        assert_eq!(fixture.version(&view, &lesson(1), ContentHash::of(b"")).await, None);
+        assert_eq!(fixture.paths(&view).await, vec![]);
     }
 }
 
@@ -138,32 +138,32 @@ fn scattered() -> Vec<BookPath> {
 
 /// Lists come in the order of the paths' bytes, whatever the order of writing.
 pub async fn a_list_is_in_bytewise_order(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     for path in scattered().iter().rev() {
-        desk.put(&Layer::Base, path, b"a").await;
+        fixture.put(&Layer::Base, path, b"a").await;
     }
-    assert_eq!(desk.paths(&View::base()).await, scattered());
+    assert_eq!(fixture.paths(&View::base()).await, scattered());
 }
 
 /// Pages join to the whole list, overlay and base merged, each path once.
 pub async fn pages_of_a_list_join_to_the_whole(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
     for (n, path) in scattered().iter().enumerate() {
         if n % 3 != 0 {
-            desk.put(&Layer::Base, path, b"base").await;
+            fixture.put(&Layer::Base, path, b"base").await;
         }
         if n % 3 != 1 {
-            desk.put(&mine, path, b"mine, longer").await;
+            fixture.put(&mine, path, b"mine, longer").await;
         }
     }
     for limit in [1, 4, 100] {
         let (mut files, mut after) = (Vec::new(), None);
         loop {
             let everything = Folder::everything();
-            let page = desk
+            let page = fixture
                 .journal
-                .list(&desk.book, &everything, &view(&mine), after.as_ref(), limit)
+                .list(&fixture.book, &everything, &view(&mine), after.as_ref(), limit)
                 .await
                 .unwrap();
             assert!(page.len() <= limit);
@@ -177,7 +177,7 @@ pub async fn pages_of_a_list_join_to_the_whole(setup: &Setup) {
         for (n, file) in files.into_iter().enumerate() {
             let layer = if n % 3 == 1 { Layer::Base } else { mine.clone() };
             assert_eq!(file.layer, layer, "the overlay wins");
-            let found = desk.find(&view(&mine), &file.path).await.unwrap();
+            let found = fixture.find(&view(&mine), &file.path).await.unwrap();
             assert_eq!(found.record, file, "a list says what finding says");
         }
     }
@@ -185,13 +185,13 @@ pub async fn pages_of_a_list_join_to_the_whole(setup: &Setup) {
 
 /// A folder's list holds what lies below it and nothing beside it.
 pub async fn a_folder_s_list_holds_exactly_what_lies_below_it(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     for path in scattered() {
-        desk.put(&Layer::Base, &path, b"a").await;
+        fixture.put(&Layer::Base, &path, b"a").await;
     }
     let chapter = Folder::holding(&scattered()[0]);
     for folder in [chapter.parent().unwrap(), chapter, Folder::content(), Folder::everything()] {
-        let files = desk.journal.list(&desk.book, &folder, &View::base(), None, 100).await.unwrap();
+        let files = fixture.journal.list(&fixture.book, &folder, &View::base(), None, 100).await.unwrap();
         let listed: Vec<_> = files.into_iter().map(|file| file.path).collect();
         let below = |path: &BookPath| {
             folder.as_str().is_empty() || path.as_str().starts_with(&format!("{}/", folder.as_str()))
@@ -202,14 +202,15 @@ pub async fn a_folder_s_list_holds_exactly_what_lies_below_it(setup: &Setup) {
 }
 
 /// All paths of a book with a prefix, read in pages of `limit`.
-async fn paths(desk: &Desk, prefix: &str, view: &View, limit: usize) -> Vec<BookPath> {
+async fn paths(fixture: &ContractFixture, prefix: &str, view: &View, limit: usize) -> Vec<BookPath> {
     let prefix = Prefix::parse(prefix).unwrap();
     let mut found: Vec<(BookId, BookPath)> = Vec::new();
     loop {
-        let page = desk.journal.paths(Some(&desk.book), &prefix, view, found.last(), limit).await.unwrap();
+        let page =
+            fixture.journal.paths(Some(&fixture.book), &prefix, view, found.last(), limit).await.unwrap();
         assert!(page.len() <= limit);
         if page.is_empty() {
-            assert!(found.iter().all(|(book, _)| *book == desk.book));
+            assert!(found.iter().all(|(book, _)| *book == fixture.book));
             return found.into_iter().map(|(_, path)| path).collect();
         }
         found.extend(page);
@@ -218,63 +219,63 @@ async fn paths(desk: &Desk, prefix: &str, view: &View, limit: usize) -> Vec<Book
 
 /// Paths come by what they begin with, in bytewise order, over all pages each once.
 pub async fn paths_are_those_with_the_prefix_each_once(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
     for path in scattered() {
-        desk.put(&Layer::Base, &path, b"a").await;
-        desk.put(&mine, &path, b"b").await;
+        fixture.put(&Layer::Base, &path, b"a").await;
+        fixture.put(&mine, &path, b"b").await;
     }
     for prefix in ["", "content/", "content/01-Part/01-Chapter", "static/img/\u{e4}", "static/img/Z", "x"] {
         let due: Vec<_> = scattered().into_iter().filter(|path| path.as_str().starts_with(prefix)).collect();
         for limit in [1, 3, 100] {
-            assert_eq!(paths(&desk, prefix, &view(&mine), limit).await, due, "{prefix}");
-            assert_eq!(paths(&desk, prefix, &View::base(), limit).await, due, "{prefix}");
+            assert_eq!(paths(&fixture, prefix, &view(&mine), limit).await, due, "{prefix}");
+            assert_eq!(paths(&fixture, prefix, &View::base(), limit).await, due, "{prefix}");
         }
     }
     // Over all books the order is by book, then by path.
-    let other = Desk { book: book(), ..desk.clone() };
+    let other = ContractFixture { book: book(), ..fixture.clone() };
     other.put(&Layer::Base, &lesson(1), b"a").await;
-    let last = (desk.book.clone(), scattered().pop().unwrap());
+    let last = (fixture.book.clone(), scattered().pop().unwrap());
     let everything = Prefix::parse("").unwrap();
-    let next = desk.journal.paths(None, &everything, &View::base(), Some(&last), 100_000).await.unwrap();
+    let next = fixture.journal.paths(None, &everything, &View::base(), Some(&last), 100_000).await.unwrap();
     assert!(next.is_sorted() && next.contains(&(other.book.clone(), lesson(1))));
     assert!(next.iter().all(|found| *found > last));
 }
 
 /// R5: neither a path nor its absence tells anyone of somebody else's overlay.
 pub async fn r5_paths_are_those_of_the_view(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
-    desk.put(&Layer::Base, &lesson(1), b"base").await;
-    desk.put(&mine, &lesson(1), b"mine").await;
-    desk.put(&mine, &lesson(2), b"mine").await;
-    assert_eq!(paths(&desk, "", &view(&mine), 10).await, [lesson(1), lesson(2)]);
+    fixture.put(&Layer::Base, &lesson(1), b"base").await;
+    fixture.put(&mine, &lesson(1), b"mine").await;
+    fixture.put(&mine, &lesson(2), b"mine").await;
+    assert_eq!(paths(&fixture, "", &view(&mine), 10).await, [lesson(1), lesson(2)]);
     for stranger in [View::base(), view(&overlay("other"))] {
-        assert_eq!(paths(&desk, "", &stranger, 10).await, [lesson(1)]);
-        let all = desk.journal.paths(None, &Prefix::parse("").unwrap(), &stranger, None, 100_000).await;
-        assert!(!all.unwrap().contains(&(desk.book.clone(), lesson(2))));
+        assert_eq!(paths(&fixture, "", &stranger, 10).await, [lesson(1)]);
+        let all = fixture.journal.paths(None, &Prefix::parse("").unwrap(), &stranger, None, 100_000).await;
+        assert!(!all.unwrap().contains(&(fixture.book.clone(), lesson(2))));
     }
 }
 
 /// R5: assets are those of the base below a folder, in bytewise order, with who wrote what they
 /// hold now.
 pub async fn r5_assets_are_those_of_the_base_with_who_put_them_there(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let [audio, cover, logo] =
         ["audio/a.mp3", "img/cover.png", "img/a/logo.png"].map(|name| path(&format!("static/{name}")));
     for (path, text, who) in
         [(&audio, "a", "ann"), (&cover, "b", "bob"), (&logo, "c", "ann"), (&cover, "d", "eve")]
     {
-        let now = desk.holds(&Layer::Base, path).await;
-        let set = change_set(&desk.book, &Layer::Base, vec![write(path, text.as_bytes(), now)]);
-        desk.journal.commit(ChangeSet { agent: agent(who), ..set }).await.unwrap();
+        let now = fixture.holds(&Layer::Base, path).await;
+        let set = change_set(&fixture.book, &Layer::Base, vec![write(path, text.as_bytes(), now)]);
+        fixture.journal.commit(ChangeSet { agent: agent(who), ..set }).await.unwrap();
     }
-    desk.put(&Layer::Base, &lesson(1), b"no asset").await;
-    desk.put(&overlay("owner"), &cover, b"mine").await;
-    desk.put(&overlay("owner"), &path("static/img/mine.png"), b"mine").await;
+    fixture.put(&Layer::Base, &lesson(1), b"no asset").await;
+    fixture.put(&overlay("owner"), &cover, b"mine").await;
+    fixture.put(&overlay("owner"), &path("static/img/mine.png"), b"mine").await;
 
     let listed = async |folder: &Folder, after: Option<&BookPath>, limit| {
-        let found = desk.journal.assets(&desk.book, folder, after, limit).await.unwrap();
+        let found = fixture.journal.assets(&fixture.book, folder, after, limit).await.unwrap();
         found
             .into_iter()
             .map(|asset| (asset.record.path, asset.agent.as_str().to_owned()))
@@ -286,8 +287,8 @@ pub async fn r5_assets_are_those_of_the_base_with_who_put_them_there(setup: &Set
     assert_eq!(listed(&Folder::assets(), Some(&due[0].0), 1).await, due[1..2]);
     assert_eq!(listed(&AssetType::Img.folder(), None, 10).await, due[1..]);
     assert_eq!(listed(&AssetType::Images.folder(), None, 10).await, []);
-    let found = desk.journal.asset(&desk.book, &cover).await.unwrap().unwrap();
+    let found = fixture.journal.asset(&fixture.book, &cover).await.unwrap().unwrap();
     assert_eq!((found.record.hash, found.agent), (ContentHash::of(b"d"), agent("eve")));
-    assert_eq!(desk.journal.asset(&desk.book, &path("static/img/mine.png")).await.unwrap(), None);
-    assert_eq!(desk.journal.asset(&book(), &cover).await.unwrap(), None);
+    assert_eq!(fixture.journal.asset(&fixture.book, &path("static/img/mine.png")).await.unwrap(), None);
+    assert_eq!(fixture.journal.asset(&book(), &cover).await.unwrap(), None);
 }

@@ -7,23 +7,26 @@ use panaversity_model::manifest::{ManifestRow, Stamp};
 use panaversity_model::{BookPath, ContentHash, Layer};
 
 use super::Setup;
-use super::desk::Desk;
+use super::fixture::ContractFixture;
 use crate::samples::{book, inline, lesson, object, overlay};
 
-async fn stamp(desk: &Desk) -> Stamp {
-    desk.journal.stamp(&desk.book).await.unwrap()
+async fn stamp(fixture: &ContractFixture) -> Stamp {
+    fixture.journal.stamp(&fixture.book).await.unwrap()
 }
 
-async fn rows(desk: &Desk, above: i64) -> Vec<ManifestRow> {
-    let (stamp_then, mut rows) = desk.journal.rows(&desk.book, above).await.unwrap();
-    assert_eq!(stamp_then, stamp(desk).await, "rows come with the stamp of their snapshot");
+async fn rows(fixture: &ContractFixture, above: i64) -> Vec<ManifestRow> {
+    let (stamp_then, mut rows) = fixture.journal.rows(&fixture.book, above).await.unwrap();
+    assert_eq!(stamp_then, stamp(fixture).await, "rows come with the stamp of their snapshot");
     rows.sort_by(|a, b| a.path.cmp(&b.path));
     rows
 }
 
-async fn blob_metadata(desk: &Desk, asked: &[(&BookPath, ContentHash)]) -> Vec<Option<BlobMetadata>> {
+async fn blob_metadata(
+    fixture: &ContractFixture,
+    asked: &[(&BookPath, ContentHash)],
+) -> Vec<Option<BlobMetadata>> {
     let asked: Vec<_> = asked.iter().map(|(path, hash)| (path.as_str(), *hash)).collect();
-    desk.journal.blob_metadata(&desk.book, &asked).await.unwrap()
+    fixture.journal.blob_metadata(&fixture.book, &asked).await.unwrap()
 }
 
 /// What an metadata of a live blob says that nothing keeps.
@@ -37,20 +40,20 @@ fn metadata(blob: &Blob) -> BlobMetadata {
 
 /// Every change of the base gives the book a stamp it never had.
 pub async fn every_change_gives_a_new_stamp(setup: &Setup) {
-    let desk = Desk::new(setup);
-    let mut seen = vec![stamp(&desk).await];
+    let fixture = ContractFixture::new(setup);
+    let mut seen = vec![stamp(&fixture).await];
     assert_eq!(seen, [Stamp::default()]);
     for step in 0..12usize {
         let path = lesson(step % 3);
         if step % 4 == 3 {
-            desk.delete(&Layer::Base, &lesson((step + 1) % 3)).await;
+            fixture.delete(&Layer::Base, &lesson((step + 1) % 3)).await;
         } else {
-            desk.put(&Layer::Base, &path, format!("{step}").as_bytes()).await;
+            fixture.put(&Layer::Base, &path, format!("{step}").as_bytes()).await;
         }
-        let now = stamp(&desk).await;
+        let now = stamp(&fixture).await;
         assert!(!seen.contains(&now), "step {step}: {now:?} in {seen:?}");
         seen.push(now);
-        let rows = rows(&desk, 0).await;
+        let rows = rows(&fixture, 0).await;
         let due = Stamp {
             count: i64::try_from(rows.len()).unwrap(),
             sum: rows.iter().map(|row| row.item.version).sum(),
@@ -62,85 +65,85 @@ pub async fn every_change_gives_a_new_stamp(setup: &Setup) {
 
 /// R5: neither overlays nor writes that change nothing touch the stamp.
 pub async fn r5_an_overlay_leaves_the_stamp_alone(setup: &Setup) {
-    let desk = Desk::new(setup);
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
-    let before = (stamp(&desk).await, rows(&desk, 0).await);
-    desk.put(&overlay("ann"), &lesson(1), b"b").await;
-    desk.put(&overlay("ann"), &lesson(2), b"b").await;
-    desk.delete(&overlay("ann"), &lesson(1)).await;
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
-    desk.delete(&Layer::Base, &lesson(3)).await;
-    assert_eq!((stamp(&desk).await, rows(&desk, 0).await), before);
+    let fixture = ContractFixture::new(setup);
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
+    let before = (stamp(&fixture).await, rows(&fixture, 0).await);
+    fixture.put(&overlay("ann"), &lesson(1), b"b").await;
+    fixture.put(&overlay("ann"), &lesson(2), b"b").await;
+    fixture.delete(&overlay("ann"), &lesson(1)).await;
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
+    fixture.delete(&Layer::Base, &lesson(3)).await;
+    assert_eq!((stamp(&fixture).await, rows(&fixture, 0).await), before);
 }
 
 /// The rows above a version are exactly those changed after it.
 pub async fn rows_above_a_version_are_exactly_the_newer_ones(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     for n in 0..4 {
-        desk.put(&Layer::Base, &lesson(n), format!("{n}").as_bytes()).await;
+        fixture.put(&Layer::Base, &lesson(n), format!("{n}").as_bytes()).await;
     }
-    let all = rows(&desk, 0).await;
+    let all = rows(&fixture, 0).await;
     assert_eq!(all.len(), 4);
     for (n, row) in all.iter().enumerate() {
         assert_eq!(row.path, lesson(n).as_str());
         assert_eq!((row.item.hash, row.item.size), (ContentHash::of(format!("{n}").as_bytes()), 1));
-        assert_eq!(rows(&desk, row.item.version).await, all[n + 1..], "above its own version it is not");
+        assert_eq!(rows(&fixture, row.item.version).await, all[n + 1..], "above its own version it is not");
     }
-    let mark = stamp(&desk).await.highest;
-    assert_eq!(rows(&desk, mark).await, vec![]);
-    desk.put(&Layer::Base, &lesson(1), b"new").await;
-    desk.delete(&Layer::Base, &lesson(2)).await;
-    desk.put(&Layer::Base, &lesson(9), b"new").await;
-    let newer: Vec<_> = rows(&desk, mark).await.into_iter().map(|row| row.path).collect();
+    let mark = stamp(&fixture).await.highest;
+    assert_eq!(rows(&fixture, mark).await, vec![]);
+    fixture.put(&Layer::Base, &lesson(1), b"new").await;
+    fixture.delete(&Layer::Base, &lesson(2)).await;
+    fixture.put(&Layer::Base, &lesson(9), b"new").await;
+    let newer: Vec<_> = rows(&fixture, mark).await.into_iter().map(|row| row.path).collect();
     assert_eq!(newer, [lesson(1).as_str(), lesson(9).as_str()]);
 }
 
 /// A kept manifest is given back as it was kept, to its own book only.
 pub async fn a_kept_manifest_is_given_back_to_its_book(setup: &Setup) {
-    let desk = Desk::new(setup);
-    desk.put(&Layer::Base, &lesson(1), b"a").await;
+    let fixture = ContractFixture::new(setup);
+    fixture.put(&Layer::Base, &lesson(1), b"a").await;
     let (hash, encoded) = (ContentHash::of(b"manifest"), [0, 1, 255, 0, 7]);
-    let kept = || desk.journal.kept(&desk.book, hash);
+    let kept = || fixture.journal.kept(&fixture.book, hash);
     assert_eq!(kept().await.unwrap(), None);
-    desk.journal.keep(&desk.book, hash, &encoded).await.unwrap();
-    desk.journal.keep(&desk.book, hash, &encoded).await.unwrap();
+    fixture.journal.keep(&fixture.book, hash, &encoded).await.unwrap();
+    fixture.journal.keep(&fixture.book, hash, &encoded).await.unwrap();
     assert_eq!(kept().await.unwrap(), Some(encoded.to_vec()));
-    assert_eq!(desk.journal.kept(&book(), hash).await.unwrap(), None);
-    assert_eq!(desk.journal.kept(&desk.book, ContentHash::of(b"other")).await.unwrap(), None);
+    assert_eq!(fixture.journal.kept(&book(), hash).await.unwrap(), None);
+    assert_eq!(fixture.journal.kept(&fixture.book, ContentHash::of(b"other")).await.unwrap(), None);
 }
 
 /// R5: versions of base files are outlined, old ones too; what is an overlay's, another path's or
 /// another book's is not there.
 pub async fn a_version_of_the_base_is_outlined_and_nothing_else(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (text, large) =
-        (format!("{} {}", desk.book, "long ".repeat(90)), object(desk.book.as_str().as_bytes()));
-    let (old, secret) = (inline(text.as_bytes()), inline(format!("{} ann", desk.book).as_bytes()));
-    desk.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
-    desk.put(&Layer::Base, &lesson(1), b"new").await;
-    desk.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
-    desk.put(&Layer::Base, &lesson(1), b"newer").await;
-    desk.put_object(&lesson(2), &large).await;
-    desk.put(&overlay("ann"), &lesson(1), format!("{} ann", desk.book).as_bytes()).await;
+        (format!("{} {}", fixture.book, "long ".repeat(90)), object(fixture.book.as_str().as_bytes()));
+    let (old, secret) = (inline(text.as_bytes()), inline(format!("{} ann", fixture.book).as_bytes()));
+    fixture.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
+    fixture.put(&Layer::Base, &lesson(1), b"new").await;
+    fixture.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
+    fixture.put(&Layer::Base, &lesson(1), b"newer").await;
+    fixture.put_object(&lesson(2), &large).await;
+    fixture.put(&overlay("ann"), &lesson(1), format!("{} ann", fixture.book).as_bytes()).await;
     let (one, two) = (lesson(1), lesson(2));
     let asked =
         [(&two, large.hash), (&one, old.hash), (&one, large.hash), (&two, old.hash), (&one, secret.hash)];
     let due = [Some(metadata(&large)), Some(metadata(&old)), None, None, None];
-    assert_eq!(blob_metadata(&desk, &asked).await, due);
-    let elsewhere = desk.journal.blob_metadata(&book(), &[(two.as_str(), large.hash)]).await.unwrap();
+    assert_eq!(blob_metadata(&fixture, &asked).await, due);
+    let elsewhere = fixture.journal.blob_metadata(&book(), &[(two.as_str(), large.hash)]).await.unwrap();
     assert_eq!(elsewhere, [None]);
-    assert_eq!(blob_metadata(&desk, &[]).await, []);
+    assert_eq!(blob_metadata(&fixture, &[]).await, []);
 
     for health in [BlobState::Missing, BlobState::Corrupt] {
-        desk.journal.mark(large.hash, health).await.unwrap();
+        fixture.journal.mark(large.hash, health).await.unwrap();
         assert_eq!(
-            blob_metadata(&desk, &[(&two, large.hash)]).await,
+            blob_metadata(&fixture, &[(&two, large.hash)]).await,
             [Some(BlobMetadata { state: health, ..metadata(&large) })]
         );
     }
     let many: Vec<_> =
         (0..700).map(|n| if n % 3 == 0 { (&one, old.hash) } else { (&one, large.hash) }).collect();
-    let found = blob_metadata(&desk, &many).await;
+    let found = blob_metadata(&fixture, &many).await;
     assert!(
         found.iter().enumerate().all(|(n, found)| found.is_some() == (n % 3 == 0)),
         "in the order asked for"
@@ -150,17 +153,17 @@ pub async fn a_version_of_the_base_is_outlined_and_nothing_else(setup: &Setup) {
 /// I9: once a version was found to be kept until a moment, no `gc` lets it go before, also one that
 /// was about to. Runs alone.
 pub async fn i9_a_version_found_pinned_is_not_let_go(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let paths: Vec<_> = (0..40).map(lesson).collect();
     let old = ContentHash::of(b"old");
     for path in &paths {
-        desk.put(&Layer::Base, path, b"old").await;
-        desk.put(&Layer::Base, path, b"new").await;
+        fixture.put(&Layer::Base, path, b"old").await;
+        fixture.put(&Layer::Base, path, b"new").await;
     }
-    let now = desk.journal.now().await.unwrap();
+    let now = fixture.journal.now().await.unwrap();
     let (since, until) = (now.after(Duration::from_secs(1)), now.after(Duration::from_hours(1)));
     let forgetting = async {
-        while desk.journal.forget_versions(since, 3).await.unwrap() > 0 {
+        while fixture.journal.forget_versions(since, 3).await.unwrap() > 0 {
             tokio::task::yield_now().await;
         }
     };
@@ -168,14 +171,14 @@ pub async fn i9_a_version_found_pinned_is_not_let_go(setup: &Setup) {
     let pinning = async {
         for some in asked.chunks(4).rev() {
             let versions: Vec<_> = some.iter().map(|(path, hash)| (path.as_str(), *hash)).collect();
-            desk.journal.pin(&desk.book, until, &versions).await.unwrap();
+            fixture.journal.pin(&fixture.book, until, &versions).await.unwrap();
         }
-        blob_metadata(&desk, &asked).await
+        blob_metadata(&fixture, &asked).await
     };
     let ((), found) = tokio::join!(forgetting, pinning);
-    let kept = blob_metadata(&desk, &asked).await;
+    let kept = blob_metadata(&fixture, &asked).await;
     assert_eq!(found.iter().flatten().count(), kept.iter().flatten().count());
     assert!(kept.iter().flatten().all(|metadata| metadata.kept_until == Some(until)), "{kept:?}");
-    desk.journal.pin(&desk.book, now, &[(paths[0].as_str(), old)]).await.unwrap();
-    assert_eq!(blob_metadata(&desk, &asked).await, kept, "no pin makes another shorter");
+    fixture.journal.pin(&fixture.book, now, &[(paths[0].as_str(), old)]).await.unwrap();
+    assert_eq!(blob_metadata(&fixture, &asked).await, kept, "no pin makes another shorter");
 }

@@ -22,8 +22,8 @@ pub mod blobs;
 pub mod books;
 pub mod changes;
 pub mod deltas;
-mod desk;
 pub mod files;
+mod fixture;
 pub mod gc;
 pub mod inventory;
 pub mod manifests;
@@ -47,7 +47,7 @@ use std::sync::Arc;
 use panaversity_model::ports::{Journal, Objects, Parts, Tree, UploadStore};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use desk::{Desk, together};
+pub use fixture::{ContractFixture, run_concurrently};
 
 /// What a setup keeps alive until the sentence ends: a temporary folder, a database to drop.
 pub type Guard = Box<dyn Any + Send + Sync>;
@@ -165,11 +165,11 @@ impl TreeSetup {
 static TURN: RwLock<()> = RwLock::const_new(());
 
 /// The turn of a sentence that minds its own book.
-pub async fn beside_others() -> RwLockReadGuard<'static, ()> {
+pub async fn shared() -> RwLockReadGuard<'static, ()> {
     TURN.read().await
 }
 
 /// The turn of a sentence about what all books share.
-pub async fn alone() -> RwLockWriteGuard<'static, ()> {
+pub async fn exclusive() -> RwLockWriteGuard<'static, ()> {
     TURN.write().await
 }

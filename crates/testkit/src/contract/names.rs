@@ -4,7 +4,7 @@
 use panaversity_model::{BookPath, Layer, Refusal, Schema, View};
 
 use super::Setup;
-use super::desk::Desk;
+use super::fixture::ContractFixture;
 use crate::samples::{delete, overlay, path, write};
 
 fn pair() -> (BookPath, BookPath) {
@@ -15,54 +15,54 @@ fn pair() -> (BookPath, BookPath) {
 pub async fn a_name_that_differs_only_by_case_is_refused(setup: &Setup) {
     let (upper, lower) = pair();
     for layer in [Layer::Base, overlay("reader")] {
-        let desk = Desk::new(setup);
-        desk.put(&layer, &upper, b"a").await;
-        let (_, refusal) = desk.refused(&layer, vec![write(&lower, b"b", None)]).await;
+        let fixture = ContractFixture::new(setup);
+        fixture.put(&layer, &upper, b"a").await;
+        let (_, refusal) = fixture.refused(&layer, vec![write(&lower, b"b", None)]).await;
         assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
-        assert_eq!(desk.holds(&layer, &lower).await, None);
-        assert_eq!(desk.file_chain(&lower, &layer).await, vec![]);
+        assert_eq!(fixture.holds(&layer, &lower).await, None);
+        assert_eq!(fixture.file_chain(&lower, &layer).await, vec![]);
         // The one that was first goes on as before, and once it is gone the name is free.
-        desk.put(&layer, &upper, b"c").await;
-        desk.delete(&layer, &upper).await;
-        desk.put(&layer, &lower, b"b").await;
+        fixture.put(&layer, &upper, b"c").await;
+        fixture.delete(&layer, &upper).await;
+        fixture.put(&layer, &lower, b"b").await;
     }
 }
 
 /// An overlay's new path must not differ only by case from one of the base.
 pub async fn an_overlay_cannot_take_a_name_of_the_base_in_another_case(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (upper, lower) = pair();
-    desk.put(&Layer::Base, &upper, b"a").await;
-    let (_, refusal) = desk.refused(&overlay("reader"), vec![write(&lower, b"b", None)]).await;
+    fixture.put(&Layer::Base, &upper, b"a").await;
+    let (_, refusal) = fixture.refused(&overlay("reader"), vec![write(&lower, b"b", None)]).await;
     assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
-    desk.put(&overlay("reader"), &upper, b"b").await;
+    fixture.put(&overlay("reader"), &upper, b"b").await;
 }
 
 /// R5: what an overlay holds stands in nobody else's way.
 pub async fn r5_a_name_in_an_overlay_stands_in_nobody_else_s_way(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (upper, lower) = pair();
-    desk.put(&overlay("reader"), &upper, b"a").await;
-    desk.put(&overlay("other"), &lower, b"b").await;
-    desk.put(&Layer::Base, &lower, b"c").await;
-    assert_eq!(desk.paths(&View::base()).await, vec![lower]);
+    fixture.put(&overlay("reader"), &upper, b"a").await;
+    fixture.put(&overlay("other"), &lower, b"b").await;
+    fixture.put(&Layer::Base, &lower, b"c").await;
+    assert_eq!(fixture.paths(&View::base()).await, vec![lower]);
 }
 
 /// I10: two new paths of one set that differ only by case are refused together.
 pub async fn i10_a_set_cannot_bring_two_names_that_differ_only_by_case(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (upper, lower) = pair();
-    desk.refused(&Layer::Base, vec![write(&upper, b"a", None), write(&lower, b"b", None)]).await;
-    desk.assert_untouched().await;
+    fixture.refused(&Layer::Base, vec![write(&upper, b"a", None), write(&lower, b"b", None)]).await;
+    fixture.assert_untouched().await;
 }
 
 /// One set may free a name and take it in another case.
 pub async fn a_set_can_rename_a_file_to_another_case(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (upper, lower) = pair();
-    desk.put(&Layer::Base, &upper, b"a").await;
-    desk.commit(&Layer::Base, vec![delete(&upper, None), write(&lower, b"a", None)]).await;
-    assert_eq!(desk.paths(&View::base()).await, vec![lower]);
+    fixture.put(&Layer::Base, &upper, b"a").await;
+    fixture.commit(&Layer::Base, vec![delete(&upper, None), write(&lower, b"a", None)]).await;
+    assert_eq!(fixture.paths(&View::base()).await, vec![lower]);
 }
 
 /// A file can't lie under another, nor another under it, in any case of letters: an asset in any
@@ -76,14 +76,14 @@ pub async fn no_file_lies_under_another(setup: &Setup) {
         let (file, below, beside) = (path(file), path(below), path(beside));
         for layer in [Layer::Base, overlay("reader")] {
             for (first, second) in [(&file, &below), (&below, &file)] {
-                let desk = Desk { schema, ..Desk::new(setup) };
-                desk.put(&layer, first, b"a").await;
-                let (_, refusal) = desk.refused(&layer, vec![write(second, b"b", None)]).await;
+                let fixture = ContractFixture { schema, ..ContractFixture::new(setup) };
+                fixture.put(&layer, first, b"a").await;
+                let (_, refusal) = fixture.refused(&layer, vec![write(second, b"b", None)]).await;
                 assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
-                assert_eq!(desk.holds(&layer, second).await, None);
-                desk.put(&layer, &beside, b"c").await;
-                desk.delete(&layer, first).await;
-                desk.put(&layer, second, b"b").await;
+                assert_eq!(fixture.holds(&layer, second).await, None);
+                fixture.put(&layer, &beside, b"c").await;
+                fixture.delete(&layer, first).await;
+                fixture.put(&layer, second, b"b").await;
             }
         }
     }
@@ -94,28 +94,29 @@ pub async fn no_file_lies_under_another(setup: &Setup) {
 pub async fn no_file_of_an_overlay_lies_under_one_of_the_base(setup: &Setup) {
     for (first, second) in [("content/guide", "content/guide/a.md"), ("content/guide/a.md", "content/Guide")]
     {
-        let desk = Desk { schema: Schema::Docusaurus, ..Desk::new(setup) };
+        let fixture = ContractFixture { schema: Schema::Docusaurus, ..ContractFixture::new(setup) };
         let (first, second) = (path(first), path(second));
-        desk.put(&Layer::Base, &first, b"a").await;
-        let (_, refusal) = desk.refused(&overlay("reader"), vec![write(&second, b"b", None)]).await;
+        fixture.put(&Layer::Base, &first, b"a").await;
+        let (_, refusal) = fixture.refused(&overlay("reader"), vec![write(&second, b"b", None)]).await;
         assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
-        desk.delete(&Layer::Base, &first).await;
-        desk.put(&overlay("reader"), &second, b"b").await;
-        desk.put(&Layer::Base, &first, b"c").await;
+        fixture.delete(&Layer::Base, &first).await;
+        fixture.put(&overlay("reader"), &second, b"b").await;
+        fixture.put(&Layer::Base, &first, b"c").await;
     }
 }
 
 /// One set may turn a file into a folder, and a folder into a file; not bring both.
 pub async fn a_set_can_turn_a_file_into_a_folder_and_back(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let (file, below) = (path("static/img/chapter"), path("static/img/chapter/a.png"));
     let more = path("static/img/chapter/deep/b.png");
-    desk.refused(&Layer::Base, vec![write(&file, b"a", None), write(&below, b"b", None)]).await;
-    desk.put(&Layer::Base, &file, b"a").await;
+    fixture.refused(&Layer::Base, vec![write(&file, b"a", None), write(&below, b"b", None)]).await;
+    fixture.put(&Layer::Base, &file, b"a").await;
     let grown = vec![delete(&file, None), write(&below, b"b", None), write(&more, b"c", None)];
-    desk.commit(&Layer::Base, grown).await;
-    desk.refused(&Layer::Base, vec![delete(&below, None), write(&file, b"a", None)]).await;
-    desk.commit(&Layer::Base, vec![delete(&below, None), delete(&more, None), write(&file, b"a", None)])
+    fixture.commit(&Layer::Base, grown).await;
+    fixture.refused(&Layer::Base, vec![delete(&below, None), write(&file, b"a", None)]).await;
+    fixture
+        .commit(&Layer::Base, vec![delete(&below, None), delete(&more, None), write(&file, b"a", None)])
         .await;
-    assert_eq!(desk.holds(&Layer::Base, &below).await, None);
+    assert_eq!(fixture.holds(&Layer::Base, &below).await, None);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use panaversity_model::ContentHash;
 
 use super::ObjectsSetup;
-use super::desk::together;
+use super::fixture::run_concurrently;
 use crate::samples;
 
 /// Bytes nobody else has put.
@@ -44,7 +44,7 @@ pub async fn putting_again_is_harmless(setup: &ObjectsSetup) {
     let hash = ContentHash::of(&bytes);
     setup.objects.put(hash, &bytes).await.unwrap();
     setup.objects.put(hash, &bytes).await.unwrap();
-    together(8, |_| {
+    run_concurrently(8, |_| {
         let (objects, bytes) = (setup.objects.clone(), bytes.clone());
         async move { objects.put(hash, &bytes).await.unwrap() }
     })

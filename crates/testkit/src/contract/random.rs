@@ -9,14 +9,14 @@ use panaversity_model::precondition::decide;
 use panaversity_model::{BookPath, ContentHash, Layer};
 
 use super::Setup;
-use super::desk::{Desk, unpack};
+use super::fixture::{ContractFixture, unpack};
 use crate::samples::{change, inline, lesson, overlay, view};
 
 /// A small generator (xorshift); its numbers only have to be scattered.
 struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    fn random_below(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -42,32 +42,35 @@ impl Model {
 /// what a map would hold, and every version ever written stays readable.
 pub async fn r2_a_random_walk_reads_what_a_map_would_hold(setup: &Setup) {
     for seed in [0x9e37_79b9_7f4a_7c15, 0x2545_f491_4f6c_dd1d] {
-        let desk = Desk::new(setup);
+        let fixture = ContractFixture::new(setup);
         let (mut dice, mut model) = (Dice(seed), Model::default());
         for step in 0..60 {
-            walk(&desk, &mut dice, &mut model).await;
-            compare(&desk, &model, &format!("seed {seed:x}, step {step}")).await;
+            walk(&fixture, &mut dice, &mut model).await;
+            compare(&fixture, &model, &format!("seed {seed:x}, step {step}")).await;
         }
-        compare_versions(&desk, &model).await;
-        assert_eq!(desk.breaks().await, vec![]);
+        compare_versions(&fixture, &model).await;
+        assert_eq!(fixture.breaks().await, vec![]);
     }
 }
 
-async fn walk(desk: &Desk, dice: &mut Dice, model: &mut Model) {
-    let layer = [Layer::Base, overlay("ann")][dice.roll(2)].clone();
+async fn walk(fixture: &ContractFixture, dice: &mut Dice, model: &mut Model) {
+    let layer = [Layer::Base, overlay("ann")][dice.random_below(2)].clone();
     let mut changes = Vec::new();
     let mut after = model.files.clone();
     let mut refused = false;
     // One file, or two different ones.
-    let first = dice.roll(3);
-    for n in 0..=dice.roll(2) {
+    let first = dice.random_below(3);
+    for n in 0..=dice.random_below(2) {
         let path = lesson((first + n) % 3);
         let place = (layer.clone(), path.clone());
         let now = model.files.get(&place).map(|bytes| ContentHash::of(bytes));
-        let bytes = vec![b'a' + u8::try_from(dice.roll(5)).unwrap(); 1 + dice.roll(3)];
-        let content =
-            if dice.roll(4) == 0 { TargetContent::Absent } else { TargetContent::Present(inline(&bytes)) };
-        let expected = [now, now, now, None, Some(ContentHash::of(b"stale"))][dice.roll(5)];
+        let bytes = vec![b'a' + u8::try_from(dice.random_below(5)).unwrap(); 1 + dice.random_below(3)];
+        let content = if dice.random_below(4) == 0 {
+            TargetContent::Absent
+        } else {
+            TargetContent::Present(inline(&bytes))
+        };
+        let expected = [now, now, now, None, Some(ContentHash::of(b"stale"))][dice.random_below(5)];
         refused |= decide(now, content.by_hash(), expected).is_err();
         match &content {
             TargetContent::Present(_) => after.insert(place, bytes),
@@ -75,7 +78,7 @@ async fn walk(desk: &Desk, dice: &mut Dice, model: &mut Model) {
         };
         changes.push(change(&path, content, expected));
     }
-    let verdict = desk.try_commit(&layer, changes).await.unwrap();
+    let verdict = fixture.try_commit(&layer, changes).await.unwrap();
     assert_eq!(matches!(verdict, Verdict::Refused(..)), refused, "{verdict:?}");
     if !refused {
         for (place, bytes) in &after {
@@ -88,22 +91,22 @@ async fn walk(desk: &Desk, dice: &mut Dice, model: &mut Model) {
     }
 }
 
-async fn compare(desk: &Desk, model: &Model, when: &str) {
+async fn compare(fixture: &ContractFixture, model: &Model, when: &str) {
     for layer in [Layer::Base, overlay("ann"), overlay("ben")] {
         let mut shown = Vec::new();
         for path in (0..3).map(lesson) {
-            let read = desk.read(&view(&layer), &path).await;
+            let read = fixture.read(&view(&layer), &path).await;
             assert_eq!(read.as_ref(), model.shown(&layer, &path), "{when}: {path} for {layer}");
             shown.extend(read.map(|_| path));
         }
-        assert_eq!(desk.paths(&view(&layer)).await, shown, "{when}: list for {layer}");
+        assert_eq!(fixture.paths(&view(&layer)).await, shown, "{when}: list for {layer}");
     }
 }
 
-async fn compare_versions(desk: &Desk, model: &Model) {
+async fn compare_versions(fixture: &ContractFixture, model: &Model) {
     for ((layer, path), versions) in &model.versions {
         for bytes in versions {
-            let found = desk.version(&view(layer), path, ContentHash::of(bytes)).await;
+            let found = fixture.version(&view(layer), path, ContentHash::of(bytes)).await;
             assert_eq!(found.as_ref().map(unpack).as_ref(), Some(bytes), "{path} in {layer}");
         }
     }

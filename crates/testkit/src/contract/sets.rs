@@ -8,28 +8,28 @@ use panaversity_model::publication::Attempt;
 use panaversity_model::{ContentHash, Layer, View};
 
 use super::Setup;
-use super::desk::Desk;
+use super::fixture::ContractFixture;
 use crate::samples::{change_set, delete, lesson, overlay, write};
 
 /// I10: one refused change takes the whole set with it, whichever it is.
 pub async fn i10_a_set_with_one_refused_change_does_nothing(setup: &Setup) {
     for bad in 0..3 {
-        let desk = Desk::new(setup);
+        let fixture = ContractFixture::new(setup);
         let mut changes: Vec<_> = (0..3).map(|n| write(&lesson(n), b"a", None)).collect();
         changes[bad].expected = Some(ContentHash::of(b"never written"));
-        let (index, refusal) = desk.refused(&Layer::Base, changes).await;
+        let (index, refusal) = fixture.refused(&Layer::Base, changes).await;
         assert_eq!((index, refusal.code()), (bad, "NOT_FOUND"));
-        desk.assert_untouched().await;
+        fixture.assert_untouched().await;
     }
 }
 
 /// I10: a refused set leaves existing files, their versions and their chains as they were.
 pub async fn i10_a_refused_set_leaves_existing_files_alone(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     for n in 0..3 {
-        desk.put(&Layer::Base, &lesson(n), b"a").await;
+        fixture.put(&Layer::Base, &lesson(n), b"a").await;
     }
-    let (stamp, rows) = desk.journal.rows(&desk.book, 0).await.unwrap();
+    let (stamp, rows) = fixture.journal.rows(&fixture.book, 0).await.unwrap();
     let a = ContentHash::of(b"a");
     let changes = vec![
         delete(&lesson(0), Some(a)),
@@ -37,24 +37,24 @@ pub async fn i10_a_refused_set_leaves_existing_files_alone(setup: &Setup) {
         write(&lesson(2), b"b", None),
         write(&lesson(3), b"b", None),
     ];
-    let (index, refusal) = desk.refused(&Layer::Base, changes).await;
+    let (index, refusal) = fixture.refused(&Layer::Base, changes).await;
     assert_eq!((index, refusal.code()), (2, "HASH_REQUIRED"));
-    assert_eq!(desk.journal.rows(&desk.book, 0).await.unwrap(), (stamp, rows));
+    assert_eq!(fixture.journal.rows(&fixture.book, 0).await.unwrap(), (stamp, rows));
     for n in 0..3 {
-        assert_eq!(desk.file_chain(&lesson(n), &Layer::Base).await.len(), 1);
+        assert_eq!(fixture.file_chain(&lesson(n), &Layer::Base).await.len(), 1);
     }
-    assert_eq!(desk.breaks().await, vec![]);
+    assert_eq!(fixture.breaks().await, vec![]);
 }
 
 /// The answers come in the order of the changes, however the engine ordered its locks, and the
 /// entries of a set carry its ids.
 pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     let layer = overlay("reader");
     let a = ContentHash::of(b"a");
     let there = vec![write(&lesson(2), b"a", None), write(&lesson(3), b"a", None)];
-    for applied in desk.commit(&layer, there).await {
-        desk.journal.acknowledge(&applied.publication.unwrap(), Attempt::Done).await.unwrap();
+    for applied in fixture.commit(&layer, there).await {
+        fixture.journal.acknowledge(&applied.publication.unwrap(), Attempt::Done).await.unwrap();
     }
     let changes = vec![
         write(&lesson(9), b"b", None),
@@ -62,8 +62,8 @@ pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
         delete(&lesson(1), None),
         write(&lesson(2), b"b", Some(a)),
     ];
-    let set = change_set(&desk.book, &layer, changes);
-    let verdict = desk.journal.commit(set.clone()).await.unwrap();
+    let set = change_set(&fixture.book, &layer, changes);
+    let verdict = fixture.journal.commit(set.clone()).await.unwrap();
     let Verdict::Committed(applied) = verdict else { panic!("{verdict:?}") };
     let effects: Vec<_> = applied.iter().map(|one| (one.effect, one.old)).collect();
     assert_eq!(
@@ -79,7 +79,7 @@ pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
         let publication = applied.publication.as_ref();
         assert_eq!(publication.is_some(), applied.effect != Effect::Unchanged);
         assert!(publication.is_none_or(|p| p.key.path == change.path && p.lease == change.lease));
-        let entries = desk.file_chain(&change.path, &layer).await;
+        let entries = fixture.file_chain(&change.path, &layer).await;
         let entry = entries.last().unwrap();
         assert_eq!(entry.id, change.entry.to_string());
         assert_eq!(entry.change_id, Some(set.id.to_string()));
@@ -91,20 +91,20 @@ pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
 
 /// A set of the largest allowed size commits, and is refused, as a whole.
 pub async fn i10_a_set_of_a_thousand_files_is_all_or_nothing(setup: &Setup) {
-    let desk = Desk::new(setup);
+    let fixture = ContractFixture::new(setup);
     // Not in path order, so that an engine which sorts has something to do.
     let order: Vec<usize> = (0..1000).map(|n| n * 7 % 1000).collect();
     let text = |n: usize| format!("lesson {n}").into_bytes();
     let writes = || order.iter().map(|n| write(&lesson(*n), &text(*n), None)).collect::<Vec<_>>();
     let mut spoiled = writes();
     spoiled[999].expected = Some(ContentHash::of(b"never written"));
-    assert_eq!(desk.refused(&Layer::Base, spoiled).await.0, 999);
-    desk.assert_untouched().await;
-    let applied = desk.commit(&Layer::Base, writes()).await;
+    assert_eq!(fixture.refused(&Layer::Base, spoiled).await.0, 999);
+    fixture.assert_untouched().await;
+    let applied = fixture.commit(&Layer::Base, writes()).await;
     let versions: BTreeSet<_> = applied.iter().map(|one| one.publication.as_ref().unwrap().version).collect();
     assert_eq!(versions.len(), 1000, "each change has a version of its own");
-    assert_eq!(desk.paths(&View::base()).await.len(), 1000);
+    assert_eq!(fixture.paths(&View::base()).await.len(), 1000);
     for n in [0, 500, 999] {
-        assert_eq!(desk.read(&View::base(), &lesson(n)).await, Some(text(n)));
+        assert_eq!(fixture.read(&View::base(), &lesson(n)).await, Some(text(n)));
     }
 }

@@ -7,7 +7,7 @@
 macro_rules! journal_contract {
     ($setup:path) => {
         $crate::sentences! { $setup, changes;
-            beside_others:
+            shared:
                 i8_every_row_of_the_precondition_table_holds,
                 r2_what_was_written_is_found_byte_for_byte,
                 r3_deleting_what_is_not_there_succeeds,
@@ -18,7 +18,7 @@ macro_rules! journal_contract {
                 a_commit_runs_to_its_end_without_its_caller;
         }
         $crate::sentences! { $setup, names;
-            beside_others:
+            shared:
                 a_name_that_differs_only_by_case_is_refused,
                 an_overlay_cannot_take_a_name_of_the_base_in_another_case,
                 r5_a_name_in_an_overlay_stands_in_nobody_else_s_way,
@@ -29,14 +29,14 @@ macro_rules! journal_contract {
                 a_set_can_turn_a_file_into_a_folder_and_back;
         }
         $crate::sentences! { $setup, sets;
-            beside_others:
+            shared:
                 i10_a_set_with_one_refused_change_does_nothing,
                 i10_a_refused_set_leaves_existing_files_alone,
                 a_set_answers_in_the_order_of_its_changes,
                 i10_a_set_of_a_thousand_files_is_all_or_nothing;
         }
         $crate::sentences! { $setup, races;
-            beside_others:
+            shared:
                 i8_of_concurrent_creators_exactly_one_wins,
                 i8_of_concurrent_updates_exactly_one_wins,
                 i8_of_concurrent_creators_of_names_that_differ_only_by_case_one_wins,
@@ -48,7 +48,7 @@ macro_rules! journal_contract {
                 r6_a_crowded_chain_links;
         }
         $crate::sentences! { $setup, files;
-            beside_others:
+            shared:
                 r5_an_overlay_is_found_by_its_owner_and_nobody_else,
                 r5_no_version_of_an_overlay_is_found_by_anybody_else,
                 holding_looks_at_one_layer_only,
@@ -63,7 +63,7 @@ macro_rules! journal_contract {
                 r5_assets_are_those_of_the_base_with_who_put_them_there;
         }
         $crate::sentences! { $setup, deltas;
-            beside_others:
+            shared:
                 a_delta_names_what_has_changed_and_nothing_else,
                 since_is_inclusive,
                 r5_a_delta_shows_the_view_s_own_overlay_and_no_other,
@@ -71,7 +71,7 @@ macro_rules! journal_contract {
                 who_goes_on_from_complete_until_misses_nothing;
         }
         $crate::sentences! { $setup, books;
-            beside_others:
+            shared:
                 the_first_write_creates_the_book,
                 r1_a_set_admitted_by_another_schema_is_refused,
                 creating_a_book_is_idempotent,
@@ -83,7 +83,7 @@ macro_rules! journal_contract {
                 a_book_knows_its_rows_and_when_it_was_written;
         }
         $crate::sentences! { $setup, audit;
-            beside_others:
+            shared:
                 r6_every_chain_links_after_a_random_load,
                 r6_an_entry_is_stored_as_it_was_sealed,
                 r6_each_change_starts_from_what_the_last_one_left,
@@ -92,7 +92,7 @@ macro_rules! journal_contract {
                 r7_every_entry_names_its_agent;
         }
         $crate::sentences! { $setup, audit_log;
-            beside_others:
+            shared:
                 pages_of_the_log_join_to_the_whole,
                 filters_give_exactly_what_matches,
                 r5_one_layer_s_log_holds_no_other_s,
@@ -100,14 +100,14 @@ macro_rules! journal_contract {
                 chains_are_found_by_their_latest_entry;
         }
         $crate::sentences! { $setup, blobs;
-            beside_others:
+            shared:
                 known_blobs_are_found_and_unknown_ones_left_out,
                 a_staged_blob_is_live_whatever_it_was,
                 writing_the_bytes_again_heals_an_inline_blob;
-            alone: damaged_blobs_count_while_a_file_holds_them;
+            exclusive: damaged_blobs_count_while_a_file_holds_them;
         }
         $crate::sentences! { $setup, gc;
-            alone:
+            exclusive:
                 i9_what_a_version_names_is_never_condemned,
                 i9_a_staged_blob_is_left_alone_until_somebody_committed_to_it,
                 i9_a_condemned_blob_is_not_staged_until_it_is_buried,
@@ -120,32 +120,32 @@ macro_rules! journal_contract {
                 a_survey_tells_what_would_go;
         }
         $crate::sentences! { $setup, uploads;
-            beside_others:
+            shared:
                 an_upload_is_found_as_it_was_opened,
                 i9_a_commit_completes_its_upload_or_leaves_it_open,
                 an_upload_is_completed_once,
                 i8_of_concurrent_completions_exactly_one_is_carried_out;
-            alone: an_upload_that_is_over_is_listed_until_it_is_cleared;
+            exclusive: an_upload_that_is_over_is_listed_until_it_is_cleared;
         }
         $crate::sentences! { $setup, inventory;
-            beside_others:
+            shared:
                 every_file_of_every_layer_is_recorded_once,
                 a_path_in_the_way_of_a_new_one_is_told,
                 what_is_on_its_way_is_told_from_what_has_arrived,
                 objects_are_listed_while_a_version_names_them;
-            alone: a_file_made_pending_again_is_claimed;
+            exclusive: a_file_made_pending_again_is_claimed;
         }
         $crate::sentences! { $setup, manifests;
-            beside_others:
+            shared:
                 every_change_gives_a_new_stamp,
                 r5_an_overlay_leaves_the_stamp_alone,
                 rows_above_a_version_are_exactly_the_newer_ones,
                 a_kept_manifest_is_given_back_to_its_book,
                 a_version_of_the_base_is_outlined_and_nothing_else;
-            alone: i9_a_version_found_pinned_is_not_let_go;
+            exclusive: i9_a_version_found_pinned_is_not_let_go;
         }
         $crate::sentences! { $setup, publications;
-            alone:
+            exclusive:
                 the_committer_gets_the_lease_and_nobody_else,
                 a_path_that_moved_on_stays_pending,
                 a_path_given_back_is_claimed_again,
@@ -159,7 +159,7 @@ macro_rules! journal_contract {
                 i9_what_no_clean_point_covers_is_published_again;
         }
         $crate::sentences! { $setup, random;
-            beside_others: r2_a_random_walk_reads_what_a_map_would_hold;
+            shared: r2_a_random_walk_reads_what_a_map_would_hold;
         }
     };
 }
@@ -170,7 +170,7 @@ macro_rules! journal_contract {
 macro_rules! objects_contract {
     ($setup:path) => {
         $crate::sentences! { $setup, objects;
-            beside_others:
+            shared:
                 r2_what_was_put_is_read_back,
                 what_was_never_put_is_absent,
                 putting_again_is_harmless,
@@ -190,7 +190,7 @@ macro_rules! objects_contract {
 macro_rules! inbox_contract {
     ($setup:path) => {
         $crate::sentences! { $setup, upload_store;
-            beside_others:
+            shared:
                 an_upload_has_arrived_when_it_is_finished,
                 r2_an_upload_is_read_back_byte_for_byte,
                 what_was_dropped_has_not_arrived,
@@ -208,7 +208,7 @@ macro_rules! inbox_contract {
 macro_rules! tree_contract {
     ($setup:path) => {
         $crate::sentences! { $setup, tree;
-            beside_others:
+            shared:
                 r2_a_path_holds_what_was_put_last,
                 r2_a_late_removal_of_a_path_that_changed_its_kind_takes_nothing,
                 r2_a_file_in_parts_is_put_as_a_whole,

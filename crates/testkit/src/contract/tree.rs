@@ -6,7 +6,7 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{Kind, TreeEntry, TreePath};
 use panaversity_model::{BookId, BookPath, Fault, Layer};
 
-use super::desk::together;
+use super::fixture::run_concurrently;
 use super::{TreeSetup, whole};
 use crate::memory::{InParts, location};
 use crate::samples::{book, key, lesson, overlay, path};
@@ -142,7 +142,7 @@ pub async fn neighbours_do_not_hinder_each_other(setup: &TreeSetup) {
     let book = book();
     let paths: Vec<BookPath> = (0..32).map(lesson).collect();
     for round in 0..3 {
-        together(32, |n| {
+        run_concurrently(32, |n| {
             let (tree, file) = (setup.tree.clone(), key(&book, &paths[n], &Layer::Base));
             async move {
                 tree.put(&file, b"a").await.unwrap();

@@ -4,8 +4,8 @@ use panaversity_testkit::disk::Disk;
 use serde_json::json;
 
 use super::{assert_chained, assert_failed, gets_ready, gets_unready, in_time, or_skip};
-use crate::harness::{Db, World};
-use crate::lessons::{LESSON, created, delete, read, sha256, write};
+use crate::fixtures::{LESSON, created, delete, read, sha256, write};
+use crate::harness::{Db, TestEnv};
 
 /// Beyond the inline limit.
 fn large() -> String {
@@ -20,13 +20,13 @@ fn noise(seed: usize, lines: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_sqlite_refuses_changes_and_keeps_what_was_there() {
-    let world = World::new(Db::Sqlite);
-    let at = world.folder().join("disk");
+    let env = TestEnv::new(Db::Sqlite);
+    let at = env.folder().join("disk");
     let Some(disk) = or_skip(Disk::small(&at, 4096)) else { return };
-    let world = world.with("DATABASE_URL", &format!("sqlite:{}", at.join("journal.db").display()));
-    let server = world.start().await;
-    let door = server.door();
-    created(&door, LESSON, "one", json!({})).await;
+    let env = env.with("DATABASE_URL", &format!("sqlite:{}", at.join("journal.db").display()));
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, "one", json!({})).await;
     server.all_published().await;
     assert!(super::is_ready(&server).await);
 
@@ -35,58 +35,58 @@ async fn a_full_disk_under_sqlite_refuses_changes_and_keeps_what_was_there() {
     let mut written = 0;
     let path = |n: usize| format!("content/01-Part/02-Chapter/{n:02}-noise.md");
     let refused = loop {
-        let answer = in_time(write(&door, &path(written), &noise(written, 400), json!({}))).await;
+        let answer = in_time(write(&client, &path(written), &noise(written, 400), json!({}))).await;
         if !answer.ok {
             break answer;
         }
         written += 1;
     };
     assert_failed(&refused, "DATABASE_UNAVAILABLE");
-    let update = write(&door, LESSON, &noise(99, 400), json!({ "expected_hash": sha256("one") })).await;
+    let update = write(&client, LESSON, &noise(99, 400), json!({ "expected_hash": sha256("one") })).await;
     assert_failed(&update, "DATABASE_UNAVAILABLE");
     gets_unready(&server).await;
 
     disk.make_room();
     gets_ready(&server).await;
-    assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "one");
-    assert_eq!(read(&door, &path(written), json!({})).await.code(), "NOT_FOUND");
+    assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "one");
+    assert_eq!(read(&client, &path(written), json!({})).await.code(), "NOT_FOUND");
     for n in 0..written {
-        assert_eq!(read(&door, &path(n), json!({})).await.expect_ok()["content"], noise(n, 400));
+        assert_eq!(read(&client, &path(n), json!({})).await.expect_ok()["content"], noise(n, 400));
     }
-    created(&door, &path(written), "there is room", json!({})).await;
+    created(&client, &path(written), "there is room", json!({})).await;
     assert_chained(&server).await;
     drop(server);
     // What was refused is not found by the next start either.
-    let server = world.start().await;
-    assert_eq!(read(&server.door(), LESSON, json!({})).await.expect_ok()["content"], "one");
+    let server = env.start().await;
+    assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one");
     assert_chained(&server).await;
     drop(server);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_the_storage_still_takes_small_text_and_publishes_it_later() {
-    let world = World::new(Db::Sqlite);
-    let Some(disk) = or_skip(Disk::small(&world.storage_root(), 2048)) else { return };
-    let server = world.start().await;
-    let door = server.door();
-    created(&door, LESSON, "one", json!({})).await;
+    let env = TestEnv::new(Db::Sqlite);
+    let Some(disk) = or_skip(Disk::small(&env.storage_root(), 2048)) else { return };
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, "one", json!({})).await;
     let readme = "content/README.md";
-    created(&door, readme, "the start", json!({})).await;
+    created(&client, readme, "the start", json!({})).await;
     server.all_published().await;
 
     disk.fill();
-    let answer = in_time(write(&door, "content/01-Part/README.md", &large(), json!({}))).await;
+    let answer = in_time(write(&client, "content/01-Part/README.md", &large(), json!({}))).await;
     assert_failed(&answer, "STORAGE_UNAVAILABLE");
     gets_unready(&server).await;
-    write(&door, LESSON, "two", json!({ "expected_hash": sha256("one") })).await.expect_ok();
-    created(&door, "content/01-Part/01-Chapter/02-new.md", "new", json!({})).await;
-    delete(&door, readme, json!({})).await.expect_ok();
-    assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "two");
+    write(&client, LESSON, "two", json!({ "expected_hash": sha256("one") })).await.expect_ok();
+    created(&client, "content/01-Part/01-Chapter/02-new.md", "new", json!({})).await;
+    delete(&client, readme, json!({})).await.expect_ok();
+    assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "two");
     assert!(server.get("/health").await.json()["pending_publications"].as_u64().unwrap() >= 2);
 
     disk.make_room();
     gets_ready(&server).await;
-    created(&door, "content/01-Part/README.md", &large(), json!({})).await;
+    created(&client, "content/01-Part/README.md", &large(), json!({})).await;
     server.all_published().await;
     let expected = [
         ("content/01-Part/01-Chapter/01-lesson.md", "two".to_owned()),
@@ -94,8 +94,8 @@ async fn a_full_disk_under_the_storage_still_takes_small_text_and_publishes_it_l
         ("content/01-Part/README.md", large()),
     ];
     let expected = expected.map(|(path, content)| (format!("ai-python/{path}"), content.into_bytes()));
-    assert!(world.published() == expected.into(), "{:?}", world.published().keys());
-    assert_eq!(world.temporary_files(), Vec::<String>::new());
+    assert!(env.published() == expected.into(), "{:?}", env.published().keys());
+    assert_eq!(env.temporary_files(), Vec::<String>::new());
     assert_chained(&server).await;
     drop(server);
 }

@@ -14,19 +14,19 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::{BOUND, assert_chained};
-use crate::harness::{Door, Server, World, until};
-use crate::lessons::{entries, with};
+use crate::fixtures::{entries, with};
+use crate::harness::{Server, TestClient, TestEnv, until};
 
 const WRITERS: usize = 6;
 const FILES_A_WRITER: usize = 4;
 /// Beyond the inline limit: these bytes lie in objects.
 const LARGE: usize = 200_000;
 const BOOK: &str = "fault-book";
-/// What a broken world may be called.
+/// What a broken env may be called.
 const CODES: [&str; 3] = ["DATABASE_UNAVAILABLE", "STORAGE_UNAVAILABLE", "TIMEOUT"];
 
 /// Numbers that differ in every run; what matters is what the fault hits.
-pub(super) fn roll(sides: usize) -> usize {
+pub(super) fn random_below(sides: usize) -> usize {
     usize::try_from(RandomState::new().hash_one(0) >> 33).unwrap() % sides
 }
 
@@ -47,7 +47,7 @@ struct Owned {
 
 impl Owned {
     /// Changes it, or repeats the change that is in doubt; false if there was no answer at all.
-    async fn change(&mut self, door: &Door) -> bool {
+    async fn change(&mut self, client: &TestClient) -> bool {
         let wished = self.in_doubt.clone().unwrap_or_else(|| self.wish());
         let mut arguments = json!({ "book_id": BOOK, "path": self.path });
         if let Some(held) = &self.holds {
@@ -60,7 +60,7 @@ impl Owned {
                 "write_content"
             }
         };
-        let answer = tokio::time::timeout(BOUND, door.try_call(tool, arguments)).await;
+        let answer = tokio::time::timeout(BOUND, client.try_call(tool, arguments)).await;
         let Some(answer) = answer.expect("an answer in bounded time") else {
             self.in_doubt = Some(wished);
             return false;
@@ -78,16 +78,16 @@ impl Owned {
     }
 
     fn wish(&self) -> Wished {
-        if self.holds.is_some() && roll(4) == 0 {
+        if self.holds.is_some() && random_below(4) == 0 {
             return Wished(None);
         }
-        let line = format!("{:016x}{:016x}\n", roll(usize::MAX), roll(usize::MAX));
+        let line = format!("{:016x}{:016x}\n", random_below(usize::MAX), random_below(usize::MAX));
         Wished(Some(if self.is_large { line.repeat(LARGE / line.len()) } else { line }))
     }
 
     /// Reads it; asserts that it holds what it may.
-    async fn look(&mut self, door: &Door) {
-        let answer = door.call("read_content", json!({ "book_id": BOOK, "path": self.path })).await;
+    async fn look(&mut self, client: &TestClient) {
+        let answer = client.call("read_content", json!({ "book_id": BOOK, "path": self.path })).await;
         let absent = ["NOT_FOUND", "BOOK_NOT_FOUND"].contains(&answer.code());
         let now =
             if absent { None } else { Some(answer.expect_ok()["content"].as_str().unwrap().to_owned()) };
@@ -141,13 +141,13 @@ impl Files {
     pub(super) fn load(self, server: &Server) -> Load {
         let (stop, changed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let write = |(number, mut files): (usize, Vec<Owned>)| {
-            let door = server.door().of_agent(&format!("writer-{number}"));
+            let client = server.client().of_agent(&format!("writer-{number}"));
             let (stop, changed) = (stop.clone(), changed.clone());
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    let file = roll(files.len());
+                    let file = random_below(files.len());
                     let before = files[file].changes;
-                    if !files[file].change(&door).await {
+                    if !files[file].change(&client).await {
                         break;
                     }
                     changed.fetch_add(files[file].changes - before, Ordering::Relaxed);
@@ -161,30 +161,30 @@ impl Files {
 
     /// Asserts that every file holds what it must and is published so, that the log has each
     /// change once, and that the chains are whole.
-    pub(super) async fn assert_whole(&mut self, world: &World, server: &Server) {
-        let door = server.door();
+    pub(super) async fn assert_whole(&mut self, env: &TestEnv, server: &Server) {
+        let client = server.client();
         for file in self.0.iter_mut().flatten() {
-            file.look(&door).await;
+            file.look(&client).await;
         }
         server.all_published().await;
         let held = self.0.iter().flatten().filter_map(|file| {
             Some((format!("{BOOK}/{}", file.path), ContentHash::of(file.holds.as_ref()?.as_bytes())))
         });
         let held: BTreeMap<_, _> = held.collect();
-        let of_load = world.published().into_iter().filter(|(name, _)| name.starts_with(BOOK));
+        let of_load = env.published().into_iter().filter(|(name, _)| name.starts_with(BOOK));
         let published = of_load.map(|(name, bytes)| (name, ContentHash::of(&bytes)));
         assert_eq!(published.collect::<BTreeMap<_, _>>(), held);
         assert_chained(server).await;
         for file in self.0.iter().flatten() {
             let about = json!({ "book_id": BOOK, "path": file.path, "status": "success", "limit": 1000 });
             let of = async |operation| {
-                let all = entries(&door, with(about.clone(), json!({ "operation": operation }))).await;
+                let all = entries(&client, with(about.clone(), json!({ "operation": operation }))).await;
                 all.iter().filter(|entry| entry.get("change_id").is_some()).count()
             };
             let logged = of("WRITE").await + of("DELETE").await;
             assert_eq!(logged, file.changes, "changes of {} in the log", file.path);
         }
-        assert_eq!(world.temporary_files(), Vec::<String>::new());
+        assert_eq!(env.temporary_files(), Vec::<String>::new());
     }
 }
 

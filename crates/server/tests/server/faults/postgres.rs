@@ -8,33 +8,33 @@ use serde_json::json;
 
 use super::load::Files;
 use super::{assert_chained, assert_failed, gets_ready, gets_unready, in_time};
-use crate::harness::{Answer, Db, Server, World, until};
-use crate::lessons::{LESSON, created, entries, read, sha256, write};
+use crate::fixtures::{LESSON, created, entries, read, sha256, write};
+use crate::harness::{Answer, Db, Server, TestEnv, until};
 
 const OTHER: &str = "content/README.md";
 
-/// A world on this database whose servers are not patient.
-fn impatient(url: &str) -> World {
-    World::new(Db::Sqlite).with("DATABASE_URL", url).with("DATABASE_POOL_TIMEOUT", "2")
+/// A env on this database whose servers are not patient.
+fn impatient(url: &str) -> TestEnv {
+    TestEnv::new(Db::Sqlite).with("DATABASE_URL", url).with("DATABASE_POOL_TIMEOUT", "2")
 }
 
-/// A world whose database is reached through a proxy.
-async fn behind_a_proxy() -> (Proxy, World, Server) {
+/// A env whose database is reached through a proxy.
+async fn behind_a_proxy() -> (Proxy, TestEnv, Server) {
     let (postgres, url) = (shared(), shared().create_database());
     let proxy = Proxy::to(postgres.address()).await;
     let url = url.replace(&postgres.address().to_string(), &proxy.address().to_string());
-    let world = impatient(&url);
-    let server = world.start().await;
-    (proxy, world, server)
+    let env = impatient(&url);
+    let server = env.start().await;
+    (proxy, env, server)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_a_database_that_freezes_is_an_error_in_bounded_time_and_loses_nothing() {
     let postgres = Postgres::start();
-    let world = impatient(&postgres.create_database());
-    let server = world.start().await;
-    let door = server.door();
-    created(&door, LESSON, "one", json!({})).await;
+    let env = impatient(&postgres.create_database());
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, "one", json!({})).await;
     let load = Files::new().load(&server);
     load.until_changed().await;
 
@@ -42,10 +42,10 @@ async fn i9_a_database_that_freezes_is_an_error_in_bounded_time_and_loses_nothin
     let calls = async || {
         let update = json!({ "expected_hash": sha256("one") });
         tokio::join!(
-            in_time(read(&door, LESSON, json!({}))),
-            in_time(write(&door, LESSON, "two", update)),
-            in_time(write(&door, OTHER, "new", json!({}))),
-            in_time(door.call("list_books", json!({}))),
+            in_time(read(&client, LESSON, json!({}))),
+            in_time(write(&client, LESSON, "two", update)),
+            in_time(write(&client, OTHER, "new", json!({}))),
+            in_time(client.call("list_books", json!({}))),
             gets_unready(&server),
         )
     };
@@ -60,17 +60,17 @@ async fn i9_a_database_that_freezes_is_an_error_in_bounded_time_and_loses_nothin
     gets_ready(&server).await;
     load.until_changed().await;
     let mut files = load.stop().await;
-    assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "one");
-    assert_eq!(read(&door, OTHER, json!({})).await.code(), "NOT_FOUND");
-    files.assert_whole(&world, &server).await;
+    assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "one");
+    assert_eq!(read(&client, OTHER, json!({})).await.code(), "NOT_FOUND");
+    files.assert_whole(&env, &server).await;
     assert!(files.changes() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_a_database_that_is_killed_under_load_loses_nothing() {
     let mut postgres = Postgres::start();
-    let world = impatient(&postgres.create_database());
-    let server = world.start().await;
+    let env = impatient(&postgres.create_database());
+    let server = env.start().await;
     let load = Files::new().load(&server);
     load.until_changed().await;
     postgres.kill9();
@@ -79,13 +79,13 @@ async fn i9_a_database_that_is_killed_under_load_loses_nothing() {
     gets_ready(&server).await;
     load.until_changed().await;
     let mut files = load.stop().await;
-    files.assert_whole(&world, &server).await;
+    files.assert_whole(&env, &server).await;
     assert!(files.changes() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_connections_that_are_reset_under_load_lose_nothing() {
-    let (proxy, world, server) = behind_a_proxy().await;
+    let (proxy, env, server) = behind_a_proxy().await;
     proxy.delay(Duration::from_millis(1));
     let load = Files::new().load(&server);
     for number in 0..10 {
@@ -99,45 +99,45 @@ async fn i9_connections_that_are_reset_under_load_lose_nothing() {
     }
     load.until_changed().await;
     let mut files = load.stop().await;
-    files.assert_whole(&world, &server).await;
+    files.assert_whole(&env, &server).await;
     assert!(files.changes() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_all_connections_were_reset_the_very_next_call_succeeds() {
-    let (proxy, _world, server) = behind_a_proxy().await;
-    let door = server.door();
-    created(&door, LESSON, "one", json!({})).await;
+    let (proxy, _env, server) = behind_a_proxy().await;
+    let client = server.client();
+    created(&client, LESSON, "one", json!({})).await;
     server.all_published().await;
     // Slow enough that each of many callers at once needs a connection of its own.
     proxy.delay(Duration::from_millis(20));
-    let reads = (0..16).map(|_| read(&door, LESSON, json!({})));
+    let reads = (0..16).map(|_| read(&client, LESSON, json!({})));
     assert!(futures::future::join_all(reads).await.iter().all(|answer| answer.ok));
     proxy.heal();
     for _ in 0..3 {
         proxy.reset();
-        let answer = in_time(read(&door, LESSON, json!({}))).await;
+        let answer = in_time(read(&client, LESSON, json!({}))).await;
         assert_eq!(answer.expect_ok()["content"], "one");
     }
 }
 
 /// Writes the lesson while the trap waits for the COMMIT.
-async fn trapped(trap: Trap) -> (Proxy, World, Server, Answer) {
-    let (proxy, world, server) = behind_a_proxy().await;
-    let door = server.door();
+async fn trapped(trap: Trap) -> (Proxy, TestEnv, Server, Answer) {
+    let (proxy, env, server) = behind_a_proxy().await;
+    let client = server.client();
     // The book is there and nothing is under way: the next COMMIT is that of the change.
-    created(&door, OTHER, "the start", json!({})).await;
+    created(&client, OTHER, "the start", json!({})).await;
     server.all_published().await;
     proxy.set_trap("COMMIT", trap);
-    let answer = in_time(write(&door, LESSON, "one", json!({}))).await;
+    let answer = in_time(write(&client, LESSON, "one", json!({}))).await;
     assert!(proxy.has_sprung(), "no COMMIT was sent: {}", answer.value);
-    (proxy, world, server, answer)
+    (proxy, env, server, answer)
 }
 
 async fn assert_there_once(server: &Server) {
-    let door = server.door();
-    assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "one");
-    let all = entries(&door, json!({ "path": LESSON, "operation": "WRITE", "status": "success" })).await;
+    let client = server.client();
+    assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "one");
+    let all = entries(&client, json!({ "path": LESSON, "operation": "WRITE", "status": "success" })).await;
     let changes: Vec<_> = all.iter().filter(|entry| entry.get("change_id").is_some()).collect();
     assert_eq!(changes.len(), 1, "{changes:#?}");
     assert_chained(server).await;
@@ -146,27 +146,27 @@ async fn assert_there_once(server: &Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_whose_commit_was_made_but_not_answered_is_a_success() {
-    let (_proxy, _world, server, answer) = trapped(Trap::After).await;
+    let (_proxy, _env, server, answer) = trapped(Trap::After).await;
     assert_eq!(answer.expect_ok()["mode"], "created");
     assert_there_once(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_whose_commit_never_arrived_is_made_again() {
-    let (_proxy, _world, server, answer) = trapped(Trap::Before).await;
+    let (_proxy, _env, server, answer) = trapped(Trap::Before).await;
     assert_eq!(answer.expect_ok()["mode"], "created");
     assert_there_once(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_whose_fate_cannot_be_learned_is_said_to_be_unknown_and_can_be_repeated() {
-    let (proxy, _world, server, answer) = trapped(Trap::AfterAndRefuse).await;
+    let (proxy, _env, server, answer) = trapped(Trap::AfterAndRefuse).await;
     assert_eq!(answer.code(), "DATABASE_UNAVAILABLE", "{}", answer.value);
     assert_eq!(answer.value["error"]["outcome"], "unknown", "{}", answer.value);
     gets_unready(&server).await;
     proxy.heal();
     gets_ready(&server).await;
-    let repeated = write(&server.door(), LESSON, "one", json!({})).await.expect_ok();
+    let repeated = write(&server.client(), LESSON, "one", json!({})).await.expect_ok();
     assert_eq!(repeated["mode"], "unchanged", "it had happened");
     assert_there_once(&server).await;
 }
@@ -174,14 +174,14 @@ async fn a_change_whose_fate_cannot_be_learned_is_said_to_be_unknown_and_can_be_
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_connection_to_spare_callers_wait_a_while_and_are_told() {
     let url = shared().create_database();
-    let world = impatient(&url).with("DATABASE_POOL_SIZE", "1").with("DATABASE_MAX_OVERFLOW", "0");
-    let server = world.start().await;
-    let door = server.door();
-    created(&door, LESSON, "one", json!({})).await;
+    let env = impatient(&url).with("DATABASE_POOL_SIZE", "1").with("DATABASE_MAX_OVERFLOW", "0");
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, "one", json!({})).await;
     server.all_published().await;
 
     let lock = shared().lock(&url, "file_journal");
-    let answers = futures::future::join_all((0..12).map(|_| in_time(read(&door, LESSON, json!({}))))).await;
+    let answers = futures::future::join_all((0..12).map(|_| in_time(read(&client, LESSON, json!({}))))).await;
     let codes: Vec<_> = answers.iter().map(Answer::code).collect();
     assert!(codes.contains(&"DATABASE_UNAVAILABLE"), "no connection was free: {codes:?}");
     for answer in &answers {
@@ -190,8 +190,8 @@ async fn without_a_connection_to_spare_callers_wait_a_while_and_are_told() {
     }
     assert_eq!(server.get("/health/live").await.status, 200);
     drop(lock);
-    until("it is read again", async || read(&door, LESSON, json!({})).await.ok).await;
-    let answers = futures::future::join_all((0..12).map(|_| read(&door, LESSON, json!({})))).await;
+    until("it is read again", async || read(&client, LESSON, json!({})).await.ok).await;
+    let answers = futures::future::join_all((0..12).map(|_| read(&client, LESSON, json!({})))).await;
     for answer in answers {
         assert_eq!(answer.expect_ok()["content"], "one");
     }

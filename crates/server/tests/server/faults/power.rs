@@ -5,31 +5,31 @@ use std::os::unix::fs::symlink;
 
 use panaversity_testkit::disk::Disk;
 
-use super::load::{Files, roll};
+use super::load::{Files, random_below};
 use super::or_skip;
-use crate::harness::{Db, World};
+use crate::harness::{Db, TestEnv};
 
 const MANY_ROUNDS: usize = 20;
 
 async fn survives_power_cuts(rounds: usize) {
-    let world = World::new(Db::Sqlite);
-    let at = world.folder().join("disk");
-    let disk = Disk::with_power(&world.folder().join("image"), &at, 256);
+    let env = TestEnv::new(Db::Sqlite);
+    let at = env.folder().join("disk");
+    let disk = Disk::with_power(&env.folder().join("image"), &at, 256);
     let Some(disk) = or_skip(disk) else { return };
-    let world = world.with("DATABASE_URL", &format!("sqlite:{}", at.join("journal.db").display()));
-    symlink(at.join("storage"), world.storage_root()).unwrap();
+    let env = env.with("DATABASE_URL", &format!("sqlite:{}", at.join("journal.db").display()));
+    symlink(at.join("storage"), env.storage_root()).unwrap();
     std::fs::create_dir(at.join("storage")).unwrap();
 
-    let (mut server, mut files) = (world.start().await, Files::new());
+    let (mut server, mut files) = (env.start().await, Files::new());
     for round in 0..rounds {
         let load = files.load(&server);
-        load.for_a_while(200 + u64::try_from(roll(500)).unwrap()).await;
+        load.for_a_while(200 + u64::try_from(random_below(500)).unwrap()).await;
         disk.cut_power();
         server.kill9().await;
         files = load.stop().await;
         disk.restart();
-        server = world.start().await;
-        files.assert_whole(&world, &server).await;
+        server = env.start().await;
+        files.assert_whole(&env, &server).await;
         assert!(files.changes() > round, "the load was no load");
     }
     eprintln!("{rounds} power cuts: {} changes were acknowledged", files.changes());

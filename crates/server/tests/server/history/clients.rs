@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::random_below;
 use super::record::{Act, Content, Held, Operation, Outcome};
-use super::roll;
 
 /// Clients at work at any moment.
 pub(super) const CLIENTS: usize = 12;
@@ -59,7 +59,7 @@ impl<S: Store> Round<S> {
         let mut file = 0;
         while self.began.elapsed() < length {
             // Mostly the same again: who was refused has another try.
-            file = if roll(4) == 0 { roll(FILES) } else { file };
+            file = if random_below(4) == 0 { random_below(FILES) } else { file };
             let operation = self.recorded(name, file, self.act(seen[file])).await;
             match operation.outcome {
                 Outcome::Found(found) => seen[file] = found,
@@ -72,7 +72,7 @@ impl<S: Store> Round<S> {
     }
 
     fn act(&self, from: Held) -> Act {
-        match (roll(10), from) {
+        match (random_below(10), from) {
             (0..4, _) => Act::Read,
             (4, Some(_)) => Act::Change { from, to: None },
             _ => Act::Change { from, to: Some(Content(self.contents.fetch_add(1, Ordering::Relaxed))) },

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::clients::{FILES, Store};
+use super::random_below;
 use super::record::{Act, Content, Held, Operation, Outcome};
-use super::roll;
-use crate::harness::{Answer, Db, Door, Ground, Server, Storage, World};
-use crate::lessons::{BOOK, about, entries, sha256, text};
+use crate::fixtures::{BOOK, about, entries, sha256, text};
+use crate::harness::{Answer, Db, Server, Storage, TestBackend, TestClient, TestEnv};
 use crate::publishers::end_leases;
 
 const SERVERS: usize = 3;
@@ -19,7 +19,7 @@ const KILL_EVERY: Duration = Duration::from_millis(500);
 
 /// The way to the servers that run at the moment, and the contents by their hashes.
 pub(super) struct Doors {
-    open: Mutex<Vec<Option<Door>>>,
+    open: Mutex<Vec<Option<TestClient>>>,
     contents: Mutex<HashMap<String, Content>>,
 }
 
@@ -30,14 +30,14 @@ fn path(file: usize) -> String {
 
 impl Doors {
     /// Any that is open; at most one is not.
-    fn any(&self) -> Door {
+    fn any(&self) -> TestClient {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let open: Vec<_> = open.iter().flatten().collect();
-        open[roll(open.len())].clone()
+        open[random_below(open.len())].clone()
     }
 
-    fn set(&self, server: usize, door: Option<Door>) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)[server] = door;
+    fn set(&self, server: usize, client: Option<TestClient>) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)[server] = client;
     }
 
     /// The hash of a content that is about to be written.
@@ -80,9 +80,9 @@ impl Doors {
 
 impl Store for Doors {
     async fn perform(&self, client: usize, file: usize, act: Act) -> Outcome {
-        let door = self.any().of_agent(&format!("client-{client}"));
+        let client = self.any().of_agent(&format!("client-{client}"));
         let Act::Change { from, to } = act else {
-            let answer = door.try_call("read_content", about(&path(file), json!({}))).await;
+            let answer = client.try_call("read_content", about(&path(file), json!({}))).await;
             return answer.map_or(Outcome::Unknown, |answer| self.read(&answer));
         };
         let mut more = json!({});
@@ -96,29 +96,29 @@ impl Store for Doors {
         } else {
             "delete_content"
         };
-        let answer = door.try_call(tool, about(&path(file), more)).await;
+        let answer = client.try_call(tool, about(&path(file), more)).await;
         answer.map_or(Outcome::Unknown, |answer| self.changed(&answer))
     }
 }
 
-/// Three servers in one world.
+/// Three servers in one env.
 pub(super) struct Cluster {
-    world: World,
+    env: TestEnv,
     servers: Vec<Option<Server>>,
     pub(super) doors: Arc<Doors>,
 }
 
 impl Cluster {
     pub(super) async fn start() -> Self {
-        let world = World::new(Ground::new(Db::Postgres, Storage::S3))
+        let env = TestEnv::new(TestBackend::new(Db::Postgres, Storage::S3))
             .with("DATABASE_POOL_SIZE", "5")
             .with("DATABASE_MAX_OVERFLOW", "0");
-        let (one, two, three) = tokio::join!(world.start(), world.start(), world.start());
+        let (one, two, three) = tokio::join!(env.start(), env.start(), env.start());
         one.call("create_book", json!({ "book_id": BOOK })).await.expect_ok();
-        let open = [&one, &two, &three].map(|server| Some(server.door())).to_vec();
+        let open = [&one, &two, &three].map(|server| Some(server.client())).to_vec();
         let servers = vec![Some(one), Some(two), Some(three)];
         let doors = Doors { open: Mutex::new(open), contents: Mutex::default() };
-        Self { world, servers, doors: Arc::new(doors) }
+        Self { env, servers, doors: Arc::new(doors) }
     }
 
     /// Kills one server after the other, and starts it again, for that long; gives how often.
@@ -128,14 +128,14 @@ impl Cluster {
         moments.tick().await;
         while began.elapsed() + KILL_EVERY < length {
             moments.tick().await;
-            let victim = roll(SERVERS);
+            let victim = random_below(SERVERS);
             let server = self.servers[victim].take().unwrap();
             // What comes from now on goes elsewhere; what is under way dies with it.
             self.doors.set(victim, None);
             server.kill9().await;
             kills += 1;
-            let server = self.world.start().await;
-            self.doors.set(victim, Some(server.door()));
+            let server = self.env.start().await;
+            self.doors.set(victim, Some(server.client()));
             self.servers[victim] = Some(server);
         }
         kills
@@ -143,7 +143,7 @@ impl Cluster {
 
     /// What killed servers were publishing need not wait for the end of their leases.
     pub(super) fn end_leases(&self) {
-        end_leases(&self.world);
+        end_leases(&self.env);
     }
 
     fn any(&self) -> &Server {
@@ -155,7 +155,7 @@ impl Cluster {
     pub(super) async fn assert_recorded(&self, history: &[Operation], holds: &[Held; FILES]) {
         for (file, holds) in holds.iter().enumerate() {
             let filter = json!({ "book_id": BOOK, "path": path(file), "limit": 1000 });
-            let mut log = entries(&self.any().door(), filter).await;
+            let mut log = entries(&self.any().client(), filter).await;
             log.reverse();
             // A deletion that found nothing left its entry, too.
             log.retain(|entry| {
@@ -198,7 +198,7 @@ impl Cluster {
             .enumerate()
             .filter_map(|(file, held)| Some((format!("{BOOK}/{}", path(file)), (*held)?.text())))
             .collect();
-        let published = self.world.published().into_iter();
+        let published = self.env.published().into_iter();
         let published: BTreeMap<_, _> =
             published.map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap())).collect();
         assert_eq!(published, expected);

@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::Witness;
+use super::Untouched;
+use crate::fixtures::{BOOK, LESSON, NO_HASH, about, with};
 use crate::harness::Db;
-use crate::lessons::{BOOK, LESSON, NO_HASH, about, with};
 
 /// A call of each tool that would succeed, or be refused for its hash alone.
 fn good() -> Vec<(&'static str, Value)> {
@@ -121,13 +121,13 @@ fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_argument_out_of_bounds_is_refused_by_name() {
     for db in Db::both() {
-        let witness = Witness::new(db).await;
+        let untouched = Untouched::new(db).await;
         for (tool, name, values) in bad() {
             let tools = good().into_iter().filter(|(one, _)| tool.is_empty() || tool == *one);
             for (tool, arguments) in tools {
                 for value in &values {
                     let answer =
-                        witness.door.call(tool, with(arguments.clone(), json!({ name: value }))).await;
+                        untouched.client.call(tool, with(arguments.clone(), json!({ name: value }))).await;
                     assert_eq!(answer.code(), "INVALID_ARGUMENT", "{tool} {name}={value}: {}", answer.value);
                     assert_eq!(
                         answer.value["error"]["argument"], *name,
@@ -137,16 +137,16 @@ async fn an_argument_out_of_bounds_is_refused_by_name() {
                 }
             }
         }
-        witness.nothing_happened().await;
+        untouched.nothing_happened().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_argument_is_refused_with_the_nearest_known_one() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     for (tool, arguments) in good() {
         for odd in ["bookid", "book", "Book_id", "x", "", "\0", "constructor", "__proto__", "message"] {
-            let answer = witness.door.call(tool, with(arguments.clone(), json!({ odd: "x" }))).await;
+            let answer = untouched.client.call(tool, with(arguments.clone(), json!({ odd: "x" }))).await;
             assert_eq!(answer.code(), "INVALID_ARGUMENT", "{tool} {odd:?}: {}", answer.value);
         }
     }
@@ -158,18 +158,18 @@ async fn an_unknown_argument_is_refused_with_the_nearest_known_one() {
         ("query_audit_log", "agent", "agent_id"),
     ] {
         let arguments = good().into_iter().find(|(one, _)| *one == tool).unwrap().1;
-        let answer = witness.door.call(tool, with(arguments, json!({ odd: "x" }))).await;
+        let answer = untouched.client.call(tool, with(arguments, json!({ odd: "x" }))).await;
         let message = answer.value["error"]["message"].as_str().unwrap();
         assert!(message.contains(&format!("did you mean `{near}`")), "{message}");
     }
-    let long = witness.door.call("list_books", json!({ "x".repeat(100_000): 1 })).await;
+    let long = untouched.client.call("list_books", json!({ "x".repeat(100_000): 1 })).await;
     assert!(long.value.to_string().len() < 1_000, "a short answer to a long name");
-    witness.nothing_happened().await;
+    untouched.nothing_happened().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_argument_is_refused_by_name_and_null_counts_as_missing() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     for (tool, required) in [
         ("read_content", ["book_id", "path"].as_slice()),
         ("write_content", &["book_id", "path", "content"]),
@@ -182,25 +182,25 @@ async fn a_missing_argument_is_refused_by_name_and_null_counts_as_missing() {
         for name in required {
             let mut arguments = good().into_iter().find(|(one, _)| *one == tool).unwrap().1;
             arguments[name] = Value::Null;
-            let null = witness.door.call(tool, arguments.clone()).await;
+            let null = untouched.client.call(tool, arguments.clone()).await;
             arguments.as_object_mut().unwrap().remove(*name);
-            let missing = witness.door.call(tool, arguments).await;
+            let missing = untouched.client.call(tool, arguments).await;
             assert_eq!(missing.code(), "INVALID_ARGUMENT", "{tool} without {name}");
             assert_eq!((&null, &missing.value["error"]["argument"]), (&missing, &json!(name)));
         }
     }
     let nulls =
         json!({ "user_id": null, "hash": null, "if_none_match": null, "scope": null, "cursor": null });
-    witness.door.call("read_content", about(LESSON, nulls)).await.expect_ok();
-    witness.nothing_happened().await;
+    untouched.client.call("read_content", about(LESSON, nulls)).await.expect_ok();
+    untouched.nothing_happened().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn arguments_wrapped_in_params_are_unwrapped_and_nothing_else_is() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     let arguments = about(LESSON, json!({}));
     for wrapped in [json!({ "params": arguments }), json!({ "params": arguments.to_string() })] {
-        let answer = witness.door.call("read_content", wrapped).await.expect_ok();
+        let answer = untouched.client.call("read_content", wrapped).await.expect_ok();
         assert_eq!(answer["content"], "the lesson");
     }
     for other in [
@@ -212,22 +212,22 @@ async fn arguments_wrapped_in_params_are_unwrapped_and_nothing_else_is() {
         json!({ "params": null }),
         json!({ "arguments": arguments }),
     ] {
-        let answer = witness.door.call("read_content", other.clone()).await;
+        let answer = untouched.client.call("read_content", other.clone()).await;
         assert_eq!(answer.code(), "INVALID_ARGUMENT", "{other}");
     }
     for no_object in [json!([]), json!("x"), json!(5), json!(true), json!([{ "book_id": BOOK }])] {
-        let answer = witness.door.call("delete_content", no_object.clone()).await;
+        let answer = untouched.client.call("delete_content", no_object.clone()).await;
         assert_eq!(answer.code(), "INVALID_ARGUMENT", "{no_object}");
         assert_eq!(answer.value["error"]["argument"], "arguments");
     }
-    witness.nothing_happened().await;
+    untouched.nothing_happened().await;
 }
 
 /// Cursors that this server could have written, with other things in them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_cursor_is_refused_or_harmless() {
     for db in Db::both() {
-        let witness = Witness::new(db).await;
+        let untouched = Untouched::new(db).await;
         let forged = [
             json!("../../etc/passwd"),
             json!("content/\0"),
@@ -252,7 +252,7 @@ async fn a_forged_cursor_is_refused_or_harmless() {
                 if tool == "read_content" {
                     arguments["scope"] = "book".into();
                 }
-                let answer = witness.door.call(tool, arguments).await;
+                let answer = untouched.client.call(tool, arguments).await;
                 assert!(
                     answer.ok || answer.code() == "INVALID_ARGUMENT",
                     "{tool} {position}: {}",
@@ -260,7 +260,7 @@ async fn a_forged_cursor_is_refused_or_harmless() {
                 );
             }
         }
-        witness.nothing_happened().await;
+        untouched.nothing_happened().await;
     }
 }
 
@@ -268,7 +268,7 @@ async fn a_forged_cursor_is_refused_or_harmless() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nul_character_is_refused_or_harmless_everywhere() {
     for db in Db::both() {
-        let witness = Witness::new(db).await;
+        let untouched = Untouched::new(db).await;
         for arguments in [
             json!({ "agent_id": "\0" }),
             json!({ "agent_id": "writer\0" }),
@@ -277,13 +277,13 @@ async fn a_nul_character_is_refused_or_harmless_everywhere() {
             json!({ "path": "\u{10ffff}*" }),
             json!({ "agent_id": "\u{ffff}" }),
         ] {
-            let answer = witness.door.call("query_audit_log", arguments.clone()).await;
+            let answer = untouched.client.call("query_audit_log", arguments.clone()).await;
             assert!(answer.ok || answer.code() == "INVALID_ARGUMENT", "{db:?} {arguments}: {}", answer.value);
         }
         for arguments in [json!({ "book_id": "\0\0\0" }), json!({ "\0": "x" }), json!({ "cursor": "\0" })] {
-            let answer = witness.door.call("list_books", arguments).await;
+            let answer = untouched.client.call("list_books", arguments).await;
             assert_eq!(answer.code(), "INVALID_ARGUMENT");
         }
-        witness.nothing_happened().await;
+        untouched.nothing_happened().await;
     }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::Witness;
+use super::Untouched;
+use crate::fixtures::{about, entries, read, write};
 use crate::harness::Db;
-use crate::lessons::{about, entries, read, write};
 
 fn unsafe_paths() -> Vec<String> {
     let mut paths: Vec<String> = [
@@ -76,7 +76,7 @@ const UNFIT_PATHS: [&str; 20] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_an_unsafe_path_is_refused_by_every_tool() {
     for db in Db::both() {
-        let witness = Witness::new(db).await;
+        let untouched = Untouched::new(db).await;
         for path in unsafe_paths() {
             for layer in [json!({}), json!({ "user_id": "eve" })] {
                 for (tool, more) in [
@@ -89,8 +89,8 @@ async fn r1_an_unsafe_path_is_refused_by_every_tool() {
                     if path.is_empty() && matches!(tool, "read_content" | "verify_audit_chain") {
                         continue;
                     }
-                    let arguments = about(&path, crate::lessons::with(layer.clone(), more));
-                    let answer = witness.door.call(tool, arguments).await;
+                    let arguments = about(&path, crate::fixtures::with(layer.clone(), more));
+                    let answer = untouched.client.call(tool, arguments).await;
                     assert_eq!(answer.code(), "INVALID_PATH", "{tool} {path:?}: {}", answer.value);
                     let error = &answer.value["error"];
                     assert!(error["why"].is_string() && error["hint"].is_string(), "{error}");
@@ -99,22 +99,22 @@ async fn r1_an_unsafe_path_is_refused_by_every_tool() {
             }
         }
         let refused = json!({ "operation": "WRITE", "status": "refused" });
-        let refused = entries(&witness.door, refused).await;
+        let refused = entries(&untouched.client, refused).await;
         assert_eq!(refused.len(), unsafe_paths().len(), "each is recorded");
         assert!(refused.iter().all(|entry| entry["error_code"] == "INVALID_PATH" && entry["path"] == ""));
-        witness.nothing_happened().await;
+        untouched.nothing_happened().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_a_path_outside_the_schema_is_neither_written_nor_found() {
     for db in Db::both() {
-        let witness = Witness::new(db).await;
+        let untouched = Untouched::new(db).await;
         for path in UNFIT_PATHS {
             for layer in [json!({}), json!({ "user_id": "eve" })] {
-                let answer = write(&witness.door, path, "x", layer.clone()).await;
+                let answer = write(&untouched.client, path, "x", layer.clone()).await;
                 assert_eq!(answer.code(), "SCHEMA_VIOLATION", "{path}: {}", answer.value);
-                let absent = read(&witness.door, path, layer).await;
+                let absent = read(&untouched.client, path, layer).await;
                 assert!(
                     ["NOT_FOUND", "SCHEMA_VIOLATION"].contains(&absent.code()),
                     "{path}: {}",
@@ -122,20 +122,24 @@ async fn r1_a_path_outside_the_schema_is_neither_written_nor_found() {
                 );
             }
         }
-        witness.nothing_happened().await;
+        untouched.nothing_happened().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_twin_in_another_case_is_refused_and_changes_nothing() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     for twin in [
         "content/01-part/01-Chapter/01-lesson.md",
         "content/01-Part/01-CHAPTER/01-lesson.md",
         "content/01-Part/01-Chapter/01-Lesson.md",
     ] {
-        assert_eq!(write(&witness.door, twin, "the lesson", json!({})).await.code(), "CONFLICT", "{twin}");
-        assert_eq!(read(&witness.door, twin, json!({})).await.code(), "NOT_FOUND", "{twin}");
+        assert_eq!(
+            write(&untouched.client, twin, "the lesson", json!({})).await.code(),
+            "CONFLICT",
+            "{twin}"
+        );
+        assert_eq!(read(&untouched.client, twin, json!({})).await.code(), "NOT_FOUND", "{twin}");
     }
-    witness.nothing_happened().await;
+    untouched.nothing_happened().await;
 }

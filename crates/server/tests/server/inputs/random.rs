@@ -7,9 +7,9 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 
-use super::Witness;
+use super::Untouched;
+use crate::fixtures::{BOOK, LESSON, NO_HASH};
 use crate::harness::Db;
-use crate::lessons::{BOOK, LESSON, NO_HASH};
 
 const TOOLS: [&str; 8] = [
     "read_content",
@@ -124,14 +124,14 @@ fn any_arguments() -> impl Strategy<Value = Value> {
     prop_oneof![9 => built, 1 => any_json()]
 }
 
-fn any_json_to_every_tool(witness: &Witness, cases: u32) {
+fn any_json_to_every_tool(untouched: &Untouched, cases: u32) {
     let mut runner = TestRunner::new(Config { cases, max_shrink_iters: 200, ..Config::default() });
     let runtime = Handle::current();
     let outcome = runner.run(&any_arguments(), |arguments| {
         for tool in TOOLS {
             let params = json!({ "name": tool, "arguments": arguments });
             let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-            let reply = runtime.block_on(witness.door.post("/mcp", message.to_string(), &[]));
+            let reply = runtime.block_on(untouched.client.post("/mcp", message.to_string(), &[]));
             prop_assert_eq!(reply.status, 200, "{} {}: {}", tool, &arguments, reply.text());
             let result = &reply.json()["result"];
             let error = &result["structuredContent"]["error"];
@@ -152,14 +152,14 @@ fn any_json_to_every_tool(witness: &Witness, cases: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_arguments_never_break_a_server_on_sqlite() {
-    let witness = Witness::new(Db::Sqlite).await;
-    tokio::task::block_in_place(|| any_json_to_every_tool(&witness, 60));
-    witness.is_well().await;
+    let untouched = Untouched::new(Db::Sqlite).await;
+    tokio::task::block_in_place(|| any_json_to_every_tool(&untouched, 60));
+    untouched.is_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_arguments_never_break_a_server_on_postgres() {
-    let witness = Witness::new(Db::Postgres).await;
-    tokio::task::block_in_place(|| any_json_to_every_tool(&witness, 60));
-    witness.is_well().await;
+    let untouched = Untouched::new(Db::Postgres).await;
+    tokio::task::block_in_place(|| any_json_to_every_tool(&untouched, 60));
+    untouched.is_well().await;
 }

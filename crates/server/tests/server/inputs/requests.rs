@@ -6,9 +6,9 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use super::Witness;
+use super::Untouched;
+use crate::fixtures::{BOOK, LESSON};
 use crate::harness::{Db, PATIENCE, Reply};
-use crate::lessons::{BOOK, LESSON};
 
 /// A write that would succeed.
 fn a_write(content: &str) -> String {
@@ -39,7 +39,7 @@ fn raw(url: &str, request: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_no_message_is_refused() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     let mut invalid = a_write("\u{e9}").into_bytes();
     let at = invalid.iter().position(|byte| *byte == 0xc3).unwrap();
     invalid[at] = 0xff;
@@ -71,33 +71,33 @@ async fn a_body_that_is_no_message_is_refused() {
     }
     for body in bodies {
         let shown = String::from_utf8_lossy(&body).chars().take(120).collect::<String>();
-        let reply = witness.door.post("/mcp", body, &[]).await;
+        let reply = untouched.client.post("/mcp", body, &[]).await;
         assert_eq!(rpc_error(&reply), (400, json!("INVALID_ARGUMENT")), "{shown}: {}", reply.text());
         assert!(reply.text().len() < 1_000);
     }
     // The call can be told, so it is refused as one.
-    let answer = witness.door.post("/mcp", invalid, &[]).await.json();
+    let answer = untouched.client.post("/mcp", invalid, &[]).await.json();
     assert_eq!(answer["result"]["structuredContent"]["error"]["argument"], "content", "{answer}");
-    witness.nothing_happened().await;
+    untouched.nothing_happened().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_body_is_refused_as_too_large() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     for size in [16 << 20, 30 << 20] {
-        let reply = witness.door.post("/mcp", a_write(&"x".repeat(size)), &[]).await;
+        let reply = untouched.client.post("/mcp", a_write(&"x".repeat(size)), &[]).await;
         assert_eq!(rpc_error(&reply), (413, json!("TOO_LARGE")));
     }
     // Announced only.
     let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-    let answer = raw(witness.server.url(), format!("{head}Content-Length: 99999999999\r\n\r\n").as_bytes());
+    let answer = raw(untouched.server.url(), format!("{head}Content-Length: 99999999999\r\n\r\n").as_bytes());
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("TOO_LARGE"), "{answer}");
-    witness.nothing_happened().await;
+    untouched.nothing_happened().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_http_gets_a_client_s_error() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     let json = "Content-Type: application/json\r\n";
     for request in [
         "nonsense\r\n\r\n".to_owned(),
@@ -113,7 +113,7 @@ async fn broken_http_gets_a_client_s_error() {
         ),
     ] {
         let answer = raw(
-            witness.server.url(),
+            untouched.server.url(),
             request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes(),
         );
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{request}: {answer}");
@@ -121,41 +121,41 @@ async fn broken_http_gets_a_client_s_error() {
     // Half a body, and then nobody.
     let half = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\n{json}Content-Length: 500\r\n\r\n{{");
     drop(
-        TcpStream::connect(witness.server.url().trim_start_matches("http://"))
+        TcpStream::connect(untouched.server.url().trim_start_matches("http://"))
             .unwrap()
             .write_all(half.as_bytes()),
     );
-    witness.nothing_happened().await;
+    untouched.nothing_happened().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_content_type_method_or_accept_is_refused() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     for kind in
         ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx", ""]
     {
-        let reply = witness.door.post("/mcp", a_write("x"), &[("Content-Type", kind)]).await;
+        let reply = untouched.client.post("/mcp", a_write("x"), &[("Content-Type", kind)]).await;
         assert_eq!(rpc_error(&reply), (415, json!("INVALID_ARGUMENT")), "{kind}");
     }
-    let reply = witness.door.post("/mcp", a_write("x"), &[("Accept", "text/html")]).await;
+    let reply = untouched.client.post("/mcp", a_write("x"), &[("Accept", "text/html")]).await;
     assert_eq!(rpc_error(&reply), (406, json!("INVALID_ARGUMENT")));
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"] {
         let request = format!(
             "{method} /mcp HTTP/1.1\r\nHost: localhost\r\nAccept: application/json, text/event-stream\r\n\
              Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
         );
-        let answer = raw(witness.server.url(), request.as_bytes());
+        let answer = raw(untouched.server.url(), request.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 405"), "{method}: {answer}");
     }
-    let nowhere = witness.door.get("/../../etc/passwd").await;
+    let nowhere = untouched.client.get("/../../etc/passwd").await;
     assert_eq!((nowhere.status, &nowhere.json()["error"]["code"]), (404, &json!("NOT_FOUND")));
-    assert_eq!(witness.door.post("/metrics", "{}", &[]).await.status, 405);
-    witness.nothing_happened().await;
+    assert_eq!(untouched.client.post("/metrics", "{}", &[]).await.status, 405);
+    untouched.nothing_happened().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_host_or_origin_is_forbidden() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     for (name, value) in [
         ("Host", "evil.example"),
         ("Host", "localhost.evil.example:8000"),
@@ -164,24 +164,28 @@ async fn a_foreign_host_or_origin_is_forbidden() {
         ("Origin", "null"),
         ("Origin", "file://"),
     ] {
-        let reply = witness.door.post("/mcp", a_write("x"), &[(name, value)]).await;
+        let reply = untouched.client.post("/mcp", a_write("x"), &[(name, value)]).await;
         assert_eq!(rpc_error(&reply), (403, json!("FORBIDDEN")), "{name}: {value}");
     }
     for (name, value) in [("Host", "localhost"), ("Host", "[::1]:9"), ("Origin", "http://localhost:3000")] {
         let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
-        assert_eq!(witness.door.post("/mcp", list, &[(name, value)]).await.status, 200, "{name}: {value}");
+        assert_eq!(
+            untouched.client.post("/mcp", list, &[(name, value)]).await.status,
+            200,
+            "{name}: {value}"
+        );
     }
-    witness.nothing_happened().await;
+    untouched.nothing_happened().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_tool_or_method_is_refused_with_what_is_near() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     for (name, near) in [("write_contents", Some("write_content")), ("rm_rf", None), ("", None), ("\0", None)]
     {
         let params = json!({ "name": name, "arguments": { "book_id": BOOK } });
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-        let error = witness.server.rpc(message).await["error"].clone();
+        let error = untouched.server.rpc(message).await["error"].clone();
         assert_eq!(
             (&error["code"], &error["data"]["code"]),
             (&json!(-32602), &json!("INVALID_ARGUMENT")),
@@ -193,32 +197,32 @@ async fn an_unknown_tool_or_method_is_refused_with_what_is_near() {
         ["tools/cal", "resources/lists", "", "prompts/delete", "sampling/createMessage", "rpc.discover"]
     {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": {} });
-        let error = witness.door.rpc(message).await["error"].clone();
+        let error = untouched.client.rpc(message).await["error"].clone();
         assert_eq!(error["code"], json!(-32601), "{method}: {error}");
     }
     for params in
         [json!(null), json!({}), json!([]), json!("x"), json!({ "name": 5 }), json!({ "name": null })]
     {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-        let reply = witness.door.post("/mcp", message.to_string(), &[]).await;
+        let reply = untouched.client.post("/mcp", message.to_string(), &[]).await;
         assert!(reply.status < 500 && reply.json()["error"]["code"].is_i64(), "{params}: {}", reply.text());
     }
-    witness.nothing_happened().await;
+    untouched.nothing_happened().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_given_twice_does_not_store_half_of_each() {
-    let witness = Witness::new(Db::Sqlite).await;
+    let untouched = Untouched::new(Db::Sqlite).await;
     let twice =
         a_write("second").replace("\"content\":\"second\"", "\"content\":\"first\",\"content\":\"second\"");
     assert!(twice.contains("first"), "{twice}");
-    let reply = witness.door.post("/mcp", twice, &[]).await;
+    let reply = untouched.client.post("/mcp", twice, &[]).await;
     assert!(reply.status < 500, "{}", reply.text());
-    let now = crate::lessons::read(&witness.door, "content/README.md", json!({})).await;
+    let now = crate::fixtures::read(&untouched.client, "content/README.md", json!({})).await;
     assert!(now.code() == "NOT_FOUND" || now.value["content"] == "second", "{}", now.value);
     assert_eq!(
-        crate::lessons::read(&witness.door, LESSON, json!({})).await.expect_ok()["content"],
+        crate::fixtures::read(&untouched.client, LESSON, json!({})).await.expect_ok()["content"],
         "the lesson"
     );
-    witness.is_well().await;
+    untouched.is_well().await;
 }

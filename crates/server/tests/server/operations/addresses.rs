@@ -4,8 +4,8 @@
 use panaversity_testkit::postgres::Postgres;
 use serde_json::json;
 
-use crate::harness::{Db, World};
-use crate::lessons::{LESSON, created, read};
+use crate::fixtures::{LESSON, created, read};
+use crate::harness::{Db, TestEnv};
 use crate::operations::starting::{one_line, refused};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,10 +24,10 @@ async fn a_server_works_over_a_unix_socket() {
     {
         cluster.query(&cluster.url("postgres"), &format!("CREATE DATABASE books_{n}"));
         let url = url.replace("DB", &format!("books_{n}"));
-        let world = World::new(Db::Sqlite).with("DATABASE_URL", &url);
-        let server = world.start().await;
-        created(&server.door(), LESSON, "one", json!({})).await;
-        assert_eq!(read(&server.door(), LESSON, json!({})).await.expect_ok()["content"], "one", "{url}");
+        let env = TestEnv::new(Db::Sqlite).with("DATABASE_URL", &url);
+        let server = env.start().await;
+        created(&server.client(), LESSON, "one", json!({})).await;
+        assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one", "{url}");
         assert!(server.terminate().await.success());
         let files = cluster.query(&cluster.url(&format!("books_{n}")), "SELECT count(*) FROM file_journal");
         assert_eq!(files, "1", "{url}");
@@ -43,9 +43,9 @@ async fn of_several_servers_the_one_that_can_be_written_to_is_used() {
         standby.address(),
         primary.address()
     );
-    let world = World::new(Db::Sqlite).with("DATABASE_URL", &url);
-    let server = world.start().await;
-    created(&server.door(), LESSON, "one", json!({})).await;
+    let env = TestEnv::new(Db::Sqlite).with("DATABASE_URL", &url);
+    let server = env.start().await;
+    created(&server.client(), LESSON, "one", json!({})).await;
     let files = primary.query(&primary.url("postgres"), "SELECT count(*) FROM file_journal");
     assert_eq!(files, "1");
 }
@@ -60,7 +60,7 @@ fn what_a_password_must_not_hold_is_one_clear_line() {
         ("postgresql+asyncpg://u:hunter2/x@h/d", "`/` must be written `%2F`"),
         ("postgresql://u:hunter2@h/d?sslmod=require", "did you mean `sslmode`?"),
     ] {
-        let (exit, stderr) = refused(&World::new(Db::Sqlite).with("DATABASE_URL", url), &[]);
+        let (exit, stderr) = refused(&TestEnv::new(Db::Sqlite).with("DATABASE_URL", url), &[]);
         assert_eq!(exit, Some(2), "{stderr}");
         one_line(&stderr, said);
         assert!(!stderr.contains("hunter2"), "{stderr}");

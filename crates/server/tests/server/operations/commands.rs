@@ -8,11 +8,11 @@ use std::process::{Output, Stdio};
 use panaversity_testkit::postgres::shared;
 use serde_json::json;
 
-use crate::harness::{Db, World};
-use crate::lessons::{LESSON, created};
+use crate::fixtures::{LESSON, created};
+use crate::harness::{Db, TestEnv};
 
-fn run(world: &World, line: &str) -> Output {
-    world.command().args(line.split(' ')).output().unwrap()
+fn run(env: &TestEnv, line: &str) -> Output {
+    env.command().args(line.split(' ')).output().unwrap()
 }
 
 /// Names of everything that lies in a folder and below.
@@ -30,8 +30,8 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_command_that_only_looks_creates_neither_a_database_nor_a_storage() {
-    let world = World::new(Db::Sqlite);
-    let before = names(world.folder());
+    let env = TestEnv::new(Db::Sqlite);
+    let before = names(env.folder());
     for (line, code, said) in [
         ("reconcile", 1, "there is no database sqlite:"),
         ("reconcile --adopt --agent-id ada --storage-root ./none", 1, "there is no database sqlite:"),
@@ -42,12 +42,12 @@ fn a_command_that_only_looks_creates_neither_a_database_nor_a_storage() {
         ("migrate downgrade 0 --destroy-audit", 1, "there is no database sqlite:"),
         ("config check --storage-root ./none/deep", 0, ""),
     ] {
-        let output = run(&world, line);
+        let output = run(&env, line);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), stderr.contains(said)), (Some(code), true), "{line}: {stderr}");
-        assert_eq!(names(world.folder()), before, "{line}");
+        assert_eq!(names(env.folder()), before, "{line}");
     }
-    let current = run(&world, "migrate current --database-url sqlite:./typo.db");
+    let current = run(&env, "migrate current --database-url sqlite:./typo.db");
     let said = String::from_utf8(current.stdout).unwrap();
     assert!(said.starts_with("current: none, there is no database sqlite:"), "{said}");
 }
@@ -55,11 +55,11 @@ fn a_command_that_only_looks_creates_neither_a_database_nor_a_storage() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_refuses_a_storage_does_not_create_it() {
     for db in Db::both() {
-        let world = World::new(db);
-        let never_served = run(&world, "migrate upgrade");
+        let env = TestEnv::new(db);
+        let never_served = run(&env, "migrate upgrade");
         assert!(never_served.status.success());
         for command in ["reconcile", "gc"] {
-            let output = run(&world, &format!("{command} --storage-root ./none"));
+            let output = run(&env, &format!("{command} --storage-root ./none"));
             let stderr = String::from_utf8(output.stderr).unwrap();
             assert_eq!(
                 (output.status.code(), stderr.contains("start the server once")),
@@ -67,15 +67,15 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
                 "{stderr}"
             );
         }
-        let server = world.start().await;
-        created(&server.door(), LESSON, "one", json!({})).await;
+        let server = env.start().await;
+        created(&server.client(), LESSON, "one", json!({})).await;
         assert!(server.terminate().await.success());
-        let foreign = world.folder().join("foreign");
+        let foreign = env.folder().join("foreign");
         fs::create_dir(&foreign).unwrap();
-        let before = names(world.folder());
+        let before = names(env.folder());
         for root in ["./none", "./none/deep", "./foreign"] {
             for command in ["reconcile", "reconcile --repair", "gc", "serve --server-port 0", "mcp"] {
-                let output = run(&world, &format!("{command} --storage-root {root}"));
+                let output = run(&env, &format!("{command} --storage-root {root}"));
                 let stderr = String::from_utf8(output.stderr).unwrap();
                 assert_eq!(output.status.code(), Some(1), "{command}: {stderr}");
                 assert!(
@@ -83,7 +83,7 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
                     "{command}: {stderr}"
                 );
                 let now: Vec<_> =
-                    names(world.folder()).into_iter().filter(|name| !name.contains("journal.db-")).collect();
+                    names(env.folder()).into_iter().filter(|name| !name.contains("journal.db-")).collect();
                 let before: Vec<_> =
                     before.iter().filter(|name| !name.contains("journal.db-")).cloned().collect();
                 assert_eq!(now, before, "{command} {root}");
@@ -94,21 +94,21 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
 
 #[test]
 fn asking_where_the_schema_is_leaves_an_empty_database_empty() {
-    let world = World::new(Db::Postgres);
+    let env = TestEnv::new(Db::Postgres);
     for line in ["migrate current", "config check", "gc", "reconcile"] {
-        run(&world, line);
+        run(&env, line);
         let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
-        assert_eq!(shared().query(world.database_url(), tables).trim(), "0", "{line}");
+        assert_eq!(shared().query(env.database_url(), tables).trim(), "0", "{line}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_cannot_be_written_is_a_failure_and_a_reader_that_left_is_none() {
-    let world = World::new(Db::Sqlite);
-    let server = world.start().await;
-    created(&server.door(), LESSON, "one", json!({})).await;
+    let env = TestEnv::new(Db::Sqlite);
+    let server = env.start().await;
+    created(&server.client(), LESSON, "one", json!({})).await;
     server.all_published().await;
-    fs::write(world.storage_root().join("books/stranger"), "x").unwrap();
+    fs::write(env.storage_root().join("books/stranger"), "x").unwrap();
     for line in [
         "migrate history",
         "migrate history --json",
@@ -122,7 +122,7 @@ async fn a_result_that_cannot_be_written_is_a_failure_and_a_reader_that_left_is_
         "reconcile --json",
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let output = world.command().args(line.split(' ')).stdout(full).output().unwrap();
+        let output = env.command().args(line.split(' ')).stdout(full).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{line}: {stderr}");
         assert_eq!(
@@ -130,7 +130,7 @@ async fn a_result_that_cannot_be_written_is_a_failure_and_a_reader_that_left_is_
             "{line}"
         );
 
-        let mut command = world.command();
+        let mut command = env.command();
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = command.args(line.split(' ')).stdout(Stdio::from(writer)).output().unwrap();

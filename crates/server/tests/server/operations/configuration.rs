@@ -2,25 +2,25 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Ground, Storage, World};
-use crate::lessons::{LESSON, created};
+use crate::fixtures::{LESSON, created};
+use crate::harness::{Db, Storage, TestBackend, TestEnv};
 
-const EVERY_GROUND: [Ground; 4] = [
-    Ground::new(Db::Sqlite, Storage::Fs),
-    Ground::new(Db::Sqlite, Storage::S3),
-    Ground::new(Db::Postgres, Storage::Fs),
-    Ground::new(Db::Postgres, Storage::S3),
+const EVERY_GROUND: [TestBackend; 4] = [
+    TestBackend::new(Db::Sqlite, Storage::Fs),
+    TestBackend::new(Db::Sqlite, Storage::S3),
+    TestBackend::new(Db::Postgres, Storage::Fs),
+    TestBackend::new(Db::Postgres, Storage::S3),
 ];
 
 /// Whether it found everything in order, and what it printed.
-fn check(world: &World, more: &[&str]) -> (bool, String) {
-    let output = world.command().args(["config", "check"]).args(more).output().unwrap();
+fn check(env: &TestEnv, more: &[&str]) -> (bool, String) {
+    let output = env.command().args(["config", "check"]).args(more).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.code() == Some(0), String::from_utf8(said).unwrap())
 }
 
-fn checks(world: &World) -> Vec<Value> {
-    let output = world.command().args(["config", "check", "--json"]).output().unwrap();
+fn checks(env: &TestEnv) -> Vec<Value> {
+    let output = env.command().args(["config", "check", "--json"]).output().unwrap();
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     printed["checks"].as_array().unwrap().clone()
 }
@@ -32,25 +32,25 @@ fn outcome(checks: &[Value], what: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_not_this_machine_s_is_found_before_the_start() {
-    let world = World::new(Db::Sqlite);
-    let server = world.start().await;
+    let env = TestEnv::new(Db::Sqlite);
+    let server = env.start().await;
     let port = server.url().rsplit(':').next().unwrap().to_owned();
-    assert_eq!(outcome(&checks(&world), "address"), "\"ok\"");
-    assert_eq!(outcome(&checks(&world.with("PANAVERSITY_SERVER_PORT", &port)), "address"), "\"note\"");
-    let world = World::new(Db::Sqlite).with("PANAVERSITY_SERVER_HOST", "192.0.2.1");
-    assert_eq!(outcome(&checks(&world), "address"), "\"failed\"");
+    assert_eq!(outcome(&checks(&env), "address"), "\"ok\"");
+    assert_eq!(outcome(&checks(&env.with("PANAVERSITY_SERVER_PORT", &port)), "address"), "\"note\"");
+    let env = TestEnv::new(Db::Sqlite).with("PANAVERSITY_SERVER_HOST", "192.0.2.1");
+    assert_eq!(outcome(&checks(&env), "address"), "\"failed\"");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_ground_in_use_is_found_in_order_and_left_as_it_was() {
-    for ground in EVERY_GROUND {
-        let world = World::new(ground);
-        let server = world.start().await;
-        created(&server.door(), LESSON, "one", json!({})).await;
+    for backend in EVERY_GROUND {
+        let env = TestEnv::new(backend);
+        let server = env.start().await;
+        created(&server.client(), LESSON, "one", json!({})).await;
         server.all_published().await;
-        let before = world.everything();
-        let (fine, said) = check(&world, &[]);
-        assert!(fine, "{ground:?}: {said}");
+        let before = env.everything();
+        let (fine, said) = check(&env, &[]);
+        assert!(fine, "{backend:?}: {said}");
         for done in [
             "ok     database: ",
             "ok     put: ",
@@ -61,15 +61,15 @@ async fn every_ground_in_use_is_found_in_order_and_left_as_it_was() {
         ] {
             assert!(said.contains(done), "{done} is not in {said}");
         }
-        assert_eq!(world.everything(), before, "{ground:?}");
+        assert_eq!(env.everything(), before, "{backend:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_masked_and_every_value_names_its_source() {
-    let world = World::new(Ground::new(Db::Sqlite, Storage::S3));
-    let world = world.with("PANAVERSITY_S3_SECRET_ACCESS_KEY", "hunter2").with("PANAVERSITY_S3_BUKET", "x");
-    let (fine, said) = check(&world, &["--server-port", "8123"]);
+    let env = TestEnv::new(TestBackend::new(Db::Sqlite, Storage::S3));
+    let env = env.with("PANAVERSITY_S3_SECRET_ACCESS_KEY", "hunter2").with("PANAVERSITY_S3_BUKET", "x");
+    let (fine, said) = check(&env, &["--server-port", "8123"]);
     assert!(!fine && !said.contains("hunter2"), "{said}");
     for line in [
         "PANAVERSITY_S3_SECRET_ACCESS_KEY=***  (PANAVERSITY_S3_SECRET_ACCESS_KEY)",
@@ -85,31 +85,31 @@ async fn secrets_are_masked_and_every_value_names_its_source() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_of_another_database_is_found() {
-    let one = World::new(Ground::new(Db::Sqlite, Storage::S3));
-    let two = World::new(Ground::new(Db::Sqlite, Storage::S3));
+    let one = TestEnv::new(TestBackend::new(Db::Sqlite, Storage::S3));
+    let two = TestEnv::new(TestBackend::new(Db::Sqlite, Storage::S3));
     let (server, _other) = (one.start().await, two.start().await);
-    created(&server.door(), LESSON, "one", json!({})).await;
+    created(&server.client(), LESSON, "one", json!({})).await;
     let crossed = one.with("PANAVERSITY_S3_BUCKET", two.bucket().name());
     assert_eq!(outcome(&checks(&crossed), "pair"), "\"failed\"");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_cdn_shows_is_looked_at() {
-    let world = World::new(Ground::new(Db::Sqlite, Storage::S3));
-    let base = format!("{}/{}", world.bucket().endpoint(), world.bucket().name());
-    let world = world.with("PANAVERSITY_CDN_BASE_URL", &base);
-    let nothing = world.everything();
-    assert_eq!(outcome(&checks(&world), "CDN"), "\"failed\"", "it shows nothing at all");
+    let env = TestEnv::new(TestBackend::new(Db::Sqlite, Storage::S3));
+    let base = format!("{}/{}", env.bucket().endpoint(), env.bucket().name());
+    let env = env.with("PANAVERSITY_CDN_BASE_URL", &base);
+    let nothing = env.everything();
+    assert_eq!(outcome(&checks(&env), "CDN"), "\"failed\"", "it shows nothing at all");
 
-    world.bucket().publish("books/");
-    let (fine, said) = check(&world, &[]);
+    env.bucket().publish("books/");
+    let (fine, said) = check(&env, &[]);
     assert!(!fine && said.contains("FAILED CDN: shows overlays to everybody"), "{said}");
     assert!(
         said.contains("ok     CDN: shows books/") && said.contains("ok     CDN: hides objects"),
         "{said}"
     );
 
-    world.bucket().publish(".panaversity/");
-    assert!(check(&world, &[]).1.contains("FAILED CDN: shows objects to everybody"));
-    assert_eq!(world.everything(), nothing);
+    env.bucket().publish(".panaversity/");
+    assert!(check(&env, &[]).1.contains("FAILED CDN: shows objects to everybody"));
+    assert_eq!(env.everything(), nothing);
 }

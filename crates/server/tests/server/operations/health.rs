@@ -4,14 +4,14 @@
 use panaversity_testkit::postgres::{Postgres, shared};
 use serde_json::{Value, json};
 
-use crate::harness::{Db, World, until};
-use crate::lessons::{BOOK, LESSON, created, fresh, read, write};
+use crate::fixtures::{BOOK, LESSON, created, fresh, read, write};
+use crate::harness::{Db, TestEnv, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_has_every_field_of_the_contract() {
     for (db, backend) in [(Db::Sqlite, "sqlite"), (Db::Postgres, "postgresql")] {
-        let (_world, server, door) = fresh(db).await;
-        created(&door, LESSON, "one", json!({})).await;
+        let (_env, server, client) = fresh(db).await;
+        created(&client, LESSON, "one", json!({})).await;
         let passed =
             async || server.get("/health").await.json()["audit_chain"]["full_pass_age_seconds"].is_u64();
         until("the chains were verified once", passed).await;
@@ -38,7 +38,7 @@ async fn health_has_every_field_of_the_contract() {
         let live = server.get("/health/live").await;
         assert_eq!((live.status, live.json()), (200, json!({ "status": "ok" })));
         for path in ["/health", "/health/live", "/health/ready", "/metrics"] {
-            let foreign = server.door().post(path, "{}", &[]).await;
+            let foreign = server.client().post(path, "{}", &[]).await;
             assert_eq!(foreign.status, 405, "{path} is only read");
         }
     }
@@ -47,12 +47,12 @@ async fn health_has_every_field_of_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_gone_makes_a_server_unready_but_not_dead() {
     let postgres = Postgres::start();
-    let world = World::new(Db::Sqlite)
+    let env = TestEnv::new(Db::Sqlite)
         .with("DATABASE_URL", &postgres.create_database())
         .with("DATABASE_POOL_TIMEOUT", "1");
-    let server = world.start().await;
-    let door = server.door();
-    created(&door, LESSON, "one", json!({})).await;
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, "one", json!({})).await;
     let scraped = server.get("/metrics").await.text();
     drop(postgres);
     until("it is unready", async || server.get("/health/ready").await.status == 503).await;
@@ -68,9 +68,9 @@ async fn a_database_that_is_gone_makes_a_server_unready_but_not_dead() {
     assert_eq!(server.get("/health/live").await.status, 200);
 
     for answer in [
-        read(&door, LESSON, json!({})).await,
-        write(&door, "content/README.md", "x", json!({})).await,
-        door.call("list_books", json!({})).await,
+        read(&client, LESSON, json!({})).await,
+        write(&client, "content/README.md", "x", json!({})).await,
+        client.call("list_books", json!({})).await,
     ] {
         assert_eq!(answer.code(), "DATABASE_UNAVAILABLE", "{}", answer.value);
         let error = &answer.value["error"];
@@ -92,35 +92,35 @@ async fn a_database_that_is_gone_makes_a_server_unready_but_not_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_is_gone_makes_a_server_unready() {
-    let (world, server, door) = fresh(Db::Sqlite).await;
-    created(&door, LESSON, "one", json!({})).await;
+    let (env, server, client) = fresh(Db::Sqlite).await;
+    created(&client, LESSON, "one", json!({})).await;
     server.all_published().await;
     // A file where its folder for new files was: nothing can be written any more.
-    let (root, moved) = (world.storage_root(), world.folder().join("moved"));
+    let (root, moved) = (env.storage_root(), env.folder().join("moved"));
     let temporary = root.join(".panaversity/tmp");
     std::fs::rename(&temporary, &moved).unwrap();
     std::fs::write(&temporary, "in the way").unwrap();
     until("it is unready", async || server.get("/health/ready").await.status == 503).await;
     assert_eq!(server.get("/health").await.json()["storage"]["status"], "unavailable");
     assert_eq!(
-        read(&door, LESSON, json!({})).await.expect_ok()["content"],
+        read(&client, LESSON, json!({})).await.expect_ok()["content"],
         "one",
         "small files need no folder"
     );
-    let large = write(&door, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
+    let large = write(&client, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
     assert_eq!(large.code(), "STORAGE_UNAVAILABLE", "{}", large.value);
     assert!(!large.value.to_string().contains(root.to_str().unwrap()));
     std::fs::remove_file(&temporary).unwrap();
     std::fs::rename(&moved, &temporary).unwrap();
     until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
-    created(&door, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
+    created(&client, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
-    let (world, server, door) = fresh(Db::Sqlite).await;
-    created(&door, LESSON, "one", json!({})).await;
-    let (home, moved) = (world.storage_root().join(".panaversity"), world.folder().join("moved"));
+    let (env, server, client) = fresh(Db::Sqlite).await;
+    created(&client, LESSON, "one", json!({})).await;
+    let (home, moved) = (env.storage_root().join(".panaversity"), env.folder().join("moved"));
     std::fs::rename(&home, &moved).unwrap();
     until("it is unready", async || server.get("/health/ready").await.status == 503).await;
     assert_eq!(server.get("/health/ready").await.json()["storage"]["status"], "unavailable");
@@ -133,15 +133,15 @@ async fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_is_not_the_program_s_is_told_from_a_database_that_is_away() {
-    let (world, server, door) = fresh(Db::Postgres).await;
-    created(&door, LESSON, "one", json!({})).await;
+    let (env, server, client) = fresh(Db::Postgres).await;
+    created(&client, LESSON, "one", json!({})).await;
     server.all_published().await;
-    let sql = |sql: &str| shared().query(world.database_url(), sql);
+    let sql = |sql: &str| shared().query(env.database_url(), sql);
     sql("ALTER TABLE file_journal RENAME TO elsewhere");
     for answer in [
-        read(&door, LESSON, json!({})).await,
-        write(&door, "content/README.md", "x", json!({})).await,
-        door.call("plan_build", json!({ "book_id": BOOK })).await,
+        read(&client, LESSON, json!({})).await,
+        write(&client, "content/README.md", "x", json!({})).await,
+        client.call("plan_build", json!({ "book_id": BOOK })).await,
     ] {
         let error = &answer.value["error"];
         assert_eq!(answer.code(), "DATABASE_UNAVAILABLE", "{error}");
@@ -156,7 +156,7 @@ async fn a_schema_that_is_not_the_program_s_is_told_from_a_database_that_is_away
     assert_eq!((ready.status, &ready.json()["database"]["status"]), (503, &json!("unavailable")));
     sql("ALTER TABLE elsewhere RENAME TO file_journal");
     assert_eq!(server.get("/health/ready").await.status, 200);
-    assert_eq!(read(&door, LESSON, json!({})).await.expect_ok()["content"], "one");
+    assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "one");
 
     sql("ALTER TABLE uploads RENAME TO elsewhere");
     assert_eq!(server.get("/health/ready").await.status, 503, "also of a table that is seldom used");

@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Server, World};
-use crate::lessons::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, write};
+use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, write};
+use crate::harness::{Db, Server, TestEnv};
 
 const SECRET: &str = "the secret sentence of this lesson";
 
@@ -43,14 +43,14 @@ fn of(server: &Server, logger: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
-    let (_world, server, door) = fresh(Db::Sqlite).await;
-    let door = door.of_agent("writer-7");
-    created(&door, LESSON, "one", json!({})).await;
-    write(&door, LESSON, "two", json!({})).await;
-    read(&door, LESSON, json!({ "user_id": "eve" })).await.expect_ok();
-    delete(&door, LESSON, json!({})).await.expect_ok();
-    delete(&door, LESSON, json!({})).await.expect_ok();
-    door.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
+    let (_env, server, client) = fresh(Db::Sqlite).await;
+    let client = client.of_agent("writer-7");
+    created(&client, LESSON, "one", json!({})).await;
+    write(&client, LESSON, "two", json!({})).await;
+    read(&client, LESSON, json!({ "user_id": "eve" })).await.expect_ok();
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    client.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
     // The lines come through a pipe of their own.
     crate::harness::until("all is logged", async || {
         server.log().iter().any(|line| line.contains("plan_build"))
@@ -61,7 +61,7 @@ async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
             "level": "INFO", "logger": "panaversity_fs.tools.content", "message": message,
             "agent_id": "writer-7", "book_id": BOOK, "path": LESSON, "status": "success",
         });
-        crate::lessons::with(line, more)
+        crate::fixtures::with(line, more)
     };
     let expected = [
         line("write_content", json!({ "size": 3 })),
@@ -83,11 +83,11 @@ async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_content_is_ever_logged() {
-    let world = World::new(Db::Postgres).with("PANAVERSITY_LOG_LEVEL", "DEBUG");
-    let server = world.start().await;
-    let door = server.door();
-    created(&door, LESSON, SECRET, json!({})).await;
-    read(&door, LESSON, json!({})).await.expect_ok();
+    let env = TestEnv::new(Db::Postgres).with("PANAVERSITY_LOG_LEVEL", "DEBUG");
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, SECRET, json!({})).await;
+    read(&client, LESSON, json!({})).await.expect_ok();
     let large = SECRET.repeat(20_000);
     for (path, content, more) in [
         (LESSON, "x", json!({ "expected_hash": SECRET })),
@@ -97,29 +97,29 @@ async fn no_content_is_ever_logged() {
         ("content/README.md", &large[..200_000], json!({})),
         (LESSON, SECRET, json!({ "unknown": SECRET })),
     ] {
-        write(&door, path, content, more).await;
+        write(&client, path, content, more).await;
     }
-    door.call("write_content", json!([SECRET])).await;
-    door.post("/mcp", format!("{{\"jsonrpc\": {SECRET}"), &[]).await;
-    door.post("/mcp", json!({ "jsonrpc": "2.0", "id": 1, "method": SECRET }).to_string(), &[]).await;
-    door.call(SECRET, json!({})).await;
+    client.call("write_content", json!([SECRET])).await;
+    client.post("/mcp", format!("{{\"jsonrpc\": {SECRET}"), &[]).await;
+    client.post("/mcp", json!({ "jsonrpc": "2.0", "id": 1, "method": SECRET }).to_string(), &[]).await;
+    client.call(SECRET, json!({})).await;
     server.all_published().await;
     let lines = lines(&server);
     assert!(lines.len() > 10);
     for line in lines {
         assert!(!line.to_string().contains("secret sentence"), "{line}");
     }
-    let url = server.log().iter().any(|line| line.contains(world.database_url()));
+    let url = server.log().iter().any(|line| line.contains(env.database_url()));
     assert!(!url, "nor the database's URL");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_stays_a_line_whatever_a_name_holds() {
-    let (_world, server, door) = fresh(Db::Sqlite).await;
-    created(&door, LESSON, "one", json!({})).await;
+    let (_env, server, client) = fresh(Db::Sqlite).await;
+    created(&client, LESSON, "one", json!({})).await;
     let agent = "x\",\"level\":\"ERROR\",\"y\":\"\u{e9} =";
-    read(&door.clone().of_agent(agent), LESSON, json!({})).await.expect_ok();
-    read(&door, "content/a\nb\u{1b}[31m.md", json!({})).await;
+    read(&client.clone().of_agent(agent), LESSON, json!({})).await.expect_ok();
+    read(&client, "content/a\nb\u{1b}[31m.md", json!({})).await;
     let read_lines =
         async || lines(&server).iter().filter(|line| line["message"] == "read_content").count() == 2;
     crate::harness::until("both are logged", read_lines).await;
@@ -130,11 +130,11 @@ async fn a_line_stays_a_line_whatever_a_name_holds() {
 
 /// Runs one call over stdio with these settings; gives stderr.
 fn stderr_of_a_call(settings: &[(&str, &str)]) -> String {
-    let mut world = World::new(Db::Sqlite);
+    let mut env = TestEnv::new(Db::Sqlite);
     for (name, value) in settings {
-        world = world.with(name, value);
+        env = env.with(name, value);
     }
-    let mut command = world.command();
+    let mut command = env.command();
     command.arg("mcp").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let arguments = json!({ "book_id": BOOK, "path": LESSON, "content": "one" });

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::fixtures::{BOOK, fresh, text};
 use crate::harness::{Db, Server};
-use crate::lessons::{BOOK, fresh, text};
 
 const MIB: usize = 1 << 20;
 /// So many clients at once.
@@ -75,7 +75,7 @@ async fn all<F: Future<Output = (u16, String)>>(act: impl Fn(usize) -> F) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_bounded_while_32_clients_come_and_go() {
-    let (_world, server, door) = fresh(Db::Sqlite).await;
+    let (_env, server, client) = fresh(Db::Sqlite).await;
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     let asset = |n: usize| json!({ "book_id": BOOK, "asset_type": "videos", "filename": format!("{n}.mp4") });
 
@@ -109,7 +109,7 @@ async fn memory_stays_bounded_while_32_clients_come_and_go() {
     let mut ids = Vec::new();
     for n in 0..CLIENTS {
         let announced = json!({ "book_id": BOOK, "asset_type": "videos", "filename": format!("large-{n}.mp4"), "file_size": 10 * MIB });
-        let begun = door.call("upload_asset", announced).await.expect_ok();
+        let begun = client.call("upload_asset", announced).await.expect_ok();
         ids.push((text(&begun["upload_id"]), text(&begun["upload_url"]).replace(server.url(), "")));
     }
     all(|n| {
@@ -126,29 +126,29 @@ async fn memory_stays_bounded_while_32_clients_come_and_go() {
 
     let announced =
         json!({ "book_id": BOOK, "asset_type": "videos", "filename": "whole.mp4", "file_size": 100 * MIB });
-    let begun = door.call("upload_asset", announced).await.expect_ok();
+    let begun = client.call("upload_asset", announced).await.expect_ok();
     let target = text(&begun["upload_url"]).replace(server.url(), "");
     let (status, answer) = send(&address, format!("PUT {target} HTTP/1.1"), &vec![&part[..]; 100]).await;
     assert_eq!(status, 200, "{answer}");
     let complete = json!({ "book_id": BOOK, "upload_id": begun["upload_id"] });
-    door.call("complete_upload", complete).await.expect_ok();
+    client.call("complete_upload", complete).await.expect_ok();
     bounded(&server, "and one of 100 MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_asset_of_100_mb_passes_without_being_held() {
-    let (_world, server, door) = fresh(Db::Sqlite).await;
+    let (_env, server, client) = fresh(Db::Sqlite).await;
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     let announced =
         json!({ "book_id": BOOK, "asset_type": "videos", "filename": "whole.mp4", "file_size": 100 * MIB });
-    let begun = door.call("upload_asset", announced).await.expect_ok();
+    let begun = client.call("upload_asset", announced).await.expect_ok();
     let before = peak(&server);
     let target = text(&begun["upload_url"]).replace(server.url(), "");
     let part = vec![9; MIB];
     let (status, answer) = send(&address, format!("PUT {target} HTTP/1.1"), &vec![&part[..]; 100]).await;
     assert_eq!(status, 200, "{answer}");
     let complete = json!({ "book_id": BOOK, "upload_id": begun["upload_id"] });
-    door.call("complete_upload", complete).await.expect_ok();
+    client.call("complete_upload", complete).await.expect_ok();
     server.all_published().await;
     let (status, _) =
         send(&address, format!("GET /books/{BOOK}/static/videos/whole.mp4 HTTP/1.1"), &[]).await;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, sha256, write};
 use crate::harness::{Db, Server};
-use crate::lessons::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, sha256, write};
 
 /// All series with their values; the text must be one that Prometheus reads.
 async fn scrape(server: &Server) -> BTreeMap<String, String> {
@@ -32,20 +32,20 @@ fn writes(book: &str, mode: &str, status: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_write_is_counted_under_its_status_and_mode() {
     for db in Db::both() {
-        let (_world, server, door) = fresh(db).await;
-        created(&door, LESSON, "one", json!({})).await;
-        created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
+        let (_env, server, client) = fresh(db).await;
+        created(&client, LESSON, "one", json!({})).await;
+        created(&client, LESSON, "hers", json!({ "user_id": "eve" })).await;
         for _ in 0..2 {
-            write(&door, LESSON, "one", json!({})).await.expect_ok();
+            write(&client, LESSON, "one", json!({})).await.expect_ok();
         }
-        write(&door, LESSON, "two", json!({ "expected_hash": sha256("one") })).await.expect_ok();
-        write(&door, LESSON, "x", json!({})).await;
-        write(&door, LESSON, "x", json!({ "expected_hash": NO_HASH })).await;
-        write(&door, "content/thesis.md", "x", json!({})).await;
-        write(&door, "content/../thesis.md", "x", json!({})).await;
-        write(&door, "content/README.md", "x", json!({ "expected_hash": NO_HASH })).await;
-        write(&door, LESSON, &"x".repeat(500_001), json!({})).await;
-        write(&door, LESSON, "x", json!({ "book_id": "no-such-book", "expected_hash": NO_HASH })).await;
+        write(&client, LESSON, "two", json!({ "expected_hash": sha256("one") })).await.expect_ok();
+        write(&client, LESSON, "x", json!({})).await;
+        write(&client, LESSON, "x", json!({ "expected_hash": NO_HASH })).await;
+        write(&client, "content/thesis.md", "x", json!({})).await;
+        write(&client, "content/../thesis.md", "x", json!({})).await;
+        write(&client, "content/README.md", "x", json!({ "expected_hash": NO_HASH })).await;
+        write(&client, LESSON, &"x".repeat(500_001), json!({})).await;
+        write(&client, LESSON, "x", json!({ "book_id": "no-such-book", "expected_hash": NO_HASH })).await;
         let series = scrape(&server).await;
         for (mode, status, count) in [
             ("created", "success", "2"),
@@ -76,18 +76,18 @@ async fn every_write_is_counted_under_its_status_and_mode() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_files_and_requests_are_counted() {
     for db in Db::both() {
-        let (_world, server, door) = fresh(db).await;
+        let (_env, server, client) = fresh(db).await;
         let before = scrape(&server).await;
-        created(&door, LESSON, "one", json!({})).await;
-        created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
-        created(&door, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
-        read(&door, LESSON, json!({})).await.expect_ok();
-        read(&door, LESSON, json!({ "user_id": "eve" })).await.expect_ok();
-        read(&door, "content/index.md", json!({})).await;
-        delete(&door, "content/README.md", json!({})).await.expect_ok();
+        created(&client, LESSON, "one", json!({})).await;
+        created(&client, LESSON, "hers", json!({ "user_id": "eve" })).await;
+        created(&client, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
+        read(&client, LESSON, json!({})).await.expect_ok();
+        read(&client, LESSON, json!({ "user_id": "eve" })).await.expect_ok();
+        read(&client, "content/index.md", json!({})).await;
+        delete(&client, "content/README.md", json!({})).await.expect_ok();
         server.get("/nowhere").await;
         server.get("/health/live").await;
-        door.post("/mcp", "{", &[]).await;
+        client.post("/mcp", "{", &[]).await;
         server.all_published().await;
         let after = scrape(&server).await;
         for (series, count) in [
@@ -125,13 +125,13 @@ async fn calls_files_and_requests_are_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_refused_after_its_blob_was_staged_is_a_rollback() {
-    let (_world, server, door) = fresh(Db::Sqlite).await;
+    let (_env, server, client) = fresh(Db::Sqlite).await;
     let larges: Vec<_> = (0..8).map(|n| format!("large {n}\n").repeat(30_000)).collect();
     let mut rounds = 0;
     crate::harness::until("two writers of one new file met", async || {
         rounds += 1;
         let path = format!("content/01-Part/01-Chapter/{rounds:02}-lesson.md");
-        let all = larges.iter().map(|large| write(&door, &path, large, json!({})));
+        let all = larges.iter().map(|large| write(&client, &path, large, json!({})));
         let answers = futures::future::join_all(all).await;
         assert_eq!(answers.iter().filter(|answer| answer.ok).count(), 1);
         scrape(&server).await["panaversityfs_storage_rollback_total"] != "0"
@@ -141,14 +141,14 @@ async fn a_commit_that_is_refused_after_its_blob_was_staged_is_a_rollback() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_cannot_make_labels_up() {
-    let (_world, server, door) = fresh(Db::Sqlite).await;
-    created(&door, LESSON, "one", json!({})).await;
+    let (_env, server, client) = fresh(Db::Sqlite).await;
+    created(&client, LESSON, "one", json!({})).await;
     let before = scrape(&server).await.len();
     for n in 0..50 {
         let book = format!("no-such-book-{n}");
-        read(&door, LESSON, json!({ "book_id": book })).await;
-        write(&door, "content/thesis.md", "x", json!({ "book_id": book })).await;
-        door.call(&format!("tool-{n}"), json!({})).await;
+        read(&client, LESSON, json!({ "book_id": book })).await;
+        write(&client, "content/thesis.md", "x", json!({ "book_id": book })).await;
+        client.call(&format!("tool-{n}"), json!({})).await;
         server.get(&format!("/nowhere/{n}")).await;
     }
     let after = scrape(&server).await;

@@ -10,12 +10,12 @@ use panaversity_store::migrations;
 use panaversity_testkit::postgres::shared;
 use serde_json::json;
 
-use crate::harness::{Db, PATIENCE, World};
-use crate::lessons::{BOOK, LESSON, created, entries, manifest, read, sha256, write};
+use crate::fixtures::{BOOK, LESSON, created, entries, manifest, read, sha256, write};
+use crate::harness::{Db, PATIENCE, TestEnv};
 
 /// The exit code and stderr of a `serve` that must not come up, and waits for nothing.
-pub(super) fn refused(world: &World, more: &[&str]) -> (Option<i32>, String) {
-    let mut command = world.command();
+pub(super) fn refused(env: &TestEnv, more: &[&str]) -> (Option<i32>, String) {
+    let mut command = env.command();
     command.env("PANAVERSITY_STARTUP_TIMEOUT", "0");
     command.args(["serve", "--server-port", "0"]).args(more).stdout(Stdio::null()).stderr(Stdio::piped());
     let (mut child, start) = (command.spawn().unwrap(), Instant::now());
@@ -39,11 +39,11 @@ pub(super) fn one_line(stderr: &str, said: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_started_at_once_on_an_empty_database_all_come_up() {
     for _ in 0..3 {
-        let world = World::new(Db::Postgres);
-        let (one, two, three) = tokio::join!(world.start(), world.start(), world.start());
-        created(&one.door(), LESSON, "one", json!({})).await;
+        let env = TestEnv::new(Db::Postgres);
+        let (one, two, three) = tokio::join!(env.start(), env.start(), env.start());
+        created(&one.client(), LESSON, "one", json!({})).await;
         for server in [&one, &two, &three] {
-            assert_eq!(read(&server.door(), LESSON, json!({})).await.expect_ok()["content"], "one");
+            assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one");
             assert_eq!(server.get("/health/ready").await.status, 200);
         }
         let migrated = [&one, &two, &three]
@@ -57,29 +57,29 @@ async fn three_servers_started_at_once_on_an_empty_database_all_come_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_serves_what_was_written() {
     for db in Db::both() {
-        let world = World::new(db);
-        let server = world.start().await;
-        let door = server.door();
+        let env = TestEnv::new(db);
+        let server = env.start().await;
+        let client = server.client();
         let large = "large\n".repeat(30_000);
-        created(&door, LESSON, "one", json!({})).await;
-        write(&door, LESSON, &large, json!({ "expected_hash": sha256("one") })).await.expect_ok();
-        created(&door, LESSON, "hers", json!({ "user_id": "eve" })).await;
-        let (hash, log) = (manifest(&door).await, entries(&door, json!({ "path": LESSON })).await);
+        created(&client, LESSON, "one", json!({})).await;
+        write(&client, LESSON, &large, json!({ "expected_hash": sha256("one") })).await.expect_ok();
+        created(&client, LESSON, "hers", json!({ "user_id": "eve" })).await;
+        let (hash, log) = (manifest(&client).await, entries(&client, json!({ "path": LESSON })).await);
         assert!(server.terminate().await.success());
 
-        let server = world.start().await;
-        let door = server.door();
-        assert_eq!(manifest(&door).await, hash);
-        assert_eq!(entries(&door, json!({ "path": LESSON })).await, log);
+        let server = env.start().await;
+        let client = server.client();
+        assert_eq!(manifest(&client).await, hash);
+        assert_eq!(entries(&client, json!({ "path": LESSON })).await, log);
         for (more, content) in [
             (json!({}), large.as_str()),
             (json!({ "user_id": "eve" }), "hers"),
             (json!({ "hash": sha256("one") }), "one"),
         ] {
-            assert_eq!(read(&door, LESSON, more).await.expect_ok()["content"], json!(content));
+            assert_eq!(read(&client, LESSON, more).await.expect_ok()["content"], json!(content));
         }
         let planned = json!({ "book_id": BOOK, "target_manifest_hash": hash });
-        assert_eq!(door.call("plan_build", planned).await.expect_ok()["status"], "unchanged");
+        assert_eq!(client.call("plan_build", planned).await.expect_ok()["status"], "unchanged");
     }
 }
 
@@ -95,8 +95,8 @@ fn a_database_that_cannot_be_used_is_one_clear_line() {
         ("oracle://user:hunter2@host/db", 2, "no database URL that can be used"),
         ("hunter2", 2, "no database URL that can be used"),
     ] {
-        let world = World::new(Db::Sqlite).with("DATABASE_URL", url).with("DATABASE_POOL_TIMEOUT", "1");
-        let (exit, stderr) = refused(&world, &[]);
+        let env = TestEnv::new(Db::Sqlite).with("DATABASE_URL", url).with("DATABASE_POOL_TIMEOUT", "1");
+        let (exit, stderr) = refused(&env, &[]);
         assert_eq!(exit, Some(code), "{url}: {stderr}");
         one_line(&stderr, said);
         assert!(!stderr.contains("hunter2"), "a password is never shown: {stderr}");
@@ -106,18 +106,18 @@ fn a_database_that_cannot_be_used_is_one_clear_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_and_a_folder_that_are_not_of_each_other_are_refused() {
     for db in Db::both() {
-        let world = World::new(db);
-        let server = world.start().await;
-        created(&server.door(), LESSON, "one", json!({})).await;
+        let env = TestEnv::new(db);
+        let server = env.start().await;
+        created(&server.client(), LESSON, "one", json!({})).await;
         let stranger =
-            World::new(db).with("PANAVERSITY_STORAGE_ROOT", world.storage_root().to_str().unwrap());
+            TestEnv::new(db).with("PANAVERSITY_STORAGE_ROOT", env.storage_root().to_str().unwrap());
         let (code, stderr) = refused(&stranger, &[]);
         let last = stderr.lines().last().unwrap();
         assert_eq!(code, Some(1));
         assert!(last.contains("belongs to another database") && last.contains("DATABASE_URL"), "{last}");
 
-        let other = world.folder().join("elsewhere");
-        let (code, stderr) = refused(&world, &["--storage-root", other.to_str().unwrap()]);
+        let other = env.folder().join("elsewhere");
+        let (code, stderr) = refused(&env, &["--storage-root", other.to_str().unwrap()]);
         assert_eq!(code, Some(1));
         one_line(&stderr, "is not the storage that this database is kept with");
         assert_eq!(server.get("/health/ready").await.status, 200, "and the right pair goes on");
@@ -126,11 +126,10 @@ async fn a_database_and_a_folder_that_are_not_of_each_other_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_database_is_refused_and_left_alone() {
-    let world = World::new(Db::Postgres);
-    assert!(world.start().await.terminate().await.success());
-    shared()
-        .query(world.database_url(), "INSERT INTO schema_migrations VALUES (999, 'of the future', 'now')");
-    let (code, stderr) = refused(&world, &[]);
+    let env = TestEnv::new(Db::Postgres);
+    assert!(env.start().await.terminate().await.success());
+    shared().query(env.database_url(), "INSERT INTO schema_migrations VALUES (999, 'of the future', 'now')");
+    let (code, stderr) = refused(&env, &[]);
     assert_eq!(code, Some(1));
     one_line(&stderr, "newer than this binary knows");
 }
@@ -139,8 +138,8 @@ async fn a_newer_database_is_refused_and_left_alone() {
 async fn a_port_in_use_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let world = World::new(Db::Sqlite);
-    let output = world.command().args(["serve", "--server-port", &port]).output().unwrap();
+    let env = TestEnv::new(Db::Sqlite);
+    let output = env.command().args(["serve", "--server-port", &port]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.lines().last().unwrap().contains("another program uses the port"), "{stderr}");
@@ -148,12 +147,12 @@ async fn a_port_in_use_is_one_clear_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_sets_nothing_is_reported_with_the_nearest_known() {
-    let world = World::new(Db::Sqlite)
+    let env = TestEnv::new(Db::Sqlite)
         .with("PANAVERSITY_STORAGE_ROT", "x")
         .with("PANAVERSITY_FROBNICATE", "x")
         .with("PANAVERSITY_JWT_SECRET", "hunter2")
         .with("PANAVERSITY_PORT", "9");
-    let server = world.start().await;
+    let server = env.start().await;
     let log = server.log().join("\n");
     for said in [
         "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
@@ -176,7 +175,7 @@ fn a_setting_that_does_not_parse_exits_with_2() {
         ("DATABASE_POOL_SIZE", "0", "from 1"),
         ("DATABASE_URL_FILE", "/no/such/file", "both set"),
     ] {
-        let (code, stderr) = refused(&World::new(Db::Sqlite).with(name, value), &[]);
+        let (code, stderr) = refused(&TestEnv::new(Db::Sqlite).with(name, value), &[]);
         assert_eq!(code, Some(2), "{name}: {stderr}");
         one_line(&stderr, said);
     }

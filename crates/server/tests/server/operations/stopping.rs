@@ -7,8 +7,8 @@ use futures::future::join_all;
 use panaversity_testkit::postgres::shared;
 use serde_json::json;
 
-use crate::harness::{Db, Server, World, until};
-use crate::lessons::{LESSON, about, created, fresh, read};
+use crate::fixtures::{LESSON, about, created, fresh, read};
+use crate::harness::{Db, Server, TestEnv, until};
 
 /// Does anybody still listen there?
 fn listens(server: &Server) -> bool {
@@ -16,18 +16,18 @@ fn listens(server: &Server) -> bool {
 }
 
 /// Waits until so many statements wait for the lock that `held` holds.
-async fn waiting(world: &World, many: usize) {
+async fn waiting(env: &TestEnv, many: usize) {
     let sql = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
                WHERE d.datname = current_database() AND NOT granted";
     until("the calls are running", async || {
-        shared().query(world.database_url(), sql).parse::<usize>().unwrap() >= many
+        shared().query(env.database_url(), sql).parse::<usize>().unwrap() >= many
     })
     .await;
 }
 
 /// Holds up all that touches the journal until the table `go` is there.
-async fn held(world: &World) -> thread::JoinHandle<()> {
-    let url = world.database_url().to_owned();
+async fn held(env: &TestEnv) -> thread::JoinHandle<()> {
+    let url = env.database_url().to_owned();
     shared().query(&url, "CREATE TABLE go (now BOOLEAN)");
     let lock = thread::spawn(move || {
         let sql = "BEGIN; LOCK TABLE file_journal IN ACCESS EXCLUSIVE MODE; \
@@ -37,7 +37,7 @@ async fn held(world: &World) -> thread::JoinHandle<()> {
     until("the journal is locked", async || {
         let sql = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
                    AND relation = 'file_journal'::regclass";
-        shared().query(world.database_url(), sql) == "1"
+        shared().query(env.database_url(), sql) == "1"
     })
     .await;
     lock
@@ -46,43 +46,46 @@ async fn held(world: &World) -> thread::JoinHandle<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn running_calls_are_answered_before_a_server_stops() {
     for name in ["-TERM", "-INT"] {
-        let world = World::new(Db::Postgres);
-        let server = world.start().await;
-        let door = server.door();
-        created(&door, "content/README.md", "x", json!({})).await;
-        let lock = held(&world).await;
+        let env = TestEnv::new(Db::Postgres);
+        let server = env.start().await;
+        let client = server.client();
+        created(&client, "content/README.md", "x", json!({})).await;
+        let lock = held(&env).await;
         let calls: Vec<_> = (0..12)
             .map(|n| {
                 let path = format!("content/01-Part/01-Chapter/{n:02}-lesson.md");
-                let door = door.clone();
+                let client = client.clone();
                 tokio::spawn(async move {
-                    door.try_call("write_content", about(&path, json!({ "content": "x" }))).await
+                    client.try_call("write_content", about(&path, json!({ "content": "x" }))).await
                 })
             })
             .collect();
-        waiting(&world, 12).await;
+        waiting(&env, 12).await;
         server.signal(name);
         until("nobody new is let in", async || !listens(&server)).await;
-        shared().query(world.database_url(), "INSERT INTO go VALUES (true)");
+        shared().query(env.database_url(), "INSERT INTO go VALUES (true)");
         for answer in join_all(calls).await {
             assert_eq!(answer.unwrap().expect("a running call is answered").expect_ok()["mode"], "created");
         }
         lock.join().unwrap();
         assert!(server.ended().await.success(), "{name}");
-        let server = world.start().await;
-        let whole = json!({ "book_id": crate::lessons::BOOK, "scope": "book" });
-        assert_eq!(crate::lessons::pages(&server.door(), "read_content", whole, "files").await.0.len(), 13);
+        let server = env.start().await;
+        let whole = json!({ "book_id": crate::fixtures::BOOK, "scope": "book" });
+        assert_eq!(
+            crate::fixtures::pages(&server.client(), "read_content", whole, "files").await.0.len(),
+            13
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_under_load_stops_well_and_keeps_what_it_acknowledged() {
     for db in Db::both() {
-        let (world, server, door) = fresh(db).await;
-        created(&door, LESSON, "x", json!({})).await;
+        let (env, server, client) = fresh(db).await;
+        created(&client, LESSON, "x", json!({})).await;
         let writers: Vec<_> = (0..16)
             .map(|writer| {
-                let door = door.clone();
+                let client = client.clone();
                 tokio::spawn(async move {
                     let mut acknowledged = Vec::new();
                     for n in 0.. {
@@ -92,7 +95,7 @@ async fn a_server_under_load_stops_well_and_keeps_what_it_acknowledged() {
                             n % 100
                         );
                         let write =
-                            door.try_call("write_content", about(&path, json!({ "content": path }))).await;
+                            client.try_call("write_content", about(&path, json!({ "content": path }))).await;
                         let Some(answer) = write else { break };
                         answer.expect_ok();
                         acknowledged.push(path);
@@ -102,7 +105,7 @@ async fn a_server_under_load_stops_well_and_keeps_what_it_acknowledged() {
             })
             .collect();
         until("the load is on", async || {
-            let listed = door.call("list_books", json!({})).await.expect_ok();
+            let listed = client.call("list_books", json!({})).await.expect_ok();
             listed["books"][0]["files"].as_u64().unwrap() > 50
         })
         .await;
@@ -111,30 +114,30 @@ async fn a_server_under_load_stops_well_and_keeps_what_it_acknowledged() {
         let acknowledged: Vec<String> =
             join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
         assert!(acknowledged.len() > 40);
-        let server = world.start().await;
+        let server = env.start().await;
         for path in &acknowledged {
-            assert_eq!(read(&server.door(), path, json!({})).await.expect_ok()["content"], json!(path));
+            assert_eq!(read(&server.client(), path, json!({})).await.expect_ok()["content"], json!(path));
         }
         server.all_published().await;
-        assert!(world.published().len() > acknowledged.len(), "all of it, and the first file");
-        assert_eq!(world.temporary_files(), Vec::<String>::new());
+        assert!(env.published().len() > acknowledged.len(), "all of it, and the first file");
+        assert_eq!(env.temporary_files(), Vec::<String>::new());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
-    let world = World::new(Db::Postgres);
-    let server = world.start().await;
-    let door = server.door();
-    created(&door, LESSON, "x", json!({})).await;
-    let lock = held(&world).await;
-    let call = tokio::spawn(async move { door.try_call("read_content", about(LESSON, json!({}))).await });
-    waiting(&world, 1).await;
+    let env = TestEnv::new(Db::Postgres);
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, "x", json!({})).await;
+    let lock = held(&env).await;
+    let call = tokio::spawn(async move { client.try_call("read_content", about(LESSON, json!({}))).await });
+    waiting(&env, 1).await;
     server.signal("-TERM");
     until("nobody new is let in", async || !listens(&server)).await;
     let status = server.terminate().await;
     assert_eq!(status.code(), Some(1));
     assert!(call.await.unwrap().is_none(), "the call was cut off");
-    shared().query(world.database_url(), "INSERT INTO go VALUES (true)");
+    shared().query(env.database_url(), "INSERT INTO go VALUES (true)");
     lock.join().unwrap();
 }

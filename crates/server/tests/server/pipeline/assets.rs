@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::interrupted::meanwhile;
 use super::{Ended, Tree, hydrate, ingest, lessons, plant, tree};
-use crate::harness::{Ground, World};
-use crate::lessons::BOOK;
-use crate::scenarios::on_every_ground;
+use crate::fixtures::BOOK;
+use crate::harness::{TestBackend, TestEnv};
+use crate::scenarios::on_every_backend;
 
-on_every_ground!(
+on_every_backend!(
     a_static_folder_goes_in_and_comes_out_byte_for_byte_and_only_once,
     an_archive_whose_connection_breaks_goes_on_over_another,
 );
@@ -44,22 +44,22 @@ fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect()
 }
 
-async fn a_static_folder_goes_in_and_comes_out_byte_for_byte_and_only_once(ground: Ground) {
-    let world = World::new(ground);
-    let server = world.start().await;
-    let folder = |name: &str| world.folder().join(name);
+async fn a_static_folder_goes_in_and_comes_out_byte_for_byte_and_only_once(backend: TestBackend) {
+    let env = TestEnv::new(backend);
+    let server = env.start().await;
+    let folder = |name: &str| env.folder().join(name);
     let (pages, mut assets) = (lessons(12), site());
     let (source, statics) = (plant(&folder("docs"), &pages), plant(&folder("static"), &assets));
     let with = |path: &Path| ["--static-dir".to_owned(), path.to_str().unwrap().to_owned()];
     let run = |more: &[&str]| {
         let flags = with(&statics);
         let more: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
-        ingest(&world, &server, &source, &more)
+        ingest(&env, &server, &source, &more)
     };
     let (output, built) = (folder("site/docs"), folder("site/static"));
     let hydrated = || {
         let flags = with(&built);
-        hydrate(&world, &server, &output, &[flags[0].as_str(), flags[1].as_str()]).expect_ok()
+        hydrate(&env, &server, &output, &[flags[0].as_str(), flags[1].as_str()]).expect_ok()
     };
 
     let report = run(&["--schema", "docusaurus"]).expect_ok();
@@ -74,7 +74,7 @@ async fn a_static_folder_goes_in_and_comes_out_byte_for_byte_and_only_once(groun
     assets.remove("CNAME");
     plant(&statics, &assets);
     fs::remove_file(statics.join("CNAME")).unwrap();
-    ingest(&world, &server, &source, &["--delete"]).expect_ok();
+    ingest(&env, &server, &source, &["--delete"]).expect_ok();
     assert_eq!(hydrated()["transferred"], 0, "assets are left alone unless they are named");
     let report = run(&["--delete"]).expect_ok();
     assert_eq!(names(&report["updated"]), ["static/videos/large.mp4"]);
@@ -87,19 +87,19 @@ async fn a_static_folder_goes_in_and_comes_out_byte_for_byte_and_only_once(groun
 }
 
 /// The connection is reset in the middle of the archive, once; the rest comes over another.
-async fn an_archive_whose_connection_breaks_goes_on_over_another(ground: Ground) {
-    let world = World::new(ground);
-    let server = world.start().await;
-    let folder = |name: &str| world.folder().join(name);
+async fn an_archive_whose_connection_breaks_goes_on_over_another(backend: TestBackend) {
+    let env = TestEnv::new(backend);
+    let server = env.start().await;
+    let folder = |name: &str| env.folder().join(name);
     let flag = |path: &Path| path.to_str().unwrap().to_owned();
     let assets = Tree::from([("videos/large.mp4".to_owned(), noise(4_000_000))]);
     let (source, statics) = (plant(&folder("docs"), &lessons(20)), plant(&folder("static"), &assets));
-    ingest(&world, &server, &source, &["--static-dir", &flag(&statics)]).expect_ok();
+    ingest(&env, &server, &source, &["--static-dir", &flag(&statics)]).expect_ok();
 
     let proxy = Proxy::to(server.url().strip_prefix("http://").unwrap().parse().unwrap()).await;
     proxy.delay(Duration::from_millis(10));
     let (output, built) = (folder("site/docs"), folder("site/static"));
-    let mut run = world.command();
+    let mut run = env.command();
     run.args(["hydrate", "--json", "--url", &format!("http://{}", proxy.address()), "--book-id", BOOK]);
     run.arg("--output-dir").arg(&output).arg("--static-dir").arg(&built);
     let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -12,8 +12,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{Ended, Tree, command, hydrate, ingest, lessons, plant, tree};
-use crate::harness::{Db, PATIENCE, Server, World};
-use crate::lessons::BOOK;
+use crate::fixtures::BOOK;
+use crate::harness::{Db, PATIENCE, Server, TestEnv};
 
 const FILES: usize = 400;
 const CHANGED: usize = 100;
@@ -42,25 +42,25 @@ pub(super) async fn meanwhile(child: &mut Child, mut is_so: impl AsyncFnMut() ->
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ingest_that_was_killed_is_completed_by_the_next() {
     for db in Db::both() {
-        let world = World::new(db);
-        let server = world.start().await;
+        let env = TestEnv::new(db);
+        let server = env.start().await;
         let book = lessons(FILES);
-        let source = plant(&world.folder().join("source"), &book);
+        let source = plant(&env.folder().join("source"), &book);
         let mut killed = 0;
         for enough in [0, 1, 40, 150, 300] {
-            let mut run = command(&world, &server, "ingest", &source, &[]).spawn().unwrap();
+            let mut run = command(&env, &server, "ingest", &source, &[]).spawn().unwrap();
             let in_time = meanwhile(&mut run, async || held(&server).await >= enough).await;
             run.kill().unwrap();
             run.wait().unwrap();
             killed += usize::from(in_time);
         }
         assert!(killed >= 2, "hardly ever was there something left to kill");
-        ingest(&world, &server, &source, &[]).expect_ok();
+        ingest(&env, &server, &source, &[]).expect_ok();
         assert_eq!(held(&server).await, FILES);
-        let report = ingest(&world, &server, &source, &[]).expect_ok();
+        let report = ingest(&env, &server, &source, &[]).expect_ok();
         assert_eq!(report["unchanged"], json!(FILES));
-        let output = world.folder().join("output");
-        hydrate(&world, &server, &output, &[]).expect_ok();
+        let output = env.folder().join("output");
+        hydrate(&env, &server, &output, &[]).expect_ok();
         assert!(tree(&output) == book, "the output differs from the source");
     }
 }
@@ -104,23 +104,23 @@ fn count(folder: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hydrate_that_was_killed_is_completed_by_the_next_and_never_shows_half_a_file() {
     for db in Db::both() {
-        let world = World::new(db);
-        let server = world.start().await;
+        let env = TestEnv::new(db);
+        let server = env.start().await;
         let (first, mut second) = (lessons(FILES), lessons(FILES));
         for bytes in second.values_mut() {
             bytes.extend(b"and more\n");
         }
         second.remove("01-Part/00-Chapter/00-lesson.md");
         second.insert("09-Part/README.md".to_owned(), b"new".to_vec());
-        let (output, state) = (world.folder().join("output"), world.folder().join(".output.panaversity"));
+        let (output, state) = (env.folder().join("output"), env.folder().join(".output.panaversity"));
         let watcher = Watcher::of(&output, vec![first.clone(), second.clone()]);
         let mut killed = 0;
         for (n, book) in [first, second].into_iter().enumerate() {
-            let source = plant(&world.folder().join(format!("source-{n}")), &book);
-            ingest(&world, &server, &source, &["--delete", "--force"]).expect_ok();
+            let source = plant(&env.folder().join(format!("source-{n}")), &book);
+            ingest(&env, &server, &source, &["--delete", "--force"]).expect_ok();
             // While it plans, while it fetches, and while it installs.
             for (staged, installing) in [(0, false), (1, false), (FILES / 2, false), (0, true), (0, true)] {
-                let mut run = command(&world, &server, "hydrate", &output, &[]).spawn().unwrap();
+                let mut run = command(&env, &server, "hydrate", &output, &[]).spawn().unwrap();
                 let there = async || {
                     let said = fs::read(state.join("state.json")).unwrap_or_default();
                     let said: Value = serde_json::from_slice(&said).unwrap_or_default();
@@ -130,9 +130,9 @@ async fn a_hydrate_that_was_killed_is_completed_by_the_next_and_never_shows_half
                 run.kill().unwrap();
                 run.wait().unwrap();
             }
-            hydrate(&world, &server, &output, &[]).expect_ok();
+            hydrate(&env, &server, &output, &[]).expect_ok();
             assert!(tree(&output) == book, "the output differs from the source");
-            let report = hydrate(&world, &server, &output, &[]).expect_ok();
+            let report = hydrate(&env, &server, &output, &[]).expect_ok();
             assert_eq!((&report["transferred"], &report["unchanged"]), (&json!(0), &json!(book.len())));
         }
         assert!(killed >= 4, "hardly ever was there something left to kill");
@@ -142,50 +142,50 @@ async fn a_hydrate_that_was_killed_is_completed_by_the_next_and_never_shows_half
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_during_an_ingest_leaves_no_success_that_was_none() {
-    let world = World::new(Db::Sqlite);
-    let server = world.start().await;
+    let env = TestEnv::new(Db::Sqlite);
+    let server = env.start().await;
     let book = lessons(FILES);
-    let source = plant(&world.folder().join("source"), &book);
-    let mut run = command(&world, &server, "ingest", &source, &[]).spawn().unwrap();
+    let source = plant(&env.folder().join("source"), &book);
+    let mut run = command(&env, &server, "ingest", &source, &[]).spawn().unwrap();
     assert!(meanwhile(&mut run, async || held(&server).await >= 30).await, "it was too fast");
     server.kill9().await;
     let report = Ended::of(&run.wait_with_output().unwrap()).expect_failed();
     assert!(report["not_tried"].as_u64().unwrap() > 0 || !report["failed"].as_array().unwrap().is_empty());
 
-    let server = world.start().await;
+    let server = env.start().await;
     let listed = json!({ "book_id": BOOK, "scope": "book" });
-    let (files, _) = crate::lessons::pages(&server.door(), "read_content", listed, "files").await;
+    let (files, _) = crate::fixtures::pages(&server.client(), "read_content", listed, "files").await;
     let there: Vec<_> = files.iter().map(|file| &file["path"]).collect();
     for claimed in report["created"].as_array().unwrap() {
         assert!(there.contains(&claimed), "{claimed} was reported and is not there");
     }
-    let report = ingest(&world, &server, &source, &[]).expect_ok();
+    let report = ingest(&env, &server, &source, &[]).expect_ok();
     assert_eq!(report["created"].as_array().unwrap().len() + there.len(), FILES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_during_a_hydrate_leaves_the_output_as_it_was() {
-    let world = World::new(Db::Sqlite);
-    let server = world.start().await;
-    let (mut book, output) = (lessons(FILES), world.folder().join("output"));
-    let source = plant(&world.folder().join("source"), &book);
-    ingest(&world, &server, &source, &[]).expect_ok();
-    hydrate(&world, &server, &output, &[]).expect_ok();
+    let env = TestEnv::new(Db::Sqlite);
+    let server = env.start().await;
+    let (mut book, output) = (lessons(FILES), env.folder().join("output"));
+    let source = plant(&env.folder().join("source"), &book);
+    ingest(&env, &server, &source, &[]).expect_ok();
+    hydrate(&env, &server, &output, &[]).expect_ok();
     // As many changes as come one by one.
     book.values_mut().take(CHANGED).for_each(|bytes| bytes.extend(b"and more\n"));
     plant(&source, &book);
-    ingest(&world, &server, &source, &[]).expect_ok();
+    ingest(&env, &server, &source, &[]).expect_ok();
     let before = tree(&output);
-    let staging = world.folder().join(".output.panaversity/staging");
-    let mut run = command(&world, &server, "hydrate", &output, &[]).spawn().unwrap();
+    let staging = env.folder().join(".output.panaversity/staging");
+    let mut run = command(&env, &server, "hydrate", &output, &[]).spawn().unwrap();
     assert!(meanwhile(&mut run, async || count(&staging) >= 5).await, "it was too fast");
     server.kill9().await;
     let report = Ended::of(&run.wait_with_output().unwrap()).expect_failed();
     assert!(report["error"].as_str().unwrap().starts_with("nothing was changed"), "{report}");
     assert!(tree(&output) == before, "the output has changed");
 
-    let server = world.start().await;
-    let report = hydrate(&world, &server, &output, &[]).expect_ok();
+    let server = env.start().await;
+    let report = hydrate(&env, &server, &output, &[]).expect_ok();
     assert!(tree(&output) == book, "the output differs from the source");
     let transferred = report["transferred"].as_u64().unwrap();
     assert!(transferred < u64::try_from(CHANGED).unwrap(), "what was fetched before is not fetched again");

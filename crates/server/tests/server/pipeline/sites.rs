@@ -8,11 +8,11 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{Ended, Tree, hydrate, ingest, plant, tree};
-use crate::harness::{Db, Ground, Server, World};
-use crate::lessons::BOOK;
-use crate::scenarios::on_every_ground;
+use crate::fixtures::BOOK;
+use crate::harness::{Db, Server, TestBackend, TestEnv};
+use crate::scenarios::on_every_backend;
 
-on_every_ground!(
+on_every_backend!(
     a_site_goes_in_whole_and_comes_out_byte_for_byte,
     a_path_that_changes_its_kind_changes_it_everywhere,
 );
@@ -79,9 +79,9 @@ fn statics() -> Tree {
     files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect()
 }
 
-/// A world, its server, and the four folders of a site.
+/// A env, its server, and the four folders of a site.
 struct Site {
-    world: World,
+    env: TestEnv,
     server: Server,
     docs: PathBuf,
     statics: PathBuf,
@@ -90,23 +90,23 @@ struct Site {
 }
 
 impl Site {
-    async fn new(on: impl Into<Ground>, docs: &Tree, statics: &Tree) -> Self {
-        let world = World::new(on);
-        let server = world.start().await;
-        let folder = |name: &str| world.folder().join(name);
+    async fn new(on: impl Into<TestBackend>, docs: &Tree, statics: &Tree) -> Self {
+        let env = TestEnv::new(on);
+        let server = env.start().await;
+        let folder = |name: &str| env.folder().join(name);
         let (built, built_static) = (folder("site/docs"), folder("site/static"));
         let (docs, statics) = (plant(&folder("docs"), docs), plant(&folder("static"), statics));
-        Self { world, server, docs, statics, built, built_static }
+        Self { env, server, docs, statics, built, built_static }
     }
 
     fn ingest(&self, more: &[&str]) -> Ended {
         let flags = ["--schema", "docusaurus", "--static-dir", self.statics.to_str().unwrap()];
-        ingest(&self.world, &self.server, &self.docs, &[&flags, more].concat())
+        ingest(&self.env, &self.server, &self.docs, &[&flags, more].concat())
     }
 
     fn hydrate(&self, more: &[&str]) -> Ended {
         let flags = ["--static-dir", self.built_static.to_str().unwrap()];
-        hydrate(&self.world, &self.server, &self.built, &[&flags, more].concat())
+        hydrate(&self.env, &self.server, &self.built, &[&flags, more].concat())
     }
 
     #[track_caller]
@@ -122,8 +122,8 @@ fn paths(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|one| one.as_str().or(one["path"].as_str()).unwrap()).collect()
 }
 
-async fn a_site_goes_in_whole_and_comes_out_byte_for_byte(ground: Ground) {
-    let site = Site::new(ground, &docs(), &statics()).await;
+async fn a_site_goes_in_whole_and_comes_out_byte_for_byte(backend: TestBackend) {
+    let site = Site::new(backend, &docs(), &statics()).await;
     let count = docs().len() + statics().len();
     let dry = site.ingest(&["--dry-run"]).expect_ok();
     assert_eq!(dry["created"].as_array().unwrap().len(), count, "{dry}");
@@ -137,7 +137,7 @@ async fn a_site_goes_in_whole_and_comes_out_byte_for_byte(ground: Ground) {
 
     // Everything lies in the tree as it is, unless a bucket spells names in its own way.
     site.server.all_published().await;
-    let published = site.world.published();
+    let published = site.env.published();
     for (name, bytes) in &docs() {
         assert!(published.get(&format!("{BOOK}/content/{name}")) == Some(bytes), "{name}");
     }
@@ -159,9 +159,9 @@ async fn a_site_goes_in_whole_and_comes_out_byte_for_byte(ground: Ground) {
     site.comes_out_as_it_went_in();
 }
 
-async fn a_path_that_changes_its_kind_changes_it_everywhere(ground: Ground) {
+async fn a_path_that_changes_its_kind_changes_it_everywhere(backend: TestBackend) {
     let (docs, statics) = (docs(), statics());
-    let site = Site::new(ground, &docs, &statics).await;
+    let site = Site::new(backend, &docs, &statics).await;
     site.ingest(&[]).expect_ok();
     site.hydrate(&[]).expect_ok();
     let swap = |folder: &Path, name: &str, inner: Option<&str>| {
@@ -185,7 +185,7 @@ async fn a_path_that_changes_its_kind_changes_it_everywhere(ground: Ground) {
             assert_eq!(report["deleted"].as_array().unwrap().len(), 2, "{report}");
             site.comes_out_as_it_went_in();
             site.server.all_published().await;
-            let published = site.world.published();
+            let published = site.env.published();
             let due: Tree = [("content", &site.docs), ("static", &site.statics)]
                 .into_iter()
                 .flat_map(|(part, folder)| {
@@ -253,7 +253,7 @@ async fn what_lies_in_the_folder_by_hand_is_adopted_whatever_its_kind() {
     let site = Site::new(Db::Sqlite, &docs(), &statics()).await;
     site.ingest(&[]).expect_ok();
     site.server.all_published().await;
-    let book = site.world.storage_root().join("books").join(BOOK);
+    let book = site.env.storage_root().join("books").join(BOOK);
     let by_hand: Tree = [
         ("content/img/new（新）.png", noise(200_000)),
         ("content/latin-2.csv", b"\xe9".to_vec()),
@@ -265,7 +265,7 @@ async fn what_lies_in_the_folder_by_hand_is_adopted_whatever_its_kind() {
     plant(&book, &by_hand);
     fs::write(book.join("content/img/p.png"), noise(77)).unwrap();
     fs::write(book.join("content/latin.md"), b"\xe9").unwrap();
-    let output = site.world.command().args(["reconcile", "--adopt", "--json"]).output().unwrap();
+    let output = site.env.command().args(["reconcile", "--adopt", "--json"]).output().unwrap();
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let outcome = |outcome: &str| {
         let all = said["findings"].as_array().unwrap().iter().filter(|finding| finding["outcome"] == outcome);

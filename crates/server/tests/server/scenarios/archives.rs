@@ -12,15 +12,15 @@ use std::io::{Cursor, Read};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use crate::harness::{Door, PATIENCE, Server};
-use crate::lessons::{BOOK, create_all, created, with};
+use crate::fixtures::{BOOK, create_all, created, with};
+use crate::harness::{PATIENCE, Server, TestClient};
 
 /// What an archive holds, by path.
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// Arguments of a call about [`BOOK`].
-async fn linked(door: &Door, more: Value) -> Value {
-    door.call("get_book_archive", with(json!({ "book_id": BOOK }), more)).await.expect_ok()
+async fn linked(client: &TestClient, more: Value) -> Value {
+    client.call("get_book_archive", with(json!({ "book_id": BOOK }), more)).await.expect_ok()
 }
 
 /// A link from its path on: servers that come later have another port.
@@ -31,12 +31,12 @@ fn path_of(link: &Value) -> String {
 }
 
 /// A client of its own connections.
-fn client() -> Client {
+fn http() -> Client {
     Client::builder().tls_certs_only([]).no_proxy().timeout(PATIENCE).build().unwrap()
 }
 
-async fn ask(client: &Client, server: &Server, path: &str, headers: &[(&str, &str)]) -> Response {
-    let mut request = client.get(format!("{}{path}", server.url()));
+async fn ask(http: &Client, server: &Server, path: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = http.get(format!("{}{path}", server.url()));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -48,7 +48,7 @@ fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
 }
 
 async fn download(server: &Server, path: &str) -> Vec<u8> {
-    let answer = ask(&client(), server, path, &[]).await;
+    let answer = ask(&http(), server, path, &[]).await;
     assert_eq!(answer.status(), 200);
     answer.bytes().await.expect("all of it").to_vec()
 }
@@ -79,8 +79,8 @@ fn noise(seed: u64, bytes: usize) -> String {
 
 /// Fills [`BOOK`] with names of all kinds, small files and `large` that become objects, and with
 /// a user's overlay that no archive may show; gives what an archive must hold.
-async fn fill(door: &Door, large: usize) -> Files {
-    door.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
+async fn fill(client: &TestClient, large: usize) -> Files {
+    client.call("create_book", json!({ "book_id": BOOK, "schema": "docusaurus" })).await.expect_ok();
     let mut files: Vec<(String, String)> =
         ["a", "\u{e9}t\u{e9}", "\u{65e5}\u{672c}\u{8a9e}", "Z-1", "b c", "empty"]
             .into_iter()
@@ -89,9 +89,9 @@ async fn fill(door: &Door, large: usize) -> Files {
     files.last_mut().unwrap().1.clear();
     files.extend((0..30).map(|n| (format!("content/many/{n:02}.md"), noise(n, 2_000))));
     files.extend((0..large as u64).map(|n| (format!("content/large/{n:02}.md"), noise(n + 99, 400_000))));
-    create_all(door, files.clone()).await;
+    create_all(client, files.clone()).await;
     for name in ["content/part/a.md", "content/hers.md"] {
-        created(door, name, "only hers", json!({ "user_id": "eve" })).await;
+        created(client, name, "only hers", json!({ "user_id": "eve" })).await;
     }
     files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect()
 }

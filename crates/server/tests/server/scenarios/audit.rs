@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use panaversity_testkit::postgres::shared;
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Ground};
-use crate::lessons::{
+use crate::fixtures::{
     BOOK, LESSON, NO_HASH, created, delete, entries, field, fresh, manifest, read, sha256, text, write,
 };
+use crate::harness::{Db, TestBackend};
 
-on_every_ground!(
+on_every_backend!(
     r7_every_entry_names_the_agent_who_called,
     r7_who_claims_to_be_nobody_is_refused_and_changes_nothing,
     every_call_leaves_an_entry_whatever_came_of_it,
@@ -20,62 +20,62 @@ on_every_ground!(
     a_query_gives_what_its_filters_leave_page_by_page,
 );
 
-async fn r7_every_entry_names_the_agent_who_called(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
-    created(&door, LESSON, "one", json!({})).await;
+async fn r7_every_entry_names_the_agent_who_called(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    created(&client, LESSON, "one", json!({})).await;
     let longest = "a".repeat(200);
     for agent in ["writer-7", "Claude (editor) <x@example.org>", longest.as_str()] {
-        read(&door.clone().of_agent(agent), LESSON, json!({})).await.expect_ok();
-        let newest = &entries(&door, json!({ "operation": "READ", "limit": 1 })).await[0];
+        read(&client.clone().of_agent(agent), LESSON, json!({})).await.expect_ok();
+        let newest = &entries(&client, json!({ "operation": "READ", "limit": 1 })).await[0];
         assert_eq!(newest["agent_id"], json!(agent));
-        assert_eq!(entries(&door, json!({ "agent_id": agent })).await.len(), 1);
+        assert_eq!(entries(&client, json!({ "agent_id": agent })).await.len(), 1);
     }
-    let first = &entries(&door, json!({ "operation": "WRITE" })).await[0];
+    let first = &entries(&client, json!({ "operation": "WRITE" })).await[0];
     assert_eq!(first["agent_id"], "dev-mode-agent", "who says nothing is nobody in particular");
 }
 
-async fn r7_who_claims_to_be_nobody_is_refused_and_changes_nothing(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
-    created(&door, LESSON, "one", json!({})).await;
-    let before = manifest(&door).await;
+async fn r7_who_claims_to_be_nobody_is_refused_and_changes_nothing(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    created(&client, LESSON, "one", json!({})).await;
+    let before = manifest(&client).await;
     let too_long = "a".repeat(201);
     for nobody in ["", "  ", "system", "SYSTEM", " System ", "a\tb", too_long.as_str()] {
-        let door = door.clone().of_agent(nobody);
+        let client = client.clone().of_agent(nobody);
         for answer in [
-            write(&door, "content/README.md", "x", json!({})).await,
-            delete(&door, LESSON, json!({})).await,
-            read(&door, LESSON, json!({})).await,
-            door.call("list_books", json!({})).await,
+            write(&client, "content/README.md", "x", json!({})).await,
+            delete(&client, LESSON, json!({})).await,
+            read(&client, LESSON, json!({})).await,
+            client.call("list_books", json!({})).await,
         ] {
             assert_eq!(answer.code(), "INVALID_ARGUMENT", "{nobody:?}: {}", answer.value);
             assert_eq!(answer.value["error"]["argument"], "X-Agent-Id");
         }
     }
-    assert_eq!(manifest(&door).await, before);
-    let refused = entries(&door, json!({ "status": "refused", "operation": "DELETE" })).await;
+    assert_eq!(manifest(&client).await, before);
+    let refused = entries(&client, json!({ "status": "refused", "operation": "DELETE" })).await;
     assert_eq!(refused.len(), 7, "each leaves an entry");
     assert!(field(&refused, "agent_id").iter().all(|agent| agent == "dev-mode-agent"));
     assert!(field(&refused, "path").iter().all(|path| path == LESSON));
 }
 
-async fn every_call_leaves_an_entry_whatever_came_of_it(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
-    let door = door.of_agent("writer-7");
-    created(&door, LESSON, "one", json!({})).await;
-    write(&door, LESSON, "one", json!({})).await.expect_ok();
-    assert!(!write(&door, LESSON, "two", json!({})).await.ok);
-    assert!(!write(&door, "content/../x", "two", json!({})).await.ok);
-    read(&door, LESSON, json!({})).await.expect_ok();
-    assert!(!read(&door, "content/README.md", json!({ "hash": NO_HASH })).await.ok);
-    door.call("list_books", json!({})).await.expect_ok();
-    door.call("create_book", json!({ "book_id": BOOK })).await.expect_ok();
-    door.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
-    door.call("verify_audit_chain", json!({})).await.expect_ok();
-    delete(&door, LESSON, json!({})).await.expect_ok();
-    delete(&door, LESSON, json!({})).await.expect_ok();
-    assert!(!door.call("query_audit_log", json!({ "limit": 0 })).await.ok);
+async fn every_call_leaves_an_entry_whatever_came_of_it(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    let client = client.of_agent("writer-7");
+    created(&client, LESSON, "one", json!({})).await;
+    write(&client, LESSON, "one", json!({})).await.expect_ok();
+    assert!(!write(&client, LESSON, "two", json!({})).await.ok);
+    assert!(!write(&client, "content/../x", "two", json!({})).await.ok);
+    read(&client, LESSON, json!({})).await.expect_ok();
+    assert!(!read(&client, "content/README.md", json!({ "hash": NO_HASH })).await.ok);
+    client.call("list_books", json!({})).await.expect_ok();
+    client.call("create_book", json!({ "book_id": BOOK })).await.expect_ok();
+    client.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
+    client.call("verify_audit_chain", json!({})).await.expect_ok();
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    assert!(!client.call("query_audit_log", json!({ "limit": 0 })).await.ok);
 
-    let mut log = entries(&door, json!({})).await;
+    let mut log = entries(&client, json!({})).await;
     log.reverse();
     let told: Vec<_> = log
         .iter()
@@ -114,16 +114,16 @@ async fn every_call_leaves_an_entry_whatever_came_of_it(on: Ground) {
     }
 }
 
-async fn changes_are_recorded_with_their_lineage(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
-    created(&door, LESSON, "one", json!({})).await;
-    write(&door, LESSON, "two", json!({ "expected_hash": sha256("one") })).await.expect_ok();
-    write(&door, LESSON, "two", json!({})).await.expect_ok();
-    write(&door, LESSON, "three", json!({})).await;
-    delete(&door, LESSON, json!({ "expected_hash": sha256("two") })).await.expect_ok();
-    delete(&door, LESSON, json!({})).await.expect_ok();
-    created(&door, LESSON, "four", json!({})).await;
-    let mut log = entries(&door, json!({ "book_id": BOOK, "path": LESSON })).await;
+async fn changes_are_recorded_with_their_lineage(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    created(&client, LESSON, "one", json!({})).await;
+    write(&client, LESSON, "two", json!({ "expected_hash": sha256("one") })).await.expect_ok();
+    write(&client, LESSON, "two", json!({})).await.expect_ok();
+    write(&client, LESSON, "three", json!({})).await;
+    delete(&client, LESSON, json!({ "expected_hash": sha256("two") })).await.expect_ok();
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    created(&client, LESSON, "four", json!({})).await;
+    let mut log = entries(&client, json!({ "book_id": BOOK, "path": LESSON })).await;
     log.reverse();
     let lineage: Vec<_> = log
         .iter()
@@ -164,16 +164,16 @@ const BREAKS: &str = "SELECT a.* FROM audit_log a
 LEFT JOIN audit_log b ON a.prev_hash = b.entry_hash
 WHERE a.prev_hash IS NOT NULL AND b.id IS NULL;";
 
-async fn r6_entries_link_and_the_documented_sql_finds_no_break(on: Ground) {
-    let (world, _server, door) = fresh(on).await;
+async fn r6_entries_link_and_the_documented_sql_finds_no_break(on: TestBackend) {
+    let (env, _server, client) = fresh(on).await;
     for path in [LESSON, "content/README.md"] {
-        created(&door, path, "one", json!({})).await;
-        read(&door, path, json!({})).await.expect_ok();
-        write(&door, path, "two", json!({ "expected_hash": NO_HASH })).await;
-        created(&door, path, "hers", json!({ "user_id": "eve" })).await;
-        delete(&door, path, json!({})).await.expect_ok();
+        created(&client, path, "one", json!({})).await;
+        read(&client, path, json!({})).await.expect_ok();
+        write(&client, path, "two", json!({ "expected_hash": NO_HASH })).await;
+        created(&client, path, "hers", json!({ "user_id": "eve" })).await;
+        delete(&client, path, json!({})).await.expect_ok();
     }
-    let mut log = entries(&door, json!({ "book_id": BOOK })).await;
+    let mut log = entries(&client, json!({ "book_id": BOOK })).await;
     log.reverse();
     let mut tips: BTreeMap<(String, String), Value> = BTreeMap::new();
     for entry in &log {
@@ -182,35 +182,35 @@ async fn r6_entries_link_and_the_documented_sql_finds_no_break(on: Ground) {
         assert_eq!(entry.get("prev_hash"), previous.as_ref(), "{entry}");
     }
     assert_eq!((log.len(), tips.len()), (8, 2));
-    let verified = door.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok();
+    let verified = client.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok();
     assert_eq!(verified, json!({ "valid": true, "entries_checked": 9, "breaks": [] }), "and the query's own");
-    let one = door.call("verify_audit_chain", json!({ "book_id": BOOK, "path": LESSON })).await.expect_ok();
+    let one = client.call("verify_audit_chain", json!({ "book_id": BOOK, "path": LESSON })).await.expect_ok();
     assert_eq!(one["entries_checked"], 4);
     if on.db == Db::Postgres {
-        assert_eq!(shared().query(world.database_url(), BREAKS), "");
+        assert_eq!(shared().query(env.database_url(), BREAKS), "");
     }
 }
 
-async fn a_query_gives_what_its_filters_leave_page_by_page(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
+async fn a_query_gives_what_its_filters_leave_page_by_page(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
     let paths: Vec<_> =
         (0..12).map(|n| format!("content/01-Part/{:02}-Chapter/{n:02}-lesson.md", n % 3)).collect();
     for path in &paths {
-        created(&door.clone().of_agent("writer-7"), path, "one", json!({})).await;
-        read(&door, path, json!({})).await.expect_ok();
+        created(&client.clone().of_agent("writer-7"), path, "one", json!({})).await;
+        read(&client, path, json!({})).await.expect_ok();
     }
-    let all = entries(&door, json!({ "book_id": BOOK })).await;
+    let all = entries(&client, json!({ "book_id": BOOK })).await;
     assert_eq!(all.len(), 24);
     let times = field(&all, "timestamp");
     assert!(times.is_sorted_by(|newer, older| newer >= older), "newest first");
-    let paged = entries(&door, json!({ "book_id": BOOK, "limit": 5, "to": times[0] })).await;
+    let paged = entries(&client, json!({ "book_id": BOOK, "limit": 5, "to": times[0] })).await;
     assert_eq!(paged, all, "page by page it is the same");
 
-    let shown = door.call("query_audit_log", json!({ "limit": "1" })).await.expect_ok();
+    let shown = client.call("query_audit_log", json!({ "limit": "1" })).await.expect_ok();
     let columns = shown["entries"][0].as_object().unwrap().keys().map(String::as_str);
     assert_eq!(columns.collect::<Vec<_>>(), COLUMNS, "NULL or not");
 
-    let count = async |filters| entries(&door, filters).await.len();
+    let count = async |filters| entries(&client, filters).await.len();
     assert_eq!(count(json!({ "agent_id": "writer-7" })).await, 12);
     assert_eq!(count(json!({ "operation": "READ", "book_id": BOOK })).await, 12);
     assert_eq!(count(json!({ "path": "content/*/00-Chapter/*", "operation": "WRITE" })).await, 4);
@@ -224,7 +224,7 @@ async fn a_query_gives_what_its_filters_leave_page_by_page(on: Ground) {
     assert_eq!(count(json!({ "book_id": "no-such-book" })).await, 0);
     // Both ends are inclusive.
     let window = json!({ "book_id": BOOK, "since": times[10], "until": times[4] });
-    assert_eq!(entries(&door, window).await, all[4..=10]);
+    assert_eq!(entries(&client, window).await, all[4..=10]);
     assert_eq!(count(json!({ "since": "9999-12-31T23:59:59Z" })).await, 0);
     assert_eq!(count(json!({ "until": "0000-01-01T00:00:00Z" })).await, 0);
 }

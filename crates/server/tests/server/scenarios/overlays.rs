@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Door, Ground};
-use crate::lessons::{
+use crate::fixtures::{
     BOOK, LESSON, about, created, delete, entries, field, fresh, pages, read, sha256, text, with, write,
 };
+use crate::harness::{Answer, TestBackend, TestClient};
 
-on_every_ground!(
+on_every_backend!(
     r5_nothing_a_stranger_asks_shows_an_overlay,
     r5_the_owner_reads_the_overlay_above_the_base,
     r5_a_stranger_s_writes_meet_nothing_of_an_overlay,
@@ -24,14 +24,14 @@ const HERS_ALONE: &str = "content/01-Part/01-Chapter/02-hidden-plans.md";
 const SECRETS: [&str; 4] = ["words of eve", "hidden-plans", "eve-agent", "eve\""];
 
 /// A book of the base with eve's overlay above it.
-async fn with_overlay(door: &Door) {
-    created(door, LESSON, "the base", json!({})).await;
-    created(door, "content/README.md", "readme", json!({})).await;
-    overlay(door).await;
+async fn with_overlay(client: &TestClient) {
+    created(client, LESSON, "the base", json!({})).await;
+    created(client, "content/README.md", "readme", json!({})).await;
+    overlay(client).await;
 }
 
-async fn overlay(door: &Door) {
-    let eve = door.clone().of_agent("eve-agent");
+async fn overlay(client: &TestClient) {
+    let eve = client.clone().of_agent("eve-agent");
     let hers = json!({ "user_id": "eve" });
     created(&eve, LESSON, "words of eve", hers.clone()).await;
     created(&eve, HERS_ALONE, "more words of eve", hers.clone()).await;
@@ -110,7 +110,7 @@ fn settled(mut answer: Answer) -> Answer {
 }
 
 /// Asks the same of a book with an overlay and of one without: every answer is the same.
-async fn r5_nothing_a_stranger_asks_shows_an_overlay(on: Ground) {
+async fn r5_nothing_a_stranger_asks_shows_an_overlay(on: TestBackend) {
     let (_one, _server, with_eve) = fresh(on).await;
     let (_other, _its_server, without) = fresh(on).await;
     with_overlay(&with_eve).await;
@@ -133,11 +133,11 @@ async fn r5_nothing_a_stranger_asks_shows_an_overlay(on: Ground) {
     }
 }
 
-async fn r5_the_owner_reads_the_overlay_above_the_base(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
-    with_overlay(&door).await;
+async fn r5_the_owner_reads_the_overlay_above_the_base(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    with_overlay(&client).await;
     let hers = |more| with(json!({ "user_id": "eve" }), more);
-    let read_hers = async |path| read(&door, path, hers(json!({}))).await.expect_ok();
+    let read_hers = async |path| read(&client, path, hers(json!({}))).await.expect_ok();
     for (path, content, source) in [
         (LESSON, "words of eve", "overlay"),
         (HERS_ALONE, "more words of eve", "overlay"),
@@ -148,39 +148,39 @@ async fn r5_the_owner_reads_the_overlay_above_the_base(on: Ground) {
         assert_eq!(file["file_hash_sha256"], json!(sha256(content)));
     }
     let whole = hers(json!({ "book_id": BOOK, "scope": "book" }));
-    let (files, _) = pages(&door, "read_content", whole, "files").await;
+    let (files, _) = pages(&client, "read_content", whole, "files").await;
     assert_eq!(field(&files, "path"), [LESSON, HERS_ALONE, "content/README.md"]);
     assert_eq!(field(&files, "source"), ["overlay", "overlay", "base"]);
-    let near = read(&door, "content/01-Part/01-Chapter/02-hidden-plan.md", hers(json!({}))).await;
+    let near = read(&client, "content/01-Part/01-Chapter/02-hidden-plan.md", hers(json!({}))).await;
     assert_eq!(near.value["error"]["suggestions"][0], HERS_ALONE, "her own paths are suggested to her");
     let mine = hers(json!({ "hash": sha256("more words of eve") }));
-    assert_eq!(read(&door, HERS_ALONE, mine).await.expect_ok()["content"], "more words of eve");
+    assert_eq!(read(&client, HERS_ALONE, mine).await.expect_ok()["content"], "more words of eve");
 }
 
-async fn r5_a_stranger_s_writes_meet_nothing_of_an_overlay(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
-    with_overlay(&door).await;
+async fn r5_a_stranger_s_writes_meet_nothing_of_an_overlay(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    with_overlay(&client).await;
     for (who, namespace) in [(json!({}), "base"), (json!({ "user_id": "bob" }), "overlay")] {
         let named = with(who.clone(), json!({ "expected_hash": sha256("more words of eve") }));
-        assert_eq!(write(&door, HERS_ALONE, "mine", named).await.code(), "NOT_FOUND");
-        let gone = delete(&door, HERS_ALONE, who.clone()).await.expect_ok();
+        assert_eq!(write(&client, HERS_ALONE, "mine", named).await.code(), "NOT_FOUND");
+        let gone = delete(&client, HERS_ALONE, who.clone()).await.expect_ok();
         assert_eq!(gone["existed"], false);
-        let same = write(&door, HERS_ALONE, "more words of eve", who.clone()).await.expect_ok();
+        let same = write(&client, HERS_ALONE, "more words of eve", who.clone()).await.expect_ok();
         assert_eq!((&same["mode"], &same["namespace"]), (&json!("created"), &json!(namespace)));
-        delete(&door, HERS_ALONE, who.clone()).await.expect_ok();
+        delete(&client, HERS_ALONE, who.clone()).await.expect_ok();
         // A name that differs from hers only by case would be refused if it were hers to see.
         let twin = HERS_ALONE.replace("hidden", "HIDDEN");
-        created(&door, &twin, "mine", who.clone()).await;
-        delete(&door, &twin, who).await.expect_ok();
+        created(&client, &twin, "mine", who.clone()).await;
+        delete(&client, &twin, who).await.expect_ok();
     }
-    let hers = read(&door, HERS_ALONE, json!({ "user_id": "eve" })).await.expect_ok();
+    let hers = read(&client, HERS_ALONE, json!({ "user_id": "eve" })).await.expect_ok();
     assert_eq!(hers["content"], "more words of eve");
 }
 
-async fn r5_the_log_shows_each_caller_the_own_layer(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
-    with_overlay(&door).await;
-    let hers = entries(&door, json!({ "user_id": "eve", "book_id": BOOK })).await;
+async fn r5_the_log_shows_each_caller_the_own_layer(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    with_overlay(&client).await;
+    let hers = entries(&client, json!({ "user_id": "eve", "book_id": BOOK })).await;
     let acts: Vec<_> =
         hers.iter().rev().map(|entry| (text(&entry["operation"]), text(&entry["status"]))).collect();
     let expected = [
@@ -193,35 +193,35 @@ async fn r5_the_log_shows_each_caller_the_own_layer(on: Ground) {
     ];
     assert_eq!(acts, expected.map(|(act, status)| (act.to_owned(), status.to_owned())));
     assert!(field(&hers, "user_id").iter().all(|user| user == "eve"));
-    let base = entries(&door, json!({ "book_id": BOOK })).await;
+    let base = entries(&client, json!({ "book_id": BOOK })).await;
     assert_eq!(field(&base, "path"), ["content/README.md", LESSON]);
-    assert!(entries(&door, json!({ "user_id": "bob" })).await.is_empty());
+    assert!(entries(&client, json!({ "user_id": "bob" })).await.is_empty());
     // Each layer's own entries, the queries above among them.
     for (user, checked) in
         [(json!({}), 3), (json!({ "user_id": "eve" }), 7), (json!({ "user_id": "bob" }), 0)]
     {
         let verified =
-            door.call("verify_audit_chain", with(user, json!({ "book_id": BOOK }))).await.expect_ok();
+            client.call("verify_audit_chain", with(user, json!({ "book_id": BOOK }))).await.expect_ok();
         assert_eq!(verified, json!({ "valid": true, "entries_checked": checked, "breaks": [] }));
     }
 }
 
-async fn r5_without_its_overlay_the_base_shows_again(on: Ground) {
-    let (_world, _server, door) = fresh(on).await;
-    with_overlay(&door).await;
+async fn r5_without_its_overlay_the_base_shows_again(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    with_overlay(&client).await;
     let hers = json!({ "user_id": "eve" });
-    let gone = delete(&door, LESSON, hers.clone()).await.expect_ok();
+    let gone = delete(&client, LESSON, hers.clone()).await.expect_ok();
     assert_eq!((&gone["existed"], &gone["namespace"]), (&json!(true), &json!("overlay")));
-    let shown = read(&door, LESSON, hers.clone()).await.expect_ok();
+    let shown = read(&client, LESSON, hers.clone()).await.expect_ok();
     assert_eq!((&shown["content"], &shown["source"]), (&json!("the base"), &json!("base")));
-    delete(&door, LESSON, json!({})).await.expect_ok();
-    assert_eq!(read(&door, LESSON, hers.clone()).await.code(), "NOT_FOUND");
-    assert_eq!(read(&door, HERS_ALONE, hers).await.expect_ok()["source"], "overlay");
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    assert_eq!(read(&client, LESSON, hers.clone()).await.code(), "NOT_FOUND");
+    assert_eq!(read(&client, HERS_ALONE, hers).await.expect_ok()["source"], "overlay");
 }
 
-async fn r5_an_overlay_is_published_beside_the_base_and_not_in_it(on: Ground) {
-    let (world, server, door) = fresh(on).await;
-    with_overlay(&door).await;
+async fn r5_an_overlay_is_published_beside_the_base_and_not_in_it(on: TestBackend) {
+    let (env, server, client) = fresh(on).await;
+    with_overlay(&client).await;
     server.all_published().await;
     let expected = [
         (format!("{BOOK}/{LESSON}"), "the base"),
@@ -230,11 +230,11 @@ async fn r5_an_overlay_is_published_beside_the_base_and_not_in_it(on: Ground) {
         (format!("{BOOK}/users/eve/{HERS_ALONE}"), "more words of eve"),
     ];
     let expected: BTreeMap<_, _> = expected.map(|(path, text)| (path, text.as_bytes().to_vec())).into();
-    assert_eq!(world.published(), expected);
+    assert_eq!(env.published(), expected);
 
-    let private = crate::harness::World::new(on).with("PANAVERSITY_PUBLISH_OVERLAYS", "false");
+    let private = crate::harness::TestEnv::new(on).with("PANAVERSITY_PUBLISH_OVERLAYS", "false");
     let server = private.start().await;
-    with_overlay(&server.door()).await;
+    with_overlay(&server.client()).await;
     server.all_published().await;
     let names: Vec<_> = private.published().into_keys().collect();
     assert_eq!(names, [format!("{BOOK}/{LESSON}"), format!("{BOOK}/content/README.md")]);

@@ -8,10 +8,10 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use crate::harness::{Door, Ground, World};
-use crate::lessons::{NO_HASH, sha256, with};
+use crate::fixtures::{NO_HASH, sha256, with};
+use crate::harness::{TestBackend, TestClient, TestEnv};
 
-on_every_ground!(r2_a_random_history_reads_and_publishes_what_a_map_would);
+on_every_backend!(r2_a_random_history_reads_and_publishes_what_a_map_would);
 
 const PATHS: [&str; 4] = [
     "content/README.md",
@@ -75,7 +75,7 @@ fn expected(model: &mut Model, step: &Step) -> &'static str {
     }
 }
 
-async fn carry_out(door: &Door, book: &str, model: &Model, step: &Step) -> String {
+async fn carry_out(client: &TestClient, book: &str, model: &Model, step: &Step) -> String {
     let mut arguments = json!({ "book_id": book, "path": step.path, "user_id": step.user });
     match (step.said, model.get(&(step.user, step.path))) {
         (Said::Wrong, _) => arguments["expected_hash"] = NO_HASH.into(),
@@ -83,8 +83,8 @@ async fn carry_out(door: &Door, book: &str, model: &Model, step: &Step) -> Strin
         _ => {}
     }
     let answer = match &step.content {
-        Some(content) => door.call("write_content", with(arguments, json!({ "content": content }))).await,
-        None => door.call("delete_content", arguments).await,
+        Some(content) => client.call("write_content", with(arguments, json!({ "content": content }))).await,
+        None => client.call("delete_content", arguments).await,
     };
     match (answer.ok, &answer.value["mode"], &answer.value["existed"]) {
         (false, ..) => answer.code().to_owned(),
@@ -94,10 +94,10 @@ async fn carry_out(door: &Door, book: &str, model: &Model, step: &Step) -> Strin
     }
 }
 
-async fn check_reads(door: &Door, book: &str, model: &Model, step: &Step) {
+async fn check_reads(client: &TestClient, book: &str, model: &Model, step: &Step) {
     for user in USERS {
         let arguments = json!({ "book_id": book, "path": step.path, "user_id": user });
-        let answer = door.call("read_content", arguments).await;
+        let answer = client.call("read_content", arguments).await;
         let base = model.get(&(None, step.path));
         let content = model.get(&(user, step.path)).or(base);
         assert_eq!(answer.value["content"].as_str(), content.map(String::as_str), "{user:?} after {step:?}");
@@ -105,16 +105,16 @@ async fn check_reads(door: &Door, book: &str, model: &Model, step: &Step) {
     }
 }
 
-async fn check_tree(world: &World, door: &Door, book: &str, model: &Model) {
+async fn check_tree(env: &TestEnv, client: &TestClient, book: &str, model: &Model) {
     crate::harness::until("everything is published", async || {
-        door.get("/health").await.json()["pending_publications"] == 0
+        client.get("/health").await.json()["pending_publications"] == 0
     })
     .await;
     let mine = |(name, bytes): (String, Vec<u8>)| {
         let name = name.strip_prefix(&format!("{book}/"))?.to_owned();
         Some((name, bytes))
     };
-    let published: BTreeMap<String, Vec<u8>> = world.published().into_iter().filter_map(mine).collect();
+    let published: BTreeMap<String, Vec<u8>> = env.published().into_iter().filter_map(mine).collect();
     let wanted = |((user, path), text): (&(Option<&str>, &str), &String)| {
         let folder = user.map(|user| format!("users/{user}/")).unwrap_or_default();
         (format!("{folder}{path}"), text.clone().into_bytes())
@@ -123,10 +123,10 @@ async fn check_tree(world: &World, door: &Door, book: &str, model: &Model) {
     assert!(published == wanted, "{:?} instead of {:?}", published.keys(), wanted.keys());
 }
 
-async fn r2_a_random_history_reads_and_publishes_what_a_map_would(on: Ground) {
-    let world = World::new(on);
-    let server = world.start().await;
-    let door = server.door();
+async fn r2_a_random_history_reads_and_publishes_what_a_map_would(on: TestBackend) {
+    let env = TestEnv::new(on);
+    let server = env.start().await;
+    let client = server.client();
     let (mut case, runtime) = (0, Handle::current());
     let mut runner = TestRunner::new(Config { cases: 5, max_shrink_iters: 60, ..Config::default() });
     let history = prop::collection::vec(step(), 1..60);
@@ -134,14 +134,14 @@ async fn r2_a_random_history_reads_and_publishes_what_a_map_would(on: Ground) {
         case += 1;
         let book = format!("book-{case:03}");
         runtime.block_on(async {
-            door.call("create_book", json!({ "book_id": book })).await.expect_ok();
+            client.call("create_book", json!({ "book_id": book })).await.expect_ok();
             let mut model = Model::new();
             for step in &steps {
-                let got = carry_out(&door, &book, &model, step).await;
+                let got = carry_out(&client, &book, &model, step).await;
                 assert_eq!(got, expected(&mut model, step), "{step:?}");
-                check_reads(&door, &book, &model, step).await;
+                check_reads(&client, &book, &model, step).await;
             }
-            check_tree(&world, &door, &book, &model).await;
+            check_tree(&env, &client, &book, &model).await;
         });
     };
     let case = std::cell::RefCell::new(&mut one);

@@ -5,12 +5,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Ground, Storage, World};
-use crate::lessons::{BOOK, LESSON, TOOLS, created, read, text, with};
+use crate::fixtures::{BOOK, LESSON, TOOLS, created, read, text, with};
+use crate::harness::{Db, Storage, TestBackend, TestEnv};
 
 /// What `mcp` writes to stderr in a session that ends as soon as it has begun.
-fn complaints(world: &World) -> String {
-    said(world, format!("{}\n", hello()).as_bytes()).1
+fn complaints(env: &TestEnv) -> String {
+    said(env, format!("{}\n", hello()).as_bytes()).1
 }
 
 /// A client of a spawned server.
@@ -21,8 +21,8 @@ struct Line {
 }
 
 impl Line {
-    fn to(world: &World) -> Self {
-        let mut command = world.command();
+    fn to(env: &TestEnv) -> Self {
+        let mut command = env.command();
         command.arg("mcp").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
@@ -58,23 +58,23 @@ impl Line {
 }
 
 fn hello() -> Value {
-    let client = json!({ "name": "my-editor", "version": "1" });
-    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
+    let info = json!({ "name": "my-editor", "version": "1" });
+    let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info });
     json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params })
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_writes_and_reads_over_stdio_until_it_hangs_up() {
     for db in Db::both() {
-        let world = World::new(db);
-        let mut line = Line::to(&world);
+        let env = TestEnv::new(db);
+        let mut line = Line::to(&env);
         assert_eq!(line.ask(&hello())["result"]["serverInfo"]["name"], "panaversity-fs");
         line.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
         let listed = line.ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }));
         assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), TOOLS);
         let lesson = json!({ "book_id": BOOK, "path": LESSON });
         let content = "line\nbreaks \u{2028} and \"quotes\"\r\n";
-        let write = crate::lessons::with(lesson.clone(), json!({ "content": content }));
+        let write = crate::fixtures::with(lesson.clone(), json!({ "content": content }));
         assert_eq!(line.call("write_content", &write)["mode"], "created");
         assert_eq!(line.call("read_content", &lesson)["content"], content);
         assert_eq!(
@@ -84,25 +84,25 @@ async fn an_agent_writes_and_reads_over_stdio_until_it_hangs_up() {
         let log = line.call("query_audit_log", &json!({ "operation": "WRITE" }));
         assert_eq!(log["entries"][0]["agent_id"], "my-editor");
         line.hang_up();
-        assert_eq!(world.published().len(), 1);
-        let server = world.start().await;
-        assert_eq!(read(&server.door(), LESSON, json!({})).await.expect_ok()["content"], content);
+        assert_eq!(env.published().len(), 1);
+        let server = env.start().await;
+        assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], content);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_session_raises_no_false_alarm() {
-    let world = World::new(Db::Sqlite);
-    let server = world.start().await;
-    created(&server.door(), LESSON, "one", json!({})).await;
+    let env = TestEnv::new(Db::Sqlite);
+    let server = env.start().await;
+    created(&server.client(), LESSON, "one", json!({})).await;
     server.all_published().await;
     // A scan of many files is still under way when the session ends.
-    let folder = world.storage_root().join("books").join(BOOK).join("content");
+    let folder = env.storage_root().join("books").join(BOOK).join("content");
     for n in 0..3_000 {
         std::fs::write(folder.join(format!("{n}.tmp")), "x").unwrap();
     }
     for _ in 0..5 {
-        let said = complaints(&world);
+        let said = complaints(&env);
         assert!(!said.contains("could not be looked through"), "{said}");
         assert!(
             !said.contains("closed pool") && !said.contains("not clean"),
@@ -113,7 +113,7 @@ async fn a_short_session_raises_no_false_alarm() {
 
 #[test]
 fn nonsense_on_stdin_ends_nothing() {
-    let mut line = Line::to(&World::new(Db::Sqlite));
+    let mut line = Line::to(&TestEnv::new(Db::Sqlite));
     line.ask(&hello());
     line.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     let stdin = line.stdin.as_mut().unwrap();
@@ -130,8 +130,8 @@ fn nonsense_on_stdin_ends_nothing() {
 }
 
 /// What the program says to this input on stdout and stderr, if it ends well.
-fn said(world: &World, input: &[u8]) -> (Vec<Value>, String) {
-    let mut command = world.command();
+fn said(env: &TestEnv, input: &[u8]) -> (Vec<Value>, String) {
+    let mut command = env.command();
     command.arg("mcp").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
@@ -143,8 +143,8 @@ fn said(world: &World, input: &[u8]) -> (Vec<Value>, String) {
 
 #[test]
 fn what_cannot_be_read_leaves_a_warning_without_its_content_and_the_last_line_needs_no_end() {
-    let world = World::new(Db::Sqlite);
-    let (answers, log) = said(&world, b"");
+    let env = TestEnv::new(Db::Sqlite);
+    let (answers, log) = said(&env, b"");
     assert!(answers.is_empty() && !log.contains("ERROR"), "to hang up first is no error: {log}");
     let cut = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"write_content","arguments":{"book_id":"b-1","path":"content/x.md","content":"secret \ud83d"}}}"#;
     let listed = r#"{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"name":"list_books"}}"#;
@@ -156,7 +156,7 @@ fn what_cannot_be_read_leaves_a_warning_without_its_content_and_the_last_line_ne
         listed.as_bytes(),
     ]
     .join(b"\n".as_slice());
-    let (answers, log) = said(&world, &lines);
+    let (answers, log) = said(&env, &lines);
     let of =
         |id: u64| answers.iter().find(|answer| answer["id"] == id).unwrap_or_else(|| panic!("{answers:?}"));
     assert_eq!(of(6)["error"]["code"], -32602);
@@ -170,8 +170,8 @@ fn what_cannot_be_read_leaves_a_warning_without_its_content_and_the_last_line_ne
 #[tokio::test(flavor = "multi_thread")]
 async fn over_stdio_links_are_given_only_where_somebody_serves_them() {
     for storage in [Storage::Fs, Storage::S3] {
-        let world = World::new(Ground::new(Db::Sqlite, storage));
-        let mut line = Line::to(&world);
+        let env = TestEnv::new(TestBackend::new(Db::Sqlite, storage));
+        let mut line = Line::to(&env);
         line.ask(&hello());
         let book = json!({ "book_id": BOOK, "schema": "docusaurus" });
         line.call("create_book", &book);
@@ -203,9 +203,9 @@ async fn over_stdio_links_are_given_only_where_somebody_serves_them() {
         line.hang_up();
 
         // With a server beside it, what it gives can be opened there.
-        let server = world.start().await;
-        let world = world.with("PANAVERSITY_PUBLIC_URL", server.url());
-        let mut line = Line::to(&world);
+        let server = env.start().await;
+        let env = env.with("PANAVERSITY_PUBLIC_URL", server.url());
+        let mut line = Line::to(&env);
         line.ask(&hello());
         let archive = line.call("get_book_archive", &json!({ "book_id": BOOK }));
         let beside = line.call("get_asset", &asset("content", json!({})));

@@ -11,33 +11,33 @@ use panaversity_service::Service;
 use panaversity_testkit::samples::{lesson, overlay, staging};
 
 use super::cells;
-use crate::desk::{Desk, LIMITS, long};
+use crate::fixture::{LIMITS, ServiceFixture, long};
 use crate::invariants::hold;
 
 const GARBAGE: [&str; 3] = ["replaced", "deleted", "of an overlay"];
 
 /// Files that are held, large and small, beside versions, blobs and an object that nobody can ask
 /// for any more, and a version that only a manifest keeps.
-async fn store() -> Desk {
-    let desk = Desk::new();
-    let server = desk.server();
+async fn store() -> ServiceFixture {
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let ann = overlay("ann");
-    desk.put(&server, &Layer::Base, &lesson(1), &long("kept by a plan")).await;
-    server.plan_build(&desk.book, None, None).await.unwrap();
+    fixture.put(&server, &Layer::Base, &lesson(1), &long("kept by a plan")).await;
+    server.plan_build(&fixture.book, None, None).await.unwrap();
     for text in [&long("replaced"), &long("held"), "small", &long("held")] {
-        desk.put(&server, &Layer::Base, &lesson(1), text).await;
+        fixture.put(&server, &Layer::Base, &lesson(1), text).await;
     }
-    desk.put(&server, &Layer::Base, &lesson(2), &long("deleted")).await;
-    desk.delete(&server, &Layer::Base, &lesson(2)).await.unwrap();
-    desk.put(&server, &ann, &lesson(3), &long("of an overlay")).await;
-    desk.put(&server, &ann, &lesson(3), &long("mine")).await;
-    desk.journal.stage(&Blob::pack(b"abandoned", 0), staging()).await.unwrap();
-    desk.objects.damage(ContentHash::of(b"unknown"), Some(b"unknown".to_vec()));
-    desk.idle(&server).await;
+    fixture.put(&server, &Layer::Base, &lesson(2), &long("deleted")).await;
+    fixture.delete(&server, &Layer::Base, &lesson(2)).await.unwrap();
+    fixture.put(&server, &ann, &lesson(3), &long("of an overlay")).await;
+    fixture.put(&server, &ann, &lesson(3), &long("mine")).await;
+    fixture.journal.stage(&Blob::pack(b"abandoned", 0), staging()).await.unwrap();
+    fixture.objects.damage(ContentHash::of(b"unknown"), Some(b"unknown".to_vec()));
+    fixture.idle(&server).await;
     server.fsync_checkpoint().await.unwrap();
     // The guard of what was staged and abandoned ends.
-    desk.journal.advance(Duration::from_hours(2));
-    desk
+    fixture.journal.advance(Duration::from_hours(2));
+    fixture
 }
 
 async fn gc(server: &Service) -> Result<panaversity_service::gc::Swept, panaversity_model::Fault> {
@@ -49,20 +49,20 @@ fn objects_due() -> BTreeSet<ContentHash> {
     ["kept by a plan", "held", "mine"].map(|text| ContentHash::of(long(text).as_bytes())).into()
 }
 
-fn objects(desk: &Desk) -> BTreeSet<ContentHash> {
-    desk.objects.contents().into_keys().collect()
+fn objects(fixture: &ServiceFixture) -> BTreeSet<ContentHash> {
+    fixture.objects.contents().into_keys().collect()
 }
 
 #[tokio::test]
 async fn i9_nothing_held_is_lost_whichever_call_of_gc_breaks() {
-    let desk = store().await;
-    let server = desk.server();
-    let before = hold(&desk, &server).await;
-    desk.faults.reset();
+    let fixture = store().await;
+    let server = fixture.server();
+    let before = hold(&fixture, &server).await;
+    fixture.faults.reset();
     let swept = gc(&server).await.unwrap();
-    let calls = desk.faults.calls();
+    let calls = fixture.faults.calls();
     assert_eq!((swept.removed.versions, swept.removed.blobs, swept.unknown_objects), (5, 5, 1), "{calls:?}");
-    assert_eq!((objects(&desk), hold(&desk, &server).await), (objects_due(), before.clone()));
+    assert_eq!((objects(&fixture), hold(&fixture, &server).await), (objects_due(), before.clone()));
     for name in
         ["journal.pin", "journal.condemn", "objects.delete", "journal.bury", "journal.condemn_unknown"]
     {
@@ -73,28 +73,28 @@ async fn i9_nothing_held_is_lost_whichever_call_of_gc_breaks() {
     let mut count = 0;
     for (call, failure, recovery) in cells(calls.len()) {
         let at = format!("call {call}, {}: {failure:?}, then {recovery:?}", calls[call]);
-        let desk = store().await;
-        let server = desk.server();
-        desk.faults.reset();
-        desk.faults.arm(call, failure);
+        let fixture = store().await;
+        let server = fixture.server();
+        fixture.faults.reset();
+        fixture.faults.arm(call, failure);
         let _ = gc(&server).await;
-        assert!(desk.faults.calls().len() > call, "{at}: the call was reached");
-        let server = recovery.recover(&desk, server).await;
-        assert_eq!(hold(&desk, &server).await, before, "{at}");
+        assert!(fixture.faults.calls().len() > call, "{at}: the call was reached");
+        let server = recovery.recover(&fixture, server).await;
+        assert_eq!(hold(&fixture, &server).await, before, "{at}");
         // What a gc that died has condemned is guarded for a while.
-        desk.expire_leases();
+        fixture.expire_leases();
         for (n, text) in GARBAGE.iter().enumerate() {
-            desk.put(&server, &Layer::Base, &lesson(10 + n), &long(text)).await;
+            fixture.put(&server, &Layer::Base, &lesson(10 + n), &long(text)).await;
         }
-        desk.idle(&server).await;
-        assert_eq!(hold(&desk, &server).await.len(), before.len() + GARBAGE.len(), "{at}: writers go on");
+        fixture.idle(&server).await;
+        assert_eq!(hold(&fixture, &server).await.len(), before.len() + GARBAGE.len(), "{at}: writers go on");
         for n in 0..GARBAGE.len() {
-            desk.delete(&server, &Layer::Base, &lesson(10 + n)).await.unwrap();
+            fixture.delete(&server, &Layer::Base, &lesson(10 + n)).await.unwrap();
         }
-        desk.idle(&server).await;
+        fixture.idle(&server).await;
         gc(&server).await.unwrap();
-        assert_eq!(hold(&desk, &server).await, before, "{at}: after another gc");
-        assert_eq!(objects(&desk), objects_due(), "{at}: and it has finished the work");
+        assert_eq!(hold(&fixture, &server).await, before, "{at}: after another gc");
+        assert_eq!(objects(&fixture), objects_due(), "{at}: and it has finished the work");
         count += 1;
     }
     assert!(count >= 200, "the matrix has only {count} cells");

@@ -7,22 +7,22 @@ use panaversity_service::Service;
 use panaversity_testkit::samples::{change_set, delete, lesson, overlay, write};
 
 use super::cells;
-use crate::desk::{Desk, Files};
+use crate::fixture::{Files, ServiceFixture};
 use crate::invariants::hold;
 
 /// A book with files that are covered by a clean point, published, and pending: changed, deleted,
 /// and in an overlay. The leases of those who changed them have ended.
-async fn backlog() -> Desk {
-    let desk = Desk::new();
-    let server = desk.server();
+async fn backlog() -> ServiceFixture {
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     for n in 1..=3 {
-        desk.put(&server, &Layer::Base, &lesson(n), &format!("covered {n}")).await;
+        fixture.put(&server, &Layer::Base, &lesson(n), &format!("covered {n}")).await;
     }
-    desk.quiet().await;
+    fixture.quiet().await;
     server.fsync_checkpoint().await.unwrap();
-    desk.put(&server, &Layer::Base, &lesson(1), "published").await;
-    desk.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
-    desk.quiet().await;
+    fixture.put(&server, &Layer::Base, &lesson(1), "published").await;
+    fixture.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
+    fixture.quiet().await;
     // By servers that died right after the commit.
     let covered = panaversity_model::ContentHash::of(b"covered 2");
     let sets = [
@@ -31,12 +31,12 @@ async fn backlog() -> Desk {
         (overlay("ann"), vec![write(&lesson(2), b"mine", None)]),
     ];
     for (layer, changes) in sets {
-        let mut set = change_set(&desk.book, &layer, changes);
-        set.agent = panaversity_testkit::samples::agent(crate::desk::AGENT);
-        desk.journal.commit(set).await.unwrap();
+        let mut set = change_set(&fixture.book, &layer, changes);
+        set.agent = panaversity_testkit::samples::agent(crate::fixture::AGENT);
+        fixture.journal.commit(set).await.unwrap();
     }
-    desk.expire_leases();
-    desk
+    fixture.expire_leases();
+    fixture
 }
 
 /// What a server does after its start and then now and again, as far as it gets.
@@ -48,28 +48,28 @@ async fn work(server: &Service) {
 
 #[tokio::test]
 async fn i9_the_tree_catches_up_whichever_call_of_the_publisher_breaks() {
-    let desk = backlog().await;
-    let server = desk.server();
+    let fixture = backlog().await;
+    let server = fixture.server();
     assert_eq!(server.pending_publications().await.unwrap(), 3, "there is a backlog");
-    desk.faults.reset();
+    fixture.faults.reset();
     work(&server).await;
-    desk.quiet().await;
-    let calls = desk.faults.calls();
-    let due: Files = hold(&desk, &server).await;
+    fixture.quiet().await;
+    let calls = fixture.faults.calls();
+    let due: Files = hold(&fixture, &server).await;
     assert_eq!(due.len(), 3, "{due:?}");
     for name in ["journal.requeue_unsynced", "journal.claim", "tree.remove", "tree.sync", "journal.synced"] {
         assert!(calls.contains(&name), "{name} is among {calls:?}");
     }
     let mut count = 0;
     for (call, failure, recovery) in cells(calls.len()) {
-        let desk = backlog().await;
-        let server = desk.server();
-        desk.faults.reset();
-        desk.faults.arm(call, failure);
+        let fixture = backlog().await;
+        let server = fixture.server();
+        fixture.faults.reset();
+        fixture.faults.arm(call, failure);
         work(&server).await;
-        desk.quiet().await;
-        let server = recovery.recover(&desk, server).await;
-        let left = hold(&desk, &server).await;
+        fixture.quiet().await;
+        let server = recovery.recover(&fixture, server).await;
+        let left = hold(&fixture, &server).await;
         assert_eq!(left, due, "call {call}, {}: {failure:?}, then {recovery:?}", calls[call]);
         count += 1;
     }

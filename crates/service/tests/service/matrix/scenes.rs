@@ -10,11 +10,11 @@ use panaversity_service::commit::FileChange;
 use panaversity_service::write::Write;
 use panaversity_testkit::samples::{lesson, overlay, path};
 
-use crate::desk::{Desk, Files, long, want, wanted_bytes};
+use crate::fixture::{Files, ServiceFixture, long, want, wanted_bytes};
 
 /// Through which act it is asked.
 #[derive(Clone, Copy)]
-enum Door {
+enum EntryPoint {
     Write,
     Delete,
     Set,
@@ -23,7 +23,7 @@ enum Door {
 /// A scene.
 pub(super) struct Scene {
     pub(super) name: &'static str,
-    door: Door,
+    entry: EntryPoint,
     pub(super) layer: Layer,
     /// What the files hold before; they are published, and a clean point covers them.
     before: Vec<(Layer, BookPath, String)>,
@@ -35,31 +35,31 @@ pub(super) struct Scene {
 
 impl Scene {
     /// Fresh fakes with everything on its place.
-    pub(super) async fn set(&self) -> Desk {
-        let desk = Desk::new();
-        let server = desk.server();
+    pub(super) async fn set(&self) -> ServiceFixture {
+        let fixture = ServiceFixture::new();
+        let server = fixture.server();
         for (layer, path, text) in &self.before {
-            desk.put(&server, layer, path, text).await;
+            fixture.put(&server, layer, path, text).await;
         }
-        desk.idle(&server).await;
+        fixture.idle(&server).await;
         server.fsync_checkpoint().await.unwrap();
-        desk
+        fixture
     }
 
-    /// Asks and records the call, as a door does: a success that can't be recorded is none, an
+    /// Asks and records the call, as a entry does: a success that can't be recorded is none, an
     /// error stays what it was.
-    pub(super) async fn ask(&self, desk: &Desk, server: &Service) -> Result<Vec<Effect>, Error> {
+    pub(super) async fn ask(&self, fixture: &ServiceFixture, server: &Service) -> Result<Vec<Effect>, Error> {
         let one = &self.wanted[0];
-        let (operation, path) = match self.door {
-            Door::Write => (Operation::Write, Some(&one.path)),
-            Door::Delete => (Operation::Delete, Some(&one.path)),
-            Door::Set => (Operation::Write, None),
+        let (operation, path) = match self.entry {
+            EntryPoint::Write => (Operation::Write, Some(&one.path)),
+            EntryPoint::Delete => (Operation::Delete, Some(&one.path)),
+            EntryPoint::Set => (Operation::Write, None),
         };
-        let mut call = desk.call(server, operation, path, &self.layer);
-        let answer = match self.door {
-            Door::Write => {
+        let mut call = fixture.call(server, operation, path, &self.layer);
+        let answer = match self.entry {
+            EntryPoint::Write => {
                 let write = Write {
-                    book: desk.book.clone(),
+                    book: fixture.book.clone(),
                     path: one.path.clone(),
                     layer: self.layer.clone(),
                     content: String::from_utf8(wanted_bytes(one).cloned().unwrap()).unwrap(),
@@ -67,13 +67,14 @@ impl Scene {
                 };
                 server.write_content(&mut call, write).await.map(|written| vec![written.effect])
             }
-            Door::Delete => {
-                let deleted =
-                    server.delete_content(&mut call, &desk.book, &one.path, &self.layer, one.expected).await;
+            EntryPoint::Delete => {
+                let deleted = server
+                    .delete_content(&mut call, &fixture.book, &one.path, &self.layer, one.expected)
+                    .await;
                 deleted.map(|existed| vec![if existed { Effect::Deleted } else { Effect::Unchanged }])
             }
-            Door::Set => {
-                let done = server.change(&mut call, &desk.book, &self.layer, self.wanted.clone()).await;
+            EntryPoint::Set => {
+                let done = server.change(&mut call, &fixture.book, &self.layer, self.wanted.clone()).await;
                 done.map(|done| done.into_iter().map(|done| done.effect).collect())
             }
         };
@@ -110,14 +111,14 @@ impl Scene {
 
 fn scene(
     name: &'static str,
-    door: Door,
+    entry: EntryPoint,
     before: &[(&BookPath, &str)],
     wanted: Vec<FileChange>,
     calls: &[&'static str],
 ) -> Scene {
     let before =
         before.iter().map(|(path, text)| (Layer::Base, (*path).clone(), (*text).to_owned())).collect();
-    Scene { name, door, layer: Layer::Base, before, wanted, refused: false, calls: calls.to_vec() }
+    Scene { name, entry, layer: Layer::Base, before, wanted, refused: false, calls: calls.to_vec() }
 }
 
 const CHECK: [&str; 2] = ["journal.book", "journal.current_file"];
@@ -127,7 +128,13 @@ const STAGE: [&str; 3] = ["journal.blobs", "journal.stage", "objects.put"];
 
 pub(super) fn large_creation() -> Scene {
     let calls = [&CHECK[..], &STAGE, &PUT].concat();
-    scene("a large creation", Door::Write, &[], vec![want(&lesson(1), Some(&long("new")), None)], &calls)
+    scene(
+        "a large creation",
+        EntryPoint::Write,
+        &[],
+        vec![want(&lesson(1), Some(&long("new")), None)],
+        &calls,
+    )
 }
 
 pub(super) fn of_one_file() -> Vec<Scene> {
@@ -138,12 +145,24 @@ pub(super) fn of_one_file() -> Vec<Scene> {
     let gone = |expected| vec![want(&one, None, expected)];
     let held = |new: &str, old| vec![want(&one, Some(new), old)];
     let mut scenes = vec![
-        scene("a creation", Door::Write, &[], held(text, None), &write),
+        scene("a creation", EntryPoint::Write, &[], held(text, None), &write),
         large_creation(),
-        scene("an update", Door::Write, &[(&one, text)], held("other", Some(text)), &write),
-        scene("a large update", Door::Write, &[(&one, text)], held(&long("other"), Some(text)), &write_large),
-        scene("a deletion", Door::Delete, &[(&one, text)], gone(None), &delete),
-        scene("a deletion of a large file", Door::Delete, &[(&one, &large)], gone(Some(&large)), &delete),
+        scene("an update", EntryPoint::Write, &[(&one, text)], held("other", Some(text)), &write),
+        scene(
+            "a large update",
+            EntryPoint::Write,
+            &[(&one, text)],
+            held(&long("other"), Some(text)),
+            &write_large,
+        ),
+        scene("a deletion", EntryPoint::Delete, &[(&one, text)], gone(None), &delete),
+        scene(
+            "a deletion of a large file",
+            EntryPoint::Delete,
+            &[(&one, &large)],
+            gone(Some(&large)),
+            &delete,
+        ),
     ];
     let above = |mut scene: Scene, mine: Option<&str>| {
         scene.layer = overlay("ann");
@@ -152,10 +171,16 @@ pub(super) fn of_one_file() -> Vec<Scene> {
     };
     let base = [(&one, text)];
     scenes.extend([
-        above(scene("an overlay's creation", Door::Write, &base, held("mine", None), &write), None),
-        above(scene("a large overlay", Door::Write, &base, held(&long("mine"), None), &write_large), None),
-        above(scene("an overlay's update", Door::Write, &base, held("b", Some("a")), &write), Some("a")),
-        above(scene("an overlay's deletion", Door::Delete, &base, gone(None), &delete), Some("a")),
+        above(scene("an overlay's creation", EntryPoint::Write, &base, held("mine", None), &write), None),
+        above(
+            scene("a large overlay", EntryPoint::Write, &base, held(&long("mine"), None), &write_large),
+            None,
+        ),
+        above(
+            scene("an overlay's update", EntryPoint::Write, &base, held("b", Some("a")), &write),
+            Some("a"),
+        ),
+        above(scene("an overlay's deletion", EntryPoint::Delete, &base, gone(None), &delete), Some("a")),
     ]);
     scenes
 }
@@ -193,8 +218,8 @@ pub(super) fn of_sets() -> Vec<Scene> {
         &["journal.commit"],
         &published,
     ];
-    let everything = scene("a set of everything", Door::Set, &before, wanted, &calls.concat());
-    let mut overlaid = scene("a set of an overlay", Door::Set, &before[..1], Vec::new(), &[]);
+    let everything = scene("a set of everything", EntryPoint::Set, &before, wanted, &calls.concat());
+    let mut overlaid = scene("a set of an overlay", EntryPoint::Set, &before[..1], Vec::new(), &[]);
     overlaid.layer = overlay("bob");
     overlaid.wanted = vec![want(&lesson(2), Some("mine"), None), want(&lesson(7), Some(&larger), None)];
     let calls =
@@ -202,7 +227,11 @@ pub(super) fn of_sets() -> Vec<Scene> {
     overlaid.calls = calls.concat();
     let born = vec![want(&lesson(1), Some("a"), None), want(&lesson(2), Some("b"), None)];
     let calls = [&["journal.book"], &["journal.current_file"; 2][..], &["journal.commit"], &published[..4]];
-    vec![everything, overlaid, scene("a set that creates the book", Door::Set, &[], born, &calls.concat())]
+    vec![
+        everything,
+        overlaid,
+        scene("a set that creates the book", EntryPoint::Set, &[], born, &calls.concat()),
+    ]
 }
 
 pub(super) fn without_effect() -> Vec<Scene> {
@@ -212,11 +241,11 @@ pub(super) fn without_effect() -> Vec<Scene> {
     let same = |text: &str| vec![want(&one, Some(text), None)];
     let gone = [&["journal.book"], &unchanged[..]].concat();
     let mut scenes = vec![
-        scene("the same again", Door::Write, &[(&one, "a")], same("a"), &unchanged),
-        scene("the same large file again", Door::Write, &[(&one, &large)], same(&large), &present),
+        scene("the same again", EntryPoint::Write, &[(&one, "a")], same("a"), &unchanged),
+        scene("the same large file again", EntryPoint::Write, &[(&one, &large)], same(&large), &present),
         scene(
             "R3: a deletion again",
-            Door::Delete,
+            EntryPoint::Delete,
             &[(&lesson(2), "a")],
             vec![want(&one, None, None)],
             &gone,
@@ -228,15 +257,21 @@ pub(super) fn without_effect() -> Vec<Scene> {
     };
     let late = [want(&lesson(3), Some(&large), None), want(&one, Some("b"), Some("not a"))].to_vec();
     let check = [&["journal.book"], &["journal.current_file"; 2][..], &["journal.append"]].concat();
-    scenes.push(refused(scene("a hash that is wanting", Door::Write, &[(&one, "a")], same("b"), &unchanged)));
-    scenes.push(refused(scene("a set with one conflict", Door::Set, &[(&one, "a")], late, &check)));
+    scenes.push(refused(scene(
+        "a hash that is wanting",
+        EntryPoint::Write,
+        &[(&one, "a")],
+        same("b"),
+        &unchanged,
+    )));
+    scenes.push(refused(scene("a set with one conflict", EntryPoint::Set, &[(&one, "a")], late, &check)));
     // Only the commit knows the names beside it.
     let twin = path(&one.as_str().replace("lesson", "LESSON"));
     let twins = vec![want(&lesson(3), Some("c"), None), want(&twin, Some(&large), None)];
     let calls =
         [&["journal.book"], &["journal.current_file"; 2][..], &STAGE, &["journal.commit", "journal.append"]]
             .concat();
-    scenes.push(refused(scene("a set the commit refuses", Door::Set, &[(&one, "a")], twins, &calls)));
+    scenes.push(refused(scene("a set the commit refuses", EntryPoint::Set, &[(&one, "a")], twins, &calls)));
     scenes
 }
 

@@ -9,7 +9,7 @@ use panaversity_service::uploads::Announce;
 use panaversity_testkit::samples::path;
 
 use super::{Cell, cells};
-use crate::desk::{Desk, Files, long};
+use crate::fixture::{Files, ServiceFixture, long};
 use crate::invariants::{changes_recorded, hold};
 
 /// What the asset holds before, and what is uploaded.
@@ -37,22 +37,22 @@ impl Scene {
     }
 
     /// Fresh fakes, with the upload arrived.
-    async fn set(self) -> (Desk, UploadId) {
-        let desk = Desk::new();
-        let server = desk.server();
+    async fn set(self) -> (ServiceFixture, UploadId) {
+        let fixture = ServiceFixture::new();
+        let server = fixture.server();
         let mut expected = None;
         if let Some(before) = self.before {
-            let content = crate::desk::want(&asset(), Some(&long(before)), None);
-            desk.change(&server, &Layer::Base, vec![content]).await;
+            let content = crate::fixture::want(&asset(), Some(&long(before)), None);
+            fixture.change(&server, &Layer::Base, vec![content]).await;
             expected = Some(ContentHash::of(long(before).as_bytes()));
         }
-        let (book, size) = (desk.book.clone(), self.bytes().len() as u64);
+        let (book, size) = (fixture.book.clone(), self.bytes().len() as u64);
         let announce = Announce { book, path: asset(), size, sha256: None, expected, own_route: true };
-        let id = desk.begin(&server, announce).await;
-        desk.inbox.plant(id, &self.bytes());
-        desk.idle(&server).await;
+        let id = fixture.begin(&server, announce).await;
+        fixture.inbox.plant(id, &self.bytes());
+        fixture.idle(&server).await;
         server.fsync_checkpoint().await.unwrap();
-        (desk, id)
+        (fixture, id)
     }
 }
 
@@ -65,33 +65,33 @@ struct Course {
 }
 
 async fn undisturbed(scene: Scene) -> Course {
-    let (desk, id) = scene.set().await;
-    let server = desk.server();
-    let before = hold(&desk, &server).await;
-    desk.faults.reset();
-    let answer = desk.complete(&server, id).await.unwrap();
-    desk.quiet().await;
-    let calls = desk.faults.calls();
-    assert!(desk.inbox.contents().is_empty(), "{}: what has arrived is removed", scene.name);
-    let after = hold(&desk, &server).await;
+    let (fixture, id) = scene.set().await;
+    let server = fixture.server();
+    let before = hold(&fixture, &server).await;
+    fixture.faults.reset();
+    let answer = fixture.complete(&server, id).await.unwrap();
+    fixture.quiet().await;
+    let calls = fixture.faults.calls();
+    assert!(fixture.inbox.contents().is_empty(), "{}: what has arrived is removed", scene.name);
+    let after = hold(&fixture, &server).await;
     assert_eq!(after[&(Layer::Base, asset())], scene.bytes(), "{}", scene.name);
-    Course { calls, answer, before, after, recorded: changes_recorded(&desk).await }
+    Course { calls, answer, before, after, recorded: changes_recorded(&fixture).await }
 }
 
 async fn disturbed(scene: Scene, course: &Course, (call, failure, recovery): Cell) {
     let name = course.calls[call];
     let at = format!("{}: call {call}, {name}: {failure:?}, then {recovery:?}", scene.name);
-    let (desk, id) = scene.set().await;
-    let server = desk.server();
-    desk.faults.reset();
-    desk.faults.arm(call, failure);
-    let answer = desk.complete(&server, id).await;
-    desk.quiet().await;
-    assert!(desk.faults.calls().len() > call, "{at}: the call was reached");
+    let (fixture, id) = scene.set().await;
+    let server = fixture.server();
+    fixture.faults.reset();
+    fixture.faults.arm(call, failure);
+    let answer = fixture.complete(&server, id).await;
+    fixture.quiet().await;
+    assert!(fixture.faults.calls().len() > call, "{at}: the call was reached");
 
-    let server = recovery.recover(&desk, server).await;
-    let left = hold(&desk, &server).await;
-    let done = desk.journal.upload(id).await.unwrap().unwrap().done;
+    let server = recovery.recover(&fixture, server).await;
+    let left = hold(&fixture, &server).await;
+    let done = fixture.journal.upload(id).await.unwrap().unwrap().done;
     match &answer {
         Ok(kept) => {
             assert_eq!(*kept, course.answer, "{at}");
@@ -104,14 +104,14 @@ async fn disturbed(scene: Scene, course: &Course, (call, failure, recovery): Cel
     let due = if done.is_some() { &course.after } else { &course.before };
     assert_eq!(left, *due, "{at}: I9: the asset and the upload's row say the same");
 
-    let again = desk.complete(&server, id).await.unwrap_or_else(|error| panic!("{at}: then {error}"));
+    let again = fixture.complete(&server, id).await.unwrap_or_else(|error| panic!("{at}: then {error}"));
     assert_eq!(again, course.answer, "{at}: the first answer, whoever has given it");
-    desk.idle(&server).await;
-    assert_eq!(hold(&desk, &server).await, course.after, "{at}: after repeating it");
-    assert_eq!(changes_recorded(&desk).await, course.recorded, "{at}: R6: the change is recorded once");
-    desk.journal.advance(std::time::Duration::from_hours(48));
+    fixture.idle(&server).await;
+    assert_eq!(hold(&fixture, &server).await, course.after, "{at}: after repeating it");
+    assert_eq!(changes_recorded(&fixture).await, course.recorded, "{at}: R6: the change is recorded once");
+    fixture.journal.advance(std::time::Duration::from_hours(48));
     server.remove_abandoned(false).await.unwrap();
-    assert!(desk.inbox.contents().is_empty(), "{at}: nothing is left when it is over");
+    assert!(fixture.inbox.contents().is_empty(), "{at}: nothing is left when it is over");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use panaversity_model::audit::AuditEntry;
 
-use super::deeds::inserted;
+use super::tamper_cases::inserted;
 use super::{Place, Raw, load};
 
 const APPEND_ONLY: &str = "append-only";

@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use super::{ask, client, download, fill, header as of, linked, path_of};
-use crate::harness::{Db, Ground, PATIENCE, World, until};
-use crate::lessons::{created, fresh, sha256};
+use super::{ask, download, fill, header as of, http, linked, path_of};
+use crate::fixtures::{created, fresh, sha256};
+use crate::harness::{Db, PATIENCE, TestBackend, TestEnv, until};
 
-on_every_ground!(whatever_is_changed_in_a_link_closes_it, an_archive_answers_as_a_file_does);
+on_every_backend!(whatever_is_changed_in_a_link_closes_it, an_archive_answers_as_a_file_does);
 
-async fn whatever_is_changed_in_a_link_closes_it(on: Ground) {
-    let (_world, server, door) = fresh(on).await;
-    let client = client();
-    created(&door, "content/README.md", "a page", json!({})).await;
-    let old = linked(&door, json!({})).await;
-    created(&door, "content/index.md", "another", json!({})).await;
-    let link = path_of(&linked(&door.clone().of_agent("builder-9"), json!({})).await);
+async fn whatever_is_changed_in_a_link_closes_it(on: TestBackend) {
+    let (_env, server, client) = fresh(on).await;
+    let http = http();
+    created(&client, "content/README.md", "a page", json!({})).await;
+    let old = linked(&client, json!({})).await;
+    created(&client, "content/index.md", "another", json!({})).await;
+    let link = path_of(&linked(&client.clone().of_agent("builder-9"), json!({})).await);
     let (path, query) = link.split_once('?').unwrap();
     let pairs: Vec<(&str, &str)> = query.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
     let names: Vec<_> = pairs.iter().map(|(name, _)| *name).collect();
@@ -44,7 +44,7 @@ async fn whatever_is_changed_in_a_link_closes_it(on: Ground) {
         changed.push(link.replace(&format!("{name}={value}"), &format!("{name}={other}")));
     }
     for changed in &changed {
-        let answer = ask(&client, &server, changed, &[]).await;
+        let answer = ask(&http, &server, changed, &[]).await;
         assert_eq!(answer.status(), 403, "{changed}");
         let error: Value = answer.json().await.unwrap();
         assert_eq!(error["error"]["code"], "FORBIDDEN");
@@ -55,25 +55,25 @@ async fn whatever_is_changed_in_a_link_closes_it(on: Ground) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_closes_when_its_time_is_over() {
-    let world = World::new(Db::Sqlite).with("PANAVERSITY_PRESIGN_EXPIRY_SECONDS", "1");
-    let server = world.start().await;
-    let door = server.door();
-    created(&door, "content/README.md", "a page", json!({})).await;
-    let link = linked(&door, json!({})).await;
+    let env = TestEnv::new(Db::Sqlite).with("PANAVERSITY_PRESIGN_EXPIRY_SECONDS", "1");
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, "content/README.md", "a page", json!({})).await;
+    let link = linked(&client, json!({})).await;
     assert_eq!(link["valid_for_seconds"], 1);
-    let (client, path) = (client(), path_of(&link));
-    until("the link is closed", async || ask(&client, &server, &path, &[]).await.status() == 403).await;
-    let error: Value = ask(&client, &server, &path, &[]).await.json().await.unwrap();
+    let (http, path) = (http(), path_of(&link));
+    until("the link is closed", async || ask(&http, &server, &path, &[]).await.status() == 403).await;
+    let error: Value = ask(&http, &server, &path, &[]).await.json().await.unwrap();
     assert_eq!(error["error"]["message"], "The link has expired.");
 }
 
-async fn an_archive_answers_as_a_file_does(on: Ground) {
-    let (_world, server, door) = fresh(on).await;
-    fill(&door, 1).await;
-    let path = path_of(&linked(&door, json!({})).await);
-    let (client, whole) = (client(), download(&server, &path).await);
+async fn an_archive_answers_as_a_file_does(on: TestBackend) {
+    let (_env, server, client) = fresh(on).await;
+    fill(&client, 1).await;
+    let path = path_of(&linked(&client, json!({})).await);
+    let (http, whole) = (http(), download(&server, &path).await);
     let length = whole.len().to_string();
-    let all = ask(&client, &server, &path, &[]).await;
+    let all = ask(&http, &server, &path, &[]).await;
     let tag = of(&all, "etag").to_owned();
     assert_eq!((of(&all, "content-length"), of(&all, "accept-ranges")), (length.as_str(), "bytes"));
     assert_eq!(of(&all, "content-type"), "application/zip");
@@ -82,28 +82,28 @@ async fn an_archive_answers_as_a_file_does(on: Ground) {
     assert!(tag.len() == 66 && tag.starts_with('"'), "a strong tag: {tag}");
 
     let url = format!("{}{path}", server.url());
-    let head = client.request(Method::HEAD, &url).send().await.unwrap();
+    let head = http.request(Method::HEAD, &url).send().await.unwrap();
     assert_eq!(
         (head.status().as_u16(), of(&head, "content-length"), of(&head, "etag")),
         (200, length.as_str(), tag.as_str())
     );
     assert!(head.bytes().await.unwrap().is_empty());
 
-    let part = ask(&client, &server, &path, &[("range", "bytes=1000-300999"), ("if-range", &tag)]).await;
+    let part = ask(&http, &server, &path, &[("range", "bytes=1000-300999"), ("if-range", &tag)]).await;
     assert_eq!((part.status().as_u16(), of(&part, "content-length")), (206, "300000"));
     assert_eq!(of(&part, "content-range"), format!("bytes 1000-300999/{length}"));
     assert!(part.bytes().await.unwrap() == whole[1_000..301_000]);
-    let last = ask(&client, &server, &path, &[("range", "bytes=-22")]).await;
+    let last = ask(&http, &server, &path, &[("range", "bytes=-22")]).await;
     assert!(last.bytes().await.unwrap() == whole[whole.len() - 22..]);
-    let other = ask(&client, &server, &path, &[("range", "bytes=5-9"), ("if-range", "\"other\"")]).await;
+    let other = ask(&http, &server, &path, &[("range", "bytes=5-9"), ("if-range", "\"other\"")]).await;
     assert_eq!((other.status().as_u16(), of(&other, "content-length")), (200, length.as_str()));
-    let beyond = ask(&client, &server, &path, &[("range", &format!("bytes={length}-"))]).await;
+    let beyond = ask(&http, &server, &path, &[("range", &format!("bytes={length}-"))]).await;
     assert_eq!(
         (beyond.status().as_u16(), of(&beyond, "content-range")),
         (416, format!("bytes */{length}").as_str())
     );
-    let same = ask(&client, &server, &path, &[(header::IF_NONE_MATCH.as_str(), &tag)]).await;
-    let head = client.request(Method::HEAD, &url).header(header::IF_NONE_MATCH, &tag).send().await.unwrap();
+    let same = ask(&http, &server, &path, &[(header::IF_NONE_MATCH.as_str(), &tag)]).await;
+    let head = http.request(Method::HEAD, &url).header(header::IF_NONE_MATCH, &tag).send().await.unwrap();
     for unsent in [&same, &head] {
         let told = of(unsent, "content-length");
         assert!(unsent.status().as_u16() == 304 && ["", &length].contains(&told), "{told}");
@@ -114,11 +114,11 @@ async fn an_archive_answers_as_a_file_does(on: Ground) {
 /// Reads the beginning of an answer and then no more, with hardly any room for what comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_whose_client_stops_reading_ends_when_its_time_is_over() {
-    let world = World::new(Db::Sqlite).with("PANAVERSITY_ARCHIVE_TIMEOUT_SECONDS", "2");
-    let server = world.start().await;
-    let door = server.door();
-    fill(&door, 40).await;
-    let path = path_of(&linked(&door, json!({})).await);
+    let env = TestEnv::new(Db::Sqlite).with("PANAVERSITY_ARCHIVE_TIMEOUT_SECONDS", "2");
+    let server = env.start().await;
+    let client = server.client();
+    fill(&client, 40).await;
+    let path = path_of(&linked(&client, json!({})).await);
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(8 << 10).unwrap();
     let address = server.url().strip_prefix("http://").unwrap().to_owned();

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{ask, client, fill, header, linked, noise, path_of, unzipped};
-use crate::harness::{Db, Ground, PATIENCE, Server, Storage, World};
-use crate::lessons::{fresh, sha256};
+use super::{ask, fill, header, http, linked, noise, path_of, unzipped};
+use crate::fixtures::{fresh, sha256};
+use crate::harness::{Db, PATIENCE, Server, Storage, TestBackend, TestEnv};
 
-on_every_ground!(a_download_cut_a_hundred_times_is_the_same_over_a_restart);
+on_every_backend!(a_download_cut_a_hundred_times_is_the_same_over_a_restart);
 
 const CUTS: usize = 100;
 
@@ -38,7 +38,7 @@ impl Broken {
         let from = self.bytes.len();
         let range = format!("bytes={from}-");
         let headers = [("range", range.as_str()), ("if-range", self.tag.as_str())];
-        let mut answer = ask(&client(), server, &self.path, &headers).await;
+        let mut answer = ask(&http(), server, &self.path, &headers).await;
         assert_eq!(answer.status(), 206);
         assert_eq!(
             header(&answer, "content-range"),
@@ -58,22 +58,22 @@ impl Broken {
 }
 
 async fn broken(server: &Server) -> (Broken, BTreeMap<String, Vec<u8>>, String) {
-    let door = server.door();
-    let files = fill(&door, 12).await;
-    let link = linked(&door, json!({})).await;
+    let client = server.client();
+    let files = fill(&client, 12).await;
+    let link = linked(&client, json!({})).await;
     let path = path_of(&link);
-    let whole = ask(&client(), server, &path, &[]).await;
+    let whole = ask(&http(), server, &path, &[]).await;
     let tag = header(&whole, "etag").to_owned();
     let whole = whole.bytes().await.unwrap();
     (Broken { path, tag, bytes: Vec::new(), length: whole.len() }, files, sha256(&whole))
 }
 
-async fn a_download_cut_a_hundred_times_is_the_same_over_a_restart(on: Ground) {
-    let (world, server, _) = fresh(on).await;
+async fn a_download_cut_a_hundred_times_is_the_same_over_a_restart(on: TestBackend) {
+    let (env, server, _) = fresh(on).await;
     let (mut broken, files, hash) = broken(&server).await;
     broken.cut(&[&server], CUTS / 2).await;
     server.kill9().await;
-    let server = world.start().await;
+    let server = env.start().await;
     broken.cut(&[&server], CUTS / 2).await;
     assert!(broken.read_on(&server, usize::MAX).await);
     assert_eq!(sha256(&broken.bytes), hash);
@@ -82,8 +82,8 @@ async fn a_download_cut_a_hundred_times_is_the_same_over_a_restart(on: Ground) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_from_three_servers_in_turn_is_that_of_one() {
-    let world = World::new(Ground::new(Db::Postgres, Storage::S3));
-    let servers = [world.start().await, world.start().await, world.start().await];
+    let env = TestEnv::new(TestBackend::new(Db::Postgres, Storage::S3));
+    let servers = [env.start().await, env.start().await, env.start().await];
     let (mut broken, files, hash) = broken(&servers[0]).await;
     broken.cut(&servers.each_ref(), CUTS).await;
     assert!(broken.read_on(&servers[2], usize::MAX).await);

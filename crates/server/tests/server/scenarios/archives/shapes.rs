@@ -6,23 +6,23 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{ask, client, download, fill, linked, noise, path_of, unzipped};
-use crate::harness::{Db, Ground, World};
-use crate::lessons::{BOOK, created, delete, fresh, sha256, text, write};
+use super::{ask, download, fill, http, linked, noise, path_of, unzipped};
+use crate::fixtures::{BOOK, created, delete, fresh, sha256, text, write};
+use crate::harness::{Db, TestBackend, TestEnv};
 
-on_every_ground!(
+on_every_backend!(
     r5_an_archive_is_the_book_s_base_byte_for_byte,
     a_link_to_an_old_state_gives_that_state_while_agents_write,
     every_link_and_download_is_in_the_log,
 );
 
-async fn r5_an_archive_is_the_book_s_base_byte_for_byte(on: Ground) {
-    let (world, server, door) = fresh(on).await;
-    let files = fill(&door, 3).await;
-    let link = linked(&door, json!({})).await;
+async fn r5_an_archive_is_the_book_s_base_byte_for_byte(on: TestBackend) {
+    let (env, server, client) = fresh(on).await;
+    let files = fill(&client, 3).await;
+    let link = linked(&client, json!({})).await;
     let bytes = download(&server, &path_of(&link)).await;
     assert!(unzipped(&bytes) == files, "exactly the base");
-    let plan = door.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
+    let plan = client.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
     let content: usize = files.values().map(Vec::len).sum();
     let expected = json!({
         "status": "success", "file_count": files.len(), "total_size_bytes": content,
@@ -33,17 +33,17 @@ async fn r5_an_archive_is_the_book_s_base_byte_for_byte(on: Ground) {
         assert_eq!(&link[name], value, "{name}");
     }
     assert_eq!(link.get("error_manifest"), None);
-    let archive = world.folder().join("book.zip");
+    let archive = env.folder().join("book.zip");
     fs::write(&archive, &bytes).unwrap();
-    let folder = world.folder().join("unpacked");
+    let folder = env.folder().join("unpacked");
     fs::create_dir(&folder).unwrap();
     read_with_others(&archive, &folder);
     for (path, bytes) in &files {
         assert!(&fs::read(folder.join(path)).unwrap() == bytes, "{path}");
     }
-    let empty = linked(&door, json!({ "scope": "assets" })).await;
+    let empty = linked(&client, json!({ "scope": "assets" })).await;
     assert!(unzipped(&download(&server, &path_of(&empty)).await).is_empty());
-    let pages = linked(&door, json!({ "scope": "content" })).await;
+    let pages = linked(&client, json!({ "scope": "content" })).await;
     assert!(unzipped(&download(&server, &path_of(&pages)).await) == files);
 }
 
@@ -77,50 +77,50 @@ fn read_with_others(archive: &Path, folder: &Path) {
     assert_eq!(named, listed);
 }
 
-async fn a_link_to_an_old_state_gives_that_state_while_agents_write(on: Ground) {
-    let (world, server, door) = fresh(on).await;
-    let files = fill(&door, 1).await;
-    let old = linked(&door, json!({})).await;
+async fn a_link_to_an_old_state_gives_that_state_while_agents_write(on: TestBackend) {
+    let (env, server, client) = fresh(on).await;
+    let files = fill(&client, 1).await;
+    let old = linked(&client, json!({})).await;
     let writing = async {
         for (n, (path, bytes)) in files.iter().enumerate() {
             let more = json!({ "expected_hash": sha256(bytes) });
             if n % 3 == 0 {
-                delete(&door, path, more).await.expect_ok();
+                delete(&client, path, more).await.expect_ok();
             } else {
-                write(&door, path, &noise(n as u64, 3_000), more).await.expect_ok();
+                write(&client, path, &noise(n as u64, 3_000), more).await.expect_ok();
             }
         }
-        created(&door, "content/new.md", "new", json!({})).await;
+        created(&client, "content/new.md", "new", json!({})).await;
     };
     let path = path_of(&old);
     let (during, ()) = tokio::join!(download(&server, &path), writing);
     assert!(unzipped(&during) == files);
-    let gone = world.command().args(["gc"]).env("PANAVERSITY_RETENTION_DAYS", "0").output().unwrap();
+    let gone = env.command().args(["gc"]).env("PANAVERSITY_RETENTION_DAYS", "0").output().unwrap();
     assert!(gone.status.success(), "{gone:?}");
     assert!(download(&server, &path).await == during);
-    let again = linked(&door, json!({ "manifest_hash": old["manifest_hash"] })).await;
+    let again = linked(&client, json!({ "manifest_hash": old["manifest_hash"] })).await;
     assert!(download(&server, &path_of(&again)).await == during);
-    let now = linked(&door, json!({})).await;
+    let now = linked(&client, json!({})).await;
     assert_ne!(now["manifest_hash"], old["manifest_hash"]);
     let now = unzipped(&download(&server, &path_of(&now)).await);
     assert!(now != files && now.contains_key("content/new.md"));
     let unknown = json!({ "book_id": BOOK, "manifest_hash": sha256("no state") });
-    let refused = door.call("get_book_archive", unknown).await;
+    let refused = client.call("get_book_archive", unknown).await;
     assert_eq!(refused.code(), "NOT_FOUND", "{}", refused.value);
     assert!(text(&refused.value["error"]["hint"]).contains("without manifest_hash"));
 }
 
-async fn every_link_and_download_is_in_the_log(on: Ground) {
-    let (_world, server, door) = fresh(on).await;
-    created(&door, "content/README.md", "a page", json!({})).await;
-    let link = linked(&door.clone().of_agent("builder-9"), json!({})).await;
+async fn every_link_and_download_is_in_the_log(on: TestBackend) {
+    let (_env, server, client) = fresh(on).await;
+    created(&client, "content/README.md", "a page", json!({})).await;
+    let link = linked(&client.clone().of_agent("builder-9"), json!({})).await;
     download(&server, &path_of(&link)).await;
     let filter = json!({ "book_id": BOOK, "operation": "ARCHIVE" });
-    let log = door.call("query_audit_log", filter).await.expect_ok();
+    let log = client.call("query_audit_log", filter).await.expect_ok();
     let entries = log["entries"].as_array().unwrap();
     let told: Vec<_> = entries.iter().map(|e| (text(&e["agent_id"]), text(&e["status"]))).collect();
     assert_eq!(told, vec![("builder-9".to_owned(), "success".to_owned()); 2], "the link, and the download");
-    let verified = door.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok();
+    let verified = client.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok();
     assert_eq!(verified["valid"], true);
     let lines = server.log().join("\n");
     assert!(lines.contains("GET archive.zip") && !lines.contains("signature"), "no signed URL is logged");
@@ -128,17 +128,17 @@ async fn every_link_and_download_is_in_the_log(on: Ground) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r2_what_is_damaged_is_left_out_and_what_turns_out_damaged_ends_the_download() {
-    let world = World::new(Db::Sqlite);
-    let server = world.start().await;
-    let door = server.door();
-    let mut files = fill(&door, 6).await;
-    let whole = linked(&door, json!({})).await;
-    let object = |hash: &str| world.storage_root().join(".panaversity/objects").join(&hash[..2]).join(hash);
+    let env = TestEnv::new(Db::Sqlite);
+    let server = env.start().await;
+    let client = server.client();
+    let mut files = fill(&client, 6).await;
+    let whole = linked(&client, json!({})).await;
+    let object = |hash: &str| env.storage_root().join(".panaversity/objects").join(&hash[..2]).join(hash);
     let bad = "content/large/04.md";
     let hash = sha256(&files[bad]);
     fs::write(object(&hash), noise(7, files[bad].len())).unwrap();
     // It begins right, and then it ends.
-    let mut answer = ask(&client(), &server, &path_of(&whole), &[]).await;
+    let mut answer = ask(&http(), &server, &path_of(&whole), &[]).await;
     assert_eq!(answer.status(), 200);
     let mut got = 0;
     let cut = loop {
@@ -149,14 +149,14 @@ async fn r2_what_is_damaged_is_left_out_and_what_turns_out_damaged_ends_the_down
         }
     };
     assert!(cut && got > 0 && got < usize::try_from(whole["archive_size_bytes"].as_u64().unwrap()).unwrap());
-    let gone = ask(&client(), &server, &path_of(&whole), &[]).await;
+    let gone = ask(&http(), &server, &path_of(&whole), &[]).await;
     assert_eq!(gone.status(), 410, "never other bytes under that name");
     let gone: Value = gone.json().await.unwrap();
     assert_eq!(gone["error"]["code"], "NOT_FOUND");
 
     let missing = "content/large/05.md";
     fs::remove_file(object(&sha256(&files[missing]))).unwrap();
-    let partial = linked(&door, json!({})).await;
+    let partial = linked(&client, json!({})).await;
     assert_eq!(partial["status"], "partial");
     let errors = partial["error_manifest"].as_array().unwrap();
     let told: Vec<_> = errors.iter().map(|error| text(&error["path"])).collect();

@@ -13,13 +13,13 @@ use panaversity_service::reconcile::{Finding, Mode};
 use panaversity_service::write::Write;
 use panaversity_service::{Engines, Limits, Service};
 use panaversity_store::{Backend, Database, DatabaseUrl, FileStorage, PoolOptions, SqlJournal, migrations};
-use panaversity_testkit::contract::together;
+use panaversity_testkit::contract::run_concurrently;
 use panaversity_testkit::{TestClock, TestIds, samples};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::harness::{Db, Ground, PATIENCE, Storage, World};
-use crate::lessons::{BOOK, created, delete, read};
+use crate::fixtures::{BOOK, created, delete, read};
+use crate::harness::{Db, PATIENCE, Storage, TestBackend, TestEnv};
 
 const WRITERS: usize = 6;
 /// In the normal run.
@@ -34,16 +34,16 @@ fn text(n: usize) -> String {
 }
 
 /// A server without its doors, over engines of its own; `beside`: another has the lead on SQLite.
-async fn server(world: &World, beside: bool) -> Service {
+async fn server(env: &TestEnv, beside: bool) -> Service {
     let pool = PoolOptions { size: 10, overflow: 0, timeout: Duration::from_secs(30) };
-    let db = Database::connect(&DatabaseUrl::parse(world.database_url()).unwrap(), pool).await.unwrap();
+    let db = Database::connect(&DatabaseUrl::parse(env.database_url()).unwrap(), pool).await.unwrap();
     migrations::upgrade(&db, None).await.unwrap();
     let journal = if beside {
         SqlJournal::open_shared(db, Backend::Fs).await.unwrap()
     } else {
         SqlJournal::open(db, Backend::Fs).await.unwrap()
     };
-    let storage = FileStorage::open(&world.storage_root(), journal.store_id(), true).unwrap();
+    let storage = FileStorage::open(&env.storage_root(), journal.store_id(), true).unwrap();
     let engines = Engines {
         journal,
         objects: storage.clone(),
@@ -146,9 +146,9 @@ impl Writer {
 }
 
 async fn races(db: Db, rounds: usize) {
-    let world = World::new(db);
-    let servers = [server(&world, false).await, server(&world, true).await];
-    let (collector, book) = (server(&world, true).await, samples::book());
+    let env = TestEnv::new(db);
+    let servers = [server(&env, false).await, server(&env, true).await];
+    let (collector, book) = (server(&env, true).await, samples::book());
     let (done, runs) = (Arc::new(AtomicBool::new(false)), Runs::default());
     let collecting = {
         let (done, runs) = (done.clone(), runs.clone());
@@ -163,7 +163,7 @@ async fn races(db: Db, rounds: usize) {
             (collector, collected)
         })
     };
-    together(WRITERS, |number| {
+    run_concurrently(WRITERS, |number| {
         let writer = Writer::new(&servers[number % servers.len()], &book, number);
         let runs = runs.clone();
         async move { writer.run(number, rounds, runs).await }
@@ -213,11 +213,11 @@ async fn i9_a_thousand_rounds_of_gc_beside_writers_lose_nothing() {
 /// The binary beside a running server: another process, started anew again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn i9_a_gc_of_its_own_process_beside_a_server_loses_nothing() {
-    let folders = Db::both().map(|db| Ground::new(db, Storage::Fs));
-    for ground in folders.into_iter().chain([Ground::new(Db::Postgres, Storage::S3)]) {
-        let world = World::new(ground).with("PANAVERSITY_RETENTION_DAYS", "0");
-        let server = world.start().await;
-        let (door, text) = (server.door(), "large\n".repeat(30_000));
+    let folders = Db::both().map(|db| TestBackend::new(db, Storage::Fs));
+    for backend in folders.into_iter().chain([TestBackend::new(Db::Postgres, Storage::S3)]) {
+        let env = TestEnv::new(backend).with("PANAVERSITY_RETENTION_DAYS", "0");
+        let server = env.start().await;
+        let (client, text) = (server.client(), "large\n".repeat(30_000));
         let (done, runs) = (Arc::new(AtomicBool::new(false)), Runs::default());
         let (finished, collected) = (done.clone(), runs.clone());
         let writing = tokio::spawn(async move {
@@ -225,10 +225,10 @@ async fn i9_a_gc_of_its_own_process_beside_a_server_loses_nothing() {
             let mut rounds = 0;
             while !finished.load(Ordering::Relaxed) {
                 let path = paths[rounds % 2].as_str();
-                created(&door, path, &text, json!({})).await;
-                let content = read(&door, path, json!({})).await.expect_ok()["content"].clone();
+                created(&client, path, &text, json!({})).await;
+                let content = read(&client, path, json!({})).await.expect_ok()["content"].clone();
                 assert!(content == json!(text));
-                delete(&door, path, json!({})).await.expect_ok();
+                delete(&client, path, json!({})).await.expect_ok();
                 rounds += 1;
                 // One run has begun before the deletion, the next sees it.
                 for _ in 0..if rounds % 4 == 0 { 2 } else { 0 } {
@@ -237,12 +237,12 @@ async fn i9_a_gc_of_its_own_process_beside_a_server_loses_nothing() {
                     }
                 }
             }
-            created(&door, paths[0].as_str(), &text, json!({})).await;
-            (door, text, rounds)
+            created(&client, paths[0].as_str(), &text, json!({})).await;
+            (client, text, rounds)
         });
         let mut let_go = 0;
         for _ in 0..12 {
-            let mut command = world.command();
+            let mut command = env.command();
             command.args(["gc", "--json"]);
             let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
             let said: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -252,12 +252,12 @@ async fn i9_a_gc_of_its_own_process_beside_a_server_loses_nothing() {
         }
         done.store(true, Ordering::Relaxed);
         runs.ended();
-        let (door, text, rounds) = writing.await.unwrap();
+        let (client, text, rounds) = writing.await.unwrap();
         assert!(rounds > 0 && let_go > 0, "{rounds} rounds, {let_go} blobs");
-        let held = read(&door, samples::lesson(1).as_str(), json!({})).await.expect_ok();
+        let held = read(&client, samples::lesson(1).as_str(), json!({})).await.expect_ok();
         assert!(held["content"] == json!(text));
         assert_eq!(server.get("/health").await.json()["damaged_blobs"], 0);
-        let verified = door.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok();
+        let verified = client.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok();
         assert_eq!(verified["valid"], true);
     }
 }

@@ -5,33 +5,33 @@ use panaversity_model::{Layer, Refusal};
 use panaversity_service::audit::outcome_of;
 use panaversity_testkit::samples::{book, lesson, overlay};
 
-use crate::desk::{AGENT, Desk, long, want};
+use crate::fixture::{AGENT, ServiceFixture, long, want};
 use crate::invariants::{chains_are_whole, entries};
 
 #[tokio::test]
 async fn r6_every_call_leaves_its_entry_once() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     // Its change's transaction records it.
-    let mut call = desk.call(&server, Operation::Write, Some(&lesson(1)), &Layer::Base);
+    let mut call = fixture.call(&server, Operation::Write, Some(&lesson(1)), &Layer::Base);
     let one = vec![want(&lesson(1), Some("a"), None)];
-    server.change(&mut call, &desk.book, &Layer::Base, one.clone()).await.unwrap();
+    server.change(&mut call, &fixture.book, &Layer::Base, one.clone()).await.unwrap();
     assert!(call.recorded);
     server.record(&call, Outcome::Success).await.unwrap();
-    assert_eq!(entries(&desk).await.len(), 1);
+    assert_eq!(entries(&fixture).await.len(), 1);
     // Nothing changed, so the call records itself.
-    let mut again = desk.call(&server, Operation::Write, Some(&lesson(1)), &Layer::Base);
-    server.change(&mut again, &desk.book, &Layer::Base, one).await.unwrap();
+    let mut again = fixture.call(&server, Operation::Write, Some(&lesson(1)), &Layer::Base);
+    server.change(&mut again, &fixture.book, &Layer::Base, one).await.unwrap();
     assert!(!again.recorded);
     server.record(&again, Outcome::Success).await.unwrap();
-    let refused = desk.call(&server, Operation::Delete, Some(&lesson(1)), &overlay("ann"));
+    let refused = fixture.call(&server, Operation::Delete, Some(&lesson(1)), &overlay("ann"));
     let refusal = Refusal::Conflict { why: "another\nline".to_owned(), current: None };
     server.record(&refused, outcome_of(&refusal.into())).await.unwrap();
-    let broken = desk.call(&server, Operation::Read, None, &Layer::Base);
+    let broken = fixture.call(&server, Operation::Read, None, &Layer::Base);
     let fault = panaversity_model::Fault::storage("not for the caller");
     server.record(&broken, outcome_of(&fault.into())).await.unwrap();
 
-    let mut found = entries(&desk).await;
+    let mut found = entries(&fixture).await;
     found.reverse();
     let columns = |n: usize| {
         let entry = &found[n];
@@ -47,23 +47,23 @@ async fn r6_every_call_leaves_its_entry_once() {
     assert_eq!(found[1].prev_hash.as_ref(), Some(&found[0].entry_hash), "they are links of one chain");
     assert!(found.iter().all(|entry| entry.agent_id == AGENT), "R7");
     assert_eq!(found[0].request_id, call.request.to_string());
-    chains_are_whole(&desk, &server).await;
+    chains_are_whole(&fixture, &server).await;
 }
 
 #[tokio::test]
 async fn r5_a_verification_looks_at_the_chains_of_its_layer_and_no_others() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let ann = overlay("ann");
     for text in ["a", "b", "c"] {
-        desk.put(&server, &Layer::Base, &lesson(1), text).await;
+        fixture.put(&server, &Layer::Base, &lesson(1), text).await;
     }
-    desk.put(&server, &Layer::Base, &lesson(2), &long("d")).await;
+    fixture.put(&server, &Layer::Base, &lesson(2), &long("d")).await;
     for text in ["e", "f"] {
-        desk.put(&server, &ann, &lesson(1), text).await;
+        fixture.put(&server, &ann, &lesson(1), text).await;
     }
     let checked = async |layer: &Layer, of_book: bool, path: Option<usize>| {
-        let (book, path) = (of_book.then_some(&desk.book), path.map(lesson));
+        let (book, path) = (of_book.then_some(&fixture.book), path.map(lesson));
         let path = path.as_ref().map(panaversity_model::BookPath::as_str);
         let report = server.verify_audit_chain(layer, book, path).await.unwrap();
         assert_eq!(report.breaks, vec![]);
@@ -82,24 +82,24 @@ async fn r5_a_verification_looks_at_the_chains_of_its_layer_and_no_others() {
 
 #[tokio::test]
 async fn r6_a_chain_longer_than_a_page_is_walked_to_its_end() {
-    let desk = Desk::new();
-    let server = desk.server();
-    let call = desk.call(&server, Operation::Read, Some(&lesson(1)), &Layer::Base);
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    let call = fixture.call(&server, Operation::Read, Some(&lesson(1)), &Layer::Base);
     for _ in 0..1_100 {
         server.record(&call, Outcome::Success).await.unwrap();
     }
-    let report = server.verify_audit_chain(&Layer::Base, Some(&desk.book), None).await.unwrap();
+    let report = server.verify_audit_chain(&Layer::Base, Some(&fixture.book), None).await.unwrap();
     assert_eq!((report.entries_checked, report.breaks), (1_100, vec![]));
 }
 
 #[tokio::test]
 async fn a_query_goes_on_where_it_stopped_and_leaves_out_only_what_is_not_to_be_kept() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     for n in 0..25 {
-        desk.put(&server, &Layer::Base, &lesson(n), "a").await;
+        fixture.put(&server, &Layer::Base, &lesson(n), "a").await;
     }
-    let all = entries(&desk).await;
+    let all = entries(&fixture).await;
     let odd = |entry: &panaversity_model::audit::AuditEntry| !entry.path.contains("0-lesson");
     let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
@@ -120,9 +120,9 @@ async fn a_query_goes_on_where_it_stopped_and_leaves_out_only_what_is_not_to_be_
 
 #[tokio::test]
 async fn a_page_of_long_entries_is_cut_by_its_size_and_leaves_out_none() {
-    let desk = Desk::new();
-    let server = desk.server();
-    let refused = desk.call(&server, Operation::Read, Some(&lesson(1)), &Layer::Base);
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    let refused = fixture.call(&server, Operation::Read, Some(&lesson(1)), &Layer::Base);
     let why = "\"quoted\"\n".repeat(100);
     for _ in 0..1_000 {
         let refusal = Refusal::Conflict { why: why.clone(), current: None };
@@ -140,5 +140,5 @@ async fn a_page_of_long_entries_is_cut_by_its_size_and_leaves_out_none() {
     }
     // An entry takes about 1,700 bytes.
     assert_eq!(sizes, [468, 468, 64]);
-    assert_eq!(found, entries(&desk).await);
+    assert_eq!(found, entries(&fixture).await);
 }

@@ -14,7 +14,7 @@ use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::lesson;
 use tokio::sync::Semaphore;
 
-use crate::desk::{Desk, long};
+use crate::fixture::{ServiceFixture, long};
 use crate::invariants::hold;
 use crate::trees::PATIENCE;
 
@@ -26,9 +26,9 @@ struct SlowDeletions {
 }
 
 impl SlowDeletions {
-    fn over(desk: &Desk) -> Arc<Self> {
+    fn over(fixture: &ServiceFixture) -> Arc<Self> {
         let (arrived, let_through) = (Semaphore::new(0), Semaphore::new(0));
-        Arc::new(Self { inner: desk.objects.clone(), arrived, let_through })
+        Arc::new(Self { inner: fixture.objects.clone(), arrived, let_through })
     }
 
     async fn somebody_waits(&self) {
@@ -66,117 +66,117 @@ impl Objects for SlowDeletions {
 }
 
 /// A large file that was written and deleted.
-async fn with_garbage() -> (Arc<Desk>, Service, String) {
-    let desk = Arc::new(Desk::new());
-    let (server, text) = (desk.server(), long("the same"));
-    desk.put(&server, &Layer::Base, &lesson(1), &text).await;
-    desk.delete(&server, &Layer::Base, &lesson(1)).await.unwrap();
-    desk.idle(&server).await;
-    (desk, server, text)
+async fn with_garbage() -> (Arc<ServiceFixture>, Service, String) {
+    let fixture = Arc::new(ServiceFixture::new());
+    let (server, text) = (fixture.server(), long("the same"));
+    fixture.put(&server, &Layer::Base, &lesson(1), &text).await;
+    fixture.delete(&server, &Layer::Base, &lesson(1)).await.unwrap();
+    fixture.idle(&server).await;
+    (fixture, server, text)
 }
 
 #[tokio::test]
 async fn i9_a_writer_of_what_is_being_deleted_waits_until_it_is() {
-    let (desk, server, text) = with_garbage().await;
-    let slow = SlowDeletions::over(&desk);
-    let collector = desk.server_with(slow.clone());
+    let (fixture, server, text) = with_garbage().await;
+    let slow = SlowDeletions::over(&fixture);
+    let collector = fixture.server_with(slow.clone());
     let collecting = tokio::spawn(async move { collector.gc(Duration::ZERO, false).await });
     slow.somebody_waits().await;
-    let (writer, write_text) = (desk.clone(), text.clone());
+    let (writer, write_text) = (fixture.clone(), text.clone());
     let writing = tokio::spawn(async move {
         writer.write(&server, &Layer::Base, &lesson(2), &write_text, None).await.unwrap();
         server
     });
-    desk.quiet().await;
+    fixture.quiet().await;
     assert!(!writing.is_finished());
-    assert_eq!(desk.holds(&Layer::Base, &lesson(2)).await, None, "nothing is acknowledged yet");
+    assert_eq!(fixture.holds(&Layer::Base, &lesson(2)).await, None, "nothing is acknowledged yet");
     slow.let_through.add_permits(1);
     assert_eq!(collecting.await.unwrap().unwrap().removed.blobs, 1);
     let server = writing.await.unwrap();
-    desk.idle(&server).await;
-    assert_eq!(desk.read(&server, &Layer::Base, &lesson(2)).await, Ok(Some(text.into_bytes())));
-    hold(&desk, &server).await;
+    fixture.idle(&server).await;
+    assert_eq!(fixture.read(&server, &Layer::Base, &lesson(2)).await, Ok(Some(text.into_bytes())));
+    hold(&fixture, &server).await;
 }
 
 #[tokio::test]
 async fn i9_a_deletion_that_comes_after_its_guard_has_ended_costs_nothing() {
-    let (desk, server, text) = with_garbage().await;
-    let slow = SlowDeletions::over(&desk);
-    let collector = desk.server_with(slow.clone());
+    let (fixture, server, text) = with_garbage().await;
+    let slow = SlowDeletions::over(&fixture);
+    let collector = fixture.server_with(slow.clone());
     let collecting = tokio::spawn(async move { collector.gc(Duration::ZERO, false).await });
     slow.somebody_waits().await;
-    desk.expire_leases();
-    let written = desk.write(&server, &Layer::Base, &lesson(2), &text, None).await.unwrap();
-    desk.idle(&server).await;
+    fixture.expire_leases();
+    let written = fixture.write(&server, &Layer::Base, &lesson(2), &text, None).await.unwrap();
+    fixture.idle(&server).await;
     slow.let_through.add_permits(1);
     assert_eq!(collecting.await.unwrap().unwrap().removed.blobs, 0, "it was not its own any more");
-    assert!(desk.objects.contents().contains_key(&written.hash), "it is put again from the tree");
-    hold(&desk, &server).await;
+    assert!(fixture.objects.contents().contains_key(&written.hash), "it is put again from the tree");
+    hold(&fixture, &server).await;
     assert_eq!(server.health().await.damaged_blobs, Some(0));
 }
 
 #[tokio::test]
 async fn i9_a_commit_that_gc_overtook_is_staged_again() {
-    let (desk, server, text) = with_garbage().await;
+    let (fixture, server, text) = with_garbage().await;
     // The writer's server is held up between the put and the commit by a gc that is through.
     for _ in 0..3 {
-        desk.write(&server, &Layer::Base, &lesson(3), &text, None).await.unwrap();
-        desk.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
+        fixture.write(&server, &Layer::Base, &lesson(3), &text, None).await.unwrap();
+        fixture.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
         let path = lesson(4);
         let (swept, written) = tokio::join!(
             server.gc(Duration::ZERO, false),
-            desk.write(&server, &Layer::Base, &path, &text, None)
+            fixture.write(&server, &Layer::Base, &path, &text, None)
         );
         swept.unwrap();
         written.unwrap();
-        desk.idle(&server).await;
-        hold(&desk, &server).await;
-        desk.delete(&server, &Layer::Base, &lesson(4)).await.unwrap();
+        fixture.idle(&server).await;
+        hold(&fixture, &server).await;
+        fixture.delete(&server, &Layer::Base, &lesson(4)).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn nothing_younger_than_the_retention_goes() {
-    let (desk, server, text) = with_garbage().await;
+    let (fixture, server, text) = with_garbage().await;
     let days = |n: u64| Duration::from_hours(24 * n);
     let hash = ContentHash::of(text.as_bytes());
     assert_eq!(server.gc(days(30), false).await.unwrap(), panaversity_service::gc::Swept::default());
-    desk.journal.advance(days(29));
+    fixture.journal.advance(days(29));
     assert_eq!(server.gc(days(30), false).await.unwrap().removed.versions, 0);
-    assert!(desk.objects.contents().contains_key(&hash));
-    desk.journal.advance(days(2));
+    assert!(fixture.objects.contents().contains_key(&hash));
+    fixture.journal.advance(days(2));
     let announced = server.gc(days(30), true).await.unwrap();
-    assert!(desk.objects.contents().contains_key(&hash), "a dry run lets nothing go");
+    assert!(fixture.objects.contents().contains_key(&hash), "a dry run lets nothing go");
     let swept = server.gc(days(30), false).await.unwrap();
     assert_eq!((swept.removed.versions, swept.removed.blobs), (1, 1));
     assert_eq!(announced, swept, "it does what the dry run told");
-    assert!(!desk.objects.contents().contains_key(&hash));
+    assert!(!fixture.objects.contents().contains_key(&hash));
 }
 
 #[tokio::test]
 async fn what_a_plan_named_is_readable_for_thirty_days() {
-    let desk = Desk::new();
-    let (server, days) = (desk.server(), |n: u64| Duration::from_hours(24 * n));
-    let old = desk.put(&server, &Layer::Base, &lesson(1), &long("planned")).await.hash;
-    let plan = server.plan_build(&desk.book, None, None).await.unwrap();
-    desk.put(&server, &Layer::Base, &lesson(1), &long("new")).await;
+    let fixture = ServiceFixture::new();
+    let (server, days) = (fixture.server(), |n: u64| Duration::from_hours(24 * n));
+    let old = fixture.put(&server, &Layer::Base, &lesson(1), &long("planned")).await.hash;
+    let plan = server.plan_build(&fixture.book, None, None).await.unwrap();
+    fixture.put(&server, &Layer::Base, &lesson(1), &long("new")).await;
     let read = |hash| panaversity_service::read::ReadFile {
-        book: desk.book.clone(),
+        book: fixture.book.clone(),
         path: lesson(1),
         view: panaversity_model::View::base(),
         version: Some(hash),
         unless: None,
     };
     for _ in 0..29 {
-        desk.journal.advance(days(1));
+        fixture.journal.advance(days(1));
         server.gc(Duration::ZERO, false).await.unwrap();
         let file = server.read_file(&read(old)).await.unwrap();
         assert_eq!(file.content.into_text(), Some(long("planned")));
     }
-    desk.journal.advance(days(2));
+    fixture.journal.advance(days(2));
     let swept = server.gc(Duration::ZERO, false).await.unwrap();
     assert_eq!((swept.removed.manifests, swept.removed.versions, swept.removed.blobs), (1, 1, 1));
     assert_eq!(server.read_file(&read(old)).await.unwrap_err().code(), "NOT_FOUND");
-    let again = desk.server().plan_build(&desk.book, Some(plan.manifest), None).await.unwrap();
+    let again = fixture.server().plan_build(&fixture.book, Some(plan.manifest), None).await.unwrap();
     assert!(again.target_unknown, "the plan lists everything and says why");
 }

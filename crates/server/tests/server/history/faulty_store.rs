@@ -1,12 +1,12 @@
-//! Stores with planted faults, and one without: what the checker must tell apart.
+//! Stores with faulty_store faults, and one without: what the checker must tell apart.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::clients::{CLIENTS, FILES, Store};
+use super::random_below;
 use super::record::{Act, Held, Outcome};
-use super::roll;
 
 /// How long a read cache keeps what it read.
 const CACHED_FOR: Duration = Duration::from_millis(20);
@@ -64,7 +64,7 @@ impl Planted {
 
 /// The way there and back takes its time, as over a network.
 async fn travel() {
-    tokio::time::sleep(Duration::from_micros(100 * u64::try_from(roll(10)).unwrap())).await;
+    tokio::time::sleep(Duration::from_micros(100 * u64::try_from(random_below(10)).unwrap())).await;
 }
 
 impl Store for Planted {
@@ -72,7 +72,7 @@ impl Store for Planted {
         travel().await;
         let outcome = match act {
             Act::Read if self.fault == Fault::CachesReads => {
-                Outcome::Found(self.read_through_cache(roll(SERVERS), file))
+                Outcome::Found(self.read_through_cache(random_below(SERVERS), file))
             }
             Act::Read => Outcome::Found(self.read(file)),
             Act::Change { from, to } if self.fault == Fault::ChecksOutsideTheLock => {
@@ -85,7 +85,7 @@ impl Store for Planted {
                     Outcome::Found(found)
                 }
             }
-            Act::Change { from, to } if self.fault == Fault::LosesAnswers && roll(CLIENTS) == 0 => {
+            Act::Change { from, to } if self.fault == Fault::LosesAnswers && random_below(CLIENTS) == 0 => {
                 if client.is_multiple_of(2) {
                     self.change(file, from, to);
                 }

@@ -5,7 +5,7 @@ use panaversity_service::Service;
 use panaversity_service::books::{BookPosition, FolderNames, Structure};
 use panaversity_testkit::samples::{lesson, overlay, path};
 
-use crate::desk::{Desk, creating, want};
+use crate::fixture::{ServiceFixture, creating, want};
 
 /// All pages of a list: each book's folders, in order, and how many pages there were.
 async fn listed(
@@ -33,8 +33,8 @@ async fn listed(
 
 #[tokio::test]
 async fn a_list_of_books_goes_on_where_it_stopped_and_leaves_out_none() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let ids: Vec<_> = (0..205).map(|n| BookId::parse(&format!("book-{n:03}")).unwrap()).collect();
     for id in &ids {
         server.create_book(&mut creating(&server), id, None).await.unwrap();
@@ -43,41 +43,41 @@ async fn a_list_of_books_goes_on_where_it_stopped_and_leaves_out_none() {
     assert_eq!(books.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ids);
     assert_eq!(pages, 3);
     assert_eq!(listed(&server, Some(&ids[7]), Structure::All).await, (vec![(ids[7].clone(), vec![])], 1));
-    let none = server.list_books(Some(&desk.book), Structure::All, None).await;
+    let none = server.list_books(Some(&fixture.book), Structure::All, None).await;
     assert_eq!(none.unwrap_err().code(), "BOOK_NOT_FOUND");
 }
 
 #[tokio::test]
 async fn the_folders_of_books_go_on_where_they_stopped_and_none_is_left_out() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let (first, last) = (BookId::parse("aaa").unwrap(), BookId::parse("zzz-zzz").unwrap());
     let folder = |n: usize| format!("content/{:02}-Part/{:02}-Chapter", n / 100, n % 100);
-    let mut call = desk.call(&server, panaversity_model::audit::Operation::Write, None, &Layer::Base);
-    for (book, folders) in [(&first, 2), (&desk.book, 1_050), (&last, 1)] {
+    let mut call = fixture.call(&server, panaversity_model::audit::Operation::Write, None, &Layer::Base);
+    for (book, folders) in [(&first, 2), (&fixture.book, 1_050), (&last, 1)] {
         let wanted = (0..folders).map(|n| want(&path(&format!("{}/01-a.md", folder(n))), Some("a"), None));
         server.change(&mut call, book, &Layer::Base, wanted.collect()).await.unwrap();
     }
     let (books, pages) = listed(&server, None, Structure::Content).await;
     assert_eq!(pages, 2);
-    let due = [(&first, 2), (&desk.book, 1_050), (&last, 1)].map(|(book, folders)| {
+    let due = [(&first, 2), (&fixture.book, 1_050), (&last, 1)].map(|(book, folders)| {
         let folders = (0..folders).map(|n| FolderNames { folder: folder(n), names: vec!["01-a.md".into()] });
         (book.clone(), folders.collect::<Vec<_>>())
     });
     assert_eq!(books, due);
-    assert_eq!(listed(&server, Some(&desk.book), Structure::Content).await.0, due[1..2]);
+    assert_eq!(listed(&server, Some(&fixture.book), Structure::Content).await.0, due[1..2]);
 }
 
 #[tokio::test]
 async fn r5_a_book_is_summed_up_by_its_base_alone() {
-    let desk = Desk::new();
-    let server = desk.server();
-    desk.put(&server, &Layer::Base, &lesson(1), "four").await;
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    fixture.put(&server, &Layer::Base, &lesson(1), "four").await;
     let asset = vec![want(&path("static/img/a.png"), Some("six"), None)];
-    desk.change(&server, &Layer::Base, asset).await;
-    desk.put(&server, &overlay("ann"), &lesson(2), "nobody else's business").await;
+    fixture.change(&server, &Layer::Base, asset).await;
+    fixture.put(&server, &overlay("ann"), &lesson(2), "nobody else's business").await;
     let names = async |structure| {
-        let page = server.list_books(Some(&desk.book), structure, None).await.unwrap();
+        let page = server.list_books(Some(&fixture.book), structure, None).await.unwrap();
         let book = &page.books[0];
         assert_eq!((book.files, book.bytes), (2, 7));
         book.folders.iter().flat_map(|folder| folder.names.clone()).collect::<Vec<_>>()
@@ -90,13 +90,13 @@ async fn r5_a_book_is_summed_up_by_its_base_alone() {
 
 #[tokio::test]
 async fn creating_a_book_again_is_harmless_and_its_schema_stays_once_it_has_files() {
-    let desk = Desk::new();
-    let server = desk.server();
-    let create = async |schema| server.create_book(&mut creating(&server), &desk.book, schema).await;
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    let create = async |schema| server.create_book(&mut creating(&server), &fixture.book, schema).await;
     assert!(create(None).await.unwrap().1, "it is new");
     let (book, new) = create(Some(Schema::Docusaurus)).await.unwrap();
     assert_eq!((book.schema, new), (Schema::Docusaurus, false), "without files it takes another");
-    desk.put(&server, &Layer::Base, &path("content/intro.md"), "a").await;
+    fixture.put(&server, &Layer::Base, &path("content/intro.md"), "a").await;
     assert_eq!(create(None).await.unwrap().0.schema, Schema::Docusaurus);
     assert_eq!(create(Some(Schema::Strict)).await.unwrap_err().code(), "CONFLICT");
 }

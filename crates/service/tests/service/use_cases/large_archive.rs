@@ -19,7 +19,7 @@ use panaversity_testkit::samples::{change_set, path, staging, write_staged};
 use tokio::runtime::Handle;
 use zip::ZipArchive;
 
-use crate::desk::Desk;
+use crate::fixture::ServiceFixture;
 
 /// Bytes of one video, and how many there are: 4.1 GiB in all.
 const VIDEO: u64 = 100 << 20;
@@ -108,13 +108,15 @@ impl Seek for Remote {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r4_an_archive_beyond_4_gib_is_read_by_another_s_reader_and_never_held() {
-    let (desk, blob) = (Desk::new(), video());
-    let server = desk.server_with(Arc::new(Imagined));
-    let Staged::Ready(staged) = desk.journal.stage(&blob, staging()).await.unwrap() else { panic!("staged") };
+    let (fixture, blob) = (ServiceFixture::new(), video());
+    let server = fixture.server_with(Arc::new(Imagined));
+    let Staged::Ready(staged) = fixture.journal.stage(&blob, staging()).await.unwrap() else {
+        panic!("staged")
+    };
     let names: Vec<_> = (0..VIDEOS).map(|n| path(&format!("static/videos/{n:02}.mp4"))).collect();
     let changes = names.iter().map(|name| write_staged(name, &blob, staged)).collect();
-    desk.journal.commit(change_set(&desk.book, &Layer::Base, changes)).await.unwrap();
-    let made = server.make_archive(&desk.book, Scope::All, None, Duration::from_hours(1)).await.unwrap();
+    fixture.journal.commit(change_set(&fixture.book, &Layer::Base, changes)).await.unwrap();
+    let made = server.make_archive(&fixture.book, Scope::All, None, Duration::from_hours(1)).await.unwrap();
     assert!(made.archive.bytes() > VIDEO * VIDEOS as u64 && made.archive.bytes() > 1 << 32);
 
     let handle = Handle::current();

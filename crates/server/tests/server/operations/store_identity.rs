@@ -6,11 +6,11 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::starting::{one_line, refused};
-use crate::harness::{Db, Ground, Storage, World};
+use crate::harness::{Db, Storage, TestBackend, TestEnv};
 
 /// Asserts that no server starts there, and what it says.
-fn assert_refused(world: &World) {
-    let (code, stderr) = refused(world, &[]);
+fn assert_refused(env: &TestEnv) {
+    let (code, stderr) = refused(env, &[]);
     assert_eq!(code, Some(1), "{stderr}");
     one_line(&stderr, "that this database is kept with");
 }
@@ -18,13 +18,13 @@ fn assert_refused(world: &World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_storage_is_refused_before_the_database_has_a_book() {
     for storage in [Storage::Fs, Storage::S3] {
-        let world = World::new(Ground::new(Db::Postgres, storage));
-        let server = world.start().await;
+        let env = TestEnv::new(TestBackend::new(Db::Postgres, storage));
+        let server = env.start().await;
         for other in [storage, Storage::Fs, Storage::S3] {
-            assert_refused(&world.on_another_storage(other));
+            assert_refused(&env.on_another_storage(other));
         }
         assert_eq!(server.get("/health/ready").await.status, 200, "the first goes on");
-        let (two, three) = tokio::join!(world.start(), world.start());
+        let (two, three) = tokio::join!(env.start(), env.start());
         for another in [&two, &three] {
             assert_eq!(another.get("/health/ready").await.status, 200, "and others beside it");
         }
@@ -33,17 +33,17 @@ async fn a_second_storage_is_refused_before_the_database_has_a_book() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_three_servers_started_at_once_on_three_storages_one_comes_up() {
-    let one = World::new(Ground::new(Db::Postgres, Storage::Fs));
+    let one = TestEnv::new(TestBackend::new(Db::Postgres, Storage::Fs));
     let others = [one.on_another_storage(Storage::Fs), one.on_another_storage(Storage::S3)];
-    let worlds: Vec<_> = [one].into_iter().chain(others).map(Arc::new).collect();
-    let starts = worlds.iter().cloned().map(|world| tokio::spawn(async move { world.start().await }));
+    let envs: Vec<_> = [one].into_iter().chain(others).map(Arc::new).collect();
+    let starts = envs.iter().cloned().map(|env| tokio::spawn(async move { env.start().await }));
     // The harness panics where a server does not come up.
     let servers: Vec<_> = join_all(starts).await.into_iter().map(Result::ok).collect();
     assert_eq!(servers.iter().flatten().count(), 1);
-    for (world, server) in worlds.iter().zip(&servers) {
+    for (env, server) in envs.iter().zip(&servers) {
         match server {
             Some(server) => assert_eq!(server.get("/health/ready").await.status, 200),
-            None => assert_refused(world),
+            None => assert_refused(env),
         }
     }
 }

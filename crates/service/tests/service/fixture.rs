@@ -1,4 +1,4 @@
-//! The desk a test works at: the fakes with the hook before them, a book, and servers that come
+//! The fixture a test works at: the fakes with the hook before them, a book, and servers that come
 //! and go. What every test of the service stands on; it proves nothing by itself.
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub(crate) const AGENT: &str = "writer-7";
 pub(crate) type Files = BTreeMap<(Layer, BookPath), Vec<u8>>;
 
 /// The fakes, and a book that does not exist yet.
-pub(crate) struct Desk {
+pub(crate) struct ServiceFixture {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) objects: Arc<MemoryObjects>,
     pub(crate) inbox: Arc<MemoryInbox>,
@@ -44,7 +44,7 @@ pub(crate) struct Desk {
     pub(crate) book: BookId,
 }
 
-impl Desk {
+impl ServiceFixture {
     pub(crate) fn new() -> Self {
         Self {
             journal: Arc::new(MemoryJournal::new()),
@@ -88,7 +88,7 @@ impl Desk {
         Service::new(engines, LIMITS)
     }
 
-    /// A call about a file, as a door begins it.
+    /// A call about a file, as a entry begins it.
     pub(crate) fn call(
         &self,
         server: &Service,
@@ -143,7 +143,7 @@ impl Desk {
         }
     }
 
-    /// `complete_upload`, recorded as a door does it.
+    /// `complete_upload`, recorded as a entry does it.
     pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<AssetKept, Error> {
         let mut call = self.call(server, Operation::Upload, None, &Layer::Base);
         let answer = server.complete_upload(&mut call, &self.book, id).await;

@@ -30,12 +30,12 @@ pub(crate) enum Storage {
 
 /// A database and a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ground {
+pub(crate) struct TestBackend {
     pub(crate) db: Db,
     pub(crate) storage: Storage,
 }
 
-impl Ground {
+impl TestBackend {
     pub(crate) const fn new(db: Db, storage: Storage) -> Self {
         Self { db, storage }
     }
@@ -49,14 +49,14 @@ impl Ground {
     }
 }
 
-impl From<Db> for Ground {
+impl From<Db> for TestBackend {
     /// On a folder, for what has nothing to do with the storage.
     fn from(db: Db) -> Self {
         Self { db, storage: Storage::Fs }
     }
 }
 
-/// Where the files of one world lie.
+/// Where the files of one env lie.
 pub(super) enum Files {
     Folder(PathBuf),
     Bucket(s3::Bucket),

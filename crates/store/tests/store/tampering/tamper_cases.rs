@@ -1,4 +1,4 @@
-//! The deeds: everything that somebody with a database client could do to one chain (R6).
+//! The tamper_cases: everything that somebody with a database client could do to one chain (R6).
 
 use panaversity_model::audit::{AuditEntry, ChainKey};
 use panaversity_model::{ContentHash, Timestamp};
@@ -6,7 +6,7 @@ use panaversity_model::{ContentHash, Timestamp};
 use super::Victim;
 
 /// One tampering.
-pub(super) struct Deed {
+pub(super) struct TamperCase {
     pub(super) what: String,
     pub(super) sql: String,
     /// The chains that must be named, and no others, each with words of the reason.
@@ -22,27 +22,27 @@ const UNREADABLE: &str = "cannot be read";
 const ADDED: &str = "was added";
 const UNCHAINED: &str = "row is gone";
 
-/// All deeds against a chain.
-pub(super) fn of(victim: &Victim, on_sqlite: bool) -> Vec<Deed> {
-    let mut deeds = edits(victim);
+/// All tamper_cases against a chain.
+pub(super) fn of(victim: &Victim, on_sqlite: bool) -> Vec<TamperCase> {
+    let mut tamper_cases = edits(victim);
     if on_sqlite {
         // Its columns take any text.
         let id = &victim.entries[victim.middle()].id;
         for column in ["timestamp", "execution_time_ms"] {
             let sql = format!("UPDATE audit_log SET {column} = 'gibberish' WHERE id = '{id}'");
-            deeds.push(victim.deed(&format!("making {column} unreadable"), UNREADABLE, sql));
+            tamper_cases.push(victim.case(&format!("making {column} unreadable"), UNREADABLE, sql));
         }
     }
-    deeds.extend(deletions(victim));
-    deeds.extend(insertions(victim));
-    deeds.extend(reorderings(victim));
-    deeds.extend(beside_the_log(victim));
-    deeds
+    tamper_cases.extend(deletions(victim));
+    tamper_cases.extend(insertions(victim));
+    tamper_cases.extend(reorderings(victim));
+    tamper_cases.extend(beside_the_log(victim));
+    tamper_cases
 }
 
 impl Victim {
-    fn deed(&self, what: &str, because: &'static str, sql: String) -> Deed {
-        Deed { what: what.to_owned(), sql, shows: vec![(self.key.clone(), because)] }
+    fn case(&self, what: &str, because: &'static str, sql: String) -> TamperCase {
+        TamperCase { what: what.to_owned(), sql, shows: vec![(self.key.clone(), because)] }
     }
 
     fn middle(&self) -> usize {
@@ -64,10 +64,10 @@ fn at(ChainKey { book, path, user }: &ChainKey) -> String {
 }
 
 /// Every column, one at a time.
-fn edits(victim: &Victim) -> Vec<Deed> {
+fn edits(victim: &Victim) -> Vec<TamperCase> {
     let id = &victim.entries[victim.middle()].id;
     let stranger = ContentHash::of(b"stranger");
-    let mut deeds: Vec<Deed> = [
+    let mut tamper_cases: Vec<TamperCase> = [
         ("id", "'00000000-0000-7000-8000-000000000000'".to_owned()),
         ("timestamp", format!("'{}'", shifted(&victim.entries[victim.middle()], 1))),
         ("agent_id", "'mallory'".to_owned()),
@@ -86,7 +86,7 @@ fn edits(victim: &Victim) -> Vec<Deed> {
     .into_iter()
     .map(|(column, value)| {
         let sql = format!("UPDATE audit_log SET {column} = {value} WHERE id = '{id}'");
-        victim.deed(&format!("editing {column}"), EDITED, sql)
+        victim.case(&format!("editing {column}"), EDITED, sql)
     })
     .collect();
     for (column, value) in [("book_id", "stolen-book"), ("path", "content/stolen.md"), ("user_id", "thief")] {
@@ -102,23 +102,23 @@ fn edits(victim: &Victim) -> Vec<Deed> {
             "INSERT INTO chains (book_id, path, user_id, count, version) VALUES ('{}', '{}', '{}', 0, 0)",
             there.book, there.path, there.user
         );
-        deeds.push(Deed {
+        tamper_cases.push(TamperCase {
             what: format!("moving an entry by its {column}"),
             sql: sql.clone(),
             shows: vec![missing.clone(), (there.clone(), UNCHAINED)],
         });
-        deeds.push(Deed {
+        tamper_cases.push(TamperCase {
             what: format!("moving an entry by its {column}, with a chain to hold it"),
             sql: format!("{chain}; {sql}"),
             shows: vec![missing, (there, ADDED)],
         });
     }
-    deeds.push(victim.deed(
+    tamper_cases.push(victim.case(
         "rewriting history from the middle on, consistently",
         TIP,
         rewritten(&victim.entries, victim.middle()),
     ));
-    deeds
+    tamper_cases
 }
 
 /// The timestamp of an entry, a little later.
@@ -140,7 +140,7 @@ fn rewritten(entries: &[AuditEntry], from: usize) -> String {
     sql.join("; ")
 }
 
-fn deletions(victim: &Victim) -> Vec<Deed> {
+fn deletions(victim: &Victim) -> Vec<TamperCase> {
     let (entries, rows) = (&victim.entries, victim.rows());
     let without = |some: &[AuditEntry]| {
         let ids: Vec<String> = some.iter().map(|entry| format!("'{}'", entry.id)).collect();
@@ -154,16 +154,16 @@ fn deletions(victim: &Victim) -> Vec<Deed> {
         entries[last - 1].entry_hash
     );
     vec![
-        victim.deed("deleting the first entry", OUT_OF_LINE, without(&entries[..1])),
-        victim.deed("deleting an entry from the middle", OUT_OF_LINE, without(&entries[middle..=middle])),
-        victim.deed("deleting the last entry", MISSING, without(&entries[last..])),
-        victim.deed("cutting off the tail", MISSING, without(&entries[middle..])),
-        victim.deed("deleting all entries", MISSING, without(entries)),
-        victim.deed("cutting off the last change, with the chain's row made to fit", JOURNAL, fitting),
+        victim.case("deleting the first entry", OUT_OF_LINE, without(&entries[..1])),
+        victim.case("deleting an entry from the middle", OUT_OF_LINE, without(&entries[middle..=middle])),
+        victim.case("deleting the last entry", MISSING, without(&entries[last..])),
+        victim.case("cutting off the tail", MISSING, without(&entries[middle..])),
+        victim.case("deleting all entries", MISSING, without(entries)),
+        victim.case("cutting off the last change, with the chain's row made to fit", JOURNAL, fitting),
     ]
 }
 
-fn insertions(victim: &Victim) -> Vec<Deed> {
+fn insertions(victim: &Victim) -> Vec<TamperCase> {
     let forged = |from: &AuditEntry, by: i64, prev: Option<&AuditEntry>| {
         let mut forged = from.clone();
         "0000forged".clone_into(&mut forged.id);
@@ -179,14 +179,14 @@ fn insertions(victim: &Victim) -> Vec<Deed> {
     "content/never-written.md".clone_into(&mut lone.path);
     lone.entry_hash = lone.computed_hash();
     vec![
-        victim.deed("inserting a first entry", OUT_OF_LINE, inserted(&forged(first, -1, None))),
-        victim.deed(
+        victim.case("inserting a first entry", OUT_OF_LINE, inserted(&forged(first, -1, None))),
+        victim.case(
             "inserting an entry that follows another",
             OUT_OF_LINE,
             inserted(&forged(middle, 1, Some(middle))),
         ),
-        victim.deed("adding an entry that follows the last", ADDED, inserted(&forged(last, 1, Some(last)))),
-        Deed {
+        victim.case("adding an entry that follows the last", ADDED, inserted(&forged(last, 1, Some(last)))),
+        TamperCase {
             what: "beginning a chain".to_owned(),
             shows: vec![(lone.chain(), UNCHAINED)],
             sql: inserted(&lone),
@@ -194,7 +194,7 @@ fn insertions(victim: &Victim) -> Vec<Deed> {
     ]
 }
 
-fn reorderings(victim: &Victim) -> Vec<Deed> {
+fn reorderings(victim: &Victim) -> Vec<TamperCase> {
     let (one, two) = (&victim.entries[victim.middle()], &victim.entries[victim.middle() + 1]);
     let swapped = |column: &str| {
         format!(
@@ -215,15 +215,15 @@ fn reorderings(victim: &Victim) -> Vec<Deed> {
         inserted(&links.1)
     );
     vec![
-        victim.deed("swapping the times of two entries", OUT_OF_LINE, swapped("timestamp")),
-        victim.deed("swapping what two entries say", EDITED, swapped("new_content_hash")),
-        victim.deed("swapping the requests of two entries", EDITED, swapped("request_id")),
-        victim.deed("swapping two entries and sealing them anew", OUT_OF_LINE, sealed_anew),
+        victim.case("swapping the times of two entries", OUT_OF_LINE, swapped("timestamp")),
+        victim.case("swapping what two entries say", EDITED, swapped("new_content_hash")),
+        victim.case("swapping the requests of two entries", EDITED, swapped("request_id")),
+        victim.case("swapping two entries and sealing them anew", OUT_OF_LINE, sealed_anew),
     ]
 }
 
 /// The journal and the chains' rows.
-fn beside_the_log(victim: &Victim) -> Vec<Deed> {
+fn beside_the_log(victim: &Victim) -> Vec<TamperCase> {
     let (rows, stranger) = (victim.rows(), ContentHash::of(b"stranger"));
     assert!(victim.record.journal.is_some(), "the victim exists");
     let other = ChainKey { path: "content/never-written.md".to_owned(), ..victim.key.clone() };
@@ -233,21 +233,21 @@ fn beside_the_log(victim: &Victim) -> Vec<Deed> {
         other.path
     );
     vec![
-        victim.deed(
+        victim.case(
             "changing what a file holds",
             JOURNAL,
             format!("UPDATE file_journal SET sha256 = '{stranger}' WHERE {rows}"),
         ),
-        victim.deed("deleting a file", JOURNAL, format!("DELETE FROM file_journal WHERE {rows}")),
-        Deed { what: "planting a file".to_owned(), sql: planted, shows: vec![(other, UNCHAINED)] },
-        victim.deed("deleting a chain's row", UNCHAINED, format!("DELETE FROM chains WHERE {rows}")),
-        victim.deed(
+        victim.case("deleting a file", JOURNAL, format!("DELETE FROM file_journal WHERE {rows}")),
+        TamperCase { what: "planting a file".to_owned(), sql: planted, shows: vec![(other, UNCHAINED)] },
+        victim.case("deleting a chain's row", UNCHAINED, format!("DELETE FROM chains WHERE {rows}")),
+        victim.case(
             "moving a chain's tip",
             TIP,
             format!("UPDATE chains SET tip = '{stranger}' WHERE {rows}"),
         ),
-        victim.deed("counting one less", TIP, format!("UPDATE chains SET count = count - 1 WHERE {rows}")),
-        victim.deed(
+        victim.case("counting one less", TIP, format!("UPDATE chains SET count = count - 1 WHERE {rows}")),
+        victim.case(
             "counting one more",
             MISSING,
             format!("UPDATE chains SET count = count + 1 WHERE {rows}"),

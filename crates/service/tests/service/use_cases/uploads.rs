@@ -16,122 +16,129 @@ use panaversity_service::uploads::Announce;
 use panaversity_testkit::samples::{path, upload_id};
 use panaversity_testkit::{MemoryJournal, MemoryObjects};
 
-use crate::desk::{Desk, long, want};
+use crate::fixture::{ServiceFixture, long, want};
 use crate::invariants::hold;
 
 fn asset() -> BookPath {
     path("static/videos/a.mp4")
 }
 
-async fn begun(desk: &Desk, server: &Service, bytes: &[u8], sha256: Option<ContentHash>) -> UploadId {
-    let (book, size) = (desk.book.clone(), bytes.len() as u64);
-    desk.begin(server, Announce { book, path: asset(), size, sha256, expected: None, own_route: true }).await
+async fn begun(
+    fixture: &ServiceFixture,
+    server: &Service,
+    bytes: &[u8],
+    sha256: Option<ContentHash>,
+) -> UploadId {
+    let (book, size) = (fixture.book.clone(), bytes.len() as u64);
+    fixture
+        .begin(server, Announce { book, path: asset(), size, sha256, expected: None, own_route: true })
+        .await
 }
 
 #[tokio::test]
 async fn what_is_not_as_announced_is_removed_and_may_be_put_again() {
-    let (desk, bytes) = (Desk::new(), long("whole").into_bytes());
-    let server = desk.server();
-    let id = begun(&desk, &server, &bytes, Some(ContentHash::of(&bytes))).await;
+    let (fixture, bytes) = (ServiceFixture::new(), long("whole").into_bytes());
+    let server = fixture.server();
+    let id = begun(&fixture, &server, &bytes, Some(ContentHash::of(&bytes))).await;
     let refused = async |what: Option<&[u8]>| {
         if let Some(what) = what {
-            desk.inbox.plant(id, what);
+            fixture.inbox.plant(id, what);
         }
-        let error = desk.complete(&server, id).await.unwrap_err();
+        let error = fixture.complete(&server, id).await.unwrap_err();
         assert_eq!(error.code(), "UPLOAD_INCOMPLETE");
-        assert!(desk.inbox.contents().is_empty());
-        assert_eq!(desk.holds(&Layer::Base, &asset()).await, None);
-        assert!(desk.objects.contents().is_empty());
+        assert!(fixture.inbox.contents().is_empty());
+        assert_eq!(fixture.holds(&Layer::Base, &asset()).await, None);
+        assert!(fixture.objects.contents().is_empty());
     };
     refused(None).await;
     refused(Some(&bytes[1..])).await;
     refused(Some(&[&bytes[..], b"!"].concat())).await;
     refused(Some(&bytes.iter().rev().copied().collect::<Vec<_>>())).await;
-    desk.inbox.plant(id, &bytes);
-    let kept = desk.complete(&server, id).await.unwrap();
+    fixture.inbox.plant(id, &bytes);
+    let kept = fixture.complete(&server, id).await.unwrap();
     assert_eq!(
         (kept.effect, kept.hash, kept.size),
         (Effect::Created, ContentHash::of(&bytes), bytes.len() as u64)
     );
-    hold(&desk, &server).await;
+    hold(&fixture, &server).await;
 }
 
 #[tokio::test]
 async fn a_completed_upload_answers_the_same_whatever_happens_afterwards() {
-    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
-    let server = desk.server();
-    let id = begun(&desk, &server, &bytes, None).await;
-    desk.inbox.plant(id, &bytes);
-    let first = desk.complete(&server, id).await.unwrap();
+    let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
+    let server = fixture.server();
+    let id = begun(&fixture, &server, &bytes, None).await;
+    fixture.inbox.plant(id, &bytes);
+    let first = fixture.complete(&server, id).await.unwrap();
     // The URL lives on, and so does its holder.
-    desk.inbox.plant(id, b"something else");
-    assert_eq!(desk.complete(&server, id).await.unwrap(), first);
-    assert_eq!(desk.read(&server, &Layer::Base, &asset()).await.unwrap(), Some(bytes));
-    desk.delete(&server, &Layer::Base, &asset()).await.unwrap();
-    assert_eq!(desk.complete(&server, id).await.unwrap(), first);
-    assert_eq!(desk.holds(&Layer::Base, &asset()).await, None, "it does not come back");
+    fixture.inbox.plant(id, b"something else");
+    assert_eq!(fixture.complete(&server, id).await.unwrap(), first);
+    assert_eq!(fixture.read(&server, &Layer::Base, &asset()).await.unwrap(), Some(bytes));
+    fixture.delete(&server, &Layer::Base, &asset()).await.unwrap();
+    assert_eq!(fixture.complete(&server, id).await.unwrap(), first);
+    assert_eq!(fixture.holds(&Layer::Base, &asset()).await, None, "it does not come back");
 }
 
 #[tokio::test]
 async fn an_upload_belongs_to_its_book_and_expires() {
-    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
-    let server = desk.server();
-    let id = begun(&desk, &server, &bytes, None).await;
-    desk.inbox.plant(id, &bytes);
-    let stranger = Desk { book: panaversity_testkit::samples::book(), ..Desk::new() };
-    let mut call = desk.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
+    let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
+    let server = fixture.server();
+    let id = begun(&fixture, &server, &bytes, None).await;
+    fixture.inbox.plant(id, &bytes);
+    let stranger = ServiceFixture { book: panaversity_testkit::samples::book(), ..ServiceFixture::new() };
+    let mut call = fixture.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
     let foreign = server.complete_upload(&mut call, &stranger.book, id).await.unwrap_err();
-    let unknown = desk.complete(&server, upload_id()).await.unwrap_err();
+    let unknown = fixture.complete(&server, upload_id()).await.unwrap_err();
     assert_eq!((&foreign, foreign.code()), (&unknown, "NOT_FOUND"), "they tell nothing apart");
-    desk.journal.advance(Duration::from_hours(24));
-    assert_eq!(desk.complete(&server, id).await.unwrap_err().code(), "NOT_FOUND");
+    fixture.journal.advance(Duration::from_hours(24));
+    assert_eq!(fixture.complete(&server, id).await.unwrap_err().code(), "NOT_FOUND");
     let upload = server.upload(id).await.unwrap();
     assert!(server.require_open(&upload).await.is_err());
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 0, "it may still arrive");
-    desk.journal.advance(Duration::from_mins(61));
+    fixture.journal.advance(Duration::from_mins(61));
     assert_eq!(server.remove_abandoned(true).await.unwrap(), 1);
-    assert!(!desk.inbox.contents().is_empty(), "a dry run removes nothing");
+    assert!(!fixture.inbox.contents().is_empty(), "a dry run removes nothing");
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 1);
-    assert!(desk.inbox.contents().is_empty());
+    assert!(fixture.inbox.contents().is_empty());
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn what_belongs_to_no_upload_goes_and_what_an_open_one_needs_stays() {
-    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
-    let server = desk.server();
-    let id = begun(&desk, &server, &bytes, None).await;
-    desk.inbox.plant(id, &bytes);
-    desk.inbox.plant(upload_id(), b"nobody's");
+    let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
+    let server = fixture.server();
+    let id = begun(&fixture, &server, &bytes, None).await;
+    fixture.inbox.plant(id, &bytes);
+    fixture.inbox.plant(upload_id(), b"nobody's");
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 1);
-    assert!(desk.complete(&server, id).await.is_ok());
+    assert!(fixture.complete(&server, id).await.is_ok());
 }
 
 #[tokio::test]
 async fn rows_of_uploads_go_with_gc_when_they_are_cleared_and_old() {
-    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
-    let server = desk.server();
-    let id = begun(&desk, &server, &bytes, None).await;
-    desk.inbox.plant(id, &bytes);
-    desk.complete(&server, id).await.unwrap();
-    desk.journal.advance(Duration::from_hours(26));
+    let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
+    let server = fixture.server();
+    let id = begun(&fixture, &server, &bytes, None).await;
+    fixture.inbox.plant(id, &bytes);
+    fixture.complete(&server, id).await.unwrap();
+    fixture.journal.advance(Duration::from_hours(26));
     let retention = Duration::from_hours(24);
     assert_eq!(server.gc(retention, false).await.unwrap().uploads, 1);
-    assert!(desk.journal.upload(id).await.unwrap().is_some());
-    desk.journal.advance(retention);
+    assert!(fixture.journal.upload(id).await.unwrap().is_some());
+    fixture.journal.advance(retention);
     server.gc(retention, false).await.unwrap();
-    assert_eq!(desk.journal.upload(id).await.unwrap(), None);
-    hold(&desk, &server).await;
+    assert_eq!(fixture.journal.upload(id).await.unwrap(), None);
+    hold(&fixture, &server).await;
 }
 
 #[tokio::test]
 async fn the_agent_contract_decides_at_both_ends() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let (one, two) = (long("one"), long("two"));
-    let call = desk.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
+    let call = fixture.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
     let announce = |expected, sha256| Announce {
-        book: desk.book.clone(),
+        book: fixture.book.clone(),
         path: asset(),
         size: two.len() as u64,
         sha256,
@@ -144,15 +151,15 @@ async fn the_agent_contract_decides_at_both_ends() {
     };
     let hash = |text: &str| Some(ContentHash::of(text.as_bytes()));
     assert_eq!(begin(announce(hash(&one), None)).await, Some("NOT_FOUND"));
-    let early = begun(&desk, &server, two.as_bytes(), None).await;
-    desk.change(&server, &Layer::Base, vec![want(&asset(), Some(&one), None)]).await;
+    let early = begun(&fixture, &server, two.as_bytes(), None).await;
+    fixture.change(&server, &Layer::Base, vec![want(&asset(), Some(&one), None)]).await;
     assert_eq!(begin(announce(None, None)).await, Some("HASH_REQUIRED"));
     assert_eq!(begin(announce(hash(&two), None)).await, Some("CONFLICT"));
     assert_eq!(begin(announce(None, hash(&one))).await, None, "it has these bytes");
     assert_eq!(begin(announce(hash(&one), None)).await, None);
-    desk.inbox.plant(early, two.as_bytes());
+    fixture.inbox.plant(early, two.as_bytes());
     assert_eq!(
-        desk.complete(&server, early).await.unwrap_err().code(),
+        fixture.complete(&server, early).await.unwrap_err().code(),
         "HASH_REQUIRED",
         "somebody was first"
     );
@@ -160,7 +167,7 @@ async fn the_agent_contract_decides_at_both_ends() {
     assert_eq!(begin(outside).await, Some("SCHEMA_VIOLATION"));
     let large = Announce { size: 1 << 40, ..announce(None, None) };
     assert_eq!(begin(large).await, Some("TOO_LARGE"));
-    hold(&desk, &server).await;
+    hold(&fixture, &server).await;
 }
 
 /// Objects that `gc` takes away once, between their staging and the commit.
@@ -225,53 +232,53 @@ impl Objects for TakenAway {
 
 #[tokio::test]
 async fn i9_an_upload_whose_object_gc_took_away_is_looked_at_again() {
-    let (desk, bytes) = (Desk::new(), long("one").into_bytes());
+    let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
     let again = Arc::new(AtomicBool::new(false));
     let objects =
-        TakenAway { inner: desk.objects.clone(), journal: desk.journal.clone(), again: again.clone() };
-    let server = desk.server_with(Arc::new(objects));
-    let id = begun(&desk, &server, &bytes, None).await;
-    desk.inbox.plant(id, &bytes);
-    assert_eq!(desk.complete(&server, id).await.unwrap().effect, Effect::Created);
+        TakenAway { inner: fixture.objects.clone(), journal: fixture.journal.clone(), again: again.clone() };
+    let server = fixture.server_with(Arc::new(objects));
+    let id = begun(&fixture, &server, &bytes, None).await;
+    fixture.inbox.plant(id, &bytes);
+    assert_eq!(fixture.complete(&server, id).await.unwrap().effect, Effect::Created);
     assert!(again.load(Ordering::Relaxed));
-    hold(&desk, &server).await;
+    hold(&fixture, &server).await;
 }
 
 #[tokio::test]
 async fn a_page_that_is_no_text_is_removed_and_may_be_put_again() {
-    let (desk, path) = (Desk::new(), path("content/01-Part/01-Chapter/01-lesson.md"));
-    let server = desk.server();
+    let (fixture, path) = (ServiceFixture::new(), path("content/01-Part/01-Chapter/01-lesson.md"));
+    let server = fixture.server();
     // The character is cut between two parts, and the text is too long for the database.
     let text = format!("{}é", "x".repeat(1 << 20 | 3)).into_bytes();
     let announce = Announce {
-        book: desk.book.clone(),
+        book: fixture.book.clone(),
         path: path.clone(),
         size: text.len() as u64,
         sha256: None,
         expected: None,
         own_route: true,
     };
-    let id = desk.begin(&server, announce).await;
+    let id = fixture.begin(&server, announce).await;
     for bad in [[&text[..text.len() - 1], b"x"].concat(), vec![0xff; text.len()]] {
-        desk.inbox.plant(id, &bad);
-        let error = desk.complete(&server, id).await.unwrap_err();
+        fixture.inbox.plant(id, &bad);
+        let error = fixture.complete(&server, id).await.unwrap_err();
         assert_eq!(error.code(), "INVALID_ARGUMENT");
         assert!(error.to_string().contains("no UTF-8"), "{error}");
-        assert!(desk.inbox.contents().is_empty());
-        assert_eq!(desk.holds(&Layer::Base, &path).await, None);
+        assert!(fixture.inbox.contents().is_empty());
+        assert_eq!(fixture.holds(&Layer::Base, &path).await, None);
     }
-    desk.inbox.plant(id, &text);
-    let kept = desk.complete(&server, id).await.unwrap();
+    fixture.inbox.plant(id, &text);
+    let kept = fixture.complete(&server, id).await.unwrap();
     assert_eq!((kept.effect, kept.hash), (Effect::Created, ContentHash::of(&text)));
-    assert_eq!(desk.read(&server, &Layer::Base, &path).await.unwrap(), Some(text));
+    assert_eq!(fixture.read(&server, &Layer::Base, &path).await.unwrap(), Some(text));
 }
 
 #[tokio::test]
 async fn an_upload_that_nobody_could_receive_is_not_begun() {
-    let desk = Desk::new();
-    let server = desk.server();
-    let call = desk.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
-    let (book, path) = (desk.book.clone(), asset());
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    let call = fixture.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
+    let (book, path) = (fixture.book.clone(), asset());
     let announce = Announce { book, path, size: 9, sha256: None, expected: None, own_route: false };
     let begun = server.begin_upload(&call, announce, Duration::from_hours(1)).await;
     assert!(matches!(begun, Err(panaversity_model::Error::Refused(panaversity_model::Refusal::NoLinks))));

@@ -7,7 +7,7 @@ use panaversity_service::json_size::PAGE_BYTES;
 use panaversity_service::read::{FileContent, PAGE_FILES, ReadFile};
 use panaversity_testkit::samples::{book, lesson, overlay, path, view};
 
-use crate::desk::{Desk, Files, creating, layers, want};
+use crate::fixture::{Files, ServiceFixture, creating, layers, want};
 use crate::invariants::readable;
 
 fn text(content: FileContent) -> Vec<u8> {
@@ -15,11 +15,17 @@ fn text(content: FileContent) -> Vec<u8> {
 }
 
 /// All files a layer's owner reads below `content/`, and how many were on each page.
-async fn pages(desk: &Desk, server: &Service, layer: &Layer) -> (Vec<(BookPath, Vec<u8>)>, Vec<usize>) {
+async fn pages(
+    fixture: &ServiceFixture,
+    server: &Service,
+    layer: &Layer,
+) -> (Vec<(BookPath, Vec<u8>)>, Vec<usize>) {
     let (mut files, mut sizes, mut after) = (Vec::new(), Vec::new(), None::<BookPath>);
     loop {
-        let page =
-            server.read_folder(&desk.book, &Folder::content(), &view(layer), after.as_ref()).await.unwrap();
+        let page = server
+            .read_folder(&fixture.book, &Folder::content(), &view(layer), after.as_ref())
+            .await
+            .unwrap();
         sizes.push(page.files.len());
         files.extend(page.files.into_iter().map(|file| (file.record.path, text(file.content))));
         after = page.next;
@@ -41,30 +47,34 @@ fn shown(files: &Files, layer: &Layer) -> Vec<(BookPath, Vec<u8>)> {
 
 #[tokio::test]
 async fn r5_a_folder_read_page_by_page_is_the_base_below_ones_own_overlay() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let set = (0..=PAGE_FILES).map(|n| want(&lesson(n), Some(&format!("base {n}")), None)).collect();
-    desk.change(&server, &Layer::Base, set).await;
+    fixture.change(&server, &Layer::Base, set).await;
     for (user, n) in [("ann", 5), ("ann", PAGE_FILES + 7), ("bob", 5), ("bob", 6)] {
-        desk.put(&server, &overlay(user), &lesson(n), &format!("{user}'s {n}")).await;
+        fixture.put(&server, &overlay(user), &lesson(n), &format!("{user}'s {n}")).await;
     }
-    let files = readable(&desk, &server).await;
+    let files = readable(&fixture, &server).await;
     for (layer, sizes) in layers().into_iter().zip([[1000, 1], [1000, 2], [1000, 1]]) {
-        assert_eq!(pages(&desk, &server, &layer).await, (shown(&files, &layer), sizes.to_vec()), "{layer}");
+        assert_eq!(
+            pages(&fixture, &server, &layer).await,
+            (shown(&files, &layer), sizes.to_vec()),
+            "{layer}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_page_holds_no_more_bytes_of_text_than_it_may() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let most = usize::try_from(PAGE_BYTES).unwrap();
     let text = |bytes: usize| "x".repeat(bytes);
     // The second is no text, so only its row is read.
     let lengths = [most / 2, most + 1, most / 2 - 5_000, 2, 1, most / 2];
     let set = lengths.iter().zip(1..).map(|(length, n)| want(&lesson(n), Some(&text(*length)), None));
-    desk.change(&server, &Layer::Base, set.collect()).await;
-    let (files, sizes) = pages(&desk, &server, &Layer::Base).await;
+    fixture.change(&server, &Layer::Base, set.collect()).await;
+    let (files, sizes) = pages(&fixture, &server, &Layer::Base).await;
     assert_eq!(sizes, [5, 1], "also paths, hashes and times take room");
     let read = lengths.map(|length| if length > most { 0 } else { length });
     assert_eq!(files.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>(), read);
@@ -72,13 +82,13 @@ async fn a_page_holds_no_more_bytes_of_text_than_it_may() {
 
 #[tokio::test]
 async fn a_page_is_measured_by_what_its_texts_take_in_json() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     // A control character takes six bytes, a quote two, other letters what they take in UTF-8.
     let texts = ["\u{1}".repeat(120_000), "\"".repeat(120_000), "\u{e9}".repeat(60_000)];
     let set = (0..9).map(|n| want(&lesson(n), Some(&texts[n / 3]), None));
-    desk.change(&server, &Layer::Base, set.collect()).await;
-    let (files, sizes) = pages(&desk, &server, &Layer::Base).await;
+    fixture.change(&server, &Layer::Base, set.collect()).await;
+    let (files, sizes) = pages(&fixture, &server, &Layer::Base).await;
     assert_eq!(sizes, [1, 1, 1, 3, 3]);
     assert_eq!(files.len(), 9);
     assert!(files.iter().enumerate().all(|(n, (_, text))| *text == texts[n / 3].as_bytes()));
@@ -86,18 +96,18 @@ async fn a_page_is_measured_by_what_its_texts_take_in_json() {
 
 #[tokio::test]
 async fn a_missing_file_is_answered_with_its_nearest_neighbours() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let near = path("content/01-Part/01-Chapter/01-install.md");
     let far = path("content/02-Other/01-Chapter/01-install.md");
     let hidden = path("content/01-Part/01-Chapter/02-instal.md");
     for known in [&near, &far] {
-        desk.put(&server, &Layer::Base, known, "a").await;
+        fixture.put(&server, &Layer::Base, known, "a").await;
     }
-    desk.put(&server, &overlay("ann"), &hidden, "R5: ann's own").await;
+    fixture.put(&server, &overlay("ann"), &hidden, "R5: ann's own").await;
     let suggested = async |missing: &str, layer: &Layer| {
         let read = ReadFile {
-            book: desk.book.clone(),
+            book: fixture.book.clone(),
             path: path(missing),
             view: view(layer),
             version: None,
@@ -118,28 +128,28 @@ async fn a_missing_file_is_answered_with_its_nearest_neighbours() {
 
 #[tokio::test]
 async fn what_there_is_not_is_refused_by_name() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let folder = |folder: &str| Folder::holding(&path(&format!("{folder}/x")));
     let base = view(&Layer::Base);
-    let nowhere = server.read_folder(&desk.book, &Folder::content(), &base, None).await;
+    let nowhere = server.read_folder(&fixture.book, &Folder::content(), &base, None).await;
     assert_eq!(nowhere.unwrap_err().code(), "BOOK_NOT_FOUND");
-    let none = desk.delete(&server, &Layer::Base, &lesson(1)).await;
+    let none = fixture.delete(&server, &Layer::Base, &lesson(1)).await;
     assert_eq!(none.unwrap_err().code(), "BOOK_NOT_FOUND");
-    server.create_book(&mut creating(&server), &desk.book, None).await.unwrap();
-    let empty = server.read_folder(&desk.book, &Folder::content(), &base, None).await.unwrap();
+    server.create_book(&mut creating(&server), &fixture.book, None).await.unwrap();
+    let empty = server.read_folder(&fixture.book, &Folder::content(), &base, None).await.unwrap();
     assert!(empty.files.is_empty() && empty.next.is_none(), "an empty book is one");
-    let nothing = server.read_folder(&desk.book, &folder("content/07-None"), &base, None).await;
+    let nothing = server.read_folder(&fixture.book, &folder("content/07-None"), &base, None).await;
     assert_eq!(nothing.unwrap_err().code(), "NOT_FOUND");
-    assert_eq!(desk.delete(&server, &Layer::Base, &lesson(1)).await, Ok(false), "R3: deleting is success");
+    assert_eq!(fixture.delete(&server, &Layer::Base, &lesson(1)).await, Ok(false), "R3: deleting is success");
 }
 
 #[tokio::test]
 async fn r2_an_old_version_is_read_by_its_hash_in_its_own_book_and_layer_only() {
-    let desk = Desk::new();
-    let server = desk.server();
-    let old = desk.put(&server, &overlay("ann"), &lesson(1), "ann's first").await.hash;
-    desk.delete(&server, &overlay("ann"), &lesson(1)).await.unwrap();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    let old = fixture.put(&server, &overlay("ann"), &lesson(1), "ann's first").await.hash;
+    fixture.delete(&server, &overlay("ann"), &lesson(1)).await.unwrap();
     let other_book = book();
     server.create_book(&mut creating(&server), &other_book, None).await.unwrap();
     let version = async |book: &panaversity_model::BookId, n: usize, layer: &Layer| {
@@ -152,24 +162,24 @@ async fn r2_an_old_version_is_read_by_its_hash_in_its_own_book_and_layer_only() 
         };
         server.read_file(&read).await.ok().map(|file| text(file.content))
     };
-    assert_eq!(version(&desk.book, 1, &overlay("ann")).await, Some(b"ann's first".to_vec()));
+    assert_eq!(version(&fixture.book, 1, &overlay("ann")).await, Some(b"ann's first".to_vec()));
     for layer in [Layer::Base, overlay("bob")] {
-        assert_eq!(version(&desk.book, 1, &layer).await, None, "R5");
+        assert_eq!(version(&fixture.book, 1, &layer).await, None, "R5");
     }
-    assert_eq!(version(&desk.book, 2, &overlay("ann")).await, None);
+    assert_eq!(version(&fixture.book, 2, &overlay("ann")).await, None);
     assert_eq!(version(&other_book, 1, &overlay("ann")).await, None);
 }
 
 #[tokio::test]
 async fn a_file_that_still_has_the_hash_is_answered_without_its_bytes() {
-    let desk = Desk::new();
-    let server = desk.server();
-    let hash = desk.put(&server, &Layer::Base, &lesson(1), "a").await.hash;
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    let hash = fixture.put(&server, &Layer::Base, &lesson(1), "a").await.hash;
     for (unless, due) in
         [(hash, FileContent::Unchanged), (ContentHash::of(b"b"), FileContent::Text("a".to_owned()))]
     {
         let read = ReadFile {
-            book: desk.book.clone(),
+            book: fixture.book.clone(),
             path: lesson(1),
             view: view(&Layer::Base),
             version: None,

@@ -20,7 +20,7 @@ use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::{lesson, overlay, path};
 use zip::ZipArchive;
 
-use crate::desk::{Desk, long, want};
+use crate::fixture::{ServiceFixture, long, want};
 use crate::trees::PATIENCE;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -28,12 +28,12 @@ const HOUR: Duration = Duration::from_hours(1);
 /// What an archive holds, by path.
 type Unzipped = BTreeMap<String, Vec<u8>>;
 
-async fn make(desk: &Desk, server: &Service, manifest: Option<ContentHash>) -> Made {
-    server.make_archive(&desk.book, Scope::All, manifest, HOUR).await.unwrap()
+async fn make(fixture: &ServiceFixture, server: &Service, manifest: Option<ContentHash>) -> Made {
+    server.make_archive(&fixture.book, Scope::All, manifest, HOUR).await.unwrap()
 }
 
-async fn open(desk: &Desk, server: &Service, made: &Made) -> Option<Arc<Archive>> {
-    server.open_archive(&desk.book, made.manifest, Scope::All, made.archive.hash()).await.unwrap()
+async fn open(fixture: &ServiceFixture, server: &Service, made: &Made) -> Option<Arc<Archive>> {
+    server.open_archive(&fixture.book, made.manifest, Scope::All, made.archive.hash()).await.unwrap()
 }
 
 async fn fetch(server: &Service, archive: &Arc<Archive>, range: Range<u64>) -> Result<Vec<u8>, Fault> {
@@ -67,44 +67,45 @@ fn texts<'a>(files: impl IntoIterator<Item = (usize, &'a str)>) -> Unzipped {
 }
 
 /// A small file, a large one, and overlays of both and beside them.
-async fn with_two_files() -> (Desk, Service, [String; 2]) {
-    let desk = Desk::new();
-    let (server, texts) = (desk.server(), ["short".to_owned(), long("large")]);
+async fn with_two_files() -> (ServiceFixture, Service, [String; 2]) {
+    let fixture = ServiceFixture::new();
+    let (server, texts) = (fixture.server(), ["short".to_owned(), long("large")]);
     for (n, text) in texts.iter().enumerate() {
-        desk.put(&server, &Layer::Base, &lesson(n), text).await;
-        desk.put(&server, &overlay("ann"), &lesson(n), &long("hers")).await;
+        fixture.put(&server, &Layer::Base, &lesson(n), text).await;
+        fixture.put(&server, &overlay("ann"), &lesson(n), &long("hers")).await;
     }
-    desk.put(&server, &overlay("ann"), &lesson(7), "hers").await;
-    desk.idle(&server).await;
-    (desk, server, texts)
+    fixture.put(&server, &overlay("ann"), &lesson(7), "hers").await;
+    fixture.idle(&server).await;
+    (fixture, server, texts)
 }
 
 #[tokio::test]
 async fn r5_an_archive_holds_the_base_and_nothing_else() {
-    let (desk, server, [short, large]) = with_two_files().await;
-    let made = make(&desk, &server, None).await;
+    let (fixture, server, [short, large]) = with_two_files().await;
+    let made = make(&fixture, &server, None).await;
     let bytes = whole(&server, &made.archive).await;
     assert_eq!(unzipped(&bytes), texts([(0, short.as_str()), (1, &large)]));
     assert_eq!((made.archive.files(), made.archive.left_out()), (2, [].as_slice()));
     assert_eq!(made.archive.content_bytes(), (short.len() + large.len()) as u64);
-    let plan = server.plan_build(&desk.book, None, None).await.unwrap();
+    let plan = server.plan_build(&fixture.book, None, None).await.unwrap();
     assert_eq!(made.manifest, plan.manifest);
 }
 
 #[tokio::test]
 async fn an_archive_has_the_files_of_its_scope() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let picture = path("static/img/a.png");
-    desk.change(
-        &server,
-        &Layer::Base,
-        vec![want(&lesson(1), Some("text"), None), want(&picture, Some("img"), None)],
-    )
-    .await;
+    fixture
+        .change(
+            &server,
+            &Layer::Base,
+            vec![want(&lesson(1), Some("text"), None), want(&picture, Some("img"), None)],
+        )
+        .await;
     let mut names = Vec::new();
     for scope in Scope::ALL {
-        let made = server.make_archive(&desk.book, scope, None, HOUR).await.unwrap();
+        let made = server.make_archive(&fixture.book, scope, None, HOUR).await.unwrap();
         let files = unzipped(&whole(&server, &made.archive).await);
         names.push(files.into_keys().collect::<Vec<_>>());
     }
@@ -120,18 +121,18 @@ fn numbers(count: usize) -> String {
 
 #[tokio::test]
 async fn any_server_gives_the_same_bytes_in_any_parts() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let large = numbers(3 * CHUNK_BYTES / 8 + 5);
     let mut wanted: Vec<_> = (0..150).map(|n| want(&lesson(n), Some(&format!("text {n}")), None)).collect();
     wanted.push(want(&lesson(700), Some(&large), None));
     wanted.push(want(&lesson(701), Some(&long("the last")), None));
-    desk.change(&server, &Layer::Base, wanted).await;
-    let made = make(&desk, &server, None).await;
+    fixture.change(&server, &Layer::Base, wanted).await;
+    let made = make(&fixture, &server, None).await;
     let bytes = whole(&server, &made.archive).await;
-    let other = desk.server();
-    let archive = open(&desk, &other, &made).await.unwrap();
-    assert_eq!(archive.hash(), make(&desk, &other, None).await.archive.hash());
+    let other = fixture.server();
+    let archive = open(&fixture, &other, &made).await.unwrap();
+    assert_eq!(archive.hash(), make(&fixture, &other, None).await.archive.hash());
     let (mut at, mut step, mut joined) = (0, 1, Vec::new());
     while at < archive.bytes() {
         joined.extend(fetch(&other, &archive, at..at + step).await.unwrap());
@@ -146,104 +147,104 @@ async fn any_server_gives_the_same_bytes_in_any_parts() {
 
 #[tokio::test]
 async fn i9_a_link_to_an_old_state_gives_that_state_whatever_gc_and_writers_do() {
-    let (desk, server, [short, large]) = with_two_files().await;
-    let made = make(&desk, &server, None).await;
+    let (fixture, server, [short, large]) = with_two_files().await;
+    let made = make(&fixture, &server, None).await;
     let before = whole(&server, &made.archive).await;
     for n in 0..2 {
-        desk.put(&server, &Layer::Base, &lesson(n), &long(&format!("new {n}"))).await;
+        fixture.put(&server, &Layer::Base, &lesson(n), &long(&format!("new {n}"))).await;
     }
-    desk.delete(&server, &Layer::Base, &lesson(1)).await.unwrap();
-    desk.idle(&server).await;
+    fixture.delete(&server, &Layer::Base, &lesson(1)).await.unwrap();
+    fixture.idle(&server).await;
     // A gc that had read the manifests before this one was kept knows of the pins alone.
-    let now = desk.journal.now().await.unwrap();
-    desk.journal.forget_versions(now, 99).await.unwrap();
-    desk.journal.advance(HOUR);
+    let now = fixture.journal.now().await.unwrap();
+    fixture.journal.forget_versions(now, 99).await.unwrap();
+    fixture.journal.advance(HOUR);
     server.gc(Duration::ZERO, false).await.unwrap();
-    let fresh = desk.server();
-    let archive = open(&desk, &fresh, &made).await.expect("what a link names is kept");
+    let fresh = fixture.server();
+    let archive = open(&fixture, &fresh, &made).await.expect("what a link names is kept");
     assert_eq!(whole(&fresh, &archive).await, before);
     assert_eq!(unzipped(&before), texts([(0, short.as_str()), (1, &large)]));
-    let again = make(&desk, &fresh, Some(made.manifest)).await;
+    let again = make(&fixture, &fresh, Some(made.manifest)).await;
     assert_eq!(again.archive.hash(), made.archive.hash(), "and can be linked to again");
-    assert_ne!(make(&desk, &fresh, None).await.archive.hash(), made.archive.hash());
+    assert_ne!(make(&fixture, &fresh, None).await.archive.hash(), made.archive.hash());
 }
 
 #[tokio::test]
 async fn i9_a_link_to_a_small_upload_opens_when_somebody_has_written_the_same_bytes() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let (picture, size) = (path("static/img/a.png"), 5);
     let announce = Announce {
-        book: desk.book.clone(),
+        book: fixture.book.clone(),
         path: picture,
         size,
         sha256: None,
         expected: None,
         own_route: true,
     };
-    let id = desk.begin(&server, announce).await;
-    desk.inbox.plant(id, b"small");
-    desk.complete(&server, id).await.unwrap();
-    let made = make(&desk, &server, None).await;
+    let id = fixture.begin(&server, announce).await;
+    fixture.inbox.plant(id, b"small");
+    fixture.complete(&server, id).await.unwrap();
+    let made = make(&fixture, &server, None).await;
     let before = whole(&server, &made.archive).await;
-    desk.put(&server, &overlay("ann"), &lesson(1), "small").await;
-    let fresh = desk.server();
-    let archive = open(&desk, &fresh, &made).await.expect("the link still opens");
+    fixture.put(&server, &overlay("ann"), &lesson(1), "small").await;
+    let fresh = fixture.server();
+    let archive = open(&fixture, &fresh, &made).await.expect("the link still opens");
     assert_eq!(whole(&fresh, &archive).await, before);
 }
 
 #[tokio::test]
 async fn a_second_link_to_a_state_writes_nothing() {
-    let (desk, server, _) = with_two_files().await;
-    desk.faults.reset();
-    make(&desk, &server, None).await;
-    assert!(desk.faults.calls().contains(&"journal.pin"));
-    desk.faults.reset();
-    make(&desk, &server, None).await;
-    desk.journal.advance(Duration::from_hours(20));
-    make(&desk, &server, None).await;
-    let calls = desk.faults.calls();
+    let (fixture, server, _) = with_two_files().await;
+    fixture.faults.reset();
+    make(&fixture, &server, None).await;
+    assert!(fixture.faults.calls().contains(&"journal.pin"));
+    fixture.faults.reset();
+    make(&fixture, &server, None).await;
+    fixture.journal.advance(Duration::from_hours(20));
+    make(&fixture, &server, None).await;
+    let calls = fixture.faults.calls();
     assert!(!calls.contains(&"journal.pin") && !calls.contains(&"journal.keep"), "{calls:?}");
-    desk.journal.advance(Duration::from_hours(5));
-    make(&desk, &server, None).await;
-    assert!(desk.faults.calls().contains(&"journal.pin"), "near the end the pin is made longer");
+    fixture.journal.advance(Duration::from_hours(5));
+    make(&fixture, &server, None).await;
+    assert!(fixture.faults.calls().contains(&"journal.pin"), "near the end the pin is made longer");
 }
 
 #[tokio::test]
 async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
-    let (desk, server, _) = with_two_files().await;
+    let (fixture, server, _) = with_two_files().await;
     let unknown = ContentHash::of(b"no manifest");
-    let refused = server.make_archive(&desk.book, Scope::All, Some(unknown), HOUR).await.unwrap_err();
+    let refused = server.make_archive(&fixture.book, Scope::All, Some(unknown), HOUR).await.unwrap_err();
     assert_eq!(refused.code(), "NOT_FOUND");
-    let made = make(&desk, &server, None).await;
+    let made = make(&fixture, &server, None).await;
     let gone = |manifest, scope, layout| {
-        let fresh = desk.server();
-        let book = desk.book.clone();
+        let fresh = fixture.server();
+        let book = fixture.book.clone();
         async move { fresh.open_archive(&book, manifest, scope, layout).await.unwrap().is_none() }
     };
     assert!(!gone(made.manifest, Scope::All, made.archive.hash()).await);
     assert!(gone(made.manifest, Scope::Assets, made.archive.hash()).await);
     assert!(gone(unknown, Scope::All, made.archive.hash()).await);
     assert!(gone(made.manifest, Scope::All, unknown).await);
-    desk.put(&server, &Layer::Base, &lesson(0), "new").await;
-    desk.idle(&server).await;
-    desk.journal.advance(Duration::from_hours(24 * 40));
+    fixture.put(&server, &Layer::Base, &lesson(0), "new").await;
+    fixture.idle(&server).await;
+    fixture.journal.advance(Duration::from_hours(24 * 40));
     server.gc(Duration::ZERO, false).await.unwrap();
     assert!(gone(made.manifest, Scope::All, made.archive.hash()).await, "after forty days");
-    let refused = desk.server().make_archive(&desk.book, Scope::All, Some(made.manifest), HOUR).await;
+    let refused = fixture.server().make_archive(&fixture.book, Scope::All, Some(made.manifest), HOUR).await;
     assert_eq!(refused.unwrap_err().code(), "NOT_FOUND");
 }
 
 #[tokio::test]
 async fn many_who_open_an_archive_at_once_make_it_once() {
-    let (desk, server, _) = with_two_files().await;
-    let made = make(&desk, &server, None).await;
-    let restarted = desk.server();
-    desk.faults.reset();
-    desk.faults.side_by_side();
-    let opened = futures::future::join_all((0..16).map(|_| open(&desk, &restarted, &made))).await;
+    let (fixture, server, _) = with_two_files().await;
+    let made = make(&fixture, &server, None).await;
+    let restarted = fixture.server();
+    fixture.faults.reset();
+    fixture.faults.side_by_side();
+    let opened = futures::future::join_all((0..16).map(|_| open(&fixture, &restarted, &made))).await;
     assert!(opened.iter().all(|archive| archive.as_ref().unwrap().hash() == made.archive.hash()));
-    let looks = desk.faults.calls().into_iter().filter(|call| *call == "journal.blob_metadata").count();
+    let looks = fixture.faults.calls().into_iter().filter(|call| *call == "journal.blob_metadata").count();
     assert_eq!(looks, 1);
 }
 
@@ -251,18 +252,18 @@ async fn many_who_open_an_archive_at_once_make_it_once() {
 async fn r2_what_is_known_to_be_lost_is_left_out_and_listed() {
     let short = |text: &str| Some(text.as_bytes()[1..].to_vec());
     for damage in [|_: &str| None, short] {
-        let (desk, server, [small, large]) = with_two_files().await;
-        desk.objects.damage(ContentHash::of(large.as_bytes()), damage(&large));
-        let made = make(&desk, &server, None).await;
+        let (fixture, server, [small, large]) = with_two_files().await;
+        fixture.objects.damage(ContentHash::of(large.as_bytes()), damage(&large));
+        let made = make(&fixture, &server, None).await;
         assert_eq!(unzipped(&whole(&server, &made.archive).await), texts([(0, small.as_str())]));
         let left_out = made.archive.left_out();
         assert_eq!((left_out.len(), left_out[0].path.as_str()), (1, lesson(1).as_str()));
         assert_eq!(left_out[0].state, BlobState::Missing);
         assert_eq!(server.health().await.damaged_blobs, Some(1), "it is marked");
-        let other = open(&desk, &desk.server(), &made).await.expect("any server finds the same layout");
+        let other = open(&fixture, &fixture.server(), &made).await.expect("any server finds the same layout");
         assert_eq!(other.left_out(), left_out);
-        desk.write(&server, &Layer::Base, &lesson(1), &large, None).await.unwrap();
-        let mended = make(&desk, &server, None).await;
+        fixture.write(&server, &Layer::Base, &lesson(1), &large, None).await.unwrap();
+        let mended = make(&fixture, &server, None).await;
         assert_eq!(mended.archive.left_out(), []);
         assert_eq!(unzipped(&whole(&server, &mended.archive).await).len(), 2);
     }
@@ -270,22 +271,22 @@ async fn r2_what_is_known_to_be_lost_is_left_out_and_listed() {
 
 #[tokio::test]
 async fn what_was_missing_for_a_while_is_back_in_the_next_archive() {
-    let (desk, server, [_, large]) = with_two_files().await;
+    let (fixture, server, [_, large]) = with_two_files().await;
     let hash = ContentHash::of(large.as_bytes());
-    let whole = make(&desk, &server, None).await.archive.hash();
+    let whole = make(&fixture, &server, None).await.archive.hash();
     for back in [None, Some(b"shorter".to_vec())] {
-        desk.objects.damage(hash, back);
+        fixture.objects.damage(hash, back);
         for _ in 0..2 {
-            assert_eq!(make(&desk, &server, None).await.archive.left_out().len(), 1);
+            assert_eq!(make(&fixture, &server, None).await.archive.left_out().len(), 1);
         }
     }
     assert_eq!(server.stats().damaged_reads.load(Ordering::Relaxed), 1, "it is noticed once");
-    desk.objects.damage(hash, Some(large.clone().into_bytes()));
-    assert_eq!(make(&desk, &server, None).await.archive.hash(), whole);
+    fixture.objects.damage(hash, Some(large.clone().into_bytes()));
+    assert_eq!(make(&fixture, &server, None).await.archive.hash(), whole);
     assert_eq!(server.health().await.damaged_blobs, Some(0));
     // Bytes that were wrong once are for whoever reads them all.
-    desk.journal.mark(hash, BlobState::Corrupt).await.unwrap();
-    assert_eq!(make(&desk, &server, None).await.archive.left_out()[0].state, BlobState::Corrupt);
+    fixture.journal.mark(hash, BlobState::Corrupt).await.unwrap();
+    assert_eq!(make(&fixture, &server, None).await.archive.left_out()[0].state, BlobState::Corrupt);
 }
 
 /// Objects that are not found when they are first looked for.
@@ -323,20 +324,20 @@ impl Objects for Blinking {
 
 #[tokio::test]
 async fn an_object_is_not_missing_because_one_look_did_not_find_it() {
-    let (desk, ..) = with_two_files().await;
-    let objects = Blinking { inner: desk.objects.clone(), blinked: AtomicBool::new(false) };
-    let server = desk.server_with(Arc::new(objects));
-    assert_eq!(make(&desk, &server, None).await.archive.left_out(), []);
+    let (fixture, ..) = with_two_files().await;
+    let objects = Blinking { inner: fixture.objects.clone(), blinked: AtomicBool::new(false) };
+    let server = fixture.server_with(Arc::new(objects));
+    assert_eq!(make(&fixture, &server, None).await.archive.left_out(), []);
     assert_eq!(server.health().await.damaged_blobs, Some(0));
 }
 
 #[tokio::test]
 async fn r2_what_turns_out_bad_on_the_way_ends_the_download_and_is_left_out_next_time() {
-    let (desk, server, [small, large]) = with_two_files().await;
-    let before = make(&desk, &server, None).await;
+    let (fixture, server, [small, large]) = with_two_files().await;
+    let before = make(&fixture, &server, None).await;
     let right = whole(&server, &before.archive).await;
-    desk.objects.damage(ContentHash::of(large.as_bytes()), Some(large.bytes().rev().collect()));
-    let made = make(&desk, &server, None).await;
+    fixture.objects.damage(ContentHash::of(large.as_bytes()), Some(large.bytes().rev().collect()));
+    let made = make(&fixture, &server, None).await;
     assert_eq!(made.archive.hash(), before.archive.hash(), "nobody has noticed");
 
     let (mut download, mut sent) = (server.download(made.archive.clone(), 0..u64::MAX), Vec::new());
@@ -350,9 +351,9 @@ async fn r2_what_turns_out_bad_on_the_way_ends_the_download_and_is_left_out_next
     assert_eq!(fault.kind.code(), "CORRUPT");
     assert!(right.starts_with(&sent), "nothing wrong has left");
     assert_eq!(server.health().await.damaged_blobs, Some(1));
-    for server in [server, desk.server()] {
-        assert!(open(&desk, &server, &made).await.is_none(), "that archive is gone");
-        let next = make(&desk, &server, None).await;
+    for server in [server, fixture.server()] {
+        assert!(open(&fixture, &server, &made).await.is_none(), "that archive is gone");
+        let next = make(&fixture, &server, None).await;
         assert_eq!(next.archive.left_out()[0].state, BlobState::Corrupt);
         assert_eq!(unzipped(&whole(&server, &next.archive).await), texts([(0, small.as_str())]));
     }
@@ -360,11 +361,11 @@ async fn r2_what_turns_out_bad_on_the_way_ends_the_download_and_is_left_out_next
 
 #[tokio::test]
 async fn r4_many_slow_downloads_hold_little_and_a_fast_one_goes_on() {
-    let desk = Desk::new();
-    let server = desk.server();
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
     let large = numbers(12 * CHUNK_BYTES / 8);
-    desk.change(&server, &Layer::Base, vec![want(&lesson(1), Some(&large), None)]).await;
-    let archive = make(&desk, &server, None).await.archive;
+    fixture.change(&server, &Layer::Base, vec![want(&lesson(1), Some(&large), None)]).await;
+    let archive = make(&fixture, &server, None).await.archive;
     let resting = server.archive_memory();
     let mut slow = Vec::new();
     for _ in 0..32 {
@@ -372,7 +373,7 @@ async fn r4_many_slow_downloads_hold_little_and_a_fast_one_goes_on() {
         let first = download.next().await.unwrap().unwrap();
         slow.push((download, first));
     }
-    desk.quiet().await;
+    fixture.quiet().await;
     let held = server.archive_memory() - resting;
     assert!((32 << 20..44 << 20).contains(&held), "{held} bytes are held for 32 downloads");
     assert_eq!(whole(&server, &archive).await.len() as u64, archive.bytes(), "beside them all");
@@ -397,6 +398,6 @@ async fn r4_many_slow_downloads_hold_little_and_a_fast_one_goes_on() {
     many.pop();
     assert_eq!(waiting.await.unwrap().unwrap().len(), 9);
     drop((many, late));
-    desk.quiet().await;
+    fixture.quiet().await;
     assert_eq!(server.archive_memory(), resting, "nothing is left");
 }

@@ -1,5 +1,5 @@
 //! Rows about memory: many large files come and go at once, and the server holds little of them.
-//! Each row is the server's peak while its crowd was there, and how long that took.
+//! Each row is the server's peak while its concurrent_clients was there, and how long that took.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::table::Table;
 const CROWD: usize = 32;
 const LARGE: usize = 16 << 20;
 const DIRECT: usize = 9 << 20;
-const BOOK: &str = "crowd-book";
+const BOOK: &str = "concurrent_clients-book";
 /// What a download of an archive reads of it.
 const DOWNLOADED: usize = 64 << 20;
 /// How fast a slow client reads, and how long.
@@ -37,10 +37,10 @@ async fn on(table: &mut Table, storage: &str, server: Server) {
     // Fails if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().build().expect("a client");
-    let mut row = async |what: String, crowd: &mut (dyn Future<Output = ()> + Unpin)| {
+    let mut row = async |what: String, concurrent_clients: &mut (dyn Future<Output = ()> + Unpin)| {
         server.forget_peak();
         let began = Instant::now();
-        crowd.await;
+        concurrent_clients.await;
         let (_, peak) = server.memory();
         let took = began.elapsed().as_secs_f64();
         let work = format!("{storage}: {CROWD} at once: {what}");

@@ -1,4 +1,4 @@
-//! The desk a sentence works at: a journal, a book of its own, and the few things every sentence
+//! The fixture a sentence works at: a journal, a book of its own, and the few things every sentence
 //! does with them.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A journal and a book of its own.
 #[derive(Clone)]
-pub struct Desk {
+pub struct ContractFixture {
     /// The journal.
     pub journal: Arc<dyn Journal>,
     /// A book nobody else writes.
@@ -33,8 +33,8 @@ pub struct Desk {
     pub schema: Schema,
 }
 
-impl Desk {
-    /// A desk with a fresh book, which does not exist yet.
+impl ContractFixture {
+    /// A fixture with a fresh book, which does not exist yet.
     pub fn new(setup: &Setup) -> Self {
         Self { journal: setup.journal.clone(), book: samples::book(), schema: Schema::Strict }
     }
@@ -190,7 +190,7 @@ pub(super) fn unpack(found: &Found) -> Vec<u8> {
 }
 
 /// Runs `count` tasks that all start at the same moment; gives their answers in order.
-pub async fn together<T, F>(count: usize, task: impl Fn(usize) -> F) -> Vec<T>
+pub async fn run_concurrently<T, F>(count: usize, task: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use panaversity_model::ContentHash;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Door, Ground, Server, World};
+use crate::harness::{Answer, Server, TestBackend, TestClient, TestEnv};
 
 /// The book that most tests write.
 pub(crate) const BOOK: &str = "ai-python";
@@ -21,11 +21,11 @@ pub(crate) const TOOLS: usize = 16;
 const MOST_PAGES: usize = 100;
 
 /// A server on an empty database and storage.
-pub(crate) async fn fresh(on: impl Into<Ground>) -> (World, Server, Door) {
-    let world = World::new(on);
-    let server = world.start().await;
-    let door = server.door();
-    (world, server, door)
+pub(crate) async fn fresh(on: impl Into<TestBackend>) -> (TestEnv, Server, TestClient) {
+    let env = TestEnv::new(on);
+    let server = env.start().await;
+    let client = server.client();
+    (env, server, client)
 }
 
 pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
@@ -52,40 +52,45 @@ pub(crate) fn with(mut arguments: Value, more: Value) -> Value {
 }
 
 /// Calls `write_content`, `read_content` or `delete_content` of [`BOOK`].
-pub(crate) async fn write(door: &Door, path: &str, content: &str, more: Value) -> Answer {
-    door.call("write_content", with(about(path, json!({ "content": content })), more)).await
+pub(crate) async fn write(client: &TestClient, path: &str, content: &str, more: Value) -> Answer {
+    client.call("write_content", with(about(path, json!({ "content": content })), more)).await
 }
 
 /// See [`write`].
-pub(crate) async fn read(door: &Door, path: &str, more: Value) -> Answer {
-    door.call("read_content", about(path, more)).await
+pub(crate) async fn read(client: &TestClient, path: &str, more: Value) -> Answer {
+    client.call("read_content", about(path, more)).await
 }
 
 /// See [`write`].
-pub(crate) async fn delete(door: &Door, path: &str, more: Value) -> Answer {
-    door.call("delete_content", about(path, more)).await
+pub(crate) async fn delete(client: &TestClient, path: &str, more: Value) -> Answer {
+    client.call("delete_content", about(path, more)).await
 }
 
 /// Writes a new file of [`BOOK`], or of its user's overlay; gives its hash.
-pub(crate) async fn created(door: &Door, path: &str, content: &str, more: Value) -> String {
-    let answer = write(door, path, content, more).await.expect_ok();
+pub(crate) async fn created(client: &TestClient, path: &str, content: &str, more: Value) -> String {
+    let answer = write(client, path, content, more).await.expect_ok();
     assert_eq!(answer["mode"], "created", "{answer}");
     text(&answer["file_hash"])
 }
 
 /// Writes many new files of [`BOOK`] at once.
-pub(crate) async fn create_all(door: &Door, files: impl IntoIterator<Item = (String, String)>) {
+pub(crate) async fn create_all(client: &TestClient, files: impl IntoIterator<Item = (String, String)>) {
     let writes = stream::iter(files).map(|(path, content)| async move {
-        created(door, &path, &content, json!({})).await;
+        created(client, &path, &content, json!({})).await;
     });
     writes.buffer_unordered(32).collect::<Vec<()>>().await;
 }
 
 /// Everything a paged tool lists under `list`, and how many entries each page had.
-pub(crate) async fn pages(door: &Door, tool: &str, arguments: Value, list: &str) -> (Vec<Value>, Vec<usize>) {
+pub(crate) async fn pages(
+    client: &TestClient,
+    tool: &str,
+    arguments: Value,
+    list: &str,
+) -> (Vec<Value>, Vec<usize>) {
     let (mut arguments, mut all, mut lengths) = (arguments, Vec::new(), Vec::new());
     while lengths.len() < MOST_PAGES {
-        let page = door.call(tool, arguments.clone()).await.expect_ok();
+        let page = client.call(tool, arguments.clone()).await.expect_ok();
         let entries = page[list].as_array().unwrap_or_else(|| panic!("no `{list}` in {page}"));
         lengths.push(entries.len());
         all.extend(entries.iter().cloned());
@@ -99,8 +104,8 @@ pub(crate) async fn pages(door: &Door, tool: &str, arguments: Value, list: &str)
 
 /// The entries of the audit log that these filters leave, newest first, without the columns that are
 /// NULL.
-pub(crate) async fn entries(door: &Door, filters: Value) -> Vec<Value> {
-    let mut entries = pages(door, "query_audit_log", filters, "entries").await.0;
+pub(crate) async fn entries(client: &TestClient, filters: Value) -> Vec<Value> {
+    let mut entries = pages(client, "query_audit_log", filters, "entries").await.0;
     for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
         entry.retain(|_, column| !column.is_null());
     }
@@ -108,8 +113,8 @@ pub(crate) async fn entries(door: &Door, filters: Value) -> Vec<Value> {
 }
 
 /// The `manifest_hash` that [`BOOK`] has by `plan_build`.
-pub(crate) async fn manifest(door: &Door) -> String {
-    let plan = door.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
+pub(crate) async fn manifest(client: &TestClient) -> String {
+    let plan = client.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
     text(&plan["manifest_hash"])
 }
 

@@ -11,26 +11,26 @@ use panaversity_service::plan::{PAGE_FILES, Plan};
 use panaversity_testkit::samples::{lesson, overlay};
 use proptest::prelude::*;
 
-use crate::desk::{Desk, creating, want};
+use crate::fixture::{ServiceFixture, creating, want};
 use crate::properties::block_on;
 
 /// Paths and hashes.
 type State = BTreeMap<String, ContentHash>;
 
 /// The book's state, freshly read, with its manifest's hash.
-async fn fresh(desk: &Desk) -> (ContentHash, State) {
-    let (_, rows) = desk.journal.rows(&desk.book, 0).await.unwrap();
+async fn fresh(fixture: &ServiceFixture) -> (ContentHash, State) {
+    let (_, rows) = fixture.journal.rows(&fixture.book, 0).await.unwrap();
     let manifest = Manifest { files: rows.into_iter().map(|row| (row.path, row.item)).collect() };
     let state = manifest.files.iter().map(|(path, item)| (path.clone(), item.hash)).collect();
     (manifest.hash(), state)
 }
 
 /// All pages of a plan.
-async fn planned(desk: &Desk, server: &Service, target: Option<ContentHash>) -> (Plan, usize) {
-    let mut plan = server.plan_build(&desk.book, target, None).await.unwrap();
+async fn planned(fixture: &ServiceFixture, server: &Service, target: Option<ContentHash>) -> (Plan, usize) {
+    let mut plan = server.plan_build(&fixture.book, target, None).await.unwrap();
     let mut pages = 1;
     while let Some(after) = plan.next.take() {
-        let page = server.plan_build(&desk.book, target, Some(after)).await.unwrap();
+        let page = server.plan_build(&fixture.book, target, Some(after)).await.unwrap();
         assert_eq!((page.manifest, page.changed, page.total), (plan.manifest, plan.changed, plan.total));
         plan.files.extend(page.files);
         plan.next = page.next;
@@ -72,17 +72,17 @@ fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
     prop::collection::vec((any::<bool>(), step), 1..40)
 }
 
-async fn step(desk: &Desk, server: &Service, step: &Step) {
+async fn step(fixture: &ServiceFixture, server: &Service, step: &Step) {
     match step {
         Step::Write(file, text) => {
-            desk.put(server, &Layer::Base, &lesson(*file), &text.to_string()).await;
+            fixture.put(server, &Layer::Base, &lesson(*file), &text.to_string()).await;
         }
-        Step::Delete(file) => _ = desk.delete(server, &Layer::Base, &lesson(*file)).await.unwrap(),
+        Step::Delete(file) => _ = fixture.delete(server, &Layer::Base, &lesson(*file)).await.unwrap(),
         Step::Swap(gone, new) => {
-            desk.delete(server, &Layer::Base, &lesson(*gone)).await.unwrap();
-            desk.put(server, &Layer::Base, &lesson(*new), "swapped in").await;
+            fixture.delete(server, &Layer::Base, &lesson(*gone)).await.unwrap();
+            fixture.put(server, &Layer::Base, &lesson(*new), "swapped in").await;
         }
-        Step::Private(file) => _ = desk.put(server, &overlay("ann"), &lesson(*file), "private").await,
+        Step::Private(file) => _ = fixture.put(server, &overlay("ann"), &lesson(*file), "private").await,
         Step::Plan => {}
     }
 }
@@ -93,19 +93,19 @@ proptest! {
     #[test]
     fn r2_a_plan_turns_any_planned_state_into_the_book_whichever_server_plans_it(steps in steps()) {
         block_on(async {
-            let desk = Desk::new();
-            let servers = [desk.server(), desk.server()];
-            servers[0].create_book(&mut creating(&servers[0]), &desk.book, None).await.unwrap();
+            let fixture = ServiceFixture::new();
+            let servers = [fixture.server(), fixture.server()];
+            servers[0].create_book(&mut creating(&servers[0]), &fixture.book, None).await.unwrap();
             let mut states = vec![(None, State::new())];
             for (which, next) in &steps {
                 let server = &servers[usize::from(*which)];
-                step(&desk, server, next).await;
+                step(&fixture, server, next).await;
                 if !matches!(next, Step::Plan) {
                     continue;
                 }
-                let (hash, now) = fresh(&desk).await;
+                let (hash, now) = fresh(&fixture).await;
                 for (target, state) in &states {
-                    let (plan, _) = planned(&desk, server, *target).await;
+                    let (plan, _) = planned(&fixture, server, *target).await;
                     assert_eq!((plan.manifest, plan.total, plan.target_unknown), (hash, now.len(), false));
                     assert_eq!(plan.changed, plan.files.len());
                     assert_eq!(applied(&plan, state.clone()), now);
@@ -118,40 +118,40 @@ proptest! {
 
 #[tokio::test]
 async fn a_plan_goes_on_with_the_state_it_began_with_while_agents_write() {
-    let desk = Desk::new();
-    let (server, other) = (desk.server(), desk.server());
+    let fixture = ServiceFixture::new();
+    let (server, other) = (fixture.server(), fixture.server());
     let set = (0..=PAGE_FILES).map(|n| want(&lesson(n), Some(&format!("text {n}")), None)).collect();
-    desk.change(&server, &Layer::Base, set).await;
-    let (hash, state) = fresh(&desk).await;
-    let first = server.plan_build(&desk.book, None, None).await.unwrap();
+    fixture.change(&server, &Layer::Base, set).await;
+    let (hash, state) = fresh(&fixture).await;
+    let first = server.plan_build(&fixture.book, None, None).await.unwrap();
     assert_eq!((first.manifest, first.files.len(), first.changed), (hash, PAGE_FILES, PAGE_FILES + 1));
     let last = first.files.last().unwrap().path.clone();
     let rest = state.keys().rfind(|path| **path > last).unwrap().clone();
-    desk.delete(&other, &Layer::Base, &panaversity_testkit::samples::path(&rest)).await.unwrap();
-    let second = other.plan_build(&desk.book, None, first.next.clone()).await.unwrap();
+    fixture.delete(&other, &Layer::Base, &panaversity_testkit::samples::path(&rest)).await.unwrap();
+    let second = other.plan_build(&fixture.book, None, first.next.clone()).await.unwrap();
     assert_eq!((second.manifest, second.next.clone()), (hash, None));
     assert_eq!(second.files.iter().map(|file| &file.path).collect::<Vec<_>>(), [&rest]);
     let whole = Plan { files: [first.files, second.files].concat(), ..second };
     assert_eq!(applied(&whole, State::new()), state);
 
-    let (now, pages) = planned(&desk, &other, Some(hash)).await;
+    let (now, pages) = planned(&fixture, &other, Some(hash)).await;
     assert_eq!((now.changed, pages, now.target_unknown), (1, 1, false));
 }
 
 #[tokio::test]
 async fn a_plan_from_a_state_nobody_kept_lists_everything_and_says_so() {
-    let desk = Desk::new();
-    let server = desk.server();
-    let unknown = server.plan_build(&desk.book, None, None).await;
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    let unknown = server.plan_build(&fixture.book, None, None).await;
     assert_eq!(unknown.unwrap_err().code(), "BOOK_NOT_FOUND");
-    desk.put(&server, &Layer::Base, &lesson(1), "a").await;
-    let (plan, _) = planned(&desk, &server, Some(ContentHash::of(b"nothing"))).await;
+    fixture.put(&server, &Layer::Base, &lesson(1), "a").await;
+    let (plan, _) = planned(&fixture, &server, Some(ContentHash::of(b"nothing"))).await;
     assert!(plan.target_unknown);
     assert_eq!((plan.changed, plan.total), (1, 1));
     let lost = panaversity_service::plan::PlanPosition {
         manifest: ContentHash::of(b"nothing"),
         path: String::new(),
     };
-    let resumed = server.plan_build(&desk.book, None, Some(lost)).await;
+    let resumed = server.plan_build(&fixture.book, None, Some(lost)).await;
     assert_eq!(resumed.unwrap_err().code(), "INVALID_ARGUMENT");
 }
