@@ -32,8 +32,9 @@ torture: ## run the long tests, one after the other
 bench: ## measure speed and memory against this machine's own yardsticks
 	scripts/bench
 
-lint: ## formatting, lints, documentation
+lint: ## formatting, dependencies, lints, documentation
 	cargo fmt --all --check
+	scripts/check-dependencies
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --all-targets --features panaversity-fs/conformance -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

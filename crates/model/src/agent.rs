@@ -1,20 +1,20 @@
-//! Who acts. Keeps R7: every audit entry has a real agent.
+//! Agents: the callers named in the audit log. Keeps R7: every audit entry has a real agent.
 
 use crate::refusal::Refusal;
 
-/// The name used when nobody said who they are.
+/// Name used for a caller that gave none.
 const NOBODY_IN_PARTICULAR: &str = "dev-mode-agent";
 
-/// The name of a caller as the audit log keeps it: 1–200 bytes, no control characters, never
+/// Name of a caller as recorded in the audit log: 1–200 bytes, no control characters, never
 /// `system`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AgentId(String);
 
 impl AgentId {
-    /// Longest name in bytes.
+    /// Maximum length of a name in bytes.
     pub const MAX_BYTES: usize = 200;
 
-    /// Reads a claimed or authenticated name. Surrounding blanks are dropped.
+    /// Parses a claimed or authenticated name. Surrounding white space is removed.
     pub fn parse(raw: &str) -> Result<Self, Refusal> {
         let name = raw.trim();
         let why = if name.is_empty() {
@@ -31,12 +31,12 @@ impl AgentId {
         Err(Refusal::argument("X-Agent-Id", why))
     }
 
-    /// The agent of a caller who gave no name and need not authenticate.
+    /// Agent of a caller that gave no name and need not authenticate.
     pub fn unnamed() -> Self {
         Self(NOBODY_IN_PARTICULAR.to_owned())
     }
 
-    /// The name as stored.
+    /// Name as stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }

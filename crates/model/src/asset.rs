@@ -1,12 +1,12 @@
-//! Assets: files below `static/` and the files beside pages, as callers name them: a type and a file
-//! name. One path, one pair; the name given is the name kept.
+//! Assets: files below `static/` and the files beside pages, named by callers as a type and a file name.
+//! The mapping between paths and such pairs is one to one; the name is stored as given.
 //!
 //! # Names
-//! `img`, `images`, `slides`, `videos` and `audio` are the folders `static/{type}/`, and the file
-//! name, which may contain `/`, is the rest of the path. The type `static` is everything else below
+//! `img`, `images`, `slides`, `videos` and `audio` are the folders `static/{type}/`, and the file name,
+//! which may contain `/`, is the rest of the path. The type `static` is everything else below
 //! `static/`: the file name is the path there. The type `content` is the path below `content/`.
-//! Callers repeat the folder by mistake, so a file name that begins with it is refused, unless `./`
-//! before it says that a folder of that name is meant. Which paths a book admits is its
+//! Callers repeat the folder by mistake, so a file name that begins with it is refused, unless it is
+//! prefixed with `./` to denote a folder of that name. Admitted paths of a book: see
 //! [`grammar`](crate::grammar).
 
 use std::borrow::Cow;
@@ -16,12 +16,12 @@ use crate::file::FileRecord;
 use crate::path::{BookPath, Folder};
 use crate::refusal::Refusal;
 
-/// The kind of an asset: which folder it lies in.
+/// Type of an asset: the folder it lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AssetType {
     /// `static/img/`.
     Img,
-    /// `static/images/`, which is another folder.
+    /// `static/images/`, distinct from `static/img/`.
     Images,
     /// `static/slides/`.
     Slides,
@@ -29,18 +29,18 @@ pub enum AssetType {
     Videos,
     /// `static/audio/`.
     Audio,
-    /// Below `static/`, in none of the others.
+    /// Below `static/`, in none of the other folders.
     Static,
     /// Below `content/`, beside the pages.
     Content,
 }
 
 impl AssetType {
-    /// Every type, for schemas.
+    /// All types, for schemas.
     pub const ALL: [Self; 7] =
         [Self::Img, Self::Images, Self::Slides, Self::Videos, Self::Audio, Self::Static, Self::Content];
 
-    /// The name as callers spell it.
+    /// Name as used by callers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Img => "img",
@@ -53,7 +53,7 @@ impl AssetType {
         }
     }
 
-    /// The folder that holds all assets of the type; that of `static` holds the others' too.
+    /// Folder that contains all assets of the type; the one of `static` contains the others' too.
     pub fn folder(self) -> Folder {
         match self {
             Self::Static => Folder::assets(),
@@ -78,29 +78,29 @@ impl AssetType {
         BookPath::parse(&format!("{prefix}{}", filename.strip_prefix("./").unwrap_or(filename)))
     }
 
-    /// The type and file name of a path, such that [`path_of`](Self::path_of) leads back to it;
-    /// `None`: it is no path of a file in a book.
+    /// Type and file name of a path, the inverse of [`path_of`](Self::path_of); `None`: it is not the path
+    /// of a file in a book.
     pub fn of(path: &BookPath) -> Option<(Self, Cow<'_, str>)> {
         let folder = |kind: &Self| path.as_str().strip_prefix(&format!("{}/", kind.folder().as_str()));
-        // The folders below `static/` come before it.
+        // The folders below `static/` precede it in `ALL`.
         let (kind, name) = Self::ALL.iter().find_map(|kind| Some((*kind, folder(kind)?)))?;
         let repeats = name.starts_with(&format!("{}/", kind.folder().as_str()));
         Some((kind, if repeats { format!("./{name}").into() } else { name.into() }))
     }
 
-    /// Whether lists of this type show the path: everything in its folder that is of no narrower type
-    /// and no page.
+    /// True if lists of this type include the path: it lies in the type's folder, has no narrower type
+    /// and is not a page.
     pub fn lists(self, path: &BookPath) -> bool {
         !path.is_page() && Self::of(path).is_some_and(|(kind, _)| kind == self)
     }
 }
 
-/// An asset and who put it there.
+/// An asset and the agent that wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asset {
-    /// Its row, of the base.
+    /// Journal row, of the base.
     pub record: FileRecord,
-    /// Who wrote what it holds now.
+    /// Agent that wrote the current content.
     pub agent: AgentId,
 }
 

@@ -6,8 +6,8 @@
 //! `error_message`, `execution_time_ms`, `request_id`, `change_id`, `old_content_hash`,
 //! `new_content_hash`, `prev_hash`, in this order. A NULL column is the byte 0; any other is the
 //! byte 1, the length of its text in bytes as a big-endian u32, and the text in UTF-8. Numbers
-//! are decimal; the timestamp is RFC 3339 in UTC with six decimals and `Z`. So both databases
-//! give the same bytes, and no two rows share a form.
+//! are decimal; the timestamp is RFC 3339 in UTC with six decimals and `Z`. The form is therefore the
+//! same on both databases, and unique per row.
 
 use sha2::{Digest, Sha256};
 
@@ -19,10 +19,10 @@ use crate::layer::Layer;
 use crate::path::BookPath;
 use crate::timestamp::Timestamp;
 
-/// The act a call asked for.
+/// Operation requested by a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// A file or several were read.
+    /// One or more files were read.
     Read,
     /// A file was written.
     Write,
@@ -32,24 +32,24 @@ pub enum Operation {
     Create,
     /// Books were listed.
     List,
-    /// Paths were searched for.
+    /// Paths were searched.
     Search,
     /// A build was planned.
     Plan,
-    /// What has changed since a moment was asked for.
+    /// Changes since a moment were queried.
     Delta,
-    /// The log was queried.
+    /// The audit log was queried.
     Query,
     /// The chains were verified.
     Verify,
-    /// An asset was uploaded, or an upload of one begun or received.
+    /// An asset was uploaded, or an upload of one was begun or received.
     Upload,
-    /// An archive was linked to, or downloaded.
+    /// A link to an archive was made, or an archive downloaded.
     Archive,
 }
 
 impl Operation {
-    /// Every operation, for schemas and filters.
+    /// All operations, for schemas and filters.
     pub const ALL: [Self; 12] = [
         Self::Read,
         Self::Write,
@@ -65,7 +65,7 @@ impl Operation {
         Self::Archive,
     ];
 
-    /// The name as stored.
+    /// Name as stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "READ",
@@ -84,27 +84,27 @@ impl Operation {
     }
 }
 
-/// How a call ended.
+/// Result of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// As asked.
+    /// It succeeded.
     Success,
-    /// The caller can mend it.
+    /// It was refused; the caller can correct it.
     Refused {
-        /// The stable code.
+        /// Stable error code.
         code: &'static str,
-        /// The refusal as the caller saw it.
+        /// Message of the refusal as returned to the caller.
         message: String,
     },
-    /// The world broke.
+    /// It failed because of a fault.
     Failed {
-        /// The stable code.
+        /// Stable error code.
         code: &'static str,
     },
 }
 
 impl Outcome {
-    /// The `status` column.
+    /// Value of the `status` column.
     pub fn status(&self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -114,52 +114,52 @@ impl Outcome {
     }
 }
 
-/// Longest `error_message` kept, in bytes.
+/// Maximum length of a stored `error_message` in bytes.
 const MAX_MESSAGE_BYTES: usize = 500;
 
-/// An entry before it is linked into its chain.
+/// An audit entry before it is appended to its chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditDraft {
-    /// Its id.
+    /// Id of the entry.
     pub id: EntryId,
-    /// The call it records.
+    /// Call that it records.
     pub request: RequestId,
-    /// Who called.
+    /// Agent that called.
     pub agent: AgentId,
-    /// What was asked.
+    /// Operation requested.
     pub operation: Operation,
-    /// The book, if one was named that parses.
+    /// The book, if a valid one was named.
     pub book: Option<BookId>,
-    /// The path, if one file was meant and it parses.
+    /// The path, if one file was addressed by a valid path.
     pub path: Option<BookPath>,
-    /// The layer or view that was used.
+    /// Layer or view that was used.
     pub layer: Layer,
-    /// How it ended.
+    /// Result of the call.
     pub outcome: Outcome,
-    /// Milliseconds from the call's arrival until this entry was drafted.
+    /// Milliseconds from the arrival of the call until this entry was drafted.
     pub elapsed_ms: u64,
-    /// The change set it belongs to.
+    /// Change set that it belongs to.
     pub change: Option<ChangeId>,
-    /// What the file held before, for an entry that changed it.
+    /// Hash of the content before the change, for an entry that changed the file.
     pub old: Option<ContentHash>,
-    /// What it holds now; `None` for a deletion. An entry that changed nothing has neither.
+    /// Hash of the content after the change; `None` for a deletion. An entry without a change has neither.
     pub new: Option<ContentHash>,
 }
 
-/// The key of a chain as stored: `(book_id, path, user_id)`, bytewise ordered.
+/// Key of a chain as stored: `(book_id, path, user_id)`, ordered bytewise.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainKey {
     /// The book, or empty.
     pub book: String,
     /// The path, or empty.
     pub path: String,
-    /// The owner, or `__base__`.
+    /// The owner of the overlay, or `__base__`.
     pub user: String,
 }
 
 impl AuditDraft {
-    /// The chain it belongs to. Calls about a book chain under the empty path, calls about no
-    /// book under the empty book and the base.
+    /// Chain that it belongs to. Calls about a book have the empty path, calls about no book the empty
+    /// book and the base.
     pub fn chain(&self) -> ChainKey {
         match &self.book {
             None => {
@@ -173,7 +173,7 @@ impl AuditDraft {
         }
     }
 
-    /// Links the entry to its chain's tip and seals it.
+    /// Links the entry to the tip of its chain and computes its hash.
     pub fn seal(&self, at: Timestamp, prev: Option<&str>) -> AuditEntry {
         let chain = self.chain();
         let (code, message) = match &self.outcome {
@@ -205,7 +205,7 @@ impl AuditDraft {
     }
 }
 
-/// A message safe to store and print: control characters escaped, cut at a character.
+/// Message safe to store and print: control characters are escaped, and it is cut at a character.
 fn printable(message: &str) -> String {
     let mut kept = String::new();
     for c in message.chars() {
@@ -219,7 +219,7 @@ fn printable(message: &str) -> String {
     kept
 }
 
-/// A row of the audit log, exactly as stored: nothing in it is trusted until it is verified.
+/// A row of the audit log, exactly as stored: nothing in it is trusted before it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns are named and explained in contract §8")]
 pub struct AuditEntry {
@@ -243,7 +243,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// The hash its columns should have.
+    /// Hash computed from its columns, which `entry_hash` should equal.
     pub fn computed_hash(&self) -> String {
         let timestamp = self.timestamp.to_string();
         let elapsed = self.execution_time_ms.to_string();
@@ -279,13 +279,13 @@ impl AuditEntry {
         ContentHash::from_bytes(digest.finalize().into()).to_string()
     }
 
-    /// The chain it says it belongs to.
+    /// Chain that it claims to belong to.
     pub fn chain(&self) -> ChainKey {
         ChainKey { book: self.book_id.clone(), path: self.path.clone(), user: self.user_id.clone() }
     }
 
-    /// Did it change its file? Entries of a change set for files that were already as wished
-    /// carry neither content hash.
+    /// True if it changed its file. Entries of a change set for files that already were as targeted have
+    /// neither content hash.
     pub fn is_change(&self) -> bool {
         self.status == "success"
             && self.change_id.is_some()
@@ -293,35 +293,35 @@ impl AuditEntry {
     }
 }
 
-/// Which entries a query wants; every given field must match.
+/// Filter of a query of the audit log; every given field must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntryFilter {
     /// The book.
     pub book: Option<BookId>,
-    /// Only paths from here ...
+    /// Lower bound of the paths, bytewise, inclusive.
     pub path_from: Option<String>,
-    /// ... to before here, bytewise.
+    /// Upper bound of the paths, bytewise, exclusive.
     pub path_to: Option<String>,
     /// The agent, exactly.
     pub agent: Option<String>,
-    /// The operation as stored.
+    /// Operation as stored.
     pub operation: Option<String>,
-    /// The status as stored.
+    /// Status as stored.
     pub status: Option<String>,
-    /// The layer, `None` for all (operators only).
+    /// The layer; `None` for all (operators only).
     pub layer: Option<Layer>,
-    /// Not before this moment.
+    /// Earliest time, inclusive.
     pub from: Option<Timestamp>,
-    /// Not after this moment.
+    /// Latest time, inclusive.
     pub to: Option<Timestamp>,
 }
 
-/// Where a page of the log, newest first, goes on.
+/// Position in the log, newest first, after which the next page begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryPosition {
-    /// The timestamp of the last entry seen.
+    /// Timestamp of the last entry seen.
     pub timestamp: Timestamp,
-    /// Its id.
+    /// Id of the last entry seen.
     pub id: String,
 }
 

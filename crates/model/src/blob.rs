@@ -1,10 +1,10 @@
-//! Blobs: bytes named by their hash, in the form they are stored in.
+//! Blobs: bytes addressed by their hash, in their stored form.
 //!
 //! # Format
-//! An inline blob is its bytes as one raw deflate stream (RFC 1951), so an archive can copy it
-//! into a ZIP entry as it is; size and CRC-32 (IEEE, as in ZIP) are kept beside it. An object is
-//! the bytes themselves, with CRC-32 and the SHA-256 of each 1 MiB chunk, so that a range can be
-//! checked without reading the whole.
+//! An inline blob is one raw deflate stream (RFC 1951), so an archive can copy it into a ZIP entry
+//! unchanged; size and CRC-32 (IEEE, as in ZIP) are stored beside it. An object is the bytes
+//! themselves, with CRC-32 and the SHA-256 of each 1 MiB chunk, so that a range can be checked without
+//! reading the whole.
 
 use std::io::{Read, Write};
 
@@ -17,34 +17,34 @@ use crate::fault::Fault;
 use crate::hash::ContentHash;
 use crate::timestamp::Timestamp;
 
-/// Bytes per checked chunk of an object.
+/// Size in bytes of a separately hashed chunk of an object.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
-/// Where a blob's bytes lie.
+/// Location of a blob's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlobLocation {
-    /// In the database: the raw deflate stream.
+    /// In the database, as raw deflate stream.
     Inline(Vec<u8>),
-    /// In the object storage: the SHA-256 of each 1 MiB chunk, in order.
+    /// In the object storage; the SHA-256 of each 1 MiB chunk, in order.
     Object(Vec<ContentHash>),
 }
 
 /// A blob ready to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    /// Its name.
+    /// SHA-256 of the bytes, its name.
     pub hash: ContentHash,
-    /// Bytes before compression.
+    /// Size in bytes before compression.
     pub size: u64,
     /// CRC-32 of the bytes before compression.
     pub crc32: u32,
-    /// Where its bytes go.
+    /// Location of its bytes.
     pub location: BlobLocation,
 }
 
 impl Blob {
-    /// Packs bytes: up to `inline_limit` bytes they go into the database, beyond it into an
-    /// object; a limit of 0 keeps nothing inline.
+    /// Packs bytes: those of at most `inline_limit` bytes go into the database, larger ones into an
+    /// object; with a limit of 0 nothing is inline.
     pub fn pack(bytes: &[u8], inline_limit: usize) -> Self {
         let location = if bytes.len() <= inline_limit && inline_limit > 0 {
             BlobLocation::Inline(deflate(bytes))
@@ -60,7 +60,7 @@ impl Blob {
     }
 }
 
-/// The measure of bytes that come part by part: all that a row says of an object.
+/// Incremental hasher that computes everything a row records about an object, from bytes in parts.
 pub struct BlobHasher {
     whole: Sha256,
     crc: crc32fast::Hasher,
@@ -82,7 +82,7 @@ impl Default for BlobHasher {
 }
 
 impl BlobHasher {
-    /// The next part, of any length.
+    /// Adds the next part, of any length.
     pub fn add(&mut self, part: &[u8]) {
         self.whole.update(part);
         self.crc.update(part);
@@ -100,12 +100,12 @@ impl BlobHasher {
         }
     }
 
-    /// Bytes so far.
+    /// Number of bytes added so far.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// All parts were there: the blob that they are, as an object.
+    /// Finishes after the last part; returns the blob, placed in an object.
     pub fn finish(mut self) -> Blob {
         if !self.size.is_multiple_of(CHUNK_BYTES as u64) {
             self.chunks.push(ContentHash::from_bytes(self.chunk.finalize().into()));
@@ -119,21 +119,21 @@ impl BlobHasher {
     }
 }
 
-/// What the database knows of a blob's health.
+/// State of a blob as recorded in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobState {
-    /// As stored.
+    /// Intact, as far as known.
     Live,
-    /// `gc` is about to delete it: nobody may refer to it any more.
+    /// `gc` is about to delete it; no new reference is permitted.
     Condemned,
-    /// Its object was not there when it was wanted.
+    /// Its object was not found when it was read.
     Missing,
-    /// Its bytes were not what was stored.
+    /// Its bytes differ from those stored.
     Corrupt,
 }
 
 impl BlobState {
-    /// The name as stored.
+    /// Name as stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -143,7 +143,7 @@ impl BlobState {
         }
     }
 
-    /// Reads the stored name.
+    /// Parses the stored name.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::Live, Self::Condemned, Self::Missing, Self::Corrupt].into_iter().find(|h| h.as_str() == text)
     }
@@ -154,15 +154,15 @@ impl BlobState {
 pub struct StoredBlob {
     /// The blob.
     pub blob: Blob,
-    /// Its health.
+    /// Its state.
     pub state: BlobState,
 }
 
 impl StoredBlob {
-    /// Unpacks an inline blob. Every byte is checked: `CORRUPT` if they are not what was stored.
+    /// Unpacks an inline blob and checks every byte; fault `CORRUPT` if they differ from those stored.
     pub fn unpack(&self, deflated: &[u8]) -> Result<Vec<u8>, Fault> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.blob.size).unwrap_or(0).min(CHUNK_BYTES));
-        // One byte more than expected is enough to know that it is too long.
+        // One byte more than expected suffices to detect that it is too long.
         let mut stream = DeflateDecoder::new(deflated).take(self.blob.size + 1);
         stream
             .read_to_end(&mut bytes)
@@ -170,7 +170,7 @@ impl StoredBlob {
         self.check(bytes)
     }
 
-    /// Checks one chunk of an object, counted from 0, against the hash that was kept of it.
+    /// Checks one chunk of an object, counted from 0, against its stored hash.
     pub fn check_chunk(&self, number: usize, bytes: &[u8]) -> Result<(), Fault> {
         let BlobLocation::Object(chunks) = &self.blob.location else {
             return Err(Fault::internal(format!("the inline blob {} has no chunks", self.blob.hash)));
@@ -181,7 +181,7 @@ impl StoredBlob {
         Err(Fault::corrupt(format!("chunk {number} of the object {} is not what was stored", self.blob.hash)))
     }
 
-    /// Checks the whole bytes of a blob against its name.
+    /// Checks all bytes of a blob against its hash.
     pub fn check(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
         if ContentHash::of(&bytes) == self.blob.hash {
             Ok(bytes)
@@ -191,23 +191,22 @@ impl StoredBlob {
     }
 }
 
-/// What a version of a file weighs, and how its blob is: all that an archive must know of it before
-/// its bytes are wanted.
+/// Sizes and state of a version's blob: everything that an archive needs before it reads the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobMetadata {
-    /// Bytes before compression.
+    /// Size in bytes before compression.
     pub size: u64,
     /// CRC-32 of the bytes before compression.
     pub crc32: u32,
-    /// Bytes of the raw deflate stream, of a blob in the database; `None`: it lies in an object.
+    /// Size in bytes of the raw deflate stream of an inline blob; `None`: the blob is placed in an object.
     pub deflated: Option<u64>,
-    /// Its health; *missing* too if it has no row.
+    /// State; *missing* also if the blob has no row.
     pub state: BlobState,
-    /// Until when the version is kept at least, however long ago it was superseded.
+    /// Time until which the version is kept at least, even if it was superseded long ago.
     pub kept_until: Option<Timestamp>,
 }
 
-/// The bytes as one raw deflate stream.
+/// Compresses the bytes into one raw deflate stream.
 pub fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut stream = DeflateEncoder::new(Vec::with_capacity(bytes.len() / 2 + 16), Compression::default());
     // Writing into memory cannot fail.
@@ -240,7 +239,7 @@ mod tests {
             let BlobLocation::Inline(mut deflated) = blob.location.clone() else { panic!("inline") };
             let at = at.index(deflated.len());
             deflated[at] ^= flip;
-            // Some flips change no decoded byte (padding bits); then the right bytes come out.
+            // Some flips change no decoded byte (padding bits); then the decoded bytes are right.
             if let Ok(read) = stored(blob).unpack(&deflated) {
                 prop_assert_eq!(read, bytes);
             }

@@ -1,16 +1,16 @@
-//! Books: their ids and the schema each is held to.
+//! Books: their ids and path schemas.
 
 use std::fmt;
 
 use crate::refusal::Refusal;
 use crate::timestamp::Timestamp;
 
-/// A book's id: `^[a-z0-9-]+$`, 3–50 characters.
+/// Id of a book: `^[a-z0-9-]+$`, 3–50 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BookId(String);
 
 impl BookId {
-    /// Reads a `book_id` argument.
+    /// Parses a `book_id` argument.
     pub fn parse(raw: &str) -> Result<Self, Refusal> {
         let plain = raw.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if plain && (3..=50).contains(&raw.len()) {
@@ -23,7 +23,7 @@ impl BookId {
         }
     }
 
-    /// The id as stored.
+    /// Id as stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -35,18 +35,18 @@ impl fmt::Display for BookId {
     }
 }
 
-/// Which paths a book admits; see [`grammar`](crate::grammar).
+/// Schema of the paths that a book admits; see [`grammar`](crate::grammar).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Schema {
     /// `content/{NN-Part}/{NN-Chapter}/{NN-lesson}[.summary].md|.mdx` and index pages.
     #[default]
     Strict,
-    /// What Docusaurus itself reads below `content/`. Every strict path is one of these.
+    /// Paths that Docusaurus reads below `content/`. A superset of the strict ones.
     Docusaurus,
 }
 
 impl Schema {
-    /// Reads a `schema` argument.
+    /// Parses a `schema` argument.
     pub fn parse(raw: &str) -> Result<Self, Refusal> {
         match raw {
             "strict" => Ok(Self::Strict),
@@ -55,7 +55,7 @@ impl Schema {
         }
     }
 
-    /// The name as stored and shown.
+    /// Name as stored and displayed.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Strict => "strict",
@@ -64,14 +64,14 @@ impl Schema {
     }
 }
 
-/// A book as the journal knows it.
+/// A book as recorded in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Book {
-    /// Its id.
+    /// Id of the book.
     pub id: BookId,
-    /// The grammar its paths are held to.
+    /// Schema of its paths.
     pub schema: Schema,
-    /// When it was created.
+    /// Time of its creation.
     pub created_at: Timestamp,
 }
 

@@ -1,42 +1,42 @@
-//! Walking a chain of audit entries. Keeps R6: an edited, deleted, inserted, reordered or cut-off
-//! row is found.
+//! Verification of a chain of audit entries. Keeps R6: an edited, deleted, inserted, reordered or
+//! truncated row is detected.
 //!
-//! # What is compared
-//! 1. Each entry's hash with its columns (edited).
-//! 2. Each entry's `prev_hash` with the entry before it in time (deleted, inserted, reordered).
-//! 3. The entry at the chain's count with the chain's tip, both kept in the `chains` row in the
-//!    same transaction as the entry (cut off). What stands beyond the tip is the walker's to judge,
-//!    for entries may have been appended since the row was read.
-//! 4. Each change's `old_content_hash` with the last change's new one, and the last with the
-//!    journal (a file changed behind the log's back).
+//! # Checks
+//! 1. Each entry's hash against its columns (edited).
+//! 2. Each entry's `prev_hash` against the entry before it in time (deleted, inserted, reordered).
+//! 3. The entry at the chain's count against the chain's tip; count and tip are stored in the
+//!    `chains` row in the same transaction as the entry (truncated). Entries beyond the tip are the
+//!    caller's to judge, because they may have been appended since the row was read.
+//! 4. Each change's `old_content_hash` against the last change's new one, and the last one against
+//!    the journal (a file changed without an audit entry).
 
 use crate::audit::{AuditEntry, ChainKey};
 
-/// A `chains` row and what the journal says of its file, read in one statement.
+/// A `chains` row and the journal's content hash of its file, read in one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainRecord {
-    /// Its key.
+    /// Key of the chain.
     pub key: ChainKey,
-    /// The hash of its last entry.
+    /// Hash of its last entry.
     pub tip: Option<String>,
-    /// How many entries it has.
+    /// Number of its entries.
     pub count: i64,
-    /// What the journal says the file holds.
+    /// Content hash of the file according to the journal.
     pub journal: Option<String>,
 }
 
-/// Something is wrong with a chain.
+/// A defect found in a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainError {
     /// The chain.
     pub key: ChainKey,
-    /// The entry where it shows, if one is to blame.
+    /// Id of the entry where the defect shows, if it can be attributed to one.
     pub id: Option<String>,
-    /// What was found.
+    /// Description of the defect.
     pub reason: String,
 }
 
-/// How far a walk has come: enough to go on from there another time.
+/// Position and state of an interrupted walk, enough to resume it later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     seen: i64,
@@ -45,13 +45,13 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// How many entries were seen.
+    /// Number of entries seen.
     pub fn seen(&self) -> i64 {
         self.seen
     }
 }
 
-/// Walks one chain, entry by entry in time order, without holding them.
+/// Verifies one chain entry by entry in time order, without keeping the entries in memory.
 #[derive(Debug)]
 pub struct ChainVerifier {
     record: ChainRecord,
@@ -65,27 +65,27 @@ impl ChainVerifier {
         Self::resume(record, Checkpoint::default())
     }
 
-    /// Goes on where an earlier walk of the same chain came to.
+    /// Resumes an earlier walk of the same chain.
     pub fn resume(record: ChainRecord, trail: Checkpoint) -> Self {
         Self { record, trail, breaks: Vec::new() }
     }
 
-    /// How far it has come.
+    /// Current position, to resume from.
     pub fn trail(&self) -> Checkpoint {
         self.trail.clone()
     }
 
-    /// The chain.
+    /// Key of the chain.
     pub fn key(&self) -> &ChainKey {
         &self.record.key
     }
 
-    /// How many entries the chain's row promises.
+    /// Number of entries according to the chain's row.
     pub fn count(&self) -> i64 {
         self.record.count
     }
 
-    /// How many more entries the chain's row promises; entries beyond were added since.
+    /// Number of entries still expected according to the chain's row; later ones were added since.
     pub fn remaining(&self) -> i64 {
         self.record.count - self.trail.seen
     }
@@ -114,7 +114,7 @@ impl ChainVerifier {
         self.trail.last = Some(entry.entry_hash.clone());
     }
 
-    /// Compares the end of the chain with its row and the journal; gives every break found.
+    /// Compares the end of the chain with its row and the journal; returns all defects found.
     pub fn finish(mut self) -> Vec<ChainError> {
         if self.remaining() > 0 {
             let missing = self.remaining();
@@ -195,7 +195,7 @@ mod tests {
                 3 => { let other = (at + 1) % entries.len(); entries.swap(at, other); }
                 4 => entries.truncate(at),
                 _ => {
-                    // Edited, and every later row made consistent again: only the tip still tells.
+                    // Edited, and every later row made consistent again: only the tip reveals it.
                     entries[at].agent_id = "somebody-else".into();
                     for n in at..entries.len() {
                         entries[n].prev_hash = n.checked_sub(1).map(|n| entries[n].entry_hash.clone());

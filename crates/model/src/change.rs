@@ -1,4 +1,4 @@
-//! Change sets: one file or many, committed all or nothing (I10).
+//! Change sets: changes of one or more files, committed all or nothing (I10).
 
 use crate::agent::AgentId;
 use crate::audit::Operation;
@@ -12,69 +12,69 @@ use crate::precondition::{Effect, TargetContent};
 use crate::publication::Publication;
 use crate::refusal::Refusal;
 
-/// One file's part of a change set.
+/// One file's change in a change set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The file; no two changes of a set name the same.
+    /// The file; no two changes of a set name the same path.
     pub path: BookPath,
-    /// The content it is to have. A blob placed in an object must be staged and put.
+    /// Target content. A blob placed in an object must be staged and put before the commit.
     pub content: TargetContent<Blob>,
-    /// What the caller expects it to hold.
+    /// Precondition: the hash of the content that the caller expects to replace, if given.
     pub expected: Option<ContentHash>,
-    /// The staging under which its object was put, for a blob placed in one.
+    /// Staging id under which the object was put; `None` for an inline blob or a deletion.
     pub staging: Option<StagingId>,
-    /// The id of its audit entry.
+    /// Id of its audit entry.
     pub entry: EntryId,
-    /// The lease under which the committer publishes it, if it gets one.
+    /// Lease under which the committer publishes the path, if it obtains the lease.
     pub lease: LeaseId,
 }
 
-/// A change of one or more files of one layer of a book.
+/// Changes of one or more files in one layer of a book, committed in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeSet {
-    /// Its id.
+    /// Id of the change set.
     pub id: ChangeId,
-    /// The call that asked for it.
+    /// Id of the call that asked for it.
     pub request: RequestId,
-    /// Who asked.
+    /// Agent that asked for it.
     pub agent: AgentId,
-    /// `WRITE`, `DELETE`, ...
+    /// Operation as recorded in the audit log: `WRITE`, `DELETE`, ...
     pub operation: Operation,
-    /// The book; it comes into being with `schema` if it does not exist.
+    /// The book; it is created with `schema` if it does not exist.
     pub book: BookId,
-    /// The schema the paths were admitted by. If the book has another by now, the set is refused.
+    /// Schema that admitted the paths. If the book has another schema by now, the set is refused.
     pub schema: Schema,
     /// The layer that changes.
     pub layer: Layer,
     /// The changes.
     pub changes: Vec<Change>,
-    /// The upload that the set's one change completes: noted in the same transaction, so that no
-    /// crash separates the two. The set is refused unless it is open.
+    /// Upload that the set's one change completes. The completion is recorded in the same transaction,
+    /// so that no crash separates the two. Unless the upload is open the set is refused.
     pub upload: Option<UploadId>,
     /// Milliseconds spent on the call until the commit was asked for.
     pub elapsed_ms: u64,
 }
 
-/// What became of one change of a committed set.
+/// Result of one change of a committed set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// What it did.
+    /// Effect of the change.
     pub effect: Effect,
-    /// What the file held before.
+    /// Hash of the content before the change; `None`: there was no file.
     pub old: Option<ContentHash>,
-    /// The work to publish it, if this committer holds the lease on the path.
+    /// Publication to perform, if this committer obtained the lease on the path.
     pub publication: Option<Publication>,
 }
 
-/// The fate of a change set.
+/// Result of committing a change set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Durable; one [`Applied`] per change, in order.
+    /// Committed durably; one [`Applied`] per change, in order.
     Committed(Vec<Applied>),
-    /// Refused as a whole, by the change at this index; nothing happened.
+    /// Refused as a whole because of the change at this index; nothing was changed.
     Refused(usize, Refusal),
-    /// An object of the set is not staged, or not any more: nothing happened; stage and put again.
+    /// An object of the set is not, or no longer, staged. Nothing was changed; stage and put again.
     Unstaged,
-    /// The upload is done or forgotten: nothing happened; its row has the first answer.
+    /// The upload is completed or deleted. Nothing was changed; its row, if any, has the first result.
     UploadOver,
 }

@@ -1,17 +1,17 @@
-//! What of a book has changed since a moment, as one view shows it.
+//! Deltas: the changes of a book since a moment, as seen by one view.
 //!
-//! # Nothing is missed
-//! A change has its time before it is committed, so one that a reader cannot see yet may have an
-//! earlier time than one that they can. [`Delta::complete_until`] is therefore not the time of the
-//! reading: it is a moment that no change which the reading has not seen will ever precede. Who
-//! asks again from there misses nothing, and may be told of a file twice.
+//! # Completeness
+//! A change gets its time before it is committed, so one that a reader cannot see yet may have an
+//! earlier time than one that is visible. [`Delta::complete_until`] is therefore not the time of the
+//! reading, but a moment no later than any change that the reading has not seen. A caller that queries
+//! again from there misses nothing, but may receive a file twice.
 //!
-//! This trusts the database's clock not to be set back.
+//! This relies on the database's clock not being set back.
 //!
-//! # What a view shows
-//! A file of an overlay hides the base's, so a change of the base below it is none to its owner.
-//! When the overlay's file goes, the base shows again: that is a change, to the base's file or,
-//! if there is none, to nothing.
+//! # Overlays
+//! A file of an overlay hides the base's, so a change of the base below it is no change to its owner.
+//! When the overlay's file is deleted, the base is visible again: that is a change, to the base's file
+//! or, if there is none, a deletion.
 
 use crate::file::FileRecord;
 use crate::layer::Layer;
@@ -23,31 +23,31 @@ use crate::timestamp::Timestamp;
 pub struct ChangedFile {
     /// The path.
     pub path: BookPath,
-    /// What the view shows there now.
+    /// Current state of the path in the view.
     pub now: Shown,
 }
 
-/// What a view shows at a path.
+/// State of a path in a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
-    /// This file.
+    /// The file shown.
     File(FileRecord),
-    /// Nothing any more.
+    /// No file any more.
     Gone {
-        /// Since when.
+        /// Time of the deletion.
         at: Timestamp,
-        /// The layer whose file went last.
+        /// Layer whose file was deleted last.
         layer: Layer,
     },
 }
 
-/// The paths at which a view has changed since a moment, or a page of them.
+/// Paths at which a view has changed since a moment, or a page of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delta {
-    /// In path order.
+    /// Changed paths, in path order.
     pub files: Vec<ChangedFile>,
-    /// How many there are from this page on.
+    /// Number of changed paths from this page on.
     pub total: usize,
-    /// Every change that is not in here has this time or a later one.
+    /// Every change not included here has this time or a later one.
     pub complete_until: Timestamp,
 }

@@ -1,27 +1,28 @@
-//! Faults: the world broke, not the caller. Logged once, at the door; shown without detail.
+//! Faults: errors of the infrastructure, not of the caller. Logged once, by the transport; shown
+//! without detail.
 
 use crate::path::BookPath;
 use crate::refusal::Refusal;
 
-/// What broke.
+/// Category of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The folder or bucket does not answer or does not obey.
+    /// The folder or bucket does not answer or misbehaves.
     Storage,
-    /// The database does not answer or does not obey.
+    /// The database does not answer or misbehaves.
     Database,
-    /// The database answers, and its schema is not the one of this program.
+    /// The database answers, but its schema is not the one of this program.
     Schema,
-    /// Something took longer than its limit.
+    /// An operation exceeded its time limit.
     Timeout,
-    /// Stored bytes are not what was stored.
+    /// Stored bytes differ from those written.
     Corrupt,
-    /// A bug, or a row that no rule of ours could have written.
+    /// A bug, or a row that this program cannot have written.
     Internal,
 }
 
 impl FaultKind {
-    /// The stable code of contract §2.
+    /// Stable code of contract §2.
     pub fn code(self) -> &'static str {
         match self {
             Self::Storage => "STORAGE_UNAVAILABLE",
@@ -33,39 +34,39 @@ impl FaultKind {
     }
 }
 
-/// Something broke. `detail` is for the log only and never leaves the server.
+/// An error of the infrastructure. `detail` is for the log only and never leaves the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct Fault {
-    /// What broke.
+    /// Category of the fault.
     pub kind: FaultKind,
-    /// For the log: what was tried and what came back.
+    /// Description for the log: the operation and its error.
     pub detail: String,
-    /// The fate of a commit could not be learned: it may have happened.
+    /// The result of a commit could not be determined: it may have happened.
     pub outcome_unknown: bool,
-    /// The same may work later without anybody's doing: what did not answer was not ready.
+    /// A retry may succeed later without intervention: the infrastructure was not ready.
     pub is_transient: bool,
-    /// The file it is about, where the caller named others too, or a folder. One of their own view.
+    /// File concerned, if the caller named several or a folder; always a file of the caller's view.
     pub path: Option<BookPath>,
 }
 
 impl Fault {
-    /// A fault whose act certainly did not happen.
+    /// A fault whose operation certainly did not happen.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), outcome_unknown: false, is_transient: false, path: None }
     }
 
-    /// The database broke.
+    /// A fault of the database.
     pub fn database(detail: impl Into<String>) -> Self {
         Self::new(FaultKind::Database, detail)
     }
 
-    /// The storage broke.
+    /// A fault of the storage.
     pub fn storage(detail: impl Into<String>) -> Self {
         Self::new(FaultKind::Storage, detail)
     }
 
-    /// A stored row or blob is not what was stored.
+    /// A stored row or blob differs from what was written.
     pub fn corrupt(detail: impl Into<String>) -> Self {
         Self::new(FaultKind::Corrupt, detail)
     }
@@ -75,20 +76,20 @@ impl Fault {
         Self::new(FaultKind::Internal, detail)
     }
 
-    /// The same fault, which may pass by itself if `transient`.
+    /// The same fault, marked transient if `transient`.
     #[must_use]
     pub fn transient_if(self, transient: bool) -> Self {
         Self { is_transient: transient, ..self }
     }
 
-    /// The same fault, of a file that the caller may know of.
+    /// The same fault, with a file that the caller may know of.
     #[must_use]
     pub fn about(mut self, path: &BookPath) -> Self {
         self.path = Some(path.clone());
         self
     }
 
-    /// The same fault, after a commit whose fate is not known.
+    /// The same fault, of a commit whose result is unknown.
     #[must_use]
     pub fn with_unknown_outcome(mut self) -> Self {
         self.outcome_unknown = true;
@@ -96,19 +97,19 @@ impl Fault {
     }
 }
 
-/// Why an act did not give its result.
+/// Error of a use case.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The caller can mend it.
+    /// The caller can correct it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The world broke.
+    /// The infrastructure failed.
     #[error(transparent)]
     Broken(#[from] Fault),
 }
 
 impl Error {
-    /// The stable code of contract §2.
+    /// Stable code of contract §2.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.code(),

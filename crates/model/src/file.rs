@@ -1,4 +1,4 @@
-//! Files as the journal records them.
+//! Files as recorded in the journal.
 
 use crate::blob::StoredBlob;
 use crate::hash::ContentHash;
@@ -8,7 +8,7 @@ use crate::path::BookPath;
 use crate::refusal::Refusal;
 use crate::timestamp::Timestamp;
 
-/// Most bytes of a text file.
+/// Maximum size of a text file in bytes.
 pub const MAX_TEXT_BYTES: usize = 500_000;
 
 /// Refuses text beyond [`MAX_TEXT_BYTES`].
@@ -23,9 +23,9 @@ pub fn check_text_size(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a file of this path and size is text as far as can be told without its bytes: below
-/// `content/`, within [`MAX_TEXT_BYTES`], and of no name that announces a binary format. It is text
-/// if its bytes are UTF-8 too. Everything else below `content/` is carried as assets are.
+/// True if path and size permit a file to be text: below `content/`, within [`MAX_TEXT_BYTES`], and
+/// without an extension of a binary format. Such a file is text if its bytes are UTF-8 too. Every
+/// other file below `content/` is treated like an asset.
 pub fn may_be_text(path: &BookPath, size: u64) -> bool {
     !path.is_asset() && size <= MAX_TEXT_BYTES as u64 && media::binary_format(path).is_none()
 }
@@ -35,24 +35,24 @@ pub fn may_be_text(path: &BookPath, size: u64) -> bool {
 pub struct FileRecord {
     /// The path.
     pub path: BookPath,
-    /// The layer it was found in.
+    /// Layer it was found in.
     pub layer: Layer,
-    /// What it holds.
+    /// Content hash.
     pub hash: ContentHash,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was last written.
+    /// Time of the last write.
     pub written_at: Timestamp,
-    /// Where it is published: `fs`.
+    /// Storage it is published to: `fs`, `s3` or `supabase`.
     pub storage: String,
-    /// The version of its last change; grows over the whole store, never reused.
+    /// Version of its last change; increases over the whole store, never reused.
     pub version: i64,
 }
 
-/// A file and the blob it holds.
+/// A file and the blob of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The row.
+    /// The journal row.
     pub record: FileRecord,
     /// The blob, with the bytes if it is inline.
     pub blob: StoredBlob,

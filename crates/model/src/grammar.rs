@@ -1,4 +1,5 @@
-//! Which paths a book's schema admits. Keeps R1: every stored path fits its book's grammar.
+//! Path grammars: the paths that a book's schema admits. Keeps R1: every stored path fits its book's
+//! grammar.
 //!
 //! # `strict`
 //! `content/{NN-Part}/{NN-Chapter}/{NN-lesson}[.summary].md|.mdx`: two digits, `-`, then a letter
@@ -6,27 +7,26 @@
 //! in a part and in a chapter. Assets: `static/{img|images|slides|videos|audio}/{path}`.
 //!
 //! # `docusaurus`
-//! Below `content/`, one to eight segments: whatever a `docs/` folder may hold, pages and the files
-//! beside them. No segment there starts with a dot: Docusaurus does not read hidden files. Assets:
-//! any path below `static/`, hidden ones included, except Git's own folder.
+//! Below `content/`, one to eight segments: anything that a `docs/` folder may contain, pages and the
+//! files beside them. No segment there starts with a dot: Docusaurus does not read hidden files.
+//! Assets: any path below `static/`, hidden ones included, except Git's own folder.
 //!
 //! # Segments
-//! Of both schemas below `static/`, and of `docusaurus` below `content/`: every character except
-//! control characters, the marks that turn the direction of text, `/ \ # ? % [ ] ! < > : " | *`; not
-//! ending in a dot, which Windows can't unpack, or in any white space, which buckets lose. Of these
+//! For both schemas below `static/`, and for `docusaurus` below `content/`: every character except
+//! control characters, the marks that change the direction of text and `/ \ # ? % [ ] ! < > : " | *`;
+//! not ending in a dot, which Windows cannot unpack, or in any white space, which buckets lose. Of these
 //! `# ? % [ ] !` break links in Docusaurus.
 //!
 //! # Files and folders
-//! `strict` keeps the names of files and of folders below `content/` apart. Elsewhere any name may be
-//! either, and the transaction that writes refuses a file under another; see
-//! [`Schema::may_collide`].
+//! In `strict`, names of files and of folders below `content/` are disjoint. Elsewhere any name may be
+//! either, and the transaction that writes refuses a file below another; see [`Schema::may_collide`].
 
 use crate::book::Schema;
 use crate::path::BookPath;
 use crate::refusal::Refusal;
 use crate::suggestion;
 
-/// Deepest path of the `docusaurus` schema: segments below `content/`, the file included.
+/// Maximum depth of the `docusaurus` schema: segments below `content/`, the file included.
 pub const MAX_DEPTH: usize = 8;
 
 const STRICT_RULE: &str = "Path must match content/{NN-Name}/{NN-Name}/{NN-name}[.summary].md";
@@ -36,11 +36,11 @@ const DOCUSAURUS_ASSET_RULE: &str = "Path must match static/{path}";
 const PAGES: [&str; 2] = [".md", ".mdx"];
 const INDEX_PAGES: [&str; 2] = ["README.md", "index.md"];
 const ASSET_FOLDERS: [&str; 5] = ["img", "images", "slides", "videos", "audio"];
-/// The form of a part, a chapter and a lesson.
+/// Form of a part, a chapter and a lesson.
 const NUMBERED: &str = "two digits, `-` and a name of ASCII letters (a-z, A-Z), digits, `-`, `_` that starts with a letter or digit";
 
 impl Schema {
-    /// Admits the path or says which segment is wrong and what it should be.
+    /// Admits the path, or refuses it with the wrong segment and its required form.
     pub fn admit(self, path: &BookPath) -> Result<(), Refusal> {
         let Err(why) = self.judge(path) else { return Ok(()) };
         let rule = match (self, path.is_asset()) {
@@ -53,8 +53,8 @@ impl Schema {
         Err(Refusal::SchemaViolation { rule: rule.to_owned(), why, suggestion })
     }
 
-    /// Whether the grammar leaves it open that a file of this path lies under another file's path, or
-    /// another under it.
+    /// True if the grammar does not exclude that a file of this path lies below another file's path, or
+    /// another below it.
     pub fn may_collide(self, path: &BookPath) -> bool {
         self == Self::Docusaurus || path.is_asset()
     }
@@ -116,7 +116,7 @@ fn judge_docusaurus(rest: &[&str]) -> Result<(), String> {
 
 fn judge_asset(schema: Schema, rest: &[&str]) -> Result<(), String> {
     for segment in rest {
-        // A folder that a book is put into would become a repository, with hooks.
+        // A folder into which the book is unpacked would become a repository, with hooks.
         if segment.eq_ignore_ascii_case(".git") {
             return Err(format!("`{segment}` is Git's own"));
         }
@@ -145,19 +145,19 @@ fn judge_segment(segment: &str) -> Result<(), String> {
 
 fn is_refused(c: char) -> bool {
     // The direction marks (Unicode, Bidi_Control without LRM, RLM and ALM, which names in Arabic and
-    // Hebrew need) and the line and paragraph separators: a name with them is shown as another.
+    // Hebrew need) and the line and paragraph separators: they change how a name is displayed.
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
         || c.is_control()
         || "/\\#?%[]!<>:\"|*".contains(c)
 }
 
-/// A character as a message shows it: itself, or its number if it can't be seen.
+/// Display form of a character: itself, or its code point if it is invisible.
 fn shown(c: char) -> String {
     let visible = c.is_ascii_graphic() || c.escape_debug().count() == 1;
     if visible { format!("`{c}`") } else { format!("U+{:04X}", u32::from(c)) }
 }
 
-/// `NN-Name`, the form of parts, chapters and lessons.
+/// True for `NN-Name`, the form of parts, chapters and lessons.
 pub(crate) fn is_numbered(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     bytes.len() >= 4

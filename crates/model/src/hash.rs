@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::refusal::Refusal;
 
-/// The SHA-256 of some bytes.
+/// SHA-256 of content bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash([u8; 32]);
 
@@ -21,12 +21,12 @@ impl ContentHash {
         Self(digest)
     }
 
-    /// The digest itself.
+    /// Bytes of the digest.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// Reads 64 hex digits of either case; anything else is `None`.
+    /// Parses 64 hex digits of either case; anything else is `None`.
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         if digits.len() != 64 {
@@ -41,7 +41,7 @@ impl ContentHash {
         Some(Self(digest))
     }
 
-    /// Reads the argument called `name`, refusing what is no SHA-256.
+    /// Parses the argument called `name`; refuses anything that is no SHA-256.
     pub fn parse(name: &'static str, text: &str) -> Result<Self, Refusal> {
         Self::from_hex(text).ok_or_else(|| {
             Refusal::argument(name, "it must be a SHA-256: 64 hexadecimal digits, as read_content returns it")

@@ -1,19 +1,19 @@
-//! Layers: the base of a book and the private overlays above it. Keeps the law of R5: a view
-//! holds the base and at most its owner's own overlay, so no other overlay can be named by it.
+//! Layers: the base of a book and the private overlays above it. Keeps R5: a view contains the base
+//! and at most its owner's overlay, so it cannot name any other overlay.
 
 use std::fmt;
 
 use crate::refusal::Refusal;
 
-/// How the base is spelled in the `user_id` column.
+/// Value of the `user_id` column for the base.
 pub const BASE: &str = "__base__";
 
-/// The owner of an overlay: `^[a-zA-Z0-9_-]+$`, 1–100 characters, never `__base__`.
+/// Owner of an overlay: `^[a-zA-Z0-9_-]+$`, 1–100 characters, never `__base__`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(String);
 
 impl UserId {
-    /// Reads a `user_id` argument.
+    /// Parses a `user_id` argument.
     pub fn parse(raw: &str) -> Result<Self, Refusal> {
         let plain = raw.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         if raw == BASE {
@@ -25,38 +25,38 @@ impl UserId {
         }
     }
 
-    /// The id as stored.
+    /// Id as stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Where a file is written.
+/// Layer of a book in which a file is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layer {
-    /// The book everybody reads.
+    /// Shared content of the book, visible to all readers.
     Base,
-    /// One user's private changes.
+    /// Private changes of one user.
     Overlay(UserId),
 }
 
 impl Layer {
-    /// The layer written by a call with this `user_id`.
+    /// Layer written by a call with this `user_id`.
     pub fn of(user: Option<UserId>) -> Self {
         user.map_or(Self::Base, Self::Overlay)
     }
 
-    /// The view in which this layer wins.
+    /// View in which this layer takes precedence.
     pub fn view(&self) -> View {
         View { top: self.clone() }
     }
 
-    /// Reads a stored `user_id` column.
+    /// Parses a stored `user_id` column.
     pub fn from_stored(text: &str) -> Result<Self, Refusal> {
         if text == BASE { Ok(Self::Base) } else { UserId::parse(text).map(Self::Overlay) }
     }
 
-    /// The `user_id` column: `__base__` or the owner.
+    /// Value of the `user_id` column: `__base__` or the owner.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Base => BASE,
@@ -64,7 +64,7 @@ impl Layer {
         }
     }
 
-    /// `base` or `overlay`, as results name it.
+    /// `base` or `overlay`, as named in results.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Base => "base",
@@ -79,29 +79,29 @@ impl fmt::Display for Layer {
     }
 }
 
-/// What a reader sees: the base, with their own overlay above it if they named themselves.
+/// A reader's view: the base, with the reader's own overlay above it if a user is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     top: Layer,
 }
 
 impl View {
-    /// The view of a call with this `user_id`.
+    /// View of a call with this `user_id`.
     pub fn of(user: Option<UserId>) -> Self {
         Self { top: Layer::of(user) }
     }
 
-    /// The base alone.
+    /// View of the base alone.
     pub fn base() -> Self {
         Self { top: Layer::Base }
     }
 
-    /// The layer that wins where it has a file.
+    /// Layer that takes precedence where it has a file.
     pub fn top(&self) -> &Layer {
         &self.top
     }
 
-    /// The owner of the overlay, if there is one.
+    /// Owner of the overlay, if there is one.
     pub fn user(&self) -> Option<&UserId> {
         match &self.top {
             Layer::Base => None,

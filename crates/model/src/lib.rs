@@ -1,8 +1,8 @@
-//! The law of `PanaversityFS`: nouns, rules and ports.
+//! Domain model of `PanaversityFS`: types, rules and ports.
 //!
-//! Nothing here reads a clock, a disk, a socket or the environment: whatever comes from outside
-//! is handed in. What parses here is valid everywhere inside, so the rooms above never check a
-//! path, an id or a hash again.
+//! Nothing here reads a clock, a disk, a socket or the environment: all external input is passed in.
+//! Values are validated when parsed here, so the crates that use them never check a path, an id or a
+//! hash again.
 
 pub mod agent;
 pub mod asset;
@@ -20,6 +20,7 @@ pub mod hash;
 pub mod ids;
 pub mod layer;
 pub mod manifest;
+pub mod masked_url;
 pub mod media;
 pub mod path;
 pub mod ports;

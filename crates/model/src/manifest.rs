@@ -1,13 +1,13 @@
-//! Manifests: the base files of a book at one moment, and what differs between two.
+//! Manifests: the base files of a book at one moment, and the differences between two.
 //!
 //! # Formats
 //! The manifest hash is the SHA-256, in hex, of `"{path}:{sha256}"` for every base file, sorted by
 //! path bytewise, joined by `\n`, without a final newline.
 //!
-//! A kept manifest is the byte 1, the number of files, then per file: how many bytes its path
-//! shares with the one before, the rest of the path with its length, the size, all numbers as
-//! LEB128, and the 32 bytes of the hash. What the paths share is most of what a compressor would
-//! find, for the hashes have nothing to give.
+//! A kept manifest is the byte 1, the number of files, then per file: the length in bytes of the prefix
+//! that its path shares with the previous one, the rest of the path with its length, the size, all
+//! numbers as LEB128, and the 32 bytes of the hash. The shared prefixes are most of what a compressor
+//! would find, because hashes do not compress.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -19,32 +19,32 @@ use crate::hash::ContentHash;
 
 const FORMAT: u64 = 1;
 
-/// What a manifest says of a file.
+/// A file's entry in a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
-    /// What it holds.
+    /// Content hash.
     pub hash: ContentHash,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The version of its last change; 0 in a manifest that was kept.
+    /// Version of its last change; 0 in a kept manifest.
     pub version: i64,
 }
 
-/// Base files by path, bytewise ordered.
+/// Base files by path, ordered bytewise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// The files.
     pub files: BTreeMap<String, Item>,
 }
 
-/// How a file differs between two manifests.
+/// Difference of a file between two manifests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The path.
     pub path: String,
-    /// What the book holds now; `None`: deleted.
+    /// Entry in the book now; `None`: deleted.
     pub current: Option<Item>,
-    /// What the other manifest holds; `None`: added.
+    /// Entry in the other manifest; `None`: added.
     pub target: Option<Item>,
 }
 
@@ -66,12 +66,12 @@ impl Manifest {
         ContentHash::from_bytes(digest.finalize().into())
     }
 
-    /// Bytes of all files.
+    /// Total size of all files in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.values().map(|item| item.size).sum()
     }
 
-    /// What is different here from `target`, in path order.
+    /// Differences of this manifest from `target`, in path order.
     pub fn differences(&self, target: &Self) -> Vec<Difference> {
         let (mut ours, mut theirs) = (self.files.iter().peekable(), target.files.iter().peekable());
         let mut found = Vec::new();
@@ -96,7 +96,7 @@ impl Manifest {
         }
     }
 
-    /// The kept form.
+    /// Encodes into the kept form.
     pub fn encode(&self) -> Vec<u8> {
         let mut plain = Vec::with_capacity(self.files.len() * 80 + 16);
         push_number(&mut plain, FORMAT);
@@ -114,7 +114,7 @@ impl Manifest {
         plain
     }
 
-    /// Reads the kept form back.
+    /// Decodes the kept form.
     pub fn decode(mut kept: &[u8]) -> Result<Self, Fault> {
         read_files(&mut kept).ok_or_else(|| Fault::corrupt("a kept manifest does not read back"))
     }
@@ -166,24 +166,24 @@ fn take_number(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// A row of a manifest as the journal gives it.
+/// A manifest entry as read from the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestRow {
     /// The path.
     pub path: String,
-    /// What it holds.
+    /// The file's entry.
     pub item: Item,
 }
 
-/// What tells whether a manifest read earlier still holds: versions grow over the whole store and
-/// are never reused, so replacing any rows by as many newer ones raises the sum.
+/// Stamp that validates a cached manifest: versions increase over the whole store and are never reused,
+/// so replacing any rows by as many newer ones increases the sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
-    /// How many base files the book has.
+    /// Number of base files of the book.
     pub count: i64,
-    /// The sum of their versions.
+    /// Sum of their versions.
     pub sum: i64,
-    /// The highest of their versions.
+    /// Highest of their versions.
     pub highest: i64,
 }
 

@@ -1,25 +1,25 @@
-//! Media types: what a file is, judged by its name alone, as web servers do.
+//! Media types, determined from the file name alone, as web servers do.
 
 use crate::path::BookPath;
 
-/// The media type of a name that nobody knows.
+/// Media type of an unknown extension.
 const UNKNOWN: &str = "application/octet-stream";
 /// Extensions of archives: the registered media types share no prefix.
 const ARCHIVES: [&str; 14] =
     ["zip", "gz", "tgz", "tar", "bz2", "tbz2", "xz", "txz", "zst", "7z", "rar", "jar", "lz", "lzma"];
-/// Extensions of office documents, which are archives or binary records inside.
+/// Extensions of office documents, which are archives or binary records internally.
 const OFFICE: [&str; 9] = ["doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "odp"];
-/// Text formats that are registered as images, audio or video.
+/// Text formats whose registered media type is image, audio or video.
 const TEXT_AFTER_ALL: [&str; 6] = ["svg", "dxf", "xbm", "m3u", "m3u8", "pls"];
 
-/// The media type of a file, without parameters except for text, which is UTF-8.
+/// Media type of a file, without parameters except for text, which is UTF-8.
 pub fn type_of(path: &BookPath) -> &'static str {
     let extension = extension(path);
     let known = match extension.as_str() {
         "mdx" => "text/markdown",
         "yml" | "yaml" => "application/yaml",
         "tsx" => "text/plain",
-        // The registry knows only the video stream of that extension.
+        // The registry only has the MPEG transport stream for this extension.
         "ts" | "mts" | "cts" if !path.is_asset() => "text/plain",
         other => mime_guess::from_ext(other).first_raw().unwrap_or(UNKNOWN),
     };
@@ -32,7 +32,7 @@ pub fn type_of(path: &BookPath) -> &'static str {
     }
 }
 
-/// The binary format that a file's name announces, with its article; `None`: it may be text.
+/// Binary format denoted by the extension, with its article; `None`: the file may be text.
 pub fn binary_format(path: &BookPath) -> Option<&'static str> {
     let extension = extension(path);
     let media_type = type_of(path);
@@ -51,7 +51,7 @@ pub fn binary_format(path: &BookPath) -> Option<&'static str> {
     }
 }
 
-/// What follows the last dot of the file's name, in lower case; empty without a dot.
+/// Extension: the part after the last dot of the name, in lower case; empty without a dot.
 fn extension(path: &BookPath) -> String {
     path.name().rsplit_once('.').map_or_else(String::new, |(_, end)| end.to_ascii_lowercase())
 }

@@ -1,10 +1,10 @@
-//! Paths inside a book: what is safe whatever the book's schema.
+//! Paths inside a book, checked for safety independently of the book's schema.
 //!
 //! # Grammar
 //! A path is relative to its book, `/`-separated and at most 255 bytes of UTF-8 in NFC. Refused
 //! are: `.` and `..` as a segment, a leading `/` or `~`, `\`, `%`, NUL and every other control
 //! character, empty segments, and anything below `users/` (overlays are reached only through
-//! `user_id`). Which of these a book then admits is its [`grammar`](crate::grammar).
+//! `user_id`). Which of these a book admits is defined by its [`grammar`](crate::grammar).
 
 use std::fmt;
 use std::path::Path;
@@ -13,7 +13,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::refusal::Refusal;
 
-/// Longest path in bytes.
+/// Maximum length of a path in bytes.
 pub const MAX_BYTES: usize = 255;
 
 /// A safe path of a file inside a book.
@@ -21,7 +21,7 @@ pub const MAX_BYTES: usize = 255;
 pub struct BookPath(String);
 
 impl BookPath {
-    /// Reads a `path` argument.
+    /// Parses a `path` argument.
     pub fn parse(raw: &str) -> Result<Self, Refusal> {
         match fault_of(raw) {
             None => Ok(Self(raw.to_owned())),
@@ -29,17 +29,17 @@ impl BookPath {
         }
     }
 
-    /// The path as stored.
+    /// Path as stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Its segments, at least one.
+    /// Segments of the path, at least one.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// Its last segment.
+    /// Last segment of the path.
     pub fn name(&self) -> &str {
         self.0.rsplit_once('/').map_or(&*self.0, |(_, name)| name)
     }
@@ -49,28 +49,29 @@ impl BookPath {
         self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
-    /// The name that must be unique in a book: two paths that differ only by case fold into one,
-    /// because a build machine may not tell them apart.
+    /// Case-folded form, which must be unique in a book, because a build machine may not distinguish
+    /// paths that differ only by case.
     pub fn folded(&self) -> String {
-        // Letter by letter and through upper case, so that forms that depend on their place in the
-        // word (the two small sigmas) and compatibility forms (the long s) come out the same.
+        // Character by character and through upper case, so that forms that depend on their position in the
+        // word (the two small sigmas) and compatibility forms (the long s) fold to the same.
         let letters = self.0.chars().flat_map(char::to_lowercase);
         letters.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
     }
 
-    /// Is this an asset, below `static/`?
+    /// True for an asset: a path below `static/`.
     pub fn is_asset(&self) -> bool {
         self.0.starts_with("static/")
     }
 
-    /// Is this a page: Markdown or MDX below `content/`? Docusaurus tells the two endings by case.
+    /// True for a page: Markdown or MDX below `content/`. The extensions are case-sensitive, as in
+    /// Docusaurus.
     pub fn is_page(&self) -> bool {
         let extension = Path::new(self.name()).extension();
         self.0.starts_with("content/") && extension.is_some_and(|end| end == "md" || end == "mdx")
     }
 
-    /// The first segment that Windows reads as a device (`aux.md`, `COM1`), so that no archive with
-    /// it can be unpacked there.
+    /// First segment that is a device name on Windows (`aux.md`, `COM1`); an archive that contains it
+    /// cannot be unpacked there.
     pub fn windows_device(&self) -> Option<&str> {
         self.segments().find(|segment| is_windows_device(segment))
     }
@@ -82,7 +83,7 @@ impl fmt::Display for BookPath {
     }
 }
 
-/// Device names of Windows, whatever their case and extension ("Naming Files, Paths, and
+/// True for a device name of Windows, whatever its case and extension ("Naming Files, Paths, and
 /// Namespaces", Microsoft): CON, PRN, AUX, NUL, CONIN$, CONOUT$, COM1 to COM9, LPT1 to LPT9, the
 /// digit also as a superscript.
 fn is_windows_device(segment: &str) -> bool {
@@ -95,17 +96,17 @@ fn is_windows_device(segment: &str) -> bool {
         })
 }
 
-/// The folders above a path, from the second segment on: those that could be files as well.
+/// Folders above a path, from the second segment on: those that could be files as well.
 pub fn folders_above(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').skip(1).map(|(at, _)| &path[..at])
 }
 
-/// Does a path lie under another?
+/// True if `path` lies below `other`.
 pub fn lies_under(path: &str, other: &str) -> bool {
     path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// A folder of a book, without a trailing `/`; its files are the paths below it.
+/// Folder of a book, without a trailing `/`; its files are the paths below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder(String);
 
@@ -125,35 +126,35 @@ impl Folder {
         Self(String::new())
     }
 
-    /// The first `depth` segments of a path, if it has that many.
+    /// The first `depth` segments of a path, or `None` if it has fewer.
     pub fn prefix_of(path: &BookPath, depth: usize) -> Option<Self> {
         let segments: Vec<_> = path.segments().take(depth).collect();
         (segments.len() == depth).then(|| Self(segments.join("/")))
     }
 
-    /// A folder in this one; the name is one of ours.
+    /// Subfolder; the name is a trusted constant.
     pub(crate) fn inner(&self, name: &str) -> Self {
         Self(format!("{}/{name}", self.0))
     }
 
-    /// The folder that holds this file.
+    /// Folder that contains this file.
     pub fn holding(path: &BookPath) -> Self {
         Self(path.folder().to_owned())
     }
 
-    /// The folder above, or `None` at the top.
+    /// Parent folder, or `None` at the top.
     pub fn parent(&self) -> Option<Self> {
         (!self.0.is_empty())
             .then(|| Self(self.0.rsplit_once('/').map_or(String::new(), |(up, _)| up.to_owned())))
     }
 
-    /// The folder's path; empty for the whole book.
+    /// Path of the folder; empty for the whole book.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The bounds `from <= path < to`, bytewise, of all paths below; `to` is `None` when there is
-    /// no upper bound. Prefix queries are ranges, never `LIKE`.
+    /// Bounds `from <= path < to`, bytewise, of all paths below; `to` is `None` if there is no upper
+    /// bound. Prefix queries are ranges, never `LIKE`.
     pub fn range(&self) -> (String, Option<String>) {
         if self.0.is_empty() {
             (String::new(), None)
@@ -164,35 +165,35 @@ impl Folder {
     }
 }
 
-/// What a path begins with: any text, not only whole folders. Narrows what is read from a journal.
+/// Prefix of paths: any text, not only whole folders. Restricts what is read from a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(String);
 
 impl Prefix {
-    /// A prefix; the empty one is that of all paths. `None` if it has a control character, which
-    /// no path has and no database could take.
+    /// Parses a prefix; the empty one matches all paths. `None` if it has a control character, which no
+    /// path has and no database could take.
     pub fn parse(raw: &str) -> Option<Self> {
         (!raw.contains(char::is_control)).then(|| Self(raw.to_owned()))
     }
 
-    /// That of all pages.
+    /// Prefix of all pages.
     pub fn content() -> Self {
         Self("content/".to_owned())
     }
 
-    /// The bounds `from <= path < to`, bytewise, of all paths that begin with it; `to` is `None`
-    /// when there is no upper bound.
+    /// Bounds `from <= path < to`, bytewise, of all paths that begin with it; `to` is `None` if there is
+    /// no upper bound.
     pub fn range(&self) -> (&str, Option<String>) {
         (&self.0, successor(&self.0))
     }
 }
 
-/// The first text, bytewise, after all that begin with `prefix`: UTF-8 keeps the order of its
-/// characters, so the last one that has a next is replaced by it.
+/// The smallest text, bytewise, greater than all that begin with `prefix`: the last character that has
+/// a successor is replaced by it, because UTF-8 preserves the order of characters.
 fn successor(prefix: &str) -> Option<String> {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {
-        // A range of characters steps over the surrogates.
+        // A range of characters skips the surrogates.
         if let Some(next) = (last..=char::MAX).nth(1) {
             characters.push(next);
             return Some(characters.into_iter().collect());

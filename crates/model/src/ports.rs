@@ -1,5 +1,5 @@
-//! The ports: what the acts need of the world, implemented by the engines in `store` and by the
-//! fakes in `testkit`. Methods are coarse; a transaction never leaks through one.
+//! Ports: the interfaces that the use cases need from the infrastructure, implemented by the engines in
+//! `store` and by the fakes in `testkit`. Methods are coarse; no transaction is exposed.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -31,119 +31,119 @@ use crate::upload::{Announced, Permit, SignedPut, Upload, UploadEntry};
 
 /// Monotonic clock.
 pub trait Clock: Send + Sync {
-    /// Time since a moment that the clock chose; it never goes back.
+    /// Time since an arbitrary fixed moment; never decreases.
     fn monotonic(&self) -> Duration;
 }
 
-/// Source of fresh ids.
+/// Generator of unique ids.
 pub trait IdGenerator: Send + Sync {
-    /// A `UUIDv7` that nobody else has.
+    /// A fresh `UUIDv7`.
     fn new_id(&self) -> Uuid;
 }
 
-/// Deciding changes and recording calls. Keeps I8, I9, I10, R6.
+/// Committing changes and recording calls. Keeps I8, I9, I10, R6.
 #[async_trait]
 pub trait Changes: Send + Sync {
-    /// Commits or refuses the set, in one transaction, durably. Once asked it runs to its end
-    /// even if the caller goes away.
+    /// Commits or refuses the set, in one transaction, durably. Once called it runs to completion even
+    /// if the caller is cancelled.
     ///
     /// # Errors
-    /// A fault means that nothing happened, unless it says `outcome_unknown`.
+    /// A fault means that nothing was changed, unless `outcome_unknown` is set.
     async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault>;
 
-    /// Appends an entry to its chain. It survives a killed process; a power cut may take the last
-    /// moments of such entries.
+    /// Appends an entry to its chain. It survives a killed process; a power cut may lose the most recent
+    /// such entries.
     async fn append(&self, draft: AuditDraft) -> Result<(), Fault>;
 }
 
-/// Blob rows, which guard the blobs against `gc`; see [`gc`](crate::gc).
+/// Blob rows, which protect the blobs from `gc`; see [`gc`](crate::gc).
 #[async_trait]
 pub trait Blobs: Send + Sync {
-    /// Marks a blob that lies in an object live and touched, before its object is put. `staging`
-    /// becomes the row's if it comes to life now.
+    /// Marks a blob placed in an object live and touched, before its object is put. `staging` becomes
+    /// the row's staging id if the row is inserted or revived by this call.
     async fn stage(&self, blob: &Blob, staging: StagingId) -> Result<Staged, Fault>;
-    /// Marks a blob's health, when its bytes turn out missing, corrupt or whole again; never one
-    /// that is condemned.
+    /// Records that a blob's bytes were found missing, corrupt or intact again; never changes a
+    /// condemned row.
     async fn mark(&self, hash: ContentHash, state: BlobState) -> Result<(), Fault>;
-    /// The known ones of these blobs, in no particular order.
+    /// The known ones among these blobs, in no particular order.
     async fn blobs(&self, hashes: &[ContentHash]) -> Result<Vec<StoredBlob>, Fault>;
-    /// How many blobs that some file holds are missing or corrupt.
+    /// Number of missing or corrupt blobs that are the current content of some file.
     async fn damaged(&self) -> Result<i64, Fault>;
-    /// Does any version name the blob? If not, it may be let go at any moment.
+    /// True if any version refers to the blob. If none does, it may be deleted at any moment.
     async fn is_referenced(&self, hash: ContentHash) -> Result<bool, Fault>;
 }
 
-/// Letting go; the protocol stands in [`gc`](crate::gc). `gc` alone calls this.
+/// Garbage collection; for the protocol see [`gc`](crate::gc). Called by `gc` alone.
 #[async_trait]
 pub trait GarbageCollection: Send + Sync {
-    /// Up to `limit` kept manifests in order of book and hash, after one.
+    /// Up to `limit` kept manifests in order of book and hash, after the given one.
     async fn kept_manifests(
         &self,
         after: Option<(&BookId, ContentHash)>,
         limit: usize,
     ) -> Result<Vec<KeptManifest>, Fault>;
-    /// Keeps these versions of base files, by path and hash, at least until a moment, durably.
+    /// Keeps these versions of base files, by path and hash, at least until `until`, durably.
     async fn pin(
         &self,
         book: &BookId,
         until: Timestamp,
         versions: &[(&str, ContentHash)],
     ) -> Result<(), Fault>;
-    /// Lets manifests go; gives how many.
+    /// Deletes manifests last named at or before a moment; returns their number.
     async fn forget_manifests(&self, unnamed_since: Timestamp) -> Result<u64, Fault>;
-    /// Lets up to `limit` superseded versions go that nothing keeps; gives how many.
+    /// Deletes up to `limit` superseded versions that nothing keeps; returns their number.
     async fn forget_versions(&self, unused_since: Timestamp, limit: usize) -> Result<u64, Fault>;
-    /// Condemns blobs that nothing names, looking at up to `limit` of them after a hash, durably.
+    /// Condemns unreferenced blobs, examining up to `limit` of them after a hash, durably.
     async fn condemn(
         &self,
         unused_since: Timestamp,
         after: Option<ContentHash>,
         limit: usize,
     ) -> Result<CondemnedBatch, Fault>;
-    /// Condemns an object that has no row, durably; `None`: it has one by now.
+    /// Condemns an object that has no row, durably; `None`: it has a row by now.
     async fn condemn_unknown(&self, hash: ContentHash, size: u64) -> Result<Option<Condemned>, Fault>;
-    /// Removes the row of a condemned blob whose object is gone.
+    /// Deletes the row of a condemned blob whose object is deleted.
     async fn purge(&self, condemned: &Condemned) -> Result<PurgeOutcome, Fault>;
-    /// What would be let go.
+    /// Counts what a run would delete.
     async fn survey(&self, cutoffs: RetentionCutoffs) -> Result<GcEstimate, Fault>;
 }
 
-/// Comparing the storage with the journal.
+/// Comparison of the storage with the journal.
 #[async_trait]
 pub trait FileInventory: Send + Sync {
-    /// Up to `limit` files of all layers, of one book or of all, in an order of the journal's own,
-    /// after a file.
+    /// Up to `limit` files of all layers, of one book or of all, after a file, in an order defined by
+    /// the journal.
     async fn records(
         &self,
         book: Option<&BookId>,
         after: Option<&FileKey>,
         limit: usize,
     ) -> Result<Vec<PublishedFile>, Fault>;
-    /// Of these files those that exist or are on their way, in no particular order.
+    /// Those of these files that exist or are pending, in no particular order.
     async fn records_of(&self, keys: &[FileKey]) -> Result<Vec<PublishedFile>, Fault>;
-    /// A file that keeps one from being created at this path: of its layer or the base, and
-    /// different only by case, or one path lies under the other. The commit decides; this tells
-    /// beforehand what it would refuse now.
+    /// A file that prevents one from being created at this path: in the same layer or the base, with a
+    /// path that differs only by case, or that lies above or below this one. Advisory: it reports what
+    /// the commit would refuse now; the commit decides.
     async fn conflicting_path(&self, key: &FileKey) -> Result<Option<BookPath>, Fault>;
-    /// Makes existing files pending, whoever has the lease on them.
+    /// Makes existing files pending, regardless of any lease on them.
     async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault>;
-    /// Up to `limit` blobs in objects that some version names, by hash, after one.
+    /// Up to `limit` blobs placed in objects that some version refers to, by hash, after one.
     async fn retained_objects(
         &self,
         after: Option<ContentHash>,
         limit: usize,
     ) -> Result<Vec<StoredBlob>, Fault>;
-    /// Up to `limit` files that hold the blob now.
+    /// Up to `limit` files whose current content is the blob.
     async fn files_with_hash(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault>;
 }
 
-/// Reading files. Keeps R5: no method can name an overlay but the view's own.
+/// Reading files. Keeps R5: no method can name an overlay other than the view's own.
 #[async_trait]
 pub trait Files: Send + Sync {
-    /// The file a view shows at a path, with its blob.
+    /// The file that a view shows at a path, with its blob.
     async fn find(&self, book: &BookId, path: &BookPath, view: &View) -> Result<Option<Found>, Fault>;
-    /// A version, by hash, of that path in a layer of the view; its time and size are those of
-    /// when it was last written.
+    /// A version, by hash, of that path in a layer of the view; time and size are those of its last
+    /// write.
     async fn find_version(
         &self,
         book: &BookId,
@@ -160,8 +160,8 @@ pub trait Files: Send + Sync {
         after: Option<&BookPath>,
         limit: usize,
     ) -> Result<Vec<FileRecord>, Fault>;
-    /// Up to `limit` paths that begin with `prefix` and hold a file in a view, each once, by book
-    /// and path, after `after`; of one book, or of all.
+    /// Up to `limit` distinct paths of files in a view that begin with `prefix`, by book and path, after
+    /// `after`; of one book, or of all.
     async fn paths(
         &self,
         book: Option<&BookId>,
@@ -181,7 +181,7 @@ pub trait Files: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Asset>, Fault>;
     /// Up to `limit` paths at which a view has changed at `since` or later, in path order, after
-    /// `after`; see [`delta`](crate::delta) for what counts and why nothing is missed.
+    /// `after`; [`delta`](crate::delta) defines a change and why none is missed.
     async fn changed(
         &self,
         book: &BookId,
@@ -192,12 +192,12 @@ pub trait Files: Send + Sync {
     ) -> Result<Delta, Fault>;
 }
 
-/// What asking for a book to be created found.
+/// Result of creating a book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Creation {
-    /// It is new.
+    /// The book was created.
     Created(Book),
-    /// It existed and was empty, and has this schema now.
+    /// It existed, and its schema was changed to the given one.
     Changed(Book),
     /// It existed with this schema.
     Existed(Book),
@@ -212,35 +212,35 @@ pub trait Books: Send + Sync {
     async fn book(&self, id: &BookId) -> Result<Option<Book>, Fault>;
     /// Up to `limit` books by id, after `after`.
     async fn books(&self, after: Option<&BookId>, limit: usize) -> Result<Vec<Book>, Fault>;
-    /// Creates a book; one without base files takes a wider schema, one without any file any.
-    /// `schema: None` leaves an existing book as it is. If that changed something, `record` is
-    /// appended to its chain in the same transaction, durably.
+    /// Creates a book. An existing one without base files accepts a wider schema, one without any file
+    /// any schema; `schema: None` leaves it as it is. If anything changed, `record` is appended to the
+    /// book's chain in the same transaction, durably.
     async fn create_book(
         &self,
         id: &BookId,
         schema: Option<Schema>,
         record: &AuditDraft,
     ) -> Result<Creation, Fault>;
-    /// When the book last changed: a file of the base was written or deleted, or the book created or
-    /// given another schema. It never goes back. `None`: only overlays have changed.
+    /// Time of the last change of the book: a file of the base was written or deleted, or the book was
+    /// created or its schema changed. Never decreases. `None`: only overlays have changed.
     async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault>;
-    /// How many journal rows each book has, overlays included.
+    /// Number of journal rows per book, overlays included.
     async fn journal_counts(&self) -> Result<Vec<(BookId, i64)>, Fault>;
 }
 
 /// Manifests.
 #[async_trait]
 pub trait Manifests: Send + Sync {
-    /// The stamp of a book's base.
+    /// Stamp of a book's base.
     async fn stamp(&self, book: &BookId) -> Result<Stamp, Fault>;
-    /// The base rows with a version above `above`, and the stamp of the same snapshot.
+    /// Base rows with a version above `above`, and the stamp of the same snapshot.
     async fn rows(&self, book: &BookId, above: i64) -> Result<(Stamp, Vec<ManifestRow>), Fault>;
-    /// Keeps a manifest, or notes that it was named again, durably.
+    /// Stores a manifest, or records that it was named again, durably.
     async fn keep(&self, book: &BookId, hash: ContentHash, encoded: &[u8]) -> Result<(), Fault>;
-    /// A kept manifest.
+    /// A kept manifest in its encoded form.
     async fn kept(&self, book: &BookId, hash: ContentHash) -> Result<Option<Vec<u8>>, Fault>;
-    /// Of these versions of base files, by path and hash, what each weighs, in the order they are
-    /// asked for; `None`: the book has no such version.
+    /// Sizes and blob states of these versions of base files, given by path and hash, in the order
+    /// given; `None`: the book has no such version.
     async fn blob_metadata(
         &self,
         book: &BookId,
@@ -258,7 +258,7 @@ pub trait AuditLog: Send + Sync {
         after: Option<&EntryPosition>,
         limit: usize,
     ) -> Result<Vec<AuditEntry>, Fault>;
-    /// Up to `limit` chains in key order, after a key; of one layer unless `layer` is `None`.
+    /// Up to `limit` chains in key order, after a key; `layer: None` means all layers.
     async fn chains(
         &self,
         layer: Option<&Layer>,
@@ -275,66 +275,66 @@ pub trait AuditLog: Send + Sync {
         after: Option<&EntryPosition>,
         limit: usize,
     ) -> Result<Vec<AuditEntry>, Fault>;
-    /// Chain keys that entries or journal rows name although no such chain exists.
+    /// Chain keys that entries or journal rows refer to although no such chain exists.
     async fn orphaned_chains(
         &self,
         layer: Option<&Layer>,
         book: Option<&BookId>,
         limit: usize,
     ) -> Result<Vec<ChainKey>, Fault>;
-    /// Keys of up to `limit` chains that got entries at or after a moment.
+    /// Keys of up to `limit` chains that have entries at or after a moment.
     async fn chains_since(&self, since: Timestamp, limit: usize) -> Result<Vec<ChainKey>, Fault>;
     /// The database's time.
     async fn now(&self) -> Result<Timestamp, Fault>;
 }
 
-/// The tree's backlog; see [`publication`](crate::publication) for the protocol.
+/// Backlog of the published tree; see [`publication`](crate::publication) for the protocol.
 #[async_trait]
 pub trait Publications: Send + Sync {
-    /// Takes the lease on up to `limit` pending paths whose lease has expired or was given back.
-    /// `lease` is drawn for each.
+    /// Acquires the lease on pending paths whose lease has expired or was released. `leases` are fresh
+    /// ids, one per path; their number is the limit.
     async fn claim(&self, leases: &[LeaseId]) -> Result<Vec<Publication>, Fault>;
-    /// What a layer holds at a path, whatever overlays lie above it.
+    /// Current file of a layer at a path, regardless of overlays above it.
     async fn current_file(&self, key: &FileKey) -> Result<Option<Found>, Fault>;
-    /// Makes the lease, if it is still held, last this long from now on; false: it is lost.
+    /// Extends the lease to `by` from now if it is still valid; false: it is lost.
     async fn extend_lease(&self, publication: &Publication, by: Duration) -> Result<bool, Fault>;
-    /// Gives the lease back, with what was learned.
+    /// Releases the lease and records the result of the attempt.
     async fn acknowledge(&self, publication: &Publication, attempt: Attempt) -> Result<Settled, Fault>;
-    /// How many paths are pending.
+    /// Number of pending paths.
     async fn pending(&self) -> Result<i64, Fault>;
-    /// Up to `limit` published paths that no clean point covers yet.
+    /// Up to `limit` published paths, with their versions, that no clean point covers yet.
     async fn unsynced(&self, limit: usize) -> Result<Vec<(FileKey, i64)>, Fault>;
-    /// Forgets published paths that a clean point now covers.
+    /// Drops the records of published paths that a clean point now covers.
     async fn synced(&self, paths: &[(FileKey, i64)]) -> Result<(), Fault>;
-    /// After a start: published paths that no clean point covers are pending again.
+    /// After a start: makes published paths that no clean point covers pending again; returns their number.
     async fn requeue_unsynced(&self) -> Result<u64, Fault>;
 }
 
-/// Uploads from their permit on; what has arrived of them lies in the [`UploadStore`]. Completing one is
+/// Uploads from their permit on; the received bytes are in the [`UploadStore`]. Completing one is
 /// part of a [`commit`](Changes::commit).
 #[async_trait]
 pub trait Uploads: Send + Sync {
     /// Begins an upload, durably; it expires after `valid_for`.
     async fn open_upload(&self, announced: &Announced, valid_for: Duration) -> Result<Upload, Fault>;
-    /// An upload, open or done.
+    /// An upload, open or completed.
     async fn upload(&self, id: UploadId) -> Result<Option<Upload>, Fault>;
-    /// Up to `limit` uploads that expired at or before a moment and were not cleared since, by id,
-    /// after one.
+    /// Up to `limit` uploads that expired at or before a moment and are not cleared yet, by id, after
+    /// one.
     async fn uploads_over(
         &self,
         expired_since: Timestamp,
         after: Option<UploadId>,
         limit: usize,
     ) -> Result<Vec<UploadId>, Fault>;
-    /// Notes that nothing of these has arrived, or it was removed.
+    /// Records that no bytes of these uploads are stored (none arrived, or they were deleted).
     async fn clear_uploads(&self, ids: &[UploadId]) -> Result<(), Fault>;
-    /// Lets cleared uploads go that expired at or before a moment; gives how many.
+    /// Deletes cleared uploads that expired at or before a moment; returns their number.
     async fn forget_uploads(&self, expired_since: Timestamp) -> Result<u64, Fault>;
-    /// Of these uploads those that are neither cleared nor forgotten, in no particular order.
+    /// Those of these uploads that are neither cleared nor deleted, in no particular order.
     async fn uncleared(&self, ids: &[UploadId]) -> Result<Vec<UploadId>, Fault>;
 }
 
-/// Everything a database does.
+/// All ports that a database implements.
 #[async_trait]
 pub trait Journal:
     Changes
@@ -348,104 +348,104 @@ pub trait Journal:
     + FileInventory
     + Uploads
 {
-    /// Is the database there?
+    /// Checks that the database answers.
     async fn ping(&self) -> Result<(), Fault>;
-    /// `sqlite` or `postgresql`, as results name it.
+    /// `sqlite` or `postgresql`, as named in results.
     fn backend(&self) -> &'static str;
 }
 
-/// A long list, page by page, in an order of its own. What is added or removed meanwhile may or
-/// may not be in it; everything else is, once.
+/// A long list read page by page, in an order of its own. Items added or removed meanwhile may or may
+/// not appear; every other item appears exactly once.
 #[async_trait]
 pub trait Pages<T: Send>: Send {
-    /// The next page, which may be empty; `None`: that was all.
+    /// The next page, which may be empty; `None`: the end.
     async fn next(&mut self) -> Result<Option<Vec<T>>, Fault>;
 }
 
-/// Bytes, part by part: what is large is never held as a whole. A part has a few MiB at most.
+/// Bytes in parts of a few MiB at most, so that large content is never in memory as a whole.
 pub type Parts = Box<dyn Pages<u8>>;
 
-/// Large blobs, immutable, named by their hash. Keeps I9 for them: what `put` or `promote`
-/// acknowledged survives a power cut.
+/// Object storage for large blobs: immutable, addressed by hash. Keeps I9 for them: an acknowledged
+/// `put` or `promote` survives a power cut.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// Puts an object durably; putting the same again is harmless.
+    /// Stores an object durably; idempotent.
     async fn put(&self, hash: ContentHash, bytes: &[u8]) -> Result<(), Fault>;
-    /// Begins an object that comes part by part, whose hash is known when all of it is there.
+    /// Begins an object that is written in parts and whose hash is known only at its end.
     async fn stage(&self) -> Result<Box<dyn Staging>, Fault>;
-    /// Its size in bytes, if it is there.
+    /// Size in bytes of an object, if it exists.
     async fn stat(&self, hash: ContentHash) -> Result<Option<u64>, Fault>;
-    /// The bytes of a range of it, if it is there; fewer where it ends before the range does.
+    /// Bytes of a range of an object, if it exists; fewer if it ends before the range does.
     async fn get(&self, hash: ContentHash, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault>;
-    /// Deletes it; one that is not there is fine. Answers within 20 seconds; once it has answered
-    /// or failed, nothing more happens.
+    /// Deletes an object; idempotent. Answers within 20 seconds; after it has answered or failed, it has
+    /// no further effect.
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault>;
-    /// Everything that lies among the objects.
+    /// Everything stored among the objects.
     fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>>;
 }
 
-/// An object that comes part by part, in a private place that no URL ever named. Dropped before
-/// it is promoted, it leaves nothing that anybody reads.
+/// An object being written in parts, at a private place that no URL refers to. If dropped before
+/// [`promote`](Self::promote), it leaves nothing that is ever read.
 #[async_trait]
 pub trait Staging: Send {
-    /// The next part.
+    /// Writes the next part.
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault>;
-    /// Makes what was written the object of this name, durably.
+    /// Makes the written bytes the object of this hash, durably.
     async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault>;
 }
 
-/// Where large uploads arrive before anybody has looked at them. What lies here counts for nothing
-/// until it was hashed on its way into a [`Staging`].
+/// Inbox of large uploads that are not verified yet. Its content is not used until it was hashed while
+/// being copied into a [`Staging`].
 #[async_trait]
 pub trait UploadStore: Send + Sync {
-    /// A URL of the storage's own to which the upload may be put; `None`: it has none, and the
-    /// server receives the upload itself.
+    /// A presigned URL of the storage to which the upload may be put; `None`: the storage has none, and
+    /// the server receives the upload itself.
     async fn presign(&self, id: UploadId, permit: &Permit) -> Result<Option<SignedPut>, Fault>;
     /// Begins to receive an upload through this server.
     async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault>;
-    /// The size in bytes of what has arrived, if anything has.
+    /// Size in bytes of the received upload, if there is one.
     async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault>;
-    /// What has arrived, one version of it from beginning to end; if it is replaced meanwhile, a
-    /// fault or the older version.
+    /// Reads one version of the received upload from beginning to end; if it is replaced meanwhile, the
+    /// result is a fault or the older version.
     async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault>;
-    /// Removes what has arrived; nothing there is fine.
+    /// Deletes the received upload; idempotent.
     async fn discard(&self, id: UploadId) -> Result<(), Fault>;
-    /// Everything that lies in the inbox, and among what is staged.
+    /// Everything in the inbox and among the stagings.
     fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>>;
-    /// Removes a leftover that [`list_arrived`](Self::list_arrived) has shown.
+    /// Deletes a leftover that [`list_arrived`](Self::list_arrived) has returned.
     async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault>;
 }
 
-/// An upload that comes through this server. Dropped before it is finished, it has not arrived.
+/// An upload being received by this server. If dropped before [`finish`](Self::finish), it is discarded.
 #[async_trait]
 pub trait UploadWriter: Send {
-    /// The next part.
+    /// Writes the next part.
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault>;
-    /// All of it is there: it has arrived.
+    /// Completes the upload: it has arrived.
     async fn finish(self: Box<Self>) -> Result<(), Fault>;
 }
 
-/// The published copy of the books. Derived; reads through the API never depend on it.
+/// Published copy of the books. Derived; reads through the API never depend on it.
 #[async_trait]
 pub trait Tree: Send + Sync {
-    /// Makes the path hold these bytes; a reader sees the old file or the new, never a mixture.
+    /// Replaces the file at the path atomically; a reader sees the old file or the new, never a mixture.
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault>;
-    /// The same with bytes that come part by part, `size` of them in all: nothing shows before the
-    /// last is there, and a fault of the parts leaves what was there.
+    /// Same as [`put`](Self::put) with bytes in parts, `size` of them in total: nothing is visible before
+    /// the last part is written, and a fault of the parts leaves the old file.
     async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault>;
-    /// Makes the path hold nothing.
+    /// Deletes the file at the path.
     async fn remove(&self, key: &FileKey) -> Result<(), Fault>;
-    /// Makes everything put or removed so far survive a power cut.
+    /// Makes everything put or removed so far durable (survives a power cut).
     async fn sync(&self) -> Result<(), Fault>;
-    /// What lies at a place; `None`: no file lies there.
+    /// Reads the file at a place; `None`: there is no file.
     async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault>;
-    /// Moves what lies at a place to `lost+found/{folder}/`, where it has the same place; links are
-    /// moved, not followed. False: nothing lies there, or nothing that can be moved.
+    /// Moves the entry at a place to the same place below `lost+found/{folder}/`; links are moved, not
+    /// followed. False: there is nothing, or nothing that can be moved.
     async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault>;
-    /// Everything that lies below `books/`, or below one book.
+    /// Everything below `books/`, or below one book.
     fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>>;
-    /// Is the storage there, and is it the one that was opened?
+    /// Checks that the storage answers and is still the one that was opened.
     async fn ping(&self) -> Result<(), Fault>;
-    /// `fs`, as results name it.
+    /// `fs`, `s3` or `supabase`, as named in results.
     fn backend(&self) -> &'static str;
 }

@@ -1,18 +1,19 @@
-//! The agent contract for writing: the one place that decides whether a change may happen.
+//! Preconditions of writes (optimistic concurrency): the only place that decides whether a change is
+//! permitted.
 //!
-//! The same function is asked twice: once unlocked, to refuse cheaply, and once under the chain
-//! lock inside the transaction, which alone decides. Keeps I8 and R3.
+//! The same function is called twice: once without locks, to refuse early, and once under the chain
+//! lock inside the transaction, whose result alone counts. Keeps I8 and R3.
 
 use crate::blob::Blob;
 use crate::hash::ContentHash;
 use crate::refusal::Refusal;
 
-/// Content that a file is to have after a change: none, or one given as `T` (its hash, a blob, bytes).
+/// Content of a file after a change: absent, or present and given as `T` (hash, blob or bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetContent<T = ContentHash> {
-    /// The file is to exist with this content.
+    /// The file exists with this content.
     Present(T),
-    /// The file is to be deleted.
+    /// The file is deleted.
     Absent,
 }
 
@@ -26,21 +27,21 @@ impl TargetContent<Blob> {
     }
 }
 
-/// What a permitted change does.
+/// Effect of a permitted change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The file comes into being.
+    /// The file is created.
     Created,
     /// The file gets other bytes.
     Updated,
-    /// The file goes away.
+    /// The file is deleted.
     Deleted,
-    /// The file is already as targeted (same bytes, or already gone).
+    /// The file already is as targeted (same bytes, or already absent).
     Unchanged,
 }
 
 impl Effect {
-    /// The name as stored.
+    /// Name as stored.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -50,7 +51,7 @@ impl Effect {
         }
     }
 
-    /// Reads the stored name.
+    /// Parses the stored name.
     pub fn from_stored(text: &str) -> Option<Self> {
         [Self::Created, Self::Updated, Self::Deleted, Self::Unchanged]
             .into_iter()
@@ -58,12 +59,12 @@ impl Effect {
     }
 }
 
-/// Decides by what the file holds now (`None`: no file) and what the caller expects it to hold
-/// (`None`: nothing said).
+/// Decides by the current content of the file (`None`: no file) and the content that the caller
+/// expects (`None`: no precondition).
 ///
 /// | now | target | expected | answer |
 /// |---|---|---|---|
-/// | file | the same bytes | any | unchanged: repeating a call after a lost answer is safe |
+/// | file | the same bytes | any | unchanged: repeating a call after a lost response is safe |
 /// | file | other bytes | equal | updated |
 /// | file | other bytes | differs | `CONFLICT` |
 /// | file | other bytes | nothing | `HASH_REQUIRED` |
@@ -139,7 +140,7 @@ mod tests {
         ) {
             prop_assume!(a != b);
             if let Ok(Effect::Created | Effect::Updated) = decide(now, TargetContent::Present(a), expected) {
-                // The expected hash cannot be the new one: the file held something else.
+                // The expected hash cannot be the new one: the file had other content.
                 prop_assume!(expected != Some(a));
                 prop_assert!(decide(Some(a), TargetContent::Present(b), expected).is_err());
             }

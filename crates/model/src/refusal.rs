@@ -1,95 +1,95 @@
-//! Refusals: what a caller asked for and may not have, as values with a stable code.
+//! Refusals: errors that the caller can correct, as values with a stable code.
 //!
-//! A refusal says what is wrong in the caller's words; the hint with the next step belongs to the
-//! door, which knows the tools. Nothing internal fits into one.
+//! A refusal describes the error in the caller's terms; the hint with the next step is added by the
+//! transport, which knows the tools. It contains no internal details.
 
 use crate::book::{BookId, Schema};
 use crate::hash::ContentHash;
 use crate::path::BookPath;
 
-/// A call the caller can mend.
+/// An error that the caller can correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// An argument is missing, unknown, mistyped or out of bounds.
     #[error("{argument}: {why}")]
     InvalidArgument {
-        /// The argument's name, or the list of what was given.
+        /// Name of the argument, or the list of those given.
         argument: String,
-        /// What is wrong with it.
+        /// Reason of the refusal.
         why: String,
     },
-    /// The path is unsafe whatever the book's schema.
+    /// The path is unsafe, independently of the book's schema.
     #[error("The path is refused: {why}")]
     InvalidPath {
-        /// The path as given.
+        /// Path as given.
         path: String,
-        /// What is wrong with it.
+        /// Reason of the refusal.
         why: String,
     },
     /// The path is safe but the book's schema does not admit it.
     #[error("{rule}: {why}")]
     SchemaViolation {
-        /// The book's rule.
+        /// Rule of the book.
         rule: String,
-        /// Which segment is wrong, and what it should be.
+        /// The wrong segment and its required form.
         why: String,
-        /// A path near to it that the book admits.
+        /// A similar path that the book admits.
         suggestion: Option<String>,
     },
-    /// The name announces a binary format, where text is written.
+    /// The extension denotes a binary format, but only text can be written.
     #[error("path: `{path}` names {format}, and write_content writes text")]
     NotText {
-        /// The path as given.
+        /// Path as given.
         path: BookPath,
-        /// The format, with its article.
+        /// Format, with its article.
         format: &'static str,
     },
-    /// A link was asked for where no server would answer it.
+    /// A link was requested on a transport without a server for links (stdio).
     #[error("No link can be given: this server runs over stdio, and nobody serves links")]
     NoLinks,
-    /// There is no such file, version or entry for this caller.
+    /// No such file, version or entry is visible to this caller.
     #[error("{what}")]
     NotFound {
-        /// What is missing.
+        /// Description of what is missing.
         what: String,
-        /// Up to five near paths that the caller may read.
+        /// Up to five similar paths that the caller may read.
         suggestions: Vec<String>,
     },
     /// There is no such book.
     #[error("There is no book `{}`", .0.as_str())]
     BookNotFound(BookId),
-    /// Somebody else was first, or the name is taken.
+    /// A concurrent change was committed first, or the name is in use.
     #[error("{why}")]
     Conflict {
-        /// What stands in the way.
+        /// Description of the conflict.
         why: String,
-        /// The hash the file has now, where a file is meant.
+        /// Current hash of the file, if the conflict is about a file's content.
         current: Option<ContentHash>,
     },
-    /// The file exists and the caller did not say which version they mean.
+    /// The file exists and the caller gave no expected version.
     #[error("The file exists: pass the hash of the version you read as expected_hash")]
     HashRequired {
-        /// The hash the file has now.
+        /// Current hash of the file.
         current: ContentHash,
     },
-    /// More bytes than the limit.
+    /// A size exceeds its limit.
     #[error("{what} has {actual} bytes; the limit is {limit}")]
     TooLarge {
-        /// What is too large.
+        /// Name of the oversized value.
         what: &'static str,
-        /// Its size in bytes.
+        /// Actual size in bytes.
         actual: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// An upload can't be completed with what has arrived.
+    /// An upload cannot be completed with the bytes received.
     #[error("{why}")]
     UploadIncomplete {
-        /// What is wrong with it.
+        /// Reason of the refusal.
         why: String,
-        /// Bytes that were announced.
+        /// Announced size in bytes.
         expected: u64,
-        /// Bytes that have arrived; `None`: nothing.
+        /// Received size in bytes; `None`: nothing arrived.
         arrived: Option<u64>,
     },
 }
@@ -113,7 +113,7 @@ impl Refusal {
         }
     }
 
-    /// A path would differ only by case from another file's.
+    /// A path would differ from another file's only by case.
     pub fn case_twin(path: &BookPath, other: &str) -> Self {
         Self::Conflict {
             why: format!("The book has `{other}`, which differs from `{path}` only by case"),
@@ -121,8 +121,8 @@ impl Refusal {
         }
     }
 
-    /// A new path that another file's path keeps from being: see [`case_twin`](Self::case_twin) and
-    /// [`nested`](Self::nested).
+    /// Refusal of a new path that conflicts with another file's path: see [`case_twin`](Self::case_twin)
+    /// and [`nested`](Self::nested).
     pub fn path_conflict(path: &BookPath, other: &BookPath) -> Self {
         if other.folded() == path.folded() {
             Self::case_twin(path, other.as_str())
@@ -131,7 +131,7 @@ impl Refusal {
         }
     }
 
-    /// A file would lie under another file's path.
+    /// A file would lie below another file's path.
     pub fn nested(path: &BookPath, other: &str) -> Self {
         Self::Conflict {
             why: format!("The book has `{other}`, so `{path}` would lie under a file, or a file under it"),
@@ -139,7 +139,7 @@ impl Refusal {
         }
     }
 
-    /// The stable code of contract §2.
+    /// Stable code of contract §2.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidArgument { .. } | Self::NotText { .. } => "INVALID_ARGUMENT",

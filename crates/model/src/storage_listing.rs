@@ -1,5 +1,5 @@
-//! Drift: what lies in the storage, whoever put it there, against what the journal holds. A place
-//! may be anything a stranger wrote; only here it is read as the file of a book.
+//! Entries listed from the storage, for comparison with the journal. A place may be anything a foreign
+//! process wrote; it is parsed as the file of a book only here.
 
 use crate::book::BookId;
 use crate::hash::ContentHash;
@@ -9,34 +9,34 @@ use crate::publication::FileKey;
 use crate::refusal::Refusal;
 use crate::timestamp::Timestamp;
 
-/// Where something lies below `books/`: segments separated by `/`, in bytes that need not be UTF-8.
+/// Path below `books/`: segments separated by `/`, in bytes that need not be UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TreePath(Vec<u8>);
 
 impl TreePath {
-    /// A place as a storage lists it.
+    /// A path as listed by a storage.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// Where a file is published.
+    /// Path where a file is published.
     pub fn of(key: &FileKey) -> Self {
         Self(key.location().into_bytes())
     }
 
-    /// Its bytes.
+    /// Bytes of the path.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// For people: without control characters, and with marks where it is not UTF-8.
+    /// Display form: control characters escaped, invalid UTF-8 replaced.
     pub fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.0);
         let escaped = |c: char| c.escape_default().collect::<String>();
         text.chars().map(|c| if c.is_control() { escaped(c) } else { c.to_string() }).collect()
     }
 
-    /// The file it is the place of, or why it can be none.
+    /// The file published at this path, or the reason why there can be none.
     pub fn key(&self) -> Result<FileKey, Refusal> {
         let none = |why: &str| Refusal::InvalidPath { path: self.shown(), why: why.to_owned() };
         let text = std::str::from_utf8(&self.0).map_err(|_| none("its name is not UTF-8"))?;
@@ -54,49 +54,49 @@ impl TreePath {
     }
 }
 
-/// What kind of thing lies there.
+/// Type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A file, or an object of a bucket.
     File,
-    /// A link, which nobody follows, or a device.
+    /// A link, which is not followed, or a device.
     Special,
 }
 
-/// Something that lies below `books/`.
+/// An entry below `books/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeEntry {
-    /// Where.
+    /// Path of the entry.
     pub spot: TreePath,
-    /// What.
+    /// Type of the entry.
     pub kind: Kind,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
-/// Something that lies among the objects.
+/// An entry stored among the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectEntry {
-    /// Its name for people, below the objects' folder.
+    /// Name for display, relative to the objects' folder.
     pub name: String,
-    /// The blob it should be, if it lies where that blob's object lies.
+    /// Blob whose object belongs at this place, if any.
     pub hash: Option<ContentHash>,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was put, if the storage says so.
+    /// Time it was put, if the storage reports it.
     pub put_at: Option<Timestamp>,
 }
 
-/// What the journal knows of the place of a file.
+/// A file as recorded in the journal, with the state of its publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedFile {
     /// The file.
     pub key: FileKey,
-    /// What it holds and how many bytes; `None`: it is gone, and its removal is pending.
+    /// Content hash and size in bytes; `None`: the file is deleted, and its removal is pending.
     pub held: Option<(ContentHash, u64)>,
-    /// The version of its last change.
+    /// Version of its last change.
     pub version: i64,
-    /// It is on its way to the tree.
+    /// True if its publication is pending.
     pub pending: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Suggestions: the next best name, for a path that does not fit and for a file that is not there.
+//! Name suggestions: an admitted path for one that the schema refuses, near paths for a missing file.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -7,10 +7,10 @@ use crate::book::Schema;
 use crate::grammar::is_numbered;
 use crate::path::BookPath;
 
-/// Most suggestions given for a missing path.
+/// Maximum number of suggestions for a missing path.
 pub const MOST: usize = 5;
 
-/// A path near to `path` that the schema admits, if an obvious one exists.
+/// A path close to `path` that the schema admits, if an obvious one exists.
 pub fn admitted_name(schema: Schema, path: &BookPath) -> Option<String> {
     if schema != Schema::Strict || path.is_asset() {
         return None;
@@ -40,7 +40,7 @@ fn numbered(segment: &str) -> String {
         return segment.to_owned();
     }
     let digits: String = segment.chars().take_while(char::is_ascii_digit).take(2).collect();
-    // Letters without their accents, full-width forms as plain ones.
+    // NFKD without combining marks: letters lose their accents, full-width forms become plain ones.
     let letters = segment[digits.len()..].nfkd().filter(|c| !is_combining_mark(*c));
     let plain: String =
         letters.map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
@@ -49,7 +49,7 @@ fn numbered(segment: &str) -> String {
     format!("{digits:0>2}-{name}").replacen("00-", "01-", usize::from(digits.is_empty()))
 }
 
-/// Of the paths a caller may read, the up to five nearest to the missing one, best first.
+/// Up to [`MOST`] readable paths nearest to a missing one, best first.
 pub fn nearest(missing: &BookPath, readable: impl IntoIterator<Item = BookPath>) -> Vec<String> {
     let wanted = missing.as_str().to_lowercase();
     let mut scored: Vec<(f64, String)> = readable
@@ -66,8 +66,8 @@ pub fn nearest(missing: &BookPath, readable: impl IntoIterator<Item = BookPath>)
     scored.into_iter().take(MOST).map(|(_, path)| path).collect()
 }
 
-/// The known name nearest to a mistyped one, if it is near enough to be meant. Of what was given only the
-/// start is looked at: it may be as long as a body.
+/// The known name nearest to a mistyped one, if it is similar enough. Only the first 100 characters of
+/// `given` are compared, because it may be as long as a request body.
 pub fn nearest_name<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LOOKED_AT: usize = 100;
     let given = given.char_indices().nth(LOOKED_AT).map_or(given, |(end, _)| &given[..end]);
@@ -79,8 +79,8 @@ pub fn nearest_name<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -
         .map(|(_, name)| name)
 }
 
-/// How near two names are, from 0 to 1. One that holds the other, as `file_path` holds `path`, is
-/// near whatever stands before it.
+/// Similarity of two names, from 0 to 1. If one contains the other, as `file_path` contains `path`, they
+/// count as similar whatever the prefix.
 fn likeness(given: &str, name: &str) -> f64 {
     const SHORTEST: usize = 4;
     let holds = |long: &str, short: &str| short.len() >= SHORTEST && long.contains(short);

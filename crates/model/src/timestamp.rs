@@ -1,4 +1,4 @@
-//! Points in time: UTC, whole microseconds, written the same on both databases.
+//! Points in time: UTC, whole microseconds, in the same text form on both databases.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Written as RFC 3339 with exactly six decimals and `Z`, so that text order is time order for
+/// Formatted as RFC 3339 with exactly six decimals and `Z`, so that text order is time order for
 /// the years 0000–9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
@@ -26,28 +26,28 @@ impl Timestamp {
         self.0
     }
 
-    /// The moment that much earlier.
+    /// The timestamp earlier by a duration.
     #[must_use]
     pub fn before(self, by: Duration) -> Self {
         let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
         Self::from_micros(self.0.saturating_sub(by))
     }
 
-    /// The moment that much later.
+    /// The timestamp later by a duration.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
         let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
         Self::from_micros(self.0.saturating_add(by))
     }
 
-    /// Reads RFC 3339 with any offset; finer parts than a microsecond are cut off.
+    /// Parses RFC 3339 with any offset; fractions of a microsecond are truncated.
     pub fn parse(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000)).ok().map(Self::from_micros)
     }
 
-    /// The first moment that is later than both `self` and `floor`: how a chain's time goes
-    /// strictly up even when the database's clock stands still or steps back.
+    /// `self`, or the microsecond after `floor` if that is later: keeps the times of a chain strictly
+    /// increasing even if the database's clock stands still or steps back.
     #[must_use]
     pub fn strictly_after(self, floor: Option<Self>) -> Self {
         match floor {

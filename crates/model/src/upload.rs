@@ -1,10 +1,10 @@
-//! Uploads: how the bytes of a large asset come, past the tools.
+//! Uploads: transfer of the bytes of a large asset outside the tool calls.
 //!
-//! # Life
-//! An upload is *open* from its permit until it is completed, which the transaction that writes the
-//! asset notes in the upload's row; so it is *done* exactly if the asset was written, once, and a
-//! repeated completion gives the first answer. Whatever it is, it is *over* when its permit has
-//! expired and the server no longer waits for late bytes: then what has arrived goes away, and
+//! # Life cycle
+//! An upload is *open* from its permit until it is completed. The transaction that writes the asset
+//! records the completion in the upload's row, so an upload is *done* exactly if the asset was written,
+//! once, and a repeated completion returns the first result. Open or done, it is *over* when its permit
+//! has expired and the server no longer waits for late bytes: then the received bytes are deleted, and
 //! later the row.
 
 use std::time::Duration;
@@ -17,59 +17,59 @@ use crate::path::BookPath;
 use crate::precondition::Effect;
 use crate::timestamp::Timestamp;
 
-/// An upload that somebody wants to begin.
+/// An upload to be begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announced {
-    /// Its id.
+    /// Id of the upload.
     pub id: UploadId,
     /// The book.
     pub book: BookId,
-    /// The asset, in the base.
+    /// Path of the asset, in the base.
     pub path: BookPath,
-    /// Who announced it.
+    /// Agent that announced it.
     pub agent: AgentId,
-    /// Bytes, exactly.
+    /// Exact size in bytes.
     pub size: u64,
-    /// What they must hash to, if that was said.
+    /// Expected hash of the bytes, if announced.
     pub sha256: Option<ContentHash>,
-    /// What the caller expects the asset to hold when the upload is completed.
+    /// Precondition: the content that the asset is expected to have when the upload is completed.
     pub expected: Option<ContentHash>,
 }
 
 /// An upload that was begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
-    /// What was announced.
+    /// The announcement.
     pub announced: Announced,
-    /// When it was begun.
+    /// Time of its creation.
     pub created_at: Timestamp,
-    /// Until when it may be put and completed.
+    /// Time until which it may be put and completed.
     pub expires_at: Timestamp,
-    /// How it was completed; `None`: it is open.
+    /// Its completion; `None`: it is open.
     pub done: Option<Completion>,
 }
 
-/// What completing an upload did: the first answer.
+/// Result of completing an upload, returned again if the completion is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completion {
     /// Created, updated or unchanged.
     pub effect: Effect,
-    /// What the asset holds since.
+    /// Content hash of the asset after the completion.
     pub hash: ContentHash,
 }
 
-/// What somebody may put.
+/// Conditions under which an upload may be put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
-    /// Bytes, exactly.
+    /// Exact size in bytes.
     pub size: u64,
-    /// The media type it will be kept with.
+    /// Media type it is stored with.
     pub media_type: &'static str,
-    /// For how long.
+    /// Duration of validity.
     pub valid_for: Duration,
 }
 
-/// Where to put an upload, and with which headers. Whoever has it may put: it is a secret.
+/// A presigned PUT request: URL and required headers. It authorizes its bearer, so it is a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedPut {
     /// The URL.
@@ -78,15 +78,15 @@ pub struct SignedPut {
     pub headers: Vec<(String, String)>,
 }
 
-/// Something that lies where uploads arrive or are staged.
+/// An entry found in the inbox or among the stagings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadEntry {
-    /// The upload, if it is one.
+    /// Id of the upload, if the entry is one.
     pub id: Option<UploadId>,
-    /// Its name for people and for sweeping.
+    /// Name for display and for sweeping.
     pub name: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was put; `None`: the storage does not say.
+    /// Time it was put; `None`: the storage does not report it.
     pub put_at: Option<Timestamp>,
 }

@@ -1,18 +1,18 @@
-//! ZIP archives as virtual files: from what is known of the entries follow the length of the whole
-//! and every byte of it that is no entry's data, without building it anywhere.
+//! ZIP archives as virtual files: computes the length of an archive and all its bytes other than entry
+//! data from the entries' metadata, without building the archive.
 //!
 //! # Format
 //! PKWARE's *.ZIP File Format Specification* (APPNOTE.TXT 6.3.10). Entries in the order of their
 //! path bytes; for each a local header (4.3.7) and its data, then the *tail*: the central directory
 //! (4.3.12) and the end records (4.3.14 to 4.3.16). Everything a writer is free to choose is fixed:
 //! no data descriptors, no comments, names in UTF-8 (bit 11 of the flags), made on Unix, regular
-//! files of mode 0644, 1 January 1980. So the same entries give the same bytes anywhere.
+//! files of mode 0644, 1 January 1980. Equal entries therefore give equal bytes everywhere.
 //!
 //! # Zip64
-//! A number that does not fit its field, or equals the mark that says so (all bits set), stands in
-//! the Zip64 extra field (4.5.3) or the Zip64 end record. In the central directory and in the end
-//! that is decided field by field; in a local header both sizes go there if one of them has to, as
-//! 4.5.3 demands.
+//! A number that does not fit its field, or equals the marker of overflow (all bits set), is stored in
+//! the Zip64 extra field (4.5.3) or the Zip64 end record. In the central directory and the end record
+//! this is decided field by field; in a local header both sizes are stored there if one of them has to
+//! be, as 4.5.3 demands.
 
 mod records;
 
@@ -22,35 +22,35 @@ use sha2::{Digest, Sha256};
 
 use crate::hash::ContentHash;
 
-/// What an archive is named by, so that another form of the same entries has another name.
+/// Prefix of the hashed data, so that another form of the same entries has another hash.
 const FORMAT: &[u8] = b"panaversity-zip-1";
 
-/// How the data of an entry are stored.
+/// Compression method of an entry's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// As they are.
+    /// Stored uncompressed.
     Plain,
-    /// As one raw deflate stream of so many bytes.
+    /// One raw deflate stream of this length in bytes.
     Deflated(u64),
 }
 
-/// A file in an archive.
+/// A file of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZipEntry {
-    /// Its path; at most 65,535 bytes.
+    /// Path of the file; at most 65,535 bytes.
     pub name: String,
-    /// What it holds.
+    /// Content hash.
     pub hash: ContentHash,
-    /// Bytes before compression.
+    /// Size in bytes before compression.
     pub size: u64,
     /// CRC-32 of the bytes before compression.
     pub crc32: u32,
-    /// How its data are stored.
+    /// Compression method.
     pub method: Method,
 }
 
 impl ZipEntry {
-    /// Bytes of its data in the archive.
+    /// Size in bytes of its data in the archive.
     pub fn stored(&self) -> u64 {
         match self.method {
             Method::Plain => self.size,
@@ -59,55 +59,55 @@ impl ZipEntry {
     }
 }
 
-/// A stretch of an archive that comes from one source.
+/// A contiguous range of an archive that comes from one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// These bytes of the local header of an entry.
+    /// Range of the local header of an entry.
     Header(usize, Range<u64>),
-    /// These bytes of the data of an entry, as they are stored.
+    /// Range of the data of an entry, in stored form.
     Data(usize, Range<u64>),
-    /// These bytes of the tail.
+    /// Range of the tail.
     Tail(Range<u64>),
 }
 
 impl Piece {
-    /// Its bytes.
+    /// Length in bytes.
     pub fn len(&self) -> u64 {
         let (Self::Header(_, range) | Self::Data(_, range) | Self::Tail(range)) = self;
         range.end - range.start
     }
 
-    /// Has it no bytes?
+    /// True if it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Where an entry stands.
+/// Offsets of an entry.
 #[derive(Debug, Clone, Copy)]
 struct EntryOffsets {
-    /// The first byte of its local header, from the beginning of the archive.
+    /// Offset of its local header, from the beginning of the archive.
     header: u64,
-    /// The first byte of its data.
+    /// Offset of its data, from the beginning of the archive.
     data: u64,
-    /// The first byte of its record in the tail, from the beginning of the tail.
+    /// Offset of its central directory record, from the beginning of the tail.
     listed: u64,
 }
 
-/// Where everything stands in an archive. About 130 bytes per entry, and its name.
+/// Layout of an archive: entries and offsets. Takes about 130 bytes per entry, plus its name.
 #[derive(Debug)]
 pub struct Layout {
     entries: Vec<ZipEntry>,
     places: Vec<EntryOffsets>,
-    /// The first byte of the tail.
+    /// Offset of the tail.
     tail: u64,
-    /// Bytes of the central directory.
+    /// Size of the central directory in bytes.
     directory: u64,
     hash: ContentHash,
 }
 
 impl Layout {
-    /// The layout of an archive of these entries, which come in the order of their names.
+    /// Layout of an archive of these entries, which must be sorted by name.
     pub fn new(entries: Vec<ZipEntry>) -> Self {
         let mut places = Vec::with_capacity(entries.len());
         let (mut at, mut listed) = (0, 0);
@@ -126,23 +126,23 @@ impl Layout {
         &self.entries
     }
 
-    /// The name of the bytes: a SHA-256 over all they depend on. Archives of the same name are the
-    /// same, byte for byte, as long as the data of their entries are.
+    /// SHA-256 over everything that determines the bytes. Archives with equal hashes are equal byte for
+    /// byte, provided the data of their entries are.
     pub fn hash(&self) -> ContentHash {
         self.hash
     }
 
-    /// Bytes of the whole archive.
+    /// Size of the whole archive in bytes.
     pub fn bytes(&self) -> u64 {
         self.tail + self.directory + self.end().len() as u64
     }
 
-    /// Bytes of all files before compression.
+    /// Total size of all files in bytes, before compression.
     pub fn content_bytes(&self) -> u64 {
         self.entries.iter().map(|entry| entry.size).sum()
     }
 
-    /// About how many bytes of memory this layout takes.
+    /// Approximate memory size of this layout in bytes.
     pub fn held_bytes(&self) -> usize {
         let names: usize = self.entries.iter().map(|entry| entry.name.capacity()).sum();
         names
@@ -151,26 +151,25 @@ impl Layout {
             + size_of::<Self>()
     }
 
-    /// The pieces that a range of the archive consists of, in order; what lies beyond the end is
-    /// left out.
+    /// Pieces that make up a range of the archive, in order; anything beyond the end is omitted.
     pub fn pieces(&self, range: Range<u64>) -> Pieces<'_> {
         let end = range.end.min(self.bytes());
-        // The entry that the range begins in: the last whose header begins no later.
+        // The entry that contains the start of the range: the last whose header begins no later.
         let entry = self.places.partition_point(|place| place.header <= range.start).saturating_sub(1);
         Pieces { layout: self, at: range.start, end, entry }
     }
 
-    /// The local header of an entry.
+    /// Local header of an entry.
     pub fn header(&self, entry: usize) -> Vec<u8> {
         records::local_header(&self.entries[entry])
     }
 
-    /// Bytes of the tail, counted from its beginning; only what is asked for is built.
+    /// Bytes of a range of the tail, relative to its beginning; only the records needed are built.
     pub fn tail(&self, range: Range<u64>) -> Vec<u8> {
         let length = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let end = range.end.min(self.bytes() - self.tail);
         let start = range.start.min(end);
-        // The last listing that begins no later than the range.
+        // The last record that begins no later than the range.
         let first = self.places.partition_point(|place| place.listed <= start).saturating_sub(1);
         let begins = self.places.get(first).map_or(0, |place| place.listed);
         let mut bytes = Vec::with_capacity(length(end - begins) + 512);
@@ -191,7 +190,7 @@ impl Layout {
     }
 }
 
-/// The pieces of a range, in order.
+/// Iterator over the pieces of a range, in order.
 pub struct Pieces<'a> {
     layout: &'a Layout,
     at: u64,

@@ -1,5 +1,5 @@
-//! What an error looks like to a caller: one exhaustive table from refusals and faults to codes,
-//! messages and hints. Nothing internal passes: a fault's detail stays in the log.
+//! Mapping of errors to answers: one exhaustive table from refusals and faults to codes, messages and
+//! hints. No internals are exposed: a fault's detail goes only to the log.
 
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
@@ -8,25 +8,25 @@ use panaversity_service::Call;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// What a caller can do about an argument that was refused.
+/// Correction of a refused argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// It is needed, and was given.
+    /// It is required, and was given.
     Correct,
     /// It is optional, and was given.
     LeaveOut,
     /// It was not given.
     Give,
-    /// Nothing takes an argument of this name.
+    /// No argument has this name.
     Rename,
 }
 
-/// `{"error": {code, message, hint, ...}}`, what a call that gave no result is answered with.
+/// `{"error": {code, message, hint, ...}}`, the body of a failed call's answer.
 pub(crate) fn error_body(error: &Error, call: &Call) -> Value {
     tool_error_body(error, call, |_| Remedy::Correct)
 }
 
-/// The same for a tool. `remedy` tells what helps against a refused argument.
+/// The same for a tool. `remedy` returns the correction for a refused argument.
 pub(crate) fn tool_error_body(error: &Error, call: &Call, remedy: impl Fn(&str) -> Remedy) -> Value {
     let fields = match error {
         Error::Refused(refusal) => refused(refusal, call, remedy),
@@ -35,13 +35,12 @@ pub(crate) fn tool_error_body(error: &Error, call: &Call, remedy: impl Fn(&str) 
     json!({ "error": fields })
 }
 
-/// A JSON-RPC error about a request in which no tool is known yet; `id` is null where it can't be
-/// told.
+/// A JSON-RPC error for a request whose tool is not known yet; `id` is null if it is unknown.
 pub(crate) fn rpc_error(id: &Value, rpc_code: i32, message: &str, code: &str) -> Value {
     rpc_answer(id, &json!({ "code": rpc_code, "message": message, "data": { "code": code } }))
 }
 
-/// The message that answers a request of this id with an error.
+/// The JSON-RPC message that answers the request of this id with an error.
 pub(crate) fn rpc_answer(id: &Value, error: &impl Serialize) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }
@@ -86,7 +85,7 @@ fn argument_hint(argument: &str, remedy: Remedy) -> &'static str {
     }
 }
 
-/// What to do next, with the tool to call.
+/// The next step, with the tool to call.
 fn hint(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> &'static str {
     let overlay = matches!(call.layer, Layer::Overlay(_));
     match refusal {

@@ -1,12 +1,13 @@
-//! The HTTP state: the route table, and what every request passes through on its way.
+//! The HTTP transport: the route table, and the middleware that every request passes.
 //!
-//! Invariant: a request is counted under a route of the table, whatever path it names; what the
-//! guard refuses reaches no handler; an answer never holds anything of the server's inside.
+//! Invariant: a request is counted under a route of the table, whatever its path; a request that the
+//! host check refuses reaches no handler; an answer never contains the server's internals.
 
 mod archives;
 mod assets;
 mod body;
 mod conditional;
+mod connection;
 mod content;
 mod file_response;
 mod health;
@@ -30,33 +31,33 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use self::body::throttle::DownloadLimiter;
-pub(crate) use self::listener::{ConnectionAbort, TimeoutListener};
+pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
 use self::middleware::observe;
-pub(crate) use self::starting::{Gate, name_of};
-use self::uploads::Arrivals;
+pub use self::starting::{Gate, name_of};
+use self::uploads::UploadSlots;
 
-use crate::app::App;
+use crate::AppState;
 
-/// When who finds the server busy should come again.
+/// Value of `Retry-After` while the server is busy.
 const AGAIN_IN_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// What the routes of this state work with.
+/// State of the routes.
 #[derive(Clone)]
 struct HttpState {
-    app: App,
+    app: AppState,
     began: Instant,
     downloads: DownloadLimiter,
-    arrivals: Arrivals,
+    uploads: UploadSlots,
 }
 
-/// All routes. `stop` ends what is still running when the time to drain is over.
-pub(crate) fn router(app: App, hosts: AllowedHosts, stop: CancellationToken) -> Router {
+/// All routes. `stop` ends requests that still run when the drain timeout is over.
+pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Router {
     let state = HttpState {
         app: app.clone(),
         began: Instant::now(),
         downloads: DownloadLimiter::new(),
-        arrivals: Arrivals::default(),
+        uploads: UploadSlots::default(),
     };
     let probes = hosts.for_probes();
 
@@ -91,13 +92,13 @@ async fn nowhere() -> Response {
     error_response(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing at this path.", hint)
 }
 
-/// An error of a route that is no tool.
+/// Body of an error of a route that is no tool.
 fn error_response(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
     let error = json!({ "code": code, "message": message, "hint": hint });
     (status, Json(json!({ "error": error }))).into_response()
 }
 
-/// What a fault looks like where there is no call to name.
+/// Answer for a fault outside of a call.
 fn broken(fault: &Fault) -> Response {
     let (message, hint) = match fault.kind {
         FaultKind::Corrupt => {

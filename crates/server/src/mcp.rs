@@ -1,7 +1,7 @@
-//! The MCP door: `POST /mcp` and stdio. The same tools through both, for clients that begin with
-//! `initialize` and for those whose every request stands alone (2026-07-28).
+//! The MCP transport: `POST /mcp` and stdio. Both offer the same tools, to clients that begin with
+//! `initialize` and to those whose requests are each self-contained (2026-07-28).
 //!
-//! The door keeps no state between requests, so any server may answer any of them.
+//! The transport keeps no state between requests, so any server may answer any of them.
 
 mod archives;
 mod arguments;
@@ -54,7 +54,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::AppState;
 use crate::http::middleware::mcp_body::{self, BodyLimits};
 use crate::memory_budget::MemoryPermit;
 use dispatch::CallArguments;
@@ -63,7 +63,7 @@ pub(crate) use message::answerable_id;
 use stdio::Lines;
 use tools::Spec;
 
-/// How long clients may keep a list: the tools change only with the server's version.
+/// Time that clients may cache a list: the tools change only with the server's version.
 const LISTS_FRESH_MS: u64 = 300_000;
 
 const INSTRUCTIONS: &str = "PanaversityFS stores books as files that agents write together. \
@@ -73,14 +73,13 @@ On CONFLICT read again, merge and repeat. Repeating a call after a lost answer i
 With user_id you read and write that user's private overlay above the book; without it, the book everybody reads. \
 Errors carry a code and a hint that says what to do next. Go on with next_cursor until there is none.";
 
-/// The routes `/mcp` and `/mcp/`. `stop` ends streams that are still open when the server has
-/// drained.
-pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
+/// The routes `/mcp` and `/mcp/`. `stop` ends streams that are still open after the drain timeout.
+pub(crate) fn router(app: AppState, stop: CancellationToken) -> Router {
     let admission = BodyLimits::of(&app);
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        // Host and Origin are checked for all routes by the layer around this one.
+        // Host and Origin are checked for all routes by the middleware around this one.
         .disable_allowed_hosts()
         .with_max_request_body_bytes(admission.most)
         .with_cancellation_token(stop);
@@ -98,12 +97,13 @@ pub(crate) fn router(app: App, stop: CancellationToken) -> Router {
         .layer(middleware::from_fn_with_state(admission, mcp_body::admit))
 }
 
-/// Serves one client on stdin and stdout until it hangs up, which it may do before it has begun.
-pub(crate) async fn serve_stdio(app: App) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// Serves one client on stdin and stdout until it closes its end, which it may do before its first
+/// request.
+pub async fn serve_stdio(app: AppState) -> Result<(), Box<dyn Error + Send + Sync>> {
     serve_lines(app, tokio::io::stdin(), tokio::io::stdout()).await
 }
 
-async fn serve_lines<R, W>(app: App, input: R, output: W) -> Result<(), Box<dyn Error + Send + Sync>>
+async fn serve_lines<R, W>(app: AppState, input: R, output: W) -> Result<(), Box<dyn Error + Send + Sync>>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
@@ -116,10 +116,10 @@ where
     }
 }
 
-/// What answers; made anew for each request.
+/// Handler of MCP requests; cloned for each request.
 #[derive(Clone)]
 struct McpHandler {
-    app: App,
+    app: AppState,
 }
 
 impl ServerHandler for McpHandler {
@@ -195,7 +195,7 @@ impl ServerHandler for McpHandler {
         let book = request.context.as_ref().and_then(|context| context.get_argument("book_id"));
         let book = book.filter(|book| !book.is_empty());
         let (name, typed) = (&request.argument.name, &request.argument.value);
-        // Resources and prompts call their arguments alike.
+        // Resources and prompts have the same argument names.
         let values = resources::complete(&self.app, name, typed, book.map(String::as_str)).await?;
         Ok(CompleteResult::new(values))
     }
@@ -238,8 +238,8 @@ impl ServerHandler for McpHandler {
         Ok(self.answer(tool, given, &context).await.into())
     }
 
-    /// A request whose params are not those of its method is none of that method to rmcp. A
-    /// `tools/call` whose arguments are no object gets an answer that the agent can act on.
+    /// Handles a request that rmcp could not parse as its method's. A `tools/call` whose arguments are
+    /// no object gets an answer that the agent can act on.
     async fn on_custom_request(
         &self,
         request: CustomRequest,
@@ -281,12 +281,11 @@ fn capabilities() -> ServerCapabilities {
 }
 
 impl McpHandler {
-    /// The program as one request sees it: its links begin where the request came, and it holds
-    /// memory of its own.
-    fn app_for(&self, context: &RequestContext<RoleServer>) -> App {
+    /// State for one request: links start at the request's host, and the memory permit is its own.
+    fn app_for(&self, context: &RequestContext<RoleServer>) -> AppState {
         let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<MemoryPermit>());
         let hold = hold.cloned().unwrap_or_else(|| MemoryPermit::new(self.app.budget.clone()));
-        App { links: self.app.links.for_host(host_of(context)), hold, ..self.app.clone() }
+        AppState { links: self.app.links.for_host(host_of(context)), hold, ..self.app.clone() }
     }
 
     async fn answer(
@@ -304,28 +303,28 @@ impl McpHandler {
     }
 }
 
-/// The host that the request is addressed to, if it came over HTTP.
+/// Host that the request is addressed to, if it came over HTTP.
 fn host_of(context: &RequestContext<RoleServer>) -> Option<&str> {
     let http = context.extensions.get::<Parts>()?;
     let in_line = http.uri.authority().map(Authority::as_str);
     in_line.or_else(|| http.headers.get(header::HOST)?.to_str().ok())
 }
 
-/// The argument of a call that arrived unreadable, over either transport.
+/// The argument of a call that could not be read, over either transport.
 fn unreadable_in(context: &RequestContext<RoleServer>) -> Option<&Unreadable> {
     let of_http = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
     of_http.or_else(|| context.extensions.get())
 }
 
-/// Who calls: the name in the header, else the client's own name. What a client says of itself
-/// may be anything, so a name that the log can't keep counts as none.
+/// The calling agent: the name in the header, else the client's own name. A client's name may be
+/// anything, so one that the log can't store is ignored.
 fn agent_of(context: &RequestContext<RoleServer>) -> Result<AgentId, Refusal> {
     let http = context.extensions.get::<Parts>();
     if let Some(claimed) = http.and_then(|parts| parts.headers.get("x-agent-id")) {
         let name = std::str::from_utf8(claimed.as_bytes());
         return AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?);
     }
-    // Over HTTP only the request itself says who the client is: rmcp makes up a peer for it.
+    // Over HTTP only the request itself names the client: rmcp makes up a peer for it.
     let client = if http.is_some() { context.meta.client_info() } else { context.client_info() };
     let named = client.and_then(|client| AgentId::parse(&client.name).ok());
     Ok(named.unwrap_or_else(AgentId::unnamed))

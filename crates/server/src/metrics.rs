@@ -1,44 +1,42 @@
-//! Metrics: the names, types and labels of the contract, every one of them there from the first
-//! scrape on. Labels are bounded: a tool of ours, a route of ours, an existing book or `unknown`.
+//! Metrics: the names, types and labels of the contract, all of them present from the first scrape.
+//! Label values are bounded: a known tool, a known route, an existing book or `unknown`.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use panaversity_service::Service;
-use panaversity_service::archive::Scope;
+use panaversity_service::archive::ArchiveScope;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
 
-use crate::metered::OPERATIONS;
-
-/// The label of a book that does not exist, and of a tool that does not.
+/// Label of a book or a tool that does not exist.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// From half a millisecond to half a minute, in seconds.
+/// Buckets of durations, from half a millisecond to half a minute, in seconds.
 const BUCKETS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// From one file to a whole large book.
+/// Buckets of file counts, from one file to a whole large book.
 const COUNT_BUCKETS: [f64; 10] = [0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0];
 
-/// Statuses of a write.
+/// Values of the `status` label of a write.
 const WRITE_STATUSES: [&str; 6] =
     ["success", "conflict", "schema_violation", "hash_required", "not_found", "error"];
 
-/// How a download of an archive ends: all bytes asked for were given; the same of an archive that
-/// leaves files out; the client went away; it took too long; bytes turned out damaged; they could
+/// Values of the `status` label of a download: all requested bytes were sent; the same of an archive
+/// that leaves files out; the client disconnected; it timed out; bytes were found corrupt; they could
 /// not be read.
 const ARCHIVE_STATUSES: [&str; 6] = ["success", "partial", "cut", "timeout", "corrupt", "failed"];
 
-/// A scrape waits this long for the database, then shows what was known before.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time that a scrape waits for the database; then it shows the last known values.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// All metrics.
-pub(crate) struct Metrics {
+pub struct Metrics {
     registry: Registry,
     writes: IntCounterVec,
     write_seconds: HistogramVec,
@@ -55,16 +53,16 @@ pub(crate) struct Metrics {
     chain_valid: IntGauge,
     rollbacks: IntCounter,
     storage_operations: IntCounterVec,
-    /// The books shown with a count; held while one scrape brings the gauges up to date.
+    /// The books shown with a count; locked while one scrape updates the gauges.
     shown: tokio::sync::Mutex<BTreeSet<String>>,
 }
 
 impl Metrics {
-    /// All metrics, at zero; `backend` is the storage that will be asked.
+    /// All metrics, at zero, for this kind of storage and its operations.
     ///
     /// # Errors
     /// Never, unless a name below is misspelt or used twice.
-    pub(crate) fn new(backend: &str) -> Result<Self, Error> {
+    pub fn new(backend: &str, operations: &[&str]) -> Result<Self, Error> {
         let registry = Registry::new();
         let into = &registry;
         let metrics = Self {
@@ -114,18 +112,18 @@ impl Metrics {
             shown: tokio::sync::Mutex::default(),
             registry,
         };
-        metrics.show_all(backend);
+        metrics.show_all(backend, operations);
         Ok(metrics)
     }
 
-    /// A metric with labels shows only once a combination of them exists.
-    fn show_all(&self, backend: &str) {
+    /// Creates a combination of labels for each metric: without one, a metric is not shown.
+    fn show_all(&self, backend: &str, operations: &[&str]) {
         for status in WRITE_STATUSES {
             let mode = if status == "success" { "created" } else { "none" };
             self.writes.with_label_values(&[UNKNOWN, status, mode]);
         }
         self.write_seconds.with_label_values(&[UNKNOWN]);
-        for scope in Scope::ALL {
+        for scope in ArchiveScope::ALL {
             for status in ARCHIVE_STATUSES {
                 self.archives.with_label_values(&[UNKNOWN, scope.as_str(), status]);
             }
@@ -138,7 +136,7 @@ impl Metrics {
         self.delta_files.with_label_values(&[UNKNOWN]);
         self.http_requests.with_label_values(&["/mcp", "200"]);
         self.journal_entries.with_label_values(&[UNKNOWN]);
-        for operation in OPERATIONS {
+        for operation in operations {
             for status in ["success", "error"] {
                 self.storage_operations.with_label_values(&[backend, operation, status]);
             }
@@ -146,49 +144,49 @@ impl Metrics {
         self.chain_valid.set(1);
     }
 
-    /// A tool call came to its end.
+    /// Counts a finished tool call.
     pub(crate) fn tool_called(&self, tool: &'static str, status: &'static str, elapsed: Duration) {
         self.tool_calls.with_label_values(&[tool, status]).inc();
         self.tool_seconds.with_label_values(&[tool]).observe(elapsed.as_secs_f64());
     }
 
-    /// A write came to its end; `book` is an existing book or [`UNKNOWN`].
+    /// Counts a finished write; `book` is an existing book or [`UNKNOWN`].
     pub(crate) fn written(&self, book: &str, status: &'static str, mode: &'static str, took: Duration) {
         self.writes.with_label_values(&[book, status, mode]).inc();
         self.write_seconds.with_label_values(&[book]).observe(took.as_secs_f64());
     }
 
-    /// A download of an archive of an existing book came to its end.
+    /// Counts a finished download of an archive of an existing book.
     pub(crate) fn archive_sent(&self, book: &str, scope: &'static str, status: &'static str, took: Duration) {
         self.archives.with_label_values(&[book, scope, status]).inc();
         self.archive_seconds.with_label_values(&[scope]).observe(took.as_secs_f64());
     }
 
-    /// The storage was asked for something, and answered or did not.
-    pub(crate) fn storage_asked(&self, backend: &str, operation: &'static str, answered: bool) {
+    /// Counts an operation of the storage, and whether it succeeded.
+    pub fn storage_asked(&self, backend: &str, operation: &'static str, answered: bool) {
         let status = if answered { "success" } else { "error" };
         self.storage_operations.with_label_values(&[backend, operation, status]).inc();
     }
 
-    /// A read that had an overlay to look at came to its end.
+    /// Observes a finished read that had an overlay to check.
     pub(crate) fn overlay_read(&self, took: Duration) {
         self.overlay_seconds.observe(took.as_secs_f64());
     }
 
-    /// A delta of an existing book named so many files.
+    /// Observes the number of files in a delta of an existing book.
     pub(crate) fn delta_built(&self, book: &str, files: usize) {
-        // A book with more files than a float counts exactly does not exist.
+        // No book has more files than a float counts exactly.
         let files = u32::try_from(files).unwrap_or(u32::MAX);
         self.delta_files.with_label_values(&[book]).observe(f64::from(files));
     }
 
-    /// A request was answered; `route` is one of the route table.
+    /// Counts an answered request; `route` is one of the route table.
     pub(crate) fn http_answered(&self, route: &str, status: u16) {
         self.http_requests.with_label_values(&[route, status_text(status, &mut [0; 5])]).inc();
     }
 
-    /// Everything, in Prometheus' text form. Never fails: without the database it shows what was
-    /// known before.
+    /// All metrics, in Prometheus' text format. Never fails: without the database it shows the last
+    /// known values.
     pub(crate) async fn scrape(&self, service: &Service) -> Vec<u8> {
         if let Ok(mut shown) = self.shown.try_lock() {
             self.refresh(service, &mut shown).await;
@@ -206,7 +204,7 @@ impl Metrics {
         self.archive_memory.set(i64::try_from(service.archive_memory()).unwrap_or(i64::MAX));
         self.chain_valid.set(i64::from(service.verified().breaks.is_empty()));
         let asked = async { tokio::join!(service.pending_publications(), service.journal_counts()) };
-        let Ok((pending, counts)) = tokio::time::timeout(PATIENCE, asked).await else { return };
+        let Ok((pending, counts)) = tokio::time::timeout(SCRAPE_TIMEOUT, asked).await else { return };
         if let Ok(pending) = pending {
             self.pending_publications.set(pending);
         }
@@ -273,7 +271,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_there_before_anything_happened() {
-        let text = text(&Metrics::new("fs").unwrap());
+        let text = text(&Metrics::new("fs", &["put", "publish"]).unwrap());
         for series in [
             r#"panaversityfs_write_total{book_id="unknown",mode="none",status="error"} 0"#,
             r#"panaversityfs_write_total{book_id="unknown",mode="created",status="success"} 0"#,
@@ -303,7 +301,7 @@ mod tests {
 
     #[test]
     fn what_happens_is_counted() {
-        let metrics = Metrics::new("fs").unwrap();
+        let metrics = Metrics::new("fs", &["put", "publish"]).unwrap();
         metrics.written("ai-python", "success", "updated", Duration::from_millis(3));
         metrics.tool_called("write_content", "success", Duration::from_millis(3));
         metrics.overlay_read(Duration::from_millis(1));

@@ -1,12 +1,12 @@
-//! SignedUrls that leave this server: where they begin, and how they are signed. Invariant: a signed
-//! link opens what was signed, for as long as was signed, and nothing else; every server of one
-//! database has the same key, so each opens what another has signed.
+//! URLs in answers, and signed links. Invariant: a signed link opens the resource it was signed for,
+//! until it expires, and nothing else; all servers of one database share the key, so each accepts links
+//! that another signed.
 //!
 //! # Form
 //! `{base}{path}?{name}={value}&...&expires={unix seconds}&signature={hex}`. The signature is the
-//! HMAC-SHA256 of the path and of every name and value up to and with `expires`, in the order of
-//! their kind of link, each after its length in bytes as 8 bytes, big end first. In the URL the
-//! parameters may come in any order. The base is not signed: a server may be reached under several
+//! HMAC-SHA256 of the path and of every name and value up to and including `expires`, in the order
+//! defined for the kind of link, each preceded by its length in bytes as 8 bytes, big-endian. In the URL
+//! the parameters may come in any order. The base is not signed: a server may be reachable under several
 //! names.
 //!
 //! # Base
@@ -20,105 +20,113 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hmac::{Hmac, KeyInit, Mac};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Refusal};
-use panaversity_store::Backend;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::Sha256;
 
-use crate::config::hosts::{PublicUrl, host_of, is_loopback};
-use crate::config::links::LinkSettings;
+use crate::host::{PublicUrl, host_of, is_loopback};
 
-/// What stands in a URL's path and in a query's value as it is (RFC 3986, unreserved).
+/// Characters that are not percent-encoded in a query's value (RFC 3986, unreserved).
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same with the separator of a path's segments.
+/// Characters that are not percent-encoded in a path: the same and the separator of segments.
 const PLAIN_PATH: &AsciiSet = &PLAIN.remove(b'/');
-/// The names that every signed link ends with.
+/// Names of the last two parameters of every signed link.
 const EXPIRES: &str = "expires";
 const SIGNATURE: &str = "signature";
 
-/// What the link to an archive names beside its book: state, scope, layout, and who asked for it.
+/// Parameters of the link to an archive: manifest, scope, layout, and the agent that requested it.
 pub(crate) const ARCHIVE_FIELDS: [&str; 4] = ["manifest", "scope", "layout", "agent"];
-/// The parameters of the link to a file below `content/`: the version, its layer, and the agent that
-/// asked for it.
+/// Parameters of the link to a file below `content/`: the version, its layer, and the agent that
+/// requested it.
 pub(crate) const CONTENT_FIELDS: [&str; 3] = ["hash", "user", "agent"];
 
-/// Where archives of a book are.
+/// Path of the archives of a book.
 pub(crate) fn archive_path(book: &BookId) -> String {
     format!("/books/{book}/archive.zip")
 }
 
-/// The path of the link to a file below `content/`.
+/// Path of the link to a file below `content/`.
 pub(crate) fn content_path(book: &BookId, path: &BookPath) -> String {
     format!("/books/{book}/{path}")
 }
 
-/// Why a signed link is not opened.
+/// Reason why a signed link is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InvalidSignature {
-    /// It was never signed so, or with another key.
+    /// The signature is not valid for it under this key.
     Forged,
-    /// It was, and its time is over.
+    /// The signature is valid, but the link has expired.
     Expired,
 }
 
-/// Makes and reads links. Cheap to clone.
+/// Spelling of a published file's key in the storage, which may differ from its path.
+pub type PublishedKey = Arc<dyn Fn(&FileKey) -> String + Send + Sync>;
+
+/// Options of [`SignedUrls`].
+pub struct SignedUrlOptions {
+    /// Secret key of the signatures, the same on every server of a database.
+    pub key: Vec<u8>,
+    /// URL under which clients reach this server.
+    pub public_url: Option<PublicUrl>,
+    /// Base URL of a CDN for the storage's public files, and the spelling of keys there.
+    pub cdn: Option<(PublicUrl, PublishedKey)>,
+    /// Validity of a link.
+    pub valid_for: Duration,
+}
+
+/// Signer and verifier of links. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct SignedUrls {
+pub struct SignedUrls {
     inner: Arc<Inner>,
-    /// The `Host` of the request that is answered.
+    /// The `Host` of the request, if it is loopback.
     host: Option<String>,
 }
 
 struct Inner {
-    key: Vec<u8>,
-    public: Option<PublicUrl>,
-    cdn: Option<PublicUrl>,
-    backend: Backend,
-    valid_for: Duration,
+    options: SignedUrlOptions,
     bound: OnceLock<String>,
 }
 
 impl SignedUrls {
-    /// SignedUrls by these settings, signed with this key, to files of this storage.
-    pub(crate) fn new(settings: LinkSettings, key: Vec<u8>, backend: Backend) -> Self {
-        let LinkSettings { public_url, cdn_base_url, valid_for, .. } = settings;
-        let (public, cdn, bound) = (public_url, cdn_base_url, OnceLock::new());
-        Self { inner: Arc::new(Inner { key, public, cdn, backend, valid_for, bound }), host: None }
+    /// A signer with these options.
+    pub fn new(options: SignedUrlOptions) -> Self {
+        Self { inner: Arc::new(Inner { options, bound: OnceLock::new() }), host: None }
     }
 
-    /// Tells the address that the server listens on, for links where nothing better is known.
-    pub(crate) fn bound_to(&self, address: &str) {
-        // The first address is kept: a server listens once.
+    /// Sets the address that the server listens on, the base of links if there is no better one.
+    pub fn bound_to(&self, address: &str) {
+        // The first address is kept: a server listens on one.
         let _ = self.inner.bound.set(format!("http://{address}"));
     }
 
-    /// The same links, as answers to a request that was addressed to this `Host`.
+    /// The same signer, with this `Host` of a request as base if it is loopback.
     pub(crate) fn for_host(&self, host: Option<&str>) -> Self {
         let loopback = host.filter(|host| host_of(host).is_some_and(|host| is_loopback(&host)));
         Self { inner: self.inner.clone(), host: loopback.map(str::to_owned) }
     }
 
-    /// How long a link made now is valid.
+    /// Validity of a link signed now.
     pub(crate) fn valid_for(&self) -> Duration {
-        self.inner.valid_for
+        self.inner.options.valid_for
     }
 
-    /// Where the world finds a base asset.
+    /// Public URL of a base asset.
     ///
     /// # Errors
-    /// [`Refusal::NoLinks`] where nobody serves it.
+    /// [`Refusal::NoLinks`] if no server or CDN is known to serve it.
     pub(crate) fn asset_url(&self, book: &BookId, path: &BookPath) -> Result<String, Refusal> {
-        let (base, path) = match &self.inner.cdn {
-            // A CDN shows the storage, which may spell names in its own way.
-            Some(cdn) => {
+        let (base, path) = match &self.inner.options.cdn {
+            // A CDN serves the storage, which may spell names in its own way.
+            Some((cdn, published_key)) => {
                 let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
-                (cdn.text.clone(), self.inner.backend.published(&key))
+                (cdn.text.clone(), published_key(&key))
             }
             None => (self.base()?, format!("books/{book}/{path}")),
         };
         Ok(format!("{base}/{}", utf8_percent_encode(&path, PLAIN_PATH)))
     }
 
-    /// A link to a version of a file below `content/`, which is public only in a site built of it.
+    /// A signed link to a version of a file below `content/`: content is public only in a site built
+    /// from it.
     ///
     /// # Errors
     /// As [`signed`](Self::signed).
@@ -134,18 +142,18 @@ impl SignedUrls {
         Ok(self.signed(&content_path(&file.book, &file.path), &fields)?.0)
     }
 
-    /// Whether this server is reached by links at all.
+    /// True if this server has a base for links.
     pub(crate) fn are_served(&self) -> bool {
         self.base().is_ok()
     }
 
-    /// A link to a path of this server that opens until [`valid_for`](Self::valid_for) is over;
-    /// also gives that moment, in Unix seconds.
+    /// A signed link to a path of this server, valid for [`valid_for`](Self::valid_for); also returns
+    /// its expiry in Unix seconds.
     ///
     /// # Errors
-    /// [`Refusal::NoLinks`] where nobody serves it.
+    /// [`Refusal::NoLinks`] if the server has no base for links.
     pub(crate) fn signed(&self, path: &str, fields: &[(&str, &str)]) -> Result<(String, u64), Refusal> {
-        let expires = unix_now().saturating_add(self.inner.valid_for.as_secs());
+        let expires = unix_now().saturating_add(self.inner.options.valid_for.as_secs());
         Ok((self.signed_until(&self.base()?, path, fields, expires), expires))
     }
 
@@ -162,8 +170,8 @@ impl SignedUrls {
         url
     }
 
-    /// The values of a link's fields, which must be these, each once, in any order. `path` is decoded,
-    /// `query` as it came.
+    /// Verifies a link and returns the values of its parameters, which must be exactly these, each once,
+    /// in any order. `path` is decoded, `query` as received.
     pub(crate) fn open<const N: usize>(
         &self,
         path: &str,
@@ -187,7 +195,7 @@ impl SignedUrls {
         }
         let fields = names.iter().copied().zip(values.iter().map(String::as_str));
         let mac = self.mac(path, fields.chain([(EXPIRES, until.as_str())]));
-        // Takes as long whatever is wrong.
+        // Compares in constant time.
         mac.verify_slice(&unhex(&signature).ok_or(InvalidSignature::Forged)?)
             .map_err(|_| InvalidSignature::Forged)?;
         let expires: u64 = until.parse().map_err(|_| InvalidSignature::Forged)?;
@@ -198,7 +206,7 @@ impl SignedUrls {
     }
 
     fn mac<'a>(&self, path: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) -> Hmac<Sha256> {
-        let mut mac = keyed(&self.inner.key);
+        let mut mac = keyed(&self.inner.options.key);
         let mut take = |text: &str| {
             mac.update(&(text.len() as u64).to_be_bytes());
             mac.update(text.as_bytes());
@@ -211,9 +219,9 @@ impl SignedUrls {
         mac
     }
 
-    /// Without a slash at its end.
+    /// Base URL of links, without a trailing slash.
     fn base(&self) -> Result<String, Refusal> {
-        match (&self.inner.public, &self.host) {
+        match (&self.inner.options.public_url, &self.host) {
             (Some(public), _) => Ok(public.text.clone()),
             (None, Some(host)) => Ok(format!("http://{host}")),
             (None, None) => self.inner.bound.get().cloned().ok_or(Refusal::NoLinks),
@@ -248,11 +256,20 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sources;
 
-    fn links(given: &[(&str, &str)]) -> SignedUrls {
-        let settings = LinkSettings::read(&Sources::of(&[], given, &[])).unwrap();
-        let links = SignedUrls::new(settings, b"a key of this test".to_vec(), Backend::Supabase);
+    fn unbound(public_url: Option<&str>, cdn: Option<&str>) -> SignedUrls {
+        let published: PublishedKey =
+            Arc::new(|key| format!("books/{}", key.location()).replace('é', "=C3=A9").replace('#', "=23"));
+        SignedUrls::new(SignedUrlOptions {
+            key: b"a key of this test".to_vec(),
+            public_url: public_url.and_then(PublicUrl::parse),
+            cdn: cdn.and_then(PublicUrl::parse).map(|url| (url, published)),
+            valid_for: Duration::from_hours(1),
+        })
+    }
+
+    fn links() -> SignedUrls {
+        let links = unbound(None, None);
         links.bound_to("127.0.0.1:8000");
         links
     }
@@ -267,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_link_opens_with_what_was_signed() {
-        let links = links(&[]);
+        let links = links();
         let (url, expires) =
             links.signed("/books/b/archive.zip", &[("state", "abc"), ("who", "ann & b=ö")]).unwrap();
         assert_eq!(open(&links, &url), Ok(["abc".to_owned(), "ann & b=ö".to_owned()]));
@@ -277,7 +294,7 @@ mod tests {
 
     #[test]
     fn whatever_is_changed_in_a_link_closes_it() {
-        let links = links(&[]);
+        let links = links();
         let (url, expires) =
             links.signed("/books/b/archive.zip", &[("state", "abc"), ("who", "ann")]).unwrap();
         let later = (expires + 1).to_string();
@@ -298,17 +315,18 @@ mod tests {
         for changed in changed {
             assert_eq!(open(&links, &changed), Err(InvalidSignature::Forged), "{changed}");
         }
-        let other = SignedUrls::new(
-            LinkSettings::read(&Sources::of(&[], &[], &[])).unwrap(),
-            b"another key".to_vec(),
-            Backend::Fs,
-        );
+        let other = SignedUrls::new(SignedUrlOptions {
+            key: b"another key".to_vec(),
+            public_url: None,
+            cdn: None,
+            valid_for: Duration::from_hours(1),
+        });
         assert_eq!(open(&other, &url), Err(InvalidSignature::Forged));
     }
 
     #[test]
     fn a_link_closes_when_its_time_is_over() {
-        let links = links(&[]);
+        let links = links();
         let fields = [("state", "abc"), ("who", "ann")];
         let url = links.signed_until(BASE, "/x", &fields, unix_now());
         assert_eq!(open(&links, &url), Err(InvalidSignature::Expired));
@@ -317,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_parameters_of_a_link_may_come_in_any_order() {
-        let links = links(&[]);
+        let links = links();
         let (url, _) = links.signed("/x", &[("state", "abc"), ("who", "ann")]).unwrap();
         let (start, query) = url.split_once('?').unwrap();
         let mut pairs: Vec<_> = query.split('&').collect();
@@ -332,16 +350,14 @@ mod tests {
 
     #[test]
     fn where_nobody_serves_links_there_are_none() {
-        let settings = |given: &[(&str, &str)]| LinkSettings::read(&Sources::of(&[], given, &[])).unwrap();
-        let links = |given| SignedUrls::new(settings(given), b"a key of this test".to_vec(), Backend::Fs);
         let (book, path) = (BookId::parse("ai-python").unwrap(), BookPath::parse("static/CNAME").unwrap());
-        let stdio = links(&[]);
+        let stdio = unbound(None, None);
         assert_eq!(stdio.signed("/x", &[]), Err(Refusal::NoLinks));
         assert_eq!(stdio.asset_url(&book, &path), Err(Refusal::NoLinks));
         assert!(!stdio.are_served() && stdio.for_host(Some("localhost")).are_served());
-        let cdn = links(&[("PANAVERSITY_CDN_BASE_URL", "https://cdn.example.com")]);
+        let cdn = unbound(None, Some("https://cdn.example.com"));
         assert!(cdn.asset_url(&book, &path).is_ok() && cdn.signed("/x", &[]).is_err());
-        let public = links(&[("PANAVERSITY_PUBLIC_URL", "https://books.example.com")]);
+        let public = unbound(Some("https://books.example.com"), None);
         assert!(public.asset_url(&book, &path).is_ok() && public.signed("/x", &[]).is_ok());
     }
 
@@ -350,7 +366,7 @@ mod tests {
         let book = BookId::parse("ai-python").unwrap();
         let path = BookPath::parse("static/img/a b (1) é#?.png").unwrap();
         let own = "/books/ai-python/static/img/a%20b%20%281%29%20%C3%A9%23%3F.png";
-        let local = links(&[]);
+        let local = links();
         assert_eq!(
             local.for_host(Some("localhost:9000")).asset_url(&book, &path).unwrap(),
             format!("http://localhost:9000{own}")
@@ -359,12 +375,12 @@ mod tests {
             local.for_host(Some("evil.example")).asset_url(&book, &path).unwrap(),
             format!("http://127.0.0.1:8000{own}")
         );
-        let public = links(&[("PANAVERSITY_PUBLIC_URL", "https://books.example.com/fs/")]);
+        let public = unbound(Some("https://books.example.com/fs/"), None);
         assert_eq!(
             public.for_host(Some("localhost")).asset_url(&book, &path).unwrap(),
             format!("https://books.example.com/fs{own}")
         );
-        let cdn = links(&[("PANAVERSITY_CDN_BASE_URL", "https://cdn.example.com")]);
+        let cdn = unbound(None, Some("https://cdn.example.com"));
         assert_eq!(
             cdn.asset_url(&book, &path).unwrap(),
             "https://cdn.example.com/books/ai-python/static/img/a%20b%20%281%29%20%3DC3%3DA9%3D23%3F.png"

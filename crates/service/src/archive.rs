@@ -1,26 +1,26 @@
-//! `get_book_archive`: a state of a book's base as one ZIP that is never built. Keeps R4, and R5:
-//! only versions of base files can be named.
+//! `get_book_archive`: a ZIP of one state of a book's base, generated while it is streamed. Keeps R4,
+//! and R5: only versions of base files can be included.
 //!
 //! # Protocol
-//! 1. **State.** The archive is of a manifest: of the book's current one, or of one that was asked
-//!    for and is still kept. It is kept before it is named, so that any server can read it again.
-//! 2. **Pin.** The versions in scope are looked at; those not kept long enough are noted to be kept
-//!    until the link is surely over, *and then looked at again*. A `gc` beside us either let a
-//!    version go before that look, which then does not find it, or honours the note: see the
-//!    model's `gc`. A version of the current state that is gone was superseded meanwhile:
-//!    begin again at 1. One of an older state is gone for good: refused.
-//! 3. **Look.** The objects among them are looked for, those too that were missing once. One that
-//!    is missing or has another size is marked missing, one that is there again live: its bytes are
-//!    checked in 6 like all others. What the rows call missing or corrupt is left out and listed.
-//! 4. **Layout.** From here on everything follows from the manifest, the scope and the rows; so
-//!    every server finds the same layout, whose hash the link carries.
-//! 5. **Open.** A server that does not remember the layout makes it again from the same three. If
-//!    its hash is not the link's, the archive is gone: never other bytes under the same name. Of
-//!    many who open it at once one makes it, the others find it remembered.
-//! 6. **Stream.** Every byte is checked before it leaves (see `download`). What turns out bad is
-//!    marked, and ends the download and the remembered layout: the next link leaves it out.
+//! 1. **State.** An archive belongs to a manifest: the book's current one, or a requested one that is
+//!    still kept. It is stored before it is returned, so that any server can read it again.
+//! 2. **Pin.** The versions in scope are read; those not kept long enough are pinned until the link has
+//!    surely expired, *and then read again*. A concurrent `gc` either deleted a version before that
+//!    second read, which then does not find it, or respects the pin: see the model's `gc`. A missing
+//!    version of the current state was superseded meanwhile: start again at 1. A missing version of an
+//!    older state is lost: refused.
+//! 3. **Check objects.** Every object in scope is looked up, also one that was missing before. If it is
+//!    missing or has another size, it is marked missing; if it is present again, live: its bytes are
+//!    checked in 6 like all others. Files whose rows say missing or corrupt are left out and listed.
+//! 4. **Layout.** All further steps depend only on the manifest, the scope and the rows; so every server
+//!    computes the same layout, whose hash is part of the link.
+//! 5. **Open.** A server without the layout in its cache computes it from the same three. If its hash is
+//!    not the link's, the archive is gone: a link never yields other bytes. Of concurrent requests one
+//!    computes the layout, the others find it in the cache.
+//! 6. **Stream.** Every byte is checked before it is sent (see `download`). A blob found bad is marked,
+//!    the download ends and the layout leaves the cache: the next link leaves the file out.
 //!
-//! Pins are rounded up by a day, so that of many links to one state the first one alone writes.
+//! Pins are rounded up by a day, so that of many links to one state only the first one writes.
 
 mod cache;
 mod download;
@@ -43,32 +43,32 @@ pub use download::Download;
 use crate::blob_reader::LOOKUP_RETRIES;
 use crate::service::Service;
 
-/// How often a state that was superseded and let go meanwhile is looked for anew.
+/// Most attempts at the current state when a version was superseded and deleted meanwhile.
 const AGAIN: usize = 10;
-/// How much longer than its link a version is kept: for a download that begins at the last moment,
-/// and for clocks that differ.
+/// Time beyond the expiry of its link that a version is kept: for a download that begins at the last
+/// moment, and for clock differences.
 const LONGER: Duration = Duration::from_hours(1);
-/// How much longer still it is pinned when it is pinned at all.
+/// Extra time of a pin, so that later links need no new one.
 const ROUNDED_UP: Duration = Duration::from_hours(24);
-/// Objects looked for side by side.
+/// Concurrent object lookups.
 const SIDE_BY_SIDE: usize = 16;
 
-/// Which files of a book.
+/// Selection of a book's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Those below `content/`.
+pub enum ArchiveScope {
+    /// Files below `content/`.
     Content,
-    /// Those below `static/`.
+    /// Files below `static/`.
     Assets,
-    /// All.
+    /// All files.
     All,
 }
 
-impl Scope {
-    /// Every scope.
+impl ArchiveScope {
+    /// All scopes.
     pub const ALL: [Self; 3] = [Self::Content, Self::Assets, Self::All];
 
-    /// Its name.
+    /// Name of the scope.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Content => "content",
@@ -77,7 +77,7 @@ impl Scope {
         }
     }
 
-    /// The scope of that name.
+    /// The scope with that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
@@ -91,32 +91,32 @@ impl Scope {
     }
 }
 
-/// An archive that may be linked to.
+/// An archive ready to be linked to.
 #[derive(Debug, Clone)]
 pub struct Made {
-    /// The state it is of.
+    /// Hash of the manifest of its state.
     pub manifest: ContentHash,
-    /// What it holds.
+    /// Its layout.
     pub archive: Arc<Archive>,
 }
 
-/// A state of a book.
-struct State {
+/// A state of a book's base.
+struct ArchiveState {
     hash: ContentHash,
     manifest: Arc<Manifest>,
     is_current: bool,
 }
 
 impl Service {
-    /// Makes the archive of the book's current state, or of a kept one, such that a link to it
-    /// opens for `valid_for` from now on.
+    /// Prepares the archive of the book's current state, or of a kept one, so that a link to it can be
+    /// opened for `valid_for` from now on.
     ///
     /// # Errors
     /// `NOT_FOUND` if the manifest is not kept, or its versions are not.
     pub async fn make_archive(
         &self,
         book: &BookId,
-        scope: Scope,
+        scope: ArchiveScope,
         manifest: Option<ContentHash>,
         valid_for: Duration,
     ) -> Result<Made, Error> {
@@ -136,12 +136,12 @@ impl Service {
         Err(Fault::new(FaultKind::Timeout, "the book changed again and again while it was archived").into())
     }
 
-    /// The archive that a link names; `None`: it can't be given any more.
+    /// The archive that a link refers to; `None`: it is no longer available.
     pub async fn open_archive(
         &self,
         book: &BookId,
         manifest: ContentHash,
-        scope: Scope,
+        scope: ArchiveScope,
         layout: ContentHash,
     ) -> Result<Option<Arc<Archive>>, Fault> {
         let archives = &self.inner.archives;
@@ -161,26 +161,26 @@ impl Service {
         Ok(archive.filter(|archive| archive.hash() == layout))
     }
 
-    /// Bytes of memory that archives hold now: layouts, and pieces on their way.
+    /// Memory used by archives now, in bytes: cached layouts, and segments in progress.
     pub fn archive_memory(&self) -> u64 {
         self.inner.archives.held()
     }
 
-    /// Step 1.
-    async fn state(&self, book: &BookId, asked: Option<ContentHash>) -> Result<State, Error> {
+    /// Step 1: determines and keeps the manifest.
+    async fn state(&self, book: &BookId, asked: Option<ContentHash>) -> Result<ArchiveState, Error> {
         let now = self.manifest(book).await?;
         let state = match asked {
             Some(asked) if asked != now.hash => {
                 let manifest = self.kept(book, asked).await?.ok_or_else(|| not_kept(asked))?;
-                State { hash: asked, manifest, is_current: false }
+                ArchiveState { hash: asked, manifest, is_current: false }
             }
-            _ => State { hash: now.hash, manifest: now.manifest, is_current: true },
+            _ => ArchiveState { hash: now.hash, manifest: now.manifest, is_current: true },
         };
         self.keep(book, state.hash, &state.manifest).await?;
         Ok(state)
     }
 
-    /// Step 2; `None`: one of them is gone.
+    /// Step 2: pins the versions; `None`: one of them is gone.
     async fn pinned(
         &self,
         book: &BookId,
@@ -205,7 +205,7 @@ impl Service {
         Ok(found.into_iter().collect())
     }
 
-    /// Step 3.
+    /// Step 3: checks the objects.
     async fn look_for_objects(
         &self,
         versions: &[(&str, ContentHash)],
@@ -227,12 +227,13 @@ impl Service {
         Ok(())
     }
 
-    /// Looks for one; unmarked, other servers would find another layout.
+    /// Looks up one object and marks a change of its state; unmarked, other servers would compute
+    /// another layout.
     async fn look_for_object(&self, hash: ContentHash, metadata: BlobMetadata) -> Result<BlobState, Fault> {
         let journal = &self.inner.journal;
         for _ in 0..LOOKUP_RETRIES {
             if self.inner.objects.stat(hash).await? == Some(metadata.size) {
-                // What has no row counts as missing, wherever its bytes are.
+                // A blob without a row counts as missing, even if its object exists.
                 if metadata.state == BlobState::Missing && !journal.blobs(&[hash]).await?.is_empty() {
                     journal.mark(hash, BlobState::Live).await?;
                     return Ok(BlobState::Live);
@@ -251,7 +252,7 @@ impl Service {
     }
 }
 
-fn in_scope(manifest: &Manifest, scope: Scope) -> Vec<(&str, ContentHash)> {
+fn in_scope(manifest: &Manifest, scope: ArchiveScope) -> Vec<(&str, ContentHash)> {
     let files = manifest.files.iter().filter(|(path, _)| scope.holds(path));
     files.map(|(path, item)| (path.as_str(), item.hash)).collect()
 }

@@ -1,6 +1,6 @@
-//! `upload_asset` with the bytes at hand, `get_asset` and `list_assets`, for assets and for files
-//! beside pages. They are files of the base: the one commit protocol writes them, so R2, I8 and I9
-//! hold for them as for pages.
+//! `upload_asset` with its bytes in the call, `get_asset` and `list_assets`, for assets and for files
+//! beside pages. They are files of the base, written by the one commit protocol, so R2, I8 and I9 hold
+//! for them as for pages.
 
 use panaversity_model::asset::{Asset, AssetType};
 use panaversity_model::blob::StoredBlob;
@@ -21,34 +21,34 @@ use crate::spool::check_page;
 
 /// Most assets on a page.
 pub const PAGE_ASSETS: usize = 500;
-/// Files fetched at once: most of those below `content/` are pages, which are no assets.
+/// Files fetched in one statement: most files below `content/` are pages, which are no assets.
 const FETCHED_AT_ONCE: usize = 2_000;
-/// How often an asset is read anew that was replaced while it was read.
+/// Most attempts to read an asset that is replaced during the read.
 const READ_AGAIN: usize = 10;
 
-/// An asset as a caller wants it, its bytes at hand.
+/// Request to write an asset whose bytes are in the call.
 #[derive(Debug, Clone)]
 pub struct PutAsset {
     /// The book; created with the schema `strict` if it does not exist.
     pub book: BookId,
     /// The asset.
     pub path: BookPath,
-    /// Its bytes, at most as many as the limits say.
+    /// Its bytes; [`Service::check_direct`] bounds their number.
     pub bytes: Vec<u8>,
-    /// What the caller expects it to hold.
+    /// Expected current hash of the asset.
     pub expected: Option<ContentHash>,
 }
 
-/// What became of an asset, however its bytes came.
+/// Result of writing an asset, by a call or an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssetKept {
     /// The asset.
     pub path: BookPath,
-    /// Created, updated, or unchanged: it held these bytes already.
+    /// Created, updated, or unchanged: it already had these bytes.
     pub effect: Effect,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The hash it was given, or had.
+    /// Hash of the bytes.
     pub hash: ContentHash,
 }
 
@@ -57,7 +57,7 @@ pub struct AssetKept {
 pub struct AssetPage {
     /// The assets.
     pub assets: Vec<Asset>,
-    /// The path after which the next page goes on.
+    /// Last path of this page, after which the next page starts.
     pub next: Option<BookPath>,
 }
 
@@ -70,7 +70,7 @@ pub struct OpenAsset {
 }
 
 impl Service {
-    /// Writes the asset or refuses.
+    /// Writes the asset, or refuses.
     pub async fn put_asset(&self, call: &mut Call, put: PutAsset) -> Result<AssetKept, Error> {
         let (hash, size) = (ContentHash::of(&put.bytes), put.bytes.len() as u64);
         self.check_direct("binary_data", size)?;
@@ -82,7 +82,7 @@ impl Service {
         Ok(AssetKept { path: put.path, effect, size, hash })
     }
 
-    /// Refuses what is too large to come or go inside a call.
+    /// Refuses bytes that are too many for a call or its answer.
     pub fn check_direct(&self, what: &'static str, size: u64) -> Result<(), Refusal> {
         match self.inner.limits.direct_bytes {
             limit if size > limit => Err(Refusal::TooLarge { what, actual: size, limit }),
@@ -90,7 +90,7 @@ impl Service {
         }
     }
 
-    /// Finds an asset, with its bytes if they are asked for and may go inside a call.
+    /// Finds an asset, with its bytes if requested and small enough for an answer.
     pub async fn get_asset(
         &self,
         book: &BookId,
@@ -109,7 +109,7 @@ impl Service {
             }
             self.check_direct("the asset", asset.record.size)?;
             let stored = journal.blobs(&[asset.record.hash]).await?;
-            // One that was replaced and let go meanwhile is looked up again.
+            // An asset that was replaced and its bytes purged meanwhile is looked up again.
             if let Some(stored) = stored.first()
                 && let Some(bytes) = self.bytes_of(stored).await?
             {
@@ -155,7 +155,7 @@ impl Service {
         }
     }
 
-    /// Finds a version of a file of one layer, to be read by ranges; any other hash finds nothing.
+    /// Finds a version of a file of one layer for reading by ranges; `None` for any other hash.
     pub async fn open_version(&self, key: &FileKey, hash: ContentHash) -> Result<Option<OpenAsset>, Fault> {
         let view = key.layer.view();
         let found = self.inner.journal.find_version(&key.book, &key.path, &view, hash).await?;
@@ -163,13 +163,13 @@ impl Service {
         Ok(found.map(|found| OpenAsset { record: found.record, blob: found.blob }))
     }
 
-    /// Finds an asset of the base, to be read by ranges.
+    /// Finds an asset of the base for reading by ranges.
     pub async fn open_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<OpenAsset>, Fault> {
         let found = self.inner.journal.find(book, path, &View::base()).await?;
         Ok(found.map(|found| OpenAsset { record: found.record, blob: found.blob }))
     }
 
-    /// The checked bytes of a range of it, part by part.
+    /// The checked bytes of a range of the asset, part by part.
     pub fn asset_parts(&self, asset: OpenAsset, range: Range<u64>) -> Parts {
         Box::new(self.parts_of(asset.blob, range))
     }

@@ -1,5 +1,5 @@
-//! Recording calls and querying the log. Keeps R6 and R7: every call leaves an entry before its
-//! answer leaves, and a query shows no other user's entries.
+//! Recording of calls and queries of the audit log. Keeps R6 and R7: every call has an entry before its
+//! answer is sent, and a query shows no other user's entries.
 
 use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition, Outcome};
 use panaversity_model::{Error, Fault};
@@ -8,7 +8,7 @@ use crate::call::Call;
 use crate::json_size::{self, PAGE_BYTES};
 use crate::service::Service;
 
-/// How an error is recorded.
+/// Outcome under which an error is recorded.
 pub fn outcome_of(error: &Error) -> Outcome {
     match error {
         Error::Refused(refusal) => Outcome::Refused { code: refusal.code(), message: refusal.to_string() },
@@ -19,14 +19,14 @@ pub fn outcome_of(error: &Error) -> Outcome {
 /// A page of the log.
 #[derive(Debug, Clone)]
 pub struct EntryPage {
-    /// Newest first.
+    /// The entries, newest first.
     pub entries: Vec<AuditEntry>,
-    /// Where the next page goes on.
+    /// Position of the next page.
     pub next: Option<EntryPosition>,
 }
 
 impl Service {
-    /// FileInventory how a call ended, unless its change's transaction did.
+    /// Records the outcome of a call, unless the transaction of its change did.
     pub async fn record(&self, call: &Call, outcome: Outcome) -> Result<(), Fault> {
         if call.recorded {
             return Ok(());
@@ -34,9 +34,9 @@ impl Service {
         self.inner.journal.append(self.draft(call, outcome)).await
     }
 
-    /// A page of the log, newest first, of the entries that `keep` accepts. Looks at a bounded
-    /// number of entries a call, and gives a bounded number of bytes, so a page may be short and
-    /// still have a next one.
+    /// A page of the log, newest first, of the entries for which `keep` is true. A call examines a
+    /// bounded number of entries and returns a bounded number of bytes, so a page may be short and still
+    /// have a next one.
     pub async fn query_audit_log(
         &self,
         filter: &EntryFilter,

@@ -1,8 +1,8 @@
-//! The bytes of a blob, wherever they lie. Keeps R2: every byte that leaves was checked, and what
-//! is not as stored is marked and never served.
+//! Reader of blobs, from the database or the object storage. Keeps R2: every returned byte was checked,
+//! and a blob that differs from what was stored is marked and never served.
 //!
-//! A small blob is read as a whole and checked by its hash. A large one is read chunk by chunk,
-//! each checked by the hash that was kept of it, so that any range costs no more than its chunks.
+//! A small blob is read as a whole and checked by its hash. A large one is read chunk by chunk, each
+//! checked by its stored hash, so that a range costs no more than the chunks that it touches.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -16,13 +16,13 @@ use panaversity_model::{ContentHash, Fault};
 
 use crate::service::Service;
 
-/// How often a missing object is looked for before it counts as missing.
+/// Lookups after which an object counts as missing.
 pub(crate) const LOOKUP_RETRIES: usize = 3;
 
-/// Blobs up to this many bytes are held as a whole while they are passed on.
+/// Most bytes of a blob that is kept in memory as a whole while it is transferred.
 pub(crate) const WHOLE_BYTES: u64 = CHUNK_BYTES as u64;
 
-/// What lies where an object should.
+/// Result of reading an object.
 enum Object {
     There(Vec<u8>),
     Purged,
@@ -30,13 +30,13 @@ enum Object {
 }
 
 impl Service {
-    /// The checked bytes of a blob; `None`: it was let go after it was found, as nothing names it
-    /// any more.
+    /// The checked bytes of a blob; `None`: nothing names it any more, and it was purged since it was
+    /// found.
     pub(crate) async fn bytes_of(&self, stored: &StoredBlob) -> Result<Option<Vec<u8>>, Fault> {
         let hash = stored.blob.hash;
         let result = match &stored.blob.location {
             BlobLocation::Inline(deflated) => stored.unpack(deflated),
-            // One byte more than it has shows that it is too long.
+            // One byte more than the blob's size detects an object that is too long.
             BlobLocation::Object(_) => match self.object_of(stored, 0..stored.blob.size + 1).await? {
                 Object::There(bytes) => stored.check(bytes),
                 Object::Purged => return Ok(None),
@@ -56,8 +56,8 @@ impl Service {
         result.map(Some)
     }
 
-    /// The checked bytes of one chunk of a blob, counted from 0; an inline blob is one chunk.
-    /// `None`: it was let go.
+    /// The checked bytes of one chunk of a blob, counted from 0; an inline blob is one chunk. `None`: it
+    /// was purged.
     pub(crate) async fn chunk_of(&self, stored: &StoredBlob, number: u64) -> Result<Option<Vec<u8>>, Fault> {
         if matches!(stored.blob.location, BlobLocation::Inline(_)) {
             return self.bytes_of(stored).await;
@@ -79,18 +79,17 @@ impl Service {
         checked.map(|()| Some(bytes))
     }
 
-    /// The checked bytes of a range of a blob, part by part. What the blob does not have is left
-    /// out of the range.
+    /// The checked bytes of a range of a blob, part by part. The range is cut to the blob's size.
     pub(crate) fn parts_of(&self, stored: StoredBlob, range: Range<u64>) -> BlobParts {
         let end = range.end.min(stored.blob.size);
         BlobParts { service: self.clone(), stored, at: range.start, end }
     }
 
-    /// What lies where a blob's object should, read to its end but never held; within, `None`: it
-    /// is missing. `None`: it was let go.
+    /// Size and hashes of the stored object, read to its end part by part. `Some(None)`: it is missing.
+    /// `None`: it was purged.
     pub(crate) async fn measured(&self, stored: &StoredBlob) -> Result<Option<Option<Blob>>, Fault> {
         let (mut measure, step) = (BlobHasher::default(), CHUNK_BYTES as u64);
-        // One byte more than it has shows that it is too long.
+        // One byte more than the blob's size detects an object that is too long.
         while measure.size() <= stored.blob.size {
             let range = measure.size()..measure.size() + step;
             match self.object_of(stored, range).await? {
@@ -103,18 +102,18 @@ impl Service {
         Ok(Some(Some(measure.finish())))
     }
 
-    /// Does a blob's row say that its bytes are missing or corrupt?
+    /// True if a blob's row says that its bytes are missing or corrupt.
     pub(crate) async fn is_damaged(&self, hash: ContentHash) -> Result<bool, Fault> {
         let found = self.inner.journal.blobs(&[hash]).await?;
         Ok(found.iter().any(|stored| matches!(stored.state, BlobState::Missing | BlobState::Corrupt)))
     }
 
-    /// Is a blob live, and its object there with its size? Its bytes are not looked at.
+    /// True if a blob is live and its object exists with its size. Its bytes are not checked.
     pub(crate) async fn is_whole(&self, stored: &StoredBlob) -> Result<bool, Fault> {
         Ok(stored.state == BlobState::Live && self.is_there(stored).await?)
     }
 
-    /// Is the object of a blob there, with its size? Its bytes are not looked at.
+    /// True if a blob's object exists with its size. Its bytes are not checked.
     pub(crate) async fn is_there(&self, stored: &StoredBlob) -> Result<bool, Fault> {
         Ok(match stored.blob.location {
             BlobLocation::Inline(_) => true,
@@ -124,8 +123,9 @@ impl Service {
         })
     }
 
-    /// An object that is not there is missing only while a version names it, and only if it does
-    /// not come while we look: between the two, `gc` may have let it go and a writer put it again.
+    /// Reads a range of an object. An absent object counts as missing only while a version names it and
+    /// repeated reads don't find it: between two reads, `gc` may have deleted it and a writer put it
+    /// again.
     async fn object_of(&self, stored: &StoredBlob, range: Range<u64>) -> Result<Object, Fault> {
         for _ in 0..LOOKUP_RETRIES {
             if let Some(bytes) = self.inner.objects.get(stored.blob.hash, range.clone()).await? {
@@ -138,8 +138,8 @@ impl Service {
         Ok(Object::Missing)
     }
 
-    /// Makes the bytes of a blob present: an object counts only if its row is live and a stat
-    /// shows its size. Used when an answer is *unchanged*, so that repeating a write heals.
+    /// Makes the bytes of a blob present: an object counts only if its row is live and a stat shows its
+    /// size. Used when an answer is *unchanged*, so that a repeated write repairs damage.
     pub(crate) async fn make_present(&self, stored: &StoredBlob, bytes: &[u8]) -> Result<(), Fault> {
         if self.is_whole(stored).await? {
             return Ok(());
@@ -150,10 +150,10 @@ impl Service {
         };
         let blob = Blob::pack(bytes, inline_limit);
         if matches!(blob.location, BlobLocation::Object(_)) {
-            // A file holds the blob, so gc leaves it alone. Were its row live before the object is
-            // put, a failure in between would make the damage forgotten: the next write would find
-            // a live row and the right size, and answer *unchanged* over the wrong bytes. If the
-            // file has just gone away, its row is nobody's, and marking makes none.
+            // A file references the blob, so gc leaves it alone. If the row became live before the put,
+            // a failure in between would lose the record of the damage: the next write would find a live
+            // row and the right size, and answer *unchanged* over wrong bytes. If the file was deleted
+            // meanwhile and its row is gone, `mark` creates none.
             self.inner.objects.put(blob.hash, bytes).await?;
             return self.inner.journal.mark(blob.hash, BlobState::Live).await;
         }
@@ -173,7 +173,7 @@ impl Service {
     }
 }
 
-/// The checked bytes of a range of a blob, on their way.
+/// Stream of the checked bytes of a range of a blob.
 pub(crate) struct BlobParts {
     service: Service,
     stored: StoredBlob,
@@ -207,7 +207,7 @@ impl Pages<u8> for BlobParts {
     }
 }
 
-/// What all the parts are, as a blob; no more is read than shows that it has more than `most` bytes.
+/// Size and hashes of all parts, as a blob; reading stops as soon as there are more than `most` bytes.
 pub(crate) async fn measure(parts: &mut dyn Pages<u8>, most: u64) -> Result<Blob, Fault> {
     let mut measure = BlobHasher::default();
     while measure.size() <= most

@@ -9,22 +9,22 @@ use crate::call::Call;
 use crate::json_size::{self, PAGE_BYTES};
 use crate::service::Service;
 
-/// Books on a page.
+/// Most books on a page.
 const PAGE_BOOKS: usize = 100;
-/// Folders on a page, over all its books.
+/// Most folders on a page, over all its books.
 const PAGE_FOLDERS: usize = 1_000;
 
-/// Which files of a book are listed.
+/// Selection of a book's files for a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Structure {
-    /// None.
+    /// No files.
     #[default]
     Nothing,
-    /// Those below `content/`.
+    /// Files below `content/`.
     Content,
-    /// Those below `static/`.
+    /// Files below `static/`.
     Assets,
-    /// All.
+    /// All files.
     All,
 }
 
@@ -42,24 +42,24 @@ pub struct FolderNames {
 pub struct BookSummary {
     /// The book.
     pub book: Book,
-    /// Base files.
+    /// Number of base files.
     pub files: usize,
-    /// Bytes of them.
+    /// Total size of the base files in bytes.
     pub bytes: u64,
-    /// The hash of its manifest.
+    /// Hash of its manifest.
     pub manifest: ContentHash,
-    /// When it last changed: a base file written or deleted, or its schema set. It never goes back.
+    /// Time of the last change: a base file written or deleted, or the schema set. It never decreases.
     pub updated_at: Timestamp,
-    /// Folders with their files, as far as they were asked for.
+    /// Selected folders with their files.
     pub folders: Vec<FolderNames>,
 }
 
-/// Where a list goes on.
+/// Position at which a list continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookPosition {
-    /// The book the next page is about, or begins after.
+    /// The book that the next page resumes, or starts after.
     pub book: BookId,
-    /// The last folder of it that was listed; `None`: the book is done.
+    /// The last folder of it that was listed; `None`: the book is complete.
     pub folder: Option<String>,
 }
 
@@ -68,19 +68,19 @@ pub struct BookPosition {
 pub struct BookPage {
     /// The books.
     pub books: Vec<BookSummary>,
-    /// Where the next page goes on.
+    /// Position of the next page.
     pub next: Option<BookPosition>,
 }
 
 impl Service {
-    /// Creates a book; repeating it is harmless. Tells whether the book is new.
+    /// Creates a book; repeating it is harmless. Returns whether the book is new.
     pub async fn create_book(
         &self,
         call: &mut Call,
         id: &BookId,
         schema: Option<Schema>,
     ) -> Result<(Book, bool), Error> {
-        // It is recorded only if it changes the book, and marks that as a change.
+        // The entry is written only if the call changes the book, and then counts as a change.
         let change = Some(ChangeId::new(self.inner.ids.new_id()));
         let record = AuditDraft { change, ..self.draft(call, Outcome::Success) };
         let creation = self.inner.journal.create_book(id, schema, &record).await?;
@@ -92,7 +92,7 @@ impl Service {
         }
     }
 
-    /// A page of all books, or the one asked for.
+    /// A page of all books, or the requested one.
     pub async fn list_books(
         &self,
         only: Option<&BookId>,
@@ -115,7 +115,7 @@ impl Service {
             }
             let position = match summary.folders.last() {
                 Some(last) => Some((summary.book.id.clone(), Some(last.folder.clone()))),
-                // Not one of its folders fits: it begins the next page.
+                // None of its folders fits: the book starts the next page.
                 None => books.last().map(|last| (last.book.id.clone(), None)),
             };
             if !summary.folders.is_empty() {
@@ -151,7 +151,7 @@ impl Service {
         Ok(todo)
     }
 
-    /// A book's summary; also tells whether its folders were cut to the page.
+    /// Summary of a book; also returns whether its folders were cut to the page.
     async fn summary(
         &self,
         book: Book,
@@ -175,19 +175,19 @@ impl Service {
     }
 }
 
-/// What is left of a page.
+/// Remaining capacity of a page.
 struct Room {
     folders: usize,
-    /// As JSON.
+    /// In bytes of JSON.
     bytes: u64,
-    /// No folder is on the page yet.
+    /// True while no folder is on the page.
     is_untouched: bool,
 }
 
 impl Room {
-    /// Takes the room for a folder. One that is too large has a page of its own.
+    /// Reserves capacity for a folder. A folder that is too large gets a page of its own.
     fn take(&mut self, folder: &str, names: &[String]) -> bool {
-        // Quotes and commas, and the keys of the folder.
+        // Quotes and commas, and the JSON keys of the folder.
         let bytes = names.iter().map(|name| json_size::of_text(name) + 3).sum::<u64>();
         let bytes = bytes + json_size::of_text(folder) + 40;
         let fits = self.is_untouched || (self.folders > 0 && bytes <= self.bytes);
@@ -209,7 +209,7 @@ fn wanted(structure: Structure, path: &str) -> bool {
     }
 }
 
-/// Groups paths by folder, folders in order, as far as there is room; tells whether some were left.
+/// Groups paths by folder, in order, while they fit; also returns whether some folders were left out.
 fn folders_of<'a>(
     paths: impl Iterator<Item = &'a str>,
     after: Option<&str>,

@@ -1,5 +1,5 @@
-//! A call: who asks, through which request, and about what. The door fills it in as it parses;
-//! the audit entry is drafted from it. Keeps R7: there is no call without an agent.
+//! A call: its agent, request id, operation and subject. The transport fills it in as it parses; the
+//! audit entry is drafted from it. Keeps R7: there is no call without an agent.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::service::Service;
 /// One call of one caller.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// The request.
+    /// Id of the request.
     pub request: RequestId,
-    /// Who asks.
+    /// The calling agent.
     pub agent: AgentId,
-    /// What is request.
+    /// Requested operation.
     pub operation: Operation,
-    /// The book, once it has parsed.
+    /// The book, once it is parsed.
     pub book: Option<BookId>,
-    /// The file, once it has parsed and if one file is meant.
+    /// The file, once it is parsed and if the call is about one file.
     pub path: Option<BookPath>,
-    /// The layer or view that is used.
+    /// The layer or view in use.
     pub layer: Layer,
-    /// Its audit entries are already written, in the transaction of its change.
+    /// True if its audit entries are already written, in the transaction of its change.
     pub recorded: bool,
     began: Duration,
 }
 
 impl Service {
-    /// A call that begins now.
+    /// Starts a call.
     pub fn begin(&self, agent: AgentId, operation: Operation) -> Call {
         Call {
             request: RequestId::new(self.inner.ids.new_id()),
@@ -44,7 +44,7 @@ impl Service {
         }
     }
 
-    /// Time since the call began.
+    /// Time since the call started.
     pub fn elapsed(&self, call: &Call) -> Duration {
         self.inner.clock.monotonic().saturating_sub(call.began)
     }

@@ -1,19 +1,19 @@
-//! The commit protocol: how one file or a set changes. Keeps I8, I9 and I10.
+//! The commit protocol for changes of one file or a set of files. Keeps I8, I9 and I10.
 //!
 //! # Protocol
 //! 1. **Check** the shape, each path against the book's schema, and, once and unlocked, each
-//!    precondition: cheap refusals before any byte moves. If every file is already as wished,
-//!    the blobs are made present and that is all.
-//! 2. **Stage**: blobs above the inline limit are marked live in the database, then put as
-//!    objects. Idempotent, and harmless if abandoned. What `gc` is deleting is waited for.
-//! 3. **Commit**: one database transaction tests every precondition against the locked rows and
-//!    writes blobs, journal, versions, audit entries and publications. It alone decides. It runs
-//!    in a task of its own, which neither the caller's going away nor a time limit aborts. If
-//!    `gc` took a staged blob away meanwhile, nothing happened, and 2 is done again.
-//! 4. **Publish**: the changed paths are put into the tree, for a short while within the request,
-//!    then in the background. Nobody's success depends on it.
+//!    precondition: cheap refusals before any byte is written. If every file already has the requested
+//!    content, the blobs are made present and the call ends.
+//! 2. **Stage**: blobs above the inline limit are marked live in the database, then put as objects.
+//!    Idempotent, and harmless if abandoned. If `gc` is deleting the object, staging waits.
+//! 3. **Commit**: one database transaction tests every precondition against the locked rows and writes
+//!    blobs, journal, versions, audit entries and publications. It alone decides. It runs in a task of
+//!    its own, which neither a disconnect of the caller nor a time limit aborts. If `gc` deleted a
+//!    staged blob meanwhile, nothing is written, and 2 is repeated.
+//! 4. **Publish**: the changed paths are put into the tree, for a short while within the request, then
+//!    in the background. The success of a call does not depend on it.
 //!
-//! A crash before 3 leaves nothing visible; after 3 the change is durable and the tree catches up.
+//! A crash before 3 leaves nothing visible; after 3 the change is durable and the tree follows.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -34,28 +34,28 @@ use crate::call::Call;
 use crate::publish::PendingPublish;
 use crate::service::Service;
 
-/// How often a set is staged before it is given up.
+/// Most times that a set is staged before the call fails.
 const STAGED_AGAIN: usize = 20;
-/// How soon it is looked again whether `gc` has finished with an object.
+/// Interval at which staging checks whether `gc` has finished deleting an object.
 const BEING_DELETED: Duration = Duration::from_millis(10);
 
-/// A change of one file, as a caller asks for it.
+/// Requested change of one file.
 #[derive(Debug, Clone)]
 pub struct FileChange {
     /// The file.
     pub path: BookPath,
-    /// The content it is to have.
+    /// Requested content.
     pub content: TargetContent<NewContent>,
-    /// What the caller expects it to hold.
+    /// Expected current hash of the file.
     pub expected: Option<ContentHash>,
 }
 
-/// Content on its way into the store.
+/// Content to be written.
 #[derive(Debug, Clone)]
 pub enum NewContent {
     /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// A blob whose object was put already, under this staging.
+    /// A blob whose object is already put, under this staging.
     Staged(Blob, StagingId),
 }
 
@@ -76,31 +76,31 @@ struct ChangeRequest<'a> {
     book: &'a BookId,
     layer: &'a Layer,
     changes: Vec<FileChange>,
-    /// The upload that it completes.
+    /// Upload that the set completes.
     upload: Option<UploadId>,
 }
 
-/// How an attempt at a commit ended that was not refused.
+/// Outcome of an attempt to commit that was not refused.
 pub(crate) enum CommitOutcome {
     Done(Vec<ChangeResult>),
-    /// Nothing happened: what was put must be staged and put again.
+    /// Nothing was written: the blobs must be staged and put again.
     Unstaged,
-    /// Nothing happened: the upload is done already, or forgotten.
+    /// Nothing was written: the upload is already completed, or its row deleted.
     UploadOver,
 }
 
 /// Result of one change of a committed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangeResult {
-    /// What happened.
+    /// Effect of the change.
     pub effect: Effect,
-    /// What the file held before.
+    /// Hash that the file had before.
     pub old: Option<ContentHash>,
 }
 
 impl Service {
-    /// Changes files of one layer of a book, all or nothing. On success `call.recorded` tells
-    /// that the audit entries are written.
+    /// Changes files of one layer of a book, all or nothing. On success `call.recorded` is set if the
+    /// transaction wrote the audit entries.
     pub async fn change(
         &self,
         call: &mut Call,
@@ -126,8 +126,8 @@ impl Service {
         Err(Fault::storage("gc took the staged objects away again and again").into())
     }
 
-    /// Completes an upload with what has arrived, as far as an object put already. On success
-    /// `call.recorded` tells that the audit entry is written.
+    /// Completes an upload with its received content; a large blob's object must already be put. On
+    /// success `call.recorded` is set: the audit entry is written.
     pub(crate) async fn change_by_upload(
         &self,
         call: &mut Call,
@@ -143,9 +143,9 @@ impl Service {
         self.conclude(call, request.changes, attempt).await
     }
 
-    /// Step 1 for a file that is to get other bytes than it has, before they are sent: may it? Of a
-    /// new file also the name is checked, a round trip more, which a change with its bytes at hand
-    /// leaves to the commit.
+    /// Step 1 for content whose bytes are not sent yet: checks whether this write would be accepted. For
+    /// a new file it also checks for a conflicting path, one more round trip, which a change that has
+    /// its bytes leaves to the commit.
     pub(crate) async fn check_write(
         &self,
         book: &BookId,
@@ -166,7 +166,7 @@ impl Service {
         Ok((found, effect))
     }
 
-    /// Refuses a path that the book does not admit.
+    /// Refuses a path that the book's schema does not admit.
     pub(crate) async fn require_admitted(&self, book: &BookId, path: &BookPath) -> Result<(), Error> {
         Ok(self.schema_of(book).await?.admit(path)?)
     }
@@ -176,12 +176,12 @@ impl Service {
         request: &ChangeRequest<'_>,
     ) -> Result<(Schema, Vec<(Option<Found>, Effect)>), Error> {
         let ChangeRequest { book, layer, changes, .. } = request;
-        // Side by side: each is a round trip to the database.
+        // Concurrently: each is a round trip to the database.
         let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, changes))?;
         Ok((schema, check(schema, held, changes)?))
     }
 
-    /// Steps 2 and 3. Also gives a moment before the commit, and so before the leases it took.
+    /// Steps 2 and 3. Also returns a time before the commit, and so before the leases that it took.
     async fn stage_and_commit(
         &self,
         call: &Call,
@@ -197,7 +197,7 @@ impl Service {
         Ok((result?, since))
     }
 
-    /// Step 4, if there is something to publish.
+    /// Step 4, if something was committed.
     async fn conclude(
         &self,
         call: &mut Call,
@@ -217,13 +217,13 @@ impl Service {
         }
     }
 
-    /// The schema paths are admitted by: the book's, or strict for a book that its first write
-    /// will create. The commit refuses if it is another by then.
+    /// The schema that paths are checked against: the book's, or strict for a book that its first write
+    /// will create. The commit refuses if the book has another schema by then.
     async fn schema_of(&self, book: &BookId) -> Result<Schema, Fault> {
         Ok(self.inner.journal.book(book).await?.map_or_else(Schema::default, |book| book.schema))
     }
 
-    /// What each file holds now.
+    /// Current content of each file.
     async fn held(
         &self,
         book: &BookId,
@@ -259,7 +259,7 @@ impl Service {
         Ok(Some(done.collect()))
     }
 
-    /// Step 2. Also tells whether an object was put.
+    /// Step 2. Also returns whether an object was put.
     async fn stage(
         &self,
         call: &Call,
@@ -279,7 +279,8 @@ impl Service {
                 TargetContent::Present(NewContent::Bytes(bytes)) => {
                     let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
                     if matches!(blob.location, BlobLocation::Object(_)) {
-                        // Were the row live first, a crash in between would forget the damage.
+                        // If the row became live first, a crash before the put would lose the record of
+                        // the damage.
                         if self.is_damaged(blob.hash).await? {
                             self.inner.objects.put(blob.hash, bytes).await?;
                         }
@@ -314,7 +315,7 @@ impl Service {
         Ok((set, staged))
     }
 
-    /// Marks a blob live, as soon as no `gc` is deleting it.
+    /// Marks a blob live, once no `gc` is deleting it.
     pub(crate) async fn staging_of(&self, blob: &Blob) -> Result<StagingId, Fault> {
         let began = self.inner.clock.monotonic();
         loop {
@@ -330,7 +331,7 @@ impl Service {
         }
     }
 
-    /// Step 3.
+    /// Step 3, in a task of its own.
     async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
         let journal = self.inner.journal.clone();
         let task = tokio::spawn(async move { journal.commit(set).await });
@@ -338,7 +339,7 @@ impl Service {
     }
 }
 
-/// Step 1. Gives what each file holds now and what would happen to it.
+/// Step 1. Returns each file's current content and the effect that its change would have.
 fn check(
     schema: Schema,
     held: Vec<Option<Found>>,
@@ -347,7 +348,7 @@ fn check(
     let mut paths = HashSet::new();
     let mut checked = Vec::with_capacity(changes.len());
     for (change, found) in changes.iter().zip(held) {
-        // What a book admitted once it also lets go, so a deletion needs no schema.
+        // A path that was admitted earlier may be deleted under any schema.
         if !matches!(change.content, TargetContent::Absent) {
             schema.admit(&change.path)?;
         }
@@ -361,7 +362,7 @@ fn check(
     Ok(checked)
 }
 
-/// The publications this commit holds the lease on, with the bytes that are already at hand.
+/// The publications on which this commit holds the lease, with the bytes that are in memory.
 fn pending(applied: Vec<Applied>, changes: Vec<FileChange>) -> Vec<PendingPublish> {
     let pairs = applied.into_iter().zip(changes);
     let content = |content| match content {
@@ -369,7 +370,7 @@ fn pending(applied: Vec<Applied>, changes: Vec<FileChange>) -> Vec<PendingPublis
         TargetContent::Present(NewContent::Bytes(bytes)) if bytes.len() as u64 <= WHOLE_BYTES => {
             TargetContent::Present(Some(bytes))
         }
-        // Not held any longer than the call.
+        // Larger content is not kept in memory beyond the call.
         TargetContent::Present(_) => TargetContent::Present(None),
     };
     pairs

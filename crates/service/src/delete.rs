@@ -1,4 +1,4 @@
-//! `delete_content`: one file goes away. Keeps R3: deleting again is success.
+//! `delete_content`: deletes one file. Keeps R3: deleting again is success.
 
 use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal};
@@ -8,8 +8,8 @@ use crate::commit::FileChange;
 use crate::service::Service;
 
 impl Service {
-    /// Deletes the file; tells whether it existed. Deleting from an overlay lets the base show
-    /// again.
+    /// Deletes the file; returns whether it existed. After a deletion from an overlay the base's file is
+    /// visible again.
     pub async fn delete_content(
         &self,
         call: &mut Call,

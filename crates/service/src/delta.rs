@@ -1,5 +1,5 @@
-//! `delta_build`: what has changed since a moment, as a view shows it now. Who asks again from
-//! the `until` of an answer misses nothing; see [`panaversity_model::delta`].
+//! `delta_build`: the files that changed since a timestamp, as a view shows them now. A client that asks
+//! again from the `until` of an answer misses nothing; see [`panaversity_model::delta`].
 
 use panaversity_model::delta::{ChangedFile, Shown};
 use panaversity_model::file::{FileRecord, may_be_text};
@@ -11,11 +11,11 @@ use crate::service::Service;
 /// Most files on a page.
 pub const PAGE_FILES: usize = 1_000;
 
-/// Where a delta goes on: its end and its count are those of its first page, so what changes
-/// while it is read belongs to the next delta.
+/// Position at which a delta continues. End and count are those of the first page, so changes made while
+/// it is read belong to the next delta.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeltaPosition {
-    /// The last path of the page before.
+    /// The last path of the previous page.
     pub path: BookPath,
     /// The `until` of the first page.
     pub until: Timestamp,
@@ -23,21 +23,21 @@ pub struct DeltaPosition {
     pub total: usize,
 }
 
-/// A page of what has changed.
+/// A page of a delta.
 #[derive(Debug, Clone)]
 pub struct DeltaPage {
-    /// The files in path order, with their text if it was asked for and they are text.
+    /// The files in path order, with their text if it was requested and they are text.
     pub files: Vec<(ChangedFile, Option<String>)>,
-    /// How many files have changed in all.
+    /// Number of changed files in all.
     pub total: usize,
-    /// From when on to ask the next time.
+    /// Timestamp from which to ask the next time.
     pub until: Timestamp,
-    /// Where the next page goes on.
+    /// Position of the next page.
     pub next: Option<DeltaPosition>,
 }
 
 impl Service {
-    /// What a view has changed at `since` or later, or goes on with a delta.
+    /// The files of a view that changed at `since` or later; `after` continues a delta.
     pub async fn delta_build(
         &self,
         book: &BookId,
@@ -56,7 +56,7 @@ impl Service {
         let more = fits < changed.len();
         changed.truncate(fits);
         let wanted = changed.iter().filter(|_| with_content).filter_map(text).cloned().collect();
-        // What was let go meanwhile is left out, so the two go by their paths.
+        // `read_all` leaves out purged files, so files and texts are matched by path.
         let mut read = self.read_all(wanted).await?.into_iter().peekable();
         let with_text = |file: ChangedFile| {
             let read = read.next_if(|read| read.record.path == file.path);
@@ -75,7 +75,7 @@ impl Service {
     }
 }
 
-/// The file that a changed path shows, if it may be text.
+/// The record that a changed path shows, if it may be text.
 fn text(file: &ChangedFile) -> Option<&FileRecord> {
     match &file.now {
         Shown::File(record) => Some(record).filter(|record| may_be_text(&record.path, record.size)),
@@ -83,7 +83,7 @@ fn text(file: &ChangedFile) -> Option<&FileRecord> {
     }
 }
 
-/// How many of the files may fit a page, as far as their sizes tell.
+/// Number of files that may fit a page, judged by their sizes.
 fn page_length(files: &[ChangedFile], with_content: bool) -> usize {
     let size = |file| text(file).filter(|_| with_content).map_or(0, |record| record.size);
     json_size::page_length(files.iter().take(PAGE_FILES).map(size))

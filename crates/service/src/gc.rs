@@ -1,20 +1,21 @@
-//! `gc`: what nobody can ask for any more goes away. The protocol, and why no live blob is lost by
-//! it, stand in the model's `gc`; this is the side of `gc`. Keeps I9.
+//! `gc`: deletes manifests, versions, blobs and uploads that can no longer be requested. The protocol,
+//! and why it never deletes a live blob, are described in the model's `gc`; this module is the side of
+//! `gc`. Keeps I9.
 //!
 //! # A run
-//! 1. Manifests that were named last more than 30 days ago are let go. Of those that are kept, the
-//!    versions they name are kept as long: that is noted in the versions themselves.
-//! 2. Versions that were superseded (by another, or by a deletion) longer ago than the retention
-//!    go, unless a note of 1 keeps them. The newest version of a file never goes.
-//! 3. Blobs that no version names and nobody touched for the retention are condemned, a few at a
-//!    time; their objects are deleted; their rows are buried.
-//! 4. Objects without a row that are older than the retention go the same way.
-//! 5. What is left of uploads goes (see `leftovers`), and the rows of those that expired longer ago
-//!    than the retention.
+//! 1. Manifests last named more than 30 days ago are deleted. The versions that a remaining manifest
+//!    names are kept as long as the manifest: a pin in the version's row says so.
+//! 2. Versions that were superseded (by another, or by a deletion) longer ago than the retention are
+//!    deleted, unless a pin of 1 keeps them. The newest version of a file is never deleted.
+//! 3. Blobs that no version names and that were not touched for the retention are condemned, a few at a
+//!    time; their objects are deleted; then their rows.
+//! 4. Objects without a row that are older than the retention are deleted in the same way.
+//! 5. Leftovers of uploads are deleted (see `upload_cleanup`), and the rows of uploads that expired
+//!    longer ago than the retention.
 //!
-//! Killed anywhere, a later run goes on. With a retention of zero days a plan that is being made
-//! at this very moment may name a version that 2 lets go; the build then finds it gone and plans
-//! again. An archive notes what it names by itself, before its link is given away.
+//! After a kill at any point, a later run resumes. With a retention of zero days a plan made
+//! concurrently may name a version that 2 deletes; the build then finds it missing and plans again. An
+//! archive pins its versions itself, before its link is returned.
 //!
 //! Publications, chains and the audit log are never touched.
 
@@ -28,38 +29,38 @@ use panaversity_model::{BookId, ContentHash, Error, Fault, Timestamp};
 
 use crate::service::Service;
 
-/// How long a manifest is kept after it was last named; a server notes that once an hour.
+/// Time that a manifest is kept after it was last named; a server notes a use once an hour.
 const MANIFESTS_KEPT_FOR: Duration = Duration::from_hours(30 * 24 + 2);
-/// Manifests looked at in one go, each with all its paths.
+/// Manifests read in one statement, each with all its paths.
 const MANIFESTS_AT_ONCE: usize = 4;
-/// Versions let go in one transaction.
+/// Versions deleted in one transaction.
 const VERSIONS_AT_ONCE: usize = 5_000;
-/// Blobs condemned in one transaction: as many as are surely deleted while they are guarded.
+/// Blobs condemned in one transaction: few enough to be deleted surely while their guard lasts.
 const BLOBS_AT_ONCE: usize = 64;
-/// Objects deleted side by side.
+/// Concurrent deletions of objects.
 const SIDE_BY_SIDE: usize = 8;
 
-/// What a run let go, or would let go.
+/// Result of a run, or of a dry run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Manifests, versions, blobs and the blobs' bytes.
+    /// Manifests, versions and blobs deleted, and the blobs' bytes.
     pub removed: GcEstimate,
-    /// Objects that no row named, and their bytes.
+    /// Deleted objects without a row.
     pub unknown_objects: u64,
-    /// Bytes of those.
+    /// Bytes of those objects.
     pub unknown_bytes: u64,
     /// Blobs whose objects could not be deleted; a later run tries again.
     pub left: u64,
-    /// Uploads that were over, and leftovers of uploads.
+    /// Uploads and leftovers of uploads removed.
     pub uploads: u64,
 }
 
 impl Service {
-    /// Lets go what is older than the retention; `dry_run` only tells what would go.
+    /// Deletes what is older than the retention; with `dry_run` only counts it.
     ///
     /// # Errors
-    /// A fault of the database, or of the storage when nothing could be deleted any more; what was
-    /// let go until then is gone.
+    /// A fault of the database, or of the storage if none of several objects could be deleted; deletions
+    /// made until then stay.
     pub async fn gc(&self, retention: Duration, dry_run: bool) -> Result<Swept, Fault> {
         let journal = &self.inner.journal;
         let now = journal.now().await?;
@@ -91,7 +92,7 @@ impl Service {
         Ok(swept)
     }
 
-    /// Step 1, for the manifests that stay.
+    /// Step 1, for the manifests that are kept: pins their versions.
     async fn keep_what_manifests_name(&self, cutoffs: RetentionCutoffs) -> Result<(), Fault> {
         let (journal, mut after) = (&self.inner.journal, None);
         loop {
@@ -102,7 +103,7 @@ impl Service {
             for kept in page.iter().filter(|kept| kept.named_at > cutoffs.unnamed_since) {
                 let manifest = Manifest::decode(&kept.encoded)?;
                 let current = self.current(&kept.book).await?;
-                // What is current now is superseded later than any cutoff of this run.
+                // A current version is superseded later than any cutoff of this run, so it needs no pin.
                 let is_old = |path: &str, hash| current.files.get(path).is_none_or(|item| item.hash != hash);
                 let named = manifest.files.iter().map(|(path, item)| (path.as_str(), item.hash));
                 let named: Vec<_> = named.filter(|(path, hash)| is_old(path, *hash)).collect();
@@ -119,7 +120,7 @@ impl Service {
         }
     }
 
-    /// Step 3.
+    /// Step 3: condemns and deletes blobs.
     async fn sweep_blobs(&self, unused_since: Timestamp, swept: &mut Swept) -> Result<(), Fault> {
         let mut after = None;
         loop {
@@ -135,7 +136,7 @@ impl Service {
         }
     }
 
-    /// Step 4.
+    /// Step 4: deletes objects without a row.
     async fn sweep_unknown(
         &self,
         unused_since: Timestamp,
@@ -159,7 +160,7 @@ impl Service {
         Ok(())
     }
 
-    /// Of these objects those that no row names.
+    /// The objects among these that have no row.
     pub(crate) async fn without_row(
         &self,
         mut objects: Vec<(ContentHash, u64)>,
@@ -170,8 +171,8 @@ impl Service {
         Ok(objects)
     }
 
-    /// Steps 4 and 5 of the protocol, for blobs condemned no earlier than `began`; gives those that
-    /// are gone.
+    /// Steps 4 and 5 of the model's protocol, for blobs condemned no earlier than `began`; returns the
+    /// deleted ones.
     async fn carry_out(
         &self,
         condemned: Vec<Condemned>,
@@ -194,7 +195,8 @@ impl Service {
         }
         swept.left += broken.len() as u64;
         match broken.pop() {
-            // Nothing of many could be deleted: nor would the next. One alone may be a stubborn one.
+            // If none of several objects could be deleted, the next would fail too. A single one may be
+            // an exception.
             Some(fault) if number > 1 && broken.len() + 1 == number => Err(fault),
             Some(fault) => {
                 tracing::warn!(blobs = broken.len() + 1, error = %fault, "some blobs could not be deleted; the next gc tries again");

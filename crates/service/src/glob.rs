@@ -1,5 +1,5 @@
-//! `glob_search`: the paths of a book, or of all books, that a pattern accepts. Keeps R5: only
-//! paths that the view shows are looked at.
+//! `glob_search`: the paths of a book, or of all books, that match a pattern. Keeps R5: only paths that
+//! the view shows are examined.
 
 use panaversity_model::path::Prefix;
 use panaversity_model::{BookId, BookPath, Error, View};
@@ -8,9 +8,9 @@ use crate::service::Service;
 
 /// Most matches on a page.
 pub const PAGE_MATCHES: usize = 1_000;
-/// Paths fetched at once: a whole book, as books are.
+/// Paths fetched in one statement: typically a whole book.
 const FETCHED_AT_ONCE: usize = 5_000;
-/// Paths looked at in one call; beyond, a page may be short and still have a next one.
+/// Most paths examined in one call; beyond it a page may be short and still have a next one.
 const LOOKED_AT: usize = 200_000;
 
 /// A path and its book.
@@ -21,12 +21,12 @@ pub type BookFile = (BookId, BookPath);
 pub struct MatchPage {
     /// The matches.
     pub matches: Vec<BookFile>,
-    /// After which the next page goes on.
+    /// Position after which the next page starts.
     pub next: Option<BookFile>,
 }
 
 impl Service {
-    /// A page of the paths that `accepts` takes, of one book or of all. All of them must begin
+    /// A page of the paths for which `accepts` is true, of one book or of all. All of them must begin
     /// with `prefix`, so that no others are read.
     pub async fn glob_search(
         &self,
@@ -51,7 +51,7 @@ impl Service {
                 matches.push(place);
             }
             if last_page {
-                // What was found is in a book that there is.
+                // A match proves that the book exists.
                 if let Some(book) = book.filter(|_| is_first && matches.is_empty()) {
                     self.require_book(book).await?;
                 }

@@ -1,4 +1,4 @@
-//! Health: are the database and the storage there, and is what they hold whole?
+//! Health checks: reachability of the database and the storage, and integrity of their content.
 
 use std::time::Duration;
 
@@ -7,51 +7,51 @@ use panaversity_model::Fault;
 use crate::service::Service;
 use crate::verify::Verified;
 
-/// A probe that takes longer counts as failed.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Timeout of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How one engine is.
+/// Result of probing one engine.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    /// Which engine: `sqlite`, `postgresql`, `fs`.
+    /// Kind of the engine, such as `sqlite`, `postgresql`, `fs`.
     pub backend: &'static str,
-    /// Did it answer?
+    /// True if it answered without a fault.
     pub up: bool,
-    /// How long it took.
+    /// Time that the probe took.
     pub latency: Duration,
 }
 
-/// How everything is.
+/// State of all parts of the service.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// The database.
     pub database: Probe,
     /// The storage.
     pub storage: Probe,
-    /// Paths that are not published yet; `None`: not known.
+    /// Number of pending publications; `None`: unknown.
     pub pending_publications: Option<i64>,
-    /// Blobs of some file that are missing or corrupt; `None`: not known.
+    /// Number of blobs of some file that are missing or corrupt; `None`: unknown.
     pub damaged_blobs: Option<i64>,
-    /// What the background verifier knows.
+    /// State of the background verifier.
     pub verified: Verified,
-    /// How long ago its last full pass ended.
+    /// Time since its last full pass ended.
     pub full_pass_age: Option<Duration>,
 }
 
 impl Service {
-    /// Probes the engines only: may traffic be sent here?
+    /// Probes the engines only, to decide if traffic may be sent to this server.
     pub async fn readiness(&self) -> (Probe, Probe) {
         let (journal, tree) = (&self.inner.journal, &self.inner.tree);
         tokio::join!(self.probe(journal.backend(), journal.ping()), self.probe(tree.backend(), tree.ping()))
     }
 
-    /// Probes and asks everything.
+    /// Probes the engines and reads all counts.
     pub async fn health(&self) -> Health {
         let (database, storage) = self.readiness().await;
         let (mut pending_publications, mut damaged_blobs) = (None, None);
         if database.up {
             let counts = async { tokio::join!(self.inner.journal.pending(), self.inner.journal.damaged()) };
-            if let Ok((pending, damaged)) = tokio::time::timeout(PATIENCE, counts).await {
+            if let Ok((pending, damaged)) = tokio::time::timeout(PROBE_TIMEOUT, counts).await {
                 (pending_publications, damaged_blobs) = (pending.ok(), damaged.ok());
             }
         }
@@ -71,7 +71,7 @@ impl Service {
         ping: impl Future<Output = Result<(), Fault>> + Send,
     ) -> Probe {
         let began = self.inner.clock.monotonic();
-        let answer = tokio::time::timeout(PATIENCE, ping).await;
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, ping).await;
         if let Ok(Err(fault)) = &answer {
             tracing::warn!(backend, error = %fault, "a health probe failed");
         }

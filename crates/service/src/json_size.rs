@@ -1,17 +1,17 @@
-//! Size of an answer as JSON, which is what a page of contents is measured by: a control character
-//! takes six bytes there. Keeps an answer below the contract's 1 MB, unless a single file has more.
-//! An answer is sent as structured content and as text; one copy of it is measured.
+//! Size of answers as JSON, by which pages of content are bounded: a control character takes six bytes
+//! there. Keeps an answer below the contract's 1 MB, unless a single file is larger. An answer is sent
+//! as structured content and as text; one copy of it is counted.
 
 use panaversity_model::audit::AuditEntry;
 
 /// Most bytes of JSON on a page.
 pub const PAGE_BYTES: u64 = 800_000;
-/// The part of a file in an answer that does not depend on its path and text: keys, hashes, times.
+/// Bytes of a file in an answer apart from its path and text: keys, hashes, times.
 const FILE_BYTES: u64 = 300;
-/// The same of an entry of the audit log: keys, ids, four hashes, names of bounded length.
+/// Bytes of an audit entry apart from its free text: keys, ids, four hashes, names of bounded length.
 const ENTRY_BYTES: u64 = 1_000;
 
-/// Bytes of a text between its quotes, escaped as little as JSON allows.
+/// Bytes of a text between its quotes, with only the escapes that JSON requires.
 pub(crate) fn of_text(text: &str) -> u64 {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
@@ -21,7 +21,7 @@ pub(crate) fn of_text(text: &str) -> u64 {
     text.bytes().map(escaped).sum()
 }
 
-/// Bytes of a file in a list, with its text if that is part of the answer.
+/// Bytes of a file in a list, with its text if the answer includes it.
 pub(crate) fn of_file(path: &str, text: Option<&str>) -> u64 {
     FILE_BYTES + of_text(path) + text.map_or(0, of_text)
 }
@@ -32,7 +32,7 @@ pub(crate) fn of_entry(entry: &AuditEntry) -> u64 {
     ENTRY_BYTES + free.map(|text| of_text(text)).sum::<u64>()
 }
 
-/// How many of these entries fit a page: at least one, if there is one.
+/// Number of these entries that fit a page: at least one, if there is one.
 pub(crate) fn page_length(sizes: impl Iterator<Item = u64>) -> usize {
     let (mut bytes, mut count) = (0, 0);
     for size in sizes {

@@ -1,7 +1,7 @@
-//! The acts of `PanaversityFS`: one file per act that a caller can ask for.
+//! Use cases of `PanaversityFS`: one file per operation that a caller can request.
 //!
-//! An act takes parsed values, uses the ports it was given and returns values; it knows neither
-//! the protocol above nor the engines below. The commit protocol stands in [`commit`].
+//! A use case takes parsed values, works through the given ports and returns values; it depends neither
+//! on the protocol above nor on the engines below. The commit protocol is described in [`commit`].
 
 pub mod archive;
 pub mod assets;

@@ -1,5 +1,5 @@
-//! ManifestCache of the base of books, cached. A cached one is used only while its stamp — row count
-//! and sum of row versions, read in one statement — is the book's.
+//! Cache of manifests of books' bases. An entry is valid while its stamp (row count and sum of row
+//! versions, read in one statement) equals the book's.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +10,14 @@ use panaversity_model::{BookId, ContentHash, Error, Fault};
 
 use crate::service::Service;
 
-/// Files of all cached manifests together; beyond it the cache is emptied.
+/// Most files of all cached manifests together; beyond it the cache is emptied.
 const CACHED_FILES: usize = 100_000;
 
-/// ManifestCache named last that are remembered.
+/// Most recently kept manifests that stay in memory.
 const RECENT: usize = 8;
-/// Books whose last kept manifest is remembered.
+/// Most books whose last kept manifest is remembered.
 const KEPT_BOOKS: usize = 10_000;
-/// How long a kept manifest need not be kept again. Far below the 30 days it is kept for.
+/// Time after which a kept manifest is kept again; far below the 30 days for which it is kept.
 const KEPT_AGAIN_AFTER: Duration = Duration::from_hours(1);
 
 /// A manifest with its hash.
@@ -29,13 +29,12 @@ pub(crate) struct HashedManifest {
     stamp: Stamp,
 }
 
-/// The cache.
+/// Manifests in memory.
 #[derive(Default)]
 pub(crate) struct ManifestCache {
     by_book: Mutex<HashMap<BookId, HashedManifest>>,
     kept_at: Mutex<HashMap<BookId, (ContentHash, Duration)>>,
-    /// The manifests named last, newest last: what the next plan of the book
-    /// is likely to start from.
+    /// The manifests kept last, newest last: the likely starting points of the next plans.
     recent: Mutex<VecDeque<(BookId, ContentHash, Arc<Manifest>)>>,
 }
 
@@ -72,7 +71,7 @@ impl ManifestCache {
 }
 
 impl Service {
-    /// The manifest of a book's base as it is now.
+    /// The current manifest of a book's base.
     pub(crate) async fn manifest(&self, book: &BookId) -> Result<HashedManifest, Error> {
         let journal = &self.inner.journal;
         let cached = self.inner.manifests.get(book);
@@ -95,7 +94,7 @@ impl Service {
         Ok(named)
     }
 
-    /// Keeps a manifest that is about to be named.
+    /// Stores a manifest before its hash is returned.
     pub(crate) async fn keep(
         &self,
         book: &BookId,
@@ -118,7 +117,7 @@ impl Service {
         Ok(())
     }
 
-    /// A manifest that was named before.
+    /// A stored manifest, from memory or the journal; `None`: it is not kept.
     pub(crate) async fn kept(
         &self,
         book: &BookId,
@@ -133,8 +132,8 @@ impl Service {
         }
     }
 
-    /// The cached manifest with the newer rows put in, if its stamp then is the book's; a deleted
-    /// row shows in the stamp, and then all rows are read.
+    /// The cached manifest with newer rows applied, if its stamp then equals the book's; a deleted row
+    /// changes the stamp, and then all rows are read.
     async fn advanced(
         &self,
         book: &BookId,

@@ -1,5 +1,5 @@
-//! Objects that are gone or damaged while something holds them: put again from the published copy,
-//! if that still has the bytes. Keeps R2: bytes come back only if they have the blob's hash.
+//! Repair of objects that are missing or damaged while a version names them: they are put again from a
+//! published copy. Keeps R2: a copy is used only if it has the blob's hash.
 
 use panaversity_model::blob::{BlobHasher, BlobState, StoredBlob};
 use panaversity_model::storage_listing::TreePath;
@@ -7,11 +7,11 @@ use panaversity_model::{ContentHash, Fault};
 
 use crate::service::Service;
 
-/// Files whose published copies are tried.
+/// Most files whose published copies are tried.
 const COPIES_TRIED: usize = 20;
 
 impl Service {
-    /// Puts an object again from a published copy of it; false if there is none.
+    /// Puts an object again from a published copy; false if no copy has its bytes.
     pub(crate) async fn recreate_object(&self, stored: &StoredBlob) -> Result<bool, Fault> {
         let hash = stored.blob.hash;
         for key in self.inner.journal.files_with_hash(hash, COPIES_TRIED).await? {
@@ -33,8 +33,9 @@ impl Service {
         Ok(false)
     }
 
-    /// Step 6 of the protocol in the model's `gc`: a deletion came after its guard had ended.
-    /// Marked missing first, so that nobody commits to it; then the bytes are looked for.
+    /// Step 6 of the protocol in the model's `gc`: repairs a deletion that may have taken effect after
+    /// its guard had ended. Marks the blob missing first, so that no writer commits to it; then looks
+    /// for its bytes.
     pub(crate) async fn undo_late_deletion(&self, hash: ContentHash) -> Result<(), Fault> {
         let journal = &self.inner.journal;
         let Some(stored) = journal.blobs(&[hash]).await?.pop() else { return Ok(()) };

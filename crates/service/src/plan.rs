@@ -1,6 +1,6 @@
-//! `plan_build`: what a build must fetch to go from the state it has to the state the book has
-//! now. What a plan names stays readable by hash while its manifest is kept, so a build fetched
-//! while agents write is exactly that state.
+//! `plan_build`: the files that a build must fetch to get from its state to the book's current state.
+//! Versions named by a plan stay readable by hash while its manifest is kept, so a build fetched during
+//! concurrent writes is exactly that state.
 
 use std::sync::Arc;
 
@@ -12,34 +12,34 @@ use crate::service::Service;
 /// Most files on a page.
 pub const PAGE_FILES: usize = 1_000;
 
-/// Where a plan goes on: the plan's manifest, and the last path seen.
+/// Position at which a plan continues: its manifest, and the last path listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanPosition {
-    /// The manifest the plan is for.
+    /// Hash of the plan's manifest.
     pub manifest: ContentHash,
-    /// The last path of the page before.
+    /// The last path of the previous page.
     pub path: String,
 }
 
-/// What differs.
+/// A page of a plan.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The hash of the book's manifest.
+    /// Hash of the book's manifest.
     pub manifest: ContentHash,
-    /// This page of what differs, in path order.
+    /// Differing files of this page, in path order.
     pub files: Vec<Difference>,
-    /// How many files differ in all.
+    /// Number of differing files in all.
     pub changed: usize,
-    /// How many files the book has.
+    /// Number of files of the book.
     pub total: usize,
-    /// The target manifest is not known (any more): all files are listed.
+    /// True if the target manifest is unknown or no longer kept: then all files are listed.
     pub target_unknown: bool,
-    /// Where the next page goes on.
+    /// Position of the next page.
     pub next: Option<PlanPosition>,
 }
 
 impl Service {
-    /// Plans a build from `target` to the book's state, or goes on with a plan.
+    /// Plans a build from `target` to the book's current state, or continues a plan.
     pub async fn plan_build(
         &self,
         book: &BookId,
@@ -67,8 +67,8 @@ impl Service {
         Ok(Plan { manifest: hash, files, changed, total: current.files.len(), target_unknown, next })
     }
 
-    /// The manifest that is planned: the book's, kept before it is named, or the one that a plan
-    /// under way has named.
+    /// The manifest of the plan: the book's current one, kept before it is returned, or for a continued
+    /// plan the one it names.
     async fn planned(
         &self,
         book: &BookId,

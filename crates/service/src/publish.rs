@@ -1,10 +1,9 @@
-//! Publishing: the tree catches up with the journal, by the protocol in the model's
-//! `publication`. Keeps the last part of R2: once the publisher is idle, the tree holds what the
-//! journal says.
+//! Publisher: brings the tree up to date with the journal, by the protocol in the model's `publication`.
+//! Keeps the last part of R2: once the publisher is idle, the tree matches the journal.
 //!
-//! A large file may take minutes, and only so many are under way. One whose turn it is not is given
-//! back, to be claimed again after everything that was not; the background publisher gives each
-//! that it begins a task of its own. So neither holds up anything else.
+//! A large file may take minutes, so a semaphore bounds how many are in progress. A large file without a
+//! permit is returned to the backlog and claimed again after all paths that were not returned; the
+//! background publisher runs each large file in a task of its own. So large files delay no others.
 
 use std::time::Duration;
 
@@ -22,65 +21,65 @@ use tokio::task::JoinSet;
 use crate::blob_reader::WHOLE_BYTES;
 use crate::service::Service;
 
-/// How long a request waits for its own change to reach the tree.
+/// Longest time that a request waits for its own change to reach the tree.
 const IN_REQUEST: Duration = Duration::from_millis(250);
-/// How often the background publisher looks for paths nobody is publishing.
+/// Interval at which the background publisher looks for paths that nobody is publishing.
 const PUBLISHER_EVERY: Duration = Duration::from_secs(1);
-/// How long the background publisher rests after the storage or the database refused.
+/// Pause of the background publisher after a failure of the storage or the database.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
-/// How often published files are made durable.
+/// Interval between clean points, which make published files durable.
 const CLEAN_POINT_EVERY: Duration = Duration::from_secs(30);
-/// Paths claimed at once.
+/// Paths claimed in one statement.
 const CLAIMED_AT_ONCE: usize = 64;
-/// Paths one clean point forgets at once.
+/// Paths marked synced in one statement by a clean point.
 const CLEANED_AT_ONCE: usize = 10_000;
-/// Publications of one claim under way at once.
+/// Concurrent publications of one claim.
 const SIDE_BY_SIDE: usize = 8;
 
-/// A lease this old is not used any more: the put might end after the lease does.
+/// Age at which a lease is no longer used: the put might end after the lease does.
 const LEASE_USED_FOR: Duration = Duration::from_secs(5);
 
-/// Large files under way at once: each has parts of several MiB in memory.
+/// Concurrent transfers of large files: each has parts of several MiB in memory.
 pub(crate) const LARGE_AT_ONCE: usize = 2;
 
-/// A publication of a change that was made a moment ago.
+/// Publication of a change that was just committed.
 pub(crate) struct PendingPublish {
     pub(crate) publication: Publication,
-    /// Present without bytes: they are read from the journal.
+    /// Content to publish; `Present` without bytes: they are read from the journal.
     pub(crate) content: TargetContent<Option<Vec<u8>>>,
 }
 
-/// A large file whose turn it is.
+/// A large file with its permit.
 struct Large {
     stored: StoredBlob,
     _turn: OwnedSemaphorePermit,
 }
 
-/// What came of reading what a path holds.
+/// Result of reading and publishing a path's content.
 enum Read {
-    /// It was put or removed.
+    /// The content was put or removed.
     Put,
-    /// It is large and is yet to be put.
+    /// The file is large and has not been put yet.
     Large(Large),
-    /// It is large, and all turns are taken.
+    /// The file is large, and no permit is free.
     NoTurn,
 }
 
-/// How the publication of a claimed path went.
+/// Outcome of publishing a claimed path.
 enum PublishOutcome {
     Done,
-    /// It is large: it takes a task of its own.
+    /// The file is large and needs a task of its own.
     Large(Publication, Large),
-    /// It was given back until there is a turn.
+    /// The path was returned to the backlog until a permit is free.
     NoTurn,
     Failed(Publication, Fault),
 }
 
 impl Service {
-    /// Publishes what was just committed, in the background, and waits a short while for it.
+    /// Publishes the files of a commit in the background, and waits a short while for it.
     ///
-    /// Only so many are under way at once, so that bytes do not pile up while the storage hangs;
-    /// the others are left to the background publisher.
+    /// A semaphore bounds the publications in progress, so that bytes do not pile up while the storage
+    /// hangs; the rest is left to the background publisher.
     pub(crate) async fn publish_fresh(&self, all: Vec<PendingPublish>, since: Duration) {
         let mut under_way = Vec::with_capacity(all.len());
         for PendingPublish { publication, content } in all {
@@ -103,7 +102,7 @@ impl Service {
         let _ = tokio::time::timeout(IN_REQUEST, all_reached).await;
     }
 
-    /// Publishes one path; `reached` is told when the tree holds it, before it is settled.
+    /// Publishes one path; signals `reached` after the attempt to put it, before the path is settled.
     async fn publish_one(
         &self,
         publication: Publication,
@@ -130,8 +129,8 @@ impl Service {
         self.acknowledge(&publication, attempt_of(&put)).await;
     }
 
-    /// Publishes what a claimed path holds now. After a failure the lease is kept until it ends,
-    /// so that the next claim finds other paths: what can't be published holds up nothing else.
+    /// Publishes the current content of a claimed path. After a failure the lease is kept until it ends,
+    /// so that the next claim returns other paths: a path that can't be published delays no others.
     async fn publish_claimed(&self, publication: Publication, since: Duration) -> PublishOutcome {
         match self.read_and_put(&publication, since).await {
             Ok(Read::Put) => {
@@ -152,8 +151,9 @@ impl Service {
         }
     }
 
-    /// The same for a large file; was it published? Its lease is long: after a failure it is given
-    /// back, unless its bytes are damaged, which another attempt would only read again.
+    /// Publishes a claimed large file; returns whether that succeeded. Its lease is long, so after a
+    /// failure the path is returned to the backlog, unless the bytes are damaged: another attempt would
+    /// only read them again.
     async fn publish_large(&self, publication: Publication, large: Large) -> bool {
         let put = self.put_large(&publication, large).await;
         if let Err(fault) = &put {
@@ -173,7 +173,7 @@ impl Service {
                     Err(_) => Read::NoTurn,
                 });
             }
-            // It stays pending, and the next attempt finds what it holds by then.
+            // On an error the path stays pending, and the next attempt reads the then current content.
             Some(found) => Some(self.bytes_of(&found.blob).await?.ok_or_else(|| {
                 Fault::storage("the file was changed, and its bytes let go, while it was published")
             })?),
@@ -182,7 +182,7 @@ impl Service {
         self.put_or_remove(publication, bytes.as_deref(), since).await.map(|()| Read::Put)
     }
 
-    /// A large file takes longer than a lease, so the lease is made to last first.
+    /// Puts a large file. That takes longer than a lease, so the lease is extended first.
     async fn put_large(&self, publication: &Publication, large: Large) -> Result<(), Fault> {
         let (size, journal) = (large.stored.blob.size, &self.inner.journal);
         let since = self.inner.clock.monotonic();
@@ -194,12 +194,12 @@ impl Service {
         self.inner.tree.put_parts(&publication.key, parts, size).await
     }
 
-    /// What was published while it was allowed still goes away.
+    /// True if the layer may be published. Files published while it was allowed are still removed.
     fn is_shown(&self, publication: &Publication) -> bool {
         publication.key.layer == Layer::Base || self.inner.limits.publish_overlays
     }
 
-    /// `since`: a moment before the lease began.
+    /// Refuses a lease that is too old; `since` is a time before the lease began.
     fn check_lease(&self, since: Duration) -> Result<(), Fault> {
         if self.inner.clock.monotonic().saturating_sub(since) >= LEASE_USED_FOR {
             return Err(Fault::storage("its turn came too late for its lease"));
@@ -207,7 +207,7 @@ impl Service {
         Ok(())
     }
 
-    /// `since`: a moment before the lease began.
+    /// Puts the bytes, or removes the path for `None`; `since` is a time before the lease began.
     async fn put_or_remove(
         &self,
         publication: &Publication,
@@ -222,21 +222,21 @@ impl Service {
         }
     }
 
-    /// A path that moved on meanwhile is for the background publisher, at once.
+    /// Settles a publication. A path that changed meanwhile wakes the background publisher.
     async fn acknowledge(&self, publication: &Publication, attempt: Attempt) {
         match self.inner.journal.acknowledge(publication, attempt).await {
             Ok(Settled::Pending) if attempt == Attempt::Done => self.inner.backlog.notify_one(),
             Ok(Settled::Published | Settled::Pending) => {}
-            // The lease expires by itself and somebody publishes the path again.
+            // The lease expires, and a publisher claims the path again.
             Err(fault) => {
                 tracing::warn!(path = %publication.key.path, error = %fault, "a publication was not settled");
             }
         }
     }
 
-    /// Publishes everything that is pending and not leased; returns how many paths it tried and
-    /// how many of them could not be published. Gives up for now where nothing of a claim could,
-    /// and where a large file could not. Large files that wait for another act's turn are left.
+    /// Publishes all paths that are pending and not leased; returns how many it tried and how many of
+    /// them failed. Stops when every path of a claim failed, or a large file failed. Large files that
+    /// wait for permits of other operations stay pending.
     pub async fn publish_pending(&self) -> Result<(usize, usize), Fault> {
         let (mut large, mut go_on) = (JoinSet::new(), true);
         let (mut tried, mut refused) = (0, 0);
@@ -246,7 +246,7 @@ impl Service {
                 tried += more_tried;
                 refused += more_refused;
             }
-            // The turn of one that has ended is another's.
+            // A large file that has ended has freed its permit for another.
             let Some(ended) = large.join_next().await else { return Ok((tried, refused)) };
             if !matches!(ended, Ok(true)) {
                 refused += 1;
@@ -255,9 +255,10 @@ impl Service {
         }
     }
 
-    /// The same, but for the large files, which it only begins: each is a task of `large`, which
-    /// tells whether it was published. A claim in which nothing but waiting went on is the last,
-    /// so what was given back is not claimed again and again.
+    /// Publishes the backlog as [`publish_pending`](Self::publish_pending) does, but only starts the
+    /// large files: each is a task of `large`, which returns whether it was published. A claim in which
+    /// every path failed or was returned ends the loop, so that returned paths are not claimed again and
+    /// again.
     async fn publish_claims(&self, large: &mut JoinSet<bool>) -> Result<(usize, usize), Fault> {
         let (mut tried, mut refused) = (0, 0);
         loop {
@@ -293,8 +294,8 @@ impl Service {
         }
     }
 
-    /// Makes everything published so far survive a power cut, so that the next start need not
-    /// look at it again.
+    /// Clean point: makes all files published so far survive a power cut, so that the next start does
+    /// not check them again.
     pub async fn fsync_checkpoint(&self) -> Result<(), Fault> {
         loop {
             let paths = self.inner.journal.unsynced(CLEANED_AT_ONCE).await?;
@@ -309,17 +310,17 @@ impl Service {
         }
     }
 
-    /// After a start: what was published since the last clean point is published again.
+    /// After a start: marks the files published since the last clean point pending again.
     pub async fn recheck_published(&self) -> Result<u64, Fault> {
         self.inner.journal.requeue_unsynced().await
     }
 
-    /// How many paths are pending.
+    /// Number of pending paths.
     pub async fn pending_publications(&self) -> Result<i64, Fault> {
         self.inner.journal.pending().await
     }
 
-    /// The background publisher; runs until it is dropped.
+    /// The background publisher; runs until its future is dropped.
     pub async fn run_publisher(&self) {
         let (mut clean_points, mut large) = (tokio::time::interval(CLEAN_POINT_EVERY), JoinSet::new());
         loop {

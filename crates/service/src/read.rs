@@ -11,43 +11,43 @@ use crate::service::Service;
 
 /// Most files on a page.
 pub const PAGE_FILES: usize = 1_000;
-/// How often a file is read anew that changed, and was let go, while it was read.
+/// Most attempts to read a file that was changed, and its bytes purged, during the read.
 const READ_AGAIN: usize = 10;
-/// Paths looked at for suggestions.
+/// Most paths considered for suggestions.
 const SUGGESTED_FROM: usize = 500;
 
-/// One file to read.
+/// Request to read one file.
 #[derive(Debug, Clone)]
 pub struct ReadFile {
     /// The book.
     pub book: BookId,
     /// The path.
     pub path: BookPath,
-    /// Whose view.
+    /// View in which the path is resolved.
     pub view: View,
-    /// That version instead of the current one.
+    /// Version to read instead of the current one.
     pub version: Option<ContentHash>,
-    /// Leave the content out if the file still has this hash.
+    /// Hash for which the content is left out, if it is still the file's.
     pub unless: Option<ContentHash>,
 }
 
-/// A file that was read.
+/// Result of reading a file.
 #[derive(Debug, Clone)]
 pub struct FileRead {
     /// Its row.
     pub record: FileRecord,
-    /// What it holds.
+    /// Its content.
     pub content: FileContent,
 }
 
-/// The content of a file as a reader gets it.
+/// Content of a file in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileContent {
-    /// Left out: the file has the hash that the reader named.
+    /// Left out: the file still has the hash that the reader gave.
     Unchanged,
     /// UTF-8 text of at most [`MAX_TEXT_BYTES`](panaversity_model::file::MAX_TEXT_BYTES).
     Text(String),
-    /// Anything else, left out: its bytes come by a link.
+    /// Any other content, left out: its bytes are available by a link.
     Binary,
 }
 
@@ -62,7 +62,7 @@ impl FileRead {
 }
 
 impl FileContent {
-    /// The text, if it is one.
+    /// The text, if the content is one.
     pub fn into_text(self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text),
@@ -82,7 +82,7 @@ impl From<Vec<u8>> for FileContent {
 pub struct FilePage {
     /// The files.
     pub files: Vec<FileRead>,
-    /// The path after which the next page goes on.
+    /// Last path of this page, after which the next page starts.
     pub next: Option<BookPath>,
 }
 
@@ -103,7 +103,7 @@ impl Service {
             if !may_be_text(&record.path, record.size) {
                 return Ok(FileRead { record, content: FileContent::Binary });
             }
-            // What was let go meanwhile is not what the file holds now.
+            // Purged bytes are not the file's current content: look it up again.
             let bytes = self.bytes_of(&found.blob).await.map_err(|fault| fault.about(&record.path))?;
             if let Some(bytes) = bytes {
                 return Ok(FileRead { record, content: bytes.into() });
@@ -112,7 +112,7 @@ impl Service {
         Err(Fault::new(FaultKind::Timeout, "the file changed again and again while it was read").into())
     }
 
-    /// What a file holds now, without reading it.
+    /// Current hash of a file, without reading its content.
     pub async fn hash_of(
         &self,
         book: &BookId,
@@ -124,7 +124,7 @@ impl Service {
         Ok(found.map(|found| found.record.hash))
     }
 
-    /// Reads the files below a folder, page by page, each page as it is then.
+    /// Reads the files below a folder, page by page, each page as of its own read.
     pub async fn read_folder(
         &self,
         book: &BookId,
@@ -145,7 +145,7 @@ impl Service {
         records.truncate(fits);
         let mut next = records.last().filter(|_| more).map(|record| record.path.clone());
         let mut files = self.read_all(records).await?;
-        // Only now is known what their texts take in the answer.
+        // The size of the texts in the answer is known only now.
         let fits = json_size::page_length(files.iter().map(FileRead::json_size));
         if fits < files.len() {
             files.truncate(fits);
@@ -154,7 +154,7 @@ impl Service {
         Ok(FilePage { files, next })
     }
 
-    /// Reads files that were listed; of those that are no text only their rows.
+    /// Reads listed files; for a file that is not text only its row is returned.
     pub(crate) async fn read_all(&self, records: Vec<FileRecord>) -> Result<Vec<FileRead>, Fault> {
         let may_be_text = |record: &FileRecord| may_be_text(&record.path, record.size);
         let hashes: Vec<_> =
@@ -176,7 +176,7 @@ impl Service {
                 }
                 None => None,
             };
-            // A file that is gone since it was listed is left out.
+            // A file that was deleted since it was listed is left out.
             files.extend(bytes.map(|bytes| FileRead { record, content: bytes.into() }));
         }
         Ok(files)
@@ -190,7 +190,8 @@ impl Service {
         }
     }
 
-    /// Why a file was not found, with near paths of the same folder, else of the folders above.
+    /// The refusal for a file that was not found, with similar paths of its folder, else of a folder
+    /// above.
     pub(crate) async fn missing(&self, read: &ReadFile) -> Result<Refusal, Fault> {
         if self.inner.journal.book(&read.book).await?.is_none() {
             return Ok(Refusal::BookNotFound(read.book.clone()));
@@ -212,7 +213,7 @@ impl Service {
     }
 }
 
-/// How many of the records may fit a page, as far as their sizes tell.
+/// Number of records that may fit a page, judged by the sizes of their files.
 fn page_length(records: &[FileRecord]) -> usize {
     let text = |record: &FileRecord| if may_be_text(&record.path, record.size) { record.size } else { 0 };
     json_size::page_length(records.iter().take(PAGE_FILES).map(text))

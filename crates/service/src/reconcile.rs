@@ -1,20 +1,20 @@
-//! `reconcile`: the storage against the journal. What appears, changes or vanishes behind our back
-//! never changes what the API says; here it is found, and mended if that is asked for. It may run
-//! while servers run: what is on its way to the tree is skipped, and what seems wrong is looked at
-//! twice, with a look at the journal in between.
+//! `reconcile`: comparison of the storage with the journal, with optional repair. A file that appears,
+//! changes or vanishes without a call never changes what the API returns; a run finds it and, on
+//! request, repairs it. It may run while servers run: paths with a pending publication are skipped, and
+//! each suspected difference is checked twice, with a read of the journal in between.
 //!
 //! # A run
-//! 1. Objects that a version names are read and checked; then the storage is listed for objects
-//!    that nobody knows. Not for a single book: objects belong to no book.
+//! 1. Objects that a version references are read and checked; then the storage is listed for objects
+//!    without a row. Not for a single book: objects belong to no book.
 //! 2. Every file of the journal is read in the tree and compared by its hash.
-//! 3. The tree is listed: what lies there and is no file of the journal is a stranger.
+//! 3. The tree is listed: an entry that is no file of the journal is a foreign file.
 //!
-//! *Repair* restores objects from the tree, publishes files again, and moves strangers, and what
-//! was in the place of a file, to `lost+found`: nothing anybody wrote is thrown away. *Adopt* takes
-//! strangers and files that were edited by hand in as writes like any other, with what was last
-//! published as their precondition.
+//! *Repair* restores objects from the tree, publishes files again, and moves foreign files, and other
+//! bytes in the place of a file, to `lost+found`: nothing that anybody wrote is deleted. *Adopt* commits
+//! foreign files and files that were edited by hand as ordinary writes, with the last published hash as
+//! their precondition.
 //!
-//! Memory is bounded by a page of names and one text.
+//! Memory is bounded by one page of names and one text.
 
 mod adopt;
 mod files;
@@ -27,43 +27,43 @@ use panaversity_model::{AgentId, BookId, Fault};
 
 use crate::service::Service;
 
-/// What is done about what is found.
+/// Treatment of the differences that a run finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
-    /// Nothing.
+    /// Nothing is changed.
     Report,
-    /// The storage is made to hold what the journal says.
+    /// The storage is made to match the journal.
     Repair,
-    /// The journal takes in what lies in the tree, in this agent's name.
+    /// Files in the tree are committed to the journal, in this agent's name.
     Adopt(AgentId),
 }
 
-/// What is wrong.
+/// Kind of a difference between the storage and the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Discrepancy {
     /// A published file is not in the tree.
     Missing,
-    /// A published file holds other bytes.
+    /// A published file has other bytes.
     Different,
-    /// Something lies in the tree that is no file of the store.
-    Stranger,
-    /// An object is not there.
+    /// A foreign file: an entry of the tree that is no file of the store.
+    Foreign,
+    /// An object that a version references does not exist.
     ObjectMissing,
     /// An object has another size.
     ObjectWrongSize,
     /// An object has other bytes.
     ObjectCorrupt,
-    /// Something lies among the objects that the database does not know.
+    /// An entry among the objects that has no row in the database.
     ObjectUnknown,
 }
 
-impl Trouble {
-    /// Its name in results.
+impl Discrepancy {
+    /// Name of the kind in results.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Different => "different",
-            Self::Stranger => "stranger",
+            Self::Foreign => "stranger",
             Self::ObjectMissing => "object_missing",
             Self::ObjectWrongSize => "object_wrong_size",
             Self::ObjectCorrupt => "object_corrupt",
@@ -72,27 +72,27 @@ impl Trouble {
     }
 }
 
-/// What was done about it.
+/// Action taken on a difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
-    /// Nothing, with the next step.
+    /// None; the text names the next step.
     Left(String),
-    /// The file is published again, or on its way.
+    /// The file is published again, or its publication is pending.
     Republished,
-    /// It was moved to this folder of `lost+found`.
+    /// The entry was moved to this folder of `lost+found`.
     SetAside(String),
     /// The object was put again from a published copy.
     Restored,
-    /// It was taken in.
+    /// The file was committed to the journal.
     Adopted,
-    /// It can't be taken in, for this reason.
+    /// The file can't be adopted, for this reason.
     Refused(String),
-    /// `gc` deletes it when it is older than the retention.
+    /// `gc` deletes the object when it is older than the retention.
     LeftToGc,
 }
 
 impl Remedy {
-    /// Its name in results.
+    /// Name of the action in results.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Left(_) => "left",
@@ -105,12 +105,12 @@ impl Remedy {
         }
     }
 
-    /// Is it as it should be now?
+    /// True if the difference is repaired or left to `gc`, so that nothing remains to be done.
     pub fn mended(&self) -> bool {
         !matches!(self, Self::Left(_) | Self::Refused(_))
     }
 
-    /// The reason or the next step, if there is one.
+    /// The next step, the folder or the reason, if there is one.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Left(text) | Self::SetAside(text) | Self::Refused(text) if !text.is_empty() => Some(text),
@@ -119,51 +119,51 @@ impl Remedy {
     }
 }
 
-/// One thing that was found.
+/// One difference that a run found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
-    pub trouble: Trouble,
-    /// Where: below `books/` for files, the hash or name of an object.
+    /// Kind of the difference.
+    pub trouble: Discrepancy,
+    /// Location: below `books/` for a file, the hash or listed name for an object.
     pub location: String,
-    /// What was done about it.
+    /// Action taken.
     pub remedy: Remedy,
 }
 
-/// What a run did.
+/// Counts of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reconciled {
     /// Published files compared.
     pub files: u64,
     /// Objects read.
     pub objects: u64,
-    /// Files that are on their way and were skipped.
+    /// Files that were skipped because their publication is pending.
     pub pending: u64,
-    /// What was found wrong.
+    /// Differences found.
     pub found: u64,
-    /// How much of it is still so.
+    /// Differences that remain.
     pub left: u64,
 }
 
-/// Is told each finding as it is made.
+/// Callback that receives each finding as it is made.
 pub type Tell<'a> = &'a mut (dyn FnMut(Finding) + Send);
 
-/// A run that is under way.
+/// A run in progress.
 struct Run<'a> {
     service: &'a Service,
     book: Option<&'a BookId>,
     mode: &'a Mode,
-    /// Where strangers are moved.
+    /// Folder in `lost+found` to which files are moved: the time of the run.
     aside: String,
     done: Reconciled,
     tell: Tell<'a>,
 }
 
 impl Service {
-    /// Compares and, if request, mends; of one book or of the whole store.
+    /// Compares one book or the whole store with the journal, and treats differences as `mode` says.
     ///
     /// # Errors
-    /// A fault of the database or the storage; what was mended until then is mended.
+    /// A fault of the database or the storage; repairs made until then stay.
     pub async fn reconcile(
         &self,
         book: Option<&BookId>,
@@ -179,7 +179,7 @@ impl Service {
         }
         run.files().await?;
         run.foreign_files().await?;
-        // What was taken in or published again, and is not in the tree yet.
+        // Adopted and republished files that are not in the tree yet.
         if *mode != Mode::Report {
             self.publish_pending().await?;
         }
@@ -188,7 +188,7 @@ impl Service {
 }
 
 impl Run<'_> {
-    fn found(&mut self, trouble: Trouble, location: String, remedy: Remedy) {
+    fn found(&mut self, trouble: Discrepancy, location: String, remedy: Remedy) {
         self.done.found += 1;
         self.done.left += u64::from(!remedy.mended());
         (self.tell)(Finding { trouble, location, remedy });

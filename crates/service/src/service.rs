@@ -1,4 +1,4 @@
-//! The service: the engines behind the ports, and what all acts share.
+//! The service: the engines behind the ports, and the state that all use cases share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,39 +12,39 @@ use crate::manifest_cache::ManifestCache;
 use crate::publish::LARGE_AT_ONCE;
 use crate::verify::VerifierState;
 
-/// Publications under way at once.
+/// Most concurrent publications.
 const PUBLICATIONS_AT_ONCE: usize = 128;
 
-/// What the acts work with.
+/// Implementations of the ports.
 pub struct Engines {
-    /// The truth.
+    /// The database, which alone says what the store contains.
     pub journal: Arc<dyn Journal>,
     /// Large blobs.
     pub objects: Arc<dyn Objects>,
-    /// Where large uploads arrive.
+    /// Storage of uploads until they are completed.
     pub inbox: Arc<dyn UploadStore>,
     /// The published copy.
     pub tree: Arc<dyn Tree>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// PendingPublish ids.
+    /// Generator of ids.
     pub ids: Arc<dyn IdGenerator>,
 }
 
-/// The limits an operator sets.
+/// Limits set by the operator.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Blobs up to this many bytes lie in the database; 0: none.
+    /// Largest blob stored in the database, in bytes; 0: none.
     pub inline_bytes: usize,
-    /// Assets up to this many bytes come and go inside a call.
+    /// Largest asset transferred inside a call, in bytes.
     pub direct_bytes: u64,
-    /// Assets have at most this many bytes.
+    /// Largest asset, in bytes.
     pub asset_bytes: u64,
-    /// Whether overlays are published to the tree.
+    /// True if overlays are published to the tree.
     pub publish_overlays: bool,
 }
 
-/// Counts since the start, for the metrics.
+/// Counters since the start, for the metrics.
 #[derive(Debug, Default)]
 pub struct Stats {
     /// Commits that failed or were refused after a blob was staged.
@@ -53,7 +53,7 @@ pub struct Stats {
     pub damaged_reads: AtomicU64,
 }
 
-/// All acts. Cheap to clone.
+/// All use cases. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
     pub(crate) inner: Arc<Inner>,
@@ -71,7 +71,7 @@ pub(crate) struct Inner {
     pub(crate) manifests: ManifestCache,
     pub(crate) archives: ArchiveCache,
     pub(crate) publications: Arc<Semaphore>,
-    /// Turns of what holds several MiB at once: large files on their way into the tree or the objects.
+    /// Permits for transfers that have several MiB in memory: large files being published or spooled.
     pub(crate) large: Arc<Semaphore>,
     pub(crate) backlog: Notify,
     pub(crate) verifier: VerifierState,
@@ -100,22 +100,22 @@ impl Service {
         }
     }
 
-    /// The limits an operator has set.
+    /// The limits set by the operator.
     pub fn limits(&self) -> Limits {
         self.inner.limits
     }
 
-    /// Counts since the start.
+    /// Counters since the start.
     pub fn stats(&self) -> &Stats {
         &self.inner.stats
     }
 
-    /// Where files are published, as results name it.
+    /// Kind of the storage to which files are published, as named in results.
     pub fn storage_backend(&self) -> &'static str {
         self.inner.tree.backend()
     }
 
-    /// How many journal rows each book has.
+    /// Number of journal rows of each book.
     pub async fn journal_counts(&self) -> Result<Vec<(BookId, i64)>, Fault> {
         self.inner.journal.journal_counts().await
     }

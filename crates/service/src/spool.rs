@@ -1,7 +1,7 @@
-//! Intake: bytes that come part by part become what a file is to hold, whatever their size. Keeps
-//! R4, and that a blob lies where its size says, whoever brings it: an object of bytes that may lie
-//! in the database would move there with the next ordinary write of them, and the layout of every
-//! archive that holds them would change under its links.
+//! Spooling: receives a file's bytes part by part, in memory up to the inline limit and in a staging
+//! file beyond it. Keeps R4, and that a blob's location depends on its size alone, however its bytes
+//! arrive: an object small enough for the database would move there with the next ordinary write of the
+//! same bytes, and the layout of every archive that contains them would change under its links.
 
 use panaversity_model::blob::{Blob, BlobHasher};
 use panaversity_model::ports::{Pages, Staging};
@@ -11,11 +11,11 @@ use crate::commit::NewContent;
 use crate::service::Service;
 use crate::utf8::Utf8Pages;
 
-/// Bytes that have come and are nobody's yet.
+/// Received bytes that no file references yet.
 pub(crate) enum Spooled {
-    /// Few enough for the database.
+    /// Small enough for the database.
     Small(Vec<u8>),
-    /// Written on to a private place.
+    /// Written to a private staging file.
     Large(Blob, Box<dyn Staging>),
 }
 
@@ -36,7 +36,7 @@ impl Spooled {
 }
 
 impl Service {
-    /// Reads the parts of a file that is to lie at this path: a page must be UTF-8 text.
+    /// Spools the parts of a file for this path: a page must be UTF-8 text.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for a page that is not.
@@ -57,8 +57,7 @@ impl Service {
         Ok(taken)
     }
 
-    /// Reads the parts to their end, hashing; no more than shows that they have more than `most`
-    /// bytes.
+    /// Reads the parts to their end and hashes them; stops as soon as there are more than `most` bytes.
     pub(crate) async fn spool(&self, parts: &mut dyn Pages<u8>, most: u64) -> Result<Spooled, Fault> {
         let mut first = Vec::new();
         loop {
@@ -78,10 +77,10 @@ impl Service {
         Ok(Spooled::Large(measure.finish(), staging))
     }
 
-    /// Makes it what a change may bring: the row of what is large is marked live, and only then
-    /// what was written becomes its object; of what is damaged the other way round (the model's
+    /// Makes spooled bytes ready for a change: for a large blob the row is marked live, and only then
+    /// the staging file promoted to its object; for a damaged blob in the reverse order (the model's
     /// `gc`).
-    pub(crate) async fn into_content(&self, taken: Spooled) -> Result<NewContent, Fault> {
+    pub(crate) async fn stage_spooled(&self, taken: Spooled) -> Result<NewContent, Fault> {
         let (blob, staging) = match taken {
             Spooled::Small(bytes) => return Ok(NewContent::Bytes(bytes)),
             Spooled::Large(blob, staging) => (blob, staging),
@@ -100,7 +99,7 @@ impl Service {
     }
 }
 
-/// Refuses the bytes of a page that are no text: no build could read them.
+/// Refuses the bytes of a page that are not UTF-8 text: no build could read them.
 pub(crate) fn check_page(path: &BookPath, bytes: &[u8]) -> Result<(), Refusal> {
     if path.is_page() && std::str::from_utf8(bytes).is_err() {
         return Err(page_is_no_text(path));

@@ -1,14 +1,14 @@
-//! What is left of uploads goes away: what has arrived of those that are over, and what nobody
-//! knows any more. Nothing that an open upload may still be completed with is touched.
+//! Cleanup of uploads: removes received bytes of uploads that are over, and entries that belong to no
+//! upload. Bytes with which an open upload may still be completed are never removed.
 //!
 //! # A round
-//! 1. An upload is over an hour after it has expired, whether it was completed or not: a URL lives
-//!    until it expires, and what was begun before that may arrive a little later. What has arrived
-//!    of it is removed, and that is noted in its row.
-//! 2. What lies in the inbox or is staged for more than a day, and belongs to no upload whose row
-//!    says that something of it may lie there, is removed: servers that died left it.
+//! 1. An upload is over an hour after it has expired, completed or not: its URL is valid until it
+//!    expires, and a request begun before may arrive a little later. Its received bytes are removed, and
+//!    its row notes that.
+//! 2. An entry of the inbox or a staged file older than a day is removed unless its upload's row says
+//!    that bytes may still be there: servers that crashed left it.
 //!
-//! Rows go with `gc`, when their upload expired longer ago than the retention.
+//! `gc` deletes the rows of uploads that expired longer ago than the retention.
 
 use std::time::Duration;
 
@@ -18,32 +18,32 @@ use panaversity_model::{Fault, Timestamp};
 
 use crate::service::Service;
 
-/// How long after it has expired an upload may still arrive.
+/// Time after the expiry of an upload during which bytes may still arrive.
 const LATE_BY: Duration = Duration::from_hours(1);
-/// How old a leftover must be that belongs to no upload.
+/// Minimum age of a leftover that belongs to no upload.
 const LEFT_FOR: Duration = Duration::from_hours(24);
-/// How long after its start the background task makes its first round, and how often then.
+/// Delay of the background task's first round, and interval between rounds.
 const FIRST_ROUND: Duration = Duration::from_secs(10);
 const ROUND_EVERY: Duration = Duration::from_mins(5);
-/// Uploads looked at in one go.
+/// Uploads read in one statement.
 const AT_ONCE: usize = 64;
-/// Removals side by side.
+/// Concurrent removals.
 const SIDE_BY_SIDE: usize = 8;
 
 impl Service {
-    /// One round; gives how many uploads and leftovers there were, all of which are gone unless
-    /// it is a dry run. What could not be removed is left to the next round.
+    /// Runs one round; returns the number of uploads and leftovers found, all of which are removed
+    /// unless it is a dry run. An upload that can't be removed is left to the next round.
     pub async fn remove_abandoned(&self, dry_run: bool) -> Result<u64, Fault> {
         let now = self.inner.journal.now().await?;
         Ok(self.clear_over(now, dry_run).await? + self.sweep_unknown_uploads(now, dry_run).await?)
     }
 
-    /// Lets the rows of cleared uploads go that expired that long ago.
+    /// Deletes the rows of cleared uploads that expired no later than this.
     pub(crate) async fn forget_uploads(&self, unused_since: Timestamp) -> Result<(), Fault> {
         self.inner.journal.forget_uploads(unused_since).await.map(drop)
     }
 
-    /// The background task; runs until it is dropped.
+    /// The background task; runs until its future is dropped.
     pub async fn run_upload_cleanup(&self) {
         tokio::time::sleep(FIRST_ROUND).await;
         loop {
@@ -54,7 +54,7 @@ impl Service {
         }
     }
 
-    /// Step 1.
+    /// Step 1: clears uploads that are over.
     async fn clear_over(&self, now: Timestamp, dry_run: bool) -> Result<u64, Fault> {
         let (mut after, mut count) = (None, 0);
         loop {
@@ -84,7 +84,7 @@ impl Service {
         }
     }
 
-    /// Step 2.
+    /// Step 2: removes entries that belong to no upload.
     async fn sweep_unknown_uploads(&self, now: Timestamp, dry_run: bool) -> Result<u64, Fault> {
         let (mut listing, mut count) = (self.inner.inbox.list_arrived(), 0);
         while let Some(page) = listing.next().await? {

@@ -1,27 +1,27 @@
-//! Uploads: large assets, whose bytes come past the tools. Keeps I8 and I9 for them: an upload is
-//! completed once, by the commit that writes the asset, or not at all; and what was not looked at
-//! byte for byte is never anybody's asset.
+//! Uploads of large assets, whose bytes are sent outside of tool calls. Keeps I8 and I9 for them: an
+//! upload is completed once, by the commit that writes the asset, or not at all; and bytes that were not
+//! all checked never become an asset.
 //!
 //! # Protocol
-//! 1. **Begin.** Path, schema, size, a new file's name and, as far as it can be told, the
-//!    precondition are checked: cheap refusals before anything is sent. The upload gets a row, and the client a URL: of the
-//!    storage's own, or of this server.
-//! 2. **Arrive.** The bytes come to the inbox, under the upload's id. Nobody reads there but 3.
-//!    Whoever has the URL may go on putting there until it expires; that changes nothing but what
-//!    a later 3 finds.
-//! 3. **Look.** Has as much arrived as was announced? Then it is read once, part by part, hashed,
-//!    and written on to a private place that no URL ever named; what may lie in the database is
-//!    held instead. What is wrong is removed; the upload stays open.
-//! 4. **Put.** The blob's row is marked live, and only then what was written becomes its object
-//!    (the model's `gc`). What is held needs none: the commit brings it along.
-//! 5. **Commit** the change and the upload in one transaction, under the agent contract. If `gc`
-//!    took the object away meanwhile, nothing happened, and 3 is done again. If the upload is done
-//!    already, by whomever, nothing happens, and its row has the first answer.
-//! 6. **Remove** what has arrived.
+//! 1. **Begin.** Path, schema, size, a new file's name and, as far as it can be known, the precondition
+//!    are checked: cheap refusals before any byte is sent. The upload gets a row, and the client a URL:
+//!    a presigned one of the storage, or one of this server.
+//! 2. **Arrive.** The bytes are put into the inbox, under the upload's id. Only 3 reads them there. The
+//!    holder of the URL may repeat the PUT until the URL expires; that affects only a later 3.
+//! 3. **Check.** If the announced size has arrived, the bytes are read once, part by part, hashed, and
+//!    spooled to a private place that no URL names; a blob small enough for the database is kept in
+//!    memory instead. An upload that differs from the announcement is removed from the inbox; its row
+//!    stays open.
+//! 4. **Put.** The blob's row is marked live, and only then the spooled file is promoted to its object
+//!    (the model's `gc`). A blob in memory needs no object: the commit includes its bytes.
+//! 5. **Commit** the change and the upload in one transaction, under the agent contract. If `gc` deleted
+//!    the object meanwhile, nothing is written, and 3 is repeated. If another call has already completed
+//!    the upload, nothing is written, and its row has the first result.
+//! 6. **Remove** the bytes from the inbox.
 //!
-//! A crash before 5 leaves the upload open, and completing it again goes on from what has arrived;
-//! after 5 the row answers. Of concurrent completions one commits; the others, whatever they find
-//! after it has, look at the row and give its answer.
+//! A crash before 5 leaves the upload open, and another completion resumes from the bytes in the inbox;
+//! after 5 the row answers. Of concurrent completions one commits; the others, whatever error they get
+//! after that, read the row and return its result.
 
 use std::time::Duration;
 
@@ -37,35 +37,35 @@ use crate::call::Call;
 use crate::commit::{CommitOutcome, NewContent};
 use crate::service::Service;
 
-/// How often an upload is read again because `gc` took its object away.
+/// Most times that an upload is read because `gc` deleted its object.
 const LOOKED_AT: usize = 5;
 
-/// A large asset that somebody announces.
+/// Announcement of a large asset.
 #[derive(Debug, Clone)]
 pub struct Announce {
     /// The book.
     pub book: BookId,
     /// The asset.
     pub path: BookPath,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// What they hash to, if the caller knows.
+    /// SHA-256 of the bytes, if the caller knows it.
     pub sha256: Option<ContentHash>,
-    /// What the caller expects the asset to hold.
+    /// Expected current hash of the asset.
     pub expected: Option<ContentHash>,
-    /// Whether this server can be reached for a PUT where the storage gives no URL.
+    /// True if clients can reach this server for the PUT when the storage offers no presigned URL.
     pub own_route: bool,
 }
 
-/// What announcing an asset came to.
+/// Result of announcing an asset.
 pub enum Announcement {
-    /// It holds these bytes already.
+    /// The asset already has these bytes.
     Held(AssetKept),
-    /// The bytes may be put: to this URL of the storage, or to the server where there is none.
+    /// The bytes may be put: to this URL of the storage, or to this server for `None`.
     Begun(Upload, Option<SignedPut>),
 }
 
-/// An upload on its way through this server.
+/// An upload that this server receives.
 pub struct UploadReceiver {
     receiving: Box<dyn UploadWriter>,
     expected: u64,
@@ -73,7 +73,7 @@ pub struct UploadReceiver {
 }
 
 impl Service {
-    /// Step 1.
+    /// Step 1: begins an upload.
     pub async fn begin_upload(
         &self,
         call: &Call,
@@ -85,7 +85,7 @@ impl Service {
         if size > limit {
             return Err(Refusal::TooLarge { what: "the asset", actual: size, limit }.into());
         }
-        // Bytes nobody has named are taken for others than the asset has: 5 decides.
+        // Without a hash the bytes are assumed to differ from the asset's: step 5 decides.
         let hash = sha256.unwrap_or(ContentHash::from_bytes([0; 32]));
         let (found, effect) = self.check_write(&book, &path, hash, expected).await?;
         if let Some(found) = found.filter(|found| effect == Effect::Unchanged && found.record.size == size)
@@ -104,12 +104,12 @@ impl Service {
         Ok(Announcement::Begun(upload, put))
     }
 
-    /// An upload, whatever has become of it.
+    /// The upload, in whatever state it is.
     pub async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
         Ok(self.inner.journal.upload(id).await?.ok_or_else(unknown)?)
     }
 
-    /// Refuses an upload that can't be put any more.
+    /// Refuses an upload that is completed or expired.
     pub async fn require_open(&self, upload: &Upload) -> Result<(), Error> {
         if upload.done.is_some() {
             let why = "The upload is completed: what is put now would not be read";
@@ -118,13 +118,13 @@ impl Service {
         self.refuse_expired(upload).await
     }
 
-    /// Step 2, through this server.
+    /// Step 2, for bytes that this server receives.
     pub async fn receive(&self, upload: &Upload) -> Result<UploadReceiver, Fault> {
         let receiving = self.inner.inbox.receive(upload.announced.id).await?;
         Ok(UploadReceiver { receiving, expected: upload.announced.size, got: 0 })
     }
 
-    /// Steps 3 to 6, or the first answer of an upload that is done.
+    /// Steps 3 to 6, or the first result of an upload that is already completed.
     pub async fn complete_upload(
         &self,
         call: &mut Call,
@@ -143,7 +143,7 @@ impl Service {
             self.discard(id).await;
             return Ok(kept);
         }
-        // Somebody else may have completed it and removed what we looked at.
+        // A concurrent completion may have removed the bytes from the inbox.
         let now = match ended {
             Err(Error::Broken(fault)) if fault.outcome_unknown => return Err(fault.into()),
             _ => self.inner.journal.upload(id).await?,
@@ -155,7 +155,7 @@ impl Service {
         }
     }
 
-    /// Steps 3 to 5; `None`: the upload is over.
+    /// Steps 3 to 5; `None`: the upload is already completed, or its row deleted.
     async fn look_and_commit(
         &self,
         call: &mut Call,
@@ -176,7 +176,7 @@ impl Service {
         Err(Fault::storage("gc took the staged object away again and again").into())
     }
 
-    /// Steps 3 and 4.
+    /// Steps 3 and 4: checks the bytes in the inbox and puts the object.
     async fn look(&self, announced: &Announced) -> Result<(ContentHash, NewContent), Error> {
         let (id, inbox) = (announced.id, &self.inner.inbox);
         let arrived = inbox.arrived(id).await?;
@@ -202,10 +202,10 @@ impl Service {
             inbox.discard(id).await?;
             return Err(other_bytes(announced, hash).into());
         }
-        Ok((hash, self.into_content(taken).await?))
+        Ok((hash, self.stage_spooled(taken).await?))
     }
 
-    /// What can't be removed now goes with the other leftovers.
+    /// Step 6. Bytes that can't be removed now are left to the upload cleanup.
     async fn discard(&self, id: UploadId) {
         if let Err(fault) = self.inner.inbox.discard(id).await {
             tracing::warn!(upload = %id, error = %fault, "what has arrived of an upload was not removed yet");
@@ -221,10 +221,10 @@ impl Service {
 }
 
 impl UploadReceiver {
-    /// The next part.
+    /// Writes the next part.
     ///
     /// # Errors
-    /// `UPLOAD_INCOMPLETE` when there is more than was announced; then nothing has arrived.
+    /// `UPLOAD_INCOMPLETE` when there is more than was announced; then nothing is stored.
     pub async fn write(&mut self, part: &[u8]) -> Result<(), Error> {
         self.got += part.len() as u64;
         if self.got > self.expected {
@@ -233,10 +233,10 @@ impl UploadReceiver {
         Ok(self.receiving.write(part).await?)
     }
 
-    /// All of it is there.
+    /// Stores the upload in the inbox.
     ///
     /// # Errors
-    /// `UPLOAD_INCOMPLETE` when there is less than was announced; then nothing has arrived.
+    /// `UPLOAD_INCOMPLETE` when there is less than was announced; then nothing is stored.
     pub async fn finish(self) -> Result<(), Error> {
         if self.got < self.expected {
             return Err(self.refused("Less has come than was announced").into());

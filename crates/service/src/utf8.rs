@@ -1,11 +1,11 @@
-//! Incremental validation of UTF-8: whether bytes that come part by part are text, with no more
-//! held than the beginning of one character.
+//! Incremental UTF-8 validator: checks bytes that arrive part by part, and buffers no more than the
+//! beginning of one character.
 
 use async_trait::async_trait;
 use panaversity_model::Fault;
 use panaversity_model::ports::Pages;
 
-/// Parts that are validated as they are passed on.
+/// Parts that are validated as they pass.
 pub(crate) struct Utf8Pages<'a> {
     inner: &'a mut dyn Pages<u8>,
     /// The beginning of a character whose end is in the next part.
@@ -18,13 +18,13 @@ impl<'a> Utf8Pages<'a> {
         Self { inner, cut: Vec::new(), valid: true }
     }
 
-    /// Whether all that was passed on is UTF-8, if nothing follows.
+    /// True if all bytes passed so far are valid UTF-8 and no character is cut.
     pub(crate) fn is_valid(&self) -> bool {
         self.valid && self.cut.is_empty()
     }
 
     fn check(&mut self, part: &[u8]) {
-        // A character has at most four bytes, so at most three more complete the one that was cut.
+        // A character has at most four bytes, so at most three more complete the cut one.
         let mut rest = part;
         while !self.cut.is_empty() && self.valid {
             let Some((next, more)) = rest.split_first() else { return };

@@ -1,13 +1,13 @@
-//! Verifying audit chains: all of a caller's scope at once for `verify_audit_chain`, and in the
-//! background new entries within a minute and everything in a rolling pass. Keeps R6.
+//! Verification of audit chains: on demand for `verify_audit_chain`, all chains in the caller's scope;
+//! in the background, new entries within a minute and all chains in a rolling pass. Keeps R6.
 //!
 //! # The background verifier
-//! 1. Every 20 seconds it walks the chains that got entries since the round before (minus an
-//!    overlap for entries committed late), up to a bounded number.
+//! 1. Every 20 seconds it walks the chains with entries since the last round (minus an overlap for
+//!    entries committed late), up to a bounded number.
 //! 2. In the same round it walks the next chains of the rolling pass, bounded by entries.
-//! 3. At the end of a pass it looks for entries and journal rows whose chain is gone.
+//! 3. At the end of a pass it looks for entries and journal rows whose chain row is missing.
 //!
-//! A break found stays in `/health` until a later pass finds the chain whole.
+//! A break stays in `/health` until a later pass finds the chain whole.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -21,68 +21,68 @@ use panaversity_model::{BookId, Error, Fault, Layer, Timestamp};
 use crate::service::Service;
 
 const ROUND_EVERY: Duration = Duration::from_secs(20);
-/// Entries may be committed this much later than they are stamped.
+/// Most microseconds between the timestamp of an entry and its commit.
 const OVERLAP_MICROS: i64 = 30_000_000;
 const CHAINS_A_PAGE: usize = 200;
 const ENTRIES_A_PAGE: i64 = 500;
-/// New chains walked in one round, and entries of the rolling pass.
+/// Most new chains walked in one round, and most entries of the rolling pass.
 const NEW_CHAINS_A_ROUND: usize = 2_000;
 const ENTRIES_A_ROUND: u64 = 20_000;
-/// Chains whose last walk is remembered.
+/// Most chains whose last walk is remembered.
 const REMEMBERED_CHAINS: usize = 10_000;
-/// Breaks kept and reported.
+/// Most breaks kept and reported.
 const MOST_BREAKS: usize = 100;
 
-/// What a verification found.
+/// Result of a verification.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// Entries looked at.
+pub struct ChainReport {
+    /// Entries checked.
     pub entries_checked: u64,
-    /// What is wrong, at most 100.
+    /// Breaks found, at most 100.
     pub breaks: Vec<ChainError>,
 }
 
-/// What the background verifier knows.
+/// State of the background verifier.
 #[derive(Debug, Clone, Default)]
 pub struct Verified {
-    /// When it last finished a round.
+    /// End of its last round.
     pub checked_at: Option<Timestamp>,
-    /// When the last full pass ended, by the monotonic clock.
+    /// End of the last full pass, by the monotonic clock.
     pub full_pass_at: Option<Duration>,
-    /// Breaks that stand, by chain.
+    /// Known breaks, by chain.
     pub breaks: BTreeMap<ChainKey, ChainError>,
 }
 
-/// The verifier's state.
+/// Shared state of the verifier.
 #[derive(Default)]
 pub(crate) struct VerifierState {
     verified: Mutex<Verified>,
 }
 
-/// Where the background verifier is.
+/// Progress of the background verifier.
 #[derive(Default)]
 struct Rounds {
     since: Option<Timestamp>,
     pass: Option<ChainKey>,
-    /// How far chains with new entries were walked, so that only the new ones are.
+    /// Progress in chains with new entries, so that only the new ones are walked.
     reached: HashMap<ChainKey, Reached>,
 }
 
-/// How far a chain was walked.
+/// Position up to which a chain was walked.
 struct Reached {
     trail: Checkpoint,
     after: Option<EntryPosition>,
 }
 
 impl Service {
-    /// Verifies the chains of one layer: all of them, a book's, or a file's.
+    /// Verifies the chains of one layer: all of them, a book's, or a single file's.
     pub async fn verify_audit_chain(
         &self,
         layer: &Layer,
         book: Option<&BookId>,
         path: Option<&str>,
-    ) -> Result<Report, Error> {
-        let mut report = Report::default();
+    ) -> Result<ChainReport, Error> {
+        let mut report = ChainReport::default();
         if let (Some(book), Some(path)) = (book, path) {
             let key = ChainKey { book: book.as_str().into(), path: path.into(), user: layer.as_str().into() };
             match self.inner.journal.chain(&key).await? {
@@ -109,13 +109,13 @@ impl Service {
         Ok(report)
     }
 
-    /// Walks a chain; gives how far it came. What cannot even be read is a break like any other,
-    /// and does not keep other chains from being walked.
+    /// Walks a chain; returns how far. An entry that can't be read counts as a break, and other chains
+    /// are still walked.
     async fn walk(
         &self,
         walk: ChainVerifier,
         from: Option<EntryPosition>,
-        report: &mut Report,
+        report: &mut ChainReport,
     ) -> Result<Option<Reached>, Fault> {
         let key = walk.key().clone();
         match self.walk_readable(walk, from, report).await {
@@ -132,12 +132,12 @@ impl Service {
         }
     }
 
-    /// Walks on from a position, to the end that the chain's row names and one step beyond.
+    /// Walks a chain from a position to the end that its row names, and one entry beyond.
     async fn walk_readable(
         &self,
         mut walk: ChainVerifier,
         from: Option<EntryPosition>,
-        report: &mut Report,
+        report: &mut ChainReport,
     ) -> Result<Reached, Fault> {
         let (key, mut after) = (walk.key().clone(), from);
         while walk.remaining() > 0 {
@@ -157,8 +157,8 @@ impl Service {
         Ok(reached)
     }
 
-    /// An entry beyond the tip was either appended since the row was read, and then the row knows
-    /// it by now, or slipped in behind the log's back.
+    /// Checks for an entry beyond the tip. Either it was appended since the row was read, and then the
+    /// row counts it by now, or it was inserted bypassing the log.
     async fn beyond(
         &self,
         key: &ChainKey,
@@ -172,17 +172,17 @@ impl Service {
         Ok((!grown).then(|| ChainError { key: key.clone(), id: Some(extra.id), reason }))
     }
 
-    /// What the background verifier knows.
+    /// State of the background verifier.
     pub fn verified(&self) -> Verified {
         self.inner.verifier.verified.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How long ago the last full pass ended.
+    /// Time since the last full pass ended.
     pub fn full_pass_age(&self) -> Option<Duration> {
         self.verified().full_pass_at.map(|at| self.inner.clock.monotonic().saturating_sub(at))
     }
 
-    /// The background verifier; runs until it is dropped.
+    /// The background verifier; runs until its future is dropped.
     pub async fn run_verifier(&self) {
         let mut rounds = Rounds::default();
         loop {
@@ -235,13 +235,14 @@ impl Service {
         Ok(())
     }
 
-    /// Gives the number of entries checked and, of a whole chain, how far it was walked.
+    /// Walks a chain and notes the result; returns the entries checked and, if it is whole, how far it
+    /// was walked.
     async fn walk_and_note(
         &self,
         record: ChainRecord,
         from: Option<Reached>,
     ) -> Result<(u64, Option<Reached>), Fault> {
-        let (key, mut report) = (record.key.clone(), Report::default());
+        let (key, mut report) = (record.key.clone(), ChainReport::default());
         let (walk, after) = match from {
             Some(from) => (ChainVerifier::resume(record, from.trail), from.after),
             None => (ChainVerifier::new(record), None),

@@ -1,4 +1,4 @@
-//! `write_content`: one text file gets new content, under the agent contract.
+//! `write_content`: writes one text file, under the agent contract.
 
 use panaversity_model::file::check_text_size;
 use panaversity_model::precondition::{Effect, TargetContent};
@@ -8,7 +8,7 @@ use crate::call::Call;
 use crate::commit::{FileChange, NewContent};
 use crate::service::Service;
 
-/// A text file as a caller wants it.
+/// Request to write a text file.
 #[derive(Debug, Clone)]
 pub struct Write {
     /// The book; created with the schema `strict` if it does not exist.
@@ -19,23 +19,23 @@ pub struct Write {
     pub layer: Layer,
     /// The text, stored byte for byte; at most 500,000 bytes.
     pub content: String,
-    /// What the caller expects the file to hold.
+    /// Expected current hash of the file.
     pub expected: Option<ContentHash>,
 }
 
-/// What was written.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// Created, updated or unchanged.
     pub effect: Effect,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The hash the file has now.
+    /// New hash of the file.
     pub hash: ContentHash,
 }
 
 impl Service {
-    /// Writes the file or refuses.
+    /// Writes the file, or refuses.
     pub async fn write_content(&self, call: &mut Call, write: Write) -> Result<Written, Error> {
         check_text_size(&write.content)?;
         if write.path.is_asset() {

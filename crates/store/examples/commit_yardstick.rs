@@ -1,5 +1,5 @@
-//! A yardstick for the benchmarks: one client that commits 2 KB rows to SQLite in WAL mode with
-//! `synchronous=FULL`, as fast as it can. Prints commits a second and the median in milliseconds.
+//! Reference measurement for the benchmarks: one client commits 2 KB rows to `SQLite` in WAL mode with
+//! `synchronous=FULL`, as fast as possible. Prints commits per second and the median in milliseconds.
 //!
 //! `commit_yardstick FOLDER SECONDS [ROWS_A_COMMIT]`
 
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-type Failure = Box<dyn std::error::Error>;
+type BoxError = Box<dyn std::error::Error>;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Failure> {
+async fn main() -> Result<(), BoxError> {
     let mut arguments = std::env::args().skip(1);
     let usage = "commit_yardstick FOLDER SECONDS [ROWS_A_COMMIT]";
     let folder = std::path::PathBuf::from(arguments.next().ok_or(usage)?);

@@ -1,22 +1,22 @@
-//! Which storage the books are published in, as far as the journal must know it.
+//! Kind of storage that the books are published in, as far as the journal depends on it.
 
 use panaversity_model::publication::FileKey;
 
 use crate::keys;
 
-/// A kind of storage.
+/// Kind of storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     /// A folder.
     Fs,
-    /// A bucket behind S3's protocol.
+    /// A bucket accessed through the S3 protocol.
     S3,
-    /// Supabase's storage, through its S3 protocol.
+    /// Supabase Storage, through its S3 protocol.
     Supabase,
 }
 
 impl Backend {
-    /// `fs`, `s3` or `supabase`, as settings, rows and results name it.
+    /// `fs`, `s3` or `supabase`, as named in settings, rows and results.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fs => "fs",
@@ -25,14 +25,14 @@ impl Backend {
         }
     }
 
-    /// Where a file is published, below the bucket or the folder.
+    /// Key where a file is published, below the bucket or the folder.
     pub fn published(self, key: &FileKey) -> String {
         keys::published_in(self, key)
     }
 
-    /// How long a lease on a path holds. A publisher uses the first five seconds of it to begin
-    /// its one request. A request to a bucket may take its time, and may arrive after the process
-    /// that sent it is gone: the rest covers both.
+    /// Duration of a lease on a path in seconds. A publisher uses the first five seconds of it to begin
+    /// its one request. A request to a bucket may be slow, and may arrive after the process that sent it
+    /// has ended: the rest covers both.
     pub(crate) fn lease_seconds(self) -> u32 {
         match self {
             Self::Fs => 10,
@@ -40,7 +40,7 @@ impl Backend {
         }
     }
 
-    /// Whether what this server was doing in the storage ends with its process.
+    /// True if every storage operation of this server ends with its process.
     pub(crate) fn ends_with_the_process(self) -> bool {
         self == Self::Fs
     }

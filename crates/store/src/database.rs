@@ -1,8 +1,8 @@
-//! A database, SQLite or PostgreSQL, and sessions on it.
+//! Connections to the database, `SQLite` or PostgreSQL, and sessions on it.
 //!
-//! Both speak the same SQL where both understand it (`$1` placeholders, row values, upserts,
-//! `RETURNING`); where not, the pairs stand side by side at their use. SQLite has one writer at a
-//! time: a gate in the process spares its busy-waiting.
+//! Statements use the SQL common to both (`$1` placeholders, row values, upserts, `RETURNING`); where
+//! they differ, both variants are next to each other at their use. `SQLite` allows one writer at a time;
+//! a mutex in the process replaces its busy-waiting.
 
 mod failover;
 mod postgres;
@@ -24,35 +24,35 @@ pub(crate) use postgres::answer_timeout;
 pub(crate) use sql::{Row, Session, Value, Writing, placeholders, values_list};
 pub use url::DatabaseUrl;
 
-/// The result of a statement.
+/// Result of a statement.
 pub(crate) type Sql<T> = Result<T, sqlx::Error>;
 
-/// How many connections a server holds.
+/// Size and timeout of the connection pool of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolOptions {
-    /// Connections kept.
+    /// Number of connections kept open.
     pub size: u32,
-    /// Connections beyond that under load.
+    /// Number of further connections under load.
     pub overflow: u32,
-    /// How long a call waits for one, and, within bounds, for the answer to a statement.
+    /// Longest time that a call waits for a connection, and, within bounds, for the result of a statement.
     pub timeout: Duration,
 }
 
-/// Which database it is.
+/// SQL dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Sqlite,
     Postgres,
 }
 
-/// Whether a commit survives a power cut, or only a killed process.
+/// Durability of a commit: it survives a power cut, or only a killed process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
     PowerCut,
     Kill,
 }
 
-/// A database. Cheap to clone.
+/// A database with its connection pools. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
     pub(crate) engine: Engine,
@@ -64,15 +64,15 @@ pub struct Database {
 pub(crate) enum Engine {
     Sqlite {
         file: Arc<Path>,
-        /// Many readers.
+        /// Pool of read-only connections.
         readers: SqlitePool,
-        /// One connection that waits for the disk at each commit.
+        /// One connection that syncs to disk at each commit.
         durable: SqlitePool,
         /// One connection that does not.
         relaxed: SqlitePool,
-        /// Whoever holds it writes.
+        /// Mutex of the single writer.
         gate: Arc<Mutex<()>>,
-        /// A commit has failed, or is under way: the connection is looked at when it comes back.
+        /// A commit has failed or is in progress: the connection is checked when it is released.
         suspicious: Arc<AtomicBool>,
     },
     Postgres(postgres::Postgres),
@@ -82,7 +82,7 @@ impl Database {
     /// Connects; a missing SQLite file is created.
     ///
     /// # Errors
-    /// `DATABASE_UNAVAILABLE` if the database does not answer or refuses us.
+    /// `DATABASE_UNAVAILABLE` if the database does not answer or refuses the connection.
     pub async fn connect(url: &DatabaseUrl, pool: PoolOptions) -> Result<Self, Fault> {
         let engine = match url {
             DatabaseUrl::Sqlite { file } => sqlite::connect(file, pool).await,
@@ -91,18 +91,18 @@ impl Database {
         let new = |engine| Self { engine, is_unwritable: Arc::default() };
         engine.map(new).map_err(|error| {
             let fault = fault("connect", &error);
-            // What keeps a file from being opened does not pass by itself.
+            // A failure to open a file is not transient.
             let is_server = matches!(url, DatabaseUrl::Postgres(_));
             fault.transient_if(is_server && is_transient(&error))
         })
     }
 
-    /// Notes whether the last change could be written.
+    /// Records if the last change could be written.
     pub(crate) fn note_write_result(&self, written: bool) {
         self.is_unwritable.store(!written, Ordering::Release);
     }
 
-    /// After a change that could not be written: can one be written now?
+    /// After a change that could not be written: checks if writing succeeds now.
     pub(crate) async fn try_writing(&self) -> Sql<()> {
         if !self.is_unwritable.load(Ordering::Acquire) {
             return Ok(());
@@ -138,16 +138,16 @@ impl Database {
         }
     }
 
-    /// The database's time in SQL, in whole microseconds.
+    /// SQL expression for the database's time, in whole microseconds.
     pub(crate) fn now_sql(&self) -> &'static str {
         match self.dialect() {
-            // SQLite knows milliseconds.
+            // SQLite has milliseconds only.
             Dialect::Sqlite => "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')",
             Dialect::Postgres => "clock_timestamp()",
         }
     }
 
-    /// A session for one statement that reads.
+    /// Session for one read-only statement.
     pub(crate) async fn read(&self) -> Sql<Session> {
         match &self.engine {
             Engine::Sqlite { readers, .. } => Ok(Session::Sqlite(readers.acquire().await?)),
@@ -155,7 +155,7 @@ impl Database {
         }
     }
 
-    /// A session whose statements all see one state.
+    /// Read-only session whose statements all see the same snapshot.
     pub(crate) async fn snapshot(&self) -> Sql<Session> {
         let db = self.clone();
         spawn_uncancellable(async move {
@@ -172,7 +172,7 @@ impl Database {
         .await
     }
 
-    /// A transaction that writes. Dropped without a commit, it is rolled back.
+    /// Transaction that writes. If dropped without a commit, it is rolled back.
     pub(crate) async fn begin(&self, durability: Durability) -> Sql<Session> {
         let db = self.clone();
         spawn_uncancellable(async move { db.begin_now(durability).await }).await
@@ -189,7 +189,7 @@ impl Database {
             }
             Engine::Postgres(server) => {
                 let begin = match durability {
-                    // Also where somebody has made haste the default.
+                    // Also where `off` was configured as the default.
                     Durability::PowerCut => {
                         "BEGIN; SELECT set_config('synchronous_commit', 'on', true) \
                          WHERE current_setting('synchronous_commit') = 'off'"
@@ -202,17 +202,17 @@ impl Database {
     }
 }
 
-/// Begins in a task of its own: a caller cut off between BEGIN and its answer would give the
-/// connection back to the pool with a transaction open that nobody knows of.
+/// Begins a transaction in a separate task: a caller cancelled between BEGIN and its result would
+/// release the connection to the pool with an open transaction that nothing tracks.
 async fn spawn_uncancellable(begin: impl Future<Output = Sql<Session>> + Send + 'static) -> Sql<Session> {
     tokio::spawn(begin).await.unwrap_or_else(|broken| Err(sqlx::Error::Protocol(broken.to_string())))
 }
 
-/// A failed statement as a fault; `what` names it for the log.
+/// Converts the error of a statement into a fault; `what` names the statement for the log.
 pub(crate) fn fault(what: &str, error: &sqlx::Error) -> Fault {
     let detail = format!("{what}: {error}");
     let fault = match error {
-        // The database answered; what it keeps is not what we stored.
+        // The database answered, but the stored value is not one that this program wrote.
         sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Fault::corrupt(detail),
         _ if took_too_long(error) => Fault::new(FaultKind::Timeout, detail),
         _ if lacks_a_table(error) => foreign_schema(&detail),
@@ -221,8 +221,8 @@ pub(crate) fn fault(what: &str, error: &sqlx::Error) -> Fault {
     fault.transient_if(is_transient(error))
 }
 
-/// May PostgreSQL be there later without anybody's doing? It is not reached, or is starting,
-/// stopping or full, or was held up.
+/// True if a retry may succeed later without intervention: PostgreSQL is unreachable, starting,
+/// stopping, out of connections, or was blocked.
 pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput, PermissionDenied, Unsupported};
     match error {
@@ -238,12 +238,12 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Did PostgreSQL refuse to write because it is, or has become, a standby?
+/// True if PostgreSQL refused to write because it is, or has become, a standby.
 fn is_read_only(error: &sqlx::Error) -> bool {
     has_code(error, &["25006"])
 }
 
-/// A database that has not the tables of this program, with what the operator can do.
+/// Fault for a database without the tables of this program, with advice for the operator.
 pub(crate) fn foreign_schema(detail: &str) -> Fault {
     let next = "the database's schema is not this program's: `panaversity-fs migrate current` shows its revision, \
                 `panaversity-fs migrate upgrade` brings an older one up; if it is the newest, tables were changed by \
@@ -251,44 +251,43 @@ pub(crate) fn foreign_schema(detail: &str) -> Fault {
     Fault::new(FaultKind::Schema, format!("{detail} ({next})"))
 }
 
-/// Was a table, or a column of one, not there?
+/// True if a table or a column does not exist.
 fn lacks_a_table(error: &sqlx::Error) -> bool {
-    // PostgreSQL's codes; SQLite has one for every mistake in a statement.
+    // PostgreSQL's codes; SQLite has one code for every error in a statement.
     has_code(error, &["42P01", "42703"])
         || (has_code(error, &["1"])
             && ["no such table", "no such column"].iter().any(|why| error.to_string().contains(why)))
 }
 
-/// The code the database gave to its error.
+/// True if the error has one of these database error codes.
 fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
     let sqlx::Error::Database(refused) = error else { return false };
     refused.code().is_some_and(|code| codes.contains(&&*code))
 }
 
-/// Can the whole transaction be tried again? Deadlocks, serialization failures, a busy SQLite,
-/// and a unique index that saw a concurrent writer first.
+/// True if the whole transaction may be retried: deadlock, serialization failure, busy `SQLite`, or a
+/// unique index that saw a concurrent writer first.
 pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
-    // PostgreSQL's; then SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT and their like, and the two unique
-    // constraints.
+    // PostgreSQL's; then SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT and similar, and the two unique constraints.
     has_code(error, &["40001", "40P01", "23505", "5", "261", "517", "1555", "2067"])
 }
 
-/// Did the database end a statement that ran, or waited for a lock, longer than it may?
+/// True if the database ended a statement that exceeded its time limit, running or waiting for a lock.
 fn took_too_long(error: &sqlx::Error) -> bool {
     has_code(error, &["57014", "55P03"])
 }
 
-/// Did SQLite fail to bring a commit to the disk? The bytes may be there or not; only a restart
-/// tells.
+/// True if `SQLite` failed to sync a commit to disk. The bytes may or may not be durable; only a restart
+/// reveals it.
 pub(crate) fn is_unsynced(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(refused) = error else { return false };
-    // The low byte of an extended code is the class: SQLITE_IOERR.
+    // The low byte of an extended code is its class: SQLITE_IOERR.
     let code = refused.code().and_then(|code| code.parse::<u32>().ok());
     refused.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
         && code.is_some_and(|code| code & 0xff == 10)
 }
 
-/// Was the connection found dead, or is the server going down? Another connection may do.
+/// True if the connection is dead or the server is shutting down. Another connection may succeed.
 pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) if postgres::is_answer_timeout(error) => false,
@@ -300,7 +299,7 @@ pub(crate) fn is_lost_connection(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Did the database itself answer with an error? Otherwise its answer never came.
+/// True if the database itself returned the error; otherwise there was no response.
 pub(crate) fn was_answered(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(_))
 }

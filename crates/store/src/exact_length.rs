@@ -1,9 +1,9 @@
-//! Parts that must add up to the size that was told: what is shorter or longer is never published.
+//! Checks that parts add up to the announced size: a shorter or longer file is never published.
 
 use panaversity_model::Fault;
 use panaversity_model::ports::Parts;
 
-/// Parts, and how many bytes are still due.
+/// Parts with the number of bytes still expected.
 pub(crate) struct ExactLength {
     parts: Parts,
     due: u64,
@@ -11,12 +11,12 @@ pub(crate) struct ExactLength {
 }
 
 impl ExactLength {
-    /// These parts, of so many bytes in all.
+    /// Expects these parts to have `told` bytes in total.
     pub(crate) fn new(told: u64, parts: Parts) -> Self {
         Self { parts, due: told, told }
     }
 
-    /// The next part; `None`: that was all, and it was as much as was told.
+    /// The next part; `None`: the end, with the announced size.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         let wrong = |how| Fault::corrupt(format!("a file of {} bytes came with {how} bytes", self.told));
         let Some(part) = self.parts.next().await? else {

@@ -5,7 +5,7 @@
 //! its file, its folder and the folders created for it are synced. A published file is not; it is
 //! checked again after an unclean stop.
 //!
-//! What is large is written part by part, and read by ranges: it is never held.
+//! Large content is written part by part, and read by ranges; it is never in memory as a whole.
 
 mod atomic_file;
 mod instance_lock;
@@ -38,10 +38,10 @@ use instance_lock::InstanceLock;
 use listing::FolderListing;
 use root_dir::{OpenPath, RootDir};
 
-/// Bytes that a probe of the folder writes.
+/// Bytes written by a probe of the folder.
 const PROBE: usize = 64 << 10;
 
-/// A folder with objects and published books.
+/// Storage in a folder: objects and published books.
 pub struct FileStorage {
     inner: Arc<Inner>,
 }
@@ -50,14 +50,14 @@ struct Inner {
     root: RootDir,
     store_id: String,
     instance: InstanceLock,
-    /// Object folders this process has made sure of.
+    /// Object folders that this process has synced.
     durable_folders: Mutex<HashSet<String>>,
 }
 
 impl FileStorage {
-    /// Opens the folder. `store_id` is the database's; `fresh` tells that no storage carries it yet,
-    /// so that a folder without an id may be taken, and a missing one is created. Otherwise nothing
-    /// is written into a folder before its id was compared.
+    /// Opens the folder. `store_id` is the database's; `fresh` means that no storage has this id yet, so
+    /// that a folder without an id may be claimed, and a missing one is created. Otherwise nothing is
+    /// written into a folder before its id was compared.
     ///
     /// # Errors
     /// `STORAGE_UNAVAILABLE` if the folder cannot be used or belongs to another database; the
@@ -95,7 +95,7 @@ impl FileStorage {
         Ok(Arc::new(Self { inner: Arc::new(inner) }))
     }
 
-    /// Puts a file before its publisher's lease ends: later it could take the place of a newer one.
+    /// Puts a file before its publisher's lease ends: later it could replace a newer one.
     async fn put_parts_within(
         &self,
         limit: Duration,
@@ -128,7 +128,7 @@ impl FileStorage {
     }
 }
 
-/// Runs what may wait for the disk.
+/// Runs a blocking disk operation in a thread.
 async fn in_a_thread<T: Send + 'static>(
     what: &'static str,
     act: impl FnOnce() -> Result<T, Errno> + Send + 'static,
@@ -140,7 +140,7 @@ async fn in_a_thread<T: Send + 'static>(
 }
 
 impl Inner {
-    /// Writes beside and renames into place.
+    /// Writes a temporary file and renames it into place.
     fn write(&self, key: &str, bytes: &[u8], durable: Durable) -> Result<(), Errno> {
         let temporary = self.instance.fresh_name();
         let written = self.root.create(&temporary).and_then(|mut file| {
@@ -148,13 +148,13 @@ impl Inner {
             self.move_into_place(&temporary, &file, key, durable, None)
         });
         if written.is_err() {
-            // Nothing to do if that fails too: the next start sweeps it.
+            // A failure here is ignored: the next start sweeps the file.
             let _ = self.root.remove(&temporary);
         }
         written
     }
 
-    /// Makes a temporary file that is complete the file of a key, if it is not too late for it.
+    /// Renames a complete temporary file to its key, unless `until` has passed.
     fn move_into_place(
         &self,
         temporary: &str,
@@ -174,7 +174,7 @@ impl Inner {
             }
             match self.root.rename(temporary, &place) {
                 Ok(()) => break place,
-                // Somebody removed the folder because it had become empty.
+                // Another process removed the folder because it had become empty.
                 Err(Errno::NOENT) if tries < 5 => tries += 1,
                 Err(error) => return Err(error),
             }
@@ -197,7 +197,8 @@ impl Inner {
         Ok(())
     }
 
-    /// What a stranger may have put in the place of a file, or of a folder above it, is no file.
+    /// Opens a regular file. Anything else that a foreign process put at its path, or in place of a folder
+    /// above it, counts as absent.
     fn open_regular(&self, key: &[u8]) -> Result<Option<File>, Errno> {
         let file = match self.root.open_file(key) {
             Ok(Some(file)) => file,
@@ -209,7 +210,7 @@ impl Inner {
     }
 }
 
-/// The store id that lies in the folder now.
+/// Store id currently in the folder.
 fn found_id(root: &RootDir) -> Result<Option<String>, Errno> {
     let Some(file) = root.open_file(keys::STORE_ID)? else { return Ok(None) };
     let mut bytes = Vec::new();
@@ -301,7 +302,7 @@ impl Tree for FileStorage {
     async fn ping(&self) -> Result<(), Fault> {
         let ours = self.run("write into the folder", |inner| {
             let name = inner.instance.fresh_name();
-            // An empty file finds room on a full disk.
+            // An empty file would succeed even on a full disk.
             let written = inner
                 .root
                 .create(&name)
@@ -330,7 +331,7 @@ mod tests {
 
     use super::*;
 
-    /// Parts that never come.
+    /// Parts that never arrive.
     struct Stuck;
 
     #[async_trait]
@@ -352,7 +353,7 @@ mod tests {
         Tree::put(&*storage, &key, b"newer").await.unwrap();
         let stuck = storage.put_parts_within(Duration::from_millis(1), &key, Box::new(Stuck), 5).await;
         assert!(stuck.unwrap_err().detail.contains("took longer"));
-        // All of it was there in time, and then the publisher slept.
+        // All parts arrived in time, and then the publisher was suspended.
         let mut draft = AtomicFile::begin(&storage.inner, "publish a large file").await.unwrap();
         draft.write(b"older".to_vec()).await.unwrap();
         let late = draft.finish(keys::published(&key), Durable::No, Some(Instant::now())).await;

@@ -1,4 +1,4 @@
-//! The journal on SQL: the truth, on SQLite and PostgreSQL alike (I11).
+//! Journal on SQL, the source of truth, with the same behaviour on `SQLite` and PostgreSQL (I11).
 
 mod audit_log;
 mod blobs;
@@ -34,7 +34,7 @@ use crate::migrations;
 use committer::Committer;
 pub use store_identity::DatabaseIdentity;
 
-/// The journal of one server.
+/// Journal of one server.
 pub struct SqlJournal {
     pub(crate) db: Database,
     committer: Committer,
@@ -43,7 +43,7 @@ pub struct SqlJournal {
 }
 
 impl SqlJournal {
-    /// Opens the journal of a migrated database. `backend` is where files are published.
+    /// Opens the journal of a migrated database. `backend` is the storage where files are published.
     pub async fn open(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
         if db.dialect() == Dialect::Sqlite && backend.ends_with_the_process() {
             drop_leases(&db).await?;
@@ -51,25 +51,25 @@ impl SqlJournal {
         Self::open_shared(db, backend).await
     }
 
-    /// The same for an operator's command, which may run beside a server: on SQLite too the leases
-    /// it finds may be somebody's.
+    /// Same as [`open`](Self::open) for an operator's command, which may run beside a server: it keeps all
+    /// leases, because even on `SQLite` they may be valid.
     pub async fn open_shared(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
         let store_id = store_identity::store_id(&db).await?;
         let committer = Committer::start(db.clone(), backend);
         Ok(Arc::new(Self { db, committer, store_id, backend }))
     }
 
-    /// The id that database and storage share.
+    /// Id shared by database and storage.
     pub fn store_id(&self) -> &str {
         &self.store_id
     }
 
-    /// Finishes what was asked for and takes no more.
+    /// Completes the queued jobs and accepts no more.
     pub async fn close(&self) {
         self.committer.close().await;
     }
 
-    /// Runs one reading statement.
+    /// Runs one read-only statement.
     async fn read(
         &self,
         what: &str,
@@ -87,13 +87,13 @@ impl SqlJournal {
         }
     }
 
-    /// Runs one writing statement in a transaction; gives the number of rows it changed. A power
-    /// cut may take it back.
+    /// Runs one statement that writes, in a transaction; returns the number of rows changed. A power cut
+    /// may undo it.
     async fn write(&self, what: &str, sql: &str, values: Vec<Value>) -> Result<u64, Fault> {
         self.write_within(Durability::Kill, what, sql, values).await
     }
 
-    /// The same, and a power cut does not take it back.
+    /// Same as [`write`](Self::write), but durable: a power cut does not undo it.
     async fn write_durably(&self, what: &str, sql: &str, values: Vec<Value>) -> Result<u64, Fault> {
         self.write_within(Durability::PowerCut, what, sql, values).await
     }
@@ -115,7 +115,7 @@ impl SqlJournal {
     }
 }
 
-/// Runs a whole transaction, again if another writer was in its way.
+/// Runs a whole transaction, with retries after conflicts with another writer.
 async fn retried<T, F>(what: &str, mut act: impl FnMut() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Sql<T>> + Send,
@@ -129,7 +129,8 @@ where
     }
 }
 
-/// A server on SQLite is alone: a lease it finds at its start is its own, from before it stopped.
+/// Drops all leases. On `SQLite` only one server runs: a lease found at its start is its own, from
+/// before it stopped.
 async fn drop_leases(db: &Database) -> Result<(), Fault> {
     retried("drop old leases", || async {
         let mut session = db.begin(Durability::Kill).await?;
@@ -155,7 +156,7 @@ impl Journal for SqlJournal {
     }
 }
 
-/// The database's time, asked for within a session.
+/// The database's time, read within a session.
 async fn now(db: &Database, session: &mut Session) -> Sql<Timestamp> {
     let row = session.row(format!("SELECT {}", db.now_sql()), Vec::new()).await?;
     row.ok_or(sqlx::Error::RowNotFound)?.time(0)

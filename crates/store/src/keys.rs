@@ -1,19 +1,19 @@
-//! Storage keys: the one place that spells where things lie below the storage root.
+//! Storage keys: the only module that defines the layout below the storage root.
 //!
 //! ```text
-//! .panaversity/store-id                     which database this storage belongs to
+//! .panaversity/store-id                     id of the database that this storage belongs to
 //! .panaversity/objects/{aa}/{sha256}        large blobs
 //! .panaversity/uploads/{upload}             large uploads that have arrived
-//! .panaversity/staging/{id}                 objects on their way, in a bucket
+//! .panaversity/staging/{id}                 objects being written, in a bucket
 //! .panaversity/tmp/{server}/                files being written by one server
 //! .panaversity/trial/{id}                   what `config check` puts and removes
-//! .panaversity/lost+found/{time}/           what lay below books/ and was moved out of the way
+//! .panaversity/lost+found/{time}/           entries moved away from books/
 //! books/{book}/content|static/...           the base, as published
 //! books/{book}/users/{user}/content/...     an overlay, as published
 //! ```
 //!
 //! Supabase admits only some characters in a key; there the others, and `=`, are written as `=XX`
-//! for each byte in UTF-8, so that two paths never meet in one key.
+//! for each byte in UTF-8, so that two paths never map to the same key.
 
 use std::fmt::Write;
 
@@ -24,33 +24,33 @@ use panaversity_model::storage_listing::TreePath;
 
 use crate::backend::Backend;
 
-/// What is ours and no book's.
+/// Prefix of everything that belongs to no book.
 const ROOT: &str = ".panaversity/";
-/// The store id.
+/// Key of the store id.
 pub(crate) const STORE_ID: &str = ".panaversity/store-id";
-/// Files being written.
+/// Folder of the files being written.
 pub(crate) const TEMPORARY: &str = ".panaversity/tmp";
-/// The published books.
+/// Folder of the published books.
 pub(crate) const BOOKS: &str = "books";
 
-/// The objects.
+/// Folder of the objects.
 pub(crate) const OBJECTS: &str = ".panaversity/objects";
-/// Where uploads arrive.
+/// Folder where uploads arrive.
 pub(crate) const UPLOADS: &str = ".panaversity/uploads";
-/// Objects on their way into a bucket.
+/// Folder of the objects being written to a bucket.
 pub(crate) const STAGING: &str = ".panaversity/staging";
-/// What a storage is tried out with.
+/// Folder of the keys of storage probes.
 const TRIALS: &str = ".panaversity/trial";
-/// What was moved out of the way.
+/// Folder of the entries moved away.
 const LOST_AND_FOUND: &str = ".panaversity/lost+found";
 
-/// Where an object lies.
+/// Key of an object.
 pub(crate) fn object(hash: ContentHash) -> String {
     let name = hash.to_string();
     format!("{OBJECTS}/{}/{name}", &name[..2])
 }
 
-/// The blob whose object lies at a place below [`OBJECTS`].
+/// Blob whose object belongs at a place below [`OBJECTS`].
 pub(crate) fn object_at(place: &[u8]) -> Option<ContentHash> {
     let text = std::str::from_utf8(place).ok()?;
     let (_, name) = text.split_once('/')?;
@@ -58,39 +58,39 @@ pub(crate) fn object_at(place: &[u8]) -> Option<ContentHash> {
         .filter(|hash| object(*hash).strip_prefix(OBJECTS) == Some(&format!("/{text}")))
 }
 
-/// Where an upload arrives.
+/// Key of an upload.
 pub(crate) fn upload(id: UploadId) -> String {
     format!("{UPLOADS}/{id}")
 }
 
-/// The upload that lies at a place below [`UPLOADS`].
+/// Upload that belongs at a place below [`UPLOADS`].
 pub(crate) fn upload_at(place: &str) -> Option<UploadId> {
     UploadId::from_stored(place).filter(|id| id.to_string() == place)
 }
 
-/// A place for an object on its way, never given before.
+/// Unique key for an object being written.
 pub(crate) fn fresh_staging() -> String {
     format!("{STAGING}/{}", uuid::Uuid::now_v7().simple())
 }
 
-/// The name of a leftover among uploads or what is staged, by its key.
+/// Name of a leftover among uploads or stagings, derived from its key.
 pub(crate) fn leftover_name(key: &str) -> &str {
     key.strip_prefix(ROOT).unwrap_or(key)
 }
 
-/// The key of a leftover, by its name. `None`: it is no leftover's.
+/// Key of a leftover, derived from its name. `None`: the name is not one of a leftover.
 pub(crate) fn leftover(name: &str) -> Option<String> {
     let key = format!("{ROOT}{name}");
     let below = |folder: &str| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
     (below(UPLOADS) || below(STAGING)).then_some(key)
 }
 
-/// Where a storage is tried out.
+/// Key of a storage probe.
 pub(crate) fn probe(id: &str) -> String {
     format!("{TRIALS}/{id}")
 }
 
-/// What a trial puts for others to look for: an asset, an overlay's file and an object.
+/// Keys put by a probe to check public access: an asset, an overlay's file and an object.
 pub(crate) fn exposed(id: &str) -> [String; 3] {
     [
         format!("{BOOKS}/trial-{id}/static/trial.txt"),
@@ -99,22 +99,22 @@ pub(crate) fn exposed(id: &str) -> [String; 3] {
     ]
 }
 
-/// Where a file is published.
+/// Key where a file is published.
 pub(crate) fn published(key: &FileKey) -> String {
     format!("{BOOKS}/{}", key.location())
 }
 
-/// Where something lies below the books; it need not be UTF-8.
+/// Key of an entry below the books; it need not be UTF-8.
 pub(crate) fn tree_key(spot: &TreePath) -> Vec<u8> {
     [BOOKS.as_bytes(), b"/", spot.as_bytes()].concat()
 }
 
-/// Where it is moved, out of the way.
+/// Key that an entry is moved to, out of the tree.
 pub(crate) fn set_aside(spot: &TreePath, folder: &str) -> Vec<u8> {
     [LOST_AND_FOUND.as_bytes(), b"/", folder.as_bytes(), b"/", spot.as_bytes()].concat()
 }
 
-/// Where a file is published in a storage that may restrict names.
+/// Key where a file is published in a storage that may restrict names.
 pub(crate) fn published_in(backend: Backend, key: &FileKey) -> String {
     let key = published(key);
     match backend {
@@ -123,20 +123,20 @@ pub(crate) fn published_in(backend: Backend, key: &FileKey) -> String {
     }
 }
 
-/// Where something lies below the books, in such a storage.
+/// Key of an entry below the books, in such a storage.
 pub(crate) fn lying_in(backend: Backend, spot: &TreePath) -> String {
     // Keys of a bucket are UTF-8.
     let key = String::from_utf8_lossy(&tree_key(spot)).into_owned();
     if backend == Backend::Supabase { escape_key(&key) } else { key }
 }
 
-/// Where it is moved, in such a storage.
+/// Key that an entry is moved to, in such a storage.
 pub(crate) fn set_aside_in(backend: Backend, spot: &TreePath, folder: &str) -> String {
     let key = String::from_utf8_lossy(&set_aside(spot, folder)).into_owned();
     if backend == Backend::Supabase { escape_key(&key) } else { key }
 }
 
-/// What lies at a key below the books of such a storage. `None`: nobody of ours spells keys so.
+/// Tree path of a key below the books of such a storage. `None`: not a key that this program writes.
 pub(crate) fn spot_at(backend: Backend, key: &str) -> Option<TreePath> {
     let below = key.strip_prefix(BOOKS)?.strip_prefix('/')?;
     if backend != Backend::Supabase {
@@ -146,7 +146,7 @@ pub(crate) fn spot_at(backend: Backend, key: &str) -> Option<TreePath> {
     (lying_in(backend, &spot) == key).then_some(spot)
 }
 
-/// The bytes that [`spelled`] wrote so.
+/// Inverse of [`escape_key`].
 fn unspelled(key: &str) -> Option<Vec<u8>> {
     let (mut bytes, mut rest) = (Vec::with_capacity(key.len()), key.bytes());
     while let Some(byte) = rest.next() {
@@ -162,7 +162,7 @@ fn unspelled(key: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A key in the characters that Supabase admits (`isValidKey` of its storage service).
+/// Escapes a key to the characters that Supabase admits (`isValidKey` of its storage service).
 fn escape_key(key: &str) -> String {
     let mut spelled = String::with_capacity(key.len());
     for byte in key.bytes() {

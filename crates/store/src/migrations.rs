@@ -1,20 +1,20 @@
-//! Migrations: numbered pairs of scripts, one of each pair a database, forward and back.
+//! Migrations: numbered pairs of scripts, one pair per database, up and down.
 //!
-//! All pending revisions run in one transaction under a lock, so three servers that start at once
-//! migrate once, and a failed migration leaves nothing.
+//! All pending revisions run in one transaction under a lock, so that several servers starting at once
+//! migrate once, and a failed migration leaves no trace.
 
 use panaversity_model::Fault;
 
 use crate::database::{Database, Dialect, Durability, Row, Session, Sql, fault, foreign_schema};
 
-/// A step of the schema.
+/// A schema revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revision {
     /// Its number, from 1.
     pub number: u32,
-    /// What it does.
+    /// Name of the revision.
     pub name: &'static str,
-    /// Going back drops the audit log.
+    /// True if its downgrade drops the audit log.
     pub destroys_audit: bool,
 }
 
@@ -61,7 +61,7 @@ static ALL: &[Scripts] = &[
     },
 ];
 
-/// The tables without which nothing can be served.
+/// Tables required for serving.
 const TABLES: [&str; 10] = [
     "store",
     "books",
@@ -75,8 +75,8 @@ const TABLES: [&str; 10] = [
     "uploads",
 ];
 
-/// The revision and how many of [`TABLES`] there are. Read from the catalogue, so that no lock on a
-/// table is waited for.
+/// SQL for the revision and the number of existing [`TABLES`]. Read from the catalogue, so that it does
+/// not wait for a lock on a table.
 pub(crate) fn shape_sql(dialect: Dialect) -> String {
     let revision = "SELECT coalesce(max(revision), 0) FROM schema_migrations";
     match dialect {
@@ -110,12 +110,12 @@ pub(crate) fn require_shape(row: Option<&Row>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Why a migration did not happen.
+/// Error of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MigrationError {
-    /// The operator can mend it; the message says how.
+    /// The operator can correct it; the message says how.
     Refused(String),
-    /// The database broke.
+    /// The database failed.
     Broken(Fault),
 }
 
@@ -125,17 +125,17 @@ impl From<sqlx::Error> for MigrationError {
     }
 }
 
-/// Every revision this binary knows, oldest first.
+/// All revisions known to this binary, oldest first.
 pub fn all() -> Vec<Revision> {
     ALL.iter().map(|scripts| scripts.revision).collect()
 }
 
-/// The number of the newest revision that this binary knows.
+/// Number of the newest revision known to this binary.
 fn newest() -> u32 {
     ALL.last().map_or(0, |scripts| scripts.revision.number)
 }
 
-/// Goes forward to `to`, or to the newest; gives the revisions that ran.
+/// Upgrades to `to`, or to the newest revision; returns the revisions that ran.
 pub async fn upgrade(db: &Database, to: Option<u32>) -> Result<Vec<Revision>, MigrationError> {
     let to = to.unwrap_or_else(newest);
     known(to)?;
@@ -152,7 +152,7 @@ pub async fn upgrade(db: &Database, to: Option<u32>) -> Result<Vec<Revision>, Mi
     Ok(ran)
 }
 
-/// Goes back to `to` (0: an empty database); gives the revisions that were undone.
+/// Downgrades to `to` (0: an empty database); returns the revisions that were undone.
 pub async fn downgrade(db: &Database, to: u32, destroy_audit: bool) -> Result<Vec<Revision>, MigrationError> {
     if to > 0 {
         known(to)?;
@@ -177,7 +177,7 @@ pub async fn downgrade(db: &Database, to: u32, destroy_audit: bool) -> Result<Ve
     Ok(ran)
 }
 
-/// The revision the database is at; `None`: it was never migrated. Writes nothing.
+/// Current revision of the database; `None`: it was never migrated. Writes nothing.
 pub async fn current(db: &Database) -> Result<Option<u32>, MigrationError> {
     let mut session = db.read().await?;
     let is_migrated = match db.dialect() {
@@ -194,7 +194,7 @@ pub async fn current(db: &Database) -> Result<Option<u32>, MigrationError> {
     Ok((number > 0).then_some(number))
 }
 
-/// Declares the database to be at `to` without running anything.
+/// Sets the revision of the database to `to` without running anything.
 pub async fn stamp(db: &Database, to: u32) -> Result<(), MigrationError> {
     if to > 0 {
         known(to)?;
@@ -208,11 +208,11 @@ pub async fn stamp(db: &Database, to: u32) -> Result<(), MigrationError> {
     Ok(())
 }
 
-/// A transaction that no other migration runs beside.
+/// Transaction with exclusive access for migrations.
 async fn locked(db: &Database) -> Sql<Session> {
     let mut session = db.begin(Durability::PowerCut).await?;
     if db.dialect() == Dialect::Postgres {
-        // The number only has to be the same on every server.
+        // The lock id only has to be the same on every server.
         session.execute("SELECT pg_advisory_xact_lock(7026201801)", Vec::new()).await?;
     }
     let table = "CREATE TABLE IF NOT EXISTS schema_migrations \

@@ -1,13 +1,13 @@
 //! Objects and tree in a bucket, through opendal. Keeps I9 for objects and the tree's part of R2.
 //!
 //! Nothing relies on conditional writes, on the order of a listing, or on any permission but
-//! `GetObject`, `PutObject`, `DeleteObject`, `ListBucket` and, to tidy up, `AbortMultipartUpload`;
-//! the first two also cover copying within the bucket and putting in parts. An object is named by
-//! its hash, so putting it twice is harmless and it may be retried. A published file is not: a
-//! retry could land after a later version. So the tree's requests are sent once, and one that was
-//! never answered says so (`outcome_unknown`), which keeps its path leased until it can't arrive
-//! any more. Of a file that is put in parts only the last request makes anything visible: that one
-//! is sent once, the parts are retried.
+//! `GetObject`, `PutObject`, `DeleteObject`, `ListBucket` and, to clean up, `AbortMultipartUpload`;
+//! the first two also cover copying within the bucket and putting in parts. An object is addressed by
+//! its hash, so putting it twice is harmless and it may be retried. A published file is not: a retry
+//! could take effect after a later version. So the tree's requests are sent once, and one without an
+//! answer reports it (`outcome_unknown`), which keeps its path leased until it can no longer arrive.
+//! Of a file that is put in parts only the last request makes anything visible: that one is sent once,
+//! the parts are retried.
 
 mod connection;
 mod error;
@@ -39,27 +39,27 @@ use error::{Answered, answered, is_transient};
 use listing::BucketListing;
 use multipart::{MultipartWriter, RetryPolicy};
 
-/// How long an act may take in all, its retries included.
-const OBJECT_PATIENCE: Duration = Duration::from_secs(15);
-/// How long a request may take that is sent once: less than what its lease, or `gc`'s guard, leaves.
-const ONCE_PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit of a small operation in total, its retries included.
+const OBJECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time limit of a request that is sent once: less than what its lease, or `gc`'s guard, leaves.
+const SINGLE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes that a request with the time of a small one may carry.
+/// Largest request body in bytes that has the time limit of a small operation.
 const SMALL: usize = 1 << 20;
-/// Large files that are written at once, each with up to 10 MiB in memory; others wait their turn.
+/// Number of large files written concurrently, each with up to 10 MiB in memory; others wait.
 const LARGE_AT_ONCE: usize = 4;
 
-/// How long an act on so many bytes may take in all: enough for a line of 256 KiB a second, and as
-/// long again for what has to be sent again.
-fn patience(bytes: u64) -> Duration {
-    OBJECT_PATIENCE + Duration::from_secs(bytes / (128 << 10))
+/// Time limit of an operation on this many bytes in total: enough for a link of 256 KiB per second, and
+/// the same again for retries.
+fn timeout_for(bytes: u64) -> Duration {
+    OBJECT_TIMEOUT + Duration::from_secs(bytes / (128 << 10))
 }
 
-/// A bucket with objects and published books.
+/// Storage in a bucket: objects and published books.
 #[derive(Clone)]
 pub struct S3Storage {
     operators: Operators,
-    /// The turns of large files: each holds two parts while it is written.
+    /// Permits of large files: each has two parts in memory while it is written.
     permits: Arc<Semaphore>,
     backend: Backend,
     store_id: String,
@@ -67,8 +67,8 @@ pub struct S3Storage {
 }
 
 impl S3Storage {
-    /// Connects to the bucket and checks whose it is. `store_id` is the database's; `fresh` tells
-    /// that no storage carries it yet, so that a bucket without an id may be taken.
+    /// Connects to the bucket and checks that it belongs to the database. `store_id` is the database's;
+    /// `fresh` means that no storage has this id yet, so that a bucket without an id may be claimed.
     ///
     /// # Errors
     /// `STORAGE_UNAVAILABLE` if the bucket cannot be used or belongs to another database; the
@@ -82,13 +82,13 @@ impl S3Storage {
             let id = format!("{store_id}\n").into_bytes();
             storage
                 .within(
-                    OBJECT_PATIENCE,
+                    OBJECT_TIMEOUT,
                     "write the store id",
                     storage.operators.retrying.write(keys::STORE_ID, id),
                 )
                 .await?;
-            // Of two databases that take one bucket at the same moment, the slower one wins; the other
-            // is told so here, or by its next ping.
+            // If two databases claim one bucket at the same moment, the later write wins; the other gets a
+            // fault here, or at its next ping.
             store_identity::decide(storage.found_id().await?.as_deref(), store_id, false, &storage.shown)?;
         }
         Ok(Arc::new(storage))
@@ -106,20 +106,20 @@ impl S3Storage {
 
     async fn found_id(&self) -> Result<Option<String>, Fault> {
         let read = self.operators.retrying.read(keys::STORE_ID);
-        let found = self.within(OBJECT_PATIENCE, "read the store id", absent_is_none(read)).await?;
+        let found = self.within(OBJECT_TIMEOUT, "read the store id", absent_is_none(read)).await?;
         Ok(found.map(|bytes| store_identity::id_in(&bytes.to_bytes())))
     }
 
-    /// Runs a request, bounded in time; what went wrong is told in the operator's words.
+    /// Runs a request with a time limit; errors are explained to the operator.
     async fn within<T>(
         &self,
-        patience: Duration,
+        limit: Duration,
         what: &str,
         request: impl Future<Output = opendal::Result<T>> + Send,
     ) -> Result<T, Fault> {
         let shown = &self.shown;
-        let Ok(result) = tokio::time::timeout(patience, request).await else {
-            let fault = Fault::storage(format!("{what}: {shown} did not answer within {patience:?}"));
+        let Ok(result) = tokio::time::timeout(limit, request).await else {
+            let fault = Fault::storage(format!("{what}: {shown} did not answer within {limit:?}"));
             return Err(fault.with_unknown_outcome().transient_if(true));
         };
         result.map_err(|error| {
@@ -129,13 +129,13 @@ impl S3Storage {
         })
     }
 
-    /// The same for what may be repeated at will, where nobody need know whether it happened.
+    /// Same as [`within`](Self::within) for an idempotent request, whose fault never has an unknown outcome.
     async fn repeatable<T>(
         &self,
         what: &str,
         request: impl Future<Output = opendal::Result<T>> + Send,
     ) -> Result<T, Fault> {
-        let result = self.within(OBJECT_PATIENCE, what, request).await;
+        let result = self.within(OBJECT_TIMEOUT, what, request).await;
         result.map_err(|fault| Fault { outcome_unknown: false, ..fault })
     }
 
@@ -161,7 +161,7 @@ impl Objects for S3Storage {
         if bytes.len() > SMALL {
             let mut upload = MultipartWriter::begin(self, "put an object", key, None).await?;
             upload.write(bytes).await?;
-            let limit = upload.patience();
+            let limit = upload.timeout_for();
             return upload.finish(RetryPolicy::Always, limit).await;
         }
         self.repeatable("put an object", self.operators.retrying.write(&key, bytes.to_vec())).await?;
@@ -184,9 +184,9 @@ impl Objects for S3Storage {
     }
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
-        // Sent once: a repeated one could land after the object was put anew.
+        // Sent once: a repeated deletion could take effect after the object was put again.
         self.within(
-            ONCE_PATIENCE,
+            SINGLE_ATTEMPT_TIMEOUT,
             "delete an object",
             self.operators.single_attempt.delete(&keys::object(hash)),
         )
@@ -203,7 +203,7 @@ impl Tree for S3Storage {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
         let (at, media_type) = (self.published(key), media::type_of(&key.path));
         let put = self.operators.single_attempt.write_with(&at, bytes.to_vec()).content_type(media_type);
-        self.within(ONCE_PATIENCE, "publish a file", put.into_future()).await?;
+        self.within(SINGLE_ATTEMPT_TIMEOUT, "publish a file", put.into_future()).await?;
         Ok(())
     }
 
@@ -227,11 +227,15 @@ impl Tree for S3Storage {
 
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         let key = self.published(key);
-        self.within(ONCE_PATIENCE, "remove a published file", self.operators.single_attempt.delete(&key))
-            .await
+        self.within(
+            SINGLE_ATTEMPT_TIMEOUT,
+            "remove a published file",
+            self.operators.single_attempt.delete(&key),
+        )
+        .await
     }
 
-    /// A bucket keeps what it acknowledged.
+    /// No effect: a bucket's acknowledged writes are durable.
     async fn sync(&self) -> Result<(), Fault> {
         Ok(())
     }
@@ -240,7 +244,7 @@ impl Tree for S3Storage {
         self.stream("read a published file", keys::lying_in(self.backend, spot), None).await
     }
 
-    /// Copied by the bucket, as it cannot rename.
+    /// Moves by a copy within the bucket and a deletion, because a bucket cannot rename.
     async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
         let from = keys::lying_in(self.backend, spot);
         if !listing::is_asked_for_as_it_is(&from) {
@@ -253,7 +257,7 @@ impl Tree for S3Storage {
         if self.copied(what, &from, &to, found.content_length()).await?.is_none() {
             return Ok(false);
         }
-        self.within(ONCE_PATIENCE, what, self.operators.single_attempt.delete(&from)).await?;
+        self.within(SINGLE_ATTEMPT_TIMEOUT, what, self.operators.single_attempt.delete(&from)).await?;
         Ok(true)
     }
 
@@ -264,7 +268,7 @@ impl Tree for S3Storage {
 
     async fn ping(&self) -> Result<(), Fault> {
         let found = absent_is_none(self.operators.single_attempt.read(keys::STORE_ID));
-        let found = self.within(ONCE_PATIENCE, "read the store id", found).await?;
+        let found = self.within(SINGLE_ATTEMPT_TIMEOUT, "read the store id", found).await?;
         let found = found.map(|bytes| store_identity::id_in(&bytes.to_bytes()));
         store_identity::decide(found.as_deref(), &self.store_id, false, &self.shown).map(|_| ())
     }

@@ -1,5 +1,5 @@
-//! Trying a storage out before a server uses it: can it be put into, read, listed and deleted
-//! from, and which of three files does the world see? Everything a trial puts, it removes.
+//! Probe of a storage before a server uses it: checks put, get, copy, list and delete, and puts three
+//! files to check which of them are publicly readable. A probe removes everything it puts.
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,10 @@ use crate::keys;
 use crate::s3::{Bucket, explain};
 use crate::store_identity;
 
-/// What a trial puts.
+/// Content of the files that a probe puts.
 const BYTES: &[u8] = b"a trial of PanaversityFS; may be removed\n";
 
-/// A storage on trial.
+/// Probe of a storage.
 pub struct StorageProbe {
     storage: Storage,
     shown: String,
@@ -25,32 +25,32 @@ enum Storage {
     Bucket(Operator),
     Folder {
         root: PathBuf,
-        /// Folders that were not there before the trial, innermost first: they go with its file.
+        /// Folders that did not exist before the probe, innermost first; removed with its file.
         missing: Vec<PathBuf>,
     },
 }
 
-/// The outcome of one step, by its name.
+/// Name and result of one step.
 pub type ProbeStep = (&'static str, Result<(), Fault>);
 
-/// Three files put for others to look for, by their keys below the bucket.
+/// Three files put to check public access, by their keys below the bucket.
 pub struct ProbeFiles {
-    /// One as an asset of a book is published: all may see it.
+    /// At the place of a published asset: publicly readable.
     pub asset: String,
-    /// One as an overlay is published: nobody may see it.
+    /// At the place of a published overlay: must not be readable.
     pub overlay: String,
-    /// One as an object lies: nobody may see it.
+    /// At the place of an object: must not be readable.
     pub object: String,
 }
 
 impl StorageProbe {
-    /// A bucket on trial.
+    /// Probe of a bucket.
     pub fn of_bucket(bucket: &Bucket) -> Result<Self, Fault> {
         let operators = bucket.operators()?;
         Ok(Self::new(Storage::Bucket(operators.retrying), bucket.shown()))
     }
 
-    /// A folder on trial. One that is not there is created for the trial only.
+    /// Probe of a folder. A missing one is created for the probe only.
     pub fn of_folder(root: &Path) -> Self {
         let file = root.join(keys::probe("any"));
         let above = file.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
@@ -63,8 +63,8 @@ impl StorageProbe {
         Self { storage, shown, id: uuid::Uuid::now_v7().simple().to_string() }
     }
 
-    /// Puts, gets, lists and deletes a file of its own, and lets a bucket copy it, up to the first
-    /// step that fails.
+    /// Puts, gets, lists and deletes a file of its own, and copies it within a bucket. If the put fails,
+    /// there are no further steps.
     pub async fn steps(&self) -> Vec<ProbeStep> {
         let key = keys::probe(&self.id);
         let mut steps = vec![("put", self.put(&key).await)];
@@ -79,13 +79,13 @@ impl StorageProbe {
         steps
     }
 
-    /// Which database the storage belongs to, by its store id.
+    /// Store id of the database that the storage belongs to.
     pub async fn store_id(&self) -> Result<Option<String>, Fault> {
         let found = self.read(keys::STORE_ID).await?;
         Ok(found.map(|bytes| store_identity::id_in(&bytes)))
     }
 
-    /// Puts three files to be looked for from outside.
+    /// Puts three files to check public access.
     pub async fn expose(&self) -> Result<ProbeFiles, Fault> {
         let [asset, overlay, object] = keys::exposed(&self.id);
         for key in [&asset, &overlay, &object] {
@@ -94,7 +94,7 @@ impl StorageProbe {
         Ok(ProbeFiles { asset, overlay, object })
     }
 
-    /// Removes them again.
+    /// Removes these files.
     pub async fn withdraw(&self, exposed: &ProbeFiles) -> Result<(), Fault> {
         for key in [&exposed.asset, &exposed.overlay, &exposed.object] {
             self.delete(key).await?;
@@ -102,7 +102,7 @@ impl StorageProbe {
         Ok(())
     }
 
-    /// Whether these are the bytes a trial puts.
+    /// True if these are the bytes of a probe's file.
     pub fn is_its_file(bytes: &[u8]) -> bool {
         bytes == BYTES
     }
@@ -141,7 +141,7 @@ impl StorageProbe {
         if found.as_deref() == Some(BYTES) { Ok(()) } else { Err(self.odd("gave other bytes than were put")) }
     }
 
-    /// Not every storage that speaks S3 can copy, and large files depend on it.
+    /// Checks the copy within the bucket: not every S3 storage supports it, and large files depend on it.
     async fn copy(&self, bucket: &Operator, key: &str) -> Result<(), Fault> {
         let copy = format!("{key}-copy");
         bucket.copy(key, &copy).await.map_err(|error| self.refused(&error))?;
@@ -178,7 +178,7 @@ impl StorageProbe {
                 std::fs::remove_file(root.join(key)).map_err(|error| self.broken(&error))?;
                 let own = root.join(key).parent().map(Path::to_path_buf);
                 for folder in own.iter().chain(missing) {
-                    // Another trial, or a server that has started meanwhile, may use it too.
+                    // Fails if another probe, or a server started meanwhile, uses the folder.
                     let _ = std::fs::remove_dir(folder);
                 }
                 Ok(())

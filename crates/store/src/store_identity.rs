@@ -1,23 +1,23 @@
-//! Database and storage carry the same id, so that a server never serves a mismatched pair.
+//! Pairing of database and storage by a common id, so that a server never serves a mismatched pair.
 
 use panaversity_model::Fault;
 
-/// What a storage's id says.
+/// Result of comparing a storage's id with the database's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreIdentity {
     /// It is this database's.
     Matching,
-    /// It is nobody's, and may be taken by writing the id into it.
+    /// The storage has no id, and may be claimed by writing one into it.
     Unclaimed,
 }
 
-/// The id that a storage's file holds.
+/// Id contained in a storage's id file.
 pub(crate) fn id_in(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
-/// Compares the id found in a storage, named `shown`, with the database's. `fresh`: no storage
-/// carries it yet.
+/// Compares the id found in a storage, named `shown`, with the database's. `fresh`: no storage has it
+/// yet.
 ///
 /// # Errors
 /// `STORAGE_UNAVAILABLE` if the two do not belong together; the detail is meant for the operator.

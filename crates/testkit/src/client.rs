@@ -1,4 +1,4 @@
-//! What a client with a signed URL does, in as little HTTP as it takes.
+//! Minimal HTTP client for signed URLs.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use panaversity_model::upload::SignedPut;
 
-/// Puts bytes to a signed URL, with the headers that came with it; gives the status.
+/// Uploads bytes to a signed URL, with the headers returned with it; returns the status.
 pub async fn put(signed: &SignedPut, bytes: &[u8]) -> u16 {
     let (signed, bytes) = (signed.clone(), bytes.to_vec());
     let send = move || {
@@ -18,7 +18,7 @@ pub async fn put(signed: &SignedPut, bytes: &[u8]) -> u16 {
         write!(head, "Content-Length: {}\r\n\r\n", bytes.len()).unwrap();
         let mut stream = TcpStream::connect(host).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
-        // Who refuses may do so before it has read everything.
+        // A server that refuses may do so before it has read everything.
         let _ = stream.write_all(&bytes);
         let mut start = [0; 12];
         stream.read_exact(&mut start).unwrap();

@@ -1,4 +1,4 @@
-//! The machine's clock and fresh ids, for services that tests start without a server around them.
+//! Clock and id generator for services that tests start without a server around them.
 
 use std::time::{Duration, Instant};
 

@@ -1,23 +1,24 @@
-//! Disks of their own for tests: small ones that fill up, and one whose power can be cut. They
-//! are mounted, which takes root; where that cannot be, the reason is given and the test skips.
+//! Mounted disks for tests: small ones that fill up, and one whose power can be cut. Mounting
+//! requires root; where it fails, the reason is returned and the test skips.
 //!
-//! # What a power cut is
-//! The file system is told to shut down without writing its log (`FS_IOC_SHUTDOWN`). From then on
-//! every access fails, and what was never synced is gone when it is mounted again.
+//! # Simulated power cut
+//! The file system is shut down without writing its log (`FS_IOC_SHUTDOWN`). From then on every
+//! access fails, and data that was never synced is lost after the next mount.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// `FS_IOC_SHUTDOWN` with "no log flush". By perl, which every Debian has: Rust would need `unsafe`.
+/// `FS_IOC_SHUTDOWN` with "no log flush". In Perl, which every Debian has: Rust would need
+/// `unsafe`.
 const SHUT_DOWN: &str = r#"
     open(my $disk, "<", $ARGV[0]) or die "$!\n";
     my $without_log = pack("L", 2);
     ioctl($disk, 0x8004587D, $without_log) or die "$!\n";
 "#;
 
-/// A mounted disk; dropping it takes it away.
+/// A mounted disk; dropping it unmounts it.
 #[derive(Debug)]
 pub struct Disk {
     at: PathBuf,
@@ -25,10 +26,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A disk of so many KiB, in memory.
+    /// A disk of the given size in memory (tmpfs).
     ///
     /// # Errors
-    /// Why it cannot be had here.
+    /// The reason why it cannot be mounted here.
     pub fn small(at: &Path, kibibytes: u32) -> Result<Self, String> {
         fs::create_dir_all(at).map_err(|error| error.to_string())?;
         run(Command::new("mount")
@@ -37,10 +38,10 @@ impl Disk {
         Ok(Self { at: at.to_owned(), image: None })
     }
 
-    /// An ext4 disk of so many MiB, in the file `image`.
+    /// An ext4 disk of the given size in the file `image`.
     ///
     /// # Errors
-    /// Why it cannot be had here.
+    /// The reason why it cannot be mounted here.
     pub fn with_power(image: &Path, at: &Path, mebibytes: u64) -> Result<Self, String> {
         fs::create_dir_all(at).map_err(|error| error.to_string())?;
         let file = fs::File::create(image).map_err(|error| error.to_string())?;
@@ -51,25 +52,25 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Writes a file until nothing more goes in.
+    /// Writes a file until the disk is full.
     pub fn fill(&self) {
         let mut filler = fs::File::options().create(true).append(true).open(self.filler()).unwrap();
         while filler.write_all(&[0; 4096]).is_ok() {}
-        // A full disk may still take the rest of a page.
+        // After a failed write of a page there may be space for part of one.
         while filler.write_all(&[0]).is_ok() {}
     }
 
-    /// Takes that file away.
+    /// Deletes that file.
     pub fn make_room(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
 
-    /// Cuts the power: nothing works any more.
+    /// Cuts the power: every later access fails.
     pub fn cut_power(&self) {
         run(Command::new("perl").args(["-e", SHUT_DOWN]).arg(&self.at)).unwrap();
     }
 
-    /// Mounts it anew, as after a start; nobody may be using it.
+    /// Mounts the disk again, as after a restart. No process may be using it.
     pub fn restart(&self) {
         run(Command::new("umount").arg(&self.at)).unwrap();
         self.mount().unwrap();
@@ -88,7 +89,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if run(Command::new("umount").arg(&self.at)).is_err() {
-            // Somebody still uses it: it goes when they do.
+            // It is in use: a lazy unmount detaches it when the last user has closed it.
             let _ = run(Command::new("umount").arg("-l").arg(&self.at));
         }
     }

@@ -1,8 +1,8 @@
-//! A hook that breaks any port call, for the crash matrix: run an act once to see which calls it
-//! makes, then once more for each of them and each [`Failure`], and look what is left (I9, I10).
+//! Fault injection for any port call, for the crash matrix: run an operation once to record its
+//! calls, then once more for each of them and each [`FaultMode`], and check the result (I9, I10).
 //!
-//! Calls are numbered from 0 in the order they are made, over every port that shares the hook.
-//! Only ports that can fail are counted; `backend()` is not.
+//! Calls are numbered from 0 in the order they are made, over every port that shares the hook. Only
+//! calls that can fail are counted; `backend()` is not.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,34 +32,34 @@ use panaversity_model::storage_listing::{ObjectEntry, PublishedFile, TreeEntry, 
 use panaversity_model::upload::{Announced, Permit, SignedPut, Upload, UploadEntry};
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Schema, Timestamp, View};
 
-/// How a call breaks.
+/// Way in which a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// A fault comes back and nothing was done.
+pub enum FaultMode {
+    /// A fault is returned and nothing was done.
     FailBefore,
-    /// It was done, but a fault comes back; for a commit, one that says so.
+    /// The call was carried out, but a fault is returned; for a commit, one that says so.
     FailAfter,
-    /// The process dies before the call: neither it nor any later one does anything.
+    /// The process dies before the call: neither it nor any later one is carried out.
     VanishBefore,
-    /// The process dies after the call: it was done, no later one does anything.
+    /// The process dies after the call: it was carried out, no later one is.
     VanishAfter,
 }
 
-impl Failure {
-    /// Every way to break, for a matrix.
+impl FaultMode {
+    /// Every way to fail, for a matrix.
     pub const ALL: [Self; 4] = [Self::FailBefore, Self::FailAfter, Self::VanishBefore, Self::VanishAfter];
 }
 
-/// The hook; clones share it.
+/// The hook that counts and breaks calls; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    plan: Arc<Mutex<Plan>>,
+    plan: Arc<Mutex<FaultPlan>>,
 }
 
 #[derive(Debug, Default)]
-struct Plan {
+struct FaultPlan {
     calls: Vec<&'static str>,
-    armed: Option<(usize, Failure)>,
+    armed: Option<(usize, FaultMode)>,
     vanished: bool,
     side_by_side: bool,
 }
@@ -71,12 +71,12 @@ impl Faults {
     }
 
     /// Breaks call number `call`, counted from the last [`reset`](Self::reset).
-    pub fn arm(&self, call: usize, failure: Failure) {
+    pub fn arm(&self, call: usize, failure: FaultMode) {
         self.plan().armed = Some((call, failure));
     }
 
-    /// From now on, until the next reset, each call lets others go first, as real engines do: so
-    /// callers that run side by side meet.
+    /// From now on, until the next reset, each call yields to other tasks, as real engines do, so
+    /// that concurrent callers interleave.
     pub fn side_by_side(&self) {
         self.plan().side_by_side = true;
     }
@@ -86,32 +86,32 @@ impl Faults {
         self.plan().calls.clone()
     }
 
-    /// A new process takes over: calls work again.
+    /// Simulates a new process: calls work again.
     pub fn revive(&self) {
         let mut plan = self.plan();
         plan.vanished = false;
         plan.armed = None;
     }
 
-    /// Forgets the calls and everything that was armed.
+    /// Clears the recorded calls and all settings.
     pub fn reset(&self) {
-        *self.plan() = Plan::default();
+        *self.plan() = FaultPlan::default();
     }
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, FaultPlan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call and tells what becomes of it.
-    fn enter(&self, name: &'static str) -> Option<Failure> {
+    /// Records a call and returns its failure, if it has one.
+    fn enter(&self, name: &'static str) -> Option<FaultMode> {
         let mut plan = self.plan();
         let number = plan.calls.len();
         plan.calls.push(name);
         if plan.vanished {
-            return Some(Failure::VanishBefore);
+            return Some(FaultMode::VanishBefore);
         }
         let failure = plan.armed.filter(|(call, _)| *call == number).map(|(_, failure)| failure);
-        plan.vanished = matches!(failure, Some(Failure::VanishBefore | Failure::VanishAfter));
+        plan.vanished = matches!(failure, Some(FaultMode::VanishBefore | FaultMode::VanishAfter));
         failure
     }
 
@@ -128,10 +128,10 @@ impl Faults {
                 }
                 call.await
             }
-            Some(Failure::FailBefore | Failure::VanishBefore) => {
+            Some(FaultMode::FailBefore | FaultMode::VanishBefore) => {
                 Err(Fault::new(kind, format!("{name} was made to fail")))
             }
-            Some(Failure::FailAfter | Failure::VanishAfter) => {
+            Some(FaultMode::FailAfter | FaultMode::VanishAfter) => {
                 call.await?;
                 let fault = Fault::new(kind, format!("{name} was made to lose its answer"));
                 Err(if name == "journal.commit" { fault.with_unknown_outcome() } else { fault })
@@ -140,31 +140,31 @@ impl Faults {
     }
 }
 
-/// A journal whose calls can be broken.
+/// A journal with fault injection.
 pub struct FaultyJournal {
     inner: Arc<dyn Journal>,
     faults: Faults,
 }
 
-/// An object storage whose calls can be broken.
+/// An object storage with fault injection.
 pub struct FaultyObjects {
     inner: Arc<dyn Objects>,
     faults: Faults,
 }
 
-/// A tree whose calls can be broken.
+/// A tree with fault injection.
 pub struct FaultyTree {
     inner: Arc<dyn Tree>,
     faults: Faults,
 }
 
-/// An inbox whose calls can be broken.
+/// An upload store with fault injection.
 pub struct FaultyInbox {
     inner: Arc<dyn UploadStore>,
     faults: Faults,
 }
 
-/// A list whose pages can be broken.
+/// A list with fault injection for its pages.
 struct FaultyPages<T> {
     inner: Box<dyn Pages<T>>,
     faults: Faults,
@@ -179,7 +179,7 @@ impl<T: Send + 'static> Pages<T> for FaultyPages<T> {
     }
 }
 
-/// Something that comes part by part, each of which can be broken.
+/// A writer with fault injection for each part.
 struct FaultyWriter<W: ?Sized> {
     inner: Box<W>,
     faults: Faults,
@@ -209,9 +209,9 @@ impl UploadWriter for FaultyWriter<dyn UploadWriter> {
     }
 }
 
-/// An answer of a port that is itself called.
+/// A port's return value that has calls of its own.
 trait Breakable: Sized {
-    /// The same, whose calls can be broken; `name` is the call that gave it.
+    /// Wraps the value with fault injection; `name` is the call that returned it.
     fn behind(self, faults: &Faults, name: &'static str) -> Self;
 }
 
@@ -233,7 +233,7 @@ impl Breakable for Option<Parts> {
     }
 }
 
-/// Implements a port by handing every call through the hook.
+/// Implements a port by passing every call through the hook.
 macro_rules! faulty {
     (
         $port:ident for $wrapper:ident, $prefix:literal, $kind:ident;

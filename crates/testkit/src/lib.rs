@@ -1,4 +1,4 @@
-//! The workshop: fakes of every port, a hook that breaks any port call, the contract suites that
+//! Test support: fakes of every port, fault injection for any port call, the contract suites that
 //! fakes and engines both pass (I11), a private `PostgreSQL` and a private S3.
 //!
 //! Test code only: it panics where a test should fail, so nothing here may be linked into the
@@ -24,5 +24,5 @@ pub mod samples;
 pub mod seaweed;
 
 pub use clock::{TestClock, TestIds};
-pub use faults::{Failure, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree};
+pub use faults::{FaultMode, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree};
 pub use memory::{MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree};

@@ -1,17 +1,17 @@
-//! A private `PostgreSQL` for tests: its own cluster on its own port, gone when the process is gone,
+//! A private `PostgreSQL` for tests: its own cluster on its own port, which ends with the process,
 //! however that ends.
 //!
-//! # How it ends
+//! # Lifetime
 //! The kernel sends the server SIGQUIT when the *thread* that started it ends. So the server is
-//! started by a keeper thread that does nothing but wait for it, and lives as long as the process.
-//! Only the folder outlives a killed process; the next start removes the folders of owners that
-//! are no more.
+//! started by a keeper thread that only waits for it, and lives as long as the process. Only the
+//! folder outlives a killed process; the next start removes the folders of processes that have
+//! ended.
 //!
-//! # As whom it runs
+//! # Account
 //! The server refuses to run as root; then it runs as the user `postgres`, or else `nobody`.
-//! `setpriv` makes the switch, for it execs: the process we hold is the server itself.
+//! `setpriv` switches the user by `exec`, so the child process is the server itself.
 //!
-//! # How it fails
+//! # Failures
 //! On request, see `outages`.
 
 mod outages;
@@ -32,8 +32,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const FOLDER: &str = "panaversity-pg-";
-const PATIENCE: Duration = Duration::from_mins(1);
-/// A port found free may be taken before the server listens on it.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
+/// Attempts to start, because a port found free may be taken before the server listens on it.
 const ATTEMPTS: usize = 3;
 
 /// A running cluster; dropping it ends it.
@@ -50,19 +50,20 @@ pub struct Postgres {
     folder: TempDir,
 }
 
-/// The cluster of this process, started when first asked for.
+/// The cluster of this process, started on first use.
 pub fn shared() -> &'static Postgres {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
     SHARED.get_or_init(Postgres::start)
 }
 
 impl Postgres {
-    /// Starts a cluster of its own; takes about a second. It is quick and forgets at a power cut.
+    /// Starts a cluster of its own; takes about a second. It is fast and not durable across a power
+    /// cut.
     pub fn start() -> Self {
         Self::start_with(&["fsync=off", "synchronous_commit=off", "full_page_writes=off"])
     }
 
-    /// Starts a cluster that waits for the disk as one in use does, for benchmarks.
+    /// Starts a cluster that syncs to the disk as in production, for benchmarks.
     pub fn durable() -> Self {
         Self::start_with(&[])
     }
@@ -106,22 +107,23 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The URL of the same over the cluster's Unix-domain socket, in the form that libpq documents.
+    /// The URL of a database over the cluster's Unix-domain socket, in the form that libpq
+    /// documents.
     pub fn socket_url(&self, database: &str) -> String {
         format!("postgresql://postgres@/{database}?host={}&port={}", self.folder.path().display(), self.port)
     }
 
-    /// Makes an empty database and gives its URL.
+    /// Creates an empty database and returns its URL.
     pub fn create_database(&self) -> String {
         self.create("template1")
     }
 
-    /// Makes a copy of a database that nobody is connected to, and gives its URL.
+    /// Creates a copy of a database that has no connections, and returns its URL.
     pub fn copy_database(&self, url: &str) -> String {
         self.create(url.rsplit('/').next().expect("a database's URL"))
     }
 
-    /// Runs SQL in a database; gives the values of the rows, one row per line.
+    /// Runs SQL in a database; returns the values of the rows, one row per line.
     pub fn query(&self, url: &str, sql: &str) -> String {
         let psql = self.programs.join("psql");
         run(Command::new(psql).args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]))
@@ -143,7 +145,7 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         // Once the keeper is done the id may be another process's.
         if let Some(keeper) = self.keeper.take().filter(|keeper| !keeper.is_finished()) {
-            // A frozen server would not hear that it is to end.
+            // A frozen server would not receive the signal to end.
             self.thaw();
             let _ = Command::new("kill").args(["-QUIT", &self.pid.to_string()]).status();
             let _ = keeper.join();
@@ -159,7 +161,7 @@ struct Account {
 }
 
 impl Account {
-    /// None if we may run the server ourselves.
+    /// The account for the server; `None` if this process may run it under its own.
     fn of_server() -> Option<Self> {
         if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
             return None;
@@ -184,7 +186,7 @@ fn as_server(account: Option<&Account>, program: &Path) -> Command {
     if let Some(Account { uid, gid }) = account {
         command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).arg("--clear-groups");
     }
-    // The working folder may be one the account cannot enter.
+    // The working folder may be one that the account cannot enter.
     command.args(["--pdeathsig", "QUIT", "--"]).arg(program).current_dir("/").stdin(Stdio::null());
     command
 }
@@ -232,7 +234,7 @@ fn keep(mut command: Command) -> (u32, JoinHandle<()>) {
     (pid.recv().expect("the server's process"), keeper)
 }
 
-/// Waits until the server takes connections; false if it ended instead.
+/// Waits until the server accepts connections; returns false if it ended instead.
 fn ready(folder: &Path, pid: u32, keeper: &JoinHandle<()>) -> bool {
     let start = Instant::now();
     while !keeper.is_finished() {
@@ -241,19 +243,19 @@ fn ready(folder: &Path, pid: u32, keeper: &JoinHandle<()>) -> bool {
         if lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready") {
             return true;
         }
-        assert!(start.elapsed() < PATIENCE, "PostgreSQL is not ready after {PATIENCE:?}");
+        assert!(start.elapsed() < READY_TIMEOUT, "PostgreSQL is not ready after {READY_TIMEOUT:?}");
         thread::sleep(Duration::from_millis(10));
     }
     false
 }
 
-/// A port nobody listens on just now.
+/// A port that nothing listens on at the moment.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }
 
-/// Runs a command that must succeed; gives what it printed, trimmed.
+/// Runs a command that must succeed; returns its output, trimmed.
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -284,7 +286,7 @@ fn programs() -> PathBuf {
         )
 }
 
-/// Removes the folders of clusters whose owners are no more.
+/// Removes the folders of clusters whose processes have ended.
 fn sweep() {
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name();

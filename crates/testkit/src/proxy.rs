@@ -1,13 +1,13 @@
-//! A TCP proxy that misbehaves on request, for databases and buckets alike.
+//! TCP proxy with fault injection, for databases and buckets alike.
 //!
-//! # What it can do
-//! - **latency**: every piece of bytes waits before it goes on.
+//! # Faults
+//! - **latency**: every chunk of bytes is delayed before it is forwarded.
 //! - **hold**: a black hole. Connections are accepted, bytes wait in the kernel; [`Proxy::heal`]
-//!   lets them go on.
+//!   forwards them.
 //! - **refuse**: new connections are accepted and reset at once.
 //! - **cut** and **reset**: every connection ends now, with FIN or with RST.
-//! - **a trap**: the first piece of bytes a client sends that contains a phrase (`COMMIT`, `PUT /`)
-//!   springs it, once; see [`Trap`]. A phrase split over two pieces is not seen.
+//! - **a trap**: triggered once, by the first chunk from a client that contains a phrase (`COMMIT`,
+//!   `PUT /`); see [`Trap`]. A phrase split over two chunks is not seen.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +19,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What happens to the bytes that spring a trap. The client's connection is reset in any case.
+/// Effect of a trap on the bytes that trigger it. The client's connection is reset in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trap {
-    /// They never arrive.
+    /// They are not forwarded.
     Before,
-    /// They arrive, and the answer to them is thrown away.
+    /// They are forwarded, and the answer to them is discarded.
     After,
     /// As `After`, and new connections are refused from then on.
     AfterAndRefuse,
@@ -35,9 +35,9 @@ struct Rules {
     latency: Duration,
     hold: bool,
     refuse: bool,
-    /// Connections made before this many endings are over.
+    /// Number of times all connections were ended. A connection made before the latest one ends.
     endings: u64,
-    /// Whether the last ending was by RST.
+    /// True if the last time was by RST.
     by_reset: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy on a free port, which passes everything on.
+    /// A proxy on a free port, which forwards everything.
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
@@ -67,17 +67,17 @@ impl Proxy {
         Self { address, shared, task }
     }
 
-    /// Where clients connect.
+    /// Address to which clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Lets every piece of bytes wait this long.
+    /// Delays every chunk of bytes by this time.
     pub fn delay(&self, latency: Duration) {
         self.shared.rules.send_modify(|rules| rules.latency = latency);
     }
 
-    /// Passes nothing on until it is healed.
+    /// Forwards nothing until it is healed.
     pub fn hold(&self) {
         self.shared.rules.send_modify(|rules| rules.hold = true);
     }
@@ -87,7 +87,7 @@ impl Proxy {
         self.shared.rules.send_modify(|rules| rules.refuse = true);
     }
 
-    /// Passes everything on again, what was held first.
+    /// Forwards everything again, withheld bytes first.
     pub fn heal(&self) {
         self.shared.rules.send_modify(|rules| {
             *rules = Rules { endings: rules.endings, by_reset: rules.by_reset, ..Rules::default() };
@@ -104,12 +104,12 @@ impl Proxy {
         self.shared.end_all(true);
     }
 
-    /// Sets the trap; it replaces one that was not sprung.
+    /// Sets the trap; it replaces one that was not triggered.
     pub fn set_trap(&self, phrase: &str, trap: Trap) {
         *self.shared.trap() = Some((phrase.as_bytes().to_vec(), trap));
     }
 
-    /// Whether the trap that was set has sprung.
+    /// Returns true if the trap that was set has been triggered.
     pub fn has_sprung(&self) -> bool {
         self.shared.trap().is_none()
     }
@@ -134,7 +134,7 @@ impl Shared {
         });
     }
 
-    /// The trap, if these bytes spring it.
+    /// The trap, if these bytes trigger it.
     fn spring(&self, bytes: &[u8]) -> Option<Trap> {
         let mut trap = self.trap();
         let (phrase, _) = trap.as_ref()?;
@@ -186,7 +186,7 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, shared: &Shared) 
                 return End::Reset;
             }
             if let Some(trap) = trap {
-                // The answer shows that what was sent has happened.
+                // The answer shows that the request was carried out.
                 let _ = awaited.changed().await;
                 if trap == Trap::AfterAndRefuse {
                     shared.rules.send_modify(|rules| rules.refuse = true);
@@ -198,7 +198,7 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, shared: &Shared) 
         std::future::pending().await
     };
     tokio::select! {
-        // In this order: an answer is noted before it would be passed on.
+        // In this order: an answer is noted before it would be forwarded.
         biased;
         end = ended => end,
         end = questions => end,
@@ -215,7 +215,7 @@ async fn pass_answers(
     let mut piece = vec![0; 64 << 10];
     while let Some(bytes) = next(from_server, &mut piece, shared).await {
         noted.send_modify(|count| *count += 1);
-        // Gives a sprung trap its turn, before the answer goes out.
+        // Lets a triggered trap run before the answer is sent.
         tokio::task::yield_now().await;
         if to_client.write_all(bytes).await.is_err() {
             return End::Quietly;
@@ -224,7 +224,7 @@ async fn pass_answers(
     End::Quietly
 }
 
-/// The next piece of bytes, once the rules let it go on.
+/// The next chunk of bytes, once the rules allow it to be forwarded.
 async fn next<'p>(from: &mut ReadHalf<'_>, piece: &'p mut [u8], shared: &Shared) -> Option<&'p [u8]> {
     let mut rules = shared.rules.subscribe();
     let _ = rules.wait_for(|rules| !rules.hold).await;
@@ -241,7 +241,7 @@ async fn next<'p>(from: &mut ReadHalf<'_>, piece: &'p mut [u8], shared: &Shared)
 mod tests {
     use super::*;
 
-    /// A server that sends back what it is sent, behind a proxy.
+    /// A server that echoes its input, behind a proxy.
     async fn echo() -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();

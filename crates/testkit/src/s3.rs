@@ -1,9 +1,9 @@
 //! A private S3 for tests, in this process: real signatures, also in URLs, real HTTP, buckets in
-//! memory, and troubles on demand. It knows `GetObject` (and the HEAD that it permits), `PutObject`
-//! (and the copies and multipart uploads that it permits), `DeleteObject`, `ListBucket` and
-//! `AbortMultipartUpload` only, so whatever asks for more of a bucket fails here.
+//! memory, and troubles on demand. It supports only `GetObject` (and the HEAD that it permits),
+//! `PutObject` (and the copies and multipart uploads that it permits), `DeleteObject`, `ListBucket`
+//! and `AbortMultipartUpload`, so code that needs more permissions on a bucket fails here.
 //!
-//! The server runs on a thread of its own as long as the process lives; every test makes itself a
+//! The server runs on a thread of its own as long as the process lives; every test creates its own
 //! bucket.
 
 mod multipart;
@@ -17,25 +17,25 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hyper::body::Bytes;
 use multipart::Unfinished;
-use trouble::Plan;
+use trouble::OutagePlan;
 pub use trouble::Trouble;
 
-/// The region that requests must be signed for.
+/// Region that requests must be signed for.
 pub const REGION: &str = "test-region-1";
-/// The key's public half.
+/// Access key id.
 pub const ACCESS_KEY_ID: &str = "AKTEST";
-/// Its secret half.
+/// Secret access key.
 pub const SECRET_ACCESS_KEY: &str = "SKTEST1234567890";
 
-type Contents = BTreeMap<String, Held>;
-type Buckets = Arc<Mutex<HashMap<String, State>>>;
+type BucketContents = BTreeMap<String, Held>;
+type Buckets = Arc<Mutex<HashMap<String, BucketState>>>;
 
-/// What lies at a key.
+/// An object of a bucket.
 #[derive(Clone)]
 struct Held {
     bytes: Bytes,
     media_type: Option<String>,
-    /// The `ETag`: another with every put.
+    /// The `ETag`, a new one with every put.
     version: String,
 }
 
@@ -47,16 +47,16 @@ impl Held {
     }
 }
 
-/// What one bucket holds and how it behaves.
+/// Content and behavior of one bucket.
 #[derive(Default)]
-struct State {
-    contents: Contents,
-    /// Multipart uploads under way, by id.
+struct BucketState {
+    contents: BucketContents,
+    /// Multipart uploads in progress, by id.
     unfinished: BTreeMap<String, Unfinished>,
-    /// What listings show while they are stale.
-    shown: Option<Contents>,
-    plan: Plan,
-    /// Whoever asks without a key may get what lies below these prefixes.
+    /// Content that listings show while they are stale.
+    shown: Option<BucketContents>,
+    plan: OutagePlan,
+    /// Prefixes below which anonymous reads are allowed.
     public: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct S3 {
     made: AtomicU32,
 }
 
-/// The server of this process, started when first asked for.
+/// The server of this process, started on first use.
 pub fn shared() -> &'static S3 {
     static SHARED: OnceLock<S3> = OnceLock::new();
     SHARED.get_or_init(S3::start)
@@ -80,29 +80,29 @@ impl S3 {
         Self { endpoint, buckets, made: AtomicU32::new(0) }
     }
 
-    /// Makes an empty bucket.
-    pub fn create_bucket(&'static self) -> Bucket {
+    /// Creates an empty bucket.
+    pub fn create_bucket(&'static self) -> TestBucket {
         let bucket = self.reserve_bucket();
         bucket.create();
         bucket
     }
 
-    /// A bucket that is not there before it is created.
-    pub fn reserve_bucket(&'static self) -> Bucket {
-        Bucket { s3: self, name: format!("bucket-{}", self.made.fetch_add(1, Ordering::Relaxed)) }
+    /// Reserves the name of a bucket that does not exist until it is created.
+    pub fn reserve_bucket(&'static self) -> TestBucket {
+        TestBucket { s3: self, name: format!("bucket-{}", self.made.fetch_add(1, Ordering::Relaxed)) }
     }
 }
 
 /// A bucket; dropping it removes it.
-pub struct Bucket {
+pub struct TestBucket {
     s3: &'static S3,
     name: String,
 }
 
-impl Bucket {
-    /// Makes one that was only reserved.
+impl TestBucket {
+    /// Creates a bucket that was only reserved.
     pub fn create(&self) {
-        lock(&self.s3.buckets).insert(self.name.clone(), State::default());
+        lock(&self.s3.buckets).insert(self.name.clone(), BucketState::default());
     }
 
     /// Its name.
@@ -110,79 +110,79 @@ impl Bucket {
         &self.name
     }
 
-    /// Where it is reached: `http://127.0.0.1:PORT`.
+    /// Its URL: `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> &str {
         &self.s3.endpoint
     }
 
-    /// Everything in it, by key.
+    /// All its objects, by key.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let bytes = |(key, held): (&String, &Held)| (key.clone(), held.bytes.to_vec());
         self.with(|state| state.contents.iter().map(bytes).collect())
     }
 
-    /// The media type that something in it was put with.
+    /// The media type that an object was put with.
     pub fn content_type(&self, key: &str) -> Option<String> {
         self.with(|state| state.contents.get(key).and_then(|held| held.media_type.clone()))
     }
 
-    /// How many multipart uploads were begun and neither completed nor aborted.
+    /// Number of multipart uploads that were begun and neither completed nor aborted.
     pub fn unfinished(&self) -> usize {
         self.with(|state| state.unfinished.len())
     }
 
-    /// Puts something into it behind everybody's back.
+    /// Puts an object directly, bypassing the S3 protocol.
     pub fn put(&self, key: &str, bytes: &[u8]) {
         self.with(|state| state.contents.insert(key.to_owned(), Held::new(bytes.to_vec(), None)));
     }
 
-    /// Removes something from it behind everybody's back.
+    /// Removes an object directly, bypassing the S3 protocol.
     pub fn remove(&self, key: &str) {
         self.with(|state| state.contents.remove(key));
     }
 
-    /// Every `every`th request from now on is in trouble; 1: every one.
+    /// From now on, every `every`-th request fails with `trouble`; 1 means all of them.
     pub fn trouble(&self, trouble: Trouble, every: u32) {
         self.with(|state| {
             state.shown = matches!(trouble, Trouble::Stale).then(|| state.contents.clone());
-            state.plan = Plan::new(trouble, every);
+            state.plan = OutagePlan::new(trouble, every);
         });
     }
 
-    /// Every request from now on that completes a multipart upload is in trouble.
+    /// From now on, every request that completes a multipart upload fails with `trouble`.
     pub fn trouble_completing(&self, trouble: Trouble) {
-        self.with(|state| state.plan = Plan::completing(trouble));
+        self.with(|state| state.plan = OutagePlan::completing(trouble));
     }
 
-    /// All is well again.
+    /// Ends the trouble.
     pub fn calm(&self) {
         self.with(|state| {
             state.shown = None;
-            state.plan = Plan::default();
+            state.plan = OutagePlan::default();
         });
     }
 
-    /// How many requests were in trouble since it was asked for.
+    /// Number of requests that failed since the trouble was set.
     pub fn troubled(&self) -> u32 {
         self.with(|state| state.plan.troubled())
     }
 
-    /// Lets everybody read what lies below a prefix, as a public policy or a CDN would.
+    /// Allows anonymous reads below a prefix, as a public policy or a CDN would.
     pub fn publish(&self, prefix: &str) {
         self.with(|state| state.public.push(prefix.to_owned()));
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut BucketState) -> T) -> T {
         act(lock(&self.s3.buckets).get_mut(&self.name).expect("a bucket lives as long as its handle"))
     }
 }
 
-impl Drop for Bucket {
+impl Drop for TestBucket {
     fn drop(&mut self) {
         lock(&self.s3.buckets).remove(&self.name);
     }
 }
 
-fn lock(buckets: &Buckets) -> MutexGuard<'_, HashMap<String, State>> {
+fn lock(buckets: &Buckets) -> MutexGuard<'_, HashMap<String, BucketState>> {
     buckets.lock().unwrap_or_else(PoisonError::into_inner)
 }

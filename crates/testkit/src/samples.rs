@@ -1,5 +1,5 @@
-//! Samples: the nouns a test needs, from as few words as possible. Every id is fresh, so that
-//! tests may share a database.
+//! Sample values for tests: ids, paths, blobs, changes. Every id is fresh, so that tests may share
+//! a database.
 
 use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::blob::Blob;
@@ -10,20 +10,20 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Schema, UserId, View};
 use uuid::Uuid;
 
-/// The inline limit of samples, that of the server's default configuration.
+/// The inline limit of samples in bytes, the server's default.
 pub const INLINE_LIMIT: usize = 128 * 1024;
 
-/// A book nobody else has.
+/// A fresh book id.
 pub fn book() -> BookId {
     BookId::parse(&format!("t-{}", Uuid::now_v7().simple())).unwrap()
 }
 
-/// A path, which must be a safe one.
+/// A path; panics if it is not valid.
 pub fn path(text: &str) -> BookPath {
     BookPath::parse(text).unwrap()
 }
 
-/// The path of the `n`-th lesson of a chapter; later ones sort later.
+/// The path of the `n`-th lesson of a chapter, which sorts by `n`.
 pub fn lesson(n: usize) -> BookPath {
     path(&format!("content/01-Part/01-Chapter/{:02}-lesson-{n:05}.md", n % 100))
 }
@@ -33,7 +33,7 @@ pub fn overlay(user: &str) -> Layer {
     Layer::Overlay(UserId::parse(user).unwrap())
 }
 
-/// The view of a caller who names this layer's owner.
+/// The view of the layer's owner.
 pub fn view(layer: &Layer) -> View {
     match layer {
         Layer::Base => View::base(),
@@ -56,48 +56,48 @@ pub fn inline(bytes: &[u8]) -> Blob {
     Blob::pack(bytes, INLINE_LIMIT)
 }
 
-/// A blob in an object, however small.
+/// A blob in an object, whatever its size.
 pub fn object(bytes: &[u8]) -> Blob {
     Blob::pack(bytes, 0)
 }
 
-/// A lease nobody else has.
+/// A fresh lease id.
 pub fn lease() -> LeaseId {
     LeaseId::new(Uuid::now_v7())
 }
 
-/// An act on one file.
+/// A change of one file.
 pub fn change(path: &BookPath, content: TargetContent<Blob>, expected: Option<ContentHash>) -> Change {
     let entry = EntryId::new(Uuid::now_v7());
     Change { path: path.clone(), content, expected, staging: None, entry, lease: lease() }
 }
 
-/// Writing a blob in an object that was staged so.
+/// A write of a blob in an object that was staged under `staging`.
 pub fn write_staged(path: &BookPath, blob: &Blob, staging: StagingId) -> Change {
     Change { staging: Some(staging), ..change(path, TargetContent::Present(blob.clone()), None) }
 }
 
-/// An upload nobody else has drawn.
+/// A fresh upload id.
 pub fn upload() -> UploadId {
     UploadId::new(Uuid::now_v7())
 }
 
-/// A staging nobody else has drawn.
+/// A fresh staging id.
 pub fn staging() -> StagingId {
     StagingId::new(Uuid::now_v7())
 }
 
-/// An upload nobody else has.
+/// A fresh upload id.
 pub fn upload_id() -> UploadId {
     UploadId::new(Uuid::now_v7())
 }
 
-/// Writing these bytes, inline.
+/// A write of these bytes, inline.
 pub fn write(path: &BookPath, bytes: &[u8], expected: Option<ContentHash>) -> Change {
     change(path, TargetContent::Present(inline(bytes)), expected)
 }
 
-/// Deleting the file.
+/// A deletion of the file.
 pub fn delete(path: &BookPath, expected: Option<ContentHash>) -> Change {
     change(path, TargetContent::Absent, expected)
 }

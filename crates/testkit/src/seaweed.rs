@@ -1,8 +1,8 @@
-//! A private `SeaweedFS`: an S3 that others have written, for a smoke test of what the S3 of this
-//! process might be too kind about. It lists by folder, so not in bytewise order.
+//! A private `SeaweedFS`: an independent S3 implementation, for a smoke test of behavior that this
+//! crate's own S3 may be too lenient about. It lists by folder, so not in bytewise order.
 //!
-//! It runs as long as the thread that started it, which is one that waits for it. Only its folder
-//! outlives the process; the next one to start a server removes it.
+//! The server is killed when the thread that started it ends; that thread only waits for it. Only
+//! its folder outlives the process; the next process that starts a server removes it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -19,12 +19,12 @@ use crate::postgres::free_port;
 use crate::s3::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 
 const BUCKET: &str = "test-bucket";
-/// How the names of its folders begin.
+/// Prefix of the names of its folders.
 const FOLDERS: &str = "panaversity-weed-";
-/// A file in each, locked as long as its process lives.
+/// Name of a lock file in each folder, locked for the lifetime of its process.
 const LOCK: &str = "lock";
-const PATIENCE: Duration = Duration::from_mins(1);
-/// Every port it listens on by itself, so that none is a fixed one.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
+/// Every port that the server opens by default, to be set so that none is fixed.
 const PORTS: [&str; 9] = [
     "s3.port.grpc",
     "master.port",
@@ -45,14 +45,14 @@ pub struct SeaweedFs {
     _lock: File,
 }
 
-/// The server of this process, started when first asked for; takes a second.
+/// The server of this process, started on first use; takes a second.
 pub fn shared() -> &'static SeaweedFs {
     static SHARED: OnceLock<SeaweedFs> = OnceLock::new();
     SHARED.get_or_init(SeaweedFs::start)
 }
 
 impl SeaweedFs {
-    /// Where it is reached.
+    /// Its URL.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -91,15 +91,16 @@ impl SeaweedFs {
         });
         let start = Instant::now();
         let filer = ports.iter().find(|(name, _)| *name == "filer.port").expect("a port of the list").1;
-        // The gateway refuses strangers before it has made the bucket; the filer has it a moment later.
+        // The gateway answers anonymous requests with 403 before the bucket exists; the filer has
+        // it shortly after.
         let is_ready = || {
             status(port, &format!("/{BUCKET}")) == Some(403)
                 && status(filer, &format!("/buckets/{BUCKET}/")) == Some(200)
         };
         while !is_ready() {
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > READY_TIMEOUT {
                 let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-                panic!("SeaweedFS is not ready after {PATIENCE:?}:\n{log}");
+                panic!("SeaweedFS is not ready after {READY_TIMEOUT:?}:\n{log}");
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -107,7 +108,7 @@ impl SeaweedFs {
     }
 }
 
-/// Locks a new folder; nobody sees the lock's file before it is locked.
+/// Creates the locked file of a new folder. It is locked before it gets its name.
 fn lock(folder: &Path) -> io::Result<File> {
     let beside = folder.join("new-lock");
     let lock = File::create_new(&beside)?;
@@ -116,7 +117,7 @@ fn lock(folder: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Removes what processes have left that are gone.
+/// Removes folders of processes that have ended.
 fn sweep() {
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(FOLDERS));
@@ -126,7 +127,7 @@ fn sweep() {
     }
 }
 
-/// The status of an answer to a stranger, if one comes.
+/// The status of the response to an anonymous request, if there is one.
 fn status(port: u16, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
@@ -136,7 +137,8 @@ fn status(port: u16, path: &str) -> Option<u16> {
     std::str::from_utf8(&start[9..]).ok()?.parse().ok()
 }
 
-/// The program: `TEST_WEED`, else what scripts/install-test-tools has put beside the build.
+/// Path of the program: `TEST_WEED`, else the one that scripts/install-test-tools has put beside
+/// the build.
 fn program() -> PathBuf {
     if let Some(program) = std::env::var_os("TEST_WEED") {
         return PathBuf::from(program);

@@ -1,5 +1,6 @@
-//! The testkit's own tests: the fakes keep the contract (I11), no sentence is forgotten, the hook
-//! breaks what it was told to, and a private `PostgreSQL` comes and goes.
+//! Tests of the testkit itself: the fakes pass the contract suites (I11), no contract test is
+//! missing from the lists, the fault hook breaks the call it was set to, and a private `PostgreSQL`
+//! starts and ends.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +17,7 @@ use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, Setup, TreeSetup};
 use panaversity_testkit::postgres::{self, Postgres};
 use panaversity_testkit::samples::{self, book, change_set, key, lesson, view, write};
 use panaversity_testkit::{
-    Failure, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree, MemoryInbox, MemoryJournal,
+    FaultMode, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree, MemoryInbox, MemoryJournal,
     MemoryObjects, MemoryTree, TestClock, TestIds, inbox_contract, journal_contract, objects_contract,
     tree_contract,
 };
@@ -57,7 +58,7 @@ mod memory {
     tree_contract!(tree_setup);
 }
 
-/// One database for all sentences, as engines may have it.
+/// One database for all contract tests, as engines may have it.
 mod memory_shared {
     use super::*;
     use std::sync::OnceLock;
@@ -160,7 +161,7 @@ impl Broken {
         }
     }
 
-    /// Puts an object, commits a file, publishes it, as far as it gets; tells what was done.
+    /// Puts an object, commits a file and publishes it, as far as it gets; returns what was done.
     async fn act(&self) -> (Vec<Option<(FaultKind, bool)>>, [bool; 3]) {
         let (book, hash) = (book(), ContentHash::of(b"a"));
         let set = change_set(&book, &Layer::Base, vec![write(&lesson(1), b"a", None)]);
@@ -217,7 +218,7 @@ async fn the_hook_breaks_what_comes_part_by_part() {
     ];
     assert_eq!(broken.faults.calls(), calls);
     for (call, name) in calls.into_iter().enumerate() {
-        for failure in Failure::ALL {
+        for failure in FaultMode::ALL {
             broken.faults.reset();
             broken.faults.arm(call, failure);
             let fault = act().await.unwrap_err();
@@ -231,16 +232,16 @@ async fn the_hook_breaks_the_call_it_was_armed_for() {
     let (storage, database) = (Some((FaultKind::Storage, false)), Some((FaultKind::Database, false)));
     let unknown = Some((FaultKind::Database, true));
     let cases = [
-        (0, Failure::FailBefore, vec![storage, None, None], [false, true, true]),
-        (0, Failure::FailAfter, vec![storage, None, None], [true, true, true]),
-        (1, Failure::FailBefore, vec![None, database, None], [true, false, true]),
-        (1, Failure::FailAfter, vec![None, unknown, None], [true, true, true]),
-        (2, Failure::FailAfter, vec![None, None, storage], [true, true, true]),
-        (0, Failure::VanishBefore, vec![storage, database, storage], [false, false, false]),
-        (0, Failure::VanishAfter, vec![storage, database, storage], [true, false, false]),
-        (1, Failure::VanishBefore, vec![None, database, storage], [true, false, false]),
-        (1, Failure::VanishAfter, vec![None, unknown, storage], [true, true, false]),
-        (9, Failure::VanishBefore, vec![None, None, None], [true, true, true]),
+        (0, FaultMode::FailBefore, vec![storage, None, None], [false, true, true]),
+        (0, FaultMode::FailAfter, vec![storage, None, None], [true, true, true]),
+        (1, FaultMode::FailBefore, vec![None, database, None], [true, false, true]),
+        (1, FaultMode::FailAfter, vec![None, unknown, None], [true, true, true]),
+        (2, FaultMode::FailAfter, vec![None, None, storage], [true, true, true]),
+        (0, FaultMode::VanishBefore, vec![storage, database, storage], [false, false, false]),
+        (0, FaultMode::VanishAfter, vec![storage, database, storage], [true, false, false]),
+        (1, FaultMode::VanishBefore, vec![None, database, storage], [true, false, false]),
+        (1, FaultMode::VanishAfter, vec![None, unknown, storage], [true, true, false]),
+        (9, FaultMode::VanishBefore, vec![None, None, None], [true, true, true]),
     ];
     for (call, failure, faults, done) in cases {
         let broken = Broken::new();
@@ -279,7 +280,8 @@ fn a_private_postgres_answers() {
     assert_eq!(server.query(&one, "show server_encoding"), "UTF8");
 }
 
-/// Where the process that is to be killed notes its server's process id.
+/// Environment variable with the path where the process to be killed writes its server's process
+/// id.
 const NOTE: &str = "PANAVERSITY_TEST_ORPHAN_NOTE";
 
 #[test]

@@ -1,16 +1,16 @@
-//! The records of a ZIP archive, field by field; numbers are little-endian. Section numbers are
-//! those of the specification that the module above names.
+//! Records of a ZIP archive, field by field; numbers are little-endian. Section numbers refer to the
+//! specification named in the parent module.
 
 use super::{Method, ZipEntry};
 
-/// What a 32-bit field holds whose number stands in a Zip64 field.
+/// Marker in a 32-bit field whose number is stored in a Zip64 field.
 const BEYOND: u32 = u32::MAX;
-/// The same of a 16-bit field.
+/// Marker in a 16-bit field whose number is stored in a Zip64 record.
 const BEYOND_SHORT: u16 = u16::MAX;
-/// 4.4.3: what a reader must know of: deflate, and Zip64.
+/// 4.4.3: version needed to extract: deflate, and Zip64.
 const VERSION_DEFLATE: u16 = 20;
 const VERSION_ZIP64: u16 = 45;
-/// 4.4.2: made on Unix, by the rules of version 4.5.
+/// 4.4.2: made on Unix, according to version 4.5.
 const MADE_BY: u16 = 3 << 8 | VERSION_ZIP64;
 /// 4.4.4, bit 11: the name is UTF-8.
 const FLAGS: u16 = 1 << 11;
@@ -19,14 +19,14 @@ const TIME: u16 = 0;
 const DATE: u16 = 1 << 5 | 1;
 /// 4.4.15: a regular file, `rw-r--r--`.
 const ATTRIBUTES: u32 = 0o100_644 << 16;
-/// 4.5.3.
+/// 4.5.3: header id of the Zip64 extra field.
 const ZIP64_FIELD: u16 = 1;
 
 const LOCAL_HEADER: u64 = 30;
 const LISTING: u64 = 46;
 const FIELD_HEADER: u64 = 4;
 
-/// The number if it fits a 32-bit field, else the mark.
+/// The number if it fits a 32-bit field, else the marker.
 fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(BEYOND)
 }
@@ -35,17 +35,17 @@ fn narrow_short(number: u64) -> u16 {
     u16::try_from(number).unwrap_or(BEYOND_SHORT)
 }
 
-/// A number equal to the mark stands in a Zip64 field as well.
+/// True if the number is stored in a Zip64 field; one equal to the marker is as well.
 fn is_beyond(number: u64) -> bool {
     narrow(number) == BEYOND
 }
 
-/// The extra field of a local header, which holds both sizes or is not there.
+/// True if the local header has an extra field, which contains both sizes.
 fn sizes_beyond(entry: &ZipEntry) -> bool {
     is_beyond(entry.size) || is_beyond(entry.stored())
 }
 
-/// The numbers in the extra field of a listing.
+/// Numbers in the extra field of a central directory record.
 fn listed_beyond(entry: &ZipEntry, header: u64) -> impl Iterator<Item = u64> {
     [entry.size, entry.stored(), header].into_iter().filter(|number| is_beyond(*number))
 }
@@ -63,7 +63,7 @@ pub(super) fn listing_bytes(entry: &ZipEntry, header: u64) -> u64 {
     LISTING + entry.name.len() as u64 + field_bytes(listed_beyond(entry, header).count() as u64)
 }
 
-/// A record that is being written.
+/// Writer of little-endian fields.
 struct RecordWriter<'a>(&'a mut Vec<u8>);
 
 impl RecordWriter<'_> {
@@ -82,7 +82,8 @@ impl RecordWriter<'_> {
         self
     }
 
-    /// What a local header and a listing share: version needed to the length of the extra field.
+    /// Fields common to a local header and a central directory record: version needed to extract, up to
+    /// the length of the extra field.
     fn shared(&mut self, entry: &ZipEntry, sizes: [u64; 2], numbers: u64) -> &mut Self {
         let version = if numbers > 0 { VERSION_ZIP64 } else { VERSION_DEFLATE };
         let method = if entry.method == Method::Plain { 0 } else { 8 };
@@ -101,7 +102,7 @@ impl RecordWriter<'_> {
     }
 }
 
-/// 4.3.7.
+/// Local header (4.3.7).
 pub(super) fn local_header(entry: &ZipEntry) -> Vec<u8> {
     let length = usize::try_from(local_header_bytes(entry)).unwrap_or(0);
     let (mut bytes, beyond) = (Vec::with_capacity(length), sizes_beyond(entry));
@@ -116,7 +117,7 @@ pub(super) fn local_header(entry: &ZipEntry) -> Vec<u8> {
     bytes
 }
 
-/// 4.3.12: the record of an entry in the central directory.
+/// Central directory record of an entry (4.3.12).
 pub(super) fn push_listing(bytes: &mut Vec<u8>, entry: &ZipEntry, header: u64) {
     let numbers: Vec<u64> = listed_beyond(entry, header).collect();
     let mut record = RecordWriter(bytes);
@@ -128,12 +129,12 @@ pub(super) fn push_listing(bytes: &mut Vec<u8>, entry: &ZipEntry, header: u64) {
     record.field(&numbers);
 }
 
-/// 4.3.14 and 4.3.15 if a number needs them, and 4.3.16.
+/// End records: 4.3.14 and 4.3.15 if a number needs them, and 4.3.16.
 pub(super) fn end(entries: u64, directory: u64, directory_at: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(98);
     let mut record = RecordWriter(&mut bytes);
     if narrow_short(entries) == BEYOND_SHORT || is_beyond(directory) || is_beyond(directory_at) {
-        // The length of the record does not count its first twelve bytes.
+        // The length of the record excludes its first twelve bytes.
         record.word(0x0606_4b50).long(44).short(MADE_BY).short(VERSION_ZIP64).word(0).word(0);
         record.long(entries).long(entries).long(directory).long(directory_at);
         record.word(0x0706_4b50).word(0).long(directory_at + directory).word(1);

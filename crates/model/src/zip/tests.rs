@@ -1,5 +1,5 @@
-//! Archives are read back by a reader that nobody here has written, also where their bytes are
-//! only imagined.
+//! Archives are read back by an independent ZIP reader, including virtual ones whose data are
+//! generated on read.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -11,11 +11,11 @@ use crate::blob::{Blob, BlobLocation};
 
 const GIB: u64 = 1 << 30;
 
-/// An archive whose data are made up when they are read.
+/// Archive whose entry data are generated on read.
 struct Imagined {
     layout: Layout,
     at: u64,
-    /// A part of the tail, and where it begins there.
+    /// Cached part of the tail and its offset there.
     tail: (u64, Vec<u8>),
 }
 
@@ -24,7 +24,7 @@ impl Imagined {
         Self { layout, at: 0, tail: (0, Vec::new()) }
     }
 
-    /// Copies from the tail at `at`; readers take it in steps of a few bytes.
+    /// Copies from the tail at `at`, through a cache, because readers read a few bytes at a time.
     fn copy_tail(&mut self, at: u64, into: &mut [u8]) {
         let (begins, held) = &self.tail;
         if at < *begins || at + into.len() as u64 > begins + held.len() as u64 {
@@ -35,12 +35,12 @@ impl Imagined {
     }
 }
 
-/// The byte that stands anywhere in the data of entry `entry`.
+/// Value of every data byte of entry `entry`.
 fn imagined(entry: usize) -> u8 {
     u8::try_from(entry % 251).unwrap()
 }
 
-/// The CRC-32 of so many equal bytes, without a pass over all of them.
+/// CRC-32 of `size` equal bytes, in logarithmic time.
 fn crc_of(byte: u8, size: u64) -> u32 {
     let (mut whole, mut doubled) = (crc32fast::Hasher::new(), crc32fast::Hasher::new());
     doubled.update(&[byte]);
@@ -90,7 +90,7 @@ impl Seek for Imagined {
     }
 }
 
-/// The whole archive of these files, and its layout.
+/// Complete archive of these files, and its layout.
 fn archive(files: &[(String, Vec<u8>)], inline_limit: usize) -> (Layout, Vec<u8>) {
     let blobs: Vec<_> = files.iter().map(|(_, bytes)| Blob::pack(bytes, inline_limit)).collect();
     let entries = files.iter().zip(&blobs).map(|((name, _), blob)| ZipEntry {
@@ -116,7 +116,7 @@ fn archive(files: &[(String, Vec<u8>)], inline_limit: usize) -> (Layout, Vec<u8>
     (layout, whole)
 }
 
-/// What the pieces of a range say, put together from the whole archive.
+/// Bytes of the pieces of a range, copied from the whole archive.
 fn put_together(layout: &Layout, whole: &[u8], range: Range<u64>) -> Vec<u8> {
     let cut = |at: u64, range: Range<u64>| {
         usize::try_from(at + range.start).unwrap()..usize::try_from(at + range.end).unwrap()
@@ -165,7 +165,7 @@ proptest! {
         let (from, to) = (a.min(b), a.max(b));
         let found = put_together(&layout, &whole, from as u64..to as u64);
         prop_assert_eq!(&found, &whole[from..to]);
-        // One byte after the other, which no piece may hide.
+        // Ranges of one byte each, to find a byte that no piece covers.
         let one_by_one: Vec<u8> =
             (from as u64..to as u64).flat_map(|at| put_together(&layout, &whole, at..at + 1)).collect();
         prop_assert_eq!(&one_by_one, &found);
@@ -201,14 +201,14 @@ fn an_archive_beyond_4_gib_reads_back() {
         let file = read.by_index(number).unwrap();
         assert_eq!((file.size(), file.compressed_size()), (size, size), "file {number}");
         drop(file);
-        // The last bytes, for which the reader adds up sizes and offsets of its own.
+        // The last bytes, which the reader finds by its own sums of sizes and offsets.
         let mut file = read.by_index_seek(number).unwrap();
         file.seek(SeekFrom::Start(size.saturating_sub(10))).unwrap();
         let mut last = Vec::new();
         file.read_to_end(&mut last).unwrap();
         assert_eq!(last, vec![imagined(number); usize::try_from(size.min(10)).unwrap()]);
     }
-    // Beyond 4 GiB from the beginning to the end, with its checksum.
+    // An entry beyond 4 GiB, read completely, with its checksum.
     let mut small = read.by_index(4).unwrap();
     let mut bytes = Vec::new();
     small.read_to_end(&mut bytes).unwrap();

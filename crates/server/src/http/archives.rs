@@ -1,19 +1,18 @@
-//! `GET /books/{book}/archive.zip`: what the links of `get_book_archive` lead to. Invariant: under
-//! one link come the bytes that were promised, or none; nothing leaves before it is recorded; no
-//! download lasts longer than the operator allows, however slowly its client reads.
+//! `GET /books/{book}/archive.zip`: downloads by the links of `get_book_archive`. Invariant: a link
+//! yields the promised bytes, or none; nothing is sent before the download is recorded; no download
+//! lasts longer than the operator allows, however slowly its client reads.
 //!
-//! 1. The link is opened: it was signed here, for this book, state, scope and layout.
-//! 2. The archive is found, or it is gone: 410.
-//! 3. The request is held against its length and tag: a range, all, or nothing.
-//! 4. The first bytes are read, so that what is damaged from the start is an error and no broken
-//!    download; the download is recorded; the answer begins.
-//! 5. However it ends, it is counted; see [`sending`](super::body::archive).
+//! 1. The link is verified: it was signed for this book, state, scope and layout.
+//! 2. The archive is looked up; if it is gone: 410.
+//! 3. Conditions and range are evaluated against its length and tag: a range, all, or nothing.
+//! 4. The first bytes are read, so that damage at the start is an error and not a broken download; the
+//!    download is recorded; the answer begins.
+//! 5. Every end of it is counted; see [`body::archive`](super::body::archive).
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
@@ -24,33 +23,33 @@ use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{AgentId, BookId, ContentHash, Error, Fault, Refusal};
 use panaversity_service::Call;
-use panaversity_service::archive::{Archive, Scope};
+use panaversity_service::archive::{Archive, ArchiveScope};
 use panaversity_service::audit::outcome_of;
 
 use super::body::archive::{ArchiveBody, TransferRecord};
 use super::conditional::Selection;
-use super::listener::ConnectionAbort;
+use super::connection::ConnectionAbort;
 use super::{HttpState, error_response, status_of};
-use crate::app::App;
+use crate::AppState;
 use crate::error;
 use crate::signed_url::{ARCHIVE_FIELDS, InvalidSignature, archive_path};
 
-/// What a link names.
-struct Link {
+/// Parsed parameters of a link.
+struct ArchiveLink {
     book: BookId,
     manifest: ContentHash,
-    scope: Scope,
+    scope: ArchiveScope,
     layout: ContentHash,
     agent: AgentId,
 }
 
-/// Serves an archive, a range of it, or what it would be.
+/// Serves an archive or a range of it, or for HEAD its headers.
 pub(super) async fn serve(
     State(state): State<HttpState>,
     method: Method,
     Path(book): Path<String>,
     RawQuery(query): RawQuery,
-    connection: Option<Extension<ConnectInfo<ConnectionAbort>>>,
+    connection: Option<Extension<ConnectionAbort>>,
     headers: HeaderMap,
 ) -> Response {
     let app = &state.app;
@@ -61,7 +60,7 @@ pub(super) async fn serve(
     };
     let mut call = app.service.begin(link.agent.clone(), Operation::Archive);
     call.book = Some(link.book.clone());
-    let Link { book, manifest, scope, layout, .. } = &link;
+    let ArchiveLink { book, manifest, scope, layout, .. } = &link;
     let archive = match app.service.open_archive(book, *manifest, *scope, *layout).await {
         Ok(Some(archive)) => archive,
         Ok(None) => {
@@ -75,7 +74,7 @@ pub(super) async fn serve(
     let asked = Selection::of(&method, &headers, archive.bytes(), &tag);
     let body = match asked.bytes(archive.bytes()).filter(|_| method == Method::GET) {
         Some(range) => {
-            let abort = connection.map(|Extension(ConnectInfo(abort))| abort.0);
+            let abort = connection.map(|Extension(abort)| abort.0);
             let (bytes, abort) = (range.end - range.start, abort.unwrap_or_default());
             let tally = TransferRecord::new(app, &call, *scope, &archive, bytes, abort);
             let sending = ArchiveBody::new(app.service.download(archive.clone(), range), tally);
@@ -89,15 +88,15 @@ pub(super) async fn serve(
     answer(&link.book, &archive, &asked, &tag, body)
 }
 
-fn opened(app: &App, book: &str, query: &str) -> Result<Link, InvalidSignature> {
+fn opened(app: &AppState, book: &str, query: &str) -> Result<ArchiveLink, InvalidSignature> {
     let book = BookId::parse(book).map_err(|_| InvalidSignature::Forged)?;
     let [manifest, scope, layout, agent] = app.links.open(&archive_path(&book), query, ARCHIVE_FIELDS)?;
     let read = || {
         let (manifest, layout) = (ContentHash::from_hex(&manifest)?, ContentHash::from_hex(&layout)?);
-        Some(Link {
+        Some(ArchiveLink {
             book,
             manifest,
-            scope: Scope::parse(&scope)?,
+            scope: ArchiveScope::parse(&scope)?,
             layout,
             agent: AgentId::parse(&agent).ok()?,
         })
@@ -105,8 +104,8 @@ fn opened(app: &App, book: &str, query: &str) -> Result<Link, InvalidSignature> 
     read().ok_or(InvalidSignature::Forged)
 }
 
-/// Step 4.
-async fn begun(app: &App, call: &Call, mut sending: ArchiveBody) -> Result<Body, Fault> {
+/// Step 4: reads the first bytes and records the download.
+async fn begun(app: &AppState, call: &Call, mut sending: ArchiveBody) -> Result<Body, Fault> {
     sending.begin().await?;
     if let Err(fault) = app.service.record(call, Outcome::Success).await {
         sending.failed();
@@ -119,7 +118,7 @@ fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Selection, tag: &str, b
     let mut response = Response::new(body);
     *response.status_mut() = asked.status();
     let mut put = |name, value: &str| {
-        // Tags, lengths and book ids are plain text.
+        // Tags, lengths and book ids are ASCII.
         response.headers_mut().extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
     };
     put(ETAG, tag);
@@ -139,8 +138,8 @@ fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Selection, tag: &str, b
     response
 }
 
-/// FileInventory that nothing is given, and says why.
-async fn refused(app: &App, call: &Call, error: Error) -> Response {
+/// Records and logs a refused download; returns the answer.
+async fn refused(app: &AppState, call: &Call, error: Error) -> Response {
     if let Err(fault) = app.service.record(call, outcome_of(&error)).await {
         tracing::warn!(target: "panaversity_fs.audit", request_id = %call.request, error = %fault,
             "a refused download could not be recorded");
@@ -157,7 +156,7 @@ async fn refused(app: &App, call: &Call, error: Error) -> Response {
     let status = match &error {
         Error::Refused(_) => StatusCode::GONE,
         Error::Broken(fault) => match fault.kind {
-            // What was damaged is marked now: this archive will never be whole again.
+            // The damage is marked now: this archive can never be completed.
             FaultKind::Corrupt => StatusCode::GONE,
             _ => status_of(fault),
         },

@@ -1,5 +1,5 @@
-//! `GET /books/{book}/static/...`: published base assets, for everybody. Invariant: what leaves is
-//! what the journal's base holds at that path, every byte of it checked.
+//! `GET /books/{book}/static/...`: base assets, served publicly. Invariant: a response has the current
+//! content of the path in the journal's base, every byte of it checked.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
@@ -10,10 +10,10 @@ use percent_encoding::percent_decode_str;
 use super::file_response::respond;
 use super::{HttpState, error_response};
 
-/// How long browsers and CDNs may keep an asset before they ask again.
+/// Cache policy: browsers and CDNs may use an asset this long without asking again.
 const CACHE: &str = "public, max-age=60";
 
-/// Serves an asset, a range of it, or what it would be.
+/// Serves an asset or a range of it, or for HEAD its headers.
 pub(super) async fn serve(
     State(state): State<HttpState>,
     method: Method,
@@ -31,13 +31,13 @@ pub(super) async fn serve(
     }
 }
 
-/// The book and path of an asset that a URL's path names.
+/// The book and path of the asset that a URL's path names.
 fn named(path: &str) -> Option<(BookId, BookPath)> {
     file_named(path).filter(|(_, path)| path.is_asset())
 }
 
-/// The book and path that a URL's path names. Each segment is decoded by itself, so that an
-/// encoded slash is none.
+/// The book and path that a URL's path names. Each segment is decoded by itself, so an encoded slash is
+/// refused.
 pub(super) fn file_named(path: &str) -> Option<(BookId, BookPath)> {
     let (book, rest) = path.strip_prefix("/books/")?.split_once('/')?;
     let mut plain = String::with_capacity(rest.len());

@@ -1,4 +1,4 @@
-//! Response bodies of downloads: files at a bounded rate of memory, and archives with their record.
+//! Response bodies of downloads: files in bounded memory, and archives with their transfer record.
 
 pub(crate) mod archive;
 pub(crate) mod throttle;

@@ -1,14 +1,13 @@
-//! Which bytes a request is about: its preconditions and its range, held against a file of known
-//! length and strong entity tag (RFC 9110 §13 and §14). Pure; every file served by parts is asked
-//! for through it.
+//! Conditional and range requests (RFC 9110 §13, §14), evaluated against a file's length and strong
+//! entity tag. Pure; used for every file served by parts.
 //!
-//! 1. `If-Match` names no tag of ours: refused.
-//! 2. `If-None-Match` names our tag: unchanged.
-//! 3. `Range` counts for GET alone, and beside an `If-Range` only if that is our tag. One that does
-//!    not parse, or asks for several ranges, counts as left out.
-//! 4. A range that begins beyond the end can't be given.
+//! 1. `If-Match` without our tag: precondition failed.
+//! 2. `If-None-Match` with our tag: not modified.
+//! 3. `Range` applies to GET only, and with an `If-Range` only if that is our tag. One that does not
+//!    parse, or asks for several ranges, is ignored.
+//! 4. A range that begins beyond the end is not satisfiable.
 //!
-//! There is no `Last-Modified`, so conditions by date never hold and never refuse.
+//! There is no `Last-Modified`, so a condition by date never matches and never refuses.
 
 use std::ops::Range;
 
@@ -16,23 +15,23 @@ use axum::http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use http_range_header::{SyntacticallyCorrectRange, parse_range_header};
 
-/// What a request asks for.
+/// Result of evaluating a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// All bytes.
+    /// The whole file.
     Whole,
-    /// These bytes, at least one.
+    /// A range, at least one byte.
     Part(Range<u64>),
-    /// Nothing: the client has it.
+    /// Not modified: the client has the file.
     Unchanged,
-    /// Bytes beyond the end.
+    /// Not satisfiable: the range begins beyond the end.
     Beyond,
-    /// Bytes of another state of the file.
+    /// Precondition failed: the client expects another state of the file.
     Another,
 }
 
 impl Selection {
-    /// Reads a request for a file of this length and entity tag, which is given with its quotes.
+    /// Evaluates a request for a file of this length and entity tag, which includes its quotes.
     pub(super) fn of(method: &Method, headers: &HeaderMap, length: u64, tag: &str) -> Self {
         if !names(headers, &IF_MATCH, |given| given == tag).unwrap_or(true) {
             return Self::Another;
@@ -61,7 +60,7 @@ impl Selection {
         if range.start < length { Self::Part(range) } else { Self::Beyond }
     }
 
-    /// The status of the answer.
+    /// Status of the response.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Whole => StatusCode::OK,
@@ -72,7 +71,7 @@ impl Selection {
         }
     }
 
-    /// The bytes that the answer to a GET carries; `None`: none of the file.
+    /// Range in the response to a GET; `None`: no bytes of the file.
     pub(super) fn bytes(&self, length: u64) -> Option<Range<u64>> {
         match self {
             Self::Whole => Some(0..length),
@@ -81,13 +80,13 @@ impl Selection {
         }
     }
 
-    /// The `Content-Length` of a 304, which is that of the 200 it stands for (RFC 9110 §8.6). Without
-    /// it the empty body would announce 0.
+    /// The `Content-Length` of a 304, which is that of the corresponding 200 (RFC 9110 §8.6). Without it
+    /// the empty body would announce 0.
     pub(super) fn unsent_length(&self, length: u64) -> Option<u64> {
         (*self == Self::Unchanged).then_some(length)
     }
 
-    /// The value of `Content-Range`, where the answer has one.
+    /// Value of `Content-Range`, if the response has one.
     pub(super) fn content_range(&self, length: u64) -> Option<String> {
         match self {
             Self::Part(range) => Some(format!("bytes {}-{}/{length}", range.start, range.end - 1)),
@@ -97,14 +96,14 @@ impl Selection {
     }
 }
 
-/// Whether a list of entity tags, or `*`, names the file; `None`: there is no such header.
+/// True if a list of entity tags, or `*`, names the file; `None`: there is no such header.
 fn names(headers: &HeaderMap, name: &HeaderName, is_ours: impl Fn(&str) -> bool) -> Option<bool> {
     let mut given = headers.get_all(name).iter().peekable();
     given.peek()?;
     Some(given.any(|list| list.to_str().is_ok_and(|list| list.trim() == "*" || tags(list).any(&is_ours))))
 }
 
-/// The entity tags of a list, with their quotes and marks; what is none ends it.
+/// The entity tags of a list, with their quotes and weakness marks; anything else ends the iteration.
 fn tags(mut list: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         list = list.trim_start_matches([' ', '\t', ',']);
@@ -116,7 +115,7 @@ fn tags(mut list: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The value of a header that stands there once, and is text.
+/// The value of a header that occurs once and is text.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;

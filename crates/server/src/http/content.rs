@@ -1,10 +1,10 @@
 //! `GET /books/{book}/content/...`: a version of a file below `content/`, by a signed link that expires.
-//! Content is public only in a site that is built of it. Invariant: a link opens the version of the
-//! book, path and layer that it was signed for, and nothing else; nothing leaves before it is recorded.
+//! Content is public only in a site built from it. Invariant: a link opens the version of the book, path
+//! and layer that it was signed for, and nothing else; nothing is sent before the read is recorded.
 //!
-//! 1. The link is opened: it was signed here, for this path, version, layer and agent.
-//! 2. The version is found, or it is gone: 410.
-//! 3. The response begins with its first bytes; a GET is recorded as a read of the agent.
+//! 1. The link is verified: it was signed for this path, version, layer and agent.
+//! 2. The version is looked up; if it is gone: 410.
+//! 3. The response starts with its first bytes; a GET is recorded as a read of the agent.
 
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
@@ -21,17 +21,17 @@ use super::{HttpState, error_response, status_of};
 use crate::error;
 use crate::signed_url::{CONTENT_FIELDS, InvalidSignature, content_path};
 
-/// The bytes under a link never change, but who may open it is for the link alone to say.
+/// Cache policy. The bytes under a link never change, but access is granted by the link alone.
 const CACHE: &str = "private, max-age=60";
 
-/// What a link names.
-struct Link {
+/// Parsed parameters of a link.
+struct ContentLink {
     file: FileKey,
     hash: ContentHash,
     agent: AgentId,
 }
 
-/// Serves a version of a file, a range of it, or what it would be.
+/// Serves a version of a file or a range of it, or for HEAD its headers.
 pub(super) async fn serve(
     State(state): State<HttpState>,
     method: Method,
@@ -39,7 +39,7 @@ pub(super) async fn serve(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Link { file, hash, agent } = match opened(&state, uri.path(), &query.unwrap_or_default()) {
+    let ContentLink { file, hash, agent } = match opened(&state, uri.path(), &query.unwrap_or_default()) {
         Ok(link) => link,
         Err(InvalidSignature::Forged) => return closed("The link is not one that a tool gave."),
         Err(InvalidSignature::Expired) => return closed("The link has expired."),
@@ -58,18 +58,18 @@ pub(super) async fn serve(
     }
 }
 
-fn opened(state: &HttpState, path: &str, query: &str) -> Result<Link, InvalidSignature> {
+fn opened(state: &HttpState, path: &str, query: &str) -> Result<ContentLink, InvalidSignature> {
     let (book, path) = file_named(path).ok_or(InvalidSignature::Forged)?;
     let [hash, user, agent] = state.app.links.open(&content_path(&book, &path), query, CONTENT_FIELDS)?;
     let read = || {
         let layer = Layer::from_stored(&user).ok()?;
         let (hash, agent) = (ContentHash::from_hex(&hash)?, AgentId::parse(&agent).ok()?);
-        Some(Link { file: FileKey { book, path, layer }, hash, agent })
+        Some(ContentLink { file: FileKey { book, path, layer }, hash, agent })
     };
     read().ok_or(InvalidSignature::Forged)
 }
 
-/// Step 3: what can't be recorded is not given.
+/// Step 3: records the read; a read that can't be recorded is refused.
 async fn recorded(
     state: &HttpState,
     call: &Call,

@@ -1,9 +1,10 @@
-//! The response that carries a file of a book: conditional and range requests, and what a browser may
-//! do with it. Invariant: no browser runs it as a page of this server.
+//! Response with a file of a book: conditional and range requests, and restrictions for browsers.
+//! Invariant: no browser runs the file as a page of this server's origin.
 //!
-//! A file may be anything an agent has uploaded. As part of a page of somebody else's it works;
-//! opened by itself, an SVG has no scripts and no origin (`sandbox`), and what is a page is saved
-//! instead of shown. What can run nothing has no such policy: browsers would not show all of it.
+//! A file may be anything an agent has uploaded. Embedded in a page of another site it works; opened
+//! directly, an SVG has no scripts and no origin (`sandbox`), and a document that can run scripts is
+//! saved instead of displayed. Types that can run nothing have no such policy: browsers would not
+//! display all of them.
 
 use axum::body::Body;
 use axum::http::header::{
@@ -20,11 +21,11 @@ use super::conditional::Selection;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Answers with a file, the range of it that is asked for, or what it would be; `cache` is the value of
+/// Responds with a file or the requested range of it, or for HEAD its headers; `cache` is the value of
 /// `Cache-Control`.
 ///
 /// # Errors
-/// A fault found in the first bytes: then nothing has been sent.
+/// A fault found in the first bytes, before anything is sent.
 pub(super) async fn respond(
     state: &HttpState,
     file: OpenAsset,
@@ -46,7 +47,7 @@ pub(super) async fn respond(
     let mut response = Response::new(body);
     *response.status_mut() = asked.status();
     let mut put = |name, value: &str| {
-        // Tags, lengths and types are plain text.
+        // Tags, lengths and types are ASCII.
         response.headers_mut().extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
     };
     put(ETAG, &tag);
@@ -72,8 +73,9 @@ pub(super) async fn respond(
     Ok(response)
 }
 
-/// Might a browser run something of it in this origin, opened by itself? It takes pictures, sounds,
-/// films, fonts and PDF for nothing else (`nosniff`), and in a sandbox it shows no PDF at all.
+/// True if a browser might run scripts of it in this origin when it is opened directly. Images, audio,
+/// video, fonts and PDF are never interpreted as anything else (`nosniff`), and in a sandbox browsers
+/// show no PDF.
 fn may_run(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default();
     match essence.split_once('/') {
@@ -84,7 +86,7 @@ fn may_run(media_type: &str) -> bool {
     }
 }
 
-/// Would a browser show it as a document of its own kind, with scripts?
+/// True if a browser would show it as a document that can run scripts.
 fn is_a_page(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default();
     essence == "text/html"

@@ -1,5 +1,5 @@
-//! Health as the contract shows it. Invariant: `live` touches nothing, so a slow database never
-//! gets a server killed that could still answer.
+//! Health endpoints of the contract. Invariant: `live` depends on nothing, so a slow database never gets
+//! a server killed that could still answer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) async fn live() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
-/// `GET /health/ready`: traffic may be sent here.
+/// `GET /health/ready`: traffic may be sent to this server.
 pub(super) async fn ready(State(state): State<HttpState>) -> Response {
     let (database, storage) = state.app.service.readiness().await;
     let up = database.up && storage.up;
@@ -28,7 +28,7 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Response {
     (code(up), Json(body)).into_response()
 }
 
-/// `GET /health`: everything known.
+/// `GET /health`: all known state.
 pub(super) async fn full(State(state): State<HttpState>) -> Response {
     let health = state.app.service.health().await;
     let up = health.database.up && health.storage.up;
@@ -57,7 +57,7 @@ fn report(health: &Health, uptime: Duration) -> Value {
     })
 }
 
-/// A broken chain or blob needs a person, not a restart: the server still serves.
+/// Overall status. A broken chain or blob needs a person, not a restart: the server still serves.
 fn status(health: &Health) -> &'static str {
     if !(health.database.up && health.storage.up) {
         "unavailable"

@@ -1,232 +1,260 @@
-//! Connections that can be ended from inside, and that end by themselves when their client takes
-//! nothing. A handler can't end an answer whose client has stopped reading, for nobody asks its
-//! body for more: what is left of it lies with the connection. Invariants: an ended connection
-//! fails whoever waits for it, at once; no client holds bytes of an answer for longer than
-//! [`WRITE_TIMEOUT`] without taking some; when the token of a connection is cancelled, the connection
-//! is over or about to be.
+//! Listener: accepts connections within their limits and serves the routes on them.
+//!
+//! # A new connection
+//! 1. Below both limits it is served.
+//! 2. At the limit of its address, the oldest connection from there that waits for a request is
+//!    aborted in its favour; at the limit of all, the oldest that waits, whoever's it is. So clients
+//!    that connect and send nothing keep nobody out.
+//! 3. If every one of them is answering a request, the new one is closed.
 
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Sleep;
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
-/// How long a client may take nothing.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+use super::connection::{Connection, ConnectionAbort, RunningRequests};
+use crate::limits::ConnectionLimits;
 
-/// Ends its connection when it is cancelled, and is cancelled when that is gone. A request has it
-/// as its connection's info.
-#[derive(Clone)]
-pub(crate) struct ConnectionAbort(pub(crate) CancellationToken);
+/// Pause after an error that is not a connection's own, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections that can be ended.
-pub(crate) struct TimeoutListener(pub(crate) TcpListener);
-
-/// A connection that can be ended.
-pub(crate) struct Connection<S> {
-    stream: S,
-    write_timeout: Duration,
-    /// Runs while a write waits for the client.
-    stalled: Option<Pin<Box<Sleep>>>,
-    abort: ConnectionAbort,
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    _gone: DropGuard,
-}
-
-impl Listener for TimeoutListener {
-    type Io = Connection<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection<TcpStream>, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        // Without it a streamed answer waits for the acknowledgement of its first half.
+/// Serves routes on a listener until `closing` is cancelled and the running requests have ended.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    closing: CancellationToken,
+) -> io::Result<()> {
+    let (table, tasks) = (ConnectionTable::new(limits), TaskTracker::new());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_connection(&error) => continue,
+            Err(error) => {
+                tracing::warn!(target: "panaversity_fs.http", error = %error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Without it a streamed response waits for the acknowledgement of its first half.
         let _ = stream.set_nodelay(true);
-        (Connection::new(stream, WRITE_TIMEOUT), address)
+        let requests = RunningRequests::default();
+        let connection = Connection::new(stream, limits, requests.clone());
+        let Some(entry) = table.admit(peer, &connection.abort(), &requests) else { continue };
+        let (router, closing) = (router.clone(), closing.clone());
+        tasks.spawn(async move {
+            serve_connection(connection, requests, router, limits, closing).await;
+            drop(entry);
+        });
     }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
 }
 
-impl Connected<IncomingStream<'_, TimeoutListener>> for ConnectionAbort {
-    fn connect_info(stream: IncomingStream<'_, TimeoutListener>) -> Self {
-        stream.io().abort.clone()
+/// Serves requests on one connection until it ends; after `closing` not beyond the running one.
+pub(super) async fn serve_connection<S>(
+    connection: Connection<S>,
+    requests: RunningRequests,
+    router: Router,
+    limits: ConnectionLimits,
+    closing: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let abort = connection.abort();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (running, router, abort) = (requests.begin(), router.clone(), abort.clone());
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(abort);
+        async move { router.oneshot(request).await.map(|response| running.until_sent(response)) }
+    });
+    let mut http = http1::Builder::new();
+    // The head's own, shorter timeout is the connection's.
+    http.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
+    let mut serving = pin!(http.serve_connection(TokioIo::new(connection), service));
+    tokio::select! {
+        // A connection's error is its client's, who is gone.
+        _ = serving.as_mut() => return,
+        () = closing.cancelled() => serving.as_mut().graceful_shutdown(),
     }
+    let _ = serving.await;
 }
 
-impl<S> Connection<S> {
-    /// Its client may take nothing for so long.
-    fn new(stream: S, write_timeout: Duration) -> Self {
-        let over = CancellationToken::new();
-        let (abort, ended) = (ConnectionAbort(over.clone()), Box::pin(over.clone().cancelled_owned()));
-        Self { stream, write_timeout, stalled: None, abort, ended, _gone: over.drop_guard() }
+/// Whether an error of `accept` is that of the connection it would have returned.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Table of the open connections, by age.
+#[derive(Clone)]
+struct ConnectionTable {
+    limits: ConnectionLimits,
+    open: Arc<Mutex<OpenConnections>>,
+}
+
+#[derive(Default)]
+struct OpenConnections {
+    next: u64,
+    /// Ascending numbers are ascending ages.
+    all: BTreeMap<u64, OpenConnection>,
+    of_address: HashMap<IpAddr, usize>,
+}
+
+struct OpenConnection {
+    address: IpAddr,
+    abort: ConnectionAbort,
+    requests: RunningRequests,
+}
+
+/// Entry of a connection in the table, until it is dropped.
+struct TableEntry {
+    table: ConnectionTable,
+    number: u64,
+}
+
+impl ConnectionTable {
+    fn new(limits: ConnectionLimits) -> Self {
+        Self { limits, open: Arc::default() }
     }
 
-    /// What the socket answered; a wait for it ends with the connection.
-    fn unless_ended<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if polled.is_pending() && self.ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+    /// Enters a connection, by the protocol above; `None`: it must be closed.
+    fn admit(
+        &self,
+        peer: SocketAddr,
+        abort: &ConnectionAbort,
+        requests: &RunningRequests,
+    ) -> Option<TableEntry> {
+        let address = peer.ip().to_canonical();
+        let mut open = self.open();
+        if open.of_address.get(&address).is_some_and(|count| *count >= self.limits.per_address) {
+            open.evict(|connection| connection.address == address)?;
+        } else if open.all.len() >= self.limits.total {
+            open.evict(|_| true)?;
         }
-        polled
+        let number = open.next;
+        open.next += 1;
+        *open.of_address.entry(address).or_default() += 1;
+        let (abort, requests) = (abort.clone(), requests.clone());
+        open.all.insert(number, OpenConnection { address, abort, requests });
+        Some(TableEntry { table: self.clone(), number })
     }
 
-    /// What the socket answered to a write; a wait for it ends when nothing has moved for too long.
-    fn unless_stalled<T>(
-        &mut self,
-        polled: Poll<io::Result<T>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.stalled = None;
-            return polled;
-        }
-        let write_timeout = self.write_timeout;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_timeout)));
-        if stalled.as_mut().poll(cx).is_ready() {
-            self.abort.0.cancel();
-        }
-        self.unless_ended(polled, cx)
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, into);
-        self.unless_ended(polled, cx)
+impl OpenConnections {
+    /// Aborts the oldest of these connections that waits for a request.
+    fn evict(&mut self, of: impl Fn(&OpenConnection) -> bool) -> Option<()> {
+        let waits = |connection: &OpenConnection| of(connection) && connection.requests.is_none();
+        let number = *self.all.iter().find(|(_, connection)| waits(connection))?.0;
+        let connection = self.remove(number)?;
+        connection.abort.0.cancel();
+        Some(())
+    }
+
+    fn remove(&mut self, number: u64) -> Option<OpenConnection> {
+        let connection = self.all.remove(&number)?;
+        if let Some(count) = self.of_address.get_mut(&connection.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_address.remove(&connection.address);
+            }
+        }
+        Some(connection)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, from);
-        self.unless_stalled(polled, cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, from);
-        self.unless_stalled(polled, cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+impl Drop for TableEntry {
+    fn drop(&mut self) {
+        self.table.open().remove(self.number);
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::pin::pin;
-    use std::sync::Arc;
-
-    use axum::Router;
-    use axum::body::Bytes;
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-
+mod tests {
     use super::*;
-    use crate::memory_budget::with_guard;
 
-    /// A server for one client, that takes what it reads and no more: nothing lies in between.
-    struct OneClient(Option<Connection<DuplexStream>>);
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        total: 4,
+        per_address: 2,
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(75),
+        write_timeout: Duration::from_secs(30),
+    };
 
-    impl Listener for OneClient {
-        type Io = Connection<DuplexStream>;
-        type Addr = ();
-
-        async fn accept(&mut self) -> (Connection<DuplexStream>, ()) {
-            match self.0.take() {
-                Some(connection) => (connection, ()),
-                None => std::future::pending().await,
-            }
-        }
-
-        fn local_addr(&self) -> io::Result<()> {
-            Ok(())
-        }
+    struct Opened {
+        entry: Option<TableEntry>,
+        abort: ConnectionAbort,
+        requests: RunningRequests,
     }
 
-    impl Connected<IncomingStream<'_, OneClient>> for ConnectionAbort {
-        fn connect_info(stream: IncomingStream<'_, OneClient>) -> Self {
-            stream.io().abort.clone()
+    impl Opened {
+        fn is_served(&self) -> bool {
+            self.entry.is_some() && !self.abort.0.is_cancelled()
         }
     }
 
-    /// The client's end of a connection to the routes, on which `path` was asked for.
-    pub(in crate::http) async fn asked(router: Router, write_timeout: Duration, path: &str) -> DuplexStream {
-        let (mut client, server) = duplex(1 << 10);
-        let listener = OneClient(Some(Connection::new(server, write_timeout)));
-        let router = router.into_make_service_with_connect_info::<ConnectionAbort>();
-        tokio::spawn(axum::serve(listener, router).into_future());
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        client.write_all(request.as_bytes()).await.unwrap();
-        client
+    fn open(table: &ConnectionTable, host: u8) -> Opened {
+        let (abort, requests) = (ConnectionAbort(CancellationToken::new()), RunningRequests::default());
+        let entry = table.admit(SocketAddr::from(([10, 0, 0, host], 1)), &abort, &requests);
+        Opened { entry, abort, requests }
     }
 
-    /// Longer than anything takes that a test waits for.
-    pub(in crate::http) const HANGS: Duration = Duration::from_secs(10);
-
-    #[tokio::test]
-    async fn what_nobody_takes_is_held_no_longer_than_the_patience() {
-        let (kept, gone) = tokio::sync::oneshot::channel::<()>();
-        let kept = Arc::new(std::sync::Mutex::new(Some(kept)));
-        let answer = move || async move {
-            // It is all handed over at once: no body is left that could be asked for more.
-            let kept = kept.lock().unwrap().take().unwrap();
-            with_guard(Bytes::from(vec![7; 100_000]), Arc::new(kept))
-        };
-        let router = Router::new().route("/", get(answer));
-        let mut client = asked(router, Duration::from_millis(20), "/").await;
-        assert!(tokio::time::timeout(HANGS, gone).await.expect("it is let go").is_err());
-        let mut got = Vec::new();
-        client.read_to_end(&mut got).await.unwrap();
-        assert!(got.len() <= 1 << 10, "the connection has ended");
+    #[test]
+    fn at_the_limit_of_an_address_its_oldest_waiting_connection_makes_room() {
+        let table = ConnectionTable::new(LIMITS);
+        let other = open(&table, 2);
+        let (first, second) = (open(&table, 1), open(&table, 1));
+        let _running = first.requests.begin();
+        let third = open(&table, 1);
+        assert!(first.is_served() && third.is_served() && other.is_served());
+        assert!(!second.is_served(), "the first is older, but answers a request");
+        let _too = third.requests.begin();
+        assert!(!open(&table, 1).is_served(), "both are answering");
+        assert!(first.is_served() && third.is_served());
     }
 
-    #[tokio::test]
-    async fn who_takes_something_has_all_the_time_again() {
-        let (mut client, server) = duplex(10);
-        let mut connection = Connection::new(server, HANGS);
-        connection.write_all(&[7; 10]).await.unwrap();
-        assert!(connection.stalled.is_none());
-        assert!(futures::poll!(pin!(connection.write(&[7; 10]))).is_pending());
-        let first = connection.stalled.as_ref().unwrap().deadline();
-        assert!(futures::poll!(pin!(connection.write(&[7; 10]))).is_pending());
-        assert_eq!(connection.stalled.as_ref().unwrap().deadline(), first, "asking moves nothing");
-        client.read_exact(&mut [0; 5]).await.unwrap();
-        assert_eq!(connection.write(&[7; 10]).await.unwrap(), 5);
-        assert!(connection.stalled.is_none());
+    #[test]
+    fn at_the_limit_of_all_the_oldest_waiting_connection_makes_room() {
+        let table = ConnectionTable::new(LIMITS);
+        let mut all: Vec<_> = (1..=4).map(|host| open(&table, host)).collect();
+        let late = open(&table, 9);
+        assert!(late.is_served() && !all[0].is_served() && all[1].is_served());
+        all.remove(1);
+        assert!(open(&table, 8).is_served() && all[1].is_served(), "a closed one leaves room");
     }
 
-    #[tokio::test]
-    async fn the_token_of_a_connection_that_is_gone_is_cancelled() {
-        let (_client, server) = duplex(10);
-        let connection = Connection::new(server, HANGS);
-        let ConnectionAbort(over) = connection.abort.clone();
-        assert!(!over.is_cancelled());
-        drop(connection);
-        assert!(over.is_cancelled());
+    #[test]
+    fn closed_connections_leave_nothing_in_the_table() {
+        let table = ConnectionTable::new(LIMITS);
+        for _ in 0..10 {
+            drop((open(&table, 1), open(&table, 1), open(&table, 1)));
+        }
+        let left = table.open();
+        assert!(left.all.is_empty() && left.of_address.is_empty());
     }
 }

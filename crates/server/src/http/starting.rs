@@ -23,11 +23,11 @@ use crate::{error, mcp};
 
 /// Most bytes of a message that its id is looked for in, and how long they may take.
 const MESSAGE: usize = 1 << 20;
-const PATIENCE: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers until the routes are there, and then passes requests on to them.
 #[derive(Clone)]
-pub(crate) struct Gate {
+pub struct Gate {
     state: Arc<Starting>,
     meanwhile: Router,
 }
@@ -43,7 +43,7 @@ struct Starting {
 
 impl Gate {
     /// A gate of a server with these engines.
-    pub(crate) fn new(hosts: AllowedHosts, database: &'static str, storage: &'static str) -> Self {
+    pub fn new(hosts: AllowedHosts, database: &'static str, storage: &'static str) -> Self {
         let state = Arc::new(Starting {
             began: Instant::now(),
             database,
@@ -65,18 +65,18 @@ impl Gate {
     }
 
     /// Notes what is waited for.
-    pub(crate) fn waits_for(&self, kind: FaultKind) {
+    pub fn waits_for(&self, kind: FaultKind) {
         self.state.has_database.store(kind == FaultKind::Storage, Ordering::Release);
     }
 
     /// Passes all requests on from now on.
-    pub(crate) fn open(&self, routes: Router) {
+    pub fn open(&self, routes: Router) {
         // It is opened once.
         let _ = self.state.routes.set(routes);
     }
 
     /// The one service of the listener.
-    pub(crate) fn router(&self) -> Router {
+    pub fn router(&self) -> Router {
         Router::new().fallback(pass).with_state(self.clone())
     }
 }
@@ -88,7 +88,7 @@ impl Starting {
 }
 
 /// What is waited for, in the words of settings and health.
-pub(crate) fn name_of(kind: FaultKind) -> &'static str {
+pub fn name_of(kind: FaultKind) -> &'static str {
     if kind == FaultKind::Storage { "storage" } else { "database" }
 }
 
@@ -119,7 +119,7 @@ async fn not_ready(State(starting): State<Arc<Starting>>) -> Response {
 /// `POST /mcp`.
 async fn no_call(State(starting): State<Arc<Starting>>, request: Request) -> Response {
     let body = axum::body::to_bytes(request.into_body(), MESSAGE);
-    let body = tokio::time::timeout(PATIENCE, body).await.ok().and_then(Result::ok).unwrap_or_default();
+    let body = tokio::time::timeout(BODY_TIMEOUT, body).await.ok().and_then(Result::ok).unwrap_or_default();
     let kind = starting.missing();
     let error = json!({
         "code": -32603,

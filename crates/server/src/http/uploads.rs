@@ -1,8 +1,7 @@
-//! `PUT /uploads/{id}`: where large uploads go that the storage can't take by itself. Invariant: an
-//! upload arrives only whole, by a link that was signed for it, of the size it was signed for; it
-//! is never held in memory, and nobody waits longer for its next bytes than [`PATIENCE`]. A link
-//! fills no disk: each upload is received once at a time, a few are at all, and none for longer
-//! than its size allows.
+//! `PUT /uploads/{id}`: receives large uploads if the storage has no presigned URLs. Invariant: an
+//! upload is stored only whole, by a link signed for it, with the signed size; it is never in memory as
+//! a whole, and its next bytes may take at most [`STALL_TIMEOUT`]. A link can't fill a disk: each upload is
+//! received once at a time, a bounded number concurrently, and none for longer than its size allows.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,36 +24,36 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{AGAIN_IN_SECONDS, HttpState, error_response};
-use crate::app::App;
+use crate::AppState;
 use crate::error;
 use crate::signed_url::InvalidSignature;
 
-/// How long the next bytes of an upload may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Uploads that arrive at once.
+/// Timeout for the next bytes of an upload.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most concurrent uploads.
 const AT_ONCE: usize = 32;
 
-/// The uploads that arrive at this server now.
+/// The uploads that this server is receiving.
 #[derive(Clone, Default)]
-pub(super) struct Arrivals(Arc<Mutex<HashSet<UploadId>>>);
+pub(super) struct UploadSlots(Arc<Mutex<HashSet<UploadId>>>);
 
-/// One of them, until it is dropped.
-struct Arrival {
-    all: Arrivals,
+/// Entry of one of them, removed when it is dropped.
+struct UploadSlot {
+    all: UploadSlots,
     id: UploadId,
 }
 
-/// Why an upload can't arrive now.
+/// Reason why an upload can't be received now.
 #[derive(Debug, PartialEq, Eq)]
 enum Busy {
-    /// Another request sends the same.
+    /// Another request is sending the same upload.
     Same,
-    /// Too many others do.
+    /// The limit of concurrent uploads is reached.
     Others,
 }
 
-impl Arrivals {
-    fn begin(&self, id: UploadId) -> Result<Arrival, Busy> {
+impl UploadSlots {
+    fn begin(&self, id: UploadId) -> Result<UploadSlot, Busy> {
         let mut all = self.all();
         if all.contains(&id) {
             return Err(Busy::Same);
@@ -63,7 +62,7 @@ impl Arrivals {
             return Err(Busy::Others);
         }
         all.insert(id);
-        Ok(Arrival { all: self.clone(), id })
+        Ok(UploadSlot { all: self.clone(), id })
     }
 
     fn all(&self) -> MutexGuard<'_, HashSet<UploadId>> {
@@ -71,7 +70,7 @@ impl Arrivals {
     }
 }
 
-impl Drop for Arrival {
+impl Drop for UploadSlot {
     fn drop(&mut self) {
         self.all.all().remove(&self.id);
     }
@@ -92,7 +91,7 @@ pub(super) async fn receive(
         opened.and_then(|[size]| Ok((UploadId::from_stored(&id).ok_or(InvalidSignature::Forged)?, size)));
     let answer = match opened {
         Err(broken) => closed(broken),
-        Ok((id, size)) => match state.arrivals.begin(id) {
+        Ok((id, size)) => match state.uploads.begin(id) {
             Err(busy) => turned_away(&busy),
             Ok(_arrival) => {
                 let mut call = app.service.begin(AgentId::unnamed(), Operation::Upload);
@@ -107,8 +106,9 @@ pub(super) async fn receive(
     answer
 }
 
-/// A client that sends first and listens later still gets its answer.
-async fn read_away(app: &App, mut frames: BodyDataStream) {
+/// Reads the rest of the body, so that a client that reads the response only after sending still gets
+/// it.
+async fn read_away(app: &AppState, mut frames: BodyDataStream) {
     let (mut seen, limit) = (0, app.service.limits().asset_bytes);
     let reading = async {
         while let Some(Ok(frame)) = frames.next().await {
@@ -118,11 +118,11 @@ async fn read_away(app: &App, mut frames: BodyDataStream) {
             }
         }
     };
-    let _ = tokio::time::timeout(PATIENCE, reading).await;
+    let _ = tokio::time::timeout(STALL_TIMEOUT, reading).await;
 }
 
 async fn attempt(
-    app: &App,
+    app: &AppState,
     call: &mut Call,
     id: UploadId,
     signed_size: &str,
@@ -132,7 +132,7 @@ async fn attempt(
     let upload = app.service.upload(id).await?;
     let announced = &upload.announced;
     (call.book, call.path) = (Some(announced.book.clone()), Some(announced.path.clone()));
-    // Who has the link acts for whom it was given to, unless he says who he is.
+    // The link's holder acts as the agent that it was given to, unless `X-Agent-Id` names another.
     call.agent = announced.agent.clone();
     if let Some(claimed) = headers.get("x-agent-id") {
         let name = std::str::from_utf8(claimed.as_bytes());
@@ -153,7 +153,7 @@ async fn attempt(
     let deadline = Instant::now() + time_to_put(announced.size);
     loop {
         let late = |_| Fault::new(FaultKind::Timeout, "the next bytes of an upload did not come in time");
-        let until = deadline.min(Instant::now() + PATIENCE);
+        let until = deadline.min(Instant::now() + STALL_TIMEOUT);
         match tokio::time::timeout_at(until, frames.next()).await.map_err(late)? {
             Some(Ok(frame)) => incoming.write(&frame).await?,
             Some(Err(_)) => return Err(Refusal::argument("body", "it broke off").into()),
@@ -164,8 +164,8 @@ async fn attempt(
     Ok(announced.size)
 }
 
-/// Nothing is answered before it is recorded.
-async fn conclude(app: &App, call: &Call, id: UploadId, ending: Result<u64, Error>) -> Response {
+/// Records the upload before it is answered.
+async fn conclude(app: &AppState, call: &Call, id: UploadId, ending: Result<u64, Error>) -> Response {
     let outcome = ending.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
     let ending = match app.service.record(call, outcome).await {
         Err(fault) if ending.is_ok() => Err(fault.into()),
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_upload_arrives_once_at_a_time_and_few_do_at_all() {
-        let (all, id) = (Arrivals::default(), |n| UploadId::new(uuid::Uuid::from_u128(n)));
+        let (all, id) = (UploadSlots::default(), |n| UploadId::new(uuid::Uuid::from_u128(n)));
         let first = all.begin(id(0)).unwrap();
         assert_eq!(all.begin(id(0)).err(), Some(Busy::Same));
         let others: Vec<_> = (1..AT_ONCE as u128).map(|n| all.begin(id(n)).unwrap()).collect();

@@ -3,22 +3,22 @@
 use panaversity_model::blob::BlobState;
 use panaversity_model::{ContentHash, Refusal, Timestamp};
 use panaversity_service::Call;
-use panaversity_service::archive::{LeftOut, Scope};
+use panaversity_service::archive::{ArchiveScope, LeftOut};
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::dispatch::ToolResult;
 use crate::signed_url::{ARCHIVE_FIELDS, archive_path};
 
-const SCOPES: [(&str, Scope); 3] =
-    [("content", Scope::Content), ("assets", Scope::Assets), ("all", Scope::All)];
-/// Most files of an error manifest that are listed.
+const SCOPES: [(&str, ArchiveScope); 3] =
+    [("content", ArchiveScope::Content), ("assets", ArchiveScope::Assets), ("all", ArchiveScope::All)];
+/// Most files listed in the `error_manifest` of an answer.
 const MOST_LISTED: usize = 1_000;
 
-pub(super) async fn archive(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn archive(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
-    let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::All);
+    let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(ArchiveScope::All);
     let manifest = arguments.hash("manifest_hash")?;
     if !app.links.are_served() {
         return Err(Refusal::NoLinks.into());

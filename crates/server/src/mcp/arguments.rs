@@ -1,9 +1,9 @@
-//! The arguments of a call: from loose JSON to parsed values, read by value and not by spelling,
-//! because clients change what a model sent. What doesn't parse is refused with the argument's name,
-//! as an answer the agent can act on.
+//! Parser of a call's arguments, from loose JSON to typed values. Values are accepted in any spelling
+//! with the same meaning, because clients change what a model sent. An argument that doesn't parse is
+//! refused by name, in an answer that the agent can act on.
 //!
 //! 1. `null` counts as not given, and so does `""` for an optional argument. The one exception is
-//!    `user_id`: an empty one is refused, so that nothing meant for an overlay gets into the base.
+//!    `user_id`: an empty one is refused, so that no write meant for an overlay gets into the base.
 //! 2. `""` for a required argument is a value: an empty file is a file.
 //! 3. Numbers and booleans may come as text.
 
@@ -19,12 +19,12 @@ use serde_json::{Number, Value};
 use crate::error::Remedy;
 use crate::mcp::cursor::{Continued, position};
 
-/// The names of the arguments that a tool or a prompt takes.
+/// Names of the arguments of a tool or a prompt.
 pub(super) struct Signature<'a> {
-    /// Those that callers are told of.
+    /// Names in the schema.
     pub(super) advertised: Vec<&'a str>,
     pub(super) required: Vec<&'a str>,
-    /// Earlier names, which are still taken.
+    /// Former names, still accepted.
     pub(super) earlier: &'a [&'a str],
 }
 
@@ -37,7 +37,7 @@ impl Signature<'_> {
         self.takes(name) && !self.required.contains(&name)
     }
 
-    /// What helps against a refused argument that the caller gave or did not give.
+    /// Correction of a refused argument, which was or was not given.
     pub(super) fn remedy(&self, name: &str, given: bool) -> Remedy {
         match (self.takes(name), given) {
             (true, false) => Remedy::Give,
@@ -49,11 +49,12 @@ impl Signature<'_> {
     }
 }
 
-/// What is left of the arguments; taking one removes it.
+/// Arguments that are not read yet; reading one removes it.
 pub(super) struct Arguments(JsonObject);
 
 impl Arguments {
-    /// Older clients put the arguments into one called `params`, as an object or as its text.
+    /// Unwraps arguments that older clients put into one called `params`, as an object or as its text,
+    /// and drops those that count as left out.
     pub(super) fn unwrapped(mut given: JsonObject, signature: &Signature) -> Self {
         if given.len() == 1 && !signature.takes("params") {
             let inner = match given.get_mut("params") {
@@ -71,22 +72,22 @@ impl Arguments {
         Self(given)
     }
 
-    /// The names that were given, apart from those that count as left out.
+    /// Names of the given arguments, apart from those that count as left out.
     pub(super) fn names(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
     }
 
-    /// Forgets an argument whose value is not the one that was sent.
+    /// Removes an argument whose value is not the one that was sent.
     pub(super) fn forget(&mut self, name: &str) {
         self.0.remove(name);
     }
 
-    /// Notes what the call is about, so that its audit entry has it however the call ends.
+    /// Sets book, layer and path of the call, so that its audit entry has them whatever its outcome.
     pub(super) fn note_subject(&self, call: &mut Call) {
         let text = |name| self.0.get(name).and_then(Value::as_str);
         call.book = text("book_id").and_then(|raw| BookId::parse(raw).ok());
         call.layer = Layer::of(text("user_id").and_then(|raw| UserId::parse(raw).ok()));
-        // A query's path is a pattern, and a wider scope's a folder: neither is one file.
+        // The path of a query is a pattern, and of a wider scope a folder: neither is one file.
         if call.operation != Operation::Query && matches!(text("scope"), None | Some("file")) {
             call.path = text("path").and_then(|raw| BookPath::parse(raw).ok());
             let kind = AssetType::ALL.into_iter().find(|kind| text("asset_type") == Some(kind.as_str()));
@@ -96,14 +97,14 @@ impl Arguments {
         }
     }
 
-    /// Refuses what is not taken.
+    /// Refuses unknown arguments.
     pub(super) fn refuse_unknown(&self, signature: &Signature) -> Result<(), Refusal> {
         let Some(odd) = self.0.keys().find(|name| !signature.takes(name)) else { return Ok(()) };
         let known = &signature.advertised;
         let meant = nearest_name(odd, known.iter().copied());
         let meant = meant.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         let why = format!("there is no such argument; {meant}Known are {}", known.join(", "));
-        // A name may be as long as a body.
+        // A name may be as long as the body.
         Err(Refusal::argument(&odd.chars().take(100).collect::<String>(), why))
     }
 
@@ -154,7 +155,7 @@ impl Arguments {
         })
     }
 
-    /// Left out counts as no.
+    /// A boolean; false if left out.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Refusal> {
         let given = self.0.remove(name).unwrap_or_default();
         match &given {
@@ -166,7 +167,7 @@ impl Arguments {
         }
     }
 
-    /// One of a few words.
+    /// One of these words.
     pub(super) fn choice<T: Copy>(
         &mut self,
         name: &str,
@@ -180,7 +181,7 @@ impl Arguments {
         Err(Refusal::argument(name, format!("it must be one of {}", all.join(", "))))
     }
 
-    /// The call that these arguments make, for its cursors; a cursor among them must be one of its own.
+    /// Identity of this call for its cursors; a cursor among its arguments must be one of its own.
     pub(super) fn continued(&mut self, tool: &str) -> Result<Continued, Refusal> {
         let call = Continued::of(tool, &self.0);
         if let Some(Value::String(cursor)) = self.0.get_mut("cursor") {
@@ -189,20 +190,20 @@ impl Arguments {
         Ok(call)
     }
 
-    /// Where a page goes on, as [`cursor`](crate::mcp::cursor::cursor) wrote it.
+    /// Position of the next page, as [`cursor`](crate::mcp::cursor::cursor) encoded it.
     pub(super) fn cursor<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
         self.text("cursor")?.map(|raw| position(&raw)).transpose()
     }
 }
 
-/// A required argument that may be missing.
+/// Unwraps a required argument.
 pub(super) fn needed<T>(name: &str, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal::argument(name, "it is required"))
 }
 
-/// A whole number, also as text or written with a fraction of zero.
+/// A whole number, also as text or with a fraction of zero.
 fn whole_number(value: &Value) -> Option<u64> {
-    /// Beyond it a fraction says nothing about the number that was meant.
+    /// Beyond it a float does not determine the number that was meant.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::String(text) => {
@@ -210,7 +211,7 @@ fn whole_number(value: &Value) -> Option<u64> {
         }
         Value::Number(number) => number.as_u64().or_else(|| {
             let number = number.as_f64().filter(|number| (0.0..=EXACT).contains(number))?;
-            // Without a fraction it is written without one.
+            // A float without a fraction prints without one.
             number.to_string().parse().ok()
         }),
         _ => None,

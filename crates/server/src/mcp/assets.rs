@@ -14,29 +14,29 @@ use panaversity_service::uploads::{Announce, Announcement};
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::base64_data::{decoded, least_bytes};
 use crate::mcp::content::count_write;
 use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::dispatch::{ToolOutput, ToolResult};
 
-/// What an asset of these bytes costs as an answer, in bytes of memory for one of its own: a third
-/// more as base64, that in a text beside it, and both once more as they are written out.
+/// Memory per byte of an asset in an answer, in bytes: a third more as base64, that again in the text
+/// copy, and both once more when they are serialised.
 pub(super) const COST_OF_AN_ANSWER: u64 = 6;
 
-/// MaintenanceRuntime a result whose link nobody would serve.
+/// Hint of an answer without a link because no server is known to serve it.
 const NO_LINKS: &str = "No link: over stdio nobody serves it. Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage";
 
-/// How the bytes of an upload come.
+/// Source of an upload's bytes.
 enum Source {
-    /// There are none: `file_size` is 0.
+    /// No bytes: `file_size` is 0.
     Empty,
     Direct(Vec<u8>),
     Announced(u64),
 }
 
-pub(super) async fn upload(app: &App, call: &mut Call, arguments: Arguments) -> ToolResult {
+pub(super) async fn upload(app: &AppState, call: &mut Call, arguments: Arguments) -> ToolResult {
     match upload_now(app, call, arguments).await {
         Ok(Announcement::Held(kept)) => {
             count_write(app, call, Ok(kept.effect)).await;
@@ -50,7 +50,11 @@ pub(super) async fn upload(app: &App, call: &mut Call, arguments: Arguments) -> 
     }
 }
 
-async fn upload_now(app: &App, call: &mut Call, mut arguments: Arguments) -> Result<Announcement, Error> {
+async fn upload_now(
+    app: &AppState,
+    call: &mut Call,
+    mut arguments: Arguments,
+) -> Result<Announcement, Error> {
     let (book, path) = subject(&mut arguments)?;
     let (sha256, expected) = (arguments.hash("sha256")?, arguments.hash("expected_hash")?);
     let bytes = match source(app, &mut arguments)? {
@@ -77,7 +81,7 @@ async fn upload_now(app: &App, call: &mut Call, mut arguments: Arguments) -> Res
     Ok(Announcement::Held(app.service.put_asset(call, put).await?))
 }
 
-fn source(app: &App, arguments: &mut Arguments) -> Result<Source, Refusal> {
+fn source(app: &AppState, arguments: &mut Arguments) -> Result<Source, Refusal> {
     const EITHER: &str =
         "pass either binary_data, which must not be empty, or file_size, which is 0 for an empty file";
     let text = arguments.text("binary_data")?.filter(|text| !text.is_empty());
@@ -98,7 +102,7 @@ fn source(app: &App, arguments: &mut Arguments) -> Result<Source, Refusal> {
     }
 }
 
-/// Adds a link to an answer; where there is none, `hint` says what to do.
+/// Adds a link to an answer; without one, a hint on how to get links.
 pub(super) fn put_link(body: &mut Value, name: &str, link: Result<String, Refusal>) {
     match link {
         Ok(link) => body[name] = link.into(),
@@ -110,7 +114,7 @@ pub(super) fn put_link(body: &mut Value, name: &str, link: Result<String, Refusa
 /// pages.
 fn put_file_link(
     body: &mut Value,
-    app: &App,
+    app: &AppState,
     agent: &AgentId,
     (book, path): (&BookId, &BookPath),
     hash: ContentHash,
@@ -129,7 +133,7 @@ fn subject(arguments: &mut Arguments) -> Result<(BookId, BookPath), Refusal> {
     Ok((book, kind.path_of(&filename)?))
 }
 
-fn begun(app: &App, upload: &Upload, put: Option<SignedPut>) -> Result<ToolOutput, Refusal> {
+fn begun(app: &AppState, upload: &Upload, put: Option<SignedPut>) -> Result<ToolOutput, Refusal> {
     let announced = &upload.announced;
     let SignedPut { url, headers } = if let Some(put) = put {
         put
@@ -148,14 +152,15 @@ fn begun(app: &App, upload: &Upload, put: Option<SignedPut>) -> Result<ToolOutpu
         "headers": headers,
         "expires_in_seconds": app.links.valid_for().as_secs(),
     });
-    // A link to a file beside pages names its version, which is not there yet: complete_upload gives it.
+    // A link to a file beside pages names its version, which does not exist yet: complete_upload returns
+    // it.
     if announced.path.is_asset() {
         put_link(&mut body, "cdn_url", app.links.asset_url(&announced.book, &announced.path));
     }
     Ok(body.into())
 }
 
-pub(super) async fn complete(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn complete(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let raw = needed("upload_id", arguments.text("upload_id")?)?;
     let why = "it must be the upload_id that upload_asset gave";
@@ -165,7 +170,7 @@ pub(super) async fn complete(app: &App, call: &mut Call, mut arguments: Argument
     Ok(kept_answer(app, call, &kept?, "presigned"))
 }
 
-fn kept_answer(app: &App, call: &Call, kept: &AssetKept, method: &str) -> ToolOutput {
+fn kept_answer(app: &AppState, call: &Call, kept: &AssetKept, method: &str) -> ToolOutput {
     let status = if kept.effect == Effect::Unchanged { "skipped" } else { "success" };
     let mut body = json!({
         "status": status,
@@ -181,7 +186,7 @@ fn kept_answer(app: &App, call: &Call, kept: &AssetKept, method: &str) -> ToolOu
     ToolOutput { body, size: Some(kept.size) }
 }
 
-pub(super) async fn get(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn get(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
     let with_bytes = arguments.flag("include_binary")?;
     let (asset, _) = app.service.get_asset(&book, &path, false).await?;
@@ -196,13 +201,13 @@ pub(super) async fn get(app: &App, call: &mut Call, mut arguments: Arguments) ->
     Ok(ToolOutput { body, size: Some(asset.record.size) })
 }
 
-pub(super) async fn list(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn list(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let kind = arguments.asset_type()?;
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
     let page = app.service.list_assets(&book, kind, after.map_err(|_| bad_cursor())?).await?;
     let mut assets: Vec<_> = page.assets.iter().map(|asset| linked(app, call, &book, asset)).collect();
-    // What to do is said once.
+    // The hint appears once per answer.
     let hints: Vec<_> = assets.iter_mut().filter_map(|asset| asset.as_object_mut()?.remove("hint")).collect();
     let mut body = json!({ "assets": assets });
     if let Some(hint) = hints.into_iter().next() {
@@ -214,7 +219,7 @@ pub(super) async fn list(app: &App, call: &mut Call, mut arguments: Arguments) -
     Ok(body.into())
 }
 
-fn linked(app: &App, call: &Call, book: &BookId, asset: &Asset) -> Value {
+fn linked(app: &AppState, call: &Call, book: &BookId, asset: &Asset) -> Value {
     let record = &asset.record;
     let mut body = rendered(asset);
     put_file_link(&mut body, app, &call.agent, (book, &record.path), record.hash);
@@ -236,7 +241,7 @@ fn rendered(asset: &Asset) -> Value {
     })
 }
 
-pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn delete(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
     let expected = arguments.hash("expected_hash")?;
     let existed = app.service.delete_content(call, &book, &path, &Layer::Base, expected).await?;

@@ -1,5 +1,5 @@
-//! `query_audit_log` and `verify_audit_chain`. Keeps R5: without `user_id` they see the base,
-//! with it that user's entries and nobody else's.
+//! `query_audit_log` and `verify_audit_chain`. Keeps R5: without `user_id` they cover the base, with it
+//! that user's entries and nobody else's.
 
 use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition, Operation};
 use panaversity_model::chain::ChainError;
@@ -8,26 +8,26 @@ use panaversity_service::Call;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::arguments::Arguments;
 use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::dispatch::ToolResult;
 use crate::mcp::glob::Glob;
 
-/// Entries on a page, and the most one may ask for.
+/// Default and largest number of entries on a page.
 pub(super) const ENTRIES_A_PAGE: usize = 100;
 pub(super) const MOST_ENTRIES: usize = 1_000;
 
 const STATUSES: [(&str, &str); 3] = [("success", "success"), ("refused", "refused"), ("failed", "failed")];
 
-/// A query's cursor.
+/// Cursor of a query.
 #[derive(Serialize, Deserialize)]
-struct After {
+struct AuditCursor {
     at: i64,
     id: String,
 }
 
-pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn query(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = arguments.book()?;
     let layer = Some(Layer::of(arguments.user()?));
     let glob = arguments.text("path")?.map(|raw| Glob::parse("path", &raw)).transpose()?;
@@ -40,7 +40,7 @@ pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     let status = arguments.choice("status", &STATUSES)?.map(str::to_owned);
     let from = moment(&mut arguments, "since", "from")?;
     let to = moment(&mut arguments, "until", "to")?;
-    let after = arguments.cursor::<After>()?;
+    let after = arguments.cursor::<AuditCursor>()?;
     if after.as_ref().is_some_and(|after| after.id.contains(char::is_control)) {
         return Err(bad_cursor().into());
     }
@@ -54,12 +54,12 @@ pub(super) async fn query(app: &App, _: &mut Call, mut arguments: Arguments) -> 
     let page = app.service.query_audit_log(&filter, after, limit, keep).await?;
     let mut body = json!({ "entries": page.entries.into_iter().map(rendered).collect::<Vec<_>>() });
     if let Some(next) = page.next {
-        body["next_cursor"] = cursor(&After { at: next.timestamp.micros(), id: next.id });
+        body["next_cursor"] = cursor(&AuditCursor { at: next.timestamp.micros(), id: next.id });
     }
     Ok(body.into())
 }
 
-/// A moment under its name or its earlier one.
+/// A timestamp given by its current or its former name.
 fn moment(arguments: &mut Arguments, name: &str, earlier: &str) -> Result<Option<Timestamp>, Refusal> {
     match (arguments.moment(name)?, arguments.moment(earlier)?) {
         (Some(_), Some(_)) => {
@@ -69,7 +69,7 @@ fn moment(arguments: &mut Arguments, name: &str, earlier: &str) -> Result<Option
     }
 }
 
-/// An entry with every column.
+/// An entry as JSON with all columns.
 fn rendered(entry: AuditEntry) -> Value {
     let columns = [
         ("id", Some(entry.id)),
@@ -95,7 +95,7 @@ fn rendered(entry: AuditEntry) -> Value {
     Value::Object(fields)
 }
 
-pub(super) async fn verify(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn verify(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = arguments.book()?;
     let path = arguments.path()?;
     let layer = Layer::of(arguments.user()?);

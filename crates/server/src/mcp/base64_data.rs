@@ -1,4 +1,4 @@
-//! The decoder of `binary_data`: base64 as clients really send it. Invariant: what it costs to decode
+//! Decoder of `binary_data`: base64 in the variants that clients send. Invariant: the cost of decoding
 //! is known before anything is decoded.
 
 use base64::Engine;
@@ -6,21 +6,22 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use panaversity_model::Refusal;
 
-/// Base64 as RFC 4648 has it, with or without padding.
+/// Base64 by RFC 4648, with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// How many bytes a text in base64 is at least: four letters are three bytes, the last one or two of
-/// which may be padding. White space and what stands before the data of a `data:` URL are none of it.
+/// Least number of bytes that a base64 text decodes to: four letters are three bytes, the last one or
+/// two of which may be padding. White space and the head of a `data:` URL don't count.
 pub(super) fn least_bytes(text: &str) -> u64 {
     let data = data_of(text).unwrap_or(text);
     let letters = data.bytes().filter(|letter| !letter.is_ascii_whitespace()).count();
     (letters as u64 / 4 * 3).saturating_sub(2)
 }
 
-/// Decodes base64 in either alphabet of RFC 4648, lines broken or not, alone or as a `data:` URL.
+/// Decodes base64 in either alphabet of RFC 4648, with or without line breaks, plain or as a `data:`
+/// URL.
 pub(super) fn decoded(mut text: String) -> Result<Vec<u8>, Refusal> {
     let why = "it must be the bytes in base64 (RFC 4648), or a data: URL with ;base64";
     let refused = || Refusal::argument("binary_data", why);
@@ -33,7 +34,7 @@ pub(super) fn decoded(mut text: String) -> Result<Vec<u8>, Refusal> {
     BASE64.decode(text).map_err(|_| refused())
 }
 
-/// What is encoded: all of it, or the data of a `data:` URL (RFC 2397), if that is base64.
+/// The encoded part: the whole text, or the data of a `data:` URL (RFC 2397) if that is base64.
 fn data_of(text: &str) -> Option<&str> {
     let text = text.trim_ascii_start();
     match text.get(..5) {

@@ -6,7 +6,7 @@ use panaversity_service::books::{BookPosition, BookSummary, FolderNames, Structu
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::dispatch::ToolResult;
@@ -19,17 +19,17 @@ const STRUCTURES: [(&str, Structure); 4] = [
 ];
 const SCHEMAS: [(&str, Schema); 2] = [("strict", Schema::Strict), ("docusaurus", Schema::Docusaurus)];
 
-/// A list's cursor.
+/// Cursor of a list.
 #[derive(Serialize, Deserialize)]
-struct After {
+struct BookCursor {
     book: String,
     folder: Option<String>,
 }
 
-pub(super) async fn list(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn list(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let only = arguments.book()?;
     let structure = arguments.choice("include_structure", &STRUCTURES)?.unwrap_or_default();
-    let after = match arguments.cursor::<After>()? {
+    let after = match arguments.cursor::<BookCursor>()? {
         None => None,
         Some(after) => {
             let book = BookId::parse(&after.book).map_err(|_| bad_cursor())?;
@@ -41,7 +41,7 @@ pub(super) async fn list(app: &App, _: &mut Call, mut arguments: Arguments) -> T
     let books: Vec<_> = page.books.into_iter().map(|book| rendered(book, structure, storage)).collect();
     let mut body = json!({ "books": books });
     if let Some(next) = page.next {
-        let after = After { book: next.book.as_str().to_owned(), folder: next.folder };
+        let after = BookCursor { book: next.book.as_str().to_owned(), folder: next.folder };
         body["next_cursor"] = cursor(&after);
     }
     Ok(body.into())
@@ -72,7 +72,7 @@ fn folder(names: &FolderNames) -> Value {
     json!({ "folder": names.folder, "files": names.names })
 }
 
-pub(super) async fn create(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn create(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let id = needed("book_id", arguments.book()?)?;
     let schema = arguments.choice("schema", &SCHEMAS)?;
     let (book, created) = app.service.create_book(call, &id, schema).await?;

@@ -9,24 +9,24 @@ use panaversity_service::plan::PlanPosition;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::dispatch::ToolResult;
 
 const TARGET_UNKNOWN: &str = "target_manifest_hash is not known (manifests are kept 30 days after they were last named): all files are listed";
 
-/// A plan's cursor: the next page is of the same plan, whatever was written since.
+/// Cursor of a plan: the next page belongs to the same plan, whatever was written since.
 #[derive(Serialize, Deserialize)]
-struct After {
+struct PlanCursor {
     manifest: String,
     path: String,
 }
 
-pub(super) async fn plan(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn plan(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let target = arguments.hash("target_manifest_hash")?;
-    let after = match arguments.cursor::<After>()? {
+    let after = match arguments.cursor::<PlanCursor>()? {
         None => None,
         Some(after) => {
             let manifest = ContentHash::from_hex(&after.manifest).ok_or_else(bad_cursor)?;
@@ -48,7 +48,7 @@ pub(super) async fn plan(app: &App, _: &mut Call, mut arguments: Arguments) -> T
         body["warning"] = TARGET_UNKNOWN.into();
     }
     if let Some(next) = plan.next {
-        body["next_cursor"] = cursor(&After { manifest: next.manifest.to_string(), path: next.path });
+        body["next_cursor"] = cursor(&PlanCursor { manifest: next.manifest.to_string(), path: next.path });
     }
     Ok(body.into())
 }
@@ -68,7 +68,7 @@ fn rendered(file: &Difference) -> Value {
     })
 }
 
-/// A delta's cursor: the next page ends and counts as the first one said.
+/// Cursor of a delta: the next page has the end and the count of the first one.
 #[derive(Serialize, Deserialize)]
 struct Further {
     path: String,
@@ -76,7 +76,7 @@ struct Further {
     total: usize,
 }
 
-pub(super) async fn delta(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn delta(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let since = needed("since", arguments.moment("since")?)?;
     let view = View::of(arguments.user()?);
@@ -106,7 +106,7 @@ fn position(further: &Further) -> Result<DeltaPosition, Refusal> {
     Ok(DeltaPosition { path, until: Timestamp::from_micros(further.until), total: further.total })
 }
 
-/// A changed file. What is no text has no content here.
+/// A changed file as JSON. A file that is not text has no content here.
 fn changed(file: &ChangedFile, text: Option<String>) -> Value {
     let (hash, at, layer) = match &file.now {
         Shown::File(record) => (Some(record.hash.to_string()), record.written_at, &record.layer),

@@ -1,14 +1,14 @@
-//! What the MCP conformance suite asks a server for beyond its own tools: stand-ins that answer
-//! what `fixtures.json` says, in front of the real door and behind the same transport. Only in
-//! programs built with the feature `conformance`; they keep nothing and touch no book.
+//! Test fixtures that the MCP conformance suite requires beyond the server's own tools: they answer as
+//! `fixtures.json` says, in front of the real handler and behind the same transport. Only in builds with
+//! the feature `conformance`; they store nothing and touch no book.
 //!
 //! A tool or prompt with `rounds` asks its client for input before it answers (2026-07-28):
 //!
-//! 1. `requestState` says which round the client answers; a state nobody gave out is refused.
-//! 2. A round asks only for what the client has declared; if nothing of it is left, the client
-//!    learns what it lacks.
-//! 3. When every question of the round has an object for an answer, the next round is asked, and
-//!    after the last the tool answers. Else the round is asked again.
+//! 1. `requestState` says which round the client answers; an unknown state is refused.
+//! 2. A round asks only for what the client has declared; if no question remains, the client is told
+//!    which capabilities it lacks.
+//! 3. When every question of the round has an object for an answer, the next round is asked, and after
+//!    the last the tool answers. Otherwise the round is asked again.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -31,7 +31,7 @@ use super::McpHandler;
 
 const ABOUT: &str = "A stand-in for the conformance suite";
 
-/// A mistake in the file leaves it empty, and then every scenario fails.
+/// An error in the file leaves it empty, and then every scenario fails.
 static FIXTURES: LazyLock<Fixtures> =
     LazyLock::new(|| serde_json::from_str(include_str!("conformance/fixtures.json")).unwrap_or_default());
 
@@ -39,7 +39,7 @@ static FIXTURES: LazyLock<Fixtures> =
 struct Fixtures {
     tools: BTreeMap<String, Fixture>,
     prompts: BTreeMap<String, Fixture>,
-    /// By address; one with `{id}` in it is a template.
+    /// By URI; one that contains `{id}` is a template.
     resources: BTreeMap<String, Fixture>,
 }
 
@@ -49,12 +49,12 @@ struct Fixture {
     input_schema: Option<JsonObject>,
     #[serde(default)]
     arguments: Vec<String>,
-    /// What it reports to a client that wants to know how far it is, of 100.
+    /// Progress reports for a client that requested them, in percent.
     #[serde(default)]
     progress: Vec<f64>,
     #[serde(default)]
     rounds: Vec<Round>,
-    /// The result, with `{name}` where an argument belongs.
+    /// The result; `{name}` is replaced by the argument of that name.
     answer: Value,
 }
 
@@ -65,7 +65,7 @@ struct Round {
     request_state: Option<String>,
 }
 
-/// The real door with the stand-ins before it.
+/// The real handler with the fixtures in front of it.
 #[derive(Clone)]
 pub(super) struct WithFixtures(pub(super) McpHandler);
 
@@ -127,7 +127,7 @@ impl ServerHandler for WithFixtures {
         };
         let id = id.map(|id| ("id".to_owned(), id.into()));
         let answer: ReadResourceResult = fixture.answer(&id.into_iter().collect())?;
-        // Anew, because what comes from the file says nothing of how long it may be kept.
+        // Built anew, because the result from the file has no caching hints.
         Ok(ReadResourceResult::new(answer.contents).into())
     }
 
@@ -183,7 +183,7 @@ impl ServerHandler for WithFixtures {
         if let Some(token) = context.meta.get_progress_token() {
             for done in &fixture.progress {
                 let report = ProgressNotificationParam::new(token.clone(), *done).with_total(100.0);
-                // A client that is gone needs no report.
+                // A client that has disconnected needs no report.
                 let _ = context.peer.notify_progress(report).await;
             }
         }
@@ -206,7 +206,7 @@ impl Fixture {
     }
 
     fn answer<T: DeserializeOwned>(&self, arguments: &JsonObject) -> Result<T, ErrorData> {
-        // For clients before 2026-07-28 rmcp takes it out again.
+        // For clients before 2026-07-28 rmcp removes it.
         let mut answer = self.answer.clone();
         answer["resultType"] = "complete".into();
         let mut text = answer.to_string();
@@ -217,7 +217,7 @@ impl Fixture {
         serde_json::from_str(&text).map_err(|why| ErrorData::internal_error(why.to_string(), None))
     }
 
-    /// What the client has to be asked before the answer.
+    /// The questions that the client must answer before the result.
     fn question(
         &self,
         responses: Option<&InputResponses>,
@@ -242,11 +242,11 @@ impl Fixture {
 }
 
 impl Round {
-    /// The questions that this client can answer.
+    /// The questions that this client can answer; an error if there are none.
     fn askable(&self, declared: &Value) -> Result<JsonObject, ErrorData> {
         let (mut can, mut lacks) = (JsonObject::new(), JsonObject::new());
         for (key, request) in &self.input_requests {
-            // `sampling/createMessage` needs `sampling`, and so for the others.
+            // `sampling/createMessage` needs the capability `sampling`, and so on.
             let method = request["method"].as_str().unwrap_or_default();
             let capability = method.split('/').next().unwrap_or_default();
             if declared.get(capability).is_some_and(Value::is_object) {

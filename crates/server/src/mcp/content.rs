@@ -11,17 +11,17 @@ use panaversity_service::write::{Write, Written};
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::assets::put_link;
 use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::dispatch::{ToolOutput, ToolResult};
 
-/// How much is read.
+/// Scope of a read.
 #[derive(Clone, Copy)]
 enum Scope {
     File,
-    /// All below the folder this many segments deep, `content` included.
+    /// All files below the folder with this many segments, `content` included.
     Folder(&'static str, usize),
 }
 
@@ -32,7 +32,7 @@ const SCOPES: [(&str, Scope); 4] = [
     ("book", Scope::Folder("book", 1)),
 ];
 
-pub(super) async fn read(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn read(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let user = arguments.user()?;
     let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::File);
@@ -48,7 +48,7 @@ pub(super) async fn read(app: &App, call: &mut Call, mut arguments: Arguments) -
 }
 
 async fn read_file(
-    app: &App,
+    app: &AppState,
     call: &Call,
     book: BookId,
     user: Option<UserId>,
@@ -92,8 +92,8 @@ async fn read_file(
     })
 }
 
-/// A file that is no text: as an asset, plus its type and where its bytes are.
-fn binary(app: &App, call: &Call, book: BookId, record: FileRecord) -> Value {
+/// A file that is not text, as JSON: the fields of an asset, its type, and a link to its bytes.
+fn binary(app: &AppState, call: &Call, book: BookId, record: FileRecord) -> Value {
     let mut body = json!({
         "path": record.path.as_str(),
         "exists": true,
@@ -106,7 +106,7 @@ fn binary(app: &App, call: &Call, book: BookId, record: FileRecord) -> Value {
 }
 
 async fn probe_asset(
-    app: &App,
+    app: &AppState,
     book: &BookId,
     path: &BookPath,
     view: &View,
@@ -124,7 +124,7 @@ async fn probe_asset(
 }
 
 async fn read_folder(
-    app: &App,
+    app: &AppState,
     book: &BookId,
     user: Option<UserId>,
     mut arguments: Arguments,
@@ -154,7 +154,7 @@ async fn read_folder(
     Ok(ToolOutput { body: Value::Object(body), size: Some(size) })
 }
 
-/// The part or chapter that a path lies in or names.
+/// The part or chapter that contains the path or is named by it.
 fn folder_of(raw: &str, scope: &str, depth: usize) -> Result<Folder, Refusal> {
     let path = BookPath::parse(raw.strip_suffix('/').unwrap_or(raw))?;
     let mut folders: Vec<_> = path.segments().collect();
@@ -167,7 +167,7 @@ fn folder_of(raw: &str, scope: &str, depth: usize) -> Result<Folder, Refusal> {
     Folder::prefix_of(&path, depth).ok_or_else(|| Refusal::argument("path", "it is too short"))
 }
 
-/// A file of a wider scope, or a text. What is no text has its type in place of content.
+/// A file of a wider scope, or a text, as JSON. A file that is not text has its type instead of content.
 fn rendered(file: FileRead) -> Value {
     let FileRead { record, content } = file;
     let mut fields = JsonObject::new();
@@ -186,7 +186,7 @@ fn rendered(file: FileRead) -> Value {
     Value::Object(fields)
 }
 
-pub(super) async fn write(app: &App, call: &mut Call, arguments: Arguments) -> ToolResult {
+pub(super) async fn write(app: &AppState, call: &mut Call, arguments: Arguments) -> ToolResult {
     let written = write_now(app, call, arguments).await;
     count_write(app, call, written.as_ref().map(|(_, written)| written.effect)).await;
     let (path, written) = written?;
@@ -202,7 +202,7 @@ pub(super) async fn write(app: &App, call: &mut Call, arguments: Arguments) -> T
 }
 
 async fn write_now(
-    app: &App,
+    app: &AppState,
     call: &mut Call,
     mut arguments: Arguments,
 ) -> Result<(BookPath, Written), Error> {
@@ -215,8 +215,8 @@ async fn write_now(
     Ok((path, app.service.write_content(call, write).await?))
 }
 
-/// Counts a write, of a page or an asset.
-pub(super) async fn count_write(app: &App, call: &Call, written: Result<Effect, &Error>) {
+/// Counts a write of a page or an asset.
+pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<Effect, &Error>) {
     let mode = written.map_or("none", mode_of);
     let book = count_under(app, call, written.err()).await;
     app.metrics.written(book, written.err().map_or("success", status_of), mode, app.service.elapsed(call));
@@ -248,21 +248,21 @@ fn status_of(error: &Error) -> &'static str {
     }
 }
 
-/// The `book_id` label of a write: names of books that do not exist would let callers make
-/// metrics without end.
-async fn count_under<'a>(app: &App, call: &'a Call, error: Option<&Error>) -> &'a str {
+/// The `book_id` label of a write: names of books that do not exist would let callers create unlimited
+/// metrics.
+async fn count_under<'a>(app: &AppState, call: &'a Call, error: Option<&Error>) -> &'a str {
     const UNKNOWN: &str = "unknown";
     let Some(book) = &call.book else { return UNKNOWN };
     let exists = match error {
         None | Some(Error::Refused(Refusal::Conflict { .. } | Refusal::HashRequired { .. })) => true,
         Some(Error::Refused(_)) => app.service.require_book(book).await.is_ok(),
-        // What just broke is not asked again.
+        // An engine that just failed is not queried again.
         Some(Error::Broken(_)) => false,
     };
     if exists { book.as_str() } else { UNKNOWN }
 }
 
-pub(super) async fn delete(app: &App, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn delete(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
     let layer = Layer::of(arguments.user()?);

@@ -1,11 +1,11 @@
-//! Cursors: where a page goes on, opaque to clients. A cursor of a tool belongs to the call that gave
-//! it, for with other arguments it would lead to a page of something else: it goes on only with the
-//! same tool and the same arguments, apart from itself and the length of a page.
+//! Cursors: opaque positions of pages. A cursor of a tool is bound to the call that returned it, because
+//! with other arguments it would lead to a page of another list: it is accepted only with the same tool
+//! and the same arguments, apart from itself and the page length.
 //!
 //! # Form
-//! `{call}.{position}`: the first 12 hex digits of the SHA-256 of the tool's name and arguments, and
-//! the position as JSON in base64url. Arguments are compared by value: spellings that are read alike
-//! are alike.
+//! `{call}.{position}`: the first 12 hex digits of the SHA-256 of the tool's name and arguments, and the
+//! position as JSON in base64url. Arguments are compared by value: spellings with the same meaning are
+//! equal.
 
 use std::fmt::Write;
 
@@ -17,40 +17,40 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Longest cursor that is looked at.
+/// Longest accepted cursor.
 pub(super) const MAX_CURSOR_BYTES: usize = 2_000;
-/// Digits of the call's hash.
+/// Hex digits of the call's hash.
 const CALL_DIGITS: usize = 12;
-/// Arguments that may differ from page to page.
+/// Arguments that may differ between pages.
 const OF_THE_PAGE: [&str; 2] = ["cursor", "limit"];
 
-/// A position as a cursor.
+/// Encodes a position as a cursor.
 pub(super) fn cursor(position: &impl Serialize) -> Value {
     // Positions are plain structs of text and numbers, which always serialise.
     let bytes = serde_json::to_vec(position).unwrap_or_default();
     Value::String(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// What [`cursor`] wrote.
+/// Decodes a position that [`cursor`] encoded.
 pub(super) fn position<T: DeserializeOwned>(raw: &str) -> Result<T, Refusal> {
     let short = Some(raw).filter(|raw| raw.len() <= MAX_CURSOR_BYTES);
     let bytes = short.and_then(|raw| BASE64_URL_SAFE_NO_PAD.decode(raw).ok());
     bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(bad_cursor)
 }
 
-/// A cursor that this server did not write, or for another call.
+/// Refusal of a cursor that this server did not write, or for another call.
 pub(super) fn bad_cursor() -> Refusal {
     let why = "it must be the next_cursor of the page before, with the same tool and the same arguments";
     Refusal::argument("cursor", why)
 }
 
-/// A call whose pages are read one after the other.
+/// Identity of a call whose pages are read one after the other.
 pub(super) struct Continued {
     call: String,
 }
 
 impl Continued {
-    /// The call of this tool with these arguments.
+    /// Identity of a call of this tool with these arguments.
     pub(super) fn of(tool: &str, arguments: &JsonObject) -> Self {
         let mut text = tool.to_owned();
         let mut named: Vec<_> =
@@ -61,7 +61,7 @@ impl Continued {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            // A flag that is off is as one left out.
+            // A flag that is false equals one left out.
             if value.eq_ignore_ascii_case("false") {
                 continue;
             }
@@ -72,13 +72,13 @@ impl Continued {
         Self { call: hash[..CALL_DIGITS].to_owned() }
     }
 
-    /// The position of a cursor that this call gave.
+    /// Position in a cursor that this call returned.
     pub(super) fn open(&self, cursor: &str) -> Result<String, Refusal> {
         let own = cursor.strip_prefix(&self.call).and_then(|rest| rest.strip_prefix('.'));
         own.map(str::to_owned).ok_or_else(bad_cursor)
     }
 
-    /// Binds the `next_cursor` of an answer, if it has one, to this call.
+    /// Binds the `next_cursor` of an answer, if there is one, to this call.
     pub(super) fn seal(&self, body: &mut Value) {
         if let Some(Value::String(cursor)) = body.get_mut("next_cursor") {
             *cursor = format!("{}.{cursor}", self.call);

@@ -1,7 +1,7 @@
-//! The one way every call goes, of a tool or for a resource: unwrap the arguments, refuse unknown
-//! ones, run the act, record it, log it, count it. Keeps R7 and, with `record`, R6: no answer
-//! leaves before its entry is written. No content and no fault's detail gets into an answer or a
-//! call's log line.
+//! Dispatch of all calls, of tools and for resources: unwraps the arguments, refuses unknown ones, runs
+//! the use case, then records, logs and counts the call. Keeps R7 and, with `record`, R6: no answer is
+//! sent before its entry is written. A call's log line contains no content, and neither it nor an answer
+//! the detail of a fault.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -18,21 +18,21 @@ use panaversity_service::read::{FileRead, ReadFile};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
-use crate::app::App;
+use crate::AppState;
 use crate::error;
 use crate::mcp::arguments::{Arguments, Signature};
 use crate::mcp::assets::COST_OF_AN_ANSWER;
 use crate::mcp::message::Unreadable;
 use crate::mcp::tools::{Group, Spec};
 
-/// How long the answer of a call that failed waits for its entry.
+/// Longest time that the answer of a failed call waits for its audit entry.
 const AFTER_A_FAULT: Duration = Duration::from_secs(3);
 
-/// What a tool gives.
+/// Result of a successful tool call.
 pub(super) struct ToolOutput {
     /// The structured content.
     pub(super) body: Value,
-    /// Bytes of content written or read, where known.
+    /// Bytes of content written or read, if known.
     pub(super) size: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum ResourceContent {
     Blob(Vec<u8>),
 }
 
-/// How a tool ends.
+/// Result of a tool call.
 pub(super) type ToolResult = Result<ToolOutput, Error>;
 
 impl From<Value> for ToolOutput {
@@ -57,18 +57,18 @@ impl From<Value> for ToolOutput {
     }
 }
 
-/// The arguments of a call as they arrived.
+/// Arguments of a call as received.
 pub(super) enum CallArguments {
     Object(JsonObject),
-    /// Of one of them nobody knows what was meant.
+    /// One of them could not be decoded.
     Unreadable(JsonObject, Unreadable),
-    /// They are no object.
+    /// Not an object.
     Other,
 }
 
-/// Carries the call out; the structured content, and whether it is an error.
+/// Runs a tool call; returns the structured content, and whether it is an error.
 pub(super) async fn dispatch(
-    app: &App,
+    app: &AppState,
     tool: &'static Spec,
     agent: Result<AgentId, Refusal>,
     given: CallArguments,
@@ -97,10 +97,10 @@ pub(super) async fn dispatch(
     }
 }
 
-/// Reads a file of the base as a resource: a call like any other, though no tool's. An error
-/// comes as the fields it has on the wire.
+/// Reads a file of the base as a resource: recorded and logged as a call, though no tool's. An error is
+/// also returned as its JSON fields.
 pub(super) async fn read_resource(
-    app: &App,
+    app: &AppState,
     agent: Result<AgentId, Refusal>,
     place: Result<(BookId, BookPath), Refusal>,
 ) -> Result<Resource, (Error, Value)> {
@@ -131,7 +131,7 @@ pub(super) async fn read_resource(
 }
 
 async fn attempt(
-    app: &App,
+    app: &AppState,
     call: &mut Call,
     tool: &'static Spec,
     signature: &Signature<'_>,
@@ -141,7 +141,7 @@ async fn attempt(
 ) -> ToolResult {
     arguments.note_subject(call);
     readable?;
-    // Only now, so that the entry of a caller without a proper name says what it was about.
+    // Checked after `note_subject`, so that the entry of a caller without a valid name has its subject.
     agent?;
     arguments.refuse_unknown(signature)?;
     if !signature.takes("cursor") {
@@ -153,7 +153,7 @@ async fn attempt(
     Ok(answer)
 }
 
-/// A bug must neither cost the entry nor end a stdio session.
+/// Converts a panic to a fault: a bug must neither lose the entry nor end a stdio session.
 async fn guarded<T>(act: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let ending = AssertUnwindSafe(act).catch_unwind().await;
     ending.unwrap_or_else(|panic| Err(Fault::internal(words_of(panic.as_ref())).into()))
@@ -165,10 +165,10 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
     format!("the tool panicked: {}", words.unwrap_or("without words"))
 }
 
-/// Writes the entry, unless the change's transaction did. A success that can't be recorded is
-/// none; an error stays what it was. A broken world may be the very one that can't record, so its
-/// answer waits for the entry only a moment; the entry is written as soon as it can be.
-async fn record<T>(app: &App, call: &Call, ending: Result<T, Error>) -> Result<T, Error> {
+/// Writes the audit entry, unless the change's transaction did. A success that can't be recorded becomes
+/// a fault; an error stays the same. After a fault the database may be unavailable too, so the answer
+/// waits only a short time; the entry is written as soon as possible.
+async fn record<T>(app: &AppState, call: &Call, ending: Result<T, Error>) -> Result<T, Error> {
     let outcome = match &ending {
         Ok(_) => Outcome::Success,
         Err(error) => entered(error),
@@ -193,7 +193,7 @@ async fn record<T>(app: &App, call: &Call, ending: Result<T, Error>) -> Result<T
     ending
 }
 
-/// A path that doesn't parse is in no column, so the message keeps it.
+/// The outcome for the audit entry. An invalid path is in no column, so the message includes it.
 fn entered(error: &Error) -> Outcome {
     match (outcome_of(error), error) {
         (Outcome::Refused { code, message }, Error::Refused(Refusal::InvalidPath { path, .. })) => {
@@ -213,8 +213,14 @@ fn status<T>(ending: &Result<T, impl Borrow<Error>>) -> &'static str {
     }
 }
 
-/// One line per call, one per recorded change, one per fault. `ending` has the size, if known.
-fn report(app: &App, name: &'static str, group: &Group, call: &Call, ending: Result<Option<u64>, &Error>) {
+/// Logs one line per call, one per recorded change, one per fault. `ending` has the size, if known.
+fn report(
+    app: &AppState,
+    name: &'static str,
+    group: &Group,
+    call: &Call,
+    ending: Result<Option<u64>, &Error>,
+) {
     let elapsed = app.service.elapsed(call);
     let (status, error, size) = (status(&ending), ending.err().map(Error::code), ending.ok().flatten());
     if let Err(Error::Broken(fault)) = ending {
@@ -230,7 +236,7 @@ fn report(app: &App, name: &'static str, group: &Group, call: &Call, ending: Res
         );
     }
     let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    // A target is fixed at compile time, so there is one line for each group and level.
+    // A target is a compile-time constant, so there is one line for each group and level.
     macro_rules! line {
         ($level:ident, $target:literal) => {
             tracing::$level!(

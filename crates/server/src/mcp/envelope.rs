@@ -1,9 +1,9 @@
-//! Streaming reader of a JSON-RPC message's top level: its id, its method, and which fields it has.
-//! It keeps what came before a syntax error, so that the answer can go under the message's own id,
-//! and holds no more than one text at a time, however large the message is.
+//! Streaming reader of the top level of a JSON-RPC message: its id, its method, and which fields it has.
+//! It keeps what it read before a syntax error, so that the answer can have the message's own id, and
+//! has no more than one string in memory, however large the message is.
 //!
-//! Nothing is skipped unread: numbers, escapes and nesting are held to the same rules as by the
-//! parser that makes the message, so what passes here fails there only for its shape.
+//! Nothing is skipped unread: numbers, escapes and nesting are checked by the same rules as in the
+//! parser of the message, so a text accepted here fails there only for its shape.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,36 +12,36 @@ use std::io::{self, Read};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Value};
 
-/// Longest text of a top level's field that is kept.
+/// Longest string of a top-level field that is kept.
 const MAX_TEXT_BYTES: usize = 1_000;
 
-/// What the top level of a message says.
+/// Top-level fields of a message.
 #[derive(Debug, Default)]
 pub(crate) struct Envelope {
     pub(crate) version: Option<Value>,
     pub(crate) id: Option<Value>,
     pub(crate) method: Option<Value>,
-    /// What `params` and its `_meta` are, such as `an object`.
+    /// JSON kinds of `params` and its `_meta`, such as `an object`.
     pub(crate) params: Option<&'static str>,
     pub(crate) meta: Option<&'static str>,
-    /// Whether there is a `result` or an `error`.
+    /// True if there is a `result` or an `error`.
     pub(crate) is_answer: bool,
-    /// A field that came twice.
+    /// A field that occurs twice.
     pub(crate) twice: Option<&'static str>,
     pub(crate) repaired: Repaired,
 }
 
-/// The parts of a message that hold a repaired place.
+/// Parts of a message that contain a repaired position.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Repaired {
-    /// The argument of a call; `arguments` for a name among them.
+    /// An argument of a call; `arguments` for a repaired name of one.
     pub(crate) argument: Option<String>,
-    /// Anything beside the arguments, such as `id` or `params.name`.
+    /// Any part outside of the arguments, such as `id` or `params.name`.
     pub(crate) elsewhere: Option<String>,
 }
 
 impl Envelope {
-    /// Reads as far as the text is JSON: what the whole is, or where it is no JSON.
+    /// Reads as far as the text is JSON; also returns the kind of the whole, or the syntax error.
     pub(crate) fn read(text: &[u8]) -> (Self, Result<&'static str, Error>) {
         let parser = serde_json::Deserializer::from_slice(text);
         Self::walked(parser, Finder { at: &Cell::new(0), repairs: &[] })
@@ -64,7 +64,7 @@ impl Envelope {
         (envelope, whole)
     }
 
-    /// How a field of the top level is read. One that came before is noted.
+    /// Selects how a top-level field is read, and notes a duplicate.
     fn part(&mut self, name: &str) -> Part<'_> {
         let (name, kept) = match name {
             "jsonrpc" => ("jsonrpc", &mut self.version),
@@ -87,15 +87,15 @@ impl Envelope {
         Part::Kept(kept)
     }
 
-    /// The id under which an answer goes: none where there is none, or where it is no id.
+    /// Id for the answer; null if there is none, or it is not a valid id.
     pub(crate) fn answerable_id(&self) -> Value {
         let id = self.id.as_ref().filter(|id| id.is_string() || id.is_number());
         let is_known = !self.is_answer && self.repaired.elsewhere.as_deref() != Some("id");
         id.filter(|_| is_known).cloned().unwrap_or_default()
     }
 
-    /// Whether nobody waits for an answer to it: it is one itself, or a notification. Of a message
-    /// that ends early nobody can tell whether an id was to come.
+    /// True if no client waits for an answer: the message is an answer itself, or a notification. In an
+    /// incomplete message an id might still follow.
     pub(crate) fn wants_no_answer(&self, is_whole: bool) -> bool {
         match &self.method {
             Some(method) => {
@@ -107,7 +107,7 @@ impl Envelope {
     }
 }
 
-/// Gives a text to the parser, which takes it byte by byte, and counts what it has taken.
+/// Reader over a text for the parser, which reads byte by byte; counts the bytes read.
 struct Counting<'a> {
     rest: &'a [u8],
     at: &'a Cell<usize>,
@@ -121,8 +121,8 @@ impl Read for Counting<'_> {
     }
 }
 
-/// Tells whether a repaired place lies within what was read since a mark. The parser may be a byte
-/// ahead, which is never a repaired one: those lie between quotes.
+/// Finds out if a repaired position lies in the bytes read since a mark. The parser may be a byte ahead,
+/// which is never a repaired one: those lie between quotes.
 #[derive(Clone, Copy)]
 struct Finder<'a> {
     at: &'a Cell<usize>,
@@ -136,7 +136,7 @@ impl Finder<'_> {
     }
 }
 
-/// What is read.
+/// Role of the value to be read.
 enum Part<'a> {
     Message(&'a mut Envelope),
     Params(&'a mut Envelope),
@@ -146,14 +146,14 @@ enum Part<'a> {
     Other,
 }
 
-/// Reads a value through and gives its kind.
+/// Visitor that reads a value to its end and returns its kind.
 struct Walk<'a, 'f> {
     part: Part<'a>,
     finder: Finder<'f>,
 }
 
 impl Walk<'_, '_> {
-    /// Notes a value that is no text, list or object.
+    /// Notes a value that is no string, list or object.
     fn plain(self, value: Value, kind: &'static str) -> &'static str {
         if let Part::Kept(kept) = self.part {
             *kept = Some(value);
@@ -199,7 +199,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
 
     fn visit_str<E>(self, text: &str) -> Result<&'static str, E> {
         if let Part::Kept(kept) = self.part {
-            // A longer one is there, but no use.
+            // A longer string counts as present, without its value.
             *kept = Some(if text.len() > MAX_TEXT_BYTES { Value::Null } else { text.into() });
         }
         Ok("text")
@@ -229,16 +229,16 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
     }
 }
 
-/// A field of an object that was read through.
+/// A field of an object, read to its end.
 struct Field {
     name: String,
-    /// What its value is.
+    /// Kind of its value.
     kind: &'static str,
     is_name_repaired: bool,
     is_value_repaired: bool,
 }
 
-/// Reads the next field, its value as `part` says by its name.
+/// Reads the next field; `part` selects by its name how the value is read.
 fn next_field<'de, 'p, A: MapAccess<'de>>(
     fields: &mut A,
     finder: Finder,

@@ -4,17 +4,17 @@ use globset::{GlobBuilder, GlobMatcher};
 use panaversity_model::path::{MAX_BYTES, Prefix};
 use panaversity_model::{BookPath, Refusal};
 
-/// A glob that has been read.
+/// A parsed glob.
 #[derive(Debug)]
 pub(super) struct Glob {
     matcher: GlobMatcher,
-    /// What every path that matches begins with.
+    /// Prefix of every matching path.
     pub(super) prefix: Prefix,
 }
 
 impl Glob {
-    /// Reads the argument of that name. Paths begin at the book, so a `/` or `./` before a glob says
-    /// nothing, and is not held against it.
+    /// Parses the argument of that name. Paths are relative to the book, so a leading `/` or `./` is
+    /// ignored.
     pub(super) fn parse(argument: &str, raw: &str) -> Result<Self, Refusal> {
         let mut raw = raw;
         while let Some(rest) = raw.strip_prefix("./").or_else(|| raw.strip_prefix('/')) {
@@ -41,7 +41,7 @@ impl Glob {
     }
 }
 
-/// A class that says what it does not match, such as `[!0-9]`, matches no `/` either.
+/// Changes negated classes, such as `[!0-9]`, so that they do not match `/` either.
 fn within_folders(raw: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(raw.len()), raw.chars().peekable());
     let mut in_class = false;
@@ -53,9 +53,9 @@ fn within_folders(raw: &str) -> String {
                 in_class = true;
                 let negated = rest.next_if(|c| matches!(c, '!' | '^'));
                 out.extend(negated);
-                // As the first of a class both stand for themselves.
+                // As the first character of a class both are literals.
                 out.extend(rest.next_if(|c| matches!(c, ']' | '-')));
-                // A range of its own, so that it joins with nothing beside it.
+                // A range of its own, so that it does not combine with its neighbours.
                 out.push_str(if negated.is_some() { "/-/" } else { "" });
             }
             ']' => in_class = false,
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// What a glob of literals, `?`, `*` and `**` folders means, spelled out.
+    /// Reference implementation of globs of literals, `?`, `*` and `**` folders.
     fn means(pattern: &[&str], path: &[&str]) -> bool {
         match (pattern, path) {
             ([], []) => true,

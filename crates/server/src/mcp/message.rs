@@ -1,14 +1,15 @@
-//! What arrives as a message, over HTTP or stdio, before it is one: text that can't be read is told
-//! from text that is no message, and each is refused with what is wrong, under the message's own id
-//! where it can be told.
+//! Decoding of received messages, over HTTP or stdio, before they are parsed: tells unreadable text from
+//! text that is no message, and refuses each with its reason, under the message's own id if that can be
+//! found.
 //!
 //! 1. A byte order mark before the text is dropped.
-//! 2. Bytes that are not UTF-8, and halves of surrogate pairs, are found without parsing. A text
-//!    without them, as nearly every one is, goes on as it came.
-//! 3. Else they are replaced by as many other bytes. If they lie in the arguments of a call, the call
-//!    goes on with the name of the argument, to be refused, recorded and logged like any other.
+//! 2. Invalid UTF-8 and lone surrogates are found without parsing. A text without them, as nearly every
+//!    one is, is passed on unchanged.
+//! 3. Otherwise they are replaced by as many other bytes. If all of them lie in the arguments of a call,
+//!    the call is passed on with the name of the argument, to be refused, recorded and logged like any
+//!    other.
 //!
-//! No content of a message gets into a reason or a log line.
+//! Reasons and log lines contain no content of a message.
 
 use axum::body::Bytes;
 use panaversity_model::Refusal;
@@ -21,23 +22,23 @@ pub(crate) const INVALID_REQUEST: i32 = -32600;
 pub(crate) const INVALID_PARAMS: i32 = -32602;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Most repaired places that are looked for; the first ones tell what is wrong.
+/// Most repaired positions that are noted; the first ones suffice for the reason.
 const MOST_PLACES: usize = 1_000;
 /// Length of `\uXXXX`.
 const ESCAPE_BYTES: usize = 6;
 
-/// A text that has arrived.
-pub(crate) enum Arrival {
-    /// It goes on as it is.
+/// A received text.
+pub(crate) enum ParsedText {
+    /// Passed on unchanged.
     Sound(Bytes),
-    /// A call, repaired, that must be refused.
+    /// A repaired call that must be refused.
     Unreadable(Bytes, Unreadable),
-    /// It goes no further.
+    /// Not passed on.
     Rejected(Rejection),
 }
 
-/// The argument of a call that can't be read. It travels with the call, so that the call is refused
-/// where all calls are.
+/// The unreadable argument of a call. It is passed on with the call, which is then refused in the
+/// dispatch of all calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreadable {
     pub(crate) argument: String,
@@ -45,7 +46,7 @@ pub(crate) struct Unreadable {
 }
 
 impl Unreadable {
-    /// The arguments are something else than arguments by name.
+    /// The arguments are no object.
     pub(crate) fn no_object() -> Self {
         let why = "it must be an object with the tool's arguments by name";
         Self { argument: "arguments".to_owned(), why }
@@ -60,18 +61,18 @@ impl Unreadable {
     }
 }
 
-/// Why a message is refused before it is one.
+/// Refusal of a text before it is parsed as a message.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rejection {
     pub(crate) id: Value,
     pub(crate) code: i32,
     pub(crate) message: String,
-    /// Whether nobody waits for an answer.
+    /// True if no client waits for an answer.
     pub(crate) is_silent: bool,
 }
 
 impl Rejection {
-    /// Logs it, whether or not it is answered.
+    /// Logs the refusal, answered or not.
     pub(crate) fn log(&self) {
         tracing::warn!(
             target: "panaversity_fs.server",
@@ -88,17 +89,17 @@ impl Rejection {
     }
 }
 
-/// What is said of a message of more bytes than may come.
+/// Reason for refusing a message that is too large.
 pub(crate) fn too_large(most: usize) -> String {
     format!("The request has more than {most} bytes: upload_asset takes file_size instead of binary_data")
 }
 
-/// Takes in a text.
-pub(crate) fn arrive(text: Bytes) -> Arrival {
+/// Checks a received text.
+pub(crate) fn arrive(text: Bytes) -> ParsedText {
     let text = if text.starts_with(BYTE_ORDER_MARK) { text.slice(BYTE_ORDER_MARK.len()..) } else { text };
     let sound = std::str::from_utf8(&text);
     if sound.is_ok_and(|text| lone_surrogate(text, 0).is_none()) {
-        return Arrival::Sound(text);
+        return ParsedText::Sound(text);
     }
     let bad_byte = sound.err().map(|error| error.valid_up_to());
     let why = match bad_byte {
@@ -109,43 +110,43 @@ pub(crate) fn arrive(text: Bytes) -> Arrival {
     let places = repair(&mut repaired);
     let (envelope, read) = Envelope::locate(&repaired, &places);
     match (bad_byte, read) {
-        // A syntax error after a byte that is no text may be of its making.
+        // A syntax error after an invalid byte may be caused by it.
         (Some(at), Err(_)) => {
             let message = format!("The message is not UTF-8: see byte {}", at + 1);
-            Arrival::Rejected(rejection(&envelope, false, PARSE_ERROR, message))
+            ParsedText::Rejected(rejection(&envelope, false, PARSE_ERROR, message))
         }
-        (None, Err(error)) => Arrival::Rejected(no_json(&repaired, &envelope, &error)),
+        (None, Err(error)) => ParsedText::Rejected(no_json(&repaired, &envelope, &error)),
         (_, Ok(_)) => located(repaired, &envelope, why),
     }
 }
 
-/// The id under which a text is answered that is carried out no further, whatever it is.
+/// Id for the answer to a text that is refused for another reason.
 pub(crate) fn answerable_id(text: Bytes) -> Value {
     match arrive(text) {
-        Arrival::Sound(text) | Arrival::Unreadable(text, _) => Envelope::read(&text).0.answerable_id(),
-        Arrival::Rejected(rejection) => rejection.id,
+        ParsedText::Sound(text) | ParsedText::Unreadable(text, _) => Envelope::read(&text).0.answerable_id(),
+        ParsedText::Rejected(rejection) => rejection.id,
     }
 }
 
-/// A repaired text goes on if the repair is in an argument alone.
-fn located(repaired: Vec<u8>, envelope: &Envelope, why: &'static str) -> Arrival {
+/// Passes a repaired text on if the repair affects only an argument.
+fn located(repaired: Vec<u8>, envelope: &Envelope, why: &'static str) -> ParsedText {
     let is_call =
         envelope.method.as_ref().is_some_and(|method| method == "tools/call") && envelope.id.is_some();
     match (&envelope.repaired.elsewhere, &envelope.repaired.argument) {
         (None, Some(argument)) if is_call => {
             let unreadable = Unreadable { argument: argument.clone(), why };
-            Arrival::Unreadable(repaired.into(), unreadable)
+            ParsedText::Unreadable(repaired.into(), unreadable)
         }
         (elsewhere, argument) => {
             let argument = argument.as_ref().map(|name| format!("params.arguments.{name}"));
             let place = elsewhere.clone().or(argument).unwrap_or_else(|| "the message".to_owned());
             let code = if place.starts_with("params") { INVALID_PARAMS } else { PARSE_ERROR };
-            Arrival::Rejected(rejection(envelope, true, code, format!("{place}: {why}")))
+            ParsedText::Rejected(rejection(envelope, true, code, format!("{place}: {why}")))
         }
     }
 }
 
-/// Why a text that is no message is none.
+/// Reason why a text is no message.
 pub(crate) fn reject(text: &[u8]) -> Rejection {
     let (envelope, read) = Envelope::read(text);
     match read {
@@ -163,7 +164,7 @@ fn no_json(text: &[u8], envelope: &Envelope, error: &Error) -> Rejection {
     rejection(envelope, false, PARSE_ERROR, message)
 }
 
-/// Why JSON of this kind is no message.
+/// Reason why JSON of this kind is no message.
 pub(crate) fn no_message(envelope: &Envelope, kind: &str) -> Rejection {
     let (code, message) = shape_fault(envelope, kind);
     rejection(envelope, true, code, message)
@@ -208,7 +209,7 @@ fn rejection(envelope: &Envelope, is_whole: bool, code: i32, message: String) ->
     Rejection { id: envelope.answerable_id(), code, message, is_silent: envelope.wants_no_answer(is_whole) }
 }
 
-/// Replaces what can't be read by as many bytes of what can; the offsets of the first places.
+/// Replaces unreadable bytes by as many readable ones; returns the first offsets.
 fn repair(text: &mut [u8]) -> Vec<usize> {
     let mut places = Vec::new();
     let mut from = 0;
@@ -234,8 +235,8 @@ fn repair(text: &mut [u8]) -> Vec<usize> {
     places
 }
 
-/// Where the next escaped half of a surrogate pair stands that has no other half. Backslashes stand
-/// in texts alone, so it takes no parser to find them.
+/// Position of the next escaped surrogate without its other half. Backslashes occur only in strings, so
+/// no parser is needed.
 fn lone_surrogate(text: &str, mut from: usize) -> Option<usize> {
     loop {
         let at = from + text.get(from..)?.find('\\')?;
@@ -251,7 +252,7 @@ fn lone_surrogate(text: &str, mut from: usize) -> Option<usize> {
     }
 }
 
-/// The code unit that `\uXXXX` at this place stands for.
+/// The code unit that a `\uXXXX` at this position encodes.
 fn escaped_unit(text: &str, at: usize) -> Option<u16> {
     let digits = text.get(at..at + ESCAPE_BYTES)?.strip_prefix("\\u")?;
     let digits = Some(digits).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
@@ -271,9 +272,9 @@ mod tests {
 
     fn rejected(text: &[u8]) -> Rejection {
         match arrive(Bytes::copy_from_slice(text)) {
-            Arrival::Rejected(rejection) => rejection,
-            Arrival::Sound(text) => reject(&text),
-            Arrival::Unreadable(_, unreadable) => panic!("{unreadable:?}"),
+            ParsedText::Rejected(rejection) => rejection,
+            ParsedText::Sound(text) => reject(&text),
+            ParsedText::Unreadable(_, unreadable) => panic!("{unreadable:?}"),
         }
     }
 
@@ -281,13 +282,15 @@ mod tests {
     fn half_a_surrogate_pair_is_found_in_every_form_and_nothing_else_is() {
         for half in [r"\ud83d", r"\uDE00", r"a\ud83d\u0041", r"\ud83d\ud83d\ude00", r"\\\ud83d", r"\ud83dé"]
         {
-            let Arrival::Unreadable(text, unreadable) = arrive(call(half).into()) else { panic!("{half}") };
+            let ParsedText::Unreadable(text, unreadable) = arrive(call(half).into()) else {
+                panic!("{half}")
+            };
             assert_eq!(unreadable.argument, "content");
             assert!(serde_json::from_slice::<Value>(&text).is_ok(), "{half}");
             assert_eq!(text.len(), call(half).len());
         }
         for sound in [r"\ud83d\ude00", r"\\ud83d", r"\n\\", "😀", r"\ufffd", r"\u00e9", "ud83d"] {
-            assert!(matches!(arrive(call(sound).into()), Arrival::Sound(_)), "{sound}");
+            assert!(matches!(arrive(call(sound).into()), ParsedText::Sound(_)), "{sound}");
         }
     }
 
@@ -354,7 +357,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever arrives: what goes on is JSON or has no repaired place, and nothing is lost of it.
+        /// For any text: a text that is passed on is JSON or has no repaired position, and has the same
+        /// length.
         #[test]
         fn a_repaired_text_is_as_long_and_as_sound_as_any(
             text in proptest::collection::vec(prop_oneof![

@@ -1,5 +1,5 @@
-//! The methods of the protocol that this server answers, and what is said of others: errors that
-//! name what is wrong and what is supported, where rmcp's name neither.
+//! The supported methods of the protocol, and errors for others: they name the problem and the supported
+//! values, which rmcp's errors don't.
 
 use panaversity_model::suggestion::nearest_name;
 use rmcp::ErrorData;
@@ -23,17 +23,17 @@ const METHODS: [&str; 11] = [
     "prompts/get",
     "completion/complete",
 ];
-/// Those that 2026-07-28 has taken away.
+/// Methods that 2026-07-28 has removed.
 const HANDSHAKE: [&str; 2] = ["initialize", "ping"];
-/// Longest start of what a caller said that is said back.
+/// Most characters of a caller's text that an error repeats.
 const MOST_SAID_BACK: usize = 200;
 
-/// Whether there is such a method, in 2026-07-28 or before it.
+/// True if there is such a method, in 2026-07-28 or before it.
 pub(super) fn is_known(method: &str, is_modern: bool) -> bool {
     METHODS.contains(&method) && !(is_modern && HANDSHAKE.contains(&method))
 }
 
-/// The error of a method that this server, or the revision the client speaks, does not have.
+/// The error for a method that is unknown, or not part of the client's revision.
 pub(super) fn not_found(method: &str) -> ErrorData {
     let others: Vec<_> = METHODS.into_iter().filter(|known| *known != method).collect();
     let (near, said) = (nearest_name(method, others.iter().copied()), start_of(method));
@@ -48,7 +48,7 @@ pub(super) fn not_found(method: &str) -> ErrorData {
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, Some(data))
 }
 
-/// The error of a known method whose params are not what it takes.
+/// The error for a known method with invalid params.
 pub(super) fn invalid_params(method: &str, params: Option<&Value>) -> ErrorData {
     let none = Map::new();
     let params = params.and_then(Value::as_object).unwrap_or(&none);
@@ -72,15 +72,15 @@ pub(super) fn invalid_params(method: &str, params: Option<&Value>) -> ErrorData 
     ErrorData::invalid_params(format!("{method}: {why}"), Some(json!({ "code": "INVALID_ARGUMENT" })))
 }
 
-/// A completion whose chosen arguments may be null, which counts as not chosen.
+/// The completion request without null arguments, which count as not chosen.
 pub(super) fn completion_without_nulls(params: &Value) -> Option<CompleteRequestParams> {
     let mut params = params.clone();
     params.pointer_mut("/context/arguments")?.as_object_mut()?.retain(|_, value| !value.is_null());
     serde_json::from_value(params).ok()
 }
 
-/// What is wrong with the params, with the name of the one that it is wrong with. Only the fields that
-/// the method knows are looked at, so that the work does not grow with what else is there.
+/// The error in the params, with the name of the parameter. Only fields that the method knows are
+/// examined, so that the work does not grow with other fields.
 fn fault<P: DeserializeOwned>(params: &Map<String, Value>, fields: &[&str]) -> Option<String> {
     let parse =
         |params| serde_json::from_value::<P>(Value::Object(params)).err().map(|error| error.to_string());
@@ -97,7 +97,7 @@ fn fault<P: DeserializeOwned>(params: &Map<String, Value>, fields: &[&str]) -> O
     Some(guilty.map_or_else(|| why.clone(), |name| format!("params.{}: {why}", start_of(name))))
 }
 
-/// Says what an error of rmcp's leaves out; whether it did.
+/// Adds to an error of rmcp's what it leaves out; returns true if it was changed.
 pub(super) fn clarify(error: &mut ErrorData) -> bool {
     match error.code {
         // Its message is the method's name.
@@ -111,7 +111,7 @@ pub(super) fn clarify(error: &mut ErrorData) -> bool {
     true
 }
 
-/// The error of a revision of the protocol that this server does not speak.
+/// The error for an unsupported revision of the protocol.
 pub(super) fn unsupported_version(requested: &str) -> ErrorData {
     let supported: Vec<_> = ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
     let (said, all) = (start_of(requested), supported.join(", "));
@@ -120,7 +120,7 @@ pub(super) fn unsupported_version(requested: &str) -> ErrorData {
     ErrorData::new(ErrorCode::UNSUPPORTED_PROTOCOL_VERSION, message, Some(data))
 }
 
-/// Whether this server speaks the revision.
+/// True if this server supports the revision.
 pub(super) fn speaks(version: &str) -> bool {
     ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == version)
 }

@@ -1,5 +1,5 @@
-//! The prompts: how to write here without taking anybody's work away, said to an agent step by
-//! step. They name tools of the tool table only, and look nothing up.
+//! The prompts: step-by-step instructions for agents to write without overwriting others' changes. They
+//! name only tools of the tool table, and read no data.
 
 use panaversity_model::Refusal;
 use panaversity_model::suggestion::nearest_name;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::mcp::arguments::{Arguments, Signature, needed};
 
-/// Longest task an agent is given.
+/// Longest task accepted.
 const MAX_TASK_BYTES: usize = 4_000;
 
 const EDIT: &str = "\
@@ -39,7 +39,7 @@ Write a summary of each lesson in the chapter of `{path}` in the book `{book_id}
 4. List the summaries you wrote and those you left alone.
 ";
 
-/// What `prompts/list` gives.
+/// Answer of `prompts/list`.
 pub(super) fn all() -> Vec<Prompt> {
     let argument = |name: &str, about: &str, required| {
         PromptArgument::new(name).with_description(about).with_required(required)
@@ -113,7 +113,7 @@ fn filled(text: &str, arguments: JsonObject, signature: &Signature) -> Result<St
         return Err(Refusal::argument("task", format!("it has more than {MAX_TASK_BYTES} bytes")));
     }
     let task = if task.is_empty() { task } else { format!(": {}", task.trim_end_matches('.')) };
-    // The task comes last: what it says is filled in nowhere.
+    // The task is replaced last: placeholders in it stay as they are.
     Ok(text.replace("{path}", path.as_str()).replace("{book_id}", book.as_str()).replace("{task}", &task))
 }
 

@@ -1,6 +1,6 @@
-//! Refusals of the HTTP transport: each is a JSON-RPC error that says what is wrong and what is
-//! supported, under the request's id where it can be told. rmcp's own, of which many are bare text,
-//! are put into these words; their status and headers stay.
+//! Refusals of the HTTP transport: each is a JSON-RPC error that names the problem and the supported
+//! values, under the request's id if that can be found. rmcp's own refusals, many of which are plain
+//! text, are replaced; their status and headers stay.
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -16,12 +16,12 @@ use crate::error;
 
 const INTERNAL_ERROR: i32 = -32603;
 pub(crate) const VERSION_HEADER: &str = "mcp-protocol-version";
-/// Answers up to this size are looked at for errors of rmcp's.
+/// Largest answer that is searched for errors of rmcp's.
 const MOST_ERROR_BYTES: u64 = 4 << 10;
-/// How an error begins in an answer.
+/// Bytes with which an error in an answer begins.
 const ERROR: &[u8] = b"\"error\":{\"code\":-32";
 
-/// What is known of the request that is answered.
+/// The request that is answered: its text, or its envelope and kind.
 pub(crate) enum Question {
     Text(Bytes),
     Read(Box<Envelope>, &'static str),
@@ -53,7 +53,7 @@ impl Question {
     }
 }
 
-/// The answer with every refusal in the protocol's words.
+/// The answer, with a refusal of rmcp's replaced by a JSON-RPC error.
 pub(crate) async fn in_protocol(
     answer: Response,
     question: &Question,
@@ -97,13 +97,13 @@ fn body_of(status: StatusCode, id: &Value, version: Option<&HeaderValue>) -> Val
     error::rpc_error(id, INVALID_REQUEST, message, "INVALID_ARGUMENT")
 }
 
-/// The answer; if it is an error that leaves out what is supported, with that.
+/// The answer; an error that lacks the supported values is replaced.
 async fn clarified(answer: Response) -> Response {
     if answer.body().size_hint().exact().is_none_or(|bytes| bytes > MOST_ERROR_BYTES) {
         return answer;
     }
     let (mut parts, body) = answer.into_parts();
-    // It is in memory already.
+    // It is already in memory.
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         let failed =
             error::rpc_error(&Value::Null, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
@@ -132,7 +132,7 @@ fn in_other_words(answer: &[u8]) -> Option<String> {
     Some(answer.to_string())
 }
 
-/// What arrived is no message.
+/// Answer to a body that is no message.
 pub(crate) fn no_message(rejection: &Rejection) -> Response {
     rejection.log();
     respond(StatusCode::BAD_REQUEST, &rejection.body())

@@ -1,7 +1,7 @@
-//! The files below `content/` as MCP resources: `book://{book_id}/{+path}`. Keeps R5: resources are
-//! of the base, so nobody sees an overlay in a list, a completion or a page.
+//! The files below `content/` as MCP resources: `book://{book_id}/{+path}`. Keeps R5: resources belong
+//! to the base, so no overlay is visible in a list, a completion or a page.
 //!
-//! A path never has a `%`, so an address may be escaped or not and names one page either way.
+//! A path never contains `%`, so a URI may be escaped or not and names the same page.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,15 +12,15 @@ use rmcp::ErrorData;
 use rmcp::model::{CompletionInfo, Resource, ResourceContents, ResourceTemplate};
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::cursor::{cursor, position};
 use crate::mcp::dispatch::{self, ResourceContent};
-use crate::mcp::search::After;
+use crate::mcp::search::SearchCursor;
 
-/// The address of a page.
+/// URI template of a page.
 pub(super) const TEMPLATE: &str = "book://{book_id}/{+path}";
 const SCHEME: &str = "book://";
-/// What would end a path in an address, or is not allowed in one.
+/// Characters that would end a path in a URI, or are not allowed in one.
 const ESCAPED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -44,25 +44,28 @@ pub(super) fn template() -> ResourceTemplate {
         )
 }
 
-/// A page of all pages of all books, and the cursor of the next.
+/// A page of the list of all pages of all books, and the cursor of the next.
 pub(super) async fn list(
-    app: &App,
+    app: &AppState,
     after: Option<&str>,
 ) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
-    let after =
-        after.map(|raw| position::<After>(raw)?.place()).transpose().map_err(|refusal| refused(&refusal))?;
+    let after = after
+        .map(|raw| position::<SearchCursor>(raw)?.place())
+        .transpose()
+        .map_err(|refusal| refused(&refusal))?;
     let page = app.service.glob_search(None, &Prefix::content(), &View::base(), after, |_| true).await;
     let page = page.map_err(unavailable)?;
     let resources = page.matches.iter().map(|(book, path)| {
         Resource::new(address(book, path), path.as_str()).with_mime_type(mime_type(path))
     });
-    let next = page.next.as_ref().and_then(|next| cursor(&After::from(next)).as_str().map(str::to_owned));
+    let next =
+        page.next.as_ref().and_then(|next| cursor(&SearchCursor::from(next)).as_str().map(str::to_owned));
     Ok((resources.collect(), next))
 }
 
-/// Reads a page; what is no page, or not there, is not found.
+/// Reads a page; a URI that names no page is not found.
 pub(super) async fn read(
-    app: &App,
+    app: &AppState,
     agent: Result<AgentId, Refusal>,
     uri: &str,
 ) -> Result<ResourceContents, ErrorData> {
@@ -116,10 +119,10 @@ fn mime_type(path: &BookPath) -> &'static str {
     media::type_of(path).split(';').next().unwrap_or_default()
 }
 
-/// The values that an argument called `name` may have, as far as it is typed: books, or the pages
-/// of the book that is already chosen.
+/// Possible values of the argument `name` that start with `typed`: books, or the pages of the book that
+/// is already chosen.
 pub(super) async fn complete(
-    app: &App,
+    app: &AppState,
     name: &str,
     typed: &str,
     book: Option<&str>,
@@ -138,7 +141,7 @@ pub(super) async fn complete(
     CompletionInfo::with_pagination(values, None, more).map_err(|why| ErrorData::internal_error(why, None))
 }
 
-async fn pages(app: &App, book: &BookId, typed: &str) -> Result<Vec<String>, ErrorData> {
+async fn pages(app: &AppState, book: &BookId, typed: &str) -> Result<Vec<String>, ErrorData> {
     let is_page = |path: &BookPath| path.as_str().starts_with("content/");
     let Some(prefix) = Prefix::parse(typed) else { return Ok(Vec::new()) };
     match app.service.glob_search(Some(book), &prefix, &View::base(), None, is_page).await {
@@ -152,7 +155,7 @@ fn refused(refusal: &Refusal) -> ErrorData {
     ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code() })))
 }
 
-/// Lists and completions are not recorded, so what broke is logged here.
+/// Error for a list or completion; they are not recorded, so a fault is logged here.
 fn unavailable(error: Error) -> ErrorData {
     match error {
         Error::Refused(refusal) => refused(&refusal),

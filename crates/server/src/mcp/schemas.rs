@@ -1,12 +1,12 @@
-//! The schemas of the tools: flat inputs with their limits, outputs as small as honest. What an
-//! input names is all its tool knows; `calls` refuses the rest by it, though `additionalProperties`
-//! is not said.
+//! JSON schemas of the tools: flat inputs with their limits, minimal outputs. An input schema lists all
+//! arguments that its tool accepts; `dispatch` refuses others by it, though `additionalProperties` is
+//! not given.
 //!
-//! Inputs keep to the keywords that the function calling of every large provider takes (`portable`);
-//! a limit that has no such keyword is told in a description.
+//! Inputs use only keywords that the function calling of every large provider accepts (`portable`); a
+//! limit without such a keyword is stated in a description.
 //!
-//! An output names what callers go by; answers have more. Every one also admits `error` in place
-//! of the rest, because some clients hold a refused call to the output schema too.
+//! An output schema lists the fields that callers rely on; answers have more. Every one also allows
+//! `error` in place of the others, because some clients validate refused calls against it too.
 
 use panaversity_model::agent::AgentId;
 use panaversity_model::asset::AssetType;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::mcp::audit::{ENTRIES_A_PAGE, MOST_ENTRIES};
 
-/// What goes into a tool and what comes out.
+/// Input and output schema of a tool.
 pub(super) struct Shape {
     pub(super) input: JsonObject,
     pub(super) output: JsonObject,
@@ -271,8 +271,8 @@ fn input(required: &[&str], properties: Value) -> JsonObject {
     schema
 }
 
-/// What a caller goes by, and the error that a refused call has in place of it. There may be
-/// more; nothing is required, so that one schema fits both.
+/// An output schema with these properties, and the `error` of a refused call. Other properties are
+/// allowed and none is required, so that one schema fits both.
 fn output(mut properties: Value) -> JsonObject {
     properties["error"] = json!({ "type": "object" });
     object(properties)
@@ -293,7 +293,7 @@ fn path(meaning: &str) -> Value {
     json!({ "type": "string", "description": format!("{meaning}; at most {MAX_PATH_BYTES} bytes") })
 }
 
-/// One of a few words; left out, it is the default.
+/// An enum with its default.
 fn one_of(words: &[&str], default: &str) -> Value {
     json!({ "type": "string", "enum": words, "description": format!("Default {default}") })
 }

@@ -1,4 +1,4 @@
-//! `glob_search`. Keeps R5: it sees what the caller's view shows.
+//! `glob_search`. Keeps R5: it matches only paths in the caller's view.
 
 use panaversity_model::{BookId, BookPath, Refusal, View};
 use panaversity_service::Call;
@@ -6,37 +6,37 @@ use panaversity_service::glob::BookFile;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::dispatch::ToolResult;
 use crate::mcp::glob::Glob;
 
-/// A position in all books.
+/// Cursor of a search over all books.
 #[derive(Serialize, Deserialize)]
-pub(super) struct After {
+pub(super) struct SearchCursor {
     book: String,
     path: String,
 }
 
-impl From<&BookFile> for After {
+impl From<&BookFile> for SearchCursor {
     fn from((book, path): &BookFile) -> Self {
         Self { book: book.as_str().to_owned(), path: path.as_str().to_owned() }
     }
 }
 
-impl After {
+impl SearchCursor {
     pub(super) fn place(&self) -> Result<BookFile, Refusal> {
         let place = BookId::parse(&self.book).and_then(|book| Ok((book, BookPath::parse(&self.path)?)));
         place.map_err(|_| bad_cursor())
     }
 }
 
-pub(super) async fn glob(app: &App, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn glob(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
     let pattern = Glob::parse("pattern", &needed("pattern", arguments.text("pattern")?)?)?;
     let (book, all_books) = (arguments.book()?, arguments.flag("all_books")?);
     let view = View::of(arguments.user()?);
-    let after = arguments.cursor::<After>()?.map(|after| after.place()).transpose()?;
+    let after = arguments.cursor::<SearchCursor>()?.map(|after| after.place()).transpose()?;
     if book.is_some() == all_books {
         let why = "give either book_id, or all_books=true to search every book";
         return Err(Refusal::argument(if all_books { "all_books" } else { "book_id" }, why).into());
@@ -48,7 +48,7 @@ pub(super) async fn glob(app: &App, _: &mut Call, mut arguments: Arguments) -> T
     };
     let mut body = json!({ "matches": page.matches.iter().map(name).collect::<Vec<_>>() });
     if let Some(next) = &page.next {
-        body["next_cursor"] = cursor(&After::from(next));
+        body["next_cursor"] = cursor(&SearchCursor::from(next));
     }
     Ok(body.into())
 }

@@ -1,15 +1,14 @@
-//! Transport over lines: one message a line, read from stdin and written to stdout.
+//! Line transport: one message per line, read from stdin and written to stdout.
 //!
-//! 1. A line that is no message is logged, and answered if somebody waits for an answer. It ends
-//!    nothing: the next line is read as if it had not been.
-//! 2. A line is read up to the size that a request over HTTP may have. Of a longer one the start is
-//!    kept until its id is known; the rest is thrown away.
-//! 3. Before the first request nothing else is handed on: rmcp would end the session.
-//! 4. What stands after the last newline is a line too.
+//! 1. A line that is no message is logged, and answered if a client waits for an answer. The session
+//!    continues with the next line.
+//! 2. A line may have the size of an HTTP request. Of a longer one the start is kept until its id is
+//!    known; the rest is discarded.
+//! 3. Before the first request no other message is passed on: rmcp would end the session.
+//! 4. Text after the last newline is a line too.
 //!
-//! `receive` may be dropped at every await and called anew, because rmcp waits for other things
-//! beside it: what has been read of a line, and an answer that is being written, stay in the
-//! transport.
+//! `receive` is cancel-safe, because rmcp waits for other events concurrently: a line that is partly
+//! read, and an answer that is being written, stay in the transport.
 
 use std::io;
 use std::sync::Arc;
@@ -28,25 +27,25 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader
 use tokio::sync::Mutex;
 
 use super::envelope::Envelope;
-use super::message::{self, Arrival, INVALID_REQUEST, Rejection};
+use super::message::{self, INVALID_REQUEST, ParsedText, Rejection};
 use super::methods;
 use crate::error;
 
-/// The lines of one client.
+/// Line transport of one client.
 pub(super) struct Lines<R, W> {
     input: BufReader<R>,
-    /// Of the line that is being read.
+    /// Part of the current line that is already read.
     line: Vec<u8>,
     most: usize,
-    /// Whether the line is too long, and its rest is thrown away.
+    /// True while the rest of a line that is too long is discarded.
     is_skipping: bool,
     has_begun: bool,
     output: Arc<Mutex<W>>,
-    /// An answer of the transport's own that is being written.
+    /// An answer of the transport itself that is being written.
     answer: Option<BoxFuture<'static, io::Result<()>>>,
 }
 
-/// A line has been read, or there are no more.
+/// Result of reading a line.
 enum Step {
     Line(Vec<u8>),
     /// The start of a line that is too long.
@@ -55,7 +54,7 @@ enum Step {
 }
 
 impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<R, W> {
-    /// Lines of at most so many bytes.
+    /// A transport for lines of at most `most` bytes.
     pub(super) fn new(input: R, output: W, most: usize) -> Self {
         Self {
             input: BufReader::new(input),
@@ -97,18 +96,18 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
         }
     }
 
-    /// The message on a line; none if it goes no further, whatever is said to that.
+    /// The message on a line; `None` if it is not passed on, answered or not.
     fn read(&mut self, line: Vec<u8>) -> Option<ClientJsonRpcMessage> {
         if line.trim_ascii().is_empty() {
             return None;
         }
         let (text, unreadable) = match message::arrive(line.into()) {
-            Arrival::Sound(text) => (text, None),
-            Arrival::Unreadable(text, unreadable) => {
+            ParsedText::Sound(text) => (text, None),
+            ParsedText::Unreadable(text, unreadable) => {
                 unreadable.log();
                 (text, Some(unreadable))
             }
-            Arrival::Rejected(rejection) => return self.reject(&rejection),
+            ParsedText::Rejected(rejection) => return self.reject(&rejection),
         };
         let Ok(mut message) = serde_json::from_slice(&text) else {
             return self.reject(&message::reject(&text));
@@ -119,7 +118,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
         if self.has_begun { Some(message) } else { self.before_begin(message, &text) }
     }
 
-    /// The message, if it can come before a session has begun.
+    /// The message, if it may come before a session has begun.
     fn before_begin(&mut self, message: ClientJsonRpcMessage, text: &Bytes) -> Option<ClientJsonRpcMessage> {
         let ClientJsonRpcMessage::Request(request) = &message else {
             tracing::warn!(target: "panaversity_fs.server", "a message before the first request was dropped");
@@ -203,7 +202,7 @@ where
     }
 }
 
-/// Whether a session begins with the request: a handshake, or a call of the revisions without one.
+/// True if the request begins a session: a handshake, or a call of the revisions without one.
 fn begins(request: &ClientRequest) -> bool {
     match request {
         ClientRequest::InitializeRequest(_) => true,
@@ -216,7 +215,7 @@ fn begins(request: &ClientRequest) -> bool {
     }
 }
 
-/// Says what a client can do whose first message rmcp refused.
+/// Adds to rmcp's refusal of a first message what the client can do.
 fn explain(error: &mut ErrorData, has_begun: bool) {
     if !methods::clarify(error) && !has_begun && error.message.starts_with("request _meta") {
         let message = format!("{}; or begin with `initialize`, as earlier revisions do", error.message);
@@ -228,7 +227,7 @@ fn report(error: &io::Error) {
     tracing::warn!(target: "panaversity_fs.server", %error, "the client can't be reached");
 }
 
-/// Writes a message whole, whatever else is written meanwhile.
+/// Writes a message as one line, while others may be written concurrently.
 async fn written<W: AsyncWrite + Unpin>(output: Arc<Mutex<W>>, message: impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(&message)?;
     line.push(b'\n');

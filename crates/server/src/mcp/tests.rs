@@ -1,4 +1,4 @@
-//! The door as a client meets it: raw requests against the real router, over fakes of the engines.
+//! Tests of the MCP transport: raw requests against the real router, over fakes of the engines.
 
 mod messages;
 mod portable;
@@ -13,9 +13,9 @@ use panaversity_model::audit::Operation;
 use panaversity_model::{BookId, BookPath};
 use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::{Engines, Limits, Service};
-use panaversity_store::Backend;
 use panaversity_testkit::{
-    Failure, Faults, FaultyJournal, MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree, TestClock, TestIds,
+    FaultMode, Faults, FaultyJournal, MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree, TestClock,
+    TestIds,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -23,11 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::config::Sources;
-use crate::config::links::LinkSettings;
-use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::metrics::Metrics;
-use crate::signed_url::SignedUrls;
+use crate::signed_url::{SignedUrlOptions, SignedUrls};
 
 const LESSON: &str = "content/01-Part/01-Chapter/01-lesson.md";
 const MODERN: &str = "2026-07-28";
@@ -35,7 +32,7 @@ const MODERN: &str = "2026-07-28";
 struct Client {
     port: u16,
     faults: Faults,
-    app: App,
+    app: AppState,
 }
 
 struct Reply {
@@ -43,7 +40,7 @@ struct Reply {
     body: Value,
 }
 
-pub(crate) fn app(faults: &Faults) -> App {
+pub(crate) fn app(faults: &Faults) -> AppState {
     let engines = Engines {
         journal: Arc::new(FaultyJournal::new(Arc::new(MemoryJournal::new()), faults)),
         objects: Arc::new(MemoryObjects::new()),
@@ -58,16 +55,14 @@ pub(crate) fn app(faults: &Faults) -> App {
         asset_bytes: 100 << 20,
         publish_overlays: true,
     };
-    let settings = LinkSettings::read(&Sources::of(&[], &[], &[])).unwrap();
-    let budget = MemoryBudget::of(64 << 20);
-    App {
-        service: Service::new(engines, limits),
-        hold: MemoryPermit::new(budget.clone()),
-        budget,
-        metrics: Arc::new(Metrics::new("fs").unwrap()),
-        archive_timeout: settings.archive_timeout,
-        links: SignedUrls::new(settings, b"a key of these tests".to_vec(), Backend::Fs),
-    }
+    let links = SignedUrls::new(SignedUrlOptions {
+        key: b"a key of these tests".to_vec(),
+        public_url: None,
+        cdn: None,
+        valid_for: Duration::from_hours(1),
+    });
+    let metrics = Metrics::new("fs", &["put"]).unwrap();
+    AppState::new(Service::new(engines, limits), Arc::new(metrics), links, Duration::from_mins(1))
 }
 
 impl Client {
@@ -105,7 +100,7 @@ impl Client {
         self.send(&head, body.as_ref()).await
     }
 
-    /// Calls a tool: its structured content, checked against the copy in the text.
+    /// Calls a tool; returns its structured content, compared with the copy in the text.
     async fn call_as(&self, headers: &str, tool: &str, arguments: Value) -> Value {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": tool, "arguments": arguments } });
         let reply = self.post(headers, message.to_string()).await;
@@ -256,8 +251,8 @@ async fn arguments_are_judged_one_by_one_and_by_name() {
 
 #[test]
 fn the_tools_leave_room_for_those_to_come() {
-    /// Tools of the whole product, which together stay under 20 KB, the message around them
-    /// included.
+    /// Number of tools of the whole product, which together stay under 20 KB, including the message
+    /// around them.
     const TOOLS: usize = 22;
     const BYTES: usize = 20 * 1024 - 300;
     let sizes: Vec<_> = tools::ADVERTISED
@@ -338,7 +333,7 @@ async fn a_fault_shows_nothing_of_the_inside() {
     let client = Client::new().await;
     client.write(LESSON, "x").await;
     client.faults.reset();
-    client.faults.arm(0, Failure::FailBefore);
+    client.faults.arm(0, FaultMode::FailBefore);
     let error =
         client.call("read_content", json!({ "book_id": "ai-python", "path": LESSON })).await["error"].clone();
     assert_eq!(error["code"], json!("DATABASE_UNAVAILABLE"));
@@ -351,7 +346,7 @@ async fn a_read_that_cannot_be_recorded_is_not_answered() {
     let client = Client::new().await;
     client.write(LESSON, "x").await;
     client.faults.reset();
-    client.faults.arm(1, Failure::FailBefore);
+    client.faults.arm(1, FaultMode::FailBefore);
     let read = client.call("read_content", json!({ "book_id": "ai-python", "path": LESSON })).await;
     assert_eq!(client.faults.calls(), ["journal.find", "journal.append"]);
     assert!(read["error"].is_object() && read.get("content").is_none(), "{read}");

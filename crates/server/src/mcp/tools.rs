@@ -1,5 +1,5 @@
-//! The tool table. What a client sees of a tool and what runs when it is called stand side by
-//! side; `tools/list` gives them in this order, and stays small because agents pay for it.
+//! The tool table. Each entry has a tool's public description and its implementation; `tools/list`
+//! returns them in this order, and stays small because agents pay for it.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,15 +11,15 @@ use panaversity_service::Call;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
-use crate::app::App;
+use crate::AppState;
 use crate::mcp::arguments::{Arguments, Signature};
 use crate::mcp::dispatch::ToolResult;
 use crate::mcp::schemas::Shape;
 use crate::mcp::{archives, assets, audit, books, build, content, schemas, search};
 
-type Run = for<'a> fn(&'a App, &'a mut Call, Arguments) -> BoxFuture<'a, ToolResult>;
+type Run = for<'a> fn(&'a AppState, &'a mut Call, Arguments) -> BoxFuture<'a, ToolResult>;
 
-/// Which logger a call's line is from.
+/// Logger of a call's log line.
 pub(super) enum Group {
     Content,
     Assets,
@@ -29,7 +29,7 @@ pub(super) enum Group {
 }
 use Group::{Assets, Audit, Books, Build, Content};
 
-/// A tool.
+/// Definition of a tool.
 pub(super) struct Spec {
     pub(super) name: &'static str,
     title: &'static str,
@@ -92,17 +92,17 @@ pub(super) static ALL: [Spec; 16] = [
         about: "Check that no audit entry was edited, removed, inserted or reordered: of all, a book, or a file; of the base, or of user_id." },
 ];
 
-/// What `tools/list` gives, made once.
+/// Answer of `tools/list`, built once.
 pub(super) static ADVERTISED: LazyLock<Vec<Tool>> =
     LazyLock::new(|| ALL.iter().map(Spec::advertised).collect());
 
-/// The tool of that name.
+/// The tool with that name.
 pub(super) fn find(name: &str) -> Option<&'static Spec> {
     ALL.iter().find(|tool| tool.name == name)
 }
 
 impl Spec {
-    /// The arguments it takes, as its schema says.
+    /// Its arguments, from its schema.
     pub(super) fn signature(&self) -> Signature<'static> {
         let schema = ADVERTISED.iter().find(|tool| tool.name == self.name).map(|tool| &tool.input_schema);
         let properties = schema.and_then(|schema| schema.get("properties")?.as_object());
@@ -119,7 +119,7 @@ impl Spec {
         let changes = matches!(self.operation, Write | Delete | Create | Upload);
         let hints = ToolAnnotations::new().read_only(!changes).open_world(false);
         let hints = if changes {
-            // A book that is created takes nothing away; repeating any of them changes nothing.
+            // Creating a book deletes nothing; repeating any change has no further effect.
             hints.destructive(!matches!(self.operation, Create)).idempotent(true)
         } else {
             hints

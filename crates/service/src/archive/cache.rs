@@ -1,5 +1,5 @@
-//! Layouts of archives, and what they weigh. Invariant: the gauge of held memory goes up and down
-//! with what is held, whoever lets it go.
+//! Cache of archive layouts, and a gauge of the memory that archives use. Invariant: the gauge counts
+//! allocated bytes until they are dropped, by whichever owner.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,24 +10,24 @@ use panaversity_model::blob::{BlobMetadata, BlobState};
 use panaversity_model::zip::{Layout, Method, ZipEntry};
 use tokio::sync::Semaphore;
 
-/// Bytes of all remembered layouts together; the one used last may be larger.
+/// Most bytes of all cached layouts; a single layout used last may be larger.
 const REMEMBERED_BYTES: usize = 8 << 20;
-/// Segments, of about a chunk each, that all downloads together may hold beyond the one that each of
-/// them always may.
+/// Segments, of about a chunk each, that all downloads together may have in memory beyond the one that
+/// each always may.
 const SHARED_SEGMENTS: usize = 8;
-/// Downloads under way at once; others wait for their turn.
+/// Concurrent downloads; others wait for a permit.
 const DOWNLOADS_AT_ONCE: usize = 64;
 
-/// A file that an archive does without.
+/// A file that an archive leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// Its path.
     pub path: String,
-    /// Why.
+    /// State of its blob: the reason.
     pub state: BlobState,
 }
 
-/// An archive: its layout, and what it leaves out.
+/// An archive: its layout, and the files it leaves out.
 #[derive(Debug)]
 pub struct Archive {
     pub(super) layout: Layout,
@@ -36,41 +36,41 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// The name of its bytes.
+    /// Hash of the layout, which identifies its bytes.
     pub fn hash(&self) -> ContentHash {
         self.layout.hash()
     }
 
-    /// Bytes of the ZIP.
+    /// Size of the ZIP in bytes.
     pub fn bytes(&self) -> u64 {
         self.layout.bytes()
     }
 
-    /// Bytes of its files.
+    /// Total size of its files in bytes.
     pub fn content_bytes(&self) -> u64 {
         self.layout.content_bytes()
     }
 
-    /// How many files it has.
+    /// Number of its files.
     pub fn files(&self) -> usize {
         self.layout.entries().len()
     }
 
-    /// Files of its state and scope that it does not have, because their bytes are lost.
+    /// Files of its state and scope that it leaves out because their bytes are lost.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 }
 
-/// Of those who want the same layout one makes it at a time.
+/// Lock under which one request at a time computes a layout.
 type Turn = tokio::sync::Mutex<()>;
 
-/// What all archives share.
+/// State shared by all archives.
 pub(crate) struct ArchiveCache {
     gauge: Arc<AtomicU64>,
-    /// The one used last at the back.
+    /// Cached layouts, the one used last at the back.
     remembered: Mutex<VecDeque<Arc<Archive>>>,
-    /// The turns of those who make a layout again, by its hash.
+    /// Locks for computing layouts, by the layout's hash.
     making: Mutex<HashMap<ContentHash, Weak<Turn>>>,
     pub(super) shared: Arc<Semaphore>,
     pub(super) downloads: Arc<Semaphore>,
@@ -89,18 +89,18 @@ impl Default for ArchiveCache {
 }
 
 impl ArchiveCache {
-    /// Bytes held now.
+    /// Bytes in use now.
     pub(super) fn held(&self) -> u64 {
         self.gauge.load(Ordering::Relaxed)
     }
 
-    /// Notes that so many bytes are held for as long as what it gives.
+    /// Adds bytes to the gauge until the returned guard is dropped.
     pub(super) fn hold(&self, bytes: u64) -> Held {
         self.gauge.fetch_add(bytes, Ordering::Relaxed);
         Held { gauge: self.gauge.clone(), bytes }
     }
 
-    /// The remembered layout of that hash.
+    /// The cached layout with that hash.
     pub(super) fn remembered(&self, hash: ContentHash) -> Option<Arc<Archive>> {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let found = remembered.iter().position(|archive| archive.hash() == hash)?;
@@ -109,7 +109,7 @@ impl ArchiveCache {
         Some(archive)
     }
 
-    /// The turn of those who make the layout of that hash again.
+    /// The lock for computing the layout with that hash.
     pub(super) fn making(&self, hash: ContentHash) -> Arc<Turn> {
         let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         making.retain(|_, turn| turn.strong_count() > 0);
@@ -121,13 +121,13 @@ impl ArchiveCache {
         turn
     }
 
-    /// Forgets a layout: something in it turned out bad.
+    /// Removes a layout in which a blob was found bad.
     pub(super) fn forget(&self, hash: ContentHash) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.retain(|archive| archive.hash() != hash);
     }
 
-    /// The layout of these versions, of which this is known. It is remembered.
+    /// Builds and caches the layout of these versions from their metadata.
     pub(super) fn layout(
         &self,
         versions: &[(&str, ContentHash)],
@@ -167,7 +167,7 @@ impl ArchiveCache {
     }
 }
 
-/// Bytes that count as held until this is dropped.
+/// Guard that counts bytes in the gauge until it is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     gauge: Arc<AtomicU64>,

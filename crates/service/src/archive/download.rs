@@ -1,12 +1,12 @@
-//! A download: a range of an archive on its way to one client, in bounded memory. Keeps R4.
+//! Download of a range of an archive to one client, in bounded memory. Keeps R4.
 //!
-//! A download may always hold one segment; it makes the next when that has left. Beyond it segments are
-//! made ahead, a few, as long as the downloads together hold no more of them than they share. So
-//! one fast download is never idle, and many slow ones hold little more than a chunk each. What a
-//! download waits for is its own client, never another's; only its first bytes wait for a turn, if
-//! very many are under way.
+//! A download may always have one segment in memory; it makes the next when that is dropped. Beyond it a
+//! few segments are prefetched, as long as the downloads together use no more than the shared permits.
+//! So one fast download is never idle, and many slow ones use little more than a chunk each. A download
+//! waits only for its own client, never for another's; only its first bytes wait for a permit, if very
+//! many downloads are in progress.
 //!
-//! Bytes count as held until whoever got them has dropped them.
+//! Bytes count as used until their receiver drops them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,22 +21,22 @@ use super::cache::{Archive, Held};
 use super::segments::{Segment, Segmenter};
 use crate::service::Service;
 
-/// Segments that one download makes ahead.
+/// Segments that one download prefetches.
 const AHEAD: usize = 4;
 
-/// A range of an archive, on its way.
+/// Stream of a range of an archive.
 pub struct Download {
     service: Service,
     archive: Arc<Archive>,
     segmenter: Segmenter,
     own: Arc<Semaphore>,
-    /// One of those that may be under way; taken when the first bytes are asked for.
+    /// Permit among all downloads; acquired when the first bytes are requested.
     turn: Option<OwnedSemaphorePermit>,
     ahead: VecDeque<Prefetch>,
     ready: VecDeque<Bytes>,
 }
 
-/// A segment that is being made; nobody waits for it any more when this is dropped.
+/// Task that makes a segment; aborted when this is dropped.
 struct Prefetch(JoinHandle<Result<Vec<Bytes>, Fault>>);
 
 impl Drop for Prefetch {
@@ -45,13 +45,13 @@ impl Drop for Prefetch {
     }
 }
 
-/// What counts as long as any bytes of a segment are there.
+/// Gauge guard and permit of a segment, kept until all of its bytes are dropped.
 struct Load {
     _held: Held,
     _turn: OwnedSemaphorePermit,
 }
 
-/// Bytes with their load.
+/// Bytes with the load of their segment.
 struct Frame {
     bytes: Vec<u8>,
     _load: Arc<Load>,
@@ -79,12 +79,12 @@ impl Service {
 }
 
 impl Download {
-    /// The next bytes, a chunk at most; `None`: that was all. Waits until most of what it gave
-    /// before was dropped.
+    /// The next bytes, at most a chunk; `None`: the end. Waits until most of the bytes returned before
+    /// are dropped.
     ///
     /// # Errors
-    /// What could not be read or was not as stored. Nothing may be sent after that: the archive
-    /// can't be given as it was promised.
+    /// Bytes that can't be read or differ from those stored. Nothing may be sent after that: the
+    /// promised archive can't be completed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         if self.turn.is_none() {
             self.turn = Some(turn_of(&self.service.inner.archives.downloads).await?);
@@ -134,7 +134,7 @@ impl Download {
     }
 }
 
-/// Nobody closes it.
+/// Acquires a permit. The semaphore is never closed.
 async fn turn_of(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Fault> {
     turns.clone().acquire_owned().await.map_err(|_| Fault::internal("there are no turns any more"))
 }

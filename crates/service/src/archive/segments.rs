@@ -1,6 +1,6 @@
-//! Segments: the steps in which an archive is streamed. A segment has about a chunk of stored bytes at
-//! most, or one small file whatever its size, and is made by itself, so several are made side by
-//! side. Keeps R2: what is read for a segment is checked before it becomes part of it.
+//! Segments: the units in which an archive is streamed. A segment has at most about a chunk of stored
+//! bytes, or one small file of any size, and is made independently, so several are made concurrently.
+//! Keeps R2: bytes read for a segment are checked before they become part of it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,42 +15,42 @@ use tokio::sync::OnceCell;
 use super::cache::Archive;
 use crate::service::Service;
 
-/// Bytes read for a segment: a chunk, and what stands before it.
+/// Most bytes read for a segment: a chunk, and the headers before it.
 const SEGMENT_BYTES: u64 = CHUNK_BYTES as u64 + (64 << 10);
-/// Small files of a segment: their rows are read in one statement.
+/// Most blobs of a segment: the rows of small ones are read in one statement.
 const SEGMENT_BLOBS: usize = 64;
-/// Bytes of the tail made at once.
+/// Bytes of the central directory generated at once.
 const TAIL_BYTES: u64 = 64 << 10;
-/// Objects of a segment that are read side by side.
+/// Objects of a segment that are read concurrently.
 const SIDE_BY_SIDE: usize = 4;
 
 /// The row of a blob of several chunks, read once for all of them.
 type Row = Arc<OnceCell<StoredBlob>>;
 
-/// What a segment is made of, in order.
+/// Source of the bytes of a segment, in order.
 enum Part {
-    /// Bytes that follow from the layout.
+    /// Bytes generated from the layout.
     Made(Vec<u8>),
-    /// A range of the deflated bytes of an inline blob that has so many.
+    /// A range of an inline blob's deflated bytes, whose number is `deflated`.
     Inline { hash: ContentHash, deflated: u64, range: Range<u64> },
     /// A range within a chunk of an object.
     Chunk { hash: ContentHash, number: u64, range: Range<u64>, row: Option<Row> },
 }
 
-/// A step of a download.
+/// Unit of a download.
 #[derive(Default)]
 pub(super) struct Segment {
     parts: Vec<Part>,
-    /// Bytes it holds while it is made and until it has left.
+    /// Bytes in memory while it is made and until it is sent.
     pub(super) bytes: u64,
 }
 
-/// Cuts a range of an archive into segments.
+/// Splits a range of an archive into segments.
 pub(super) struct Segmenter {
     archive: Arc<Archive>,
     at: u64,
     end: u64,
-    /// The row of the large blob that the last segment ended in.
+    /// The row of the large blob in which the last segment ended.
     row: Option<(usize, Row)>,
 }
 
@@ -64,7 +64,7 @@ impl Segmenter {
         self.at >= self.end
     }
 
-    /// The next segment; `None`: that was all.
+    /// The next segment; `None`: the end.
     pub(super) fn next(&mut self) -> Option<Segment> {
         let (archive, mut segment, mut blobs) = (self.archive.clone(), Segment::default(), 0);
         while let Some(piece) = archive.layout.pieces(self.at..self.end).next() {
@@ -80,8 +80,7 @@ impl Segmenter {
         (!segment.parts.is_empty()).then_some(segment)
     }
 
-    /// The part that a piece begins with, how many bytes of the archive it is, and how many are
-    /// held for it.
+    /// The first part of a piece, its length in the archive, and the memory it needs, in bytes.
     fn part(&mut self, archive: &Archive, piece: Piece) -> (Part, u64, u64) {
         match piece {
             Piece::Header(entry, range) => {
@@ -110,7 +109,7 @@ impl Segmenter {
         }
     }
 
-    /// The first chunk of a range of an object.
+    /// The part of a range of an object that lies in the range's first chunk.
     fn chunk(&mut self, entry: usize, hash: ContentHash, size: u64, range: &Range<u64>) -> (Part, u64, u64) {
         let number = range.start / CHUNK_BYTES as u64;
         let begins = number * CHUNK_BYTES as u64;
@@ -126,7 +125,7 @@ impl Segmenter {
 }
 
 impl Segment {
-    /// Its bytes, in order, every one checked.
+    /// Bytes of the segment, in order, all checked.
     pub(super) async fn made(self, service: &Service) -> Result<Vec<Vec<u8>>, Fault> {
         let loose = self.parts.iter().filter_map(|part| match part {
             Part::Inline { hash, .. } | Part::Chunk { hash, row: None, .. } => Some(*hash),
@@ -154,7 +153,7 @@ impl Part {
             Self::Made(bytes) => Ok(bytes),
             Self::Inline { hash, deflated, range } => {
                 let stored = rows.get(&hash).ok_or_else(|| purged(hash))?;
-                // What comes out of it is what it is named by.
+                // Checks the inflated bytes against the blob's hash.
                 service.bytes_of(stored).await?.ok_or_else(|| purged(hash))?;
                 match &stored.blob.location {
                     BlobLocation::Inline(bytes) if bytes.len() as u64 == deflated => {

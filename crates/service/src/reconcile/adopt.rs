@@ -1,5 +1,5 @@
-//! Taking a file in that lies in the tree: a write like any other, recorded in the name of whoever
-//! asked for it (R7), with what was last published as its precondition (I8).
+//! Adoption of files in the tree: an ordinary write, recorded under the agent that requested the run
+//! (R7), with the last published hash as its precondition (I8).
 
 use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::ports::Pages;
@@ -15,7 +15,7 @@ use crate::service::Service;
 use crate::spool::Spooled;
 
 impl Service {
-    /// Makes a layer hold what lies in the tree at its path. `expected`: what was published there.
+    /// Commits the file found in the tree at `key` to its layer. `expected`: the hash published there.
     pub(super) async fn adopt(
         &self,
         agent: &AgentId,
@@ -37,7 +37,7 @@ impl Service {
                 ));
             }
             Ok(taken) => {
-                let content = self.into_content(taken).await?;
+                let content = self.stage_spooled(taken).await?;
                 let wanted = vec![FileChange {
                     path: key.path.clone(),
                     content: TargetContent::Present(content),
@@ -58,7 +58,7 @@ impl Service {
 }
 
 impl Service {
-    /// Refuses a file that a book does not admit, by its path and its size.
+    /// Refuses a file that the book does not admit, by its path and its size.
     pub(super) async fn require_adoptable(&self, key: &FileKey, size: u64) -> Result<(), Error> {
         self.require_admitted(&key.book, &key.path).await?;
         let limit = self.inner.limits.asset_bytes;
@@ -71,7 +71,7 @@ impl Service {
         }
     }
 
-    /// The bytes of a file that a book may hold, as an upload would bring them.
+    /// Spools a file's bytes, with the checks of an upload.
     async fn taken_in(&self, key: &FileKey, found: &mut dyn Pages<u8>) -> Result<Spooled, Error> {
         self.require_admitted(&key.book, &key.path).await?;
         let limit = self.inner.limits.asset_bytes;
@@ -84,7 +84,7 @@ impl Service {
         }
     }
 
-    /// Whether a file held these bytes before. Taken in, they would undo what came after.
+    /// True if an earlier version of the file had these bytes. Adopting them would undo the later ones.
     async fn is_older_version(&self, key: &FileKey, hash: ContentHash) -> Result<bool, Fault> {
         let found = self.inner.journal.find_version(&key.book, &key.path, &key.layer.view(), hash).await?;
         Ok(found.is_some_and(|found| found.record.layer == key.layer))

@@ -1,12 +1,12 @@
-//! Published files: does the tree hold what the journal says?
+//! Published files: compares the tree with the journal.
 
 use panaversity_model::storage_listing::{PublishedFile, TreePath};
 use panaversity_model::{Fault, Layer};
 
-use super::{Mode, Remedy, Run, Trouble, left};
+use super::{Discrepancy, Mode, Remedy, Run, left};
 use crate::blob_reader::measure;
 
-/// Files looked up in one go.
+/// Files read in one statement.
 const AT_ONCE: usize = 100;
 
 impl Run<'_> {
@@ -34,8 +34,12 @@ impl Run<'_> {
         record.key.layer == Layer::Base || self.service.inner.limits.publish_overlays
     }
 
-    /// What seems wrong is so if the journal still says the same, and nothing is on its way.
-    async fn really_wrong(&self, record: PublishedFile) -> Result<Option<(PublishedFile, Trouble)>, Fault> {
+    /// Confirms a suspected difference: the journal's record must be unchanged, without a pending
+    /// publication, and a second comparison must find the difference too.
+    async fn really_wrong(
+        &self,
+        record: PublishedFile,
+    ) -> Result<Option<(PublishedFile, Discrepancy)>, Fault> {
         if self.compare(&record).await?.is_none() {
             return Ok(None);
         }
@@ -46,16 +50,16 @@ impl Run<'_> {
         Ok(self.compare(&record).await?.map(|trouble| (record, trouble)))
     }
 
-    async fn compare(&self, record: &PublishedFile) -> Result<Option<Trouble>, Fault> {
+    async fn compare(&self, record: &PublishedFile) -> Result<Option<Discrepancy>, Fault> {
         let Some((hash, size)) = record.held else { return Ok(None) };
         let Some(mut copy) = self.service.inner.tree.open(&TreePath::of(&record.key)).await? else {
-            return Ok(Some(Trouble::Missing));
+            return Ok(Some(Discrepancy::Missing));
         };
         let blob = measure(copy.as_mut(), size).await?;
-        Ok((blob.hash != hash).then_some(Trouble::Different))
+        Ok((blob.hash != hash).then_some(Discrepancy::Different))
     }
 
-    async fn settle_files(&mut self, wrong: Vec<(PublishedFile, Trouble)>) -> Result<(), Fault> {
+    async fn settle_files(&mut self, wrong: Vec<(PublishedFile, Discrepancy)>) -> Result<(), Fault> {
         let remedies = match self.mode {
             Mode::Report => wrong.iter().map(|(_, trouble)| unmended(*trouble)).collect(),
             Mode::Repair => self.publish_again(&wrong).await?,
@@ -63,7 +67,7 @@ impl Run<'_> {
                 let mut remedies = Vec::with_capacity(wrong.len());
                 for (record, trouble) in &wrong {
                     remedies.push(match (trouble, record.held) {
-                        (Trouble::Different, Some((hash, _))) => {
+                        (Discrepancy::Different, Some((hash, _))) => {
                             self.service.adopt(agent, &record.key, Some(hash)).await?
                         }
                         _ => unmended(*trouble),
@@ -78,19 +82,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What lies in a file's place is kept aside; then the file is published as any other.
-    async fn publish_again(&self, wrong: &[(PublishedFile, Trouble)]) -> Result<Vec<Remedy>, Fault> {
+    /// Moves other bytes out of a file's place, then publishes the file as usual.
+    async fn publish_again(&self, wrong: &[(PublishedFile, Discrepancy)]) -> Result<Vec<Remedy>, Fault> {
         if wrong.is_empty() {
             return Ok(Vec::new());
         }
         let inner = &self.service.inner;
         for (record, trouble) in wrong {
             let moved = match trouble {
-                Trouble::Different => inner.tree.set_aside(&TreePath::of(&record.key), &self.aside).await,
+                Discrepancy::Different => inner.tree.set_aside(&TreePath::of(&record.key), &self.aside).await,
                 _ => Ok(true),
             };
-            // What can't be kept elsewhere is not overwritten either. What perhaps was moved is
-            // published again whatever comes next.
+            // A file that can't be moved is not overwritten. One that may have been moved is published
+            // again, even if its move reported a fault.
             if moved.as_ref().is_ok_and(|moved| !moved) {
                 continue;
             }
@@ -103,14 +107,14 @@ impl Run<'_> {
             remedies.push(match self.compare(record).await? {
                 None => Remedy::Republished,
                 Some(_) if self.under_way(record).await? => Remedy::Republished,
-                Some(Trouble::Different) => left("it could not be moved: move it by hand"),
+                Some(Discrepancy::Different) => left("it could not be moved: move it by hand"),
                 Some(_) => left("it could not be published; it stays pending, and the log says why"),
             });
         }
         Ok(remedies)
     }
 
-    /// A server has taken it over, or it has changed again.
+    /// True if the file has changed again, or its publication is pending and its content readable.
     async fn under_way(&self, record: &PublishedFile) -> Result<bool, Fault> {
         let inner = &self.service.inner;
         let now = inner.journal.records_of(std::slice::from_ref(&record.key)).await?.pop();
@@ -123,9 +127,9 @@ impl Run<'_> {
     }
 }
 
-fn unmended(trouble: Trouble) -> Remedy {
+fn unmended(trouble: Discrepancy) -> Remedy {
     left(match trouble {
-        Trouble::Different => {
+        Discrepancy::Different => {
             "reconcile --adopt takes it in as a new version, --repair puts the old one back"
         }
         _ => "reconcile --repair publishes it again; to delete it, use delete_content",

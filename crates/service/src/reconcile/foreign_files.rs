@@ -1,5 +1,5 @@
-//! Strangers: what lies in the tree and is no file of the store. At a start they are only counted,
-//! cheaply, so that a folder of Markdown that somebody put there is noticed.
+//! Foreign files: entries of the tree that are no files of the store. At a server's start they are only
+//! counted, cheaply, so that a folder of Markdown put there by hand is noticed.
 
 use std::collections::HashMap;
 
@@ -7,29 +7,29 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{Kind, PublishedFile, TreeEntry};
 use panaversity_model::{Error, Fault, Refusal};
 
-use super::{Mode, Remedy, Run, Trouble, left};
+use super::{Discrepancy, Mode, Remedy, Run, left};
 use crate::service::Service;
 
-/// Why a thing of a special kind is not adopted.
+/// Reason why an entry of a special kind is not adopted.
 const NO_FILE: &str = "it is no file but a link, a device or too deep a folder";
-/// Files looked at when a server starts.
+/// Entries read when a server starts.
 const GLANCED_AT: usize = 20_000;
 
-/// What a short look at the tree found.
+/// Result of a quick scan of the tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QuickScan {
-    /// Things that are no files of the store.
+    /// Entries that are no files of the store.
     pub foreign: usize,
-    /// Files of another size than the journal says.
+    /// Files whose size differs from the journal's.
     pub changed: usize,
-    /// The place of one of them.
+    /// Location of one of them.
     pub example: Option<String>,
-    /// There is more in the tree than was looked at.
+    /// True if the tree has more entries than were read.
     pub cut_short: bool,
 }
 
 impl Service {
-    /// Looks at names and sizes only, and at a bounded number of them.
+    /// Compares names and sizes in the tree with the journal, for a bounded number of entries.
     pub async fn quick_scan(&self) -> Result<QuickScan, Fault> {
         let (mut scan, mut seen) = (QuickScan::default(), 0);
         let mut listing = self.inner.tree.list_files(None);
@@ -63,7 +63,7 @@ impl Service {
         Ok(scan)
     }
 
-    /// What the journal knows of these places.
+    /// The journal's records for these entries.
     async fn known(&self, page: &[TreeEntry]) -> Result<HashMap<FileKey, PublishedFile>, Fault> {
         let keys: Vec<_> = page.iter().filter_map(|seen| seen.spot.key().ok()).collect();
         let records = self.inner.journal.records_of(&keys).await?;
@@ -72,7 +72,7 @@ impl Service {
 }
 
 impl Run<'_> {
-    /// Lists the tree.
+    /// Lists the tree and treats its foreign files.
     pub(super) async fn foreign_files(&mut self) -> Result<(), Fault> {
         let mut listing = self.service.inner.tree.list_files(self.book);
         while let Some(page) = listing.next().await? {
@@ -85,14 +85,14 @@ impl Run<'_> {
                     continue;
                 }
                 let remedy = self.receive(&seen, key).await?;
-                self.found(Trouble::Stranger, seen.spot.shown(), remedy);
+                self.found(Discrepancy::Foreign, seen.spot.shown(), remedy);
             }
         }
         Ok(())
     }
 
-    /// It is still there, and the journal still does not know it: it was no file that was just
-    /// leaving or coming.
+    /// True if the entry is still there and the journal still has no record: it was not a file just
+    /// being removed or published.
     async fn still_strange(&self, seen: &TreeEntry, key: &Result<FileKey, Refusal>) -> Result<bool, Fault> {
         let inner = &self.service.inner;
         if seen.kind == Kind::File && inner.tree.open(&seen.spot).await?.is_none() {
@@ -119,7 +119,7 @@ impl Run<'_> {
         }
     }
 
-    /// Why adopting would refuse it, as far as that can be told without reading it.
+    /// The reason why adopting would refuse the entry, as far as it can be known without reading it.
     async fn unadoptable(
         &self,
         seen: &TreeEntry,
@@ -142,7 +142,7 @@ impl Run<'_> {
     async fn move_aside(&self, seen: &TreeEntry, key: Option<FileKey>) -> Result<Remedy, Fault> {
         let inner = &self.service.inner;
         let moved = inner.tree.set_aside(&seen.spot, &self.aside).await;
-        // A file that came just then may have been moved in the stranger's stead.
+        // A file published at that moment may have been moved instead of the foreign one.
         if let (Some(key), Ok(true) | Err(_)) = (key, &moved) {
             inner.journal.republish(&[key]).await?;
         }

@@ -1,15 +1,16 @@
-//! Objects: is each that a version names there, with its bytes; and which does nobody know?
+//! Objects: checks that each one named by a version exists with its bytes, and finds those without a
+//! row.
 
 use panaversity_model::Fault;
 use panaversity_model::blob::{BlobState, StoredBlob};
 
-use super::{Mode, Remedy, Run, Trouble, left};
+use super::{Discrepancy, Mode, Remedy, Run, left};
 
-/// Rows looked at in one go.
+/// Rows read in one statement.
 const AT_ONCE: usize = 64;
 
 impl Run<'_> {
-    /// Reads every object that a version names.
+    /// Reads and checks every object that a version names.
     pub(super) async fn objects(&mut self) -> Result<(), Fault> {
         let mut after = None;
         loop {
@@ -25,15 +26,17 @@ impl Run<'_> {
         }
     }
 
-    /// What is wrong with an object; its row is marked as any reader would.
-    async fn trouble_of(&self, stored: &StoredBlob) -> Result<Option<Trouble>, Fault> {
+    /// Checks one object; marks its row as any reader would.
+    async fn trouble_of(&self, stored: &StoredBlob) -> Result<Option<Discrepancy>, Fault> {
         let Some(measured) = self.service.measured(stored).await? else { return Ok(None) };
         let (trouble, health) = match measured {
-            None => (Some(Trouble::ObjectMissing), BlobState::Missing),
+            None => (Some(Discrepancy::ObjectMissing), BlobState::Missing),
             Some(blob) if blob.size != stored.blob.size => {
-                (Some(Trouble::ObjectWrongSize), BlobState::Corrupt)
+                (Some(Discrepancy::ObjectWrongSize), BlobState::Corrupt)
             }
-            Some(blob) if blob.hash != stored.blob.hash => (Some(Trouble::ObjectCorrupt), BlobState::Corrupt),
+            Some(blob) if blob.hash != stored.blob.hash => {
+                (Some(Discrepancy::ObjectCorrupt), BlobState::Corrupt)
+            }
             Some(_) => (None, BlobState::Live),
         };
         if health != stored.state {
@@ -58,7 +61,7 @@ impl Run<'_> {
         while let Some(page) = listing.next().await? {
             let (ours, foreign): (Vec<_>, Vec<_>) = page.into_iter().partition(|seen| seen.hash.is_some());
             for seen in foreign {
-                self.found(Trouble::ObjectUnknown, seen.name, left("it is no object: remove it by hand"));
+                self.found(Discrepancy::ObjectUnknown, seen.name, left("it is no object: remove it by hand"));
             }
             let named = ours.into_iter().filter_map(|seen| Some((seen.hash?, seen.size))).collect();
             for (hash, _) in self.service.without_row(named).await? {
@@ -66,7 +69,7 @@ impl Run<'_> {
                     Mode::Report => left("gc deletes it when it is older than the retention"),
                     Mode::Repair | Mode::Adopt(_) => Remedy::LeftToGc,
                 };
-                self.found(Trouble::ObjectUnknown, hash.to_string(), remedy);
+                self.found(Discrepancy::ObjectUnknown, hash.to_string(), remedy);
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! The fixture a test works at: the fakes with the hook before them, a book, and servers that come
-//! and go. What every test of the service stands on; it proves nothing by itself.
+//! Test fixture: the fakes with fault injection in front of them, a book, and servers that start and
+//! stop. Support for all tests of the service; it proves nothing by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ use panaversity_testkit::{
 
 use crate::trees::FragileTree;
 
-/// Small, so that small texts become objects.
+/// Small inline limit, so that small texts become objects.
 pub(crate) const LIMITS: Limits =
     Limits { inline_bytes: 64, direct_bytes: 10 << 20, asset_bytes: 100 << 20, publish_overlays: true };
-/// Who acts in these tests.
+/// Agent of the calls in these tests.
 pub(crate) const AGENT: &str = "writer-7";
 
-/// What files hold, by layer and path.
+/// Content of files, by layer and path.
 pub(crate) type Files = BTreeMap<(Layer, BookPath), Vec<u8>>;
 
 /// The fakes, and a book that does not exist yet.
@@ -56,12 +56,12 @@ impl ServiceFixture {
         }
     }
 
-    /// A server that starts now.
+    /// Starts a server.
     pub(crate) fn server(&self) -> Service {
         self.server_over(self.tree.clone(), LIMITS)
     }
 
-    /// A server with its own way to the tree and its own limits.
+    /// A server with its own access to the tree and its own limits.
     pub(crate) fn server_over(&self, tree: Arc<dyn Tree>, limits: Limits) -> Service {
         let journal: Arc<dyn Journal> = self.journal.clone();
         let engines = Engines {
@@ -75,7 +75,7 @@ impl ServiceFixture {
         Service::new(engines, limits)
     }
 
-    /// A server with its own way to the objects.
+    /// A server with its own access to the objects.
     pub(crate) fn server_with(&self, objects: Arc<dyn Objects>) -> Service {
         let engines = Engines {
             journal: self.journal.clone(),
@@ -88,7 +88,7 @@ impl ServiceFixture {
         Service::new(engines, LIMITS)
     }
 
-    /// A call about a file, as a entry begins it.
+    /// A call about a file, as an endpoint begins it.
     pub(crate) fn call(
         &self,
         server: &Service,
@@ -134,7 +134,7 @@ impl ServiceFixture {
         server.delete_content(&mut call, &self.book, path, layer, None).await
     }
 
-    /// An upload of an asset of so many bytes that was begun.
+    /// Begins an upload of the announced asset.
     pub(crate) async fn begin(&self, server: &Service, announce: Announce) -> UploadId {
         let call = self.call(server, Operation::Upload, Some(&announce.path), &Layer::Base);
         match server.begin_upload(&call, announce, Duration::from_hours(24)).await.unwrap() {
@@ -143,7 +143,7 @@ impl ServiceFixture {
         }
     }
 
-    /// `complete_upload`, recorded as a entry does it.
+    /// `complete_upload`, recorded as an endpoint does it.
     pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<AssetKept, Error> {
         let mut call = self.call(server, Operation::Upload, None, &Layer::Base);
         let answer = server.complete_upload(&mut call, &self.book, id).await;
@@ -154,7 +154,7 @@ impl ServiceFixture {
         }
     }
 
-    /// A change set that nothing speaks against.
+    /// Commits a change set that must succeed.
     pub(crate) async fn change(
         &self,
         server: &Service,
@@ -166,19 +166,19 @@ impl ServiceFixture {
         done.into_iter().map(|done| done.effect).collect()
     }
 
-    /// Makes a file hold this text, whatever it holds.
+    /// Writes this text to a file, whatever its current content.
     pub(crate) async fn put(&self, server: &Service, layer: &Layer, path: &BookPath, text: &str) -> Written {
         let now = self.holds(layer, path).await;
         self.write(server, layer, path, text, now).await.unwrap()
     }
 
-    /// What a layer holds, by the journal, past the hook.
+    /// Current hash of a file in a layer, read from the journal without fault injection.
     pub(crate) async fn holds(&self, layer: &Layer, path: &BookPath) -> Option<ContentHash> {
         let found = self.journal.current_file(&key(&self.book, path, layer)).await.unwrap();
         found.map(|found| found.record.hash)
     }
 
-    /// What the view of a layer's owner shows at a path; `None`: nothing.
+    /// Bytes that the view of a layer's owner shows at a path; `None`: no file.
     pub(crate) async fn read(
         &self,
         server: &Service,
@@ -208,8 +208,8 @@ impl ServiceFixture {
         }
     }
 
-    /// Waits until no task of a server has anything left to do but to wait. Tests run on one
-    /// thread and the fakes never wait, so every turn goes to such a task.
+    /// Waits until all tasks of the servers are idle. Tests run on one thread and the fakes never wait,
+    /// so every yield runs such a task.
     pub(crate) async fn quiet(&self) {
         let mut before = usize::MAX;
         while before != self.faults.calls().len() {
@@ -220,7 +220,7 @@ impl ServiceFixture {
         }
     }
 
-    /// Lets the publisher work, and leases expire, until nothing is pending.
+    /// Runs the publisher, and lets leases expire, until nothing is pending.
     pub(crate) async fn idle(&self, server: &Service) {
         for _ in 0..50 {
             self.quiet().await;
@@ -233,18 +233,18 @@ impl ServiceFixture {
         panic!("the backlog does not empty");
     }
 
-    /// Every lease held now ends.
+    /// Expires all current leases.
     pub(crate) fn expire_leases(&self) {
         self.journal.advance(Duration::from_mins(1));
     }
 }
 
-/// The layers these tests write.
+/// The layers that these tests write.
 pub(crate) fn layers() -> [Layer; 3] {
     [Layer::Base, overlay("ann"), overlay("bob")]
 }
 
-/// A member of a set.
+/// A change of one file, for a set.
 pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) -> FileChange {
     FileChange {
         path: path.clone(),
@@ -255,7 +255,7 @@ pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) 
     }
 }
 
-/// The bytes that a member of a set is to hold.
+/// Bytes that a member of a set writes.
 pub(crate) fn wanted_bytes(want: &FileChange) -> Option<&Vec<u8>> {
     match &want.content {
         TargetContent::Present(NewContent::Bytes(bytes)) => Some(bytes),

@@ -1,5 +1,5 @@
-//! What must hold whenever the publisher is idle: R2 (reads and tree are what the journal says),
-//! R6 (every chain walks whole) and R7 (every entry has a real agent).
+//! Invariants that hold whenever the publisher is idle: R2 (reads and tree match the journal), R6 (every
+//! chain verifies) and R7 (every entry has a real agent).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use panaversity_testkit::samples::{key, view};
 
 use crate::fixture::{AGENT, Files, ServiceFixture, layers};
 
-/// Asserts R2, R6 and R7; gives what every file holds, as the server reads it.
+/// Asserts R2, R6 and R7; returns the content of every file, as the server reads it.
 pub(crate) async fn hold(fixture: &ServiceFixture, server: &Service) -> Files {
     let files = readable(fixture, server).await;
     assert_eq!(fixture.tree.files(), published(fixture, &files), "R2: the tree holds what the journal says");
@@ -21,7 +21,7 @@ pub(crate) async fn hold(fixture: &ServiceFixture, server: &Service) -> Files {
     files
 }
 
-/// R2: every file the journal shows reads back byte for byte.
+/// R2: every file in the journal reads back byte for byte.
 pub(crate) async fn readable(fixture: &ServiceFixture, server: &Service) -> Files {
     let mut files = Files::new();
     for layer in layers() {
@@ -41,13 +41,13 @@ pub(crate) async fn readable(fixture: &ServiceFixture, server: &Service) -> File
     files
 }
 
-/// What the tree must hold for these files.
+/// Expected content of the tree for these files.
 pub(crate) fn published(fixture: &ServiceFixture, files: &Files) -> BTreeMap<String, Vec<u8>> {
     let place = |layer: &Layer, path| location(&key(&fixture.book, path, layer));
     files.iter().map(|((layer, path), bytes)| (place(layer, path), bytes.clone())).collect()
 }
 
-/// R6: every chain of every layer walks without a break; R7: every entry names the agent.
+/// R6: every chain of every layer verifies without a break; R7: every entry names the agent.
 pub(crate) async fn chains_are_whole(fixture: &ServiceFixture, server: &Service) {
     let mut checked = 0;
     for layer in layers() {
@@ -60,12 +60,12 @@ pub(crate) async fn chains_are_whole(fixture: &ServiceFixture, server: &Service)
     assert!(entries.iter().all(|entry| entry.agent_id == AGENT), "R7: every entry has its agent");
 }
 
-/// All entries, newest first.
+/// All audit entries, newest first.
 pub(crate) async fn entries(fixture: &ServiceFixture) -> Vec<AuditEntry> {
     fixture.journal.entries(&EntryFilter::default(), None, 100_000).await.unwrap()
 }
 
-/// How many times a file was changed, by the log.
+/// Number of changes of files, by the log.
 pub(crate) async fn changes_recorded(fixture: &ServiceFixture) -> usize {
     let changed = |entry: &&AuditEntry| entry.old_content_hash != entry.new_content_hash;
     entries(fixture).await.iter().filter(changed).count()

@@ -1,5 +1,5 @@
-//! The crash matrix (I9, I10): every port call of every kind of change fails before, fails after,
-//! and takes the process with it before and after; then the store is recovered in every way that
+//! The crash matrix (I9, I10): every port call of every kind of change fails before its effect, fails
+//! after it, and kills the process before and after it; then the store is recovered in every way that
 //! fits, and all invariants must hold. The same for every port call of the publisher.
 
 mod gc;
@@ -11,32 +11,32 @@ use panaversity_model::ports::Books;
 use panaversity_model::precondition::Effect;
 use panaversity_model::{ContentHash, Error};
 use panaversity_service::Service;
-use panaversity_testkit::Failure;
+use panaversity_testkit::FaultMode;
 
 use crate::fixture::{Files, ServiceFixture, wanted_bytes};
 use crate::invariants::{changes_recorded, hold};
 use scenes::Scene;
 
-/// What follows a failure.
+/// Recovery after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recovery {
-    /// The server goes on.
+    /// The server continues.
     Same,
-    /// The process was killed; another takes over.
+    /// The process was killed; another server takes over.
     Restart,
-    /// The power was cut: what the tree had not synced is gone as well.
+    /// The power was cut: files that the tree had not synced are lost as well.
     PowerCut,
 }
 
 impl Recovery {
     const ALL: [Self; 3] = [Self::Same, Self::Restart, Self::PowerCut];
 
-    /// Who vanished cannot go on.
-    fn fits(self, failure: Failure) -> bool {
-        self != Self::Same || matches!(failure, Failure::FailBefore | Failure::FailAfter)
+    /// False for a killed process that would continue.
+    fn fits(self, failure: FaultMode) -> bool {
+        self != Self::Same || matches!(failure, FaultMode::FailBefore | FaultMode::FailAfter)
     }
 
-    /// Brings everything to rest; gives the server that works afterwards.
+    /// Recovers and waits for idleness; returns the server that works afterwards.
     pub(crate) async fn recover(self, fixture: &ServiceFixture, server: Service) -> Service {
         fixture.faults.revive();
         if self == Self::PowerCut {
@@ -51,26 +51,26 @@ impl Recovery {
     }
 }
 
-/// Which call breaks, how, and what follows.
-type Cell = (usize, Failure, Recovery);
+/// The failing call, its failure, and the recovery.
+type Cell = (usize, FaultMode, Recovery);
 
-/// Every cell of a matrix over so many calls.
+/// All cells of a matrix over this number of calls.
 fn cells(calls: usize) -> impl Iterator<Item = Cell> {
     (0..calls).flat_map(|call| {
-        Failure::ALL.into_iter().flat_map(move |failure| {
+        FaultMode::ALL.into_iter().flat_map(move |failure| {
             let fitting = Recovery::ALL.into_iter().filter(move |recovery| recovery.fits(failure));
             fitting.map(move |recovery| (call, failure, recovery))
         })
     })
 }
 
-/// An undisturbed run: its port calls, its answer, and what it left.
+/// A run without failures: its port calls, its result, and the files before and after.
 struct Course {
     calls: Vec<&'static str>,
     answer: Result<Vec<Effect>, Error>,
     before: Files,
     after: Files,
-    /// How many changes the log has, before and after.
+    /// Number of changes in the log, before and after.
     recorded: (usize, usize),
 }
 
@@ -91,7 +91,7 @@ async fn undisturbed(scene: &Scene) -> Course {
     Course { calls, answer, before, after, recorded }
 }
 
-/// One cell.
+/// Runs one cell.
 async fn disturbed(scene: &Scene, course: &Course, (call, failure, recovery): Cell) {
     let name = course.calls[call];
     let at = format!("{}: call {call}, {name}: {failure:?}, then {recovery:?}", scene.name);
@@ -181,7 +181,7 @@ async fn a_failed_storage_is_named_to_the_caller_before_the_commit_and_kept_from
         let fixture = scene.set().await;
         let server = fixture.server();
         fixture.faults.reset();
-        fixture.faults.arm(call, Failure::FailBefore);
+        fixture.faults.arm(call, FaultMode::FailBefore);
         let answer = scene.ask(&fixture, &server).await;
         assert_eq!(answer.as_ref().err().map(Error::code), code, "{name}");
         let held = fixture.holds(&scene.layer, &scene.wanted[0].path).await;

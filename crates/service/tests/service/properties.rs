@@ -1,24 +1,24 @@
-//! Random walks through the service, compared with a map (R2, R3, R5), while calls break at
-//! random (I9, I10); at the end of each all invariants hold (R6, R7).
+//! Random walks through the service, compared with a map (R2, R3, R5), while calls fail at random (I9,
+//! I10); at the end of each all invariants hold (R6, R7).
 
 use std::future::Future;
 
 use panaversity_model::precondition::Effect;
 use panaversity_model::{ContentHash, Error, Layer};
 use panaversity_service::Service;
-use panaversity_testkit::Failure;
+use panaversity_testkit::FaultMode;
 use panaversity_testkit::samples::lesson;
 use proptest::prelude::*;
 
 use crate::fixture::{Files, ServiceFixture, layers, long};
 use crate::invariants::hold;
 
-/// Runs a walk to its end, on one thread.
+/// Runs a walk to its end on one thread.
 pub(crate) fn block_on(walk: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(walk);
 }
 
-/// What the caller claims the file holds.
+/// Kind of the expected hash that the caller gives.
 #[derive(Debug, Clone, Copy)]
 enum Claim {
     Nothing,
@@ -27,11 +27,11 @@ enum Claim {
 }
 
 #[derive(Debug, Clone)]
-enum Act {
+enum Action {
     Write(u8, Claim),
     Delete,
     Read,
-    /// Not a call: time passes, the publisher works, a clean point is reached.
+    /// Not a call: time passes, the publisher runs, a clean point is reached.
     Publish,
 }
 
@@ -39,9 +39,9 @@ enum Act {
 struct Step {
     layer: usize,
     file: usize,
-    act: Act,
-    /// Which of its port calls breaks, and how; most steps have fewer calls than that.
-    breaks: Option<(usize, Failure)>,
+    act: Action,
+    /// The failing port call and its failure; most steps have fewer calls than that.
+    breaks: Option<(usize, FaultMode)>,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -51,12 +51,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Claim::Fiction),
     ];
     let act = prop_oneof![
-        5 => (0..6u8, claim).prop_map(|(text, claim)| Act::Write(text, claim)),
-        2 => Just(Act::Delete),
-        2 => Just(Act::Read),
-        1 => Just(Act::Publish),
+        5 => (0..6u8, claim).prop_map(|(text, claim)| Action::Write(text, claim)),
+        2 => Just(Action::Delete),
+        2 => Just(Action::Read),
+        1 => Just(Action::Publish),
     ];
-    let breaks = prop::option::weighted(0.4, (0..8usize, prop::sample::select(&Failure::ALL[..])));
+    let breaks = prop::option::weighted(0.4, (0..8usize, prop::sample::select(&FaultMode::ALL[..])));
     let step = (0..3usize, 0..3usize, act, breaks).prop_map(|(layer, file, act, breaks)| Step {
         layer,
         file,
@@ -66,12 +66,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..30)
 }
 
-/// A text, every second beyond the inline limit; files share them.
+/// A text, every second one beyond the inline limit; files share them.
 fn text(n: u8) -> String {
     if n.is_multiple_of(2) { format!("text {n}") } else { long(&format!("text {n}")) }
 }
 
-/// What the map says to a write: what happens, or the code it is refused with.
+/// Expected result of a write by the map: its effect, or the code of the refusal.
 fn due(held: Option<&Vec<u8>>, new: &str, claim: Claim) -> Result<Effect, &'static str> {
     match (held, claim) {
         (Some(held), _) if held == new.as_bytes() => Ok(Effect::Unchanged),
@@ -83,12 +83,12 @@ fn due(held: Option<&Vec<u8>>, new: &str, claim: Claim) -> Result<Effect, &'stat
     }
 }
 
-/// Is it a call that was made to break?
+/// True for an error caused by an injected failure.
 fn broke(error: &Error) -> bool {
     matches!(error, Error::Broken(fault) if fault.detail.contains("was made to"))
 }
 
-/// A walk: what all files should hold, and the server of the day.
+/// State of a walk: the expected files, and the current server.
 struct Walk {
     fixture: ServiceFixture,
     server: Service,
@@ -110,10 +110,10 @@ impl Walk {
             self.fixture.faults.arm(call, failure);
         }
         match step.act {
-            Act::Write(n, claim) => self.write(&layer, step.file, &text(n), claim).await,
-            Act::Delete => self.delete(&layer, step.file).await,
-            Act::Read => self.read(&layer, step.file).await,
-            Act::Publish => {
+            Action::Write(n, claim) => self.write(&layer, step.file, &text(n), claim).await,
+            Action::Delete => self.delete(&layer, step.file).await,
+            Action::Read => self.read(&layer, step.file).await,
+            Action::Publish => {
                 self.fixture.expire_leases();
                 let _ = self.server.publish_pending().await;
                 let _ = self.server.fsync_checkpoint().await;
@@ -123,12 +123,12 @@ impl Walk {
         self.go_on(step).await;
     }
 
-    /// After a process died another takes over; the power was cut, at that.
+    /// After a process died another takes over, with the power cut as well.
     async fn go_on(&mut self, step: &Step) {
         let Some((call, failure)) = step.breaks else { return };
         let reached = self.fixture.faults.calls().len() > call;
         self.fixture.faults.revive();
-        if reached && matches!(failure, Failure::VanishBefore | Failure::VanishAfter) {
+        if reached && matches!(failure, FaultMode::VanishBefore | FaultMode::VanishAfter) {
             self.fixture.tree.cut_power();
             self.server = self.fixture.server();
             self.server.recheck_published().await.unwrap();
@@ -178,7 +178,7 @@ impl Walk {
         }
     }
 
-    /// After a fault: nothing happened, unless it says that this is not known.
+    /// After a fault: checks that nothing happened, unless the fault says that the outcome is unknown.
     async fn look(
         &mut self,
         key: (Layer, panaversity_model::BookPath),

@@ -1,5 +1,5 @@
-//! Trees that do what disks and networks do: forget what was not made durable (the tree's part of
-//! I9), and carry something out long after it was asked for (the publishing part of R2).
+//! Fake trees that behave like disks and networks: they lose files that were not made durable (the
+//! tree's part of I9), and carry out a request long after it was made (the publishing part of R2).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,10 @@ use panaversity_testkit::memory::{AllAtOnce, listed, location, lying, set_aside}
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Longer than any test takes; who waits longer at a gate waits for ever.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of waits in tests, longer than any test takes.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A folder: what was put survives a power cut only after a sync.
+/// A folder in which a file survives a power cut only after a sync.
 #[derive(Debug, Default)]
 pub(crate) struct FragileTree {
     disk: Mutex<Disk>,
@@ -31,17 +31,17 @@ struct Disk {
 }
 
 impl FragileTree {
-    /// What a reader sees, by location.
+    /// Files that a reader sees, by location.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.with(|disk| disk.seen.clone())
     }
 
-    /// What was set aside, by location.
+    /// Files that were set aside, by location.
     pub(crate) fn aside(&self) -> BTreeMap<String, Vec<u8>> {
         self.with(|disk| disk.aside.clone())
     }
 
-    /// Somebody writes, or removes, a file behind our back.
+    /// Writes or removes a file without the service.
     pub(crate) fn tamper(&self, location: &str, bytes: Option<&[u8]>) {
         self.with(|disk| match bytes {
             Some(bytes) => disk.seen.insert(location.to_owned(), bytes.to_vec()),
@@ -49,7 +49,7 @@ impl FragileTree {
         });
     }
 
-    /// Everything since the last sync is lost.
+    /// Loses all changes since the last sync.
     pub(crate) fn cut_power(&self) {
         self.with(|disk| disk.seen = disk.safe.clone());
     }
@@ -117,8 +117,8 @@ async fn joined(parts: &mut dyn Pages<u8>) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// One server's way to a tree, with a gate in front of `put` and `remove`, or of large files alone:
-/// while it is shut, what was asked for is neither done nor answered.
+/// One server's access to a tree, with a gate in front of `put` and `remove`, or of large files only:
+/// while it is shut, requests are neither carried out nor answered.
 pub(crate) struct GatedTree {
     inner: Arc<dyn Tree>,
     small_pass: bool,
@@ -128,12 +128,12 @@ pub(crate) struct GatedTree {
 }
 
 impl GatedTree {
-    /// A tree behind a shut gate.
+    /// A tree behind a closed gate.
     pub(crate) fn shut(inner: Arc<dyn Tree>) -> Arc<Self> {
         Arc::new(Self::over(inner, false))
     }
 
-    /// The same, but what is small passes.
+    /// A tree behind a gate that is closed for large files only.
     pub(crate) fn shut_for_large(inner: Arc<dyn Tree>) -> Arc<Self> {
         Arc::new(Self::over(inner, true))
     }
@@ -142,12 +142,12 @@ impl GatedTree {
         Self { inner, small_pass, shut: Mutex::new(true), arrived: Notify::new(), opened: Notify::new() }
     }
 
-    /// Waits until somebody stands before the gate.
+    /// Waits until a request arrives at the gate.
     pub(crate) async fn somebody_waits(&self) {
-        timeout(PATIENCE, self.arrived.notified()).await.expect("nobody came to the gate");
+        timeout(TEST_TIMEOUT, self.arrived.notified()).await.expect("nobody came to the gate");
     }
 
-    /// Lets everybody through, from now on.
+    /// Opens the gate for all requests.
     pub(crate) fn open(&self) {
         *self.shut.lock().unwrap_or_else(PoisonError::into_inner) = false;
         self.opened.notify_waiters();
@@ -163,7 +163,7 @@ impl GatedTree {
         let opened = self.opened.notified();
         if *self.shut.lock().unwrap_or_else(PoisonError::into_inner) {
             self.arrived.notify_one();
-            timeout(PATIENCE, opened).await.expect("nobody opened the gate");
+            timeout(TEST_TIMEOUT, opened).await.expect("nobody opened the gate");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The acts over the fakes, one module per room of the service that is worth it.
+//! The use cases over the fakes, one module per area of the service.
 
 mod archives;
 mod blobs;

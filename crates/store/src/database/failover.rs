@@ -1,9 +1,9 @@
-//! Failover between the servers that a PostgreSQL URL names. They are tried in their order; the
-//! first that lets us in and is of the kind asked for (`target_session_attrs`) is used, until a
+//! Failover between the servers of a PostgreSQL URL. They are tried in their order; the first that
+//! accepts the connection and is of the required kind (`target_session_attrs`) is used until a
 //! connection to it is lost. Then they are tried again from the first on.
 //!
-//! Invariant: every connection of the pool was made to a server of the kind asked for. A server
-//! whose kind changes is found out by its next refusal to write.
+//! Invariant: every connection of the pool was made to a server of the required kind. A server whose
+//! kind changes is detected by its next refusal to write.
 
 use std::io;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use super::postgres::ConnectionMonitor;
 use super::url::postgres::TargetSession;
 use super::{Sql, is_transient};
 
-/// The shortest and the longest that one of several servers is waited for, unless the URL says.
+/// Bounds of the connect timeout per server if there are several and the URL gives none.
 const SHORTEST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The servers of a URL.
+/// Servers of a URL.
 pub(super) struct Servers {
-    /// By the name that each is shown by.
+    /// Connection options with the display name of each server.
     candidates: Vec<(String, PgConnectOptions)>,
     target: TargetSession,
-    /// How long connecting to one of them may take.
+    /// Connect timeout per server.
     limit: Duration,
 }
 
 impl Servers {
-    /// `timeout` is for all of them run_concurrently, `limit` for each.
+    /// `timeout` is the limit for all of them together, `limit` for each.
     pub(super) fn new(
         candidates: Vec<(String, PgConnectOptions)>,
         target: TargetSession,
@@ -47,13 +47,13 @@ impl Servers {
         Self { candidates, target, limit: limit.map_or(share, |limit| limit.min(timeout)) }
     }
 
-    /// Whether there is nothing to choose: one server, of any kind.
+    /// True if there is no choice: one server, of any kind.
     pub(super) fn is_one(&self) -> bool {
         self.candidates.len() == 1 && self.target == TargetSession::Any
     }
 
-    /// Connects to the first that will do, and tells which it is. A server that refuses us for a
-    /// reason that does not pass, such as a wrong password, ends the search, as it does in libpq.
+    /// Connects to the first suitable server; returns its index too. A permanent refusal, such as a wrong
+    /// password, ends the search, as in libpq.
     pub(super) async fn connect(&self) -> Sql<(PgConnection, usize)> {
         let passes: &[TargetSession] = match self.target {
             TargetSession::PreferStandby => &[TargetSession::Standby, TargetSession::Any],
@@ -81,13 +81,13 @@ impl Servers {
         Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, all)))
     }
 
-    /// The options of one of them.
+    /// Connection options of a server.
     pub(super) fn options(&self, index: usize) -> &PgConnectOptions {
         &self.candidates[index].1
     }
 }
 
-/// Whether the server behind a connection is of the kind asked for.
+/// Checks that the server of a connection is of the required kind.
 async fn check(connection: &mut PgConnection, target: TargetSession) -> Sql<()> {
     if matches!(target, TargetSession::Any | TargetSession::PreferStandby) {
         return Ok(());
@@ -107,28 +107,28 @@ async fn check(connection: &mut PgConnection, target: TargetSession) -> Sql<()> 
     if fits { Ok(()) } else { Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, found))) }
 }
 
-/// Which server the pool of a URL with a choice connects to.
+/// Chooses the server that the pool of a URL with several candidates connects to.
 pub(super) struct Failover {
     servers: Servers,
-    /// The one in use, and when it was chosen, by the monitor's clock.
+    /// Index of the server in use, and when it was chosen, by the monitor's clock.
     used: AtomicUsize,
     chosen_at: AtomicU64,
-    /// Held by whoever looks for another.
+    /// Locked during the search for another server.
     looking: Mutex<()>,
 }
 
 impl Failover {
-    /// `used` was chosen first.
+    /// `used` is the index of the server chosen first.
     pub(super) fn new(servers: Servers, used: usize) -> Self {
         Self { servers, used: AtomicUsize::new(used), chosen_at: AtomicU64::new(0), looking: Mutex::new(()) }
     }
 
-    /// Whether a connection was lost since the server was chosen.
+    /// True if a connection was lost since the server was chosen.
     pub(super) fn is_due(&self, monitor: &ConnectionMonitor) -> bool {
         monitor.lost_at() > self.chosen_at.load(Ordering::Acquire)
     }
 
-    /// Checks a new connection of the pool's.
+    /// Checks a new connection of the pool.
     pub(super) async fn admit(&self, connection: &mut PgConnection, monitor: &ConnectionMonitor) -> Sql<()> {
         let checked = tokio::time::timeout(self.servers.limit, check(connection, self.servers.target)).await;
         let checked = checked.unwrap_or(Err(sqlx::Error::PoolTimedOut));
@@ -138,8 +138,8 @@ impl Failover {
         checked
     }
 
-    /// Looks for the server to use from now on. In a task: it goes on when its caller has gone
-    /// away, and only one looks at a time; the others wait for what that one finds.
+    /// Searches for the server to use from now on, in a separate task: the search continues if its caller
+    /// is cancelled. Only one runs at a time; other callers wait for its result.
     pub(super) fn look(self: &Arc<Self>, pool: &PgPool, monitor: &Arc<ConnectionMonitor>) -> JoinHandle<()> {
         let (this, pool, monitor) = (self.clone(), pool.clone(), monitor.clone());
         tokio::spawn(async move {
@@ -148,7 +148,7 @@ impl Failover {
                 return;
             };
             let began = monitor.now();
-            // If none will do, whoever asked finds out by the pool.
+            // If none is suitable, the caller gets the error from the pool.
             let Ok((connection, index)) = this.servers.connect().await else { return };
             pool.set_connect_options(this.servers.options(index).clone());
             this.chosen_at.store(began, Ordering::Release);

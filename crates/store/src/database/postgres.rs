@@ -1,18 +1,18 @@
-//! PostgreSQL: connecting, and never waiting for it without end. Nothing here outlives a
-//! transaction on the server's side, so that transaction poolers work. With `pgbouncer=true` no
-//! statement is given a name, for another client may have given it to another one there; and every
-//! read is a transaction, for outside of one its statement may be bound where it was not parsed.
+//! PostgreSQL connections with bounded waiting. No state outlives a transaction on the server, so that
+//! transaction poolers work. With `pgbouncer=true` no statement is named, because another client may
+//! have used the name for another one on the same server connection; and every read is a transaction,
+//! because outside of one its statement may be bound on another connection than it was parsed on.
 //!
 //! # A server that stops answering
-//! A frozen server or a broken network answers nothing, not even an error, and its connections
+//! A frozen server or a broken network returns nothing, not even an error, and its connections
 //! stay open.
-//! 1. A statement may take [`PoolOptions::timeout`], but no less than [`SHORTEST`] and no more than
-//!    [`LONGEST`]; the server ends it then, and its locks end at half of that. [`GRACE`] later
-//!    nobody waits for the server any more, and the connection is closed.
-//! 2. Then the server counts as silent: until something is answered again, a caller waits no longer
-//!    than [`WHILE_SILENT`] for a connection.
-//! 3. After a lost connection all older ones are closed when their turn comes: what cut one of them
-//!    off has usually cut off all. Where the URL leaves a choice of servers, they are tried again
+//! 1. The time limit of a statement is [`PoolOptions::timeout`], but no less than [`SHORTEST`] and no
+//!    more than [`LONGEST`]; then the server cancels it, and a wait for a lock at half of that. [`GRACE`]
+//!    later the client stops waiting, and the connection is closed.
+//! 2. Then the server counts as silent: until it answers again, a caller waits no longer than
+//!    [`WHILE_SILENT`] for a connection.
+//! 3. After a lost connection all older ones are closed when they are next acquired or released: the
+//!    cause has usually cut off all of them. If the URL names several servers, they are tried again
 //!    then (see `failover`), and also whenever a caller has waited [`LOOK_AGAIN`] for a connection.
 
 use std::io;
@@ -29,38 +29,38 @@ use super::failover::{Failover, Servers};
 use super::url::postgres::PostgresUrl;
 use super::{PoolOptions, Sql, is_lost_connection, is_read_only};
 
-/// Bounds of what a statement may take.
+/// Bounds of the time limit of a statement.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
-/// How much longer we wait than the server should take to end a statement by itself.
+/// Additional time that the client waits beyond the limit at which the server cancels a statement.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long a caller waits for a connection to a server that has not answered lately.
+/// Longest time that a caller waits for a connection to a silent server.
 const WHILE_SILENT: Duration = Duration::from_secs(2);
-/// How long a caller waits for a connection before the other servers of the URL are tried.
+/// Time that a caller waits for a connection before the other servers of the URL are tried.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// How long the server keeps the transaction, and the locks, of a client it hears no more of.
+/// Time after which the server aborts the transaction, and releases the locks, of an idle client.
 const IDLE_IN_TRANSACTION: &str = "60s";
 
-/// The pool, and what is known of the server behind it. Cheap to clone.
+/// Connection pool and the state of its server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Postgres {
     pool: PgPool,
     monitor: Arc<ConnectionMonitor>,
     pooled: Option<Limits>,
-    /// `None` where there is one server and any will do.
+    /// `None` if there is one server and its kind does not matter.
     failover: Option<Arc<Failover>>,
 }
 
-/// What bounds a transaction behind a pooler, which refuses start-up options.
+/// `SET` statements with the limits of a transaction behind a pooler, which refuses start-up options.
 type Limits = Arc<str>;
 
-/// Whether the server answers.
+/// Tracks if the server answers.
 pub(super) struct ConnectionMonitor {
-    /// The longest we wait for an answer.
+    /// Longest time to wait for an answer.
     patience: Duration,
     began: Instant,
     is_silent: AtomicBool,
-    /// When a connection was last lost, in milliseconds since the beginning; 0: never.
+    /// Time when a connection was last lost, in milliseconds since `began`; 0: never.
     lost_at: AtomicU64,
 }
 
@@ -82,8 +82,8 @@ pub(super) async fn connect(url: &PostgresUrl, options: PoolOptions) -> Sql<Post
         (name, if pooled.is_some() { server } else { server.options(start_up.clone()) })
     });
     let servers = Servers::new(candidates.collect(), url.target(), options.timeout, url.connect_timeout());
-    // Learn now, not at the first call, whether the database is there and lets us in. The pool would
-    // try for its whole patience and then keep the reason to itself.
+    // Fail now, not at the first call, if the database is unreachable or refuses the connection. The pool
+    // would retry for its whole acquire timeout and then hide the reason.
     let (first, used) = servers.connect().await?;
     first.close().await?;
     let server = servers.options(used).clone();
@@ -98,7 +98,7 @@ pub(super) async fn connect(url: &PostgresUrl, options: PoolOptions) -> Sql<Post
     Ok(Postgres { pool, monitor, pooled, failover })
 }
 
-/// The options with a name that the server's operator sees, unless one was given.
+/// Sets the application name that the server's operator sees, unless one is given.
 fn named(server: PgConnectOptions) -> PgConnectOptions {
     if server.get_application_name().is_some() { server } else { server.application_name("panaversity-fs") }
 }
@@ -117,7 +117,7 @@ fn pool(
             let fine = given.trusts(connection.age);
             Box::pin(async move { Ok(fine) })
         })
-        // Otherwise sqlx would ask the server, for as long as it takes, whether it is still there.
+        // Otherwise sqlx would ping the server without a time limit.
         .after_release(move |_, connection| {
             let fine = returned.trusts(connection.age);
             Box::pin(async move { Ok(fine) })
@@ -131,7 +131,7 @@ fn pool(
 }
 
 impl Postgres {
-    /// A connection; its statements are transactions of their own.
+    /// Connection outside a transaction; each statement is its own.
     pub(super) async fn acquire(&self) -> Sql<PostgresSession> {
         let acquired = if self.monitor.is_silent.load(Ordering::Acquire) {
             tokio::time::timeout(WHILE_SILENT, self.acquire_somewhere()).await
@@ -147,11 +147,11 @@ impl Postgres {
         Ok(PostgresSession { connection, monitor, pooled, is_open: false, is_busy: false })
     }
 
-    /// A connection of the pool's, to the server that is to be used.
+    /// Connection of the pool, to the server to be used.
     async fn acquire_somewhere(&self) -> Sql<PoolConnection<Driver>> {
         let Some(failover) = &self.failover else { return self.pool.acquire().await };
         if failover.is_due(&self.monitor) {
-            // A look that broke has found nothing.
+            // A search whose task failed has found nothing.
             let _ = failover.look(&self.pool, &self.monitor).await;
         }
         let mut acquired = pin!(self.pool.acquire());
@@ -163,12 +163,12 @@ impl Postgres {
         }
     }
 
-    /// A connection for one statement that reads.
+    /// Connection for one read-only statement.
     pub(super) async fn reader(&self) -> Sql<PostgresSession> {
         if self.pooled.is_some() { self.begin("BEGIN READ ONLY").await } else { self.acquire().await }
     }
 
-    /// A transaction, begun by these words.
+    /// Transaction begun by the given statement.
     pub(super) async fn begin(&self, begin: &'static str) -> Sql<PostgresSession> {
         let mut session = self.acquire().await?;
         session.is_open = true;
@@ -203,18 +203,18 @@ impl ConnectionMonitor {
         result
     }
 
-    /// Notes that a connection was lost.
+    /// Records that a connection was lost.
     pub(super) fn lost(&self) {
         self.lost_at.store(self.now(), Ordering::Release);
     }
 
-    /// Whether a connection of this age was made after the last one was lost.
+    /// True if a connection of this age was made after the last one was lost.
     fn trusts(&self, age: Duration) -> bool {
         let lost_at = self.lost_at();
         lost_at == 0 || age.as_millis() < u128::from(self.now().saturating_sub(lost_at))
     }
 
-    /// When a connection was last lost; 0: never.
+    /// Time when a connection was last lost; 0: never.
     pub(super) fn lost_at(&self) -> u64 {
         self.lost_at.load(Ordering::Acquire)
     }
@@ -225,27 +225,28 @@ impl ConnectionMonitor {
     }
 }
 
-/// A connection, perhaps in a transaction. Dropped in the middle of a statement it is closed, for
-/// its next answer would be the last one's; dropped in a transaction, that is rolled back.
+/// A connection, possibly in a transaction. If dropped in the middle of a statement it is closed,
+/// because the pending response would be taken for the next one's; if dropped in a transaction, the
+/// transaction is rolled back.
 pub(crate) struct PostgresSession {
-    /// There until it is dropped.
+    /// Present until the session is dropped.
     connection: Option<PoolConnection<Driver>>,
     monitor: Arc<ConnectionMonitor>,
-    /// Behind a pooler.
+    /// The server is behind a pooler.
     pooled: bool,
-    /// In a transaction.
+    /// A transaction is open.
     is_open: bool,
-    /// A statement was sent, and its answer did not come yet.
+    /// A statement was sent, and its response has not arrived.
     is_busy: bool,
 }
 
 impl PostgresSession {
-    /// Whether a statement may be given a name, and found again by it.
+    /// True if prepared statements may be named and reused.
     pub(super) fn keeps_statements(&self) -> bool {
         !self.pooled
     }
 
-    /// Runs something on the connection, within the limit.
+    /// Runs an operation on the connection, within the time limit.
     pub(super) async fn run<T>(&mut self, act: impl AsyncFnOnce(&mut PgConnection) -> Sql<T>) -> Sql<T> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         self.is_busy = true;
@@ -254,7 +255,7 @@ impl PostgresSession {
         result
     }
 
-    /// Runs a script, which may take as long as the server allows.
+    /// Runs a script, limited only by the server's timeouts.
     pub(super) async fn script(&mut self, sql: &'static str) -> Sql<()> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         self.is_busy = true;
@@ -263,7 +264,7 @@ impl PostgresSession {
         result
     }
 
-    /// Commits the transaction, if there is one.
+    /// Commits the transaction, if one is open.
     pub(super) async fn commit(mut self) -> Sql<()> {
         if self.is_open {
             let commit = AssertSqlSafe("COMMIT".to_owned());
@@ -291,12 +292,12 @@ impl Drop for PostgresSession {
     }
 }
 
-/// Nothing was answered within the limit.
+/// Error for a missing answer within the limit.
 pub(crate) fn answer_timeout() -> sqlx::Error {
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database does not answer"))
 }
 
-/// Was this the limit of our patience?
+/// True if the error is the client's own timeout.
 pub(crate) fn is_answer_timeout(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(why) if why.kind() == io::ErrorKind::TimedOut)
 }

@@ -1,4 +1,4 @@
-//! Statements, values and rows, the same for both databases.
+//! Statements, values and rows, common to both databases.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +60,7 @@ impl From<Option<Timestamp>> for Value {
     }
 }
 
-/// A row of either database. Columns are read by position.
+/// Row of either database. Columns are read by position.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),
@@ -123,13 +123,13 @@ fn undecodable(text: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("`{text}` is no timestamp").into())
 }
 
-/// The turn of SQLite's one writer.
+/// Write permit of `SQLite`'s single writer.
 pub(crate) struct Writing {
     pub(super) _turn: OwnedMutexGuard<()>,
     pub(super) suspicious: Arc<AtomicBool>,
 }
 
-/// A connection or a transaction on either database.
+/// Connection or transaction on either database.
 pub(crate) enum Session {
     Sqlite(PoolConnection<Sqlite>),
     SqliteTransaction(Transaction<'static, Sqlite>, Option<Writing>),
@@ -137,7 +137,7 @@ pub(crate) enum Session {
 }
 
 impl Session {
-    /// The rows of a statement. Its text is ours alone: what comes from outside is bound.
+    /// Rows of a statement. Its text is never built from external input, which is bound instead.
     pub(crate) async fn rows(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<Vec<Row>> {
         let sql = AssertSqlSafe(sql.into());
         let rows = match self {
@@ -152,12 +152,12 @@ impl Session {
         Ok(rows)
     }
 
-    /// The first row of a statement, if there is one.
+    /// First row of a statement, if there is one.
     pub(crate) async fn row(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<Option<Row>> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
-    /// Runs a statement; gives the number of rows it changed.
+    /// Runs a statement; returns the number of rows changed.
     pub(crate) async fn execute(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<u64> {
         let sql = AssertSqlSafe(sql.into());
         Ok(match self {
@@ -183,7 +183,7 @@ impl Session {
         }
     }
 
-    /// Commits a transaction; a plain connection has nothing to commit.
+    /// Commits a transaction; no effect on a plain connection.
     pub(crate) async fn commit(self) -> Sql<()> {
         match self {
             Self::SqliteTransaction(transaction, Some(writing)) => {

@@ -1,4 +1,4 @@
-//! Connecting to SQLite: write-ahead log, one durable and one relaxed writer, many readers.
+//! `SQLite` connections: write-ahead log, one durable and one relaxed writer, many readers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use tokio::sync::Mutex;
 
 use super::{Engine, PoolOptions, Sql};
 
-/// How long a writer waits for a writer of another process.
+/// Busy timeout: longest time to wait for a writer of another process.
 const BUSY: Duration = Duration::from_secs(10);
-/// Kilobytes of pages each connection may keep, as SQLite spells it.
+/// Page cache per connection, in `SQLite`'s notation for kilobytes.
 const CACHE: &str = "-8000";
-/// Bytes of the file that are read without copying.
+/// Bytes of the file that are memory-mapped.
 const MAPPED: &str = "268435456";
-/// Bytes there must be room for after a change could not be written.
+/// Bytes of free disk space required after a change could not be written.
 const ROOM: usize = 256 << 10;
-/// A laptop has few cores; more readers only cost memory.
+/// Maximum number of readers: a laptop has few cores; more readers only cost memory.
 const MOST_READERS: u32 = 4;
 
 pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
@@ -40,7 +40,7 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
     let writer =
         |synchronous| writer_pool(options.clone().synchronous(synchronous), pool, suspicious.clone());
     let durable = writer(SqliteSynchronous::Full);
-    // The first connection creates the file and turns the log on, which no two may do at once.
+    // The first connection creates the file and enables the write-ahead log, which must not be concurrent.
     let first = patiently(&durable).await?;
     drop(first);
     let readers = SqlitePoolOptions::new()
@@ -60,8 +60,8 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
     })
 }
 
-/// Tries whether the disk takes as many bytes as a change may need: a database that cannot grow
-/// may still have room for a smaller one.
+/// Checks that the disk accepts as many bytes as a change may need: a database that cannot grow may
+/// still have room for a smaller change.
 pub(super) fn look_for_room(database: &Path) -> std::io::Result<()> {
     let mut name = database.as_os_str().to_owned();
     name.push("-room");
@@ -73,8 +73,8 @@ pub(super) fn look_for_room(database: &Path) -> std::io::Result<()> {
 fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions, suspicious: Arc<AtomicBool>) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(1)
-        // A COMMIT that fails (disk full) rolls back by itself, which leaves the connection's own
-        // count of transactions wrong. Such a connection is closed, not used again.
+        // A COMMIT that fails (disk full) rolls back by itself, which leaves the connection's transaction
+        // counter wrong. Such a connection is closed, not reused.
         .after_release(move |connection, _| {
             let suspicious = suspicious.clone();
             Box::pin(async move {
@@ -92,7 +92,8 @@ fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions, suspicious: Arc
         .connect_lazy_with(options)
 }
 
-/// Switching the log on is not covered by the busy timeout when several servers start at once.
+/// Acquires with retries: enabling the log is not covered by the busy timeout if several servers start
+/// at once.
 async fn patiently(pool: &SqlitePool) -> Sql<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
     let mut tries = 0;
     loop {

@@ -1,4 +1,4 @@
-//! Database URLs in all the spellings people use.
+//! Database URLs in all common spellings.
 //!
 //! `postgresql+asyncpg://`, `postgresql://`, `postgres://` and libpq's `keyword=value` form, see
 //! [`postgres`]; `sqlite+aiosqlite:///file`, `sqlite:///file`, `sqlite://file`, `sqlite:file`. As in
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use postgres::PostgresUrl;
 
-/// Where the database is.
+/// Address of the database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// A file.
@@ -22,12 +22,12 @@ pub enum DatabaseUrl {
         /// The file; relative to the working directory.
         file: PathBuf,
     },
-    /// A server, or several of which one is used.
+    /// A PostgreSQL server, or several of which one is used.
     Postgres(Box<PostgresUrl>),
 }
 
 impl DatabaseUrl {
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
     /// A message for the operator, without the URL's password.
@@ -41,7 +41,7 @@ impl DatabaseUrl {
         match scheme {
             "sqlite" | "sqlite+aiosqlite" => sqlite(rest),
             "postgres" | "postgresql" | "postgresql+asyncpg" => uri::parse(rest).map(Self::from),
-            // Anything else before a colon may be half a password.
+            // Anything else before a colon may be part of a password.
             _ if rest.starts_with("//") && is_scheme(scheme) => {
                 Err(format!("`{scheme}` is no database this server knows; use `postgresql://` or `sqlite:`"))
             }
@@ -57,7 +57,7 @@ impl DatabaseUrl {
         }
     }
 
-    /// What was asked for in the URL and is not done, though a server starts without it.
+    /// Warnings about parameters of the URL that have no effect, although a server starts without them.
     pub fn warnings(&self) -> &[String] {
         match self {
             Self::Sqlite { .. } => &[],
@@ -65,7 +65,7 @@ impl DatabaseUrl {
         }
     }
 
-    /// Whether this is an SQLite file that does not exist yet.
+    /// True for an `SQLite` file that does not exist yet.
     pub fn is_new_file(&self) -> bool {
         matches!(self, Self::Sqlite { file } if !file.exists())
     }

@@ -1,5 +1,5 @@
-//! What is large, part by part: a file that is written beside and renamed into place when it is
-//! complete, and a file that is read from beginning to end.
+//! Large files in parts: a writer to a temporary file that is renamed into place when complete, and a
+//! reader from beginning to end.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,10 +16,10 @@ use rustix::io::Errno;
 use super::{Durable, Inner, errno, in_a_thread};
 use crate::keys;
 
-/// Bytes of a part that is read.
+/// Size of a part that is read.
 const PART: u64 = 1 << 20;
 
-/// A temporary file that becomes a file of ours when it is complete; dropped before, it is removed.
+/// Temporary file that is renamed to its key when complete; if dropped before, it is removed.
 pub(super) struct AtomicFile {
     inner: Arc<Inner>,
     temporary: String,
@@ -29,7 +29,7 @@ pub(super) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// An empty one. `what` it is for is told when it fails.
+    /// Creates an empty temporary file. `what` names the operation in its faults.
     pub(super) async fn begin(inner: &Arc<Inner>, what: &'static str) -> Result<Self, Fault> {
         let (inner, temporary) = (inner.clone(), inner.instance.fresh_name());
         let act = move || {
@@ -45,7 +45,7 @@ impl AtomicFile {
         in_a_thread(self.what, move || (&*file).write_all(&part).map_err(|error| errno(&error))).await
     }
 
-    /// All parts are there: makes it the file of a key; not any more at `until`.
+    /// Renames the complete file to its key, but not after `until`.
     pub(super) async fn finish(
         mut self,
         key: String,
@@ -65,7 +65,7 @@ impl AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.in_place {
-            // Nothing to do if that fails too: the next start sweeps it.
+            // A failure here is ignored: the next start sweeps the file.
             let _ = self.inner.root.remove(&self.temporary);
         }
     }
@@ -82,7 +82,7 @@ impl Staging for AtomicFile {
     }
 }
 
-/// A file that was opened once: replaced meanwhile, it gives the older version to its end.
+/// Reader of an open file: if it is replaced meanwhile, the older version is read to its end.
 pub(super) struct FileParts {
     file: Arc<File>,
     at: u64,
@@ -90,7 +90,7 @@ pub(super) struct FileParts {
 }
 
 impl FileParts {
-    /// All of a file.
+    /// Reads the whole file.
     pub(super) fn of(file: File, what: &'static str) -> Parts {
         Box::new(Self { file: Arc::new(file), at: 0, what })
     }
@@ -106,7 +106,7 @@ impl Pages<u8> for FileParts {
     }
 }
 
-/// The bytes of a range of a file, as far as there are any.
+/// Bytes of a range of a file; fewer if it ends before the range does.
 pub(super) fn bytes_of(file: &File, range: Range<u64>) -> Result<Vec<u8>, Errno> {
     let size = file.metadata().map_err(|error| errno(&error))?.len();
     let due = range.end.min(size).saturating_sub(range.start);

@@ -1,11 +1,11 @@
-//! One server's presence in a folder: where it writes temporary files, swept by the next start
-//! when it is gone. Several servers may share the folder.
+//! Instance lock of a server in a shared folder: owns its temporary files, which the next start sweeps
+//! when the server has ended. Several servers may share the folder.
 //!
 //! # Protocol
-//! 0. Entering and sweeping happen one server at a time, under `tmp.lock`.
+//! 0. Entering and sweeping are done by one server at a time, under `tmp.lock`.
 //! 1. A server creates `tmp/{id}.lock`, locks it, and writes below `tmp/{id}/`.
-//! 2. At its start it tries the lock of every other; where it gets one, that server is gone, and
-//!    its files and its lock are removed.
+//! 2. At its start it tries the lock of every other server; if it acquires one, that server has ended,
+//!    and its files and its lock are removed.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::keys;
 
-/// A server that is here as long as this lives.
+/// Presence of this server; ends when dropped.
 pub(super) struct InstanceLock {
     folder: PathBuf,
     id: String,
@@ -37,7 +37,7 @@ impl InstanceLock {
         Ok(Self { folder, id, counter: AtomicU64::new(0), _lock: lock })
     }
 
-    /// A key for a temporary file, never given before.
+    /// Unique key for a temporary file.
     pub(super) fn fresh_name(&self) -> String {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         format!("{}/{}/{number}", keys::TEMPORARY, self.id)
@@ -46,7 +46,7 @@ impl InstanceLock {
 
 impl Drop for InstanceLock {
     fn drop(&mut self) {
-        // What cannot be removed now is swept by the next start.
+        // Anything that cannot be removed now is swept by the next start.
         let _ = std::fs::remove_dir_all(self.folder.join(&self.id));
         let _ = std::fs::remove_file(self.folder.join(format!("{}.lock", self.id)));
     }

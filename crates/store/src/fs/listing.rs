@@ -1,4 +1,4 @@
-//! Listings of the folder, as the ports want them: each page in a thread that may wait.
+//! Listings of the folder for the ports: each page is read in a blocking thread.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::walk::{DirEntry, Walk};
 use super::{Inner, in_a_thread};
 use crate::keys;
 
-/// What an entry of a walk is shown as.
+/// Conversion of a directory entry into a listing's item.
 pub(super) trait FromDirEntry: Send + 'static {
     fn of(entry: DirEntry, prefix: &str) -> Self;
 }
@@ -46,7 +46,7 @@ impl FromDirEntry for UploadEntry {
     }
 }
 
-/// A listing that is under way.
+/// A listing in progress.
 pub(super) struct FolderListing<T> {
     inner: Arc<Inner>,
     key: String,
@@ -56,7 +56,7 @@ pub(super) struct FolderListing<T> {
 }
 
 impl<T> FolderListing<T> {
-    /// Of what lies below `key`, each path after `prefix`.
+    /// Lists everything below `key`, with `prefix` before each path.
     pub(super) fn of(inner: Arc<Inner>, key: String, prefix: String) -> Self {
         Self { inner, key, prefix, walk: None, shown: PhantomData }
     }

@@ -1,4 +1,4 @@
-//! A folder whose files are reached step by step, never through a link.
+//! Root folder whose files are opened segment by segment, never through a link.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,42 +12,42 @@ pub(super) const FOLDER: OFlags =
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
-/// The root.
+/// The open root folder.
 pub(super) struct RootDir {
     root: OwnedFd,
 }
 
-/// A name in an open folder, with the open folders above it.
+/// File name in an open folder, with the open folders above it.
 pub(super) struct OpenPath {
     folders: Vec<OwnedFd>,
     name: Vec<u8>,
 }
 
 impl OpenPath {
-    /// The name.
+    /// File name in its folder.
     pub(super) fn name(&self) -> &[u8] {
         &self.name
     }
 
-    /// The folder the name is in.
+    /// Folder that contains the name.
     pub(super) fn folder(&self) -> BorrowedFd<'_> {
         self.folders[self.folders.len() - 1].as_fd()
     }
 
-    /// The folders above that, up to the root.
+    /// Folders above that, up to the root.
     pub(super) fn folders_above(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.folders[..self.folders.len() - 1].iter().rev().map(AsFd::as_fd)
     }
 }
 
 impl RootDir {
-    /// Opens the root; a link to it is followed, as the operator chose it.
+    /// Opens the root; a link to it is followed, because the operator chose it.
     pub(super) fn open(root: &Path) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { root: rustix::fs::open(root, flags, Mode::empty())? })
     }
 
-    /// Walks to where a key lies; missing folders are created or `NOENT`.
+    /// Opens the folders of a key; a missing one is created, or is `NOENT`.
     pub(super) fn place(&self, key: impl AsRef<[u8]>, create: bool) -> Result<OpenPath, Errno> {
         let mut segments: Vec<&[u8]> = key.as_ref().split(|byte| *byte == b'/').collect();
         let odd = |segment: &&[u8]| segment.is_empty() || [b".".as_slice(), b".."].contains(segment);
@@ -82,15 +82,15 @@ impl RootDir {
         Ok(File::from(file))
     }
 
-    /// Moves a file into place, over what is there.
+    /// Renames a file into place, replacing the existing one.
     pub(super) fn rename(&self, from: &str, to: &OpenPath) -> Result<(), Errno> {
         let from = self.place(from, false)?;
         rustix::fs::renameat(from.folder(), from.name(), to.folder(), to.name())
     }
 
-    /// Opens a file for reading; `None` if it is not there.
+    /// Opens a file for reading; `None` if it does not exist.
     pub(super) fn open_file(&self, key: impl AsRef<[u8]>) -> Result<Option<File>, Errno> {
-        // A pipe that a stranger made would keep us waiting for its other end.
+        // A pipe made by a foreign process would block until its other end is opened.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = self
             .place(key, false)
@@ -98,7 +98,7 @@ impl RootDir {
         Ok(absent_is_none(file)?.map(File::from))
     }
 
-    /// A file's size; `None` if it is not there.
+    /// Size of a file; `None` if it does not exist.
     pub(super) fn size(&self, key: &str) -> Result<Option<u64>, Errno> {
         let stat = self
             .place(key, false)
@@ -108,17 +108,17 @@ impl RootDir {
         Ok(stat.map(|stat| u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
-    /// Removes a file; one that is not there is fine.
+    /// Removes a file; idempotent.
     pub(super) fn remove(&self, key: &str) -> Result<(), Errno> {
         let removed = self.place(key, false).and_then(|place| unlink(&place));
         absent_is_none(removed).map(|_| ())
     }
 
-    /// Removes a file and the folders that have become empty, but not the first `keep`.
+    /// Removes a file and the folders that became empty, except the first `keep`.
     pub(super) fn remove_with_empty_folders(&self, key: &str, keep: usize) -> Result<(), Errno> {
         let Some(place) = absent_is_none(self.place(key, false))? else { return Ok(()) };
         match absent_is_none(unlink(&place)) {
-            // The path is a folder by now, so no file is there.
+            // The path is a folder by now, so there is no file.
             Err(Errno::ISDIR) => return Ok(()),
             removed => removed?,
         };
@@ -126,8 +126,8 @@ impl RootDir {
         Ok(())
     }
 
-    /// Moves a file or a link, not what it points to, and removes the folders it leaves empty, but
-    /// not the first `keep`. False: it is not there.
+    /// Moves a file or a link, not its target, and removes the folders left empty, except the first
+    /// `keep`. False: it does not exist.
     pub(super) fn move_away(&self, from: &[u8], to: &[u8], keep: usize) -> Result<bool, Errno> {
         let Some(place) = absent_is_none(self.place(from, false))? else { return Ok(false) };
         let target = self.place(to, true)?;
@@ -139,7 +139,7 @@ impl RootDir {
         Ok(true)
     }
 
-    /// Makes everything written so far survive a power cut.
+    /// Makes everything written so far durable (survives a power cut).
     pub(super) fn sync(&self) -> Result<(), Errno> {
         #[cfg(target_os = "linux")]
         return rustix::fs::syncfs(&self.root);
@@ -151,7 +151,7 @@ impl RootDir {
     }
 }
 
-/// Not empty, or somebody was faster: either way a folder is not ours to remove.
+/// Removes empty folders, deepest first; stops at one that is not empty or already removed.
 fn remove_empty_folders(key: &[u8], place: &OpenPath, keep: usize) {
     let segments: Vec<&[u8]> = key.split(|byte| *byte == b'/').collect();
     for depth in (keep..segments.len() - 1).rev() {
@@ -169,7 +169,7 @@ fn unlink(place: &OpenPath) -> Result<(), Errno> {
 pub(super) fn absent_is_none<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
     match result {
         Ok(value) => Ok(Some(value)),
-        // Below a file there is nothing either.
+        // Nothing exists below a file either.
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error),
     }

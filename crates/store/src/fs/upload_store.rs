@@ -1,6 +1,6 @@
-//! Uploads in the folder. They come through this server, as a folder has no URL of its own. Keeps
-//! I9 for them: the sender is told that his upload has arrived, so it survives a power cut. Were its
-//! name there without its bytes, nobody who was told no hash would notice.
+//! Uploads in the folder. They are received by this server, because a folder has no URL. Keeps I9 for
+//! them: the sender receives an acknowledgement, so the upload survives a power cut. Its name without
+//! its bytes would go unnoticed where no hash was announced.
 
 use async_trait::async_trait;
 use panaversity_model::Fault;
@@ -13,14 +13,14 @@ use super::listing::FolderListing;
 use super::{Durable, FileStorage};
 use crate::keys;
 
-/// An upload that is being received.
-struct Arrival {
+/// An upload being received.
+struct ArrivedFile {
     draft: AtomicFile,
     id: UploadId,
 }
 
 #[async_trait]
-impl UploadWriter for Arrival {
+impl UploadWriter for ArrivedFile {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
         self.draft.write(part.to_vec()).await
     }
@@ -38,7 +38,7 @@ impl UploadStore for FileStorage {
 
     async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault> {
         let draft = AtomicFile::begin(&self.inner, "receive an upload").await?;
-        Ok(Box::new(Arrival { draft, id }))
+        Ok(Box::new(ArrivedFile { draft, id }))
     }
 
     async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault> {
@@ -55,7 +55,7 @@ impl UploadStore for FileStorage {
         self.run("discard an upload", move |inner| inner.root.remove(&keys::upload(id))).await
     }
 
-    /// What is staged here is this server's own, and ends with it.
+    /// Stagings are not listed: they are temporary files of this server and end with it.
     fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
         let prefix = format!("{}/", keys::leftover_name(keys::UPLOADS));
         Box::new(FolderListing::of(self.inner.clone(), keys::UPLOADS.to_owned(), prefix))

@@ -1,5 +1,5 @@
-//! Walking a folder page by page. A link is seen, never followed; memory is bounded by the depth
-//! of the folders, not by what lies in them.
+//! Walk of a folder, page by page. A link is listed, never followed; memory is bounded by the depth of
+//! the folders, not by their content.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -11,27 +11,27 @@ use rustix::io::Errno;
 
 use super::root_dir::{FOLDER, RootDir, absent_is_none};
 
-/// Entries on a page.
+/// Number of entries on a page.
 const PAGE: usize = 256;
-/// A folder deeper than this is shown, not entered: each one on the way down is held open.
+/// A folder deeper than this is listed, not entered: each one on the path is kept open.
 const DEEPEST: usize = 64;
 
-/// Something that is no folder.
+/// An entry that is not an entered folder.
 pub(super) struct DirEntry {
-    /// Its path below where the walk began, in bytes.
+    /// Path relative to the start of the walk, in bytes.
     pub(super) path: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) size: u64,
     pub(super) changed_at: Timestamp,
 }
 
-/// A walk that is under way: the open folders, each with its path.
+/// A walk in progress: the open folders, each with its path.
 pub(super) struct Walk {
     open: Vec<(Dir, Vec<u8>)>,
 }
 
 impl Walk {
-    /// Begins at a folder; one that is not there holds nothing.
+    /// Begins at a folder; a missing one counts as empty.
     pub(super) fn begin(root: &RootDir, key: &str) -> Result<Self, Errno> {
         let place = match absent_is_none(root.place(key, false)) {
             Ok(Some(place)) => place,
@@ -46,7 +46,7 @@ impl Walk {
         Ok(Self { open: top })
     }
 
-    /// The next page; `None`: that was all.
+    /// The next page; `None`: the end.
     pub(super) fn next(&mut self) -> Result<Option<Vec<DirEntry>>, Errno> {
         let mut page = Vec::new();
         while page.len() < PAGE {
@@ -75,7 +75,7 @@ enum Found {
     Entry(DirEntry),
 }
 
-/// `None`: it is gone by now.
+/// `None`: the entry was removed meanwhile.
 fn look(folder: &Dir, above: &[u8], name: &CStr, depth: usize) -> Result<Option<Found>, Errno> {
     let mut path = above.to_vec();
     if !path.is_empty() {

@@ -52,7 +52,7 @@ impl AuditLog for SqlJournal {
         wanted.require("c.book_id = ", book.map(|book| book.as_str().into()));
         match after {
             None => {}
-            // Within a book the index is entered at the path.
+            // Within a book the index is searched by the path.
             Some(after) if book.is_some() => wanted.after("(c.path, c.user_id)", &[&after.path, &after.user]),
             Some(after) => {
                 let key = [after.book.as_str(), &after.path, &after.user];
@@ -108,7 +108,7 @@ impl AuditLog for SqlJournal {
 
     async fn chains_since(&self, since: Timestamp, limit: usize) -> Result<Vec<ChainKey>, Fault> {
         let sql = format!(
-            // Looked up by time first; without the inner query SQLite walks the chains' index.
+            // Selects by time first; without the inner query SQLite scans the index of the chains.
             "SELECT DISTINCT book_id, path, user_id FROM (SELECT book_id, path, user_id FROM audit_log \
              WHERE timestamp >= $1 ORDER BY timestamp LIMIT 50000) AS recent LIMIT {limit}"
         );
@@ -132,7 +132,7 @@ fn key_values(key: &ChainKey) -> Vec<Value> {
     [&key.book, &key.path, &key.user].map(|text| text.as_str().into()).to_vec()
 }
 
-/// A growing `WHERE`.
+/// Incrementally built `WHERE` clause.
 #[derive(Default)]
 struct Conditions {
     text: String,

@@ -12,13 +12,13 @@ use super::rows::{self, BLOB};
 use super::{SqlJournal, retried};
 use crate::database::{Durability, Value, fault, placeholders};
 
-/// Blobs read in one statement.
+/// Number of blobs read in one statement.
 const AT_ONCE: usize = 64;
 
-/// The columns of [`values`].
+/// Columns of [`values`].
 pub(super) const COLUMNS: &str = "hash, size, crc32, state, touched_at, deflated, chunks";
 
-/// A blob row in the given state, without `touched_at`, which is the database's time.
+/// Values of a blob row in the given state, without `touched_at`, which is the database's time.
 pub(super) fn values(blob: &Blob, state: BlobState) -> [Value; 6] {
     let (deflated, chunks) = match &blob.location {
         BlobLocation::Inline(deflated) => (Some(deflated.clone()), None),
@@ -41,7 +41,7 @@ impl Blobs for SqlJournal {
     async fn stage(&self, blob: &Blob, staging: StagingId) -> Result<Staged, Fault> {
         let (now, until) = (self.db.now_sql(), staged_until(self.db.dialect()));
         let sql = format!(
-            // Live inline bytes stay: the object that is to be put is not there yet.
+            // Live inline bytes stay, because the object is not put yet.
             "INSERT INTO blobs ({COLUMNS}, staging, staged_until) VALUES ($1, $2, $3, $4, {now}, $5, $6, $7, {until}) \
              ON CONFLICT (hash) DO UPDATE SET state = excluded.state, touched_at = excluded.touched_at, \
              deflated = CASE WHEN blobs.state = 'live' AND blobs.deflated IS NOT NULL \
@@ -76,7 +76,7 @@ impl Blobs for SqlJournal {
     async fn blobs(&self, hashes: &[ContentHash]) -> Result<Vec<StoredBlob>, Fault> {
         let mut found = Vec::with_capacity(hashes.len());
         for some in hashes.chunks(AT_ONCE) {
-            // The last hash again and again: one statement text for all chunks.
+            // Padded with the last hash, so that all chunks have the same statement text.
             let padded = some.iter().chain(std::iter::repeat(&some[some.len() - 1])).take(AT_ONCE);
             let sql = format!("SELECT {BLOB} FROM blobs b WHERE b.hash IN ({})", placeholders(1, AT_ONCE));
             let values = padded.map(|hash| hash.to_string().into()).collect();

@@ -52,8 +52,8 @@ impl Books for SqlJournal {
     }
 
     async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
-        // The audit log loses no entry, so what is deleted counts too; its index of changes gives the
-        // newest at once. An entry without hashes changed no file; one without a path is the book's own.
+        // The audit log never loses an entry, so deletions count too; its index of changes finds the newest
+        // directly. An entry without hashes changed no file; one without a path is about the book itself.
         let sql = "SELECT timestamp FROM audit_log WHERE book_id = $1 AND user_id = '__base__' \
                    AND change_id IS NOT NULL \
                    AND (path = '' OR coalesce(new_content_hash, old_content_hash) IS NOT NULL) \
@@ -84,8 +84,8 @@ enum CreationKind {
     Fixed,
 }
 
-/// Under a lock that commits of this book share, so that no file slips in under a schema that is
-/// about to change.
+/// Creates a book or changes its schema, under a lock that commits of this book share, so that no file
+/// is added under a schema that is about to change.
 async fn create(
     db: &crate::database::Database,
     session: &mut Session,
@@ -110,8 +110,8 @@ async fn create(
     if schema.is_none() || row.text(1)? == wanted {
         return Ok((CreationKind::Known, row));
     }
-    // Every strict path is a docusaurus path, so files in overlays hinder only the way back; to
-    // count them the other way would tell everybody that they are there.
+    // Every strict path is a docusaurus path, so files in overlays prevent only the change to strict;
+    // counting them in the other direction would reveal their existence.
     let update = "UPDATE books SET schema = $2 WHERE book_id = $1 AND NOT EXISTS \
                   (SELECT 1 FROM file_journal f WHERE f.book_id = $1 AND (f.user_id = '__base__' OR $2 = 'strict'))";
     if session.execute(update, vec![id.as_str().into(), wanted.into()]).await? == 0 {

@@ -1,19 +1,19 @@
-//! What a view has changed since a moment. Keeps R5, and the promise of
-//! [`delta`](panaversity_model::delta): nothing is missed by who asks again from
-//! `complete_until`.
+//! Changes of a view since a moment. Keeps R5, and the guarantee of
+//! [`delta`](panaversity_model::delta): a caller that queries again from `complete_until` misses
+//! nothing.
 //!
 //! # Protocol
-//! 1. Learn a moment that no change yet unseen precedes, *before* the rows are looked at.
-//!    - On SQLite there is one writer: take its turn and ask for the time. Whoever wrote before
-//!      has committed; whoever writes after takes a later time.
-//!    - On PostgreSQL every transaction of changes first takes a shared lock that is named for
-//!      the moment, and only then the times of its changes; it holds the lock until its commit
-//!      can be seen. So what we look for is the earliest moment among these locks, or now if
-//!      there is none: whoever takes one after we have looked takes a later time.
+//! 1. Determine a moment that no unseen change precedes, *before* the rows are read.
+//!    - On `SQLite` there is one writer: begin a write transaction and read the time. Earlier writers
+//!      have committed; later writers get a later time.
+//!    - On PostgreSQL every transaction of changes first takes a shared advisory lock whose key encodes
+//!      the current moment, and only then the times of its changes; the lock is released when its
+//!      commit is visible. So the moment is the earliest one among these locks, or now if there is
+//!      none: a transaction that locks after the query gets a later time.
 //! 2. Only then take the snapshot and read the rows.
 //!
-//! Changes are looked up in the audit log, which has the entry of each in its transaction, under
-//! the same time, and never loses one.
+//! Changes are read from the audit log, which contains an entry of each, written in the same transaction
+//! with the same time, and never loses one.
 
 use panaversity_model::delta::{ChangedFile, Delta, Shown};
 use panaversity_model::{BookId, BookPath, Fault, Layer, Timestamp, View};
@@ -21,13 +21,14 @@ use panaversity_model::{BookId, BookPath, Fault, Layer, Timestamp, View};
 use super::{SqlJournal, now, retried, rows};
 use crate::database::{Dialect, Durability, Row, Sql, Value, fault};
 
-/// The lock's name has two halves, as no other of ours. The first is the second it was taken in,
-/// counted from 2020-01-01, so that it fits until 2088; the lower 20 bits of the other are the
-/// microseconds, the upper ones this mark, to tell it from locks of others in the database.
+/// The lock's key has two halves, unlike all other advisory locks of this program. The first half is the
+/// second in which it was taken, counted from 2020-01-01, so that it fits until 2088; the lower 20 bits
+/// of the other are the microseconds, the upper ones this mark, to distinguish it from locks of other
+/// programs in the database.
 const FROM: i64 = 1_577_836_800;
 const MARK: i64 = 1_617;
 
-/// Takes the lock of step 1 on PostgreSQL, for the rest of the transaction.
+/// SQL expression that takes the lock of step 1 on PostgreSQL, for the rest of the transaction.
 pub(super) fn watermark_lock() -> String {
     format!(
         "(SELECT pg_advisory_xact_lock_shared(CAST(floor(t) - {FROM} AS INT), \
@@ -38,7 +39,7 @@ pub(super) fn watermark_lock() -> String {
 }
 
 impl SqlJournal {
-    /// Reads a delta, by the protocol above.
+    /// Reads a delta, by the protocol of this module.
     pub(super) async fn delta(
         &self,
         book: &BookId,
@@ -62,7 +63,7 @@ impl SqlJournal {
         Ok(Delta { files, total: usize::try_from(total).unwrap_or(0), complete_until })
     }
 
-    /// Step 1.
+    /// Step 1 of the protocol.
     async fn complete_until(&self) -> Result<Timestamp, Fault> {
         match self.db.dialect() {
             Dialect::Sqlite => {
@@ -75,8 +76,8 @@ impl SqlJournal {
                 .await
             }
             Dialect::Postgres => {
-                // A statement of its own: within a snapshot the locks would be read after it was
-                // taken. The statement's time is that of its arrival, before they are read.
+                // A separate statement: within a snapshot the locks would be read after it was taken. The
+                // statement's time is that of its arrival, before the locks are read.
                 let sql = format!(
                     "SELECT least(statement_timestamp(), min(to_timestamp({FROM} + CAST(classid AS BIGINT)) \
                      + (CAST(objid AS BIGINT) & 1048575) * interval '1 microsecond')) \
@@ -92,9 +93,9 @@ impl SqlJournal {
     }
 }
 
-/// The columns: how many there are, the path, when it changed in any layer of the view and when
-/// in its top one; then the top layer's row and the base's. An entry without hashes changed
-/// nothing. What the base changed below a file of the overlay does not show.
+/// SQL of a delta. Columns: total count, path, time of the last change in any layer of the view and in
+/// its top one; then the top layer's row and the base's. An entry without hashes changed nothing. A
+/// change of the base below a file of the overlay is not visible.
 fn changes_sql() -> String {
     format!(
         "SELECT count(*) OVER (), c.path, c.changed_at, c.changed_on_top, {}, {} \

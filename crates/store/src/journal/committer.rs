@@ -1,22 +1,22 @@
-//! The committer: shares commits between concurrent callers (group commit). Keeps I8 and I9.
+//! Group commit: concurrent callers share transactions. Keeps I8 and I9.
 //!
 //! # Protocol
 //! 1. Callers queue jobs: a change set, an audit entry, a publication to settle.
-//! 2. A lane takes what is queued. If the batch before had several members it waits a moment for
-//!    as many again: callers answered together come back together.
-//! 3. The batch is prepared and committed in one transaction (see `commit`). A batch with a
+//! 2. A lane takes the queued jobs as a batch. If the previous batch had several members it waits
+//!    briefly for as many again, because callers answered together call again together.
+//! 3. The batch is prepared and committed in one transaction (see `transaction`). A batch with a
 //!    change set survives a power cut, any other a killed process.
-//! 4. Only then each caller is answered. A caller that went away changes nothing.
-//! 5. A batch refused by the database for another reason than a passing one is taken apart and
-//!    each member tried alone, so a failing member never spoils the others.
-//! 6. If the answer to COMMIT never came, its audit entry is looked for, under the chain's lock,
-//!    which waits for the lost transaction to end. If it is there, the change has happened. If it
-//!    is not, it has not, and the batch is tried again. If nothing can be learned within
-//!    [`RESOLVE`], the outcome is unknown; so it is where SQLite could not sync, for the bytes it
-//!    has written may be found by the next start.
+//! 4. Only then each caller is answered. A caller that was cancelled has no effect on its job.
+//! 5. If the database refuses a batch for a reason that is not transient, each member is tried alone,
+//!    so that a failing member does not affect the others.
+//! 6. If there was no response to COMMIT, the batch's audit entry is searched, under the chain's lock,
+//!    which waits for the lost transaction to end. If the entry exists, the change has happened. If
+//!    not, it has not, and the batch is retried. If this cannot be determined within [`RESOLVE`], the
+//!    outcome is unknown; the same applies if `SQLite` could not sync, because the bytes it has written
+//!    may be found by the next start.
 //!
-//! On SQLite, which has one writer, one lane does everything. On PostgreSQL two lanes commit
-//! changes, and a third the rest.
+//! On `SQLite`, which has one writer, one lane processes everything. On PostgreSQL two lanes commit
+//! changes, and a third everything else.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -38,19 +38,19 @@ use crate::database::{
     is_unsynced, was_answered,
 };
 
-/// Most members of a batch, and most bytes of blobs.
+/// Limits of a batch: number of members, and bytes of inline blobs.
 const MEMBERS: usize = 128;
 const BYTES: usize = 8 << 20;
-/// Jobs that may wait before callers do.
+/// Capacity of a queue, beyond which callers wait.
 const QUEUE: usize = 1024;
-/// How long a lane waits for callers to come back.
+/// Longest time that a lane waits for further jobs.
 const GATHER: Duration = Duration::from_millis(2);
-/// How often a batch is tried again after a passing refusal.
+/// Number of attempts for a batch after transient errors.
 const TRIES: u32 = 8;
-/// How long a transaction may take up to its COMMIT, and then that; and after how long nothing is
-/// tried again. The limit of a statement comes long before.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How long the fate of a lost COMMIT is looked for.
+/// Time limit of a transaction up to its COMMIT, then of COMMIT; after the same time there are no
+/// further retries. The limit of a statement is much shorter.
+const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
+/// Longest time to determine the result of a lost COMMIT.
 const RESOLVE: Duration = Duration::from_secs(5);
 
 type Reply<T> = oneshot::Sender<Result<T, Fault>>;
@@ -61,7 +61,7 @@ enum Job {
     Acknowledge(Publication, Attempt, Reply<Settled>),
 }
 
-/// The queues and lanes of one server.
+/// Queues and lanes of one server.
 pub(super) struct Committer {
     queues: StdMutex<Option<Queues>>,
     lanes: Mutex<Vec<JoinHandle<()>>>,
@@ -126,11 +126,11 @@ impl Committer {
         queue.send(job).await.map_err(|_| closed())
     }
 
-    /// Lets the lanes finish what is queued.
+    /// Closes the queues and waits until the lanes have processed them.
     pub(super) async fn close(&self) {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
         for lane in self.lanes.lock().await.drain(..) {
-            // A lane that panicked has dropped its replies, so its callers know.
+            // A lane that panicked has dropped its replies, so its callers get a fault.
             let _ = lane.await;
         }
     }
@@ -140,8 +140,8 @@ fn lost() -> Fault {
     Fault::internal("the committer dropped a job").with_unknown_outcome()
 }
 
-/// SQLite's statements are many and short, each a hand-over between threads. Among the requests
-/// of a busy server the lane would wait for its turn after every one of them.
+/// Runs a lane on its own thread. `SQLite`'s statements are many and short, each a hand-over between
+/// threads; on the shared runtime of a busy server the lane would wait to be scheduled after each.
 fn on_its_own_thread(lane: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
         return tokio::spawn(lane);
@@ -157,13 +157,13 @@ async fn run_lane(db: Database, backend: Backend, jobs: Arc<Mutex<mpsc::Receiver
             return;
         }
         expected = batch.len();
-        // A task of its own: a bug drops the replies of one batch, not the lane.
+        // A separate task: a panic drops the replies of one batch, but does not end the lane.
         let (db, jobs) = (db.clone(), batch);
         let _ = tokio::spawn(async move { process(&db, backend, jobs).await }).await;
     }
 }
 
-/// Steps 1 and 2. Empty when the queue is closed.
+/// Steps 1 and 2. Returns an empty batch when the queue is closed.
 async fn gather(jobs: &mut mpsc::Receiver<Job>, expected: usize) -> Vec<Job> {
     let mut batch = Vec::new();
     let mut bytes = 0;
@@ -198,16 +198,16 @@ fn size_of(job: &Job) -> usize {
     blobs.sum()
 }
 
-/// What a transaction came to.
+/// Result of a transaction.
 struct Outcome {
     verdicts: Vec<Result<Verdict, Fault>>,
     settled: Vec<Settled>,
 }
 
 enum Failure {
-    /// Nothing happened.
+    /// Failed before COMMIT: nothing was changed.
     Before(sqlx::Error),
-    /// COMMIT was sent and its answer was an error or never came.
+    /// COMMIT was sent and returned an error or no response.
     AtCommit(sqlx::Error, Outcome),
 }
 
@@ -222,7 +222,7 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
     let (mut tries, began) = (0, Instant::now());
     loop {
         tries += 1;
-        let may_try = tries < TRIES && began.elapsed() < PATIENCE;
+        let may_try = tries < TRIES && began.elapsed() < COMMIT_TIMEOUT;
         let failure = match transact(db, backend, &jobs).await {
             Ok(outcome) => return answer(jobs, outcome),
             Err(failure) => failure,
@@ -254,16 +254,16 @@ fn give_up(db: &Database, jobs: Vec<Job>, fault: &Fault) {
     refuse(jobs, fault);
 }
 
-/// Nothing happened yet, so a connection that turned out dead may also be tried again.
+/// True if a retry may succeed. Nothing was committed yet, so this includes a lost connection.
 fn may_pass(error: &sqlx::Error) -> bool {
     is_retryable(error) || is_lost_connection(error)
 }
 
 async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<Outcome, Failure> {
-    let prepared = tokio::time::timeout(PATIENCE, prepare(db, backend, jobs)).await;
+    let prepared = tokio::time::timeout(COMMIT_TIMEOUT, prepare(db, backend, jobs)).await;
     let (session, outcome) = prepared.unwrap_or_else(|_| Err(answer_timeout()))?;
     let Some(session) = session else { return Ok(outcome) };
-    match tokio::time::timeout(PATIENCE, session.commit()).await {
+    match tokio::time::timeout(COMMIT_TIMEOUT, session.commit()).await {
         Ok(Ok(())) => {
             db.note_write_result(true);
             Ok(outcome)
@@ -296,14 +296,15 @@ async fn prepare(db: &Database, backend: Backend, jobs: &[Job]) -> Sql<(Option<S
         publications::settle_all(db, backend, &mut session, &settles).await?
     };
     let outcome = Outcome { verdicts, settled };
-    // All were refused: rolled back, they leave nothing.
+    // All were refused: the rollback leaves nothing.
     let is_needed = written || !settles.is_empty();
     Ok((is_needed.then_some(session), outcome))
 }
 
-/// Step 6: did the transaction of these jobs commit? Any entry of it tells. `None`: not known.
+/// Step 6: determines if the transaction of these jobs committed, by any of its entries. `None`:
+/// unknown.
 async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome, error: &sqlx::Error) -> Option<bool> {
-    // Without an entry there are only refusals and settles, which stand either way.
+    // Without an entry there are only refusals and settles, which are valid in either case.
     let Some((key, entry)) = witness(jobs, outcome) else { return Some(true) };
     if is_unsynced(error) {
         return None;
@@ -311,7 +312,7 @@ async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome, error: &sqlx::E
     let until = Instant::now() + RESOLVE;
     loop {
         let (db, key, entry) = (db.clone(), key.clone(), entry.clone());
-        // A task of its own: a transaction cut off in the middle would stay open in the pool.
+        // A separate task: a transaction cancelled in the middle would stay open in the pool.
         let asked = tokio::spawn(async move { look_up(&db, &key, &entry).await });
         match tokio::time::timeout_at(until, asked).await {
             Ok(Ok(Ok(found))) => return Some(found),
@@ -321,7 +322,7 @@ async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome, error: &sqlx::E
     }
 }
 
-/// An entry that the transaction wrote if it committed: of a set that was accepted, or a call's.
+/// An entry that the transaction wrote if it committed: of an accepted set, or of a call.
 fn witness(jobs: &[Job], outcome: &Outcome) -> Option<(ChainKey, String)> {
     let mut verdicts = outcome.verdicts.iter();
     jobs.iter().find_map(|job| match job {
@@ -337,7 +338,8 @@ fn witness(jobs: &[Job], outcome: &Outcome) -> Option<(ChainKey, String)> {
     })
 }
 
-/// Locking the chain waits for the lost transaction to end, also if it was the one to create it.
+/// Searches an entry under the chain's lock, which waits for the lost transaction to end, even if that
+/// was creating the chain.
 async fn look_up(db: &Database, key: &ChainKey, entry: &str) -> Sql<bool> {
     let mut session = db.begin(Durability::Kill).await?;
     transaction::lock_chains(db, &mut session, &BTreeSet::from([key.clone()])).await?;
@@ -349,7 +351,7 @@ async fn look_up(db: &Database, key: &ChainKey, entry: &str) -> Sql<bool> {
 fn answer(jobs: Vec<Job>, outcome: Outcome) {
     let (mut verdicts, mut settled) = (outcome.verdicts.into_iter(), outcome.settled.into_iter());
     for job in jobs {
-        // A caller that went away does not read its answer.
+        // A cancelled caller does not receive the reply.
         match job {
             Job::Change(_, reply) => drop(verdicts.next().map(|verdict| reply.send(verdict))),
             Job::Append(_, reply) => drop(reply.send(Ok(()))),

@@ -1,6 +1,6 @@
-//! A batch of changes and audit entries, decided in memory against rows that are locked in the
-//! database. Keeps I8 and I10: each member is tested against what earlier members left, and one
-//! that is refused leaves nothing.
+//! Decides a batch of changes and audit entries in memory, against rows that are locked in the
+//! database. Keeps I8 and I10: each member is checked against the result of earlier members, and a
+//! refused one has no effect.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -14,16 +14,16 @@ use panaversity_model::precondition::{Effect, TargetContent, decide};
 use panaversity_model::upload::Completion;
 use panaversity_model::{BookPath, ContentHash, Refusal, Schema, Timestamp};
 
-/// The members of one transaction.
+/// Members of one transaction.
 pub(super) struct Batch<'a> {
     pub(super) sets: Vec<&'a ChangeSet>,
     pub(super) drafts: Vec<&'a AuditDraft>,
 }
 
-/// A name in a layer as a case-insensitive machine sees it: book, user, folded path.
+/// Case-folded name in a layer: book, user, folded path.
 pub(super) type FoldedKey = (String, String, String);
 
-/// The chain's row.
+/// State of a chain's row.
 #[derive(Debug, Clone)]
 pub(super) struct ChainState {
     pub(super) tip: Option<String>,
@@ -42,29 +42,29 @@ pub(super) struct FileState {
     pub(super) folded: String,
 }
 
-/// What is locked, as it is now and as the batch leaves it.
+/// Locked rows, updated as the batch is decided.
 pub(super) struct State {
     pub(super) now: Timestamp,
-    /// One for each change of the batch.
+    /// Fresh versions, one for each change of the batch.
     pub(super) versions: std::vec::IntoIter<i64>,
     pub(super) schemas: HashMap<String, Schema>,
     pub(super) chains: HashMap<ChainKey, ChainState>,
-    /// What the locked paths hold.
+    /// Current content of the locked paths.
     pub(super) files: HashMap<ChainKey, ContentHash>,
-    /// Which path has a name.
+    /// Existing path of each folded name.
     pub(super) names: HashMap<FoldedKey, String>,
-    /// Those uploads of the batch that are open.
+    /// Open uploads among those of the batch.
     pub(super) open_uploads: HashSet<UploadId>,
 }
 
-/// The names that earlier changes of a set have taken, by folded path, and freed.
+/// Names that earlier changes of a set have taken, by folded path, and freed.
 #[derive(Default)]
 struct Names<'a> {
     taken: HashMap<String, &'a BookPath>,
     freed: HashSet<&'a str>,
 }
 
-/// What a batch writes.
+/// Rows to be written for a batch.
 #[derive(Default)]
 pub(super) struct Writes {
     pub(super) books: BTreeMap<String, Schema>,
@@ -88,7 +88,7 @@ pub(super) struct VersionRow {
     pub(super) change: String,
 }
 
-/// What became of a change; its publication is known once the leases are.
+/// Result of a change; its publication is known only after the leases were obtained.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Decided {
     pub(super) effect: Effect,
@@ -96,7 +96,7 @@ pub(super) struct Decided {
     pub(super) version: i64,
 }
 
-/// What was decided on a set.
+/// Decision on a set.
 pub(super) enum SetOutcome {
     Applied(Vec<Decided>),
     Refused(usize, Refusal),
@@ -105,13 +105,13 @@ pub(super) enum SetOutcome {
 }
 
 impl Batch<'_> {
-    /// The chains to lock.
+    /// Chains to lock.
     pub(super) fn chain_keys(&self) -> BTreeSet<ChainKey> {
         let of_sets = self.sets.iter().flat_map(|set| set.changes.iter().map(|c| key_of(set, &c.path)));
         of_sets.chain(self.drafts.iter().map(|draft| draft.chain())).collect()
     }
 
-    /// The names that changes of this batch must not collide with.
+    /// Names that changes of this batch must not collide with.
     pub(super) fn folded_keys(&self) -> BTreeSet<FoldedKey> {
         let mut keys = BTreeSet::new();
         for set in &self.sets {
@@ -131,7 +131,7 @@ impl Batch<'_> {
         keys
     }
 
-    /// The blobs that changes refer to, in the order they are locked in.
+    /// Blobs that changes refer to, in locking order.
     pub(super) fn blobs(&self) -> BTreeMap<ContentHash, &Blob> {
         let changes = self.sets.iter().flat_map(|set| &set.changes);
         changes
@@ -142,7 +142,7 @@ impl Batch<'_> {
             .collect()
     }
 
-    /// The uploads that sets complete, in the order they are locked in.
+    /// Uploads that sets complete, in locking order.
     pub(super) fn uploads(&self) -> BTreeSet<UploadId> {
         self.sets.iter().filter_map(|set| set.upload).collect()
     }
@@ -164,8 +164,8 @@ pub(super) fn key_of(set: &ChangeSet, path: &BookPath) -> ChainKey {
     }
 }
 
-/// Are the set's objects staged as it says? One may have been condemned, and even staged by
-/// somebody else, between its staging and now.
+/// True if the set's objects are staged under its stagings. An object may have been condemned, and even
+/// staged by another writer, since its staging.
 fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
     set.changes.iter().all(|change| match &change.content {
         TargetContent::Present(blob) if matches!(blob.location, BlobLocation::Object(_)) => {
@@ -176,7 +176,7 @@ fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
     })
 }
 
-/// What the one change of a set that completes an upload does.
+/// Result of the single change of a set that completes an upload.
 fn completion(set: &ChangeSet, effects: &[(Effect, Option<ContentHash>)]) -> Option<Completion> {
     let (effect, _) = effects.first()?;
     let TargetContent::Present(blob) = &set.changes.first()?.content else { return None };
@@ -188,7 +188,7 @@ pub(super) fn folded_key(set: &ChangeSet, user: &str, path: &BookPath) -> Folded
 }
 
 impl State {
-    /// Decides a set; `live` are the objects that are, with their stagings.
+    /// Decides a set; `live` contains the live objects with their stagings.
     pub(super) fn decide(
         &mut self,
         set: &ChangeSet,
@@ -205,7 +205,7 @@ impl State {
         applied.map_or_else(|(index, refusal)| SetOutcome::Refused(index, refusal), SetOutcome::Applied)
     }
 
-    /// Decides a set against what earlier members left; applies it as a whole or not at all.
+    /// Decides a set against the result of earlier members; applies it as a whole or not at all.
     fn apply(&mut self, set: &ChangeSet, writes: &mut Writes) -> Result<Vec<Decided>, (usize, Refusal)> {
         if let Some(schema) = self.schemas.get(set.book.as_str())
             && *schema != set.schema
@@ -243,9 +243,8 @@ impl State {
         Ok(pairs.map(|(change, (effect, old))| self.write(set, change, effect, old, writes)).collect())
     }
 
-    /// Refuses a name that differs from an existing one, or from one the set has taken, only by
-    /// case, unless the set has freed it. What other users have in their overlays does not count,
-    /// and does not show.
+    /// Refuses a name that differs only by case from an existing one, or from one the set has taken,
+    /// unless the set has freed it. Files in other users' overlays do not count, and are not revealed.
     fn check_name(&self, set: &ChangeSet, path: &BookPath, names: &Names<'_>) -> Result<(), Refusal> {
         let own = self.names.get(&folded_key(set, set.layer.as_str(), path));
         let own = own.filter(|name| !names.freed.contains(name.as_str()));
@@ -259,7 +258,7 @@ impl State {
         }
     }
 
-    /// Refuses a file that would lie under another, or another under it: of its layer, and for an
+    /// Refuses a file that would lie below another, or another below it: of its layer, and for an
     /// overlay also of the base.
     fn check_nesting(&self, set: &ChangeSet, path: &BookPath, names: &Names<'_>) -> Result<(), Refusal> {
         let (book, user, folded) = folded_key(set, set.layer.as_str(), path);
@@ -308,7 +307,7 @@ impl State {
         if !changed {
             return Decided { effect, old, version: 0 };
         }
-        // As many were taken as the batch has changes.
+        // As many versions were drawn as the batch has changes.
         let version = self.versions.next().unwrap_or_default();
         if let Some(chain) = self.chains.get_mut(&key) {
             chain.version = version;
@@ -338,7 +337,7 @@ impl State {
         Decided { effect, old, version }
     }
 
-    /// Links an entry to its chain; gives its time, strictly after the chain's last.
+    /// Links an entry to its chain; returns its time, strictly after the chain's last.
     pub(super) fn link(&mut self, draft: &AuditDraft, writes: &mut Writes) -> Timestamp {
         let key = draft.chain();
         let fresh = ChainState { tip: None, count: 0, version: 0, last_at: None };

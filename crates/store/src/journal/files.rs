@@ -1,4 +1,4 @@
-//! Reading files. Keeps R5: every query names the layers of the view, and no other.
+//! Reading files. Keeps R5: every query names only the layers of the view.
 
 use std::fmt::Write;
 
@@ -87,7 +87,7 @@ impl Files for SqlJournal {
         limit: usize,
     ) -> Result<Vec<(BookId, BookPath)>, Fault> {
         let (from, to) = prefix.range();
-        // Within a book the index is entered where the page goes on.
+        // Within a book the index is searched from the start of the page.
         let from = match (book, after) {
             (Some(_), Some((_, path))) => from.max(path.as_str()),
             _ => from,
@@ -166,8 +166,8 @@ async fn list_layer(
     session.rows(sql, values).await
 }
 
-/// Base files of the book `$1` as [`asset`] reads them. The newest version of a file is never let
-/// go, so it has one.
+/// Base files of the book `$1` as read by [`asset`]. The newest version of a file is never deleted, so
+/// the join finds one.
 const ASSETS: &str = "SELECT f.path, f.user_id, f.sha256, f.size, f.last_written_at, f.storage_backend, f.version, \
     v.agent_id FROM file_journal f LEFT JOIN versions v ON v.book_id = f.book_id AND v.path = f.path \
     AND v.user_id = f.user_id AND v.version = f.version WHERE f.book_id = $1 AND f.user_id = '__base__'";
@@ -179,7 +179,7 @@ fn asset(row: &Row) -> Result<Asset, Fault> {
     Ok(Asset { record, agent: rows::agent(&agent)? })
 }
 
-/// A book, the bounds of a folder, where the page goes on, and its length: `$1` to `$5`.
+/// Parameters `$1` to `$5`: book, bounds of a folder, start of the page, and its length.
 fn below(book: &BookId, folder: &Folder, after: Option<&BookPath>, limit: usize) -> Vec<Value> {
     let (from, to) = folder.range();
     vec![
@@ -192,7 +192,7 @@ fn below(book: &BookId, folder: &Folder, after: Option<&BookPath>, limit: usize)
     ]
 }
 
-/// Both in path order; where both have a path, the overlay's file is shown.
+/// Merges two lists in path order; for a path in both, the overlay's file takes precedence.
 fn merge(base: Vec<FileRecord>, own: Vec<FileRecord>, limit: usize) -> Vec<FileRecord> {
     let mut by_path: std::collections::BTreeMap<BookPath, FileRecord> =
         base.into_iter().map(|record| (record.path.clone(), record)).collect();

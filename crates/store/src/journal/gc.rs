@@ -1,5 +1,5 @@
-//! Letting go, by the protocol in the model's `gc`. Keeps I9: what a version names is never
-//! condemned, because the look at the versions comes after the lock on the blob's row.
+//! Garbage collection, by the protocol in the model's `gc`. Keeps I9: a blob named by a version is
+//! never condemned, because the versions are checked after the blob's row was locked.
 
 use async_trait::async_trait;
 use panaversity_model::gc::{
@@ -15,14 +15,14 @@ use crate::database::{
     Database, Dialect, Durability, Row, Session, Sql, Value, fault, placeholders, values_list,
 };
 
-/// A version that somebody could still ask for. `v` is it, `$1` since when it must be unused.
+/// Condition on a version `v`: it was superseded at or before `$1`.
 const FORGETTABLE: &str = "EXISTS (SELECT 1 FROM versions n WHERE n.book_id = v.book_id AND n.path = v.path \
     AND n.user_id = v.user_id AND n.version > v.version AND n.at <= $1)";
-/// The columns that [`condemned`] reads.
+/// Columns read by [`condemned`].
 const CONDEMNED: &str =
     "hash, size, CASE WHEN chunks IS NULL THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END, condemned_until";
 
-/// The moment so many seconds from now, in SQL.
+/// SQL expression for the time `seconds` from now.
 pub(super) fn seconds_from_now(dialect: Dialect, seconds: u64) -> String {
     match dialect {
         Dialect::Sqlite => format!("strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '+{seconds} seconds')"),
@@ -30,7 +30,7 @@ pub(super) fn seconds_from_now(dialect: Dialect, seconds: u64) -> String {
     }
 }
 
-/// Until when a blob staged now is left alone by `gc`.
+/// SQL expression for the end of the guard of a blob staged now.
 pub(super) fn staged_until(dialect: Dialect) -> String {
     seconds_from_now(dialect, STAGED_FOR.as_secs())
 }
@@ -39,13 +39,13 @@ fn condemned_until(dialect: Dialect) -> String {
     seconds_from_now(dialect, CONDEMNED_FOR.as_secs())
 }
 
-/// A version that may be let go now.
+/// Condition on a version `v` that may be deleted now.
 fn unkept(db: &Database) -> String {
     format!("(v.kept_until IS NULL OR v.kept_until <= {}) AND {FORGETTABLE}", db.now_sql())
 }
 
-/// A blob that nobody has touched since `$1` and that no guard protects. That no version names it
-/// is another question.
+/// Condition on a blob that was not touched since `$1` and has no guard. It does not check that no
+/// version names the blob.
 fn unguarded(db: &Database) -> String {
     let now = db.now_sql();
     format!(
@@ -78,8 +78,8 @@ fn whole(number: usize) -> Value {
     Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// Step 3 of the protocol, for these candidates: the lock first, and only then the look at the
-/// versions, in a statement that sees what those we might have waited for have committed.
+/// Step 3 of the protocol, for these candidates: locks first, and only then checks the versions, in a
+/// separate statement that sees the commits of writers that were waited for.
 async fn condemn_these(
     db: &Database,
     session: &mut Session,
@@ -136,7 +136,7 @@ impl GarbageCollection for SqlJournal {
         versions: &[(&str, ContentHash)],
     ) -> Result<(), Fault> {
         for some in power_of_two_chunks(versions) {
-            // Row by row by an index; a plain `IN (VALUES ...)` looks through the whole book.
+            // Row by row by an index; a plain `IN (VALUES ...)` scans the whole book.
             let sql = format!(
                 "WITH w (path, hash) AS (VALUES {}) UPDATE versions SET kept_until = $1 \
                  WHERE (book_id, path, user_id, version) IN (SELECT v.book_id, v.path, v.user_id, v.version \
@@ -158,8 +158,8 @@ impl GarbageCollection for SqlJournal {
     }
 
     async fn forget_versions(&self, unused_since: Timestamp, limit: usize) -> Result<u64, Fault> {
-        // The guard stands outside as well: PostgreSQL looks again only at the row it has waited
-        // for, which an archive may have pinned meanwhile, not at what it was chosen by.
+        // The pin is checked outside of the subquery as well: PostgreSQL checks again only the row it has
+        // waited for, which an archive may have pinned meanwhile, not the subquery that selected it.
         let sql = format!(
             "DELETE FROM versions WHERE (book_id, path, user_id, version) IN \
              (SELECT v.book_id, v.path, v.user_id, v.version FROM versions v WHERE {} LIMIT {limit}) \
@@ -176,7 +176,7 @@ impl GarbageCollection for SqlJournal {
         after: Option<ContentHash>,
         limit: usize,
     ) -> Result<CondemnedBatch, Fault> {
-        // Without locks, so that only what is likely to go is locked.
+        // Without locks, so that only likely candidates are locked.
         let look = format!(
             "SELECT blobs.hash FROM blobs WHERE {} AND blobs.hash > $2 \
              AND NOT EXISTS (SELECT 1 FROM versions v WHERE v.sha256 = blobs.hash) ORDER BY blobs.hash LIMIT $3",

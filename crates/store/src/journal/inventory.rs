@@ -1,4 +1,4 @@
-//! What the journal knows of every file and object, for comparing it with the storage.
+//! State of every file and object in the journal, for comparison with the storage.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried};
 use crate::database::{Durability, Row, Value, placeholders, values_list};
 
-/// The columns that [`record`] reads, of a journal row `f` and its publication `p`.
+/// Columns read by [`record`], of a journal row `f` and its publication `p`.
 const RECORD: &str = "SELECT f.book_id, f.path, f.user_id, f.sha256, f.size, f.version, \
     CASE WHEN p.state = 'pending' THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END \
     FROM file_journal f LEFT JOIN publications p \
@@ -70,7 +70,7 @@ impl FileInventory for SqlJournal {
                 let record = record(row)?;
                 found.insert(record.key.clone(), record);
             }
-            // After the files: what changes between the two is pending.
+            // Read after the files: a file changed in between is pending.
             let pending = format!(
                 "SELECT book_id, path, user_id, version FROM publications \
                  WHERE state = 'pending' AND (book_id, path, user_id) IN (VALUES {list})"
@@ -98,7 +98,7 @@ impl FileInventory for SqlJournal {
                 placeholders(8, above.len())
             )
         };
-        // Each an index lookup of its own.
+        // Each subquery is one index lookup.
         let sql = format!(
             "SELECT * FROM ({near} user_id IN ($3, $4) AND folded = $5 LIMIT 1) t \
              UNION ALL SELECT * FROM ({near} user_id IN ($3, $4) AND folded >= $6 AND folded < $7 LIMIT 1) b{above_it}"
@@ -116,7 +116,7 @@ impl FileInventory for SqlJournal {
         let mut keys: Vec<&FileKey> = keys.iter().collect();
         keys.sort();
         for some in power_of_two_chunks(&keys) {
-            // Whoever holds a lease may have put its bytes before they were lost.
+            // Leases are dropped: their holders may have put the bytes before these were lost.
             let sql = format!(
                 "INSERT INTO publications (book_id, path, user_id, version, state) \
                  SELECT f.book_id, f.path, f.user_id, f.version, 'pending' FROM file_journal f \

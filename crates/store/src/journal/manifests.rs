@@ -1,4 +1,4 @@
-//! Manifests: what the base of a book holds, and which states were named.
+//! Manifests: current base files of a book, and kept manifests.
 
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -11,11 +11,11 @@ use panaversity_model::{BookId, ContentHash, Fault};
 use super::{SqlJournal, rows};
 use crate::database::{Row, Sql, Value, fault, values_list};
 
-// Answered by the index on versions alone.
+// Answered from the index on versions alone.
 const STAMP: &str = "SELECT count(*), CAST(coalesce(sum(version), 0) AS BIGINT), coalesce(max(version), 0) \
                      FROM file_journal WHERE book_id = $1 AND user_id = '__base__'";
 
-/// Versions looked at in one statement.
+/// Number of versions read in one statement.
 const AT_ONCE: usize = 256;
 
 #[async_trait]
@@ -67,9 +67,9 @@ impl Manifests for SqlJournal {
         book: &BookId,
         versions: &[(&str, ContentHash)],
     ) -> Result<Vec<Option<BlobMetadata>>, Fault> {
-        // A version may stand in several rows, if a file came back to what it was.
+        // A version may have several rows, if a file returned to an earlier content.
         let mut found: HashMap<(String, ContentHash), BlobMetadata> = HashMap::with_capacity(versions.len());
-        // Row by row by an index, and without reading the bytes whose length is asked for.
+        // Row by row by an index, and without reading the bytes whose length is queried.
         let sql = format!(
             "WITH w (path, hash) AS (VALUES {}) SELECT v.path, v.sha256, coalesce(b.size, v.size), \
              coalesce(b.crc32, 0), coalesce(b.state, 'missing'), CAST(length(b.deflated) AS BIGINT), v.kept_until \
@@ -78,7 +78,7 @@ impl Manifests for SqlJournal {
             values_list(2, AT_ONCE, 2)
         );
         for some in versions.chunks(AT_ONCE) {
-            // The last one again and again: one statement text for all.
+            // Padded with the last one, so that all chunks have the same statement text.
             let padded = some.iter().chain(std::iter::repeat(&some[some.len() - 1])).take(AT_ONCE);
             let named = padded.flat_map(|(path, hash)| [(*path).into(), hash.to_string().into()]);
             let values = std::iter::once(book.as_str().into()).chain(named).collect();

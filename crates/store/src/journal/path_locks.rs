@@ -1,10 +1,10 @@
-//! No file lies under another file's path: what the transaction locks and reads for that. Pages of
-//! a strict book need none of it, for their grammar keeps files and folders apart.
+//! Locks and reads that ensure that no file lies below another file's path. Pages of a strict book do
+//! not need them, because their grammar keeps files and folders disjoint.
 //!
 //! # Protocol
-//! Who writes any other file locks its own name exclusively and the names of the folders above it
-//! shared (step 4, before the chains). So of two writers, one of `static/a` and one of `static/a/b`,
-//! the later sees what the earlier left. SQLite has one writer, who need not lock.
+//! A writer of any other file locks its name exclusively and the names of the folders above it shared
+//! (step 4, before the chains). So of two writers, one of `static/a` and one of `static/a/b`, the later
+//! sees the result of the earlier. `SQLite` has one writer, which needs no locks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,7 +16,7 @@ use super::decide::{Batch, FoldedKey, folded_key};
 use super::transaction::power_of_two_chunks;
 use crate::database::{Database, Dialect, Session, Sql, Value, values_list};
 
-/// The folded names of the files that a batch writes and whose grammar does not keep them apart.
+/// Folded names of the files that a batch writes and whose grammar does not keep them disjoint.
 fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
     let mut names = Vec::new();
     for set in &batch.sets {
@@ -28,12 +28,12 @@ fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
     names
 }
 
-/// Locks the names of these files and of the folders above them, in their order.
+/// Locks the names of these files and of the folders above them, in name order.
 pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<()> {
     if db.dialect() == Dialect::Sqlite {
         return Ok(());
     }
-    // By name: is it locked alone?
+    // By name; true for an exclusive lock.
     let mut locks: BTreeMap<String, bool> = BTreeMap::new();
     for (book, _, folded) in written(batch) {
         for folder in folders_above(&folded) {
@@ -56,7 +56,7 @@ pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Bat
     Ok(())
 }
 
-/// Adds the names of files that lie below the names of new ones: as many as show that one stays,
+/// Adds the names of files that lie below the names of new ones: enough of them that one remains
 /// whatever the batch deletes.
 pub(super) async fn read_names_below(
     session: &mut Session,
@@ -70,7 +70,7 @@ pub(super) async fn read_names_below(
         .filter(|change| change.content == TargetContent::Absent);
     let enough = i64::try_from(deletions.count() + 1).unwrap_or(i64::MAX);
     let mut new = written(batch);
-    // What lies in the base shows through an overlay.
+    // Files of the base are visible through an overlay.
     let through: Vec<_> =
         new.iter().map(|(book, _, name)| (book.clone(), BASE.to_owned(), name.clone())).collect();
     new.extend(through);

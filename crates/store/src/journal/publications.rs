@@ -1,4 +1,4 @@
-//! The tree's backlog; the protocol stands in the model's `publication`.
+//! Backlog of the tree; for the protocol see the model's `publication`.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{SqlJournal, retried};
 use crate::backend::Backend;
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault, values_list};
 
-/// When a lease taken now ends, in SQL.
+/// SQL expression for the end of a lease acquired now.
 pub(super) fn lease_end(dialect: Dialect, backend: Backend) -> String {
     seconds_from_now(dialect, backend.lease_seconds().into())
 }
@@ -147,7 +147,7 @@ impl Publications for SqlJournal {
     }
 }
 
-/// Locks rows in key order, as commits do, so that the two never wait for each other in a ring.
+/// Locks rows in key order, as commits do, so that the two cannot deadlock.
 async fn lock(db: &Database, session: &mut Session, keys: &[&FileKey]) -> Sql<()> {
     if db.dialect() == Dialect::Postgres {
         for some in power_of_two_chunks(keys) {
@@ -162,9 +162,9 @@ async fn lock(db: &Database, session: &mut Session, keys: &[&FileKey]) -> Sql<()
     Ok(())
 }
 
-/// Gives leases back, inside a transaction, with what was learned. A publisher that put something
-/// under a lease it had lost may have overwritten what a later holder put: the path is pending
-/// again, and the later holder's lease no longer settles it.
+/// Releases leases, inside a transaction, and records the results of the attempts. A publisher that put
+/// a file under a lease it had lost may have overwritten the file of a later holder: the path becomes
+/// pending again, and the later holder's lease no longer settles it.
 pub(super) async fn settle_all(
     db: &Database,
     backend: Backend,
@@ -203,7 +203,7 @@ pub(super) async fn settle_all(
         let mut values = key_values(&publication.key).to_vec();
         values.push(publication.lease.to_string().into());
         let give_back = match attempt {
-            // The time stays: what failed is claimed again after everything that did not.
+            // The time is set: a failed path is claimed again after all others.
             Attempt::Done | Attempt::Failed => format!("lease = NULL, lease_until = {}", db.now_sql()),
             Attempt::Unknown => format!("lease_until = {}", lease_end(db.dialect(), backend)),
         };
@@ -219,7 +219,7 @@ pub(super) async fn settle_all(
                     let lease = "lease = excluded.lease, lease_until = excluded.lease_until".to_owned();
                     (lease_end(db.dialect(), backend), lease)
                 }
-                // The lease that runs may wait for what was never answered: it ends as it would have.
+                // A running lease may cover a request without an answer: its end stays.
                 Attempt::Done | Attempt::Failed => {
                     let runs = "publications.lease IS NOT NULL AND publications.lease_until >";
                     (now.to_owned(), format!("lease = CASE WHEN {runs} {now} THEN excluded.lease END"))

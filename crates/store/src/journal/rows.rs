@@ -1,4 +1,5 @@
-//! Rows into values. A row that no rule of ours could have written is `CORRUPT`, never a panic.
+//! Conversion of rows into values. A row that this program cannot have written is `CORRUPT`, never a
+//! panic.
 
 use panaversity_model::audit::{AuditEntry, ChainKey};
 use panaversity_model::blob::{Blob, BlobLocation, BlobState, StoredBlob};
@@ -9,23 +10,23 @@ use panaversity_model::{AgentId, Book, BookId, BookPath, ContentHash, Fault, Lay
 
 use crate::database::{Row, Sql};
 
-/// The columns that [`file`] reads, of a journal row called `f`.
+/// Columns read by [`file`], of a journal row called `f`.
 pub(super) const FILE: &str =
     "f.path, f.user_id, f.sha256, f.size, f.last_written_at, f.storage_backend, f.version";
-/// How many they are.
+/// Number of columns in [`FILE`].
 pub(super) const FILE_COLUMNS: usize = 7;
-/// The columns that [`blob`] reads, of a blob row called `b`.
+/// Columns read by [`blob`], of a blob row called `b`.
 pub(super) const BLOB: &str = "b.hash, b.size, b.crc32, b.state, b.deflated, b.chunks";
-/// The columns that [`entry`] reads.
+/// Columns read by [`entry`].
 pub(super) const ENTRY: &str = "id, timestamp, agent_id, operation, book_id, path, user_id, status, error_code, \
     error_message, execution_time_ms, request_id, change_id, old_content_hash, new_content_hash, prev_hash, entry_hash";
 
-/// Reads a whole row by `read`, naming `what` if a column does not decode.
+/// Reads a whole row by `read`; `what` is named in the fault if a column does not decode.
 pub(super) fn read<T>(what: &str, read: impl FnOnce() -> Sql<Result<T, Fault>>) -> Result<T, Fault> {
     read().map_err(|error| Fault::corrupt(format!("{what}: {error}")))?
 }
 
-/// The columns that [`file`] reads, of a journal row of another name.
+/// Columns read by [`file`], of a journal row with another alias.
 pub(super) fn file_columns(name: &str) -> String {
     FILE.replace("f.", &format!("{name}."))
 }
@@ -100,7 +101,7 @@ fn chunk_hashes(bytes: &[u8]) -> Vec<ContentHash> {
     chunks.iter().copied().map(ContentHash::from_bytes).collect()
 }
 
-/// A journal row and its blob row, joined. A file whose blob row is gone is not an absent file.
+/// A journal row joined with its blob row. A file without a blob row is corrupt, not absent.
 pub(super) fn found(row: &Row) -> Result<Found, Fault> {
     if read("read a blob row", || Ok(Ok(row.optional_text(7)?.is_none())))? {
         return Err(Fault::corrupt(format!("the blob of `{}` has no row", file(row, 0)?.path)));

@@ -1,12 +1,12 @@
-//! The store's id and the one storage that carries it. Keeps the pair: of all storages that
-//! servers are started with, on one database, one is taken, and only that one is ever served.
+//! Id of the store and its pairing with one storage. Keeps: among all storages that servers are started
+//! with on one database, one is claimed, and only that one is ever served.
 //!
 //! # Protocol
-//! 1. The first start draws the id, marked as carried by no storage yet.
-//! 2. Whoever finds the mark locks the row, looks again, opens its storage, which may be taken if
-//!    it carries no id, and removes the mark. Others wait meanwhile and find the storage taken.
-//! 3. A start that is cut off after the storage was written leaves the mark: the same storage
-//!    carries the right id and is taken again.
+//! 1. The first start generates the id, marked as unpaired.
+//! 2. A start that finds the mark locks the row, checks again, opens its storage, which may be claimed
+//!    if it has no id, and removes the mark. Others wait meanwhile and find the id paired.
+//! 3. A start that is interrupted after the storage was written leaves the mark: the same storage has
+//!    the right id and is accepted again.
 
 use panaversity_model::Fault;
 use uuid::Uuid;
@@ -14,20 +14,20 @@ use uuid::Uuid;
 use super::SqlJournal;
 use crate::database::{Database, Dialect, Durability, Session, Sql, fault};
 
-/// Before an id that no storage carries yet.
+/// Mark before an id that is not paired with a storage yet.
 const UNPAIRED: &str = "unpaired-";
 
-/// Which store a migrated database is the truth of; looks, and changes nothing.
+/// Identity of a migrated database, read without changing anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseIdentity {
-    /// The id it shares with its storage; `None`: no server was ever started on it.
+    /// Id shared with its storage; `None`: no server was ever started on the database.
     pub store_id: Option<String>,
-    /// Whether a storage carries the id.
+    /// True if a storage has the id.
     pub is_paired: bool,
 }
 
 impl DatabaseIdentity {
-    /// Reads it.
+    /// Reads the identity.
     pub async fn of(db: &Database) -> Result<Self, Fault> {
         let read = async {
             let rows = db.read().await?.rows("SELECT id FROM store", Vec::new()).await?;
@@ -47,10 +47,10 @@ fn without_mark(id: &str) -> String {
     id.strip_prefix(UNPAIRED).unwrap_or(id).to_owned()
 }
 
-/// The row of the store, drawn if there is none, and locked.
+/// The row of the store, created if there is none, and locked.
 async fn locked(db: &Database) -> Sql<(Session, String)> {
     let mut session = db.begin(Durability::PowerCut).await?;
-    // Two first starts at once: both see the one row that won.
+    // Two concurrent first starts: both see the one row that was inserted.
     if db.dialect() == Dialect::Postgres {
         session.execute("LOCK TABLE store IN EXCLUSIVE MODE", Vec::new()).await?;
     }
@@ -65,7 +65,7 @@ async fn locked(db: &Database) -> Sql<(Session, String)> {
     Ok((session, id))
 }
 
-/// The store's id, without the mark.
+/// Id of the store, without the mark.
 pub(super) async fn store_id(db: &Database) -> Result<String, Fault> {
     let run = async {
         let (session, id) = locked(db).await?;
@@ -76,11 +76,11 @@ pub(super) async fn store_id(db: &Database) -> Result<String, Fault> {
 }
 
 impl SqlJournal {
-    /// Opens the storage by `open`, which is given the store's id and whether a storage without
-    /// an id may be taken.
+    /// Opens the storage by `open`, which receives the store's id, and true if a storage without an id
+    /// may be claimed.
     ///
     /// # Errors
-    /// What `open` says; `DATABASE_UNAVAILABLE` if the pair cannot be looked up or recorded.
+    /// The fault of `open`; `DATABASE_UNAVAILABLE` if the pairing cannot be read or recorded.
     pub async fn pair<T>(&self, open: impl AsyncFnOnce(&str, bool) -> Result<T, Fault>) -> Result<T, Fault> {
         let broken = |error| fault("pair database and storage", &error);
         if DatabaseIdentity::of(&self.db).await?.is_paired {

@@ -1,18 +1,18 @@
-//! The transaction that decides. Keeps I8, I9, I10 and R6.
+//! The deciding transaction of a batch. Keeps I8, I9, I10 and R6.
 //!
 //! # Protocol
-//! 1. Begin. Share each book's lock, so that no schema changes underneath; and a lock that says
-//!    since when changes are under way here (see `deltas`).
+//! 1. Begin. Take each book's lock shared, so that its schema does not change meanwhile; and the lock
+//!    that publishes the moment since when this transaction makes changes (see `changes`).
 //! 2. Lock the uploads that sets complete, in the order of their ids.
 //! 3. Write the inline blobs and touch those in objects, each in hash order. A blob in an object
-//!    must be live, of the staging that its writer was told (the model's `gc`).
-//! 4. Lock the names that the grammar does not keep apart (see `nesting`). Create missing `chains`
-//!    rows and lock all of them, in key order. They cover files that do not exist. This order,
-//!    uploads, blobs, names, then chains, is the same in every transaction.
-//! 5. Read what the locked paths hold, who has their names, and the time.
-//! 6. Decide every member in memory, each against what earlier members left.
+//!    must be live, with the staging that its writer received (the model's `gc`).
+//! 4. Lock the names that the grammar does not keep disjoint (see `path_locks`). Create missing
+//!    `chains` rows and lock all of them, in key order. They also stand for files that do not exist.
+//!    This order, uploads, blobs, names, then chains, is the same in every transaction.
+//! 5. Read the current content of the locked paths, the owners of their names, and the time.
+//! 6. Decide every member in memory, each against the result of earlier members.
 //! 7. Write journal, versions, audit entries, chains, publications and uploads.
-//! 8. Commit. The answers go out only after it.
+//! 8. Commit. Callers are answered only after it.
 //!
 //! The number of statements does not depend on the number of files (up to 64 rows each); each book
 //! and each completed upload takes one or two of its own.
@@ -32,7 +32,7 @@ use super::{blobs, changes, now, path_locks, rows, uploads};
 use crate::backend::Backend;
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, placeholders, values_list};
 
-/// Most rows in one statement.
+/// Maximum number of rows in one statement.
 const ROWS: usize = 64;
 
 /// A decided batch, before its commit.
@@ -40,7 +40,7 @@ pub(super) struct Prepared {
     pub(super) session: Session,
     /// One verdict per set, in order.
     pub(super) verdicts: Vec<Result<Verdict, Fault>>,
-    /// There is something to commit.
+    /// True if there is something to commit.
     pub(super) written: bool,
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn prepare(
     Ok(Prepared { session, verdicts, written: !writes.entries.is_empty() })
 }
 
-/// Appends one entry within a transaction that already does something else.
+/// Appends one entry within a transaction of another purpose.
 pub(super) async fn record(db: &Database, session: &mut Session, draft: &AuditDraft) -> Sql<()> {
     let chains = lock_chains(db, session, &BTreeSet::from([draft.chain()])).await?;
     let nothing = Batch { sets: Vec::new(), drafts: Vec::new() };
@@ -120,8 +120,8 @@ async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) ->
     Ok(())
 }
 
-/// Step 3. Inline blobs bring their bytes along; an object must be live, of the staging that the
-/// change names. Gives the objects that are live, with their stagings.
+/// Step 3. Inline blobs include their bytes; an object must be live, with the staging that the change
+/// names. Returns the live objects with their stagings.
 async fn write_blobs(
     db: &Database,
     session: &mut Session,
@@ -152,7 +152,7 @@ async fn write_blobs(
     touch_objects(db, session, &objects).await
 }
 
-/// Locks the rows of objects in hash order, touches them, and lifts the writers' guard.
+/// Locks the rows of objects in hash order, touches them, and removes the writers' guard.
 async fn touch_objects(
     db: &Database,
     session: &mut Session,
@@ -178,7 +178,7 @@ async fn touch_objects(
     Ok(live)
 }
 
-/// Step 4.
+/// Step 4, without the names.
 pub(super) async fn lock_chains(
     db: &Database,
     session: &mut Session,
@@ -189,7 +189,7 @@ pub(super) async fn lock_chains(
         Dialect::Sqlite => "",
         Dialect::Postgres => "FOR UPDATE OF c",
     };
-    // SQLite has one writer, who need not lock what nobody else can touch.
+    // SQLite has one writer, which needs no locks.
     let to_create: &[&ChainKey] = if db.dialect() == Dialect::Postgres { &keys } else { &[] };
     for some in power_of_two_chunks(to_create) {
         let lists: Vec<String> =
@@ -221,8 +221,8 @@ pub(super) async fn lock_chains(
     Ok(chains)
 }
 
-/// Step 5. A statement of its own, after the locks: only then does it see what the writers we
-/// waited for have left.
+/// Step 5. Separate statements, after the locks: only then do they see the commits of the writers that
+/// were waited for.
 async fn read_state(
     db: &Database,
     session: &mut Session,
@@ -262,7 +262,7 @@ async fn read_state(
     Ok(State { now, versions, schemas, chains, files, names, open_uploads: HashSet::new() })
 }
 
-/// The time, and `count` versions, ascending.
+/// The time, and `count` fresh versions, ascending.
 async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sql<(Timestamp, Vec<i64>)> {
     let number = i64::try_from(count).unwrap_or(i64::MAX);
     let now = db.now_sql();
@@ -284,7 +284,7 @@ async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sq
     }
 }
 
-/// Step 7. Gives, per published path, the version and the lease its row has now.
+/// Step 7. Returns, per published path, the version and the lease that its row has now.
 async fn write_all(
     db: &Database,
     backend: Backend,
@@ -306,7 +306,7 @@ async fn write_all(
     write_publications(db, backend, session, &writes.publications).await
 }
 
-/// Entries and the chains they are linked into.
+/// Writes the entries and the chains they are linked into.
 async fn write_log(session: &mut Session, state: &State, writes: &Writes) -> Sql<()> {
     insert(session, ENTRIES, "", &entry_values(writes)).await?;
     let chains: Vec<Vec<Value>> = writes
@@ -411,7 +411,7 @@ fn chain_values(key: &ChainKey, chain: &ChainState) -> Vec<Value> {
     values
 }
 
-/// Marks paths pending; takes the lease on each unless somebody holds it.
+/// Marks paths pending; acquires the lease on each unless another one is valid.
 async fn write_publications(
     db: &Database,
     backend: Backend,
@@ -461,8 +461,8 @@ fn key_values(keys: &[&ChainKey]) -> Vec<Value> {
     keys.iter().flat_map(|key| [&key.book, &key.path, &key.user].map(|text| text.as_str().into())).collect()
 }
 
-/// Cuts into pieces whose lengths are powers of two, so that few statement texts exist and the
-/// database's cache of prepared statements works.
+/// Splits into chunks whose lengths are powers of two, so that there are few statement texts and the
+/// database's cache of prepared statements is effective.
 pub(super) fn power_of_two_chunks<T>(mut items: &[T]) -> Vec<&[T]> {
     let mut pieces = Vec::new();
     while !items.is_empty() {

@@ -1,5 +1,5 @@
-//! Uploads' rows. That one is completed, and once, is the commit's business: here its rows are
-//! opened, looked up and let go.
+//! Rows of the uploads: created, read and deleted here. Completing an upload, exactly once, is part of
+//! the commit.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried, rows};
 use crate::database::{Database, Dialect, Durability, Row, Session, Sql, Value, placeholders};
 
-/// The columns that [`upload`] reads.
+/// Columns read by [`upload`].
 const UPLOAD: &str =
     "id, book_id, path, agent_id, size, sha256, expected, created_at, expires_at, effect, hash";
 
@@ -102,7 +102,7 @@ impl Uploads for SqlJournal {
     }
 }
 
-/// Locks these uploads; gives those that are open. A race for one is waited out.
+/// Locks these uploads; returns the open ones. A concurrent completion is waited for.
 pub(super) async fn lock_open(
     db: &Database,
     session: &mut Session,
@@ -122,7 +122,7 @@ pub(super) async fn lock_open(
     Ok(open)
 }
 
-/// Notes how locked uploads were completed.
+/// Records the completion of locked uploads.
 pub(super) async fn note_done(session: &mut Session, done: &[(UploadId, Completion)]) -> Sql<()> {
     for (id, Completion { effect, hash }) in done {
         let sql = "UPDATE uploads SET effect = $2, hash = $3 WHERE id = $1";

@@ -1,4 +1,4 @@
-//! Where a bucket is and how it is spoken to: time limits, retries, how many requests at once.
+//! Connection to a bucket: address, credentials, time limits, retries and concurrency.
 
 use std::time::Duration;
 
@@ -9,61 +9,61 @@ use panaversity_model::Fault;
 
 use crate::backend::Backend;
 
-/// How long a connection may take.
+/// Connect timeout.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long one request may take: all of a put, one part of what is read. Enough for texts on any
-/// line; what is large is put in parts, each with more time.
+/// Timeout of one request: a whole put, or one part of a read. Enough for texts on any link; large files
+/// are put in parts, each with more time.
 const REQUEST: Duration = Duration::from_secs(8);
-/// How long one part of a large file may take, or a copy within the bucket.
+/// Timeout of one part of a large file, or of a copy within the bucket.
 const LARGE_REQUEST: Duration = Duration::from_mins(1);
-/// How often a request that failed in passing is sent again.
+/// Number of retries after a transient error.
 pub(super) const RETRIES: usize = 3;
-/// Pauses before that, growing from the first to the second.
+/// Delays before the retries, growing from the first to the second value.
 pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Requests under way at once; others wait their turn.
+/// Maximum number of concurrent requests; others wait.
 const AT_ONCE: usize = 64;
 
-/// A bucket behind S3's protocol, and the key to it.
+/// A bucket behind the S3 protocol, with its credentials.
 #[derive(Clone)]
 pub struct Bucket {
-    /// Whose protocol it is: `S3` or `Supabase`, which restricts names.
+    /// Variant of the protocol: `S3` or `Supabase`, which restricts names.
     pub backend: Backend,
-    /// The bucket's name.
+    /// Name of the bucket.
     pub name: String,
-    /// The region requests are signed for; `auto` where there are none.
+    /// Region that requests are signed for; `auto` where there are none.
     pub region: String,
-    /// Where it is reached, with a path if it lies below one; `None`: AWS in that region.
+    /// URL of the endpoint, with a path if it has one; `None`: AWS in that region.
     pub endpoint: Option<String>,
-    /// The key's public half.
+    /// Id of the access key.
     pub access_key_id: String,
-    /// Its secret half.
+    /// Secret of the access key.
     pub secret_access_key: String,
 }
 
-/// The ways to reach a bucket.
+/// Clients of a bucket with different limits and retries.
 #[derive(Clone)]
 pub(crate) struct Operators {
-    /// Sends again what failed in passing.
+    /// Retries transient errors.
     pub(crate) retrying: Operator,
-    /// Sends once.
+    /// Sends each request once.
     pub(crate) single_attempt: Operator,
-    /// As patient, for what is read at its reader's pace: nobody waits for a turn behind it.
+    /// Retries like `retrying`, but without the concurrency limit, for reads at the reader's pace.
     pub(crate) streaming: Operator,
-    /// For parts and copies, which take their time. Sends once.
+    /// For parts and copies, with a longer timeout. Sends each request once.
     pub(crate) multipart: Operator,
 }
 
 impl Bucket {
-    /// The bucket and where it is, without secrets.
+    /// Display form: the bucket and its endpoint, without secrets.
     pub fn shown(&self) -> String {
         let at = self.endpoint.as_deref().unwrap_or("AWS");
         format!("the bucket {} at {at}", self.name)
     }
 
-    /// The ways to reach it. All share their connections.
+    /// Creates the clients. All share their connections.
     pub(crate) fn operators(&self) -> Result<Operators, Fault> {
         let broken = |error: String| Fault::storage(format!("{} cannot be used: {error}", self.shown()));
-        // Fails if one is installed already, which is as good.
+        // Fails if a provider is installed already, which does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client =
             reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());

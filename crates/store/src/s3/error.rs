@@ -1,19 +1,19 @@
-//! What a bucket's refusals mean, in an operator's words. The codes are those of
+//! Classification and explanation of a bucket's errors. The codes are those of
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
 use opendal::ErrorKind;
 
-/// Did the storage answer?
+/// Answer to a failed request, from which its later effect follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answered {
-    /// With a refusal: what was asked for will not happen later.
+    /// It refused: the request will have no later effect.
     Yes,
-    /// Not, and what was asked for may still happen.
+    /// It did not answer, and the request may still take effect.
     No,
 }
 
-/// Whether an error is the storage's own answer. A request that could not even be sent counts as
-/// answered: it can't arrive later.
+/// Determines if an error is the storage's own answer. A request that could not be sent counts as
+/// answered: it cannot arrive later.
 pub(super) fn answered(error: &opendal::Error) -> Answered {
     if error.kind() != ErrorKind::Unexpected {
         return Answered::Yes;
@@ -22,19 +22,19 @@ pub(super) fn answered(error: &opendal::Error) -> Answered {
         Some(http) if http.is_connect() || http.is_builder() => Answered::Yes,
         Some(_) => Answered::No,
         None if is_timeout(error) => Answered::No,
-        // Without a code of S3's it is a gateway that lost patience; what is behind it may go on.
+        // Without an S3 code it is the timeout of a gateway; the server behind it may continue.
         None if error.is_temporary() && code_of(error.message()).is_empty() => Answered::No,
         None => Answered::Yes,
     }
 }
 
-/// May the bucket be there later without anybody's doing? It was not reached, is busy or broken for
-/// now, or was not made yet.
+/// True if a retry may succeed later without intervention: the bucket is unreachable, temporarily
+/// overloaded or failing, or not created yet.
 pub(super) fn is_transient(error: &opendal::Error) -> bool {
     if let Some(http) = of_http(error) {
         return !http.is_builder();
     }
-    // Whether it was temporary is forgotten once it was tried again in vain.
+    // opendal clears the temporary flag after retries have failed.
     let passes = error.is_temporary() || error.kind() == ErrorKind::RateLimited || is_timeout(error);
     let known =
         ["NoSuchBucket", "InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "Throttling"];
@@ -43,13 +43,13 @@ pub(super) fn is_transient(error: &opendal::Error) -> bool {
         || status_of(error).is_some_and(|status| status >= 500)
 }
 
-/// The status of the answer, from what opendal tells beside the message.
+/// HTTP status of the answer, extracted from opendal's error text.
 fn status_of(error: &opendal::Error) -> Option<u16> {
     let text = error.to_string();
     text.split_once("Parts { status: ")?.1.get(..3)?.parse().ok()
 }
 
-/// What is wrong and what to check, as the end of a sentence about the bucket.
+/// The problem and what to check, as the end of a sentence about the bucket.
 pub(crate) fn explain(error: &opendal::Error) -> String {
     if let Some(http) = of_http(error) {
         return format!("does not answer: {} (check the endpoint)", root_cause(http));
@@ -74,7 +74,7 @@ pub(crate) fn explain(error: &opendal::Error) -> String {
     if code.is_empty() { known.to_owned() } else { format!("{known} [{code}]") }
 }
 
-/// The HTTP client's error behind it, if no answer came.
+/// The HTTP client's error that caused it, if there was no answer.
 fn of_http(error: &opendal::Error) -> Option<&reqwest::Error> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
     while let Some(here) = cause {
@@ -98,7 +98,7 @@ fn is_timeout(error: &opendal::Error) -> bool {
     error.message().contains("timeout reached")
 }
 
-/// The code in the message that opendal makes of an error document: `S3Error { code: "X", ...`.
+/// Code in opendal's message for an error document: `S3Error { code: "X", ...`.
 fn code_of(message: &str) -> &str {
     message.split_once("code: \"").and_then(|(_, rest)| rest.split_once('"')).map_or("", |(code, _)| code)
 }

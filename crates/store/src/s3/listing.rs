@@ -1,4 +1,4 @@
-//! Listings of a bucket, a page at a time, in whatever order the bucket gives them.
+//! Listings of a bucket, page by page, in the order that the bucket returns.
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -12,12 +12,12 @@ use super::S3Storage;
 use crate::backend::Backend;
 use crate::keys;
 
-/// Entries on a page.
+/// Number of entries on a page.
 const PAGE: usize = 256;
 
-/// What an entry is shown as.
+/// Conversion of a bucket's entry into a listing's item.
 pub(super) trait FromListed: Sized + Send + 'static {
-    /// `None`: it is no file but the mark of a folder.
+    /// `None`: it is not a file but a folder marker.
     fn of(entry: &Entry, backend: Backend) -> Option<Self>;
 }
 
@@ -32,7 +32,8 @@ impl FromListed for TreeEntry {
     }
 }
 
-/// opendal trims keys and joins doubled slashes: to ask for such a key would reach another.
+/// True if opendal requests the key unchanged. It trims keys and joins doubled slashes, so a request for
+/// another key would address a different one.
 pub(super) fn is_asked_for_as_it_is(key: &str) -> bool {
     key.trim() == key && !key.contains("//") && !key.ends_with('/')
 }
@@ -68,17 +69,17 @@ impl FromListed for UploadEntry {
     }
 }
 
-/// A listing that is under way.
+/// A listing in progress.
 pub(super) struct BucketListing<T> {
     storage: S3Storage,
-    /// Those that are still to be listed, last first.
+    /// Prefixes still to be listed, in reverse order.
     prefixes: Vec<String>,
     lister: Option<Lister>,
     shown: std::marker::PhantomData<fn() -> T>,
 }
 
 impl<T> BucketListing<T> {
-    /// Of what lies below prefixes, which end in `/`.
+    /// Lists everything below prefixes, which end in `/`.
     pub(super) fn of<const N: usize>(storage: S3Storage, mut prefixes: [String; N]) -> Self {
         prefixes.reverse();
         Self { storage, prefixes: prefixes.into(), lister: None, shown: std::marker::PhantomData }

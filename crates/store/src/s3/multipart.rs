@@ -1,6 +1,6 @@
-//! A large file on its way into the bucket, in parts (a multipart upload; a single put if there is
-//! but one part). Nothing shows under its key before the last request, which completes it. Dropped
-//! before that, it is aborted; what a process leaves that dies is for the bucket's lifecycle rules.
+//! Multipart upload of a large file to the bucket (a single put if there is only one part). Nothing is
+//! visible under its key before the last request, which completes it. If dropped before that, it is
+//! aborted; leftovers of a crashed process are removed by the bucket's lifecycle rules.
 
 use std::time::Duration;
 
@@ -14,30 +14,30 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::connection::{PAUSES, RETRIES};
 use super::error::{Answered, answered};
-use super::{S3Storage, absent_is_none, patience};
+use super::{S3Storage, absent_is_none, timeout_for};
 use crate::keys;
 
-/// Bytes of a part, the least that S3 admits: one is held while the one before it is sent.
+/// Size of a part, the minimum of S3: one is in memory while the previous one is sent.
 const PART: usize = 5 << 20;
 
-/// Bytes that the bucket copies in one request: a slow one is done with them in time.
+/// Maximum size copied in one request: even a slow bucket completes it in time.
 const COPIED: usize = 64 << 20;
 
-/// When the request that completes a file may be sent again.
+/// Retry policy of the request that completes a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetryPolicy {
-    /// Whenever it failed in passing: nobody else puts this key.
+    /// After any transient error: no other writer puts this key.
     Always,
-    /// When the storage answered that it did not do it: without an answer it may arrive later.
+    /// Only after the storage answered that it did not do it: without an answer it may arrive later.
     OnlyIfRefused,
 }
 
-/// A file that is being written.
+/// A file being written.
 pub(super) struct MultipartWriter {
     storage: S3Storage,
     what: &'static str,
     key: String,
-    /// opendal's writer below its buffers, which lose what they hold when a write fails. `None`:
+    /// opendal's writer without its buffers, which lose their content if a write fails. `None`:
     /// completed.
     writer: Option<oio::Writer>,
     part: Vec<u8>,
@@ -46,7 +46,7 @@ pub(super) struct MultipartWriter {
 }
 
 impl MultipartWriter {
-    /// Begins a file, when it is its permit.
+    /// Begins a file, after acquiring a permit.
     pub(super) async fn begin(
         storage: &S3Storage,
         what: &'static str,
@@ -87,17 +87,17 @@ impl MultipartWriter {
         Ok(())
     }
 
-    /// Hands on what is left of the last part, so that it only remains to be completed.
+    /// Sends the rest of the last part, so that only the completion remains.
     pub(super) async fn flush(&mut self) -> Result<(), Fault> {
         if self.part.is_empty() { Ok(()) } else { self.send().await }
     }
 
-    /// How long completing it may take.
-    pub(super) fn patience(&self) -> Duration {
-        patience(self.size + self.part.len() as u64)
+    /// Time limit of the completion.
+    pub(super) fn timeout_for(&self) -> Duration {
+        timeout_for(self.size + self.part.len() as u64)
     }
 
-    /// Hands the part on. opendal keeps the last one until it knows whether another follows.
+    /// Passes the part on. opendal keeps the last one until it knows that another follows.
     async fn send(&mut self) -> Result<(), Fault> {
         self.size += self.part.len() as u64;
         let part = Buffer::from(std::mem::take(&mut self.part));
@@ -111,10 +111,10 @@ impl MultipartWriter {
                 }
             }
         };
-        self.storage.within(patience(PART as u64), self.what, sent).await.map_err(nothing_shows)
+        self.storage.within(timeout_for(PART as u64), self.what, sent).await.map_err(nothing_shows)
     }
 
-    /// Completes it, in so much time: from now on it is what its key holds.
+    /// Completes the file within a time limit, which makes it visible under its key.
     pub(super) async fn finish(mut self, policy: RetryPolicy, limit: Duration) -> Result<(), Fault> {
         self.complete(policy, limit).await
     }
@@ -127,7 +127,7 @@ impl MultipartWriter {
             loop {
                 match writer.close_dyn().await {
                     Ok(_) => return Ok(()),
-                    // An earlier try did it, and its answer was lost: nobody else puts this key.
+                    // An earlier attempt succeeded, and its answer was lost: no other writer puts this key.
                     Err(error) if policy == RetryPolicy::Always && error.kind() == ErrorKind::NotFound => {
                         let found = absent_is_none(storage.operators.retrying.stat(key)).await?;
                         return if found.is_some_and(|found| found.content_length() == *size) {
@@ -151,7 +151,7 @@ impl MultipartWriter {
     }
 }
 
-/// A part that was not answered leaves nothing open: it shows to nobody.
+/// Clears the unknown outcome: a part is not visible, so a missing answer has no consequences.
 fn nothing_shows(fault: Fault) -> Fault {
     Fault { outcome_unknown: false, ..fault }
 }
@@ -164,7 +164,7 @@ impl Drop for MultipartWriter {
         };
         let permit = self.permit.take();
         runtime.spawn(async move {
-            // What cannot be aborted now is for the bucket's lifecycle rules.
+            // If aborting fails, the bucket's lifecycle rules remove the parts.
             let _ = writer.abort_dyn().await;
             drop(permit);
         });
@@ -178,10 +178,10 @@ impl Staging for MultipartWriter {
     }
 
     async fn promote(mut self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {
-        let limit = self.patience();
+        let limit = self.timeout_for();
         self.complete(RetryPolicy::Always, limit).await?;
         let copied = self.storage.copied(self.what, &self.key, &keys::object(hash), self.size).await;
-        // What stays is swept one day.
+        // If this fails, the leftover is swept later.
         let _ = self.storage.operators.retrying.delete(&self.key).await;
         match copied? {
             Some(()) => Ok(()),
@@ -199,14 +199,14 @@ impl UploadWriter for MultipartWriter {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), Fault> {
-        let limit = self.patience();
+        let limit = self.timeout_for();
         MultipartWriter::finish(*self, RetryPolicy::Always, limit).await
     }
 }
 
 impl S3Storage {
-    /// Lets the bucket copy what lies at a key, of so many bytes, in parts if they are many; `None`:
-    /// nothing lies there.
+    /// Copies the object at a key, of `size` bytes, within the bucket, in parts if it is large; `None`:
+    /// there is none.
     pub(super) async fn copied(
         &self,
         what: &str,
@@ -223,10 +223,11 @@ impl S3Storage {
                 }
             }
         };
-        self.within(patience(size), what, copied).await.map_err(nothing_shows)
+        self.within(timeout_for(size), what, copied).await.map_err(nothing_shows)
     }
 
-    /// Each step has the time of one request; opendal's own copy would give it to all together.
+    /// Copies with the time limit of one request per step; opendal's own copy applies it to all steps
+    /// together.
     async fn copy(&self, from: &str, to: &str, size: u64) -> opendal::Result<()> {
         let hint = Some(size);
         let options =
@@ -237,7 +238,7 @@ impl S3Storage {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    // What cannot be aborted now is for the bucket's lifecycle rules.
+                    // If aborting fails, the bucket's lifecycle rules remove the parts.
                     let _ = copier.abort().await;
                     return Err(error);
                 }
@@ -246,12 +247,12 @@ impl S3Storage {
     }
 }
 
-/// How often something was sent again.
+/// Number of retries so far.
 #[derive(Default)]
 struct Backoff(usize);
 
 impl Backoff {
-    /// Waits for the next try, if there is to be one.
+    /// Waits before the next retry, or returns the error if there is none.
     async fn wait(&mut self, policy: RetryPolicy, error: opendal::Error) -> opendal::Result<()> {
         let hopeless = !error.is_temporary() || self.0 == RETRIES;
         if hopeless || policy == RetryPolicy::OnlyIfRefused && answered(&error) == Answered::No {

@@ -1,4 +1,4 @@
-//! Reading from the bucket: a range of a file, or all of it at its reader's pace.
+//! Reads from the bucket: a range of a file, or all of it at the reader's pace.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -9,20 +9,20 @@ use opendal::{BufferStream, ErrorKind};
 use panaversity_model::Fault;
 use panaversity_model::ports::{Pages, Parts};
 
-use super::{S3Storage, absent_is_none, patience};
+use super::{S3Storage, absent_is_none, timeout_for};
 
-/// Bytes of a part of what is read.
+/// Size of a part that is read.
 const PART: u64 = 1 << 20;
 
-/// What a file gives, as it comes, and how many bytes are still to come. The stream must not be
-/// asked beyond them: it takes a range that ends later than the file for a broken answer.
+/// Response body with the number of bytes still expected. The stream must not be polled beyond them: it
+/// treats a range that ends after the file as a broken response.
 struct Coming {
     stream: BufferStream,
     left: u64,
 }
 
 impl Coming {
-    /// At least so many bytes, or all that are left.
+    /// Reads at least `enough` bytes, or all that are left.
     async fn bytes(&mut self, enough: u64) -> opendal::Result<Vec<u8>> {
         let due = self.left.min(enough);
         let mut bytes = Vec::with_capacity(usize::try_from(due).unwrap_or(0));
@@ -38,15 +38,15 @@ impl Coming {
 }
 
 impl S3Storage {
-    /// The bytes of a range of what lies at a key, as far as there are any; `None`: nothing lies
-    /// there.
+    /// Bytes of a range of the file at a key; fewer if it ends before the range does; `None`: there is no
+    /// file.
     pub(super) async fn range(
         &self,
         what: &str,
         key: &str,
         range: Range<u64>,
     ) -> Result<Option<Vec<u8>>, Fault> {
-        // No file is larger, and storages read an end in 63 bits.
+        // No file is larger, and storages parse the end as 63 bits.
         let range = range.start..range.end.min(i64::MAX as u64);
         if range.is_empty() {
             let found = absent_is_none(self.operators.retrying.stat(key));
@@ -57,20 +57,20 @@ impl S3Storage {
             let mut stream = self.operators.retrying.reader(key).await?.into_stream(range.clone()).await?;
             let end = match stream.metadata().await {
                 Ok(metadata) => metadata.content_length().min(range.end),
-                // Nothing lies in that range, as in any of an empty file.
+                // The file has no bytes in that range; so it is for any range of an empty file.
                 Err(error) if error.kind() == ErrorKind::RangeNotSatisfied => 0,
                 Err(error) => return Err(error),
             };
             Ok(Coming { stream, left: end.saturating_sub(range.start) })
         };
         let Some(mut coming) = self.repeatable(what, absent_is_none(opened)).await? else { return Ok(None) };
-        let limit = patience(coming.left).saturating_sub(began.elapsed());
+        let limit = timeout_for(coming.left).saturating_sub(began.elapsed());
         let read = self.within(limit, what, coming.bytes(u64::MAX)).await;
         read.map(Some).map_err(|fault| Fault { outcome_unknown: false, ..fault })
     }
 
-    /// All of what lies at a key, part by part; `None`: nothing lies there. With a version (an
-    /// `ETag`), only while it is that one.
+    /// Reads the whole file at a key, part by part; `None`: there is no file. With a version (an `ETag`),
+    /// only while the file has that version.
     pub(super) async fn stream(
         &self,
         what: &'static str,
@@ -93,11 +93,11 @@ impl S3Storage {
     }
 }
 
-/// A file that is read at its reader's pace.
+/// A file being read at the reader's pace.
 struct Stream {
     storage: S3Storage,
     what: &'static str,
-    /// `None`: a part was lost on its way.
+    /// `None`: reading a part failed or was cancelled.
     coming: Option<Coming>,
 }
 

@@ -1,6 +1,6 @@
-//! Uploads in the bucket, which mostly come past this server: whoever has the signed URL puts them
-//! there. The signature binds key, media type and time; the length it cannot bind, so who looks at
-//! an upload compares its size first.
+//! Uploads in the bucket, which mostly bypass this server: clients put them to a presigned URL. The
+//! signature binds key, media type and time, but it cannot bind the length, so a reader of an upload
+//! compares its size first.
 
 use async_trait::async_trait;
 use panaversity_model::Fault;

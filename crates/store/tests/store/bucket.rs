@@ -1,5 +1,5 @@
-//! The bucket keeps the contract of objects and trees (I11), belongs to one database, says what is
-//! wrong with it, and gets over troubles in passing.
+//! The bucket fulfils the contract of objects and trees (I11), belongs to one database, explains its
+//! errors, and recovers from transient ones.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ use panaversity_testkit::{client, inbox_contract, objects_contract, samples, tre
 
 const STORE: &str = "0193-store";
 
-/// How to reach a bucket of the private server.
-fn settings(bucket: &s3::Bucket) -> Bucket {
+/// Settings of a bucket of the test server.
+fn settings(bucket: &s3::TestBucket) -> Bucket {
     Bucket {
         backend: Backend::S3,
         name: bucket.name().to_owned(),
@@ -29,7 +29,7 @@ fn settings(bucket: &s3::Bucket) -> Bucket {
     }
 }
 
-async fn open(bucket: &s3::Bucket) -> Arc<S3Storage> {
+async fn open(bucket: &s3::TestBucket) -> Arc<S3Storage> {
     S3Storage::open(&settings(bucket), STORE, true).await.unwrap()
 }
 
@@ -115,7 +115,7 @@ async fn what_is_wrong_with_a_bucket_is_said_with_what_to_check() {
     assert!(bucket.contents().is_empty());
 }
 
-/// What a bucket may do to any one request.
+/// Transient errors that a bucket may return for any single request.
 const IN_PASSING: [Trouble; 5] = [
     Trouble::Busy,
     Trouble::AppliedThenError,
@@ -145,8 +145,8 @@ fn three_parts(seed: u8) -> Vec<u8> {
     (0..(12 << 20)).map(|n: u32| u8::try_from(n % 249).unwrap() ^ seed).collect()
 }
 
-/// Waits until nothing is left of what was aborted.
-async fn all_aborted(bucket: &s3::Bucket) {
+/// Waits until no aborted upload is left.
+async fn all_aborted(bucket: &s3::TestBucket) {
     let aborted = async {
         while bucket.unfinished() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -187,7 +187,7 @@ async fn who_goes_on_reading_after_a_cut_never_reads_another_version() {
     let key = format!(".panaversity/uploads/{id}");
     for replaced in [false, true] {
         bucket.put(&key, &older);
-        // The first request asks for the version; the second is cut in the middle of its answer.
+        // The first request reads the version; the second is cut in the middle of its response.
         bucket.trouble(Trouble::Cut, 2);
         let mut parts = UploadStore::open(&*storage, id).await.unwrap().unwrap();
         bucket.calm();
@@ -233,7 +233,7 @@ async fn a_large_publication_is_completed_once_and_says_whether_it_was_answered(
     let (file, bytes) = (lesson(), three_parts(0));
     let key = format!("books/{}/{}", file.book, file.path);
     let put = async || storage.put_parts(&file, InParts::of(bytes.clone()), bytes.len() as u64).await;
-    // Only what was refused is sent again.
+    // Only a refused request is sent again.
     for (trouble, unknown, sent) in
         [(Trouble::Gone, true, 1), (Trouble::Busy, false, 4), (Trouble::AppliedThenError, false, 4)]
     {
@@ -244,7 +244,7 @@ async fn a_large_publication_is_completed_once_and_says_whether_it_was_answered(
         assert_eq!(bucket.contents()[&key] == bytes, trouble == Trouble::AppliedThenError, "{trouble:?}");
         all_aborted(&bucket).await;
     }
-    // The parts may be sent again, as nobody sees them.
+    // The parts may be sent again, because they are not visible.
     bucket.trouble(Trouble::Busy, 2);
     put().await.unwrap();
     assert!(bucket.contents()[&key] == bytes && bucket.troubled() > 0);

@@ -1,5 +1,5 @@
-//! Nothing is missed by who goes on from `complete_until`, although a change has its time before
-//! its commit: a change is held between the two, while somebody reads a delta.
+//! A caller that continues from `complete_until` misses nothing, although a change gets its time before
+//! its commit: a change is blocked between the two, while a delta is read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::engines::{open, sqlite_file, sqlite_url};
 
-/// Long enough for a delta that does not wait to come back.
+/// Long enough for a delta that does not wait to return.
 const A_WHILE: Duration = Duration::from_millis(500);
 
 async fn delta(journal: &SqlJournal, book: &BookId, since: Timestamp) -> Delta {
@@ -37,7 +37,7 @@ async fn a_change_under_way_on_postgresql_is_named_later() {
     let (_, journal) = open(&url).await;
     let book = book();
     put(&journal, &book, 1).await;
-    // Changes have their time by now when they come to write the versions.
+    // Changes have their time by now when they begin to write the versions.
     let mut other = PgConnection::connect(&url).await.unwrap();
     other.execute("BEGIN; LOCK TABLE versions IN EXCLUSIVE MODE").await.unwrap();
     let under_way = {
@@ -64,7 +64,7 @@ async fn a_change_under_way_on_sqlite_is_waited_for() {
     let book = book();
     put(&journal, &book, 1).await;
     let before = delta(&journal, &book, Timestamp::default()).await.complete_until;
-    // Another process that has taken the writer's turn, and the time, and has not committed yet.
+    // Another process that has begun a write transaction, read the time, and not committed yet.
     let mut other = SqliteConnection::connect(sqlite_file(&folder).to_str().unwrap()).await.unwrap();
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     let again = format!(

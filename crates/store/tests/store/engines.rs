@@ -1,4 +1,4 @@
-//! Both databases keep the journal's contract, the folder keeps the storages' (I11).
+//! Both databases fulfil the journal's contract, and the folder the storages' (I11).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) async fn open(url: &str) -> (Database, Arc<SqlJournal>) {
     (db, journal)
 }
 
-/// The URL of a new SQLite file.
+/// URL of a new `SQLite` file.
 pub(crate) fn sqlite_url(folder: &TempDir) -> String {
     format!("sqlite:{}", sqlite_file(folder).display())
 }
@@ -62,8 +62,8 @@ mod postgres {
     journal_contract!(setup);
 }
 
-/// Without names for statements, and with a transaction around every read, as transaction poolers
-/// need it.
+/// Without named statements, and with a transaction around every read, as required by transaction
+/// poolers.
 mod postgres_behind_a_pooler {
     use super::*;
 

@@ -1,5 +1,5 @@
-//! The folder keeps the contract of objects and trees, belongs to one database, follows no link,
-//! and is left clean.
+//! The folder fulfils the contract of objects and trees, belongs to one database, does not follow
+//! links, and is left clean.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -30,7 +30,7 @@ fn open(root: &Path) -> Arc<FileStorage> {
     FileStorage::open(root, STORE, true).unwrap()
 }
 
-/// Every file below a folder, by its path from there.
+/// All files below a folder, by relative path.
 pub(crate) fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let (mut files, mut folders) = (BTreeMap::new(), vec![root.to_path_buf()]);
     while let Some(folder) = folders.pop() {
@@ -223,7 +223,7 @@ async fn only_what_was_left_among_the_uploads_is_swept() {
     storage.ping().await.unwrap();
 }
 
-/// What is listed below the books.
+/// All entries listed below the books.
 async fn listed(storage: &FileStorage) -> Vec<(Vec<u8>, Kind)> {
     let (mut listing, mut all) = (storage.list_files(None), Vec::new());
     while let Some(page) = listing.next().await.unwrap() {

@@ -1,5 +1,5 @@
-//! The store's tests: every engine keeps the contract (I11), the schema goes forward and back,
-//! and tampering behind the log's back is found (R6).
+//! Tests of the store: every engine fulfils the contract (I11), the schema migrates up and down,
+//! and tampering with the log is detected (R6).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The schema goes forward and back, once even if three servers start at once.
+//! The schema migrates up and down, once even if three servers start at once.
 
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Books, Changes, Journal};
@@ -88,7 +88,7 @@ async fn a_database_newer_than_the_binary_is_refused() {
     assert!(matches!(&refused, MigrationError::Refused(why) if why.contains("newer")), "{refused:?}");
 }
 
-/// Tells a schema that does not fit from a database that is away; `run` runs SQL past the journal.
+/// Distinguishes a foreign schema from an unreachable database; `run` runs SQL without the journal.
 async fn tells_a_foreign_schema(url: &str, run: impl AsyncFn(&str)) {
     let (db, journal) = open(url).await;
     journal.ping().await.unwrap();

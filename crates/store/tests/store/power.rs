@@ -1,5 +1,5 @@
-//! Power cuts on SQLite: what the journal calls durable is there afterwards (I9). PostgreSQL's are
-//! its own affair.
+//! Power cuts on `SQLite`: data acknowledged as durable exists afterwards (I9). PostgreSQL's own
+//! durability is not tested.
 
 use panaversity_model::ports::{AuditLog, Changes, GarbageCollection, Manifests};
 use panaversity_model::{ContentHash, Layer};

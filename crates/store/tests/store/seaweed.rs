@@ -1,4 +1,4 @@
-//! A smoke test on an S3 that others have written: the storages' contract holds there too.
+//! Smoke test on an independent S3 server: it fulfils the storages' contract too.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn settings() -> Bucket {
     }
 }
 
-/// The bucket is one for all tests here, so the store is too.
+/// All tests here share one bucket, so they share the store too.
 async fn open() -> Arc<S3Storage> {
     static TAKEN: OnceCell<()> = OnceCell::const_new();
     let settings = settings();

@@ -1,5 +1,5 @@
-//! A PostgreSQL URL that names several servers: the first that lets us in and is of the kind asked
-//! for is used, and another when that is lost.
+//! A PostgreSQL URL with several servers: the first that accepts the connection and is of the required
+//! kind is used, and another one after its loss.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ fn address(cluster: &Postgres) -> String {
     cluster.address().to_string()
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 fn nobody() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
@@ -80,7 +80,7 @@ async fn a_wrong_password_ends_the_search() {
     assert!(fault.detail.contains("password authentication failed") && !fault.is_transient, "{fault}");
 }
 
-/// Asks until an answer comes.
+/// Retries until the database answers.
 async fn answers(db: &Database) {
     let start = Instant::now();
     while let Err(why) = migrations::current(db).await {
@@ -111,7 +111,7 @@ async fn a_server_that_becomes_read_only_is_left_for_another() {
     assert!(is_migrated(&one) && !is_migrated(&two));
     one.set_read_only(true);
     let start = Instant::now();
-    // One connection at a time: a new one would be found out when it is made.
+    // Waits until the connection is idle, to reuse it: a new one would be checked when it is made.
     let busy =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'panaversity-fs' AND state <> 'idle'";
     while let Err(why) = migrations::upgrade(&db, None).await {

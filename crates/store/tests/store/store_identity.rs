@@ -1,5 +1,5 @@
-//! One database, one storage: whoever opens a storage first takes it, alone, and a start that is
-//! cut off takes nothing.
+//! One database, one storage: only the first to open a storage claims it, and an interrupted start
+//! claims nothing.
 
 use futures::future::join_all;
 use panaversity_model::Fault;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::engines::{open, sqlite_url};
 
-/// Whether this start may take a storage.
+/// True if this start may claim a storage.
 async fn may_take(journal: &SqlJournal) -> bool {
     journal.pair(async |_, fresh| Ok(fresh)).await.unwrap()
 }
@@ -21,7 +21,7 @@ async fn one_takes(url: &str) {
         Err(Fault::storage("no such storage"))
     };
     assert!(journal.pair(failed).await.is_err());
-    // Others start at the same moment.
+    // Concurrent starts.
     let (_, another) = open(url).await;
     assert_eq!(another.store_id(), journal.store_id());
     let starts = [&*journal, &*another, &*journal, &*another].map(may_take);

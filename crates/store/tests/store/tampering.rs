@@ -1,6 +1,6 @@
-//! Tampering behind the log's back (R6): in a copy of each database without its guards, whatever
-//! is done to the rows is found by walking the chains, and named by the chain it was done to; with
-//! the guards in place the database itself refuses.
+//! Tampering with the log's rows (R6): in a copy of each database without its guards, every change to
+//! the rows is detected by verifying the chains, and attributed to the chain concerned; with the guards
+//! in place the database itself refuses it.
 
 mod guards;
 mod tamper_cases;
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::engines::{open, sqlite_file, sqlite_url};
 
-/// The query of the contract that finds breaks, as written there.
+/// The contract's query that finds breaks, verbatim.
 const BREAKS: &str = "SELECT a.* FROM audit_log a
 LEFT JOIN audit_log b ON a.prev_hash = b.entry_hash
 WHERE a.prev_hash IS NOT NULL AND b.id IS NULL;";
@@ -31,7 +31,7 @@ const GUARDS: [&str; 2] = [
      DROP INDEX audit_log_link; DROP INDEX audit_log_entry_hash",
 ];
 
-/// A database that nobody is connected to.
+/// A database without open connections.
 enum Place {
     Sqlite(TempDir),
     Postgres(String),
@@ -65,7 +65,7 @@ impl Place {
     }
 }
 
-/// A connection past the journal.
+/// A connection that bypasses the journal.
 enum Raw {
     Sqlite(SqlitePool),
     Postgres(PgPool),
@@ -81,7 +81,7 @@ impl Raw {
         }
     }
 
-    /// Runs statements; gives how many rows they changed, or what the database says to them.
+    /// Runs statements; returns the number of rows changed, or the database's error.
     async fn run(&self, sql: &str) -> Result<u64, String> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         let ran = match self {
@@ -91,7 +91,7 @@ impl Raw {
         ran.map_err(|error| error.to_string())
     }
 
-    /// The first column of the rows, which must be text.
+    /// First column of the rows, which must be text.
     async fn texts(&self, sql: &str) -> Vec<String> {
         let query = AssertSqlSafe(sql.to_owned());
         let texts = match self {
@@ -117,7 +117,7 @@ struct Victim {
     record: ChainRecord,
 }
 
-/// Numbers that only have to be scattered (xorshift).
+/// Pseudo-random numbers that only have to be scattered (xorshift).
 struct Dice(u64);
 
 impl Dice {
@@ -148,7 +148,7 @@ async fn load(place: &Place) -> Victim {
             _ => _ = fixture.put(&layer, &path, &text).await,
         }
     }
-    // Whatever the dice said: changes, a deletion and a read, and a change at the end.
+    // Independently of the random steps: changes, a deletion and a read, and a change at the end.
     for text in ["one", "two", "three"] {
         fixture.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
     }
@@ -172,7 +172,7 @@ async fn journal_read(fixture: &ContractFixture, layer: &Layer, n: usize) {
     fixture.journal.append(draft(Some(&fixture.book), Some(&lesson(n)), layer)).await.unwrap();
 }
 
-/// Every break of every chain, found as the service finds them.
+/// All breaks of all chains, found as the service finds them.
 async fn breaks(journal: &SqlJournal) -> Vec<ChainError> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
@@ -217,7 +217,7 @@ async fn breaks_of(journal: &SqlJournal, record: ChainRecord) -> Vec<ChainError>
     breaks
 }
 
-/// What a database holds that is tampered with, kept beside it.
+/// Tables that are tampered with; saved as copies.
 const TABLES: [&str; 3] = ["audit_log", "chains", "file_journal"];
 
 async fn every_deed_is_found(place: Place) {

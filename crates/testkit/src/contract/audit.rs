@@ -1,5 +1,5 @@
-//! Chains and entries as they are written. Keeps R6 and R7: chains link, their time goes strictly
-//! up, changes follow each other, and every entry says who acted.
+//! Contract tests of chains and entries. R6 and R7: chains link, their times strictly increase,
+//! changes follow each other, and every entry names its agent.
 
 use panaversity_model::audit::{AuditDraft, Outcome};
 use panaversity_model::{ContentHash, Layer};
@@ -8,8 +8,8 @@ use super::Setup;
 use super::fixture::{ContractFixture, run_concurrently};
 use crate::samples::{agent, delete, draft, lesson, overlay, write};
 
-/// R6: after many changes and calls at once every chain of the book links, and its time goes
-/// strictly up.
+/// R6: after many concurrent changes and calls every chain of the book links, and its times
+/// strictly increase.
 pub async fn r6_every_chain_links_after_a_random_load(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let layers = [Layer::Base, overlay("ann"), overlay("ben")];
@@ -70,7 +70,7 @@ pub async fn r6_an_entry_is_stored_as_it_was_sealed(setup: &Setup) {
     }
 }
 
-/// R6: the entries of a file tell its content from change to change.
+/// R6: the entries of a file record its content from change to change.
 pub async fn r6_each_change_starts_from_what_the_last_one_left(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (a, b) = (ContentHash::of(b"a").to_string(), ContentHash::of(b"b").to_string());
@@ -96,7 +96,8 @@ pub async fn r6_each_change_starts_from_what_the_last_one_left(setup: &Setup) {
     assert_eq!(fixture.breaks().await, vec![]);
 }
 
-/// R6: calls about a path, a book and no book go to different chains, which exist from then on.
+/// R6: calls about a path, a book and no book are recorded in different chains, which exist from
+/// then on.
 pub async fn r6_calls_chain_under_what_they_are_about(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let calls = [
@@ -135,7 +136,7 @@ pub async fn r6_an_entry_s_id_is_used_once(setup: &Setup) {
     assert_eq!(fixture.breaks().await, vec![]);
 }
 
-/// R7: an entry names the agent that acted, changes and calls alike.
+/// R7: an entry names the agent that acted, for changes and calls alike.
 pub async fn r7_every_entry_names_its_agent(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     fixture.put(&Layer::Base, &lesson(1), b"a").await;

@@ -1,4 +1,4 @@
-//! Querying the audit log: filters, pages, lists of chains.
+//! Contract tests of audit log queries: filters, pages, lists of chains.
 
 use panaversity_model::audit::{AuditDraft, AuditEntry, EntryFilter, Operation, Outcome};
 use panaversity_model::{Layer, Timestamp};
@@ -41,7 +41,7 @@ fn of(fixture: &ContractFixture) -> EntryFilter {
     EntryFilter { book: Some(fixture.book.clone()), ..EntryFilter::default() }
 }
 
-/// Entries come newest first, and pages join to the whole.
+/// Entries are returned newest first, and the pages together are the whole.
 pub async fn pages_of_the_log_join_to_the_whole(setup: &Setup) {
     let fixture = written(setup).await;
     let whole = entries(&fixture, &of(&fixture)).await;
@@ -63,7 +63,7 @@ pub async fn pages_of_the_log_join_to_the_whole(setup: &Setup) {
     }
 }
 
-/// Every filter gives exactly the entries that match it, alone and joined with others.
+/// Every filter returns exactly the entries that match it, alone and combined with others.
 pub async fn filters_give_exactly_what_matches(setup: &Setup) {
     let fixture = written(setup).await;
     let whole = entries(&fixture, &of(&fixture)).await;
@@ -138,7 +138,7 @@ pub async fn filters_give_exactly_what_matches(setup: &Setup) {
     assert_eq!(entries(&fixture, &nobody).await, vec![]);
 }
 
-/// R5: a filter by one layer gives no entry of another.
+/// R5: a filter by one layer returns no entry of another.
 pub async fn r5_one_layer_s_log_holds_no_other_s(setup: &Setup) {
     let fixture = written(setup).await;
     let stranger = EntryFilter { layer: Some(overlay("ben")), ..of(&fixture) };
@@ -170,7 +170,7 @@ pub async fn chains_are_listed_by_key(setup: &Setup) {
     }
 }
 
-/// Chains that got entries at or after a moment are found by it; no entry lacks its chain.
+/// Chains with entries at or after a given time are found by it; no entry lacks its chain.
 pub async fn chains_are_found_by_their_latest_entry(setup: &Setup) {
     let fixture = written(setup).await;
     let first = fixture.file_chain(&lesson(1), &Layer::Base).await.last().unwrap().timestamp;

@@ -1,4 +1,4 @@
-//! Blob rows: what the database knows of its blobs.
+//! Contract tests of blob rows: the database's records of blobs.
 
 use panaversity_model::blob::BlobState;
 use panaversity_model::{ContentHash, Layer};
@@ -13,7 +13,7 @@ async fn health(fixture: &ContractFixture, hash: ContentHash) -> Option<BlobStat
     found.first().map(|stored| stored.state)
 }
 
-/// Of the blobs asked for the known ones come back, each as it was stored.
+/// Of the requested blobs the known ones are returned, each as it was stored.
 pub async fn known_blobs_are_found_and_unknown_ones_left_out(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let text = |n: u8| format!("{} {n}", fixture.book).into_bytes();
@@ -30,7 +30,7 @@ pub async fn known_blobs_are_found_and_unknown_ones_left_out(setup: &Setup) {
     assert_eq!(fixture.journal.blobs(&[]).await.unwrap(), vec![]);
 }
 
-/// A blob is as it was last marked; staging it makes it live again.
+/// A blob has the state it was last marked with; staging it makes it live again.
 pub async fn a_staged_blob_is_live_whatever_it_was(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let blob = object(fixture.book.as_str().as_bytes());
@@ -58,7 +58,7 @@ pub async fn writing_the_bytes_again_heals_an_inline_blob(setup: &Setup) {
     }
 }
 
-/// Damaged blobs count once each, and only while a file holds them. Runs alone.
+/// Damaged blobs count once each, and only while a current file refers to them. Runs alone.
 pub async fn damaged_blobs_count_while_a_file_holds_them(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let before = fixture.journal.damaged().await.unwrap();

@@ -1,4 +1,4 @@
-//! Books: how they come into being and keep their schema.
+//! Contract tests of books: how they are created and keep their schema.
 
 use panaversity_model::audit::AuditDraft;
 use panaversity_model::change::Verdict;
@@ -12,7 +12,7 @@ use super::Setup;
 use super::fixture::{ContractFixture, run_concurrently};
 use crate::samples::{book, change_set, creation, draft, lesson, overlay, write};
 
-/// A book comes into being with its first write, under the schema of that write.
+/// The first write creates the book, with the schema of that write.
 pub async fn the_first_write_creates_the_book(setup: &Setup) {
     for schema in [Schema::Strict, Schema::Docusaurus] {
         let fixture = ContractFixture::new(setup);
@@ -35,7 +35,7 @@ pub async fn r1_a_set_admitted_by_another_schema_is_refused(setup: &Setup) {
     assert_eq!(fixture.chains().await, vec![]);
 }
 
-/// Creating a book again is fine, and an unnamed schema is `strict` for a new book only.
+/// Creating a book again succeeds, and the default schema is `strict` for a new book only.
 pub async fn creating_a_book_is_idempotent(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let fixture = &fixture;
@@ -55,8 +55,8 @@ pub async fn creating_a_book_is_idempotent(setup: &Setup) {
     assert_eq!(again, Creation::Existed(made), "no schema asked for leaves it as it is");
 }
 
-/// A book without files takes another schema; one with files keeps its own. Files in overlays
-/// hinder only the way to a narrower schema, so that nobody learns of them otherwise.
+/// A book without files accepts another schema; one with files keeps its own. Files in overlays
+/// prevent only a change to a narrower schema, so that callers do not learn of them otherwise.
 pub async fn a_book_keeps_its_schema_once_it_has_files(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let fixture = &fixture;
@@ -81,7 +81,7 @@ pub async fn a_book_keeps_its_schema_once_it_has_files(setup: &Setup) {
     assert_eq!(now.schema, Schema::Docusaurus);
 }
 
-/// R1: creating with another schema never slips between a write and its book.
+/// R1: a change of the schema is never interleaved with a write to the book.
 pub async fn r1_a_schema_never_changes_under_a_write(setup: &Setup) {
     for _ in 0..10 {
         let fixture = ContractFixture::new(setup);
@@ -107,7 +107,7 @@ pub async fn r1_a_schema_never_changes_under_a_write(setup: &Setup) {
     }
 }
 
-/// Concurrent creators of a book agree on who made it.
+/// Of concurrent creations of a book exactly one reports that it created it.
 pub async fn of_concurrent_creators_of_a_book_one_made_it(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let created = run_concurrently(8, |_| {
@@ -127,7 +127,7 @@ pub async fn books_are_listed_by_id(setup: &Setup) {
     for id in ids.iter().rev() {
         fixture.journal.create_book(id, None, &creation()).await.unwrap();
     }
-    // Others may share the database: their books lie between ours or beside them.
+    // The database may be shared: other books may be listed between these.
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = fixture.journal.books(after.as_ref(), 2).await.unwrap();
@@ -144,8 +144,8 @@ pub async fn books_are_listed_by_id(setup: &Setup) {
     assert_eq!(unknown, None);
 }
 
-/// When a book last changed never goes back, whatever goes away; calls that change nothing do not
-/// move it.
+/// The time of a book's last change never decreases, whatever is removed; calls that change nothing
+/// do not change it.
 pub async fn a_book_knows_when_it_last_changed(setup: &Setup) {
     let fixture = ContractFixture { schema: Schema::Docusaurus, ..ContractFixture::new(setup) };
     let fixture = &fixture;
@@ -181,7 +181,7 @@ pub async fn a_book_knows_when_it_last_changed(setup: &Setup) {
     assert!(last().await > deleted, "the book is empty, and has changed");
 }
 
-/// A book knows when its base was last written and how many rows it has.
+/// A book's last write time and number of rows are those of its base.
 pub async fn a_book_knows_its_rows_and_when_it_was_written(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let last = || fixture.journal.last_changed(&fixture.book);

@@ -1,5 +1,5 @@
-//! One change through a commit: the agent contract for writing, row by row, and what a commit
-//! leaves behind.
+//! Contract tests of single changes: the agent contract for writes, row by row, and the records
+//! that a commit leaves.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn the_table_holds(
     }
 }
 
-/// R2: what was written is found, byte for byte, with its size, layer and time.
+/// R2: written content is found byte for byte, with its size, layer and time.
 pub async fn r2_what_was_written_is_found_byte_for_byte(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let bytes: Vec<u8> = (0..20_000u32).flat_map(u32::to_le_bytes).collect();
@@ -95,7 +95,7 @@ pub async fn r3_deleting_what_is_not_there_succeeds(setup: &Setup) {
     assert_eq!(fixture.find(&View::base(), &lesson(1)).await, None);
 }
 
-/// Repeating a write is recorded, but neither the file nor its version moves.
+/// Repeating a write is recorded, but changes neither the file nor its version.
 pub async fn writing_the_same_bytes_again_changes_nothing(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     fixture.put(&Layer::Base, &lesson(1), b"a").await;
@@ -111,7 +111,7 @@ pub async fn writing_the_same_bytes_again_changes_nothing(setup: &Setup) {
     assert!(entry.change_id.is_some() && !entry.is_change());
 }
 
-/// A change recreates what was deleted, with a version above all before it.
+/// A change recreates a deleted file, with a version above all before it.
 pub async fn versions_only_grow(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let mut last = 0;
@@ -161,11 +161,11 @@ pub async fn i9_a_refused_change_leaves_nothing(setup: &Setup) {
     fixture.assert_untouched().await;
 }
 
-/// A commit once asked for runs to its end although its caller goes away.
+/// A commit, once started, completes although its caller is dropped.
 pub async fn a_commit_runs_to_its_end_without_its_caller(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let set = change_set(&fixture.book, &Layer::Base, vec![write(&lesson(1), b"a", None)]);
-    // It is asked once and then dropped.
+    // The future is polled once and then dropped.
     let _ = tokio::time::timeout(Duration::ZERO, fixture.journal.commit(set)).await;
     for _ in 0..500 {
         if fixture.find(&View::base(), &lesson(1)).await.is_some() {

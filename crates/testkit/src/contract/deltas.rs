@@ -1,5 +1,5 @@
-//! What has changed since a moment. Keeps R5, and the promise that nothing is missed by who asks
-//! again from `complete_until`.
+//! Contract tests of deltas: the changes since a given time. R5, and the guarantee that a client
+//! which continues from `complete_until` misses nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,12 +28,12 @@ async fn delta(fixture: &ContractFixture, view: &View, since: Timestamp) -> Delt
     delta
 }
 
-/// A moment between what was done and what is done next.
+/// A time between the changes so far and the next ones.
 async fn from_here(fixture: &ContractFixture) -> Timestamp {
     delta(fixture, &View::base(), Timestamp::default()).await.complete_until
 }
 
-/// What a delta names, as the bytes' hash, or the layer whose file went.
+/// The files of a delta, each as its hash, or as the layer in which it was deleted.
 fn told(delta: &Delta) -> Vec<(BookPath, Result<ContentHash, Layer>)> {
     let told = |file: &ChangedFile| match &file.now {
         Shown::File(record) => Ok(record.hash),
@@ -46,7 +46,8 @@ fn holds(path: usize, text: &str) -> (BookPath, Result<ContentHash, Layer>) {
     (lesson(path), Ok(ContentHash::of(text.as_bytes())))
 }
 
-/// What was written, rewritten and deleted since a moment is named, once each and as it is now.
+/// Files that were written, rewritten or deleted since a given time are returned, once each and in
+/// their current state.
 pub async fn a_delta_names_what_has_changed_and_nothing_else(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let base = Layer::Base;
@@ -84,7 +85,7 @@ pub async fn a_delta_names_what_has_changed_and_nothing_else(setup: &Setup) {
     assert_eq!(delta(&elsewhere, &View::base(), Timestamp::default()).await.files, vec![]);
 }
 
-/// The moment itself counts.
+/// A change exactly at the given time is included.
 pub async fn since_is_inclusive(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     fixture.put(&Layer::Base, &lesson(1), b"one").await;
@@ -94,7 +95,7 @@ pub async fn since_is_inclusive(setup: &Setup) {
     assert_eq!(delta(&fixture, &View::base(), later).await.files, vec![]);
 }
 
-/// R5: a view's delta is about what it shows: the own overlay above the base, and nobody else's.
+/// R5: a view's delta contains what the view shows: the own overlay above the base, and no other.
 pub async fn r5_a_delta_shows_the_view_s_own_overlay_and_no_other(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (base, mine) = (Layer::Base, overlay("owner"));
@@ -140,7 +141,7 @@ pub async fn r5_a_delta_shows_the_view_s_own_overlay_and_no_other(setup: &Setup)
     }
 }
 
-/// Pages join to the whole, in bytewise order, each with what is left of the total.
+/// Pages together are the whole, in bytewise order, each with the number of remaining files.
 pub async fn pages_of_a_delta_join_to_the_whole(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
@@ -175,8 +176,8 @@ pub async fn pages_of_a_delta_join_to_the_whole(setup: &Setup) {
     }
 }
 
-/// Who follows a book from one `complete_until` to the next knows all of it in the end, however
-/// many write meanwhile.
+/// A client that follows a book from one `complete_until` to the next gets all changes in the end,
+/// however many writers there are meanwhile.
 pub async fn who_goes_on_from_complete_until_misses_nothing(setup: &Setup) {
     const WRITERS: usize = 8;
     const ROUNDS: usize = 12;

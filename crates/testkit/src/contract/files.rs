@@ -1,5 +1,4 @@
-//! Reading files: layers, versions and lists. Keeps R5: an overlay is seen by its owner and
-//! nobody else.
+//! Contract tests of reading files: layers, versions and lists. R5: only its owner sees an overlay.
 
 use panaversity_model::asset::AssetType;
 use panaversity_model::change::ChangeSet;
@@ -30,7 +29,7 @@ pub async fn r5_an_overlay_is_found_by_its_owner_and_nobody_else(setup: &Setup) 
     assert_eq!(fixture.read(&view(&mine), &lesson(1)).await, Some(b"base".to_vec()), "the base shows again");
 }
 
-/// R5: neither a hash nor a listing nor a manifest tells anyone of somebody else's overlay.
+/// R5: neither a hash nor a listing nor a manifest reveals another user's overlay.
 pub async fn r5_no_version_of_an_overlay_is_found_by_anybody_else(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (mine, other) = (overlay("owner"), overlay("other"));
@@ -80,7 +79,7 @@ pub async fn every_version_is_found_by_its_hash(setup: &Setup) {
         assert_eq!(found.record.written_at, record.written_at);
         assert_eq!((&found.record.path, &found.record.layer), (&record.path, &record.layer));
     }
-    // Bytes that come back are found with the time they came back.
+    // Bytes that are written a second time are found with the time of the second write.
     fixture.put(&Layer::Base, &lesson(1), texts[0]).await;
     let found = fixture.version(&View::base(), &lesson(1), ContentHash::of(texts[0])).await.unwrap();
     let now = fixture.find(&View::base(), &lesson(1)).await.unwrap();
@@ -88,7 +87,7 @@ pub async fn every_version_is_found_by_its_hash(setup: &Setup) {
     assert!(found.record.written_at > times[2].written_at);
 }
 
-/// A hash is honoured for its own book, path and layer only.
+/// A hash is honored for its own book, path and layer only.
 pub async fn a_hash_names_a_version_of_its_own_path_only(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let hash = ContentHash::of(b"one");
@@ -105,7 +104,7 @@ pub async fn a_hash_names_a_version_of_its_own_path_only(setup: &Setup) {
     assert_eq!(fixture.version(&reader, &lesson(1), hash).await.unwrap().record.layer, Layer::Base);
 }
 
-/// What was never written is not found, in no book.
+/// A path that was never written is not found, in any book.
 pub async fn what_was_never_written_is_not_found(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     for view in [View::base(), view(&overlay("reader"))] {
@@ -136,7 +135,7 @@ fn scattered() -> Vec<BookPath> {
     .to_vec()
 }
 
-/// Lists come in the order of the paths' bytes, whatever the order of writing.
+/// Lists are in the order of the paths' bytes, whatever the order of writing.
 pub async fn a_list_is_in_bytewise_order(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     for path in scattered().iter().rev() {
@@ -145,7 +144,7 @@ pub async fn a_list_is_in_bytewise_order(setup: &Setup) {
     assert_eq!(fixture.paths(&View::base()).await, scattered());
 }
 
-/// Pages join to the whole list, overlay and base merged, each path once.
+/// Pages together are the whole list, overlay and base merged, each path once.
 pub async fn pages_of_a_list_join_to_the_whole(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
@@ -183,7 +182,7 @@ pub async fn pages_of_a_list_join_to_the_whole(setup: &Setup) {
     }
 }
 
-/// A folder's list holds what lies below it and nothing beside it.
+/// A folder's list contains what lies below it and nothing beside it.
 pub async fn a_folder_s_list_holds_exactly_what_lies_below_it(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     for path in scattered() {
@@ -217,7 +216,7 @@ async fn paths(fixture: &ContractFixture, prefix: &str, view: &View, limit: usiz
     }
 }
 
-/// Paths come by what they begin with, in bytewise order, over all pages each once.
+/// Paths are found by prefix, in bytewise order, each once over all pages.
 pub async fn paths_are_those_with_the_prefix_each_once(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
@@ -242,7 +241,7 @@ pub async fn paths_are_those_with_the_prefix_each_once(setup: &Setup) {
     assert!(next.iter().all(|found| *found > last));
 }
 
-/// R5: neither a path nor its absence tells anyone of somebody else's overlay.
+/// R5: neither a path nor its absence reveals another user's overlay.
 pub async fn r5_paths_are_those_of_the_view(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let mine = overlay("owner");
@@ -257,8 +256,8 @@ pub async fn r5_paths_are_those_of_the_view(setup: &Setup) {
     }
 }
 
-/// R5: assets are those of the base below a folder, in bytewise order, with who wrote what they
-/// hold now.
+/// R5: assets are those of the base below a folder, in bytewise order, each with the agent that
+/// wrote its current content.
 pub async fn r5_assets_are_those_of_the_base_with_who_put_them_there(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let [audio, cover, logo] =

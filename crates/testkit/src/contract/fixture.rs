@@ -1,5 +1,4 @@
-//! The fixture a sentence works at: a journal, a book of its own, and the few things every sentence
-//! does with them.
+//! Fixture of the contract tests: a journal, a book of its own, and helpers that most tests need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +18,15 @@ use tokio::sync::Barrier;
 use super::Setup;
 use crate::samples;
 
-/// Longer than any of it takes; what exceeds it hangs.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Timeout of a concurrent run, after which it counts as hung.
+const READY_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A journal and a book of its own.
 #[derive(Clone)]
 pub struct ContractFixture {
     /// The journal.
     pub journal: Arc<dyn Journal>,
-    /// A book nobody else writes.
+    /// A book that no other test writes.
     pub book: BookId,
     /// The schema that its first write gives it.
     pub schema: Schema,
@@ -39,13 +38,13 @@ impl ContractFixture {
         Self { journal: setup.journal.clone(), book: samples::book(), schema: Schema::Strict }
     }
 
-    /// Asks for a set.
+    /// Commits a change set and returns the verdict.
     pub async fn try_commit(&self, layer: &Layer, changes: Vec<Change>) -> Result<Verdict, Fault> {
         let set = ChangeSet { schema: self.schema, ..samples::change_set(&self.book, layer, changes) };
         self.journal.commit(set).await
     }
 
-    /// Commits a set that nothing speaks against.
+    /// Commits a change set that must be accepted.
     pub async fn commit(&self, layer: &Layer, changes: Vec<Change>) -> Vec<Applied> {
         match self.try_commit(layer, changes).await.unwrap() {
             Verdict::Committed(applied) => applied,
@@ -55,7 +54,7 @@ impl ContractFixture {
         }
     }
 
-    /// Stages a blob that nobody is deleting.
+    /// Stages a blob that is not being deleted.
     pub async fn stage(&self, blob: &Blob) -> StagingId {
         match self.journal.stage(blob, samples::staging()).await.unwrap() {
             Staged::Ready(staging) => staging,
@@ -63,18 +62,18 @@ impl ContractFixture {
         }
     }
 
-    /// Stages an object and makes the base hold it at a path where it holds nothing.
+    /// Stages an object and writes it to a path of the base that does not exist.
     pub async fn put_object(&self, path: &BookPath, blob: &Blob) -> Applied {
         let staging = self.stage(blob).await;
         self.commit_one(&Layer::Base, samples::write_staged(path, blob, staging)).await
     }
 
-    /// Commits one change that nothing speaks against.
+    /// Commits one change that must be accepted.
     pub async fn commit_one(&self, layer: &Layer, change: Change) -> Applied {
         self.commit(layer, vec![change]).await.remove(0)
     }
 
-    /// Asks for a set that must be refused; gives the change to blame and the refusal.
+    /// Commits a set that must be refused; returns the index of the refused change and the refusal.
     pub async fn refused(&self, layer: &Layer, changes: Vec<Change>) -> (usize, Refusal) {
         match self.try_commit(layer, changes).await.unwrap() {
             Verdict::Refused(index, refusal) => (index, refusal),
@@ -82,39 +81,39 @@ impl ContractFixture {
         }
     }
 
-    /// What a layer holds at a path, whatever lies above or below.
+    /// Hash of a path's current content in exactly this layer.
     pub async fn holds(&self, layer: &Layer, path: &BookPath) -> Option<ContentHash> {
         let found = self.journal.current_file(&samples::key(&self.book, path, layer)).await.unwrap();
         found.map(|found| found.record.hash)
     }
 
-    /// Makes a layer hold these bytes at a path, whatever it holds.
+    /// Writes these bytes to a path of a layer, whatever its current content.
     pub async fn put(&self, layer: &Layer, path: &BookPath, bytes: &[u8]) -> Applied {
         let now = self.holds(layer, path).await;
         self.commit_one(layer, samples::write(path, bytes, now)).await
     }
 
-    /// Makes a layer hold nothing at a path.
+    /// Deletes a path of a layer.
     pub async fn delete(&self, layer: &Layer, path: &BookPath) -> Applied {
         self.commit_one(layer, samples::delete(path, None)).await
     }
 
-    /// What a view shows at a path.
+    /// The file that a view shows at a path.
     pub async fn find(&self, view: &View, path: &BookPath) -> Option<Found> {
         self.journal.find(&self.book, path, view).await.unwrap()
     }
 
-    /// The bytes a view shows at a path, which must be inline.
+    /// The bytes that a view shows at a path, which must be inline.
     pub async fn read(&self, view: &View, path: &BookPath) -> Option<Vec<u8>> {
         self.find(view, path).await.map(|found| unpack(&found))
     }
 
-    /// The bytes of a version of a path.
+    /// A version of a path, by its hash.
     pub async fn version(&self, view: &View, path: &BookPath, hash: ContentHash) -> Option<Found> {
         self.journal.find_version(&self.book, path, view, hash).await.unwrap()
     }
 
-    /// All paths a view shows, in the order of the journal.
+    /// All paths that a view shows, in the order of the journal.
     pub async fn paths(&self, view: &View) -> Vec<BookPath> {
         let everything = Folder::everything();
         let files = self.journal.list(&self.book, &everything, view, None, 10_000).await.unwrap();
@@ -146,7 +145,8 @@ impl ContractFixture {
         self.chain(&self.chain_key(Some(path), layer)).await
     }
 
-    /// The keys of all chains of the book that have entries; one without is only a lock.
+    /// The keys of all chains of the book that have entries; a chain without entries is only a
+    /// lock.
     pub async fn chains(&self) -> Vec<ChainKey> {
         let records = self.journal.chains(None, Some(&self.book), None, 10_000).await.unwrap();
         records.into_iter().filter(|record| record.count > 0).map(|record| record.key).collect()
@@ -166,8 +166,8 @@ impl ContractFixture {
         breaks
     }
 
-    /// Asserts that the chains of the book link and that nothing was left of a refused call:
-    /// neither files, chains nor the book itself.
+    /// Asserts that the chains of the book link and that a refused call left nothing: neither
+    /// files, chains nor the book itself.
     pub async fn assert_untouched(&self) {
         assert_eq!(self.journal.book(&self.book).await.unwrap(), None, "no book came into being");
         assert_eq!(self.chains().await, vec![], "no chain was touched");
@@ -176,12 +176,12 @@ impl ContractFixture {
     }
 }
 
-/// Where a page that ends with this entry goes on.
+/// Position for the page after one that ends with this entry.
 pub(super) fn position(entry: &AuditEntry) -> EntryPosition {
     EntryPosition { timestamp: entry.timestamp, id: entry.id.clone() }
 }
 
-/// The bytes of an inline blob, checked.
+/// The bytes of an inline blob, verified.
 pub(super) fn unpack(found: &Found) -> Vec<u8> {
     match &found.blob.blob.location {
         BlobLocation::Inline(deflated) => found.blob.unpack(deflated).unwrap(),
@@ -189,7 +189,7 @@ pub(super) fn unpack(found: &Found) -> Vec<u8> {
     }
 }
 
-/// Runs `count` tasks that all start at the same moment; gives their answers in order.
+/// Runs `count` tasks that all start at the same moment; returns their results in order.
 pub async fn run_concurrently<T, F>(count: usize, task: impl Fn(usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
@@ -201,7 +201,7 @@ where
         let (barrier, work) = (barrier.clone(), task(number));
         running.push(tokio::spawn(async move {
             barrier.wait().await;
-            tokio::time::timeout(PATIENCE, work).await.expect("it hangs")
+            tokio::time::timeout(READY_TIMEOUT, work).await.expect("it hangs")
         }));
     }
     let mut answers = Vec::with_capacity(count);

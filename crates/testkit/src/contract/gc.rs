@@ -1,5 +1,5 @@
-//! Letting go, by the protocol in the model's `gc`. Every sentence runs exclusive: what goes goes
-//! from all books.
+//! Contract tests of garbage collection, by the protocol in the model's `gc`. Every test runs
+//! alone, because a collection removes from all books.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::Setup;
 use super::fixture::ContractFixture;
 use crate::samples::{inline, lesson, object, staging, write_staged};
 
-/// The database's time, a moment later than anything it has stamped so far.
+/// The database's time, slightly later than anything it has stamped so far.
 async fn now(fixture: &ContractFixture) -> Timestamp {
     fixture.journal.now().await.unwrap().after(Duration::from_millis(5))
 }
 
-/// Everything that can be condemned now.
+/// Condemns every blob that can be condemned now.
 async fn condemn(fixture: &ContractFixture) -> Vec<Condemned> {
     let (since, mut after, mut all) = (now(fixture).await, None, Vec::new());
     loop {
@@ -44,7 +44,7 @@ async fn forget(fixture: &ContractFixture) -> u64 {
     }
 }
 
-/// A blob in an object that was written and deleted, and whose version was let go.
+/// A blob in an object that was written and deleted, and whose version was removed.
 async fn let_go(fixture: &ContractFixture, n: usize) -> Blob {
     let blob = object(format!("{} {n}", fixture.book).as_bytes());
     fixture.put_object(&lesson(n), &blob).await;
@@ -53,7 +53,7 @@ async fn let_go(fixture: &ContractFixture, n: usize) -> Blob {
     blob
 }
 
-/// I9: what a file or a retained version names is never condemned, whatever its age.
+/// I9: a blob that a file or a retained version names is never condemned, whatever its age.
 pub async fn i9_what_a_version_names_is_never_condemned(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (held, old) = (object(fixture.book.as_str().as_bytes()), format!("{} old", fixture.book));
@@ -90,7 +90,7 @@ pub async fn i9_a_staged_blob_is_left_alone_until_somebody_committed_to_it(setup
     );
 }
 
-/// I9: writers leave a condemned blob alone until its row is gone.
+/// I9: writers leave a condemned blob alone until its row is purged.
 pub async fn i9_a_condemned_blob_is_not_staged_until_it_is_buried(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let blob = let_go(&fixture, 1).await;
@@ -112,7 +112,8 @@ pub async fn i9_a_condemned_blob_is_not_staged_until_it_is_buried(setup: &Setup)
     fixture.commit_one(&Layer::Base, write_staged(&lesson(1), &blob, mine)).await;
 }
 
-/// I9: who staged before a row was condemned can't commit to what was staged after it.
+/// I9: a commit with a staging from before the row was condemned is refused, also when the blob was
+/// staged again afterwards.
 pub async fn i9_a_commit_refuses_a_staging_that_ended(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let blob = object(fixture.book.as_str().as_bytes());
@@ -133,7 +134,7 @@ pub async fn i9_a_commit_refuses_a_staging_that_ended(setup: &Setup) {
     fixture.commit_one(&Layer::Base, write_staged(&lesson(2), &blob, late)).await;
 }
 
-/// I9: a `gc` that died keeps nobody waiting for ever: writers and other `gc`s take its rows over.
+/// I9: a `gc` that died blocks nobody forever: writers and other `gc` runs take its rows over.
 pub async fn i9_a_guard_that_has_ended_is_taken_over(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (first, second) = (let_go(&fixture, 1).await, let_go(&fixture, 2).await);
@@ -151,7 +152,7 @@ pub async fn i9_a_guard_that_has_ended_is_taken_over(setup: &Setup) {
     assert_eq!(fixture.journal.purge(&again).await.unwrap(), PurgeOutcome::Purged);
 }
 
-/// I9: bytes that come inline need no object; the row lives on, and its guard is lifted.
+/// I9: bytes that are written inline need no object; the row stays, and its guard is lifted.
 pub async fn i9_bytes_that_come_inline_revive_a_condemned_blob(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let blob = let_go(&fixture, 1).await;
@@ -178,7 +179,7 @@ pub async fn i9_an_object_without_a_row_is_guarded_like_any_other(setup: &Setup)
     assert_eq!(fixture.find(&View::base(), &lesson(1)).await.unwrap().blob.blob, blob);
 }
 
-/// Only versions that were superseded long enough ago are let go; the newest stays.
+/// Only versions that were superseded long enough ago are removed; the newest stays.
 pub async fn only_superseded_versions_are_let_go(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     forget(&fixture).await;
@@ -200,7 +201,8 @@ pub async fn only_superseded_versions_are_let_go(setup: &Setup) {
     assert_eq!(fixture.read(&View::base(), &lesson(1)).await, Some(b"c".to_vec()));
 }
 
-/// What a manifest names is kept until the moment that was told; then manifest and version go.
+/// A version that a manifest names is kept until the pinned time; then manifest and version are
+/// removed.
 pub async fn what_a_manifest_names_is_kept_until_it_is_let_go(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (old, manifest) = (ContentHash::of(b"old"), ContentHash::of(b"manifest"));
@@ -233,7 +235,8 @@ pub async fn what_a_manifest_names_is_kept_until_it_is_let_go(setup: &Setup) {
     assert_eq!(fixture.journal.kept(&fixture.book, manifest).await.unwrap(), None);
 }
 
-/// A survey counts what would go, also what only its own first steps would set free.
+/// A survey counts everything that would be removed, also what only its own first steps would make
+/// removable.
 pub async fn a_survey_tells_what_would_go(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     forget(&fixture).await;

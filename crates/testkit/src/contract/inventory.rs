@@ -1,4 +1,5 @@
-//! What the journal knows of every file and object, for comparing it with the storage.
+//! Contract tests of the inventory: the journal's records of files and objects, for comparison with
+//! the storage.
 
 use panaversity_model::blob::BlobState;
 use panaversity_model::publication::{Attempt, FileKey};
@@ -22,7 +23,7 @@ async fn records(fixture: &ContractFixture) -> Vec<PublishedFile> {
     }
 }
 
-/// Every file of every layer is recorded once, with what it holds.
+/// Every file of every layer is recorded once, with its content.
 pub async fn every_file_of_every_layer_is_recorded_once(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let mut due = Vec::new();
@@ -52,8 +53,8 @@ pub async fn every_file_of_every_layer_is_recorded_once(setup: &Setup) {
     assert_eq!(everywhere.len(), 1, "without a book it goes on with any");
 }
 
-/// The path that a commit would refuse a new one for is told beforehand; other users' overlays
-/// are not.
+/// The conflicting path for which a commit would refuse a new one is returned beforehand; other
+/// users' overlays are not considered.
 pub async fn a_path_in_the_way_of_a_new_one_is_told(setup: &Setup) {
     for layer in [Layer::Base, overlay("ann")] {
         let fixture = ContractFixture { schema: Schema::Docusaurus, ..ContractFixture::new(setup) };
@@ -94,7 +95,7 @@ pub async fn a_path_in_the_way_of_a_new_one_is_told(setup: &Setup) {
     }
 }
 
-/// A path that is pending is told from one that is published, also when its file is gone.
+/// A pending path is distinguished from a published one, also when its file is deleted.
 pub async fn what_is_on_its_way_is_told_from_what_has_arrived(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let file = key(&fixture.book, &lesson(1), &Layer::Base);
@@ -141,7 +142,7 @@ pub async fn objects_are_listed_while_a_version_names_them(setup: &Setup) {
     }
 }
 
-/// A file made pending again is claimed at its version, whoever had the lease on it. Runs alone.
+/// A file that was made pending again is claimed at its version, whoever had its lease. Runs alone.
 pub async fn a_file_made_pending_again_is_claimed(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let file = key(&fixture.book, &lesson(1), &Layer::Base);

@@ -1,4 +1,4 @@
-//! Manifests and the stamp that tells whether one still holds.
+//! Contract tests of manifests and of the stamp that tells whether a cached one is still valid.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn blob_metadata(
     fixture.journal.blob_metadata(&fixture.book, &asked).await.unwrap()
 }
 
-/// What an metadata of a live blob says that nothing keeps.
+/// Expected metadata of a live blob that no manifest keeps.
 fn metadata(blob: &Blob) -> BlobMetadata {
     let deflated = match &blob.location {
         BlobLocation::Inline(deflated) => Some(deflated.len() as u64),
@@ -38,7 +38,7 @@ fn metadata(blob: &Blob) -> BlobMetadata {
     BlobMetadata { size: blob.size, crc32: blob.crc32, deflated, state: BlobState::Live, kept_until: None }
 }
 
-/// Every change of the base gives the book a stamp it never had.
+/// Every change of the base gives the book a new stamp.
 pub async fn every_change_gives_a_new_stamp(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let mut seen = vec![stamp(&fixture).await];
@@ -63,7 +63,7 @@ pub async fn every_change_gives_a_new_stamp(setup: &Setup) {
     }
 }
 
-/// R5: neither overlays nor writes that change nothing touch the stamp.
+/// R5: neither overlays nor writes that change nothing affect the stamp.
 pub async fn r5_an_overlay_leaves_the_stamp_alone(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     fixture.put(&Layer::Base, &lesson(1), b"a").await;
@@ -98,7 +98,7 @@ pub async fn rows_above_a_version_are_exactly_the_newer_ones(setup: &Setup) {
     assert_eq!(newer, [lesson(1).as_str(), lesson(9).as_str()]);
 }
 
-/// A kept manifest is given back as it was kept, to its own book only.
+/// A kept manifest is returned as it was stored, to its own book only.
 pub async fn a_kept_manifest_is_given_back_to_its_book(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     fixture.put(&Layer::Base, &lesson(1), b"a").await;
@@ -112,8 +112,8 @@ pub async fn a_kept_manifest_is_given_back_to_its_book(setup: &Setup) {
     assert_eq!(fixture.journal.kept(&fixture.book, ContentHash::of(b"other")).await.unwrap(), None);
 }
 
-/// R5: versions of base files are outlined, old ones too; what is an overlay's, another path's or
-/// another book's is not there.
+/// R5: metadata is returned for versions of base files, old ones too, but not for those of an
+/// overlay, another path or another book.
 pub async fn a_version_of_the_base_is_outlined_and_nothing_else(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (text, large) =
@@ -150,8 +150,8 @@ pub async fn a_version_of_the_base_is_outlined_and_nothing_else(setup: &Setup) {
     );
 }
 
-/// I9: once a version was found to be kept until a moment, no `gc` lets it go before, also one that
-/// was about to. Runs alone.
+/// I9: once a version was found to be kept until a given time, no `gc` removes it earlier, not even
+/// one in progress. Runs alone.
 pub async fn i9_a_version_found_pinned_is_not_let_go(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let paths: Vec<_> = (0..40).map(lesson).collect();

@@ -1,5 +1,5 @@
-//! The contract suites: what every engine and every fake must do (I11). Each sentence is one
-//! function named as what it proves, with the number of the invariant it proves.
+//! Contract test suites: the behavior that every engine and every fake must have (I11). Each test
+//! is one function named after the property it proves, with the number of the invariant.
 //!
 //! # Use
 //! ```ignore
@@ -12,9 +12,9 @@
 //! }
 //! journal_contract!(sqlite);
 //! ```
-//! Every sentence uses a book of its own, so the journals of one process may share a database.
-//! Sentences about what all books share (the backlog, damaged blobs) run alone; they keep apart
-//! only within a process, so under `cargo nextest` each setup needs its own database.
+//! Every test uses a book of its own, so the journals of one process may share a database. Tests of
+//! state that all books share (the backlog, damaged blobs) run alone; that is guaranteed only
+//! within a process, so under `cargo nextest` each setup needs its own database.
 
 pub mod audit;
 pub mod audit_log;
@@ -49,8 +49,9 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use fixture::{ContractFixture, run_concurrently};
 
-/// What a setup keeps alive until the sentence ends: a temporary folder, a database to drop.
-pub type Guard = Box<dyn Any + Send + Sync>;
+/// Resources of a setup that are released when the test ends: a temporary folder, a database to
+/// drop.
+pub type ContractGuard = Box<dyn Any + Send + Sync>;
 
 type Expire = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -59,17 +60,17 @@ pub struct Setup {
     /// The journal.
     pub journal: Arc<dyn Journal>,
     expire_leases: Option<Expire>,
-    _guard: Guard,
+    _guard: ContractGuard,
 }
 
 impl Setup {
-    /// A journal, and what it lives on.
+    /// A journal, and the resources it needs.
     pub fn new(journal: Arc<dyn Journal>, guard: impl Any + Send + Sync) -> Self {
         Self { journal, expire_leases: None, _guard: Box::new(guard) }
     }
 
-    /// Tells how to make every lease held now expire without waiting for it. Without this the
-    /// sentences about expiry say nothing.
+    /// Sets the function that makes every current lease expire without waiting. Without it the
+    /// tests of expiry are skipped.
     #[must_use]
     pub fn expiring_leases<F>(mut self, expire: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -79,7 +80,7 @@ impl Setup {
         self
     }
 
-    /// Lets every lease expire; false if the setup does not know how.
+    /// Makes every lease expire; returns false if the setup has no function for it.
     pub(crate) async fn expire_leases(&self) -> bool {
         match &self.expire_leases {
             Some(expire) => {
@@ -101,31 +102,31 @@ impl fmt::Debug for Setup {
 pub struct ObjectsSetup {
     /// The storage.
     pub objects: Arc<dyn Objects>,
-    _guard: Guard,
+    _guard: ContractGuard,
 }
 
 impl ObjectsSetup {
-    /// A storage, and what it lives on.
+    /// A storage, and the resources it needs.
     pub fn new(objects: Arc<dyn Objects>, guard: impl Any + Send + Sync) -> Self {
         Self { objects, _guard: Box::new(guard) }
     }
 }
 
-/// An inbox to be tested.
+/// An upload store to be tested.
 pub struct InboxSetup {
-    /// The inbox.
+    /// The upload store.
     pub inbox: Arc<dyn UploadStore>,
-    _guard: Guard,
+    _guard: ContractGuard,
 }
 
 impl InboxSetup {
-    /// An inbox, and what it lives on.
+    /// An upload store, and the resources it needs.
     pub fn new(inbox: Arc<dyn UploadStore>, guard: impl Any + Send + Sync) -> Self {
         Self { inbox, _guard: Box::new(guard) }
     }
 }
 
-/// All bytes of what was opened, if anything was.
+/// All bytes of an opened file, if there is one.
 pub async fn whole(parts: Option<Parts>) -> Option<Vec<u8>> {
     let (mut parts, mut bytes) = (parts?, Vec::new());
     while let Some(part) = parts.next().await.unwrap() {
@@ -142,12 +143,12 @@ pub struct TreeSetup {
     /// The tree.
     pub tree: Arc<dyn Tree>,
     look: Look,
-    _guard: Guard,
+    _guard: ContractGuard,
 }
 
 impl TreeSetup {
-    /// A tree, how to see all its files by their location below the root (such as
-    /// `books/ai-python/content/README.md`), and what it lives on.
+    /// A tree, a function that returns all its files by their location below the root (such as
+    /// `books/ai-python/content/README.md`), and the resources it needs.
     pub fn new(
         tree: Arc<dyn Tree>,
         look: impl Fn() -> BTreeMap<String, Vec<u8>> + Send + Sync + 'static,
@@ -156,7 +157,7 @@ impl TreeSetup {
         Self { tree, look: Box::new(look), _guard: Box::new(guard) }
     }
 
-    /// Everything the tree holds.
+    /// All files of the tree.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         (self.look)()
     }
@@ -164,12 +165,12 @@ impl TreeSetup {
 
 static TURN: RwLock<()> = RwLock::const_new(());
 
-/// The turn of a sentence that minds its own book.
+/// Shared lock of a test that touches only its own book.
 pub async fn shared() -> RwLockReadGuard<'static, ()> {
     TURN.read().await
 }
 
-/// The turn of a sentence about what all books share.
+/// Exclusive lock of a test of state that all books share.
 pub async fn exclusive() -> RwLockWriteGuard<'static, ()> {
     TURN.write().await
 }

@@ -1,5 +1,5 @@
-//! Names that a build machine may not tell apart: of those that differ only by case a book has
-//! one at most; and no file lies under another.
+//! Contract tests of names that a build machine may not distinguish: a book has at most one of the
+//! names that differ only by case; and no file lies under another.
 
 use panaversity_model::{BookPath, Layer, Refusal, Schema, View};
 
@@ -21,7 +21,7 @@ pub async fn a_name_that_differs_only_by_case_is_refused(setup: &Setup) {
         assert!(matches!(refusal, Refusal::Conflict { current: None, .. }), "{refusal:?}");
         assert_eq!(fixture.holds(&layer, &lower).await, None);
         assert_eq!(fixture.file_chain(&lower, &layer).await, vec![]);
-        // The one that was first goes on as before, and once it is gone the name is free.
+        // The existing file is not affected, and once it is deleted the name is free.
         fixture.put(&layer, &upper, b"c").await;
         fixture.delete(&layer, &upper).await;
         fixture.put(&layer, &lower, b"b").await;
@@ -38,7 +38,7 @@ pub async fn an_overlay_cannot_take_a_name_of_the_base_in_another_case(setup: &S
     fixture.put(&overlay("reader"), &upper, b"b").await;
 }
 
-/// R5: what an overlay holds stands in nobody else's way.
+/// R5: a file in an overlay does not block names for other users.
 pub async fn r5_a_name_in_an_overlay_stands_in_nobody_else_s_way(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (upper, lower) = pair();
@@ -56,7 +56,7 @@ pub async fn i10_a_set_cannot_bring_two_names_that_differ_only_by_case(setup: &S
     fixture.assert_untouched().await;
 }
 
-/// One set may free a name and take it in another case.
+/// One set may delete a name and create it in another case.
 pub async fn a_set_can_rename_a_file_to_another_case(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (upper, lower) = pair();
@@ -66,7 +66,7 @@ pub async fn a_set_can_rename_a_file_to_another_case(setup: &Setup) {
 }
 
 /// A file can't lie under another, nor another under it, in any case of letters: an asset in any
-/// book, any file where the schema leaves every name to files and folders alike.
+/// book, any file where the schema allows every name for files and folders alike.
 pub async fn no_file_lies_under_another(setup: &Setup) {
     for (schema, file, below, beside) in [
         (Schema::Strict, "static/img/Chapter", "static/img/chapter/a.png", "static/img/chapter-2/a.png"),
@@ -89,8 +89,8 @@ pub async fn no_file_lies_under_another(setup: &Setup) {
     }
 }
 
-/// An overlay's file can't lie under one of the base, nor above one; what an overlay holds stands in
-/// nobody else's way.
+/// An overlay's file can't lie under one of the base, nor above one; files in an overlay do not
+/// block names for other users.
 pub async fn no_file_of_an_overlay_lies_under_one_of_the_base(setup: &Setup) {
     for (first, second) in [("content/guide", "content/guide/a.md"), ("content/guide/a.md", "content/Guide")]
     {
@@ -105,7 +105,7 @@ pub async fn no_file_of_an_overlay_lies_under_one_of_the_base(setup: &Setup) {
     }
 }
 
-/// One set may turn a file into a folder, and a folder into a file; not bring both.
+/// One set may replace a file by a folder, and a folder by a file; it may not create both.
 pub async fn a_set_can_turn_a_file_into_a_folder_and_back(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (file, below) = (path("static/img/chapter"), path("static/img/chapter/a.png"));

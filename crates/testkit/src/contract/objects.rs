@@ -1,4 +1,4 @@
-//! The object storage: immutable bytes by their hash.
+//! Contract tests of the object storage: immutable bytes by their hash.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use super::ObjectsSetup;
 use super::fixture::run_concurrently;
 use crate::samples;
 
-/// Bytes nobody else has put.
+/// Bytes that no other test puts.
 fn bytes(size: usize) -> Vec<u8> {
     let mut bytes = samples::book().as_str().as_bytes().to_vec();
     bytes.extend((bytes.len()..size).map(|n| u8::try_from(n % 251).unwrap()));
     bytes
 }
 
-/// R2: what was put is read back byte for byte, and its size is known.
+/// R2: an object is read back byte for byte, and its size is known.
 pub async fn r2_what_was_put_is_read_back(setup: &ObjectsSetup) {
     for bytes in [bytes(0), bytes(1 << 16), bytes((3 << 20) + 1)] {
         let (hash, size) = (ContentHash::of(&bytes), bytes.len() as u64);
@@ -31,7 +31,7 @@ pub async fn r2_what_was_put_is_read_back(setup: &ObjectsSetup) {
     assert_eq!(setup.objects.get(nothing, 0..10).await.unwrap(), Some(Vec::new()));
 }
 
-/// What was never put is absent, which is no fault.
+/// An object that was never put is absent, which is no fault.
 pub async fn what_was_never_put_is_absent(setup: &ObjectsSetup) {
     let hash = ContentHash::of(&bytes(0));
     assert_eq!(setup.objects.stat(hash).await.unwrap(), None);
@@ -52,7 +52,7 @@ pub async fn putting_again_is_harmless(setup: &ObjectsSetup) {
     assert!(setup.objects.get(hash, 0..u64::MAX).await.unwrap() == Some(bytes));
 }
 
-/// A range gives its bytes, as far as there are any.
+/// A range returns its bytes, as far as they exist.
 pub async fn a_range_gives_the_bytes_there_are(setup: &ObjectsSetup) {
     let bytes = bytes(100_000);
     let (hash, size) = (ContentHash::of(&bytes), 100_000);
@@ -83,7 +83,7 @@ async fn promote(setup: &ObjectsSetup, bytes: &[u8], part: usize) {
     staging.promote(ContentHash::of(bytes)).await.unwrap();
 }
 
-/// R2: what came part by part is read back as a whole, whatever the parts.
+/// R2: an object written in parts is read back as a whole, whatever the parts.
 pub async fn r2_what_was_promoted_is_read_back(setup: &ObjectsSetup) {
     for (size, part) in [(0, 1), (70_000, 999), (12 << 20, 1 << 20), ((6 << 20) + 1, 7 << 20)] {
         let bytes = if size == 0 { Vec::new() } else { bytes(size) };
@@ -95,7 +95,7 @@ pub async fn r2_what_was_promoted_is_read_back(setup: &ObjectsSetup) {
     }
 }
 
-/// Before it is promoted an object is not there; dropped, it never will be.
+/// Before an object is promoted it does not exist; if it is dropped, it never will.
 pub async fn i9_what_was_staged_and_dropped_is_no_object(setup: &ObjectsSetup) {
     let bytes = bytes(6 << 20);
     let hash = ContentHash::of(&bytes);
@@ -110,7 +110,7 @@ pub async fn i9_what_was_staged_and_dropped_is_no_object(setup: &ObjectsSetup) {
     assert!(setup.objects.list_objects().next().await.is_ok());
 }
 
-/// Promoting what is there already is harmless, one after the other and at once.
+/// Promoting an existing object is harmless, one after the other and at once.
 pub async fn promoting_again_is_harmless(setup: &ObjectsSetup) {
     let bytes = bytes(200_000);
     promote(setup, &bytes, 70_000).await;
@@ -125,7 +125,7 @@ pub async fn promoting_again_is_harmless(setup: &ObjectsSetup) {
     assert!(setup.objects.get(hash, 0..u64::MAX).await.unwrap() == Some(bytes));
 }
 
-/// Deleting is idempotent, and what was deleted can be put again.
+/// Deleting is idempotent, and a deleted object can be put again.
 pub async fn deleting_an_object_twice_is_fine(setup: &ObjectsSetup) {
     let bytes = bytes(1_000);
     let hash = ContentHash::of(&bytes);

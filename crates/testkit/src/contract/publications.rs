@@ -1,5 +1,5 @@
-//! The tree's backlog: leases, settling, clean points. All of these run alone, for the backlog is
-//! one for all books; what others left in it is passed over.
+//! Contract tests of the tree's backlog: leases, settling, clean points. All of these run alone,
+//! because all books share one backlog; rows of other tests are ignored.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::Setup;
 use super::fixture::{ContractFixture, run_concurrently};
 use crate::samples::{delete, key, lease, lesson, overlay, write};
 
-/// Claims all there is and gives those of the fixture's book.
+/// Claims all pending files and returns those of the fixture's book.
 async fn claim(fixture: &ContractFixture) -> Vec<Publication> {
     let (mut ours, mut seen) = (Vec::new(), BTreeSet::new());
     loop {
@@ -41,7 +41,7 @@ async fn unsynced(fixture: &ContractFixture) -> Vec<BookPath> {
     paths.into_iter().map(|(key, _)| key.path).collect()
 }
 
-/// A commit takes the lease on what it changed; nobody gets it a second time.
+/// A commit takes the lease on the files it changed; no other publisher gets it.
 pub async fn the_committer_gets_the_lease_and_nobody_else(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let change = write(&lesson(1), b"a", None);
@@ -57,7 +57,7 @@ pub async fn the_committer_gets_the_lease_and_nobody_else(setup: &Setup) {
     assert!(other.publication.is_some(), "an overlay's path is another path");
 }
 
-/// A path that moved on while it was published stays pending, at its new version.
+/// A path that changed while it was published stays pending, at its new version.
 pub async fn a_path_that_moved_on_stays_pending(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let before = fixture.journal.pending().await.unwrap();
@@ -73,7 +73,7 @@ pub async fn a_path_that_moved_on_stays_pending(setup: &Setup) {
     assert_eq!(fixture.journal.pending().await.unwrap(), before);
 }
 
-/// A failed attempt gives the lease back; the path is claimed, published once, and not again.
+/// A failed attempt releases the lease; the path is claimed, published once, and not again.
 pub async fn a_path_given_back_is_claimed_again(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let before = fixture.journal.pending().await.unwrap();
@@ -94,7 +94,7 @@ pub async fn a_path_given_back_is_claimed_again(setup: &Setup) {
     assert!(again.publication.is_some_and(|again| again.version > first.version));
 }
 
-/// A lease that is no longer held settles nothing and frees nothing.
+/// A lost lease settles nothing and releases nothing.
 pub async fn a_lost_lease_settles_nothing(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let held = fixture.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
@@ -116,8 +116,8 @@ pub async fn a_lost_lease_settles_nothing(setup: &Setup) {
     assert_eq!(acknowledge(&fixture, &again[0], Attempt::Done).await, Settled::Published);
 }
 
-/// An expired lease is claimed by another publisher, or taken by the next commit; whoever let it
-/// expire settles nothing.
+/// An expired lease is claimed by another publisher, or taken by the next commit; the publisher
+/// whose lease expired settles nothing.
 pub async fn an_expired_lease_goes_to_another(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let first = fixture.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
@@ -137,7 +137,7 @@ pub async fn an_expired_lease_goes_to_another(setup: &Setup) {
     assert_eq!(claim(&fixture).await.len(), 1, "the tree may hold the older bytes: again");
 }
 
-/// A lease that is still held can be made to last longer, never shorter; one that was lost cannot.
+/// A current lease can be prolonged, never shortened; a lost one cannot be prolonged.
 pub async fn a_prolonged_lease_lasts_longer(setup: &Setup) {
     const HOUR: Duration = Duration::from_hours(1);
     let fixture = ContractFixture::new(setup);
@@ -159,8 +159,8 @@ pub async fn a_prolonged_lease_lasts_longer(setup: &Setup) {
     assert_eq!(claim(&fixture).await.len(), 1);
 }
 
-/// A path whose storage never answered waits until its lease, begun anew, has expired: what was
-/// asked for may still arrive, also under a lease that was lost.
+/// A path whose storage never answered waits until its lease, started anew, has expired: the
+/// request may still be carried out, also under a lease that was lost.
 pub async fn a_path_without_an_answer_waits_for_its_lease(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let first = fixture.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
@@ -182,7 +182,7 @@ pub async fn a_path_without_an_answer_waits_for_its_lease(setup: &Setup) {
     assert_eq!(acknowledge(&fixture, &third, Attempt::Done).await, Settled::Published);
 }
 
-/// Publishers that claim at once share the backlog; no path goes to two.
+/// Concurrent claims divide the backlog; no path is given to two publishers.
 pub async fn concurrent_claims_never_share_a_path(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let changes = (0..40).map(|n| write(&lesson(n), b"a", None)).collect();
@@ -211,7 +211,7 @@ pub async fn a_claim_takes_no_more_than_its_leases(setup: &Setup) {
     assert!(claim(&fixture).await.len() >= 3, "the rest is still there");
 }
 
-/// A published path waits for a clean point, and is forgotten when one covers its version.
+/// A published path waits for a clean point, and is removed when one covers its version.
 pub async fn a_published_path_waits_for_a_clean_point(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let first = fixture.put(&Layer::Base, &lesson(1), b"a").await.publication.unwrap();
@@ -236,7 +236,7 @@ pub async fn a_published_path_waits_for_a_clean_point(setup: &Setup) {
     assert!(fixture.put(&Layer::Base, &lesson(1), b"c").await.publication.is_some(), "it starts anew");
 }
 
-/// I9: after an unclean stop what no clean point covers is pending again, and nothing else.
+/// I9: after an unclean stop exactly the paths that no clean point covers are pending again.
 pub async fn i9_what_no_clean_point_covers_is_published_again(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let changes = (0..3).map(|n| write(&lesson(n), b"a", None)).collect();

@@ -1,5 +1,5 @@
-//! Many at once. Keeps I8: of concurrent writers with one precondition exactly one succeeds, and
-//! nobody waits for ever.
+//! Contract tests of concurrency. I8: of concurrent writers with one precondition exactly one
+//! succeeds, and none waits forever.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ fn text(round: usize, writer: usize) -> Vec<u8> {
     format!("round {round}, writer {writer}").into_bytes()
 }
 
-/// All writers ask at once; gives their verdicts.
+/// Runs all writers at once; returns their verdicts.
 async fn race(fixture: &ContractFixture, count: usize, ask: impl Fn(usize) -> Vec<Change>) -> Vec<Verdict> {
     run_concurrently(count, |writer| {
         let (fixture, changes) = (fixture.clone(), ask(writer));
@@ -28,7 +28,7 @@ async fn race(fixture: &ContractFixture, count: usize, ask: impl Fn(usize) -> Ve
     .await
 }
 
-/// The one that won; the others must have been refused.
+/// The writer that succeeded; all others must have been refused.
 fn winner(verdicts: &[Verdict]) -> usize {
     let winners: Vec<usize> = verdicts
         .iter()
@@ -39,7 +39,8 @@ fn winner(verdicts: &[Verdict]) -> usize {
     winners[0]
 }
 
-/// I8: of concurrent creators of one file exactly one wins, and the others learn what it wrote.
+/// I8: of concurrent creators of one file exactly one wins, and the others are told the hash it
+/// wrote.
 pub async fn i8_of_concurrent_creators_exactly_one_wins(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     for round in 0..ROUNDS {
@@ -99,7 +100,7 @@ pub async fn i8_of_concurrent_creators_of_a_file_and_of_what_lies_below_one_wins
     }
 }
 
-/// Of concurrent creators whose names differ only by case exactly one wins.
+/// I8: of concurrent creators whose names differ only by case exactly one wins.
 pub async fn i8_of_concurrent_creators_of_names_that_differ_only_by_case_one_wins(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     for round in 0..ROUNDS {
@@ -120,7 +121,7 @@ pub async fn i8_of_concurrent_creators_of_names_that_differ_only_by_case_one_win
     }
 }
 
-/// Sets that touch the same files in opposite order never wait for each other for ever.
+/// I10: sets that touch the same files in opposite order never deadlock.
 pub async fn i10_sets_in_opposite_order_do_not_deadlock(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let files: [BookPath; 2] = [lesson(1), lesson(2)];
@@ -145,7 +146,7 @@ pub async fn i10_sets_in_opposite_order_do_not_deadlock(setup: &Setup) {
     assert_eq!(fixture.breaks().await, vec![]);
 }
 
-/// Writers of different files of a book all succeed, and share no version.
+/// Writers of different files of a book all succeed, with distinct versions.
 pub async fn writers_of_different_files_do_not_hinder_each_other(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let verdicts = race(&fixture, 32, |writer| vec![write(&lesson(writer), &text(0, writer), None)]).await;
@@ -160,7 +161,7 @@ pub async fn writers_of_different_files_do_not_hinder_each_other(setup: &Setup) 
     assert_eq!(stamp.sum, versions.iter().sum::<i64>());
 }
 
-/// I8: concurrent sets never spoil each other, refused and failed ones included.
+/// I8: concurrent sets do not affect each other, refused and failed ones included.
 pub async fn i8_a_refused_or_failed_set_spoils_no_other(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let unstaged = object(format!("never staged {}", fixture.book).as_bytes());
@@ -219,7 +220,7 @@ pub async fn concurrent_first_writes_agree_on_one_schema(setup: &Setup) {
     }
 }
 
-/// R6: changes and entries that crowd one chain still link, one by one.
+/// R6: concurrent changes and entries in one chain still link, one by one.
 pub async fn r6_a_crowded_chain_links(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let layer = overlay("reader");

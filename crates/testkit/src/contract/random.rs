@@ -1,5 +1,5 @@
-//! Random walks: an engine compared, step by step, with a map (R2, R5, R6). The walks are the
-//! same in every run.
+//! Random walks: an engine compared, step by step, with a map (R2, R5, R6). The walks are the same
+//! in every run.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::Setup;
 use super::fixture::{ContractFixture, unpack};
 use crate::samples::{change, inline, lesson, overlay, view};
 
-/// A small generator (xorshift); its numbers only have to be scattered.
+/// Pseudorandom generator (xorshift); its numbers only have to be scattered.
 struct Dice(u64);
 
 impl Dice {
@@ -24,7 +24,7 @@ impl Dice {
     }
 }
 
-/// What each file of each layer should hold, and every version it ever held.
+/// Expected content of each file of each layer, and every version it ever had.
 #[derive(Default)]
 struct Model {
     files: BTreeMap<(Layer, BookPath), Vec<u8>>,
@@ -38,8 +38,8 @@ impl Model {
     }
 }
 
-/// R2, R5: through any sequence of writes and deletions, refused ones included, every view reads
-/// what a map would hold, and every version ever written stays readable.
+/// R2, R5: after any sequence of writes and deletions, refused ones included, every view reads the
+/// content of the map, and every version ever written stays readable.
 pub async fn r2_a_random_walk_reads_what_a_map_would_hold(setup: &Setup) {
     for seed in [0x9e37_79b9_7f4a_7c15, 0x2545_f491_4f6c_dd1d] {
         let fixture = ContractFixture::new(setup);

@@ -1,4 +1,4 @@
-//! Change sets: all or nothing (I10).
+//! Contract tests of change sets: all or nothing (I10).
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::Setup;
 use super::fixture::ContractFixture;
 use crate::samples::{change_set, delete, lesson, overlay, write};
 
-/// I10: one refused change takes the whole set with it, whichever it is.
+/// I10: one refused change refuses the whole set, whichever change it is.
 pub async fn i10_a_set_with_one_refused_change_does_nothing(setup: &Setup) {
     for bad in 0..3 {
         let fixture = ContractFixture::new(setup);
@@ -46,8 +46,8 @@ pub async fn i10_a_refused_set_leaves_existing_files_alone(setup: &Setup) {
     assert_eq!(fixture.breaks().await, vec![]);
 }
 
-/// The answers come in the order of the changes, however the engine ordered its locks, and the
-/// entries of a set carry its ids.
+/// Results are in the order of the changes, whatever order the engine locks in, and the entries of
+/// a set carry its ids.
 pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let layer = overlay("reader");
@@ -89,10 +89,10 @@ pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
     }
 }
 
-/// A set of the largest allowed size commits, and is refused, as a whole.
+/// I10: a set of the largest allowed size commits, or is refused, as a whole.
 pub async fn i10_a_set_of_a_thousand_files_is_all_or_nothing(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
-    // Not in path order, so that an engine which sorts has something to do.
+    // Not in path order, so that an engine has to sort.
     let order: Vec<usize> = (0..1000).map(|n| n * 7 % 1000).collect();
     let text = |n: usize| format!("lesson {n}").into_bytes();
     let writes = || order.iter().map(|n| write(&lesson(*n), &text(*n), None)).collect::<Vec<_>>();

@@ -1,8 +1,8 @@
-//! The lists of sentences. A test of the testkit compares them with the modules, so that no
-//! sentence is forgotten.
+//! Lists of the contract tests. A test of the testkit compares them with the modules, so that no
+//! test is missing.
 
-/// One test per sentence about journals, in a module per suite, on what `$setup` (the path of an
-/// `async fn() -> Setup`) makes anew for each.
+/// Contract tests of a journal, in a module per suite. `$setup` (the path of an `async fn() ->
+/// Setup`) creates the journal anew for each.
 #[macro_export]
 macro_rules! journal_contract {
     ($setup:path) => {
@@ -164,8 +164,8 @@ macro_rules! journal_contract {
     };
 }
 
-/// One test per sentence about object storages, on what `$setup` (the path of an
-/// `async fn() -> ObjectsSetup`) makes anew for each.
+/// Contract tests of an object storage. `$setup` (the path of an `async fn() -> ObjectsSetup`)
+/// creates it anew for each.
 #[macro_export]
 macro_rules! objects_contract {
     ($setup:path) => {
@@ -184,8 +184,8 @@ macro_rules! objects_contract {
     };
 }
 
-/// One test per sentence about inboxes, on what `$setup` (the path of an
-/// `async fn() -> InboxSetup`) makes anew for each.
+/// Contract tests of an upload store. `$setup` (the path of an `async fn() -> InboxSetup`) creates
+/// it anew for each.
 #[macro_export]
 macro_rules! inbox_contract {
     ($setup:path) => {
@@ -202,8 +202,8 @@ macro_rules! inbox_contract {
     };
 }
 
-/// One test per sentence about trees, on what `$setup` (the path of an `async fn() -> TreeSetup`)
-/// makes anew for each.
+/// Contract tests of a tree. `$setup` (the path of an `async fn() -> TreeSetup`) creates it anew
+/// for each.
 #[macro_export]
 macro_rules! tree_contract {
     ($setup:path) => {
@@ -224,7 +224,7 @@ macro_rules! tree_contract {
     };
 }
 
-/// The tests of one suite.
+/// The tests of one suite. `$turn` is the lock that they take: `shared` or `exclusive`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! sentences {

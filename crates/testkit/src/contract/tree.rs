@@ -1,4 +1,4 @@
-//! The tree: the published copy as an ordinary folder.
+//! Contract tests of the tree: the published copy as an ordinary folder.
 
 use async_trait::async_trait;
 use panaversity_model::ports::Pages;
@@ -11,19 +11,19 @@ use super::{TreeSetup, whole};
 use crate::memory::{InParts, location};
 use crate::samples::{book, key, lesson, overlay, path};
 
-/// What the tree holds below a book, without the book's own folder.
+/// The files of the tree below a book, relative to the book's folder.
 fn published(setup: &TreeSetup, book: &BookId) -> Vec<(String, Vec<u8>)> {
     let prefix = format!("books/{book}/");
     let files = setup.files().into_iter();
     files.filter_map(|(at, bytes)| Some((at.strip_prefix(&prefix)?.to_owned(), bytes))).collect()
 }
 
-/// What is read at a place.
+/// The content of a path.
 async fn read(setup: &TreeSetup, spot: &TreePath) -> Option<Vec<u8>> {
     whole(setup.tree.open(spot).await.unwrap()).await
 }
 
-/// R2: a path holds what was put last, whatever its length.
+/// R2: a path has the content that was put last, whatever its length.
 pub async fn r2_a_path_holds_what_was_put_last(setup: &TreeSetup) {
     let book = book();
     let file = key(&book, &lesson(1), &Layer::Base);
@@ -33,7 +33,7 @@ pub async fn r2_a_path_holds_what_was_put_last(setup: &TreeSetup) {
     }
 }
 
-/// R2: a file that comes part by part is put as a whole, and read back part by part.
+/// R2: a file put in parts is stored as a whole, and read back in parts.
 pub async fn r2_a_file_in_parts_is_put_as_a_whole(setup: &TreeSetup) {
     let book = book();
     let file = key(&book, &path("static/img/large.png"), &Layer::Base);
@@ -46,7 +46,7 @@ pub async fn r2_a_file_in_parts_is_put_as_a_whole(setup: &TreeSetup) {
     }
 }
 
-/// Parts that fail, or are more or fewer than was told, leave what was there.
+/// Parts that fail, or are more or fewer than announced, leave the previous content.
 pub async fn parts_that_fail_leave_what_was_there(setup: &TreeSetup) {
     let book = book();
     let (file, new) = (key(&book, &lesson(1), &Layer::Base), key(&book, &lesson(2), &Layer::Base));
@@ -67,7 +67,7 @@ pub async fn parts_that_fail_leave_what_was_there(setup: &TreeSetup) {
     assert_eq!(published(setup, &book), [(lesson(1).as_str().to_owned(), b"what was there".to_vec())]);
 }
 
-/// So many bytes, then a fault.
+/// A reader that returns the given number of bytes, then a fault.
 struct Failing(usize);
 
 #[async_trait]
@@ -94,7 +94,7 @@ pub async fn r3_removing_twice_is_fine(setup: &TreeSetup) {
     assert_eq!(published(setup, &book), [(lesson(1).as_str().to_owned(), b"c".to_vec())]);
 }
 
-/// R5: layers and books never meet in one place.
+/// R5: layers and books never share a location.
 pub async fn r5_layers_and_books_lie_apart(setup: &TreeSetup) {
     let files: Vec<FileKey> = [book(), book()]
         .iter()
@@ -115,7 +115,7 @@ pub async fn r5_layers_and_books_lie_apart(setup: &TreeSetup) {
     assert_eq!(left, [true, false, true, true, true, true, true, true]);
 }
 
-/// Every path a book may admit can be published under its own name.
+/// Every path that a book may admit can be published under its own name.
 pub async fn a_name_is_kept_as_it_is(setup: &TreeSetup) {
     let book = book();
     let longest = format!("static/img/{}/{}.png", "d".repeat(120), "n".repeat(119));
@@ -168,7 +168,7 @@ pub async fn a_clean_point_can_be_made_at_any_time(setup: &TreeSetup) {
     assert!(!setup.tree.backend().is_empty());
 }
 
-/// What the tree lists below a book, in order.
+/// The tree's list of a book, in order.
 async fn listed(setup: &TreeSetup, book: Option<&BookId>) -> Vec<TreeEntry> {
     let (mut listing, mut listed) = (setup.tree.list_files(book), Vec::new());
     while let Some(page) = listing.next().await.unwrap() {
@@ -178,7 +178,7 @@ async fn listed(setup: &TreeSetup, book: Option<&BookId>) -> Vec<TreeEntry> {
     listed
 }
 
-/// What was put is read back and listed, of one book or among all, each once.
+/// Files that were put are read back and listed, of one book or of all, each once.
 pub async fn what_was_put_is_read_and_listed(setup: &TreeSetup) {
     let (book, other) = (book(), book());
     assert_eq!(listed(setup, Some(&book)).await, []);
@@ -200,7 +200,8 @@ pub async fn what_was_put_is_read_and_listed(setup: &TreeSetup) {
     assert_eq!(read(setup, &TreePath::new(book.as_str().as_bytes().to_vec())).await, None, "a folder");
 }
 
-/// What is set aside leaves its place and nothing else; setting aside again finds nothing.
+/// Setting a file aside removes it from its location and changes nothing else; a second time finds
+/// nothing.
 pub async fn what_is_set_aside_is_kept_elsewhere(setup: &TreeSetup) {
     let book = book();
     let (moved, kept) = (key(&book, &lesson(1), &Layer::Base), key(&book, &lesson(2), &Layer::Base));
@@ -215,8 +216,8 @@ pub async fn what_is_set_aside_is_kept_elsewhere(setup: &TreeSetup) {
     assert_eq!(read(setup, &spot).await, Some(b"c".to_vec()));
 }
 
-/// A path that changed its kind: a removal that comes late finds no file where a folder is by now, nor
-/// below a file, and takes nothing else away.
+/// A late removal of a path that changed its kind finds no file where a folder is by now, nor below
+/// a file, and removes nothing else.
 pub async fn r2_a_late_removal_of_a_path_that_changed_its_kind_takes_nothing(setup: &TreeSetup) {
     let book = book();
     let at = |name: &str| key(&book, &path(name), &Layer::Base);

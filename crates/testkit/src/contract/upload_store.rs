@@ -1,4 +1,4 @@
-//! The inbox: large uploads, from where they arrive to where somebody looks at them.
+//! Contract tests of the upload store: large uploads from their arrival to their inspection.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub async fn an_upload_has_arrived_when_it_is_finished(setup: &InboxSetup) {
     assert_eq!(read(setup, id).await.as_deref(), Some(&b"another"[..]), "the later one counts");
 }
 
-/// R2: what arrived is read back byte for byte, whatever its size and its parts.
+/// R2: an upload is read back byte for byte, whatever its size and its parts.
 pub async fn r2_an_upload_is_read_back_byte_for_byte(setup: &InboxSetup) {
     for (size, part) in [(0, 1), (1, 1), (70_000, 999), (12 << 20, 1 << 20), ((6 << 20) + 1, 7 << 20)] {
         let (id, bytes) = (upload(), bytes(size, 0));
@@ -52,7 +52,7 @@ pub async fn r2_an_upload_is_read_back_byte_for_byte(setup: &InboxSetup) {
     }
 }
 
-/// What was dropped before it was finished has not arrived, and leaves what had.
+/// An upload that was dropped before it was finished has not arrived, and leaves an earlier one.
 pub async fn what_was_dropped_has_not_arrived(setup: &InboxSetup) {
     let (id, kept) = (upload(), upload());
     receive(setup, kept, b"kept", 9).await;
@@ -66,7 +66,7 @@ pub async fn what_was_dropped_has_not_arrived(setup: &InboxSetup) {
     assert_eq!(read(setup, kept).await.as_deref(), Some(&b"kept"[..]));
 }
 
-/// Discarding is idempotent, and what was discarded may arrive again.
+/// Discarding is idempotent, and a discarded upload may arrive again.
 pub async fn discarding_an_upload_twice_is_fine(setup: &InboxSetup) {
     let (id, kept) = (upload(), upload());
     receive(setup, kept, b"kept", 9).await;
@@ -80,7 +80,7 @@ pub async fn discarding_an_upload_twice_is_fine(setup: &InboxSetup) {
     assert_eq!(setup.inbox.arrived(kept).await.unwrap(), Some(4));
 }
 
-/// Who reads an upload that is replaced meanwhile reads the older version, or a fault.
+/// Reading an upload that is replaced meanwhile returns the older version, or a fault.
 pub async fn one_version_is_read_to_its_end(setup: &InboxSetup) {
     let (id, older, later) = (upload(), bytes(9 << 20, 0), bytes(9 << 20, 7));
     receive(setup, id, &older, 1 << 20).await;
@@ -100,7 +100,7 @@ pub async fn one_version_is_read_to_its_end(setup: &InboxSetup) {
     assert!(whole(setup.inbox.open(id).await.unwrap()).await == Some(later));
 }
 
-/// Everything that lies in the inbox.
+/// All uploads in the store.
 async fn listed(setup: &InboxSetup) -> Vec<UploadEntry> {
     let (mut listing, mut listed) = (setup.inbox.list_arrived(), Vec::new());
     while let Some(page) = listing.next().await.unwrap() {
@@ -109,7 +109,7 @@ async fn listed(setup: &InboxSetup) -> Vec<UploadEntry> {
     listed
 }
 
-/// What has arrived is listed once, with its size and its time; what is swept is gone.
+/// An upload that has arrived is listed once, with its size and its time; a swept one is removed.
 pub async fn what_has_arrived_is_listed_and_swept(setup: &InboxSetup) {
     let ids: Vec<UploadId> = (0..9).map(|_| upload()).collect();
     for (n, id) in ids.iter().enumerate() {
@@ -132,8 +132,8 @@ pub async fn what_has_arrived_is_listed_and_swept(setup: &InboxSetup) {
     }
 }
 
-/// A storage's own URL takes the upload it was signed for with the headers it was given with, and
-/// nothing else. Says nothing where a storage has none.
+/// A storage's own URL accepts the upload it was signed for with the headers returned with it, and
+/// nothing else. Skipped where a storage has none.
 pub async fn a_signed_url_takes_its_upload_and_nothing_else(setup: &InboxSetup) {
     let (id, other, bytes) = (upload(), upload(), bytes(300_000, 0));
     let permit = Permit { size: 300_000, media_type: "image/png", valid_for: Duration::from_mins(1) };

@@ -1,4 +1,4 @@
-//! Uploads: their rows, and that a commit completes one exactly once.
+//! Contract tests of uploads: their rows, and that a commit completes one exactly once.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub async fn an_upload_is_found_as_it_was_opened(setup: &Setup) {
     assert_eq!(fixture.journal.upload(upload_id()).await.unwrap(), None);
 }
 
-/// I9: the commit that writes the asset notes it in the upload's row; a refused one does not.
+/// I9: the commit that writes the asset records it in the upload's row; a refused one does not.
 pub async fn i9_a_commit_completes_its_upload_or_leaves_it_open(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let id = opened(&fixture, HOUR).await;
@@ -111,8 +111,8 @@ pub async fn i9_a_commit_completes_its_upload_or_leaves_it_open(setup: &Setup) {
     assert_eq!(done(&fixture, next).await, Some(Completion { effect: Effect::Updated, hash: two }));
 }
 
-/// An upload that is done does nothing any more, whatever the file holds by then; nor does one
-/// that nobody knows.
+/// A completed upload cannot be completed again, whatever the file's content is by then; nor can an
+/// unknown one.
 pub async fn an_upload_is_completed_once(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let id = opened(&fixture, HOUR).await;
@@ -130,7 +130,7 @@ pub async fn an_upload_is_completed_once(setup: &Setup) {
     assert_eq!(fixture.file_chain(&asset(), &Layer::Base).await.len(), 2, "nothing else was recorded");
 }
 
-/// I8: of concurrent completions exactly one is carried out.
+/// I8: of concurrent completions exactly one is applied.
 pub async fn i8_of_concurrent_completions_exactly_one_is_carried_out(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let id = opened(&fixture, HOUR).await;
@@ -146,7 +146,7 @@ pub async fn i8_of_concurrent_completions_exactly_one_is_carried_out(setup: &Set
     assert_eq!(done(&fixture, id).await, Some(Completion { effect: Effect::Created, hash }));
 }
 
-/// What has expired is listed until it is cleared, and goes only then.
+/// An expired upload is listed until it is cleared, and removed only then.
 pub async fn an_upload_that_is_over_is_listed_until_it_is_cleared(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let (open, mut over) = (opened(&fixture, HOUR).await, Vec::new());

@@ -1,4 +1,4 @@
-//! Reading the audit log.
+//! In-memory queries of the audit log.
 
 use std::cmp::Reverse;
 use std::ops::Bound;
@@ -10,7 +10,7 @@ use panaversity_model::ports::AuditLog;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp};
 
-use super::{MemoryJournal, State};
+use super::{JournalState, MemoryJournal};
 
 #[async_trait]
 impl AuditLog for MemoryJournal {
@@ -87,7 +87,7 @@ impl AuditLog for MemoryJournal {
     }
 }
 
-impl State {
+impl JournalState {
     fn chain(&self, key: &ChainKey) -> Option<ChainRecord> {
         let entries = self.chains.get(key)?;
         Some(ChainRecord {
@@ -98,7 +98,7 @@ impl State {
         })
     }
 
-    /// What the file a chain is about holds.
+    /// Hash of the current content of the file that a chain is about.
     fn journal(&self, key: &ChainKey) -> Option<ContentHash> {
         let file = FileKey {
             book: BookId::parse(&key.book).ok()?,

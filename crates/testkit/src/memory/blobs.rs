@@ -1,4 +1,4 @@
-//! Blob rows.
+//! In-memory rows of blobs.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use panaversity_model::ids::StagingId;
 use panaversity_model::ports::Blobs;
 use panaversity_model::{ContentHash, Fault};
 
-use super::{MemoryJournal, State};
+use super::{JournalState, MemoryJournal};
 
 #[async_trait]
 impl Blobs for MemoryJournal {
@@ -26,7 +26,7 @@ impl Blobs for MemoryJournal {
         let row = state.blobs.get(&blob.hash);
         let health = row.map(|stored| stored.state);
         let inline = row.is_some_and(|stored| matches!(stored.blob.location, BlobLocation::Inline(_)));
-        // Live inline bytes stay: the object that is to be put is not there yet.
+        // Live inline bytes stay: the object that is to be put does not exist yet.
         if !(inline && health == Some(BlobState::Live)) {
             state.blobs.insert(blob.hash, StoredBlob { blob: blob.clone(), state: BlobState::Live });
         }
@@ -66,8 +66,8 @@ impl Blobs for MemoryJournal {
     }
 }
 
-impl State {
-    /// What a commit does to the row of a blob it refers to.
+impl JournalState {
+    /// Updates the row of a blob that a commit refers to.
     pub(super) fn bring(&mut self, blob: &Blob) {
         let now = self.now();
         let stored = self

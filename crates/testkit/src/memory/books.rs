@@ -1,4 +1,4 @@
-//! Books.
+//! In-memory books.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

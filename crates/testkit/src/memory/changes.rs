@@ -1,5 +1,5 @@
-//! Commits and entries. Keeps I8, I10 and R6: a set is decided as a whole before any of it is
-//! applied, all under one lock.
+//! In-memory commits and audit entries. I8, I10 and R6: a set is decided as a whole before any of
+//! it is applied, all under one lock.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use panaversity_model::publication::{FileKey, Publication};
 use panaversity_model::upload::Completion;
 use panaversity_model::{Book, BookPath, Fault, Layer, Refusal};
 
-use super::{MemoryJournal, Past, Row, State};
+use super::{JournalState, MemoryJournal, Past, Row};
 
 #[async_trait]
 impl Changes for MemoryJournal {
@@ -50,8 +50,8 @@ impl Changes for MemoryJournal {
     }
 }
 
-impl State {
-    /// Is every object live, of the staging the set names?
+impl JournalState {
+    /// Returns true if every object of the set is live and of the staging that the change names.
     fn is_staged(&self, set: &ChangeSet) -> bool {
         set.changes.iter().all(|change| match &change.content {
             TargetContent::Present(Blob { hash, location: BlobLocation::Object(_), .. }) => {
@@ -89,7 +89,7 @@ impl State {
         if let Some(book) = self.books.get(&set.book).filter(|book| book.schema != set.schema) {
             return Err((0, Refusal::schema_fixed(book.schema)));
         }
-        // The names that earlier changes of the set took up or gave free.
+        // The names that earlier changes of the set created or deleted.
         let mut names: HashMap<String, Option<&BookPath>> = HashMap::new();
         let mut effects = Vec::with_capacity(set.changes.len());
         for (index, change) in set.changes.iter().enumerate() {
@@ -111,8 +111,8 @@ impl State {
         Ok(effects)
     }
 
-    /// Refuses a new path that differs only by case from another of its layer, or of the base
-    /// below its overlay.
+    /// Refuses a new path that differs only by case from another of its layer, or of the base below
+    /// its overlay.
     fn admit_name(
         &self,
         set: &ChangeSet,

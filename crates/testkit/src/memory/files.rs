@@ -1,4 +1,4 @@
-//! Reading files. Keeps R5: only the view's own overlay and the base are looked at.
+//! In-memory reads of files. R5: only the view's own overlay and the base are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use panaversity_model::ports::Files;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp, View};
 
-use super::{MemoryJournal, Row, State, record};
+use super::{JournalState, MemoryJournal, Row, record};
 
 #[async_trait]
 impl Files for MemoryJournal {
@@ -114,7 +114,7 @@ impl Files for MemoryJournal {
     ) -> Result<Delta, Fault> {
         let state = self.state();
         let mut all: BTreeMap<BookPath, ChangedFile> = BTreeMap::new();
-        // The overlay last: where it changed, or has a file, it decides what shows.
+        // The overlay last: where it changed, or has a file, it determines what is shown.
         for layer in [&Layer::Base, view.top()] {
             for (key, past) in &state.versions {
                 let Some(last) = past.last().filter(|last| last.at >= since) else { continue };
@@ -137,7 +137,7 @@ impl Files for MemoryJournal {
     }
 }
 
-impl State {
+impl JournalState {
     fn asset(&self, key: &FileKey) -> Option<Asset> {
         let row = self.files.get(key)?;
         let agent = self.versions.get(key)?.last()?.agent.clone();
@@ -152,7 +152,7 @@ impl State {
     }
 }
 
-/// Nothing is there since the later of two deletions: in this layer, and in the one below.
+/// The deletion that counts is the later of two: in this layer, and in the one below.
 fn gone(at: Timestamp, layer: &Layer, below: Option<&ChangedFile>) -> Shown {
     match below.map(|below| below.now.clone()) {
         Some(Shown::Gone { at: earlier, layer }) if earlier > at => Shown::Gone { at: earlier, layer },
@@ -160,7 +160,7 @@ fn gone(at: Timestamp, layer: &Layer, below: Option<&ChangedFile>) -> Shown {
     }
 }
 
-/// Where a view looks for a path, in order.
+/// The keys that a view looks up for a path, in order.
 fn keys(book: &BookId, path: &BookPath, view: &View) -> [FileKey; 2] {
     [view.top(), &Layer::Base].map(|layer| FileKey {
         book: book.clone(),

@@ -1,4 +1,4 @@
-//! Letting go, by the protocol in the model's `gc`, all under the one lock.
+//! In-memory garbage collection, by the protocol in the model's `gc`, all under the one lock.
 
 use std::ops::Bound;
 
@@ -10,7 +10,7 @@ use panaversity_model::gc::{
 use panaversity_model::ports::GarbageCollection;
 use panaversity_model::{BookId, ContentHash, Fault, Layer, Timestamp};
 
-use super::{Guard, MemoryJournal, Past, State};
+use super::{BlobGuard, JournalState, MemoryJournal, Past};
 
 #[async_trait]
 impl GarbageCollection for MemoryJournal {
@@ -140,15 +140,15 @@ impl GarbageCollection for MemoryJournal {
     }
 }
 
-/// May the `n`-th version of a file be let go?
+/// Returns true if the `n`-th version of a file may be removed.
 fn forgettable(pasts: &[Past], n: usize, now: Timestamp, unused_since: Timestamp) -> bool {
     let superseded = pasts.get(n + 1).is_some_and(|next| next.at <= unused_since);
     superseded && pasts[n].kept_until.is_none_or(|until| until <= now)
 }
 
-impl State {
+impl JournalState {
     fn unguarded(&self, hash: ContentHash, unused_since: Timestamp) -> bool {
-        let (now, fresh) = (self.now(), Guard::default());
+        let (now, fresh) = (self.now(), BlobGuard::default());
         let guard = self.guards.get(&hash).unwrap_or(&fresh);
         let condemned = self.blobs.get(&hash).is_some_and(|stored| stored.state == BlobState::Condemned);
         (condemned || guard.touched_at <= unused_since)

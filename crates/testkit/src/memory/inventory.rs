@@ -1,4 +1,5 @@
-//! What the journal knows of every file and object, for comparing it with the storage.
+//! In-memory inventory: the journal's records of files and objects, for comparison with the
+//! storage.
 
 use async_trait::async_trait;
 use panaversity_model::blob::{BlobLocation, BlobState, StoredBlob};
@@ -8,7 +9,7 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::PublishedFile;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer};
 
-use super::{Backlog, MemoryJournal, State};
+use super::{Backlog, JournalState, MemoryJournal};
 
 #[async_trait]
 impl FileInventory for MemoryJournal {
@@ -70,7 +71,7 @@ impl FileInventory for MemoryJournal {
     }
 }
 
-impl State {
+impl JournalState {
     fn record_of(&self, key: &FileKey) -> Option<PublishedFile> {
         let row = self.files.get(key);
         let pending = self.publications.get(key).filter(|backlog| !backlog.published);

@@ -1,4 +1,4 @@
-//! Manifests. Keeps R5 for them: only base rows count.
+//! In-memory manifests. R5: only base rows count.
 
 use async_trait::async_trait;
 use panaversity_model::blob::{BlobLocation, BlobMetadata, BlobState};
@@ -7,7 +7,7 @@ use panaversity_model::ports::Manifests;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer};
 
-use super::{MemoryJournal, State};
+use super::{JournalState, MemoryJournal};
 
 #[async_trait]
 impl Manifests for MemoryJournal {
@@ -46,7 +46,7 @@ impl Manifests for MemoryJournal {
     }
 }
 
-impl State {
+impl JournalState {
     fn metadata(&self, book: &BookId, path: &str, hash: ContentHash) -> Option<BlobMetadata> {
         let path = BookPath::parse(path).ok()?;
         let key = FileKey { book: book.clone(), path, layer: Layer::Base };

@@ -1,8 +1,8 @@
-//! The ports in memory: what an engine must do, in the fewest words, for tests of the acts. They
+//! In-memory implementations of the ports, as small as possible, for tests of the use cases. They
 //! pass the same contract suites as the engines (I11).
 //!
-//! The journal is one state behind one lock, so every port call is one transaction. What may fail
-//! is tested before anything is changed, so a refused or failed call leaves nothing (I9, I10).
+//! The journal is one state behind one lock, so every port call is one transaction. All checks
+//! precede all changes, so a refused or failed call leaves nothing (I9, I10).
 
 mod audit_log;
 mod blobs;
@@ -39,7 +39,7 @@ pub use upload_store::MemoryInbox;
 /// A journal in memory.
 #[derive(Debug, Default)]
 pub struct MemoryJournal {
-    state: Mutex<State>,
+    state: Mutex<JournalState>,
 }
 
 impl MemoryJournal {
@@ -53,9 +53,9 @@ impl MemoryJournal {
         self.state().ahead += by;
     }
 
-    /// The lock is never held across an await. A panic under it is a failed test already, so the
-    /// others may go on.
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The locked state. The lock is never held across an await. A panic under it is a failed test
+    /// already, so a poisoned lock is used on.
+    fn state(&self) -> MutexGuard<'_, JournalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,12 +71,12 @@ impl Journal for MemoryJournal {
     }
 }
 
-/// A list that was short enough for few pages of three entries each.
+/// A list with pages of three entries each.
 #[derive(Debug)]
 pub struct AllAtOnce<T>(Vec<T>);
 
 impl<T> AllAtOnce<T> {
-    /// These entries.
+    /// A list of these entries.
     pub fn of(mut entries: Vec<T>) -> Self {
         entries.reverse();
         Self(entries)
@@ -91,7 +91,7 @@ impl<T: Send> Pages<T> for AllAtOnce<T> {
     }
 }
 
-/// Bytes that come in parts of a few KiB.
+/// Bytes in parts of a few KiB.
 #[derive(Debug)]
 pub struct InParts {
     bytes: Vec<u8>,
@@ -99,7 +99,7 @@ pub struct InParts {
 }
 
 impl InParts {
-    /// These bytes.
+    /// These bytes in parts.
     pub fn of(bytes: Vec<u8>) -> Parts {
         Box::new(Self { bytes, at: 0 })
     }
@@ -116,42 +116,42 @@ impl Pages<u8> for InParts {
     }
 }
 
-/// Everything the journal knows.
+/// The whole state of the journal.
 #[derive(Debug, Default)]
-struct State {
-    /// How far the clock was moved forward.
+struct JournalState {
+    /// Time by which the clock was moved forward.
     ahead: Duration,
     /// The last version given to a change.
     version: i64,
     books: BTreeMap<BookId, Book>,
     blobs: BTreeMap<ContentHash, StoredBlob>,
-    /// Whom each blob belongs to for a while.
-    guards: BTreeMap<ContentHash, Guard>,
+    /// Staging and condemnation of each blob.
+    guards: BTreeMap<ContentHash, BlobGuard>,
     files: BTreeMap<FileKey, Row>,
-    /// The name each existing file takes up in its layer, folded.
+    /// The path of each existing file by its layer and folded name.
     names: BTreeMap<(BookId, Layer, String), BookPath>,
     /// Every change of each file, oldest first.
     versions: BTreeMap<FileKey, Vec<Past>>,
     /// The entries of each chain, oldest first; its tip and count follow from them.
     chains: BTreeMap<ChainKey, Vec<AuditEntry>>,
     entry_ids: BTreeSet<String>,
-    /// Each with when it was last named.
+    /// Encoded manifests, each with the time it was last named.
     manifests: BTreeMap<(BookId, ContentHash), (Vec<u8>, Timestamp)>,
     publications: BTreeMap<FileKey, Backlog>,
-    /// Each with whether it was cleared.
+    /// Uploads, each with true if it was cleared.
     uploads: BTreeMap<UploadId, (Upload, bool)>,
 }
 
-/// The part of a blob's row that guards it.
+/// The columns of a blob's row for staging and condemnation.
 #[derive(Debug, Default)]
-struct Guard {
+struct BlobGuard {
     touched_at: Timestamp,
     staging: Option<StagingId>,
     staged_until: Option<Timestamp>,
     condemned_until: Option<Timestamp>,
 }
 
-/// What a file holds.
+/// Current content of a file.
 #[derive(Debug, Clone)]
 struct Row {
     hash: ContentHash,
@@ -168,7 +168,7 @@ struct Past {
     at: Timestamp,
     version: i64,
     agent: AgentId,
-    /// A manifest keeps it until then.
+    /// Time until which a manifest keeps the version.
     kept_until: Option<Timestamp>,
 }
 
@@ -181,7 +181,7 @@ struct Backlog {
     lease: Option<(LeaseId, Timestamp)>,
 }
 
-impl State {
+impl JournalState {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + self.ahead;
         Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
@@ -192,7 +192,7 @@ impl State {
         self.files.iter().filter(move |(key, _)| key.book == *book)
     }
 
-    /// Links an entry to its chain; gives the moment it was recorded at.
+    /// Links an entry to its chain; returns its timestamp.
     fn append(&mut self, draft: &AuditDraft) -> Timestamp {
         let now = self.now();
         let chain = self.chains.entry(draft.chain()).or_default();
@@ -203,7 +203,7 @@ impl State {
         at
     }
 
-    /// Marks a file pending at a version and takes the lease on it if nobody holds it.
+    /// Marks a file pending at a version and takes the lease on it if it is free.
     fn pend(&mut self, key: &FileKey, version: i64, lease: LeaseId) -> bool {
         let now = self.now();
         let fresh = Backlog { version, published: false, lease: None };
@@ -221,7 +221,7 @@ impl State {
 }
 
 impl Backlog {
-    /// Takes the lease unless an unexpired one is held.
+    /// Takes the lease unless there is an unexpired one.
     fn take(&mut self, lease: LeaseId, now: Timestamp) -> bool {
         let free = self.lease.is_none_or(|(_, until)| until <= now);
         if free {

@@ -1,4 +1,4 @@
-//! Objects in memory. Putting an object again heals a damaged one.
+//! In-memory object storage. Putting an object again heals a damaged one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,10 +14,10 @@ use super::AllAtOnce;
 /// An object storage in memory.
 #[derive(Debug, Default)]
 pub struct MemoryObjects {
-    objects: Arc<Mutex<Contents>>,
+    objects: Arc<Mutex<ObjectMap>>,
 }
 
-type Contents = BTreeMap<ContentHash, Vec<u8>>;
+type ObjectMap = BTreeMap<ContentHash, Vec<u8>>;
 
 impl MemoryObjects {
     /// An empty storage.
@@ -25,12 +25,12 @@ impl MemoryObjects {
         Self::default()
     }
 
-    /// Everything it holds.
-    pub fn contents(&self) -> Contents {
+    /// All its objects.
+    pub fn contents(&self) -> ObjectMap {
         self.with(|objects| objects.clone())
     }
 
-    /// Replaces or drops an object behind the port's back, as a broken disk would.
+    /// Replaces or removes an object directly, bypassing the port, as a broken disk would.
     pub fn damage(&self, hash: ContentHash, bytes: Option<Vec<u8>>) {
         self.with(|objects| match bytes {
             Some(bytes) => objects.insert(hash, bytes),
@@ -38,21 +38,21 @@ impl MemoryObjects {
         });
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Contents) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut ObjectMap) -> T) -> T {
         act(&mut self.objects.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The bytes of a range, as far as there are any.
+/// The bytes of a range, as far as they exist.
 fn in_range(bytes: &[u8], range: Range<u64>) -> Vec<u8> {
     let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).min(bytes.len());
     bytes.get(at(range.start)..at(range.end)).unwrap_or_default().to_vec()
 }
 
-/// An object that comes part by part.
+/// An object written in parts.
 struct Staged {
     bytes: Vec<u8>,
-    objects: Arc<Mutex<Contents>>,
+    objects: Arc<Mutex<ObjectMap>>,
 }
 
 #[async_trait]

@@ -1,4 +1,5 @@
-//! The tree's backlog; see [`publication`](panaversity_model::publication) for the protocol.
+//! In-memory backlog of the tree; see [`publication`](panaversity_model::publication) for the
+//! protocol.
 
 use std::time::Duration;
 
@@ -62,7 +63,8 @@ impl Publications for MemoryJournal {
             row.lease = anew;
             row.published = attempt == Attempt::Done && row.version == version;
         } else if attempt != Attempt::Failed {
-            // The lease that runs may wait for what was never answered: it ends as it would have.
+            // The current lease may be waiting for a request that was never answered: its expiry is
+            // kept.
             let runs = row.lease.map(|(_, until)| (publication.lease, until));
             *row = Backlog { version: row.version, published: false, lease: anew.or(runs) };
         } else {

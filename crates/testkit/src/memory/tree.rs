@@ -1,4 +1,4 @@
-//! The published copy in memory, and how its files are spelled.
+//! In-memory tree, and the locations of its files.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,23 +17,23 @@ pub struct MemoryTree {
     files: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
-/// Where a file lies in the tree: `books/{book}/{path}`, overlays in
+/// The location of a file in the tree: `books/{book}/{path}`, overlays in
 /// `books/{book}/users/{user}/{path}`.
 pub fn location(key: &FileKey) -> String {
     format!("books/{}", key.location())
 }
 
-/// Where a place of a tree in memory is kept.
+/// The key under which a tree in memory stores a path.
 pub fn lying(spot: &TreePath) -> String {
     format!("books/{}", String::from_utf8_lossy(spot.as_bytes()))
 }
 
-/// Where it is kept once it was set aside.
+/// The key under which it stores a path that was set aside.
 pub fn set_aside(spot: &TreePath, folder: &str) -> String {
     format!(".panaversity/lost+found/{folder}/{}", String::from_utf8_lossy(spot.as_bytes()))
 }
 
-/// What a tree in memory lists.
+/// The listing of a tree in memory.
 pub fn listed(files: &BTreeMap<String, Vec<u8>>, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
     let prefix = book.map_or(String::new(), |book| format!("{book}/"));
     let below = files.iter().filter_map(|(at, bytes)| Some((at.strip_prefix("books/")?, bytes)));
@@ -42,7 +42,7 @@ pub fn listed(files: &BTreeMap<String, Vec<u8>>, book: Option<&BookId>) -> Box<d
         kind: Kind::File,
         size: bytes.len() as u64,
     });
-    // No order is promised.
+    // No order is promised; this one is descending.
     Box::new(AllAtOnce::of(seen.rev().collect()))
 }
 
@@ -52,12 +52,12 @@ impl MemoryTree {
         Self::default()
     }
 
-    /// Everything it holds, by location.
+    /// All its files, by location.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.with(|files| files.clone())
     }
 
-    /// Puts a file there behind the port's back.
+    /// Puts a file directly, bypassing the port.
     pub fn plant(&self, location: &str, bytes: &[u8]) {
         self.with(|files| files.insert(location.to_owned(), bytes.to_vec()));
     }

@@ -1,5 +1,5 @@
-//! Uploads in memory. They come through the server; a test that wants a storage with URLs of its
-//! own takes a bucket.
+//! In-memory upload store, without signed URLs. A test that needs a storage with URLs of its own
+//! uses a bucket.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,24 +14,24 @@ use super::{AllAtOnce, InParts};
 
 type Arrived = BTreeMap<UploadId, Vec<u8>>;
 
-/// An inbox in memory.
+/// An upload store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryInbox {
     arrived: Arc<Mutex<Arrived>>,
 }
 
 impl MemoryInbox {
-    /// An empty inbox.
+    /// An empty upload store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Everything that has arrived.
+    /// All uploads that have arrived.
     pub fn contents(&self) -> Arrived {
         self.with(|arrived| arrived.clone())
     }
 
-    /// Lets an upload arrive behind the port's back, as a client with a URL would.
+    /// Adds an upload directly, bypassing the port, as a client with a URL would.
     pub fn plant(&self, id: UploadId, bytes: &[u8]) {
         self.with(|arrived| arrived.insert(id, bytes.to_vec()));
     }
@@ -42,14 +42,14 @@ impl MemoryInbox {
 }
 
 /// An upload that is being received.
-struct Arrival {
+struct ArrivedUpload {
     id: UploadId,
     bytes: Vec<u8>,
     arrived: Arc<Mutex<Arrived>>,
 }
 
 #[async_trait]
-impl UploadWriter for Arrival {
+impl UploadWriter for ArrivedUpload {
     async fn write(&mut self, part: &[u8]) -> Result<(), Fault> {
         self.bytes.extend_from_slice(part);
         Ok(())
@@ -69,7 +69,7 @@ impl UploadStore for MemoryInbox {
     }
 
     async fn receive(&self, id: UploadId) -> Result<Box<dyn UploadWriter>, Fault> {
-        Ok(Box::new(Arrival { id, bytes: Vec::new(), arrived: self.arrived.clone() }))
+        Ok(Box::new(ArrivedUpload { id, bytes: Vec::new(), arrived: self.arrived.clone() }))
     }
 
     async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault> {

@@ -1,4 +1,4 @@
-//! Uploads' rows.
+//! In-memory rows of uploads.
 
 use std::time::Duration;
 

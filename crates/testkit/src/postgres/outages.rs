@@ -1,5 +1,5 @@
-//! Outages of a cluster: frozen, killed, started again, a table locked, writing refused, a password
-//! asked for.
+//! Outages of a cluster: frozen, killed and restarted, a table locked, read-only, password
+//! required.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -7,28 +7,28 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use super::{PATIENCE, Postgres, keep, ready, server};
+use super::{Postgres, READY_TIMEOUT, keep, ready, server};
 
 impl Postgres {
-    /// Where it listens.
+    /// Address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Stops all its processes where they are. The kernel still accepts connections for it.
+    /// Suspends all its processes (SIGSTOP). The kernel still accepts connections for it.
     pub fn freeze(&self) {
-        // The first process first, so that it starts no more.
+        // The main process first, so that it starts no more.
         signal("-STOP", &[self.pid]);
         signal("-STOP", &self.children());
     }
 
-    /// Lets it go on.
+    /// Resumes all its processes (SIGCONT).
     pub fn thaw(&self) {
         signal("-CONT", &self.children());
         signal("-CONT", &[self.pid]);
     }
 
-    /// Ends all its processes at once, as a crash of the machine would.
+    /// Kills all its processes at once, as a crash of the machine would.
     pub fn kill9(&mut self) {
         self.freeze();
         signal("-KILL", &self.children());
@@ -38,7 +38,7 @@ impl Postgres {
         }
     }
 
-    /// Starts it again after [`Self::kill9`], on the same port and data.
+    /// Starts the server again after [`Self::kill9`], on the same port and data.
     pub fn restart(&mut self) {
         assert!(self.keeper.is_none(), "it is running");
         let folder = self.folder.path();
@@ -50,7 +50,7 @@ impl Postgres {
         (self.pid, self.keeper) = (pid, Some(keeper));
     }
 
-    /// Locks a table of a database: whoever reads or writes it waits.
+    /// Locks a table of a database: all reads and writes of it wait.
     pub fn lock(&self, url: &str, table: &str) -> Lock {
         let mut psql = Command::new(self.programs.join("psql"));
         psql.args(["-X", "-q", "-t", "-A", "-d", url]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -63,18 +63,19 @@ impl Postgres {
         Lock(psql)
     }
 
-    /// Lets sessions write, or not, as a server does that is or is no longer a standby.
+    /// Sets or clears `default_transaction_read_only`, as if the server became or stopped being a
+    /// standby.
     pub fn set_read_only(&self, read_only: bool) {
         let url = self.url("postgres");
         let value = if read_only { "on" } else { "off" };
-        // A session that may not write may still allow itself to.
+        // A read-only session may still set its own transactions to read-write.
         let writing = format!("{url}?options=-c%20default_transaction_read_only%3Doff");
         self.query(&writing, &format!("ALTER SYSTEM SET default_transaction_read_only = {value}"));
         self.query(&writing, "SELECT pg_reload_conf()");
         self.wait_until(&url, "SHOW default_transaction_read_only", value);
     }
 
-    /// Asks everybody who comes over TCP for a password from now on, and gives `postgres` this one.
+    /// Requires a password for TCP connections from now on, and sets this one for `postgres`.
     pub fn require_password(&self, password: &str) {
         let socket = self.socket_url("postgres");
         self.query(&socket, &format!("ALTER ROLE postgres PASSWORD '{password}'"));
@@ -88,7 +89,7 @@ impl Postgres {
     fn wait_until(&self, url: &str, sql: &str, wanted: &str) {
         let start = Instant::now();
         while self.query(url, sql) != wanted {
-            assert!(start.elapsed() < PATIENCE, "{sql} is not {wanted}");
+            assert!(start.elapsed() < READY_TIMEOUT, "{sql} is not {wanted}");
         }
     }
 
@@ -103,17 +104,17 @@ fn signal(name: &str, pids: &[u32]) {
         return;
     }
     let pids = pids.iter().map(u32::to_string);
-    // One that has ended meanwhile needs no signal.
+    // A process that has ended meanwhile needs no signal.
     let _ = Command::new("kill").arg(name).args(pids).stderr(Stdio::null()).status();
 }
 
-/// A table that is locked as long as this lives.
+/// A locked table; dropping this releases the lock.
 #[derive(Debug)]
 pub struct Lock(Child);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // It ends when it has read all there is to do, and its transaction with it.
+        // At the end of its input `psql` exits, and its transaction ends.
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }

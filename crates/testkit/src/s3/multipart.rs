@@ -1,4 +1,4 @@
-//! Multipart uploads: parts that nobody sees until the upload is completed.
+//! Multipart uploads: their parts are invisible until the upload is completed.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use s3s::{S3Result, s3_error};
 use uuid::Uuid;
 
 use super::objects::{COPIED_AT_ONCE, Shelves, collected, tag};
-use super::{Held, State};
+use super::{BucketState, Held};
 
-/// The least that a part has, but for the last.
+/// Minimum size of every part but the last, in bytes.
 const LEAST: usize = 5 << 20;
 
-/// An upload that is under way.
+/// An upload in progress.
 pub(super) struct Unfinished {
     key: String,
     media_type: Option<String>,
@@ -26,8 +26,8 @@ pub(super) struct Unfinished {
     parts: BTreeMap<i32, (String, Bytes)>,
 }
 
-/// The upload of that id and key.
-fn found<'a>(state: &'a mut State, id: &str, key: &str) -> S3Result<&'a mut Unfinished> {
+/// The upload with this id and key.
+fn found<'a>(state: &'a mut BucketState, id: &str, key: &str) -> S3Result<&'a mut Unfinished> {
     let unfinished = state.unfinished.get_mut(id).filter(|unfinished| unfinished.key == key);
     unfinished.ok_or_else(|| s3_error!(NoSuchUpload))
 }

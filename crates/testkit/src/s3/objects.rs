@@ -1,4 +1,4 @@
-//! The requests a bucket answers. Keys are listed in bytewise order, page by page.
+//! Object operations of a bucket. Keys are listed in bytewise order, page by page.
 
 use std::time::SystemTime;
 
@@ -15,18 +15,22 @@ use s3s::dto::{
 };
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 
-use super::{Buckets, Contents, Held, State, lock};
+use super::{BucketContents, BucketState, Buckets, Held, lock};
 
-/// As many keys as S3 gives at once.
+/// Maximum number of keys in a listing, as in S3.
 const PAGE: usize = 1000;
-/// The most that is copied by one request. S3 copies 5 GiB, but takes its time.
+/// Maximum size of a copy in one request, in bytes. S3 copies up to 5 GiB, but slowly.
 pub(super) const COPIED_AT_ONCE: usize = 64 << 20;
 
-/// The buckets, as `s3s` asks for them.
+/// The buckets as an `s3s` service.
 pub(super) struct Shelves(pub(super) Buckets);
 
 impl Shelves {
-    pub(super) fn with<T>(&self, bucket: &str, act: impl FnOnce(&mut State) -> S3Result<T>) -> S3Result<T> {
+    pub(super) fn with<T>(
+        &self,
+        bucket: &str,
+        act: impl FnOnce(&mut BucketState) -> S3Result<T>,
+    ) -> S3Result<T> {
         match lock(&self.0).get_mut(bucket) {
             Some(state) => act(state),
             None => Err(s3_error!(NoSuchBucket)),
@@ -50,7 +54,7 @@ pub(super) fn tag(version: &str) -> ETag {
     ETag::Strong(version.to_owned())
 }
 
-/// Whether what lies there is what was asked for.
+/// Checks the condition of a request against the object.
 fn demand(held: &Held, condition: Option<&ETagCondition>) -> S3Result<()> {
     match condition {
         Some(ETagCondition::ETag(asked)) if asked.value() != held.version => {
@@ -60,7 +64,7 @@ fn demand(held: &Held, condition: Option<&ETagCondition>) -> S3Result<()> {
     }
 }
 
-/// All of a request's body.
+/// The whole body of a request.
 pub(super) async fn collected(body: Option<StreamingBlob>) -> S3Result<Bytes> {
     let mut bytes = Vec::new();
     if let Some(mut body) = body {
@@ -226,7 +230,7 @@ impl S3 for Shelves {
 }
 
 /// Up to `most` objects after a key, and whether there are more.
-fn page(contents: &Contents, prefix: &str, after: Option<&str>, most: usize) -> (Vec<Object>, bool) {
+fn page(contents: &BucketContents, prefix: &str, after: Option<&str>, most: usize) -> (Vec<Object>, bool) {
     let due = |key: &&String| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after);
     let mut matching = contents.iter().filter(|(key, _)| due(key));
     let object = |(key, held): (&String, &Held)| Object {

@@ -1,4 +1,4 @@
-//! The HTTP around the buckets: signatures and regions are checked, troubles happen here.
+//! HTTP server of the buckets. It checks signatures and regions, and injects the troubles.
 
 use std::io;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl std::fmt::Display for HangUp {
 
 impl std::error::Error for HangUp {}
 
-/// Starts the server on a thread of its own; gives its address.
+/// Starts the server on a thread of its own; returns its address.
 pub(super) fn start(buckets: &Buckets) -> String {
     let mut builder = S3ServiceBuilder::new(Shelves(buckets.clone()));
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
@@ -55,7 +55,7 @@ async fn accept(listener: std::net::TcpListener, service: S3Service, buckets: Bu
         let (service, buckets) = (service.clone(), buckets.clone());
         tokio::spawn(async move {
             let serve = service_fn(move |request| answer(service.clone(), buckets.clone(), request));
-            // A client that went away, or was hung up on, is nobody's failure.
+            // A client that closed the connection, or whose connection was closed, is no failure.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), serve)
                 .await;
@@ -106,8 +106,8 @@ async fn respond(
             Ok(refusal(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed"))
         }
         Some(_) => service.call(request.map(Body::from)).await.map_err(|_| HangUp),
-        // Whoever is refused is read to the end first: a client that is hung up on in the middle of
-        // its body may never see the answer.
+        // The body of a refused request is read to the end first: a client whose connection is
+        // closed while it sends may never see the answer.
         None => {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(|_| HangUp)?.to_bytes();
@@ -116,7 +116,7 @@ async fn respond(
     }
 }
 
-/// What somebody without a key may see.
+/// The response to a request without a signature.
 fn anonymous(buckets: &Buckets, bucket: &str, key: &str) -> Response<Body> {
     let buckets = lock(buckets);
     let open = buckets.get(bucket).filter(|state| state.public.iter().any(|prefix| key.starts_with(prefix)));
@@ -135,7 +135,7 @@ fn refusal(status: StatusCode, code: &str) -> Response<Body> {
     response
 }
 
-/// The same answer, whose body ends in the middle although its length is announced.
+/// The same response, whose body ends in the middle although its full length is announced.
 fn cut(response: Response<Body>) -> Response<Body> {
     if !response.headers().contains_key(CONTENT_LENGTH) {
         return response;

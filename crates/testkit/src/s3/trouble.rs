@@ -1,29 +1,29 @@
-//! What can go wrong with a bucket, and which requests it happens to.
+//! Troubles of a bucket, and which requests they affect.
 
 use std::time::Duration;
 
-/// A trouble.
+/// A kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// The request is refused with 503 `SlowDown`; nothing was done.
     Busy,
-    /// The answer comes late.
+    /// The answer is delayed.
     Slow(Duration),
     /// The answer breaks off in the middle of its body, if it has one.
     Cut,
-    /// What was asked for is done, and the answer is 500.
+    /// The request is applied, and the answer is 500.
     AppliedThenError,
     /// The connection ends without an answer; nothing was done.
     Gone,
-    /// No answer ever comes; nothing was done.
+    /// No answer is ever sent; nothing was done.
     Silent,
-    /// Listings show what there was when the trouble began.
+    /// Listings show the content at the start of the trouble.
     Stale,
 }
 
-/// Which requests are in trouble.
+/// Selection of the affected requests.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct OutagePlan {
     trouble: Option<Trouble>,
     every: u32,
     completing_only: bool,
@@ -31,7 +31,7 @@ pub(super) struct Plan {
     troubled: u32,
 }
 
-impl Plan {
+impl OutagePlan {
     pub(super) fn new(trouble: Trouble, every: u32) -> Self {
         Self { trouble: Some(trouble), every: every.max(1), ..Self::default() }
     }
@@ -40,7 +40,8 @@ impl Plan {
         Self { completing_only: true, ..Self::new(trouble, 1) }
     }
 
-    /// Counts a request and tells its trouble; `completes`: it completes a multipart upload.
+    /// Counts a request and returns its trouble, if it has one. `completes` is true for one that
+    /// completes a multipart upload.
     pub(super) fn next(&mut self, completes: bool) -> Option<Trouble> {
         let trouble = self.trouble.filter(|_| completes || !self.completing_only)?;
         self.seen += 1;

@@ -1,9 +1,9 @@
-//! An archive on its way to a client. Invariant: whatever ends it, it is counted once, by what
-//! ended it, and its time is over when the operator said.
+//! Response body of an archive. Invariant: however a download ends, it is counted once, with the cause,
+//! and it ends at the operator's timeout.
 //!
-//! It is under way until the last of its bytes was taken or dropped: they may lie with the
-//! connection long after the archive was read to its end. Every frame keeps the [`TransferRecord`], which
-//! counts when it is dropped; and bytes that went down with their connection did not arrive.
+//! A download lasts until the last of its bytes was sent or dropped: they may be buffered by the
+//! connection long after the archive was read to its end. Every frame keeps the [`TransferRecord`]
+//! alive, which counts when it is dropped; bytes that were lost with their connection count as not sent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,13 +13,13 @@ use futures::stream;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookId, Fault};
 use panaversity_service::Call;
-use panaversity_service::archive::{Archive, Download, Scope};
+use panaversity_service::archive::{Archive, ArchiveScope, Download};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::app::App;
+use crate::AppState;
 use crate::memory_budget::with_guard;
 
-/// What is sent, and what ends it.
+/// Stream of an archive's bytes, with its record.
 pub(crate) struct ArchiveBody {
     download: Download,
     first: Option<Bytes>,
@@ -27,8 +27,8 @@ pub(crate) struct ArchiveBody {
 }
 
 impl ArchiveBody {
-    /// Nothing is sent yet. After the operator's time its connection ends, whoever waits for what
-    /// then.
+    /// A body of which nothing is sent yet. After the operator's timeout its connection is aborted, in
+    /// whatever state it is.
     pub(crate) fn new(download: Download, tally: TransferRecord) -> Self {
         let (over, timeout) = (tally.over.clone(), tally.app.archive_timeout);
         let tally = Arc::new(tally);
@@ -44,18 +44,18 @@ impl ArchiveBody {
         Self { download, first: None, tally }
     }
 
-    /// Reads the first bytes.
+    /// Reads the first bytes, before anything is sent.
     pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
         self.first = self.next().await?;
         Ok(())
     }
 
-    /// It ends before anything was sent.
+    /// Records a failure before anything was sent.
     pub(crate) fn failed(&self) {
         self.tally.ends("failed");
     }
 
-    /// What was begun, as a body.
+    /// Converts the stream to a body.
     pub(crate) fn into_body(self) -> Body {
         Body::from_stream(stream::unfold(self, |mut sending| async move {
             let next = match sending.first.take() {
@@ -90,28 +90,28 @@ impl ArchiveBody {
     }
 }
 
-/// How a download ends, for metrics and log.
+/// Record of a download for metrics and log, written when it is dropped.
 pub(crate) struct TransferRecord {
-    app: App,
+    app: AppState,
     call: Call,
-    scope: Scope,
-    /// The archive does without some files.
+    scope: ArchiveScope,
+    /// True if the archive leaves some files out.
     is_partial: bool,
     asked: u64,
     left: AtomicU64,
     ended: OnceLock<&'static str>,
-    /// Ends the connection; cancelled when that is gone.
+    /// Aborts the connection; cancelled when that is closed.
     abort: CancellationToken,
     over: CancellationToken,
     _timer: DropGuard,
 }
 
 impl TransferRecord {
-    /// Of a download of so many bytes, which `abort` ends.
+    /// A record of a download of so many bytes; `abort` ends its connection.
     pub(crate) fn new(
-        app: &App,
+        app: &AppState,
         call: &Call,
-        scope: Scope,
+        scope: ArchiveScope,
         archive: &Archive,
         bytes: u64,
         abort: CancellationToken,
@@ -131,7 +131,7 @@ impl TransferRecord {
         }
     }
 
-    /// What came first counts.
+    /// Sets the cause of the end; the first one counts.
     fn ends(&self, how: &'static str) {
         let _ = self.ended.set(how);
     }
@@ -174,7 +174,6 @@ impl Drop for TransferRecord {
 mod tests {
     use std::time::Duration;
 
-    use axum::extract::connect_info::ConnectInfo;
     use axum::routing::get;
     use axum::{Extension, Router};
     use panaversity_model::audit::Operation;
@@ -185,10 +184,10 @@ mod tests {
 
     use super::*;
     use crate::http::ConnectionAbort;
-    use crate::http::listener::tests::{HANGS, asked};
+    use crate::http::connection::tests::{HANGS, asked, limits};
 
-    /// A client that has asked for a small archive.
-    async fn asking(app: &App) -> DuplexStream {
+    /// A client that has requested a small archive.
+    async fn asking(app: &AppState) -> DuplexStream {
         let book = BookId::parse("ai-python").unwrap();
         let mut call = app.service.begin(AgentId::unnamed(), Operation::Archive);
         let path = BookPath::parse("content/01-Part/01-Chapter/01-lesson.md").unwrap();
@@ -196,23 +195,21 @@ mod tests {
             (0..20_000u32).map(|n| char::from(b'!' + (n.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
         let write = Write { book: book.clone(), path, layer: Layer::Base, content, expected: None };
         app.service.write_content(&mut call, write).await.unwrap();
-        let made = app.service.make_archive(&book, Scope::All, None, HANGS).await.unwrap();
+        let made = app.service.make_archive(&book, ArchiveScope::All, None, HANGS).await.unwrap();
         let (archive, app) = (made.archive, app.clone());
         let bytes = archive.bytes();
-        let serve = move |Extension(ConnectInfo(ConnectionAbort(abort))): Extension<
-            ConnectInfo<ConnectionAbort>,
-        >| async move {
+        let serve = move |Extension(ConnectionAbort(abort)): Extension<ConnectionAbort>| async move {
             let call = app.service.begin(AgentId::unnamed(), Operation::Archive);
-            let tally = TransferRecord::new(&app, &call, Scope::All, &archive, bytes, abort);
+            let tally = TransferRecord::new(&app, &call, ArchiveScope::All, &archive, bytes, abort);
             let mut sending = ArchiveBody::new(app.service.download(archive, 0..bytes), tally);
             sending.begin().await.unwrap();
             sending.into_body()
         };
-        asked(Router::new().route("/", get(serve)), HANGS, "/").await
+        asked(Router::new().route("/", get(serve)), limits(), "/").await
     }
 
-    /// Waits until so many downloads have ended like this.
-    async fn ended(app: &App, status: &str, count: usize) {
+    /// Waits until this number of downloads has ended with this status.
+    async fn ended(app: &AppState, status: &str, count: usize) {
         let series =
             format!("archive_total{{book_id=\"unknown\",scope=\"all\",status=\"{status}\"}} {count}\n");
         let counted = async {
@@ -237,7 +234,7 @@ mod tests {
         let mut app = crate::mcp::tests::app(&Faults::new());
         asking(&app).await.read_to_end(&mut Vec::new()).await.unwrap();
         ended(&app, "success", 1).await;
-        // All of it lies with the connection when they go or stop.
+        // All bytes are buffered by the connection when the client disconnects or stops reading.
         let mut client = asking(&app).await;
         client.read_exact(&mut [0; 100]).await.unwrap();
         drop(client);

@@ -1,8 +1,9 @@
-//! Files on their way to clients of any speed. Invariant: of large files only so many parts are in
-//! memory at once, whoever takes how long; a file that fits in one part never waits for others.
+//! Response bodies of files, in bounded memory for clients of any speed. Invariant: a semaphore bounds
+//! the parts of large files in memory, however slow the clients are; a file that fits in one part never
+//! waits for others.
 //!
-//! A part has its turn while any of its bytes are there. Whose client takes none of them for long
-//! loses the connection, and the turn is free: see [`abort`](super::listener).
+//! A part keeps its permit while any of its bytes are in memory. A client that takes no bytes for long
+//! loses the connection, which frees the permit: see [`connection`](crate::http::connection).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,42 +18,42 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::memory_budget::with_guard;
 
-/// Parts of large files in memory at once.
+/// Most parts of large files in memory.
 const AT_ONCE: usize = 64;
-/// What of a part is handed on at once.
+/// Largest frame of a part that is passed on.
 const FRAME_BYTES: usize = 256 << 10;
-/// How long a file may wait for its first turn before the client is asked to come again.
+/// Timeout for a file's first permit; then the client is told to retry.
 const FIRST_TURN: Duration = Duration::from_secs(5);
-/// How long one that has begun may wait for its next.
+/// Timeout for the next permit of a file in progress.
 const NEXT_TURN: Duration = Duration::from_mins(1);
 
-/// The turns of parts.
+/// Semaphore over parts of large files.
 #[derive(Clone)]
 pub(crate) struct DownloadLimiter {
     turns: Arc<Semaphore>,
     first_turn: Duration,
 }
 
-/// A file that has begun.
+/// Stream of a file.
 struct FileBody {
     rest: Bytes,
-    /// `None`: it broke off.
+    /// Source of the parts; `None`: it failed.
     parts: Option<Parts>,
-    /// `None`: it needs no turns.
+    /// Semaphore of the parts; `None`: the file needs no permits.
     turns: Option<Arc<Semaphore>>,
 }
 
 impl DownloadLimiter {
-    /// All turns are free.
+    /// A limiter with all permits free.
     pub(crate) fn new() -> Self {
         Self { turns: Arc::new(Semaphore::new(AT_ONCE)), first_turn: FIRST_TURN }
     }
 
-    /// So many bytes of a file as a body. The first part is read before it begins, so that what is
-    /// damaged from its start on is an error and no broken download.
+    /// Body with `bytes` bytes of a file. The first part is read before it is returned, so that damage
+    /// at the start is an error and not a broken download.
     ///
     /// # Errors
-    /// A timeout when no turn came soon.
+    /// A timeout when no permit became free in time.
     pub(crate) async fn body(&self, parts: Parts, bytes: u64) -> Result<Body, Fault> {
         let turns = (bytes > CHUNK_BYTES as u64).then(|| self.turns.clone());
         let mut moving = FileBody { rest: Bytes::new(), parts: Some(parts), turns };
@@ -79,7 +80,7 @@ impl FileBody {
         Some(Ok(self.rest.split_to(self.rest.len().min(FRAME_BYTES))))
     }
 
-    /// The next part, when it has its turn; `None`: that was all, or it broke off.
+    /// The next part, after acquiring its permit; `None`: the end, or an earlier failure.
     async fn part(&mut self, patience: Duration) -> Result<Option<Bytes>, Fault> {
         let Some(parts) = &mut self.parts else { return Ok(None) };
         let turn = match &self.turns {
@@ -101,7 +102,7 @@ async fn turn_of(turns: &Arc<Semaphore>, patience: Duration) -> Result<OwnedSema
     turn.map_err(|closed| Fault::internal(closed.to_string()))
 }
 
-/// A small range of a chunk must not hold the memory of all of it.
+/// Frees the rest of a chunk's memory if only a small range of it is used.
 fn fitted(mut part: Vec<u8>) -> Vec<u8> {
     if part.len() < part.capacity() / 2 {
         part.shrink_to_fit();
@@ -117,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// So many parts.
+    /// Source of this number of parts of 1 MiB.
     struct Some1Mib(usize);
 
     #[async_trait]

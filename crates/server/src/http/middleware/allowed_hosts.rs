@@ -10,13 +10,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::{Value, json};
 
-use crate::config::hosts::{LOOPBACK, host_of, host_of_origin};
-use crate::config::settings::HttpSettings;
 use crate::error;
+use crate::host::{LOOPBACK, PublicUrl, host_of, host_of_origin};
 
 /// Which hosts a request may be addressed to.
 #[derive(Debug, Clone)]
-pub(crate) struct AllowedHosts {
+pub struct AllowedHosts {
     allowed: Vec<String>,
     on_loopback: bool,
     check: bool,
@@ -30,10 +29,11 @@ enum Refused {
 }
 
 impl AllowedHosts {
-    /// The hosts of these settings, for a server that listens on a loopback address or not.
-    pub(crate) fn new(settings: &HttpSettings, on_loopback: bool) -> Self {
-        let public = settings.public_url.iter().map(|url| url.host.clone());
-        let named: Vec<_> = settings.allowed_hosts.iter().cloned().chain(public).collect();
+    /// The host of the public URL and other allowed names, for a server that listens on a loopback
+    /// address or not.
+    pub fn new(public_url: Option<&PublicUrl>, allowed: &[String], on_loopback: bool) -> Self {
+        let public = public_url.map(|url| url.host.clone());
+        let named: Vec<_> = allowed.iter().cloned().chain(public).collect();
         let check = on_loopback || !named.is_empty();
         let allowed = LOOPBACK.iter().map(|&name| name.to_owned()).chain(named).collect();
         Self { allowed, on_loopback, check }
@@ -126,10 +126,9 @@ impl IntoResponse for Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sources;
 
-    fn hosts(given: &[(&str, &str)], on_loopback: bool) -> AllowedHosts {
-        AllowedHosts::new(&HttpSettings::read(&Sources::of(&[], given, &[])).unwrap(), on_loopback)
+    fn hosts(on_loopback: bool) -> AllowedHosts {
+        AllowedHosts::new(None, &[], on_loopback)
     }
 
     fn verdict(hosts: &AllowedHosts, headers: &[(&'static str, &str)]) -> Result<(), Refused> {
@@ -142,7 +141,7 @@ mod tests {
 
     #[test]
     fn on_loopback_only_names_of_this_machine_are_let_in() {
-        let hosts = hosts(&[], true);
+        let hosts = hosts(true);
         for host in ["localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"] {
             assert_eq!(verdict(&hosts, &[("host", host)]), Ok(()), "{host}");
         }
@@ -156,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_origin_must_be_allowed_as_well() {
-        let hosts = hosts(&[], true);
+        let hosts = hosts(true);
         let from = |origin| verdict(&hosts, &[("host", "localhost"), ("origin", origin)]);
         assert_eq!(from("http://localhost:3000"), Ok(()));
         assert_eq!(from("https://[::1]"), Ok(()));
@@ -167,27 +166,26 @@ mod tests {
 
     #[test]
     fn on_a_public_address_the_check_is_on_once_a_name_is_set() {
-        let free = hosts(&[], false);
+        let free = hosts(false);
         assert_eq!(verdict(&free, &[("host", "anything"), ("origin", "https://any.example")]), Ok(()));
-        let given = [
-            ("PANAVERSITY_PUBLIC_URL", "https://Books.example.com/fs"),
-            ("PANAVERSITY_ALLOWED_HOSTS", "10.0.0.5"),
-        ];
-        let named = hosts(&given, false);
+        let public = PublicUrl::parse("https://Books.example.com/fs");
+        let named_on =
+            |on_loopback| AllowedHosts::new(public.as_ref(), &["10.0.0.5".to_owned()], on_loopback);
+        let named = named_on(false);
         for host in ["books.example.com", "10.0.0.5:8000", "localhost"] {
             assert_eq!(verdict(&named, &[("host", host)]), Ok(()), "{host}");
         }
         assert_eq!(verdict(&named, &[("host", "anything")]), Err(Refused::Host));
         assert_eq!(verdict(&named, &[("host", "10.0.0.5"), ("origin", "https://books.example.com")]), Ok(()));
         assert_eq!(verdict(&named.for_probes(), &[("host", "anything")]), Ok(()));
-        assert_eq!(verdict(&hosts(&given, true).for_probes(), &[("host", "anything")]), Err(Refused::Host));
+        assert_eq!(verdict(&named_on(true).for_probes(), &[("host", "anything")]), Err(Refused::Host));
     }
 
     #[test]
     fn a_request_line_with_a_host_is_looked_at_too() {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "localhost".parse().unwrap());
-        let hosts = hosts(&[], true);
+        let hosts = hosts(true);
         let verdict = |uri| hosts.verdict(&Uri::from_static(uri), &headers);
         assert_eq!(verdict("http://localhost:8000/mcp"), Ok(()));
         assert_eq!(verdict("http://evil.example/mcp"), Err(Refused::Host));

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -20,10 +19,10 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::app::App;
+use crate::AppState;
 use crate::http::ConnectionAbort;
 use crate::mcp::envelope::Envelope;
-use crate::mcp::message::{self, Arrival};
+use crate::mcp::message::{self, ParsedText};
 use crate::mcp::refusals::{self, Question, is_json};
 use crate::memory_budget::{MemoryBudget, MemoryPermit, SMALL, with_guard};
 
@@ -56,7 +55,7 @@ pub(crate) struct BodyLimits {
 
 impl BodyLimits {
     /// Bodies that may hold an asset as large as may come inside a call, lines broken and all.
-    pub(crate) fn of(app: &App) -> Self {
+    pub(crate) fn of(app: &AppState) -> Self {
         let largest = (app.service.limits().direct_bytes / 2 * 3 + (64 << 10)).max(USUAL_BYTES);
         Self { most: usize::try_from(largest).unwrap_or(usize::MAX), budget: app.budget.clone() }
     }
@@ -77,13 +76,13 @@ pub(crate) async fn admit(State(admission): State<BodyLimits>, request: Request,
         return refusals::unsupported_media_type(&Question::of(body).id());
     }
     let body = match message::arrive(body) {
-        Arrival::Sound(body) => body,
-        Arrival::Unreadable(body, unreadable) => {
+        ParsedText::Sound(body) => body,
+        ParsedText::Unreadable(body, unreadable) => {
             unreadable.log();
             parts.extensions.insert(unreadable);
             body
         }
-        Arrival::Rejected(rejection) => return refusals::no_message(&rejection),
+        ParsedText::Rejected(rejection) => return refusals::no_message(&rejection),
     };
     let question = if body.len() <= KEPT_BYTES {
         Question::of(body.clone())
@@ -99,8 +98,7 @@ pub(crate) async fn admit(State(admission): State<BodyLimits>, request: Request,
         parts.headers.insert(ACCEPT, both);
     }
     parts.extensions.insert(hold.clone());
-    let abort =
-        parts.extensions.get::<ConnectInfo<ConnectionAbort>>().map(|ConnectInfo(abort)| abort.clone());
+    let abort = parts.extensions.get::<ConnectionAbort>().cloned();
     let version = parts.headers.get(refusals::VERSION_HEADER).cloned();
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     let answer = refusals::in_protocol(answer, &question, version.as_ref()).await;

@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Json, Response};
 use futures::FutureExt;
 use serde_json::json;
 
-use crate::app::App;
+use crate::AppState;
 
 /// The label of requests to paths that are no route.
 const NO_ROUTE: &str = "unmatched";
 
 /// Lets a request through.
-pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let nested = is_mcp(request.uri().path());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;

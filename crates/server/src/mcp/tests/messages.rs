@@ -1,5 +1,5 @@
-//! Messages that can't be read, over HTTP and over lines: what is wrong is said under their own id,
-//! and the call goes on its way to be refused where it can.
+//! Messages that can't be read, over HTTP and over lines: the error has their own id, and a call is
+//! passed on to be refused where possible.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -17,7 +17,8 @@ fn call(id: u32, tool: &str, arguments: &str) -> String {
     )
 }
 
-/// Says it all, hangs up, and gives the answers by their ids; those without one come last.
+/// Sends the input, closes the connection, and returns the answers in order of their ids; those without
+/// one are last.
 async fn answers_to(input: &[u8]) -> Vec<Value> {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let (from, to) = tokio::io::split(theirs);
@@ -243,7 +244,7 @@ async fn nulls_and_empty_texts_count_as_left_out_in_lists_and_completions_too() 
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever stands on a line, the lines after it are read.
+    /// Whatever a line contains, the lines after it are read.
     #[test]
     fn no_line_ends_a_session(noise in proptest::collection::vec(any::<u8>(), 0..60), cut in 0..90_usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

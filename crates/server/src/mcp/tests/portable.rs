@@ -1,17 +1,17 @@
-//! The input schemas keep to the keywords that `OpenAI`'s strict function calling and Gemini's
-//! `FunctionDeclaration.parameters` both take. A provider that meets another keyword refuses the
-//! whole list of tools, and its users see none of them.
+//! The input schemas use only keywords that both `OpenAI`'s strict function calling and Gemini's
+//! `FunctionDeclaration.parameters` accept. A provider that finds another keyword refuses the whole list
+//! of tools, and its users see none of them.
 
 use serde_json::{Map, Value, json};
 
 use crate::mcp::tools;
 
-/// The common subset, with the types a keyword goes with. Sources, as of November 2026:
-/// `OpenAI`, "Structured outputs", section "Supported schemas" (no `default`, `minLength`,
-/// `maxLength`, `uniqueItems`, `allOf`, `oneOf`, `not`); Gemini, reference of `Schema` ("a select
-/// subset of an `OpenAPI` 3.0 schema object": one type each, `enum` of strings, no `const`, `$ref`,
-/// `additionalProperties`, `exclusiveMinimum`, `multipleOf`). `title` is taken by both and tells a
-/// model nothing; of `format` both take other values.
+/// The common subset, with the types that a keyword applies to. Sources, as of November 2026: `OpenAI`,
+/// "Structured outputs", section "Supported schemas" (no `default`, `minLength`, `maxLength`,
+/// `uniqueItems`, `allOf`, `oneOf`, `not`); Gemini, reference of `Schema` ("a select subset of an
+/// `OpenAPI` 3.0 schema object": one type each, `enum` of strings, no `const`, `$ref`,
+/// `additionalProperties`, `exclusiveMinimum`, `multipleOf`). `title` is accepted by both but useless to
+/// a model; for `format` they accept different values.
 const KEYWORDS: [(&str, &[&str]); 11] = [
     ("type", &["object", "array", "string", "integer", "number", "boolean"]),
     ("description", &["object", "array", "string", "integer", "number", "boolean"]),
@@ -26,17 +26,17 @@ const KEYWORDS: [(&str, &[&str]); 11] = [
     ("maximum", &["integer", "number"]),
 ];
 
-/// Deepest nesting that both take.
+/// Deepest nesting that both accept.
 const DEEPEST: usize = 5;
 
-/// Python's keywords: an argument of such a name can be no parameter of a generated function.
+/// Python's keywords: an argument with such a name can't be a parameter of a generated function.
 const RESERVED: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def",
     "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is",
     "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
 
-/// What the schema holds that one of the two does not take.
+/// Parts of the schema that one of the two does not accept.
 fn faults(schema: &Value, place: &str, depth: usize) -> Vec<String> {
     let fault = |what: &str| vec![format!("{place}: {what}")];
     let Some(fields) = schema.as_object() else { return fault("no object") };
@@ -83,7 +83,7 @@ fn word_faults(fields: &Map<String, Value>, place: &str) -> Vec<String> {
     let bad = words.is_some_and(|words| {
         words.is_empty() || words.iter().any(|word| word.as_str().is_none_or(str::is_empty))
     });
-    // Neither engine of patterns looks around or back.
+    // Neither pattern engine supports look-around or back-references.
     let pattern = fields.get("pattern").and_then(Value::as_str).unwrap_or_default();
     let looks = pattern.contains("(?") || pattern.contains("\\1");
     let both = [(bad, "enum is no list of words"), (looks, "pattern looks around")];

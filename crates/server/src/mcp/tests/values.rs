@@ -1,16 +1,16 @@
-//! Arguments are read by value, not by spelling: each optional argument of each tool, left out in
-//! every way that clients have, and each number and boolean as text.
+//! Arguments are read by value, not by spelling: each optional argument of each tool, left out in every
+//! way that clients use, and each number and boolean as text.
 
 use serde_json::{Value, json};
 
 use super::{Client, LESSON};
 use crate::mcp::tools;
 
-/// Of an answer, what is new each time it is given.
+/// Fields of an answer that differ each time.
 const NEW_EACH_TIME: [&str; 6] =
     ["archive_url", "expires_at", "upload_id", "upload_url", "next_since", "entries_checked"];
 
-/// Arguments with which each tool succeeds time after time.
+/// Arguments with which each tool succeeds repeatedly.
 fn good(tool: &str) -> Value {
     let asset = json!({ "book_id": "ai-python", "asset_type": "img", "filename": "a.svg" });
     let page = json!({ "book_id": "ai-python", "path": LESSON });
@@ -28,7 +28,7 @@ fn good(tool: &str) -> Value {
         "delete_asset" => with(asset, "filename", "none.svg".into()),
         "glob_search" => json!({ "book_id": "ai-python", "pattern": "**" }),
         "delta_build" => json!({ "book_id": "ai-python", "since": "2000-01-01T00:00:00Z" }),
-        // What it tells grows with every call; of an agent who is nobody else it does not.
+        // Its answer grows with every call, but not for an agent that makes no other calls.
         "query_audit_log" => json!({ "agent_id": "first-writer" }),
         _ => json!({ "book_id": "ai-python" }),
     }
@@ -71,7 +71,7 @@ async fn null_or_an_empty_text_is_as_good_as_left_out_in_every_tool() {
     for tool in &tools::ALL {
         for (name, _) in optional(tool) {
             let mut arguments = good(tool.name);
-            // Given by `good`, because without it the call would be another one.
+            // `good` includes it, because without it the call would differ.
             arguments.as_object_mut().unwrap().remove(name);
             let expected = settled(client.call(tool.name, arguments.clone()).await);
             for left_out in [Value::Null, "".into()] {

@@ -1,5 +1,5 @@
-//! The crash matrix of `gc` (I9): whichever call of it breaks, nothing that somebody can ask for is
-//! lost, writers of the same bytes go on, and a later `gc` finishes what was begun.
+//! The crash matrix of `gc` (I9): whichever call of it fails, no version that can be requested is lost,
+//! writers of the same bytes continue, and a later `gc` completes the work.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::invariants::hold;
 
 const GARBAGE: [&str; 3] = ["replaced", "deleted", "of an overlay"];
 
-/// Files that are held, large and small, beside versions, blobs and an object that nobody can ask
-/// for any more, and a version that only a manifest keeps.
+/// A fixture with current files, large and small, beside versions, blobs and an object that can no
+/// longer be requested, and a version that only a manifest keeps.
 async fn store() -> ServiceFixture {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
@@ -35,7 +35,7 @@ async fn store() -> ServiceFixture {
     fixture.objects.damage(ContentHash::of(b"unknown"), Some(b"unknown".to_vec()));
     fixture.idle(&server).await;
     server.fsync_checkpoint().await.unwrap();
-    // The guard of what was staged and abandoned ends.
+    // Ends the guard of the staged and abandoned blob.
     fixture.journal.advance(Duration::from_hours(2));
     fixture
 }
@@ -44,7 +44,7 @@ async fn gc(server: &Service) -> Result<panaversity_service::gc::Swept, panavers
     server.gc(Duration::ZERO, false).await
 }
 
-/// What must be there and nothing else: the objects of what is held, and of what a plan keeps.
+/// The only objects that must remain: those of current files and of a plan's files.
 fn objects_due() -> BTreeSet<ContentHash> {
     ["kept by a plan", "held", "mine"].map(|text| ContentHash::of(long(text).as_bytes())).into()
 }
@@ -64,7 +64,7 @@ async fn i9_nothing_held_is_lost_whichever_call_of_gc_breaks() {
     assert_eq!((swept.removed.versions, swept.removed.blobs, swept.unknown_objects), (5, 5, 1), "{calls:?}");
     assert_eq!((objects(&fixture), hold(&fixture, &server).await), (objects_due(), before.clone()));
     for name in
-        ["journal.pin", "journal.condemn", "objects.delete", "journal.bury", "journal.condemn_unknown"]
+        ["journal.pin", "journal.condemn", "objects.delete", "journal.purge", "journal.condemn_unknown"]
     {
         assert!(calls.contains(&name), "{name} is among {calls:?}");
     }
@@ -81,7 +81,7 @@ async fn i9_nothing_held_is_lost_whichever_call_of_gc_breaks() {
         assert!(fixture.faults.calls().len() > call, "{at}: the call was reached");
         let server = recovery.recover(&fixture, server).await;
         assert_eq!(hold(&fixture, &server).await, before, "{at}");
-        // What a gc that died has condemned is guarded for a while.
+        // Blobs condemned by a crashed gc are guarded for a while.
         fixture.expire_leases();
         for (n, text) in GARBAGE.iter().enumerate() {
             fixture.put(&server, &Layer::Base, &lesson(10 + n), &long(text)).await;

@@ -1,5 +1,5 @@
-//! The crash matrix of the publisher (R2, I9): whichever call of it breaks, the tree holds what
-//! the journal says once the publisher is idle.
+//! The crash matrix of the publisher (R2, I9): whichever call of it fails, the tree matches the journal
+//! once the publisher is idle.
 
 use panaversity_model::Layer;
 use panaversity_model::ports::Changes;
@@ -10,8 +10,8 @@ use super::cells;
 use crate::fixture::{Files, ServiceFixture};
 use crate::invariants::hold;
 
-/// A book with files that are covered by a clean point, published, and pending: changed, deleted,
-/// and in an overlay. The leases of those who changed them have ended.
+/// A book with files covered by a clean point, published, and pending: changed, deleted, and in an
+/// overlay. The leases of their writers have ended.
 async fn backlog() -> ServiceFixture {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
@@ -23,7 +23,7 @@ async fn backlog() -> ServiceFixture {
     fixture.put(&server, &Layer::Base, &lesson(1), "published").await;
     fixture.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
     fixture.quiet().await;
-    // By servers that died right after the commit.
+    // Commits of servers that crashed right after the commit.
     let covered = panaversity_model::ContentHash::of(b"covered 2");
     let sets = [
         (Layer::Base, vec![write(&lesson(2), b"pending", Some(covered)), write(&lesson(4), b"new", None)]),
@@ -39,7 +39,7 @@ async fn backlog() -> ServiceFixture {
     fixture
 }
 
-/// What a server does after its start and then now and again, as far as it gets.
+/// Work of a server after its start and at intervals, as far as it gets.
 async fn work(server: &Service) {
     let _ = server.recheck_published().await;
     let _ = server.publish_pending().await;

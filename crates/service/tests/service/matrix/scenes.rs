@@ -1,5 +1,5 @@
-//! The scenes of the crash matrix: what stands on the stage, what is asked, and the port calls of
-//! the commit protocol it takes. A scene whose calls change must be looked at again.
+//! Scenes of the crash matrix: initial files, a requested change, and the port calls that the commit
+//! protocol makes for it. A scene whose calls change must be reviewed.
 
 use panaversity_model::audit::{Operation, Outcome};
 use panaversity_model::precondition::Effect;
@@ -12,7 +12,7 @@ use panaversity_testkit::samples::{lesson, overlay, path};
 
 use crate::fixture::{Files, ServiceFixture, long, want, wanted_bytes};
 
-/// Through which act it is asked.
+/// Use case that makes the request.
 #[derive(Clone, Copy)]
 enum EntryPoint {
     Write,
@@ -20,21 +20,21 @@ enum EntryPoint {
     Set,
 }
 
-/// A scene.
+/// A scene of the matrix.
 pub(super) struct Scene {
     pub(super) name: &'static str,
     entry: EntryPoint,
     pub(super) layer: Layer,
-    /// What the files hold before; they are published, and a clean point covers them.
+    /// Initial files; they are published, and a clean point covers them.
     before: Vec<(Layer, BookPath, String)>,
     pub(super) wanted: Vec<FileChange>,
-    /// It is refused, as its wish would otherwise be granted.
+    /// True if the request must be refused.
     refused: bool,
     pub(super) calls: Vec<&'static str>,
 }
 
 impl Scene {
-    /// Fresh fakes with everything on its place.
+    /// Fresh fakes with the initial files.
     pub(super) async fn set(&self) -> ServiceFixture {
         let fixture = ServiceFixture::new();
         let server = fixture.server();
@@ -46,8 +46,8 @@ impl Scene {
         fixture
     }
 
-    /// Asks and records the call, as a entry does: a success that can't be recorded is none, an
-    /// error stays what it was.
+    /// Makes the request and records the call, as an endpoint does: a success that can't be recorded is
+    /// a failure, an error stays the same.
     pub(super) async fn ask(&self, fixture: &ServiceFixture, server: &Service) -> Result<Vec<Effect>, Error> {
         let one = &self.wanted[0];
         let (operation, path) = match self.entry {
@@ -85,7 +85,7 @@ impl Scene {
         }
     }
 
-    /// What the files hold if the wish is granted, or rightly refused.
+    /// Expected files after the request is carried out, or rightly refused.
     pub(super) fn wished(&self, before: &Files) -> Files {
         let mut files = before.clone();
         for want in self.wanted.iter().filter(|_| !self.refused) {
@@ -98,7 +98,7 @@ impl Scene {
         files
     }
 
-    /// How many files the wish changes.
+    /// Number of files that the request changes.
     pub(super) fn changes(&self, before: &Files) -> usize {
         let held = |want: &FileChange| before.get(&(self.layer.clone(), want.path.clone()));
         self.wanted.iter().filter(|want| !self.refused && held(want) != wanted_bytes(want)).count()
@@ -265,7 +265,7 @@ pub(super) fn without_effect() -> Vec<Scene> {
         &unchanged,
     )));
     scenes.push(refused(scene("a set with one conflict", EntryPoint::Set, &[(&one, "a")], late, &check)));
-    // Only the commit knows the names beside it.
+    // Only the commit checks for conflicting names.
     let twin = path(&one.as_str().replace("lesson", "LESSON"));
     let twins = vec![want(&lesson(3), Some("c"), None), want(&twin, Some(&large), None)];
     let calls =

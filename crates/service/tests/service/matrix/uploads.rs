@@ -1,5 +1,5 @@
-//! The crash matrix of a completed upload (I9): whichever call breaks, the asset and the upload's
-//! row say the same, and completing it again gives the answer of an undisturbed run.
+//! The crash matrix of a completed upload (I9): whichever call fails, the asset and the upload's row
+//! agree, and completing it again gives the answer of a run without failures.
 
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::Uploads;
@@ -12,31 +12,31 @@ use super::{Cell, cells};
 use crate::fixture::{Files, ServiceFixture, long};
 use crate::invariants::{changes_recorded, hold};
 
-/// What the asset holds before, and what is uploaded.
+/// Initial content of the asset, and the uploaded content.
 #[derive(Clone, Copy)]
-struct Scene {
+struct UploadScene {
     name: &'static str,
     before: Option<&'static str>,
     text: &'static str,
 }
 
-const SCENES: [Scene; 4] = [
-    Scene { name: "create", before: None, text: "new" },
-    Scene { name: "replace", before: Some("old"), text: "new" },
-    Scene { name: "the same", before: Some("same"), text: "same" },
-    Scene { name: "create a small one", before: None, text: "" },
+const SCENES: [UploadScene; 4] = [
+    UploadScene { name: "create", before: None, text: "new" },
+    UploadScene { name: "replace", before: Some("old"), text: "new" },
+    UploadScene { name: "the same", before: Some("same"), text: "same" },
+    UploadScene { name: "create a small one", before: None, text: "" },
 ];
 
 fn asset() -> BookPath {
     path("static/videos/a.mp4")
 }
 
-impl Scene {
+impl UploadScene {
     fn bytes(self) -> Vec<u8> {
         if self.text.is_empty() { b"small".to_vec() } else { long(self.text).into_bytes() }
     }
 
-    /// Fresh fakes, with the upload arrived.
+    /// Fresh fakes, with the upload in the inbox.
     async fn set(self) -> (ServiceFixture, UploadId) {
         let fixture = ServiceFixture::new();
         let server = fixture.server();
@@ -56,7 +56,7 @@ impl Scene {
     }
 }
 
-struct Course {
+struct UploadCourse {
     calls: Vec<&'static str>,
     answer: AssetKept,
     before: Files,
@@ -64,7 +64,7 @@ struct Course {
     recorded: usize,
 }
 
-async fn undisturbed(scene: Scene) -> Course {
+async fn undisturbed(scene: UploadScene) -> UploadCourse {
     let (fixture, id) = scene.set().await;
     let server = fixture.server();
     let before = hold(&fixture, &server).await;
@@ -75,10 +75,10 @@ async fn undisturbed(scene: Scene) -> Course {
     assert!(fixture.inbox.contents().is_empty(), "{}: what has arrived is removed", scene.name);
     let after = hold(&fixture, &server).await;
     assert_eq!(after[&(Layer::Base, asset())], scene.bytes(), "{}", scene.name);
-    Course { calls, answer, before, after, recorded: changes_recorded(&fixture).await }
+    UploadCourse { calls, answer, before, after, recorded: changes_recorded(&fixture).await }
 }
 
-async fn disturbed(scene: Scene, course: &Course, (call, failure, recovery): Cell) {
+async fn disturbed(scene: UploadScene, course: &UploadCourse, (call, failure, recovery): Cell) {
     let name = course.calls[call];
     let at = format!("{}: call {call}, {name}: {failure:?}, then {recovery:?}", scene.name);
     let (fixture, id) = scene.set().await;

@@ -1,5 +1,5 @@
-//! Archives. Proves that what a link promises is what comes, byte for byte and from any server,
-//! or nothing (R2, R5, I9), in bounded memory (R4).
+//! Archives. Proves that a link yields the promised bytes, from any server, or nothing (R2, R5, I9), in
+//! bounded memory (R4).
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -14,31 +14,31 @@ use panaversity_model::ports::{AuditLog, Blobs, GarbageCollection, Objects, Page
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::Service;
-use panaversity_service::archive::{Archive, Made, Scope};
+use panaversity_service::archive::{Archive, ArchiveScope, Made};
 use panaversity_service::uploads::Announce;
 use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::{lesson, overlay, path};
 use zip::ZipArchive;
 
 use crate::fixture::{ServiceFixture, long, want};
-use crate::trees::PATIENCE;
+use crate::trees::TEST_TIMEOUT;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What an archive holds, by path.
+/// Files of an unpacked archive, by path.
 type Unzipped = BTreeMap<String, Vec<u8>>;
 
 async fn make(fixture: &ServiceFixture, server: &Service, manifest: Option<ContentHash>) -> Made {
-    server.make_archive(&fixture.book, Scope::All, manifest, HOUR).await.unwrap()
+    server.make_archive(&fixture.book, ArchiveScope::All, manifest, HOUR).await.unwrap()
 }
 
 async fn open(fixture: &ServiceFixture, server: &Service, made: &Made) -> Option<Arc<Archive>> {
-    server.open_archive(&fixture.book, made.manifest, Scope::All, made.archive.hash()).await.unwrap()
+    server.open_archive(&fixture.book, made.manifest, ArchiveScope::All, made.archive.hash()).await.unwrap()
 }
 
 async fn fetch(server: &Service, archive: &Arc<Archive>, range: Range<u64>) -> Result<Vec<u8>, Fault> {
     let (mut download, mut bytes) = (server.download(archive.clone(), range), Vec::new());
-    while let Some(some) = tokio::time::timeout(PATIENCE, download.next()).await.unwrap()? {
+    while let Some(some) = tokio::time::timeout(TEST_TIMEOUT, download.next()).await.unwrap()? {
         bytes.extend_from_slice(&some);
     }
     Ok(bytes)
@@ -66,7 +66,7 @@ fn texts<'a>(files: impl IntoIterator<Item = (usize, &'a str)>) -> Unzipped {
     files.into_iter().map(|(n, text)| (lesson(n).to_string(), text.as_bytes().to_vec())).collect()
 }
 
-/// A small file, a large one, and overlays of both and beside them.
+/// A fixture with a small file, a large one, and overlays of both and beside them.
 async fn with_two_files() -> (ServiceFixture, Service, [String; 2]) {
     let fixture = ServiceFixture::new();
     let (server, texts) = (fixture.server(), ["short".to_owned(), long("large")]);
@@ -104,7 +104,7 @@ async fn an_archive_has_the_files_of_its_scope() {
         )
         .await;
     let mut names = Vec::new();
-    for scope in Scope::ALL {
+    for scope in ArchiveScope::ALL {
         let made = server.make_archive(&fixture.book, scope, None, HOUR).await.unwrap();
         let files = unzipped(&whole(&server, &made.archive).await);
         names.push(files.into_keys().collect::<Vec<_>>());
@@ -113,7 +113,7 @@ async fn an_archive_has_the_files_of_its_scope() {
     assert_eq!(names, [vec![text.clone()], vec![picture.clone()], vec![text, picture]]);
 }
 
-/// A text of so many numbers, eight bytes each.
+/// A text of `count` numbers, eight bytes each.
 fn numbers(count: usize) -> String {
     let words: Vec<String> = (0..count).map(|n| format!("{n:07} ")).collect();
     words.concat()
@@ -155,7 +155,7 @@ async fn i9_a_link_to_an_old_state_gives_that_state_whatever_gc_and_writers_do()
     }
     fixture.delete(&server, &Layer::Base, &lesson(1)).await.unwrap();
     fixture.idle(&server).await;
-    // A gc that had read the manifests before this one was kept knows of the pins alone.
+    // A gc that read the manifests before this one was kept knows only the pins.
     let now = fixture.journal.now().await.unwrap();
     fixture.journal.forget_versions(now, 99).await.unwrap();
     fixture.journal.advance(HOUR);
@@ -214,7 +214,8 @@ async fn a_second_link_to_a_state_writes_nothing() {
 async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
     let (fixture, server, _) = with_two_files().await;
     let unknown = ContentHash::of(b"no manifest");
-    let refused = server.make_archive(&fixture.book, Scope::All, Some(unknown), HOUR).await.unwrap_err();
+    let refused =
+        server.make_archive(&fixture.book, ArchiveScope::All, Some(unknown), HOUR).await.unwrap_err();
     assert_eq!(refused.code(), "NOT_FOUND");
     let made = make(&fixture, &server, None).await;
     let gone = |manifest, scope, layout| {
@@ -222,16 +223,17 @@ async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
         let book = fixture.book.clone();
         async move { fresh.open_archive(&book, manifest, scope, layout).await.unwrap().is_none() }
     };
-    assert!(!gone(made.manifest, Scope::All, made.archive.hash()).await);
-    assert!(gone(made.manifest, Scope::Assets, made.archive.hash()).await);
-    assert!(gone(unknown, Scope::All, made.archive.hash()).await);
-    assert!(gone(made.manifest, Scope::All, unknown).await);
+    assert!(!gone(made.manifest, ArchiveScope::All, made.archive.hash()).await);
+    assert!(gone(made.manifest, ArchiveScope::Assets, made.archive.hash()).await);
+    assert!(gone(unknown, ArchiveScope::All, made.archive.hash()).await);
+    assert!(gone(made.manifest, ArchiveScope::All, unknown).await);
     fixture.put(&server, &Layer::Base, &lesson(0), "new").await;
     fixture.idle(&server).await;
     fixture.journal.advance(Duration::from_hours(24 * 40));
     server.gc(Duration::ZERO, false).await.unwrap();
-    assert!(gone(made.manifest, Scope::All, made.archive.hash()).await, "after forty days");
-    let refused = fixture.server().make_archive(&fixture.book, Scope::All, Some(made.manifest), HOUR).await;
+    assert!(gone(made.manifest, ArchiveScope::All, made.archive.hash()).await, "after forty days");
+    let refused =
+        fixture.server().make_archive(&fixture.book, ArchiveScope::All, Some(made.manifest), HOUR).await;
     assert_eq!(refused.unwrap_err().code(), "NOT_FOUND");
 }
 
@@ -284,12 +286,12 @@ async fn what_was_missing_for_a_while_is_back_in_the_next_archive() {
     fixture.objects.damage(hash, Some(large.clone().into_bytes()));
     assert_eq!(make(&fixture, &server, None).await.archive.hash(), whole);
     assert_eq!(server.health().await.damaged_blobs, Some(0));
-    // Bytes that were wrong once are for whoever reads them all.
+    // A blob that was corrupt once is checked only by a full read.
     fixture.journal.mark(hash, BlobState::Corrupt).await.unwrap();
     assert_eq!(make(&fixture, &server, None).await.archive.left_out()[0].state, BlobState::Corrupt);
 }
 
-/// Objects that are not found when they are first looked for.
+/// Objects that are not found at the first lookup.
 struct Blinking {
     inner: Arc<MemoryObjects>,
     blinked: AtomicBool,
@@ -377,16 +379,16 @@ async fn r4_many_slow_downloads_hold_little_and_a_fast_one_goes_on() {
     let held = server.archive_memory() - resting;
     assert!((32 << 20..44 << 20).contains(&held), "{held} bytes are held for 32 downloads");
     assert_eq!(whole(&server, &archive).await.len() as u64, archive.bytes(), "beside them all");
-    // One of them goes on as soon as it has let go of what it got.
+    // One of them continues as soon as its received bytes are dropped.
     let (mut download, first) = slow.pop().unwrap();
     let mut bytes = first.len() as u64;
     drop(first);
-    while let Some(some) = tokio::time::timeout(PATIENCE, download.next()).await.unwrap().unwrap() {
+    while let Some(some) = tokio::time::timeout(TEST_TIMEOUT, download.next()).await.unwrap().unwrap() {
         bytes += some.len() as u64;
     }
     assert_eq!(bytes, archive.bytes());
     drop((download, slow));
-    // Of very many the last waits, and comes when another has gone.
+    // With very many downloads the last one waits, and starts when another has ended.
     let mut many = Vec::new();
     while many.len() < 64 {
         let mut download = server.download(archive.clone(), 0..9);

@@ -1,5 +1,6 @@
-//! Damaged blobs. Proves R2 where the storage breaks it: what is not as stored is never served,
-//! is marked and counted, and writing the same bytes heals it, whatever fails meanwhile.
+//! Damaged blobs. Proves R2 when the storage violates it: a blob that differs from what was stored is
+//! never served, is marked and counted, and a write of the same bytes repairs it, whatever fails
+//! meanwhile.
 
 use std::sync::atomic::Ordering;
 
@@ -10,16 +11,16 @@ use panaversity_model::precondition::Effect;
 use panaversity_model::{ContentHash, Error, Layer};
 use panaversity_service::Service;
 use panaversity_service::uploads::Announce;
-use panaversity_testkit::Failure;
+use panaversity_testkit::FaultMode;
 use panaversity_testkit::samples::{lesson, path};
 
 use crate::fixture::{ServiceFixture, long};
 use crate::invariants::hold;
 
-/// What a broken disk makes of a file.
+/// Damage that a broken disk does to a file.
 type Damage = fn(&str) -> Option<Vec<u8>>;
 
-/// A fixture with a large file whose object was damaged behind our back.
+/// A fixture with a large file whose object was damaged without the service.
 async fn damaged(damage: Damage) -> (ServiceFixture, String) {
     let fixture = ServiceFixture::new();
     let text = long("whole");
@@ -30,7 +31,7 @@ async fn damaged(damage: Damage) -> (ServiceFixture, String) {
     (fixture, text)
 }
 
-/// Other bytes, as many.
+/// Other bytes of the same number.
 const SCRAMBLED: Damage = |text| Some(text.bytes().rev().collect());
 const GONE: Damage = |_| None;
 const SHORTER: Damage = |text| text.as_bytes().split_last().map(|(_, rest)| rest.to_vec());
@@ -84,7 +85,7 @@ async fn an_object_that_is_whole_is_not_put_again() {
 #[tokio::test]
 async fn i9_a_damaged_blob_is_healed_by_the_write_that_is_acknowledged_whichever_call_breaks() {
     for damage in DAMAGES {
-        for failure in Failure::ALL {
+        for failure in FaultMode::ALL {
             for call in 0.. {
                 let (fixture, text) = damaged(damage).await;
                 let server = fixture.server();
@@ -121,7 +122,7 @@ async fn bring(fixture: &ServiceFixture, server: &Service, text: &str, upload: O
 #[tokio::test]
 async fn r2_damage_is_not_forgotten_whichever_call_breaks_of_a_change_that_brings_the_bytes() {
     for (failure, by_upload) in
-        Failure::ALL.into_iter().flat_map(|failure| [(failure, false), (failure, true)])
+        FaultMode::ALL.into_iter().flat_map(|failure| [(failure, false), (failure, true)])
     {
         for call in 0.. {
             let (fixture, text) = damaged(SCRAMBLED).await;
@@ -167,7 +168,7 @@ async fn a_storage_that_does_not_answer_is_no_damage() {
     fixture.put(&server, &Layer::Base, &lesson(1), &long("a")).await;
     fixture.idle(&server).await;
     fixture.faults.reset();
-    fixture.faults.arm(1, Failure::FailBefore);
+    fixture.faults.arm(1, FaultMode::FailBefore);
     let read = fixture.read(&server, &Layer::Base, &lesson(1)).await;
     assert_eq!(fixture.faults.calls()[1], "objects.get");
     assert_eq!(read.unwrap_err().code(), "STORAGE_UNAVAILABLE");
@@ -181,7 +182,7 @@ async fn a_change_that_fails_after_an_object_was_put_is_counted() {
     let server = fixture.server();
     for (call, rollbacks) in [(5, 1), (4, 1)] {
         fixture.faults.reset();
-        fixture.faults.arm(call, Failure::FailBefore);
+        fixture.faults.arm(call, FaultMode::FailBefore);
         let text = long(&format!("text {call}"));
         let answer = fixture.write(&server, &Layer::Base, &lesson(1), &text, None).await;
         assert!(matches!(answer, Err(Error::Broken(_))));
@@ -197,7 +198,7 @@ async fn r2_a_damaged_file_keeps_no_other_from_being_published() {
     let publications_at_once = 64;
     for n in 0..=publications_at_once {
         fixture.faults.reset();
-        fixture.faults.arm(6, Failure::FailBefore);
+        fixture.faults.arm(6, FaultMode::FailBefore);
         let text = long(&format!("text {n}"));
         let written = fixture.put(&server, &Layer::Base, &lesson(n), &text).await;
         fixture.quiet().await;
@@ -206,7 +207,7 @@ async fn r2_a_damaged_file_keeps_no_other_from_being_published() {
     }
     fixture.faults.reset();
     let last = panaversity_testkit::samples::path("content/99-Last/01-Chapter/01-lesson.md");
-    fixture.faults.arm(3, Failure::FailBefore);
+    fixture.faults.arm(3, FaultMode::FailBefore);
     fixture.put(&server, &Layer::Base, &last, "small").await;
     fixture.quiet().await;
     assert_eq!(fixture.faults.calls()[3], "tree.put");

@@ -7,7 +7,7 @@ use panaversity_testkit::samples::{lesson, overlay, path};
 
 use crate::fixture::{ServiceFixture, creating, want};
 
-/// All pages of a list: each book's folders, in order, and how many pages there were.
+/// All pages of a list: the folders of each book, in order, and the number of pages.
 async fn listed(
     server: &Service,
     only: Option<&BookId>,

@@ -1,5 +1,6 @@
-//! `gc` beside writers, step by step. Proves I9 where its protocol is narrow: who stages what is
-//! being deleted waits; a `gc` that slept through its guard costs nothing; and what it lets go.
+//! `gc` concurrent with writers, step by step. Proves I9 in the critical windows of its protocol: a
+//! writer waits for a deletion of its blob; a `gc` that slept through its guard loses nothing; and which
+//! versions it deletes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use tokio::sync::Semaphore;
 
 use crate::fixture::{ServiceFixture, long};
 use crate::invariants::hold;
-use crate::trees::PATIENCE;
+use crate::trees::TEST_TIMEOUT;
 
-/// One server's way to the objects; a deletion waits before it is done, as in a network.
+/// One server's access to the objects; a deletion is delayed, as in a network.
 struct SlowDeletions {
     inner: Arc<MemoryObjects>,
     arrived: Semaphore,
@@ -32,7 +33,7 @@ impl SlowDeletions {
     }
 
     async fn somebody_waits(&self) {
-        tokio::time::timeout(PATIENCE, self.arrived.acquire()).await.unwrap().unwrap().forget();
+        tokio::time::timeout(TEST_TIMEOUT, self.arrived.acquire()).await.unwrap().unwrap().forget();
     }
 }
 
@@ -56,7 +57,7 @@ impl Objects for SlowDeletions {
 
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
         self.arrived.add_permits(1);
-        tokio::time::timeout(PATIENCE, self.let_through.acquire()).await.unwrap().unwrap().forget();
+        tokio::time::timeout(TEST_TIMEOUT, self.let_through.acquire()).await.unwrap().unwrap().forget();
         self.inner.delete(hash).await
     }
 
@@ -118,7 +119,7 @@ async fn i9_a_deletion_that_comes_after_its_guard_has_ended_costs_nothing() {
 #[tokio::test]
 async fn i9_a_commit_that_gc_overtook_is_staged_again() {
     let (fixture, server, text) = with_garbage().await;
-    // The writer's server is held up between the put and the commit by a gc that is through.
+    // The writer's server is delayed between the put and the commit by a gc that completes.
     for _ in 0..3 {
         fixture.write(&server, &Layer::Base, &lesson(3), &text, None).await.unwrap();
         fixture.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();

@@ -1,5 +1,5 @@
-//! An archive beyond 4 GiB, of objects that are only imagined. Proves that it streams through a
-//! reader of another's, checked to the last byte, in bounded memory (R4).
+//! An archive beyond 4 GiB, of generated objects. Proves that it streams through an independent ZIP
+//! reader, checked to the last byte, in bounded memory (R4).
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -14,20 +14,20 @@ use panaversity_model::ports::{Blobs, Changes, Objects, Pages, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::Service;
-use panaversity_service::archive::{Archive, Download, Scope};
+use panaversity_service::archive::{Archive, ArchiveScope, Download};
 use panaversity_testkit::samples::{change_set, path, staging, write_staged};
 use tokio::runtime::Handle;
 use zip::ZipArchive;
 
 use crate::fixture::ServiceFixture;
 
-/// Bytes of one video, and how many there are: 4.1 GiB in all.
+/// Bytes of one video, and number of videos: 4.1 GiB in all.
 const VIDEO: u64 = 100 << 20;
 const VIDEOS: usize = 42;
-/// What may be held beside the layout.
+/// Most bytes in memory beside the layout.
 const MOST_HELD: u64 = 16 << 20;
 
-/// Objects of one byte again and again.
+/// Objects that repeat one byte.
 struct Imagined;
 
 #[async_trait]
@@ -63,7 +63,7 @@ fn video() -> Blob {
     measure.finish()
 }
 
-/// An archive as a file: reading on goes on with the download, seeking begins another.
+/// An archive as a file: sequential reads continue the download, a seek starts another.
 struct Remote {
     service: Service,
     archive: Arc<Archive>,
@@ -116,7 +116,8 @@ async fn r4_an_archive_beyond_4_gib_is_read_by_another_s_reader_and_never_held()
     let names: Vec<_> = (0..VIDEOS).map(|n| path(&format!("static/videos/{n:02}.mp4"))).collect();
     let changes = names.iter().map(|name| write_staged(name, &blob, staged)).collect();
     fixture.journal.commit(change_set(&fixture.book, &Layer::Base, changes)).await.unwrap();
-    let made = server.make_archive(&fixture.book, Scope::All, None, Duration::from_hours(1)).await.unwrap();
+    let made =
+        server.make_archive(&fixture.book, ArchiveScope::All, None, Duration::from_hours(1)).await.unwrap();
     assert!(made.archive.bytes() > VIDEO * VIDEOS as u64 && made.archive.bytes() > 1 << 32);
 
     let handle = Handle::current();

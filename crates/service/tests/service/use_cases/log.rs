@@ -1,4 +1,4 @@
-//! Recording calls, querying the log, verifying chains. Proves R5, R6 and R7 for them.
+//! Recording of calls, queries of the log, verification of chains. Proves R5, R6 and R7 for them.
 
 use panaversity_model::audit::{EntryFilter, Operation, Outcome};
 use panaversity_model::{Layer, Refusal};
@@ -12,14 +12,14 @@ use crate::invariants::{chains_are_whole, entries};
 async fn r6_every_call_leaves_its_entry_once() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
-    // Its change's transaction records it.
+    // The transaction of its change records it.
     let mut call = fixture.call(&server, Operation::Write, Some(&lesson(1)), &Layer::Base);
     let one = vec![want(&lesson(1), Some("a"), None)];
     server.change(&mut call, &fixture.book, &Layer::Base, one.clone()).await.unwrap();
     assert!(call.recorded);
     server.record(&call, Outcome::Success).await.unwrap();
     assert_eq!(entries(&fixture).await.len(), 1);
-    // Nothing changed, so the call records itself.
+    // Nothing changed, so `record` writes the entry.
     let mut again = fixture.call(&server, Operation::Write, Some(&lesson(1)), &Layer::Base);
     server.change(&mut again, &fixture.book, &Layer::Base, one).await.unwrap();
     assert!(!again.recorded);

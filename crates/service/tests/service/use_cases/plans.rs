@@ -1,5 +1,5 @@
-//! `plan_build`: what a plan names is exactly a state of the book, however the book moves and
-//! whichever server is asked (the manifest cache is never stale).
+//! `plan_build`: a plan is exactly a state of the book, whatever is written meanwhile and whichever
+//! server is asked (the manifest cache is never stale).
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ async fn planned(fixture: &ServiceFixture, server: &Service, target: Option<Cont
     (plan, pages)
 }
 
-/// Does what a plan says to a state.
+/// Applies a plan to a state.
 fn applied(plan: &Plan, mut state: State) -> State {
     for file in &plan.files {
         assert_eq!(state.get(&file.path).copied(), file.target.map(|item| item.hash));
@@ -52,38 +52,38 @@ fn applied(plan: &Plan, mut state: State) -> State {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum PlanStep {
     Write(usize, u8),
     Delete(usize),
-    /// Deletes one, writes another: counts and sums may come out equal.
+    /// Deletes one file and writes another: row count and version sum may be equal.
     Swap(usize, usize),
     Private(usize),
     Plan,
 }
 
-fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
+fn steps() -> impl Strategy<Value = Vec<(bool, PlanStep)>> {
     let step = prop_oneof![
-        3 => (0..5usize, 0..3u8).prop_map(|(file, text)| Step::Write(file, text)),
-        2 => (0..5usize).prop_map(Step::Delete),
-        1 => (0..5usize, 0..5usize).prop_map(|(gone, new)| Step::Swap(gone, new)),
-        1 => (0..5usize).prop_map(Step::Private),
-        4 => Just(Step::Plan),
+        3 => (0..5usize, 0..3u8).prop_map(|(file, text)| PlanStep::Write(file, text)),
+        2 => (0..5usize).prop_map(PlanStep::Delete),
+        1 => (0..5usize, 0..5usize).prop_map(|(gone, new)| PlanStep::Swap(gone, new)),
+        1 => (0..5usize).prop_map(PlanStep::Private),
+        4 => Just(PlanStep::Plan),
     ];
     prop::collection::vec((any::<bool>(), step), 1..40)
 }
 
-async fn step(fixture: &ServiceFixture, server: &Service, step: &Step) {
+async fn step(fixture: &ServiceFixture, server: &Service, step: &PlanStep) {
     match step {
-        Step::Write(file, text) => {
+        PlanStep::Write(file, text) => {
             fixture.put(server, &Layer::Base, &lesson(*file), &text.to_string()).await;
         }
-        Step::Delete(file) => _ = fixture.delete(server, &Layer::Base, &lesson(*file)).await.unwrap(),
-        Step::Swap(gone, new) => {
+        PlanStep::Delete(file) => _ = fixture.delete(server, &Layer::Base, &lesson(*file)).await.unwrap(),
+        PlanStep::Swap(gone, new) => {
             fixture.delete(server, &Layer::Base, &lesson(*gone)).await.unwrap();
             fixture.put(server, &Layer::Base, &lesson(*new), "swapped in").await;
         }
-        Step::Private(file) => _ = fixture.put(server, &overlay("ann"), &lesson(*file), "private").await,
-        Step::Plan => {}
+        PlanStep::Private(file) => _ = fixture.put(server, &overlay("ann"), &lesson(*file), "private").await,
+        PlanStep::Plan => {}
     }
 }
 
@@ -100,7 +100,7 @@ proptest! {
             for (which, next) in &steps {
                 let server = &servers[usize::from(*which)];
                 step(&fixture, server, next).await;
-                if !matches!(next, Step::Plan) {
+                if !matches!(next, PlanStep::Plan) {
                     continue;
                 }
                 let (hash, now) = fresh(&fixture).await;

@@ -1,26 +1,26 @@
-//! Publishing by several servers. Proves R2 for the tree: whoever comes late, once everybody is
-//! idle the tree holds what the journal says; and that a power cut costs it nothing (I9).
+//! Publishing by several servers. Proves R2 for the tree: however late a server publishes, once all are
+//! idle the tree matches the journal; and that a power cut loses nothing (I9).
 
 use std::sync::Arc;
 
 use panaversity_model::{BookPath, Layer};
 use panaversity_service::{Limits, Service};
 use panaversity_testkit::samples::{lesson, overlay};
-use panaversity_testkit::{Failure, MemoryTree};
+use panaversity_testkit::{FaultMode, MemoryTree};
 use tokio::task::JoinHandle;
 
 use crate::fixture::{LIMITS, ServiceFixture, want};
 use crate::invariants::{hold, published, readable};
-use crate::trees::{GatedTree, PATIENCE};
+use crate::trees::{GatedTree, TEST_TIMEOUT};
 
-/// Two servers on one fixture; the first one's way to the tree is barred.
+/// Two servers on one fixture; the first one's access to the tree is blocked.
 fn two_servers(fixture: &ServiceFixture) -> (Arc<GatedTree>, Arc<Service>, Service) {
     let gate = GatedTree::shut(fixture.tree.clone());
     let slow = Arc::new(fixture.server_over(gate.clone(), LIMITS));
     (gate, slow, fixture.server())
 }
 
-/// A change through the slow server, which stops before the tree; `None` deletes.
+/// A change through the blocked server, which stops before the tree; `None` deletes.
 async fn stopped(
     fixture: &Arc<ServiceFixture>,
     (gate, slow): (&GatedTree, &Arc<Service>),
@@ -40,7 +40,7 @@ async fn stopped(
 
 #[tokio::test]
 async fn r2_a_publisher_that_lost_its_lease_does_not_win() {
-    // What the late one does; what the other does meanwhile, with and without the lease.
+    // The late server's change; the other's changes meanwhile, with and without the lease.
     let courses: [(Option<&'static str>, &[Option<&str>]); 5] = [
         (Some("late"), &[Some("second")]),
         (Some("late"), &[None]),
@@ -102,7 +102,7 @@ async fn an_answer_does_not_wait_for_a_tree_that_does_not_answer() {
     let gate = GatedTree::shut(fixture.tree.clone());
     let slow = fixture.server_over(gate.clone(), LIMITS);
     let set = vec![want(&lesson(1), Some("a"), None), want(&lesson(2), Some("b"), None)];
-    let answer = tokio::time::timeout(PATIENCE / 2, fixture.change(&slow, &Layer::Base, set)).await;
+    let answer = tokio::time::timeout(TEST_TIMEOUT / 2, fixture.change(&slow, &Layer::Base, set)).await;
     answer.expect("it waits for the tree");
     assert_eq!(fixture.tree.files().len(), 0, "it was acknowledged before it was published");
     assert_eq!(slow.pending_publications().await.unwrap(), 2);
@@ -119,8 +119,8 @@ async fn r5_overlays_stay_out_of_the_tree_unless_it_is_configured() {
     fixture.put(&private, &Layer::Base, &lesson(1), "everybody's").await;
     fixture.put(&private, &overlay("ann"), &lesson(1), "ann's").await;
     fixture.put(&private, &overlay("ann"), &lesson(2), "ann's, too").await;
-    // The background publisher's part.
-    fixture.faults.arm(fixture.faults.calls().len() + 2, Failure::FailAfter);
+    // The same by the background publisher.
+    fixture.faults.arm(fixture.faults.calls().len() + 2, FaultMode::FailAfter);
     let lost = fixture.write(&private, &overlay("bob"), &lesson(3), "bob's", None).await;
     assert_eq!(lost.unwrap_err().code(), "DATABASE_UNAVAILABLE");
     assert!(fixture.holds(&overlay("bob"), &lesson(3)).await.is_some(), "only its answer was lost");
@@ -173,7 +173,7 @@ async fn a_large_file_that_hangs_keeps_no_small_one_and_no_deletion_from_being_p
     fixture.put(&server, &Layer::Base, &lesson(70), "deleted").await;
     fixture.idle(&server).await;
     server.fsync_checkpoint().await.unwrap();
-    // Enough of them to take all places of a claim.
+    // Enough of them to fill a claim.
     let large = "x".repeat((1 << 20) + 1);
     let mut set: Vec<_> = (0..20).map(|n| want(&lesson(n), Some(&large), None)).collect();
     set.push(want(&lesson(71), Some("small"), None));
@@ -193,7 +193,7 @@ async fn a_large_file_that_hangs_keeps_no_small_one_and_no_deletion_from_being_p
     gate.somebody_waits().await;
     fixture.quiet().await;
     assert_eq!(fixture.tree.files().into_values().collect::<Vec<_>>(), [b"small"]);
-    // Neither does one that is written now: it is left to the background publisher.
+    // A large file written now is left to the background publisher, too.
     fixture.change(&slow, &Layer::Base, vec![want(&lesson(72), Some(&large), None)]).await;
     fixture.put(&slow, &Layer::Base, &lesson(73), "small, too").await;
     fixture.quiet().await;

@@ -14,7 +14,7 @@ fn text(content: FileContent) -> Vec<u8> {
     content.into_text().unwrap_or_default().into_bytes()
 }
 
-/// All files a layer's owner reads below `content/`, and how many were on each page.
+/// All files that a layer's owner reads below `content/`, and the number of files on each page.
 async fn pages(
     fixture: &ServiceFixture,
     server: &Service,
@@ -35,7 +35,7 @@ async fn pages(
     }
 }
 
-/// What a layer's owner should see.
+/// Files that a layer's owner should see.
 fn shown(files: &Files, layer: &Layer) -> Vec<(BookPath, Vec<u8>)> {
     let mut shown = std::collections::BTreeMap::new();
     for from in [&Layer::Base, layer] {
@@ -70,7 +70,7 @@ async fn a_page_holds_no_more_bytes_of_text_than_it_may() {
     let server = fixture.server();
     let most = usize::try_from(PAGE_BYTES).unwrap();
     let text = |bytes: usize| "x".repeat(bytes);
-    // The second is no text, so only its row is read.
+    // The second is too large to be text, so only its row is read.
     let lengths = [most / 2, most + 1, most / 2 - 5_000, 2, 1, most / 2];
     let set = lengths.iter().zip(1..).map(|(length, n)| want(&lesson(n), Some(&text(*length)), None));
     fixture.change(&server, &Layer::Base, set.collect()).await;
@@ -84,7 +84,7 @@ async fn a_page_holds_no_more_bytes_of_text_than_it_may() {
 async fn a_page_is_measured_by_what_its_texts_take_in_json() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
-    // A control character takes six bytes, a quote two, other letters what they take in UTF-8.
+    // A control character takes six bytes, a quote two, other characters as many as in UTF-8.
     let texts = ["\u{1}".repeat(120_000), "\"".repeat(120_000), "\u{e9}".repeat(60_000)];
     let set = (0..9).map(|n| want(&lesson(n), Some(&texts[n / 3]), None));
     fixture.change(&server, &Layer::Base, set.collect()).await;

@@ -1,5 +1,5 @@
-//! `reconcile` over the fakes: what is wrong is found once, mended as asked, and nothing else is
-//! touched. Proves R2 for the tree after somebody has meddled with it, and R7 for what is taken in.
+//! `reconcile` over the fakes: each difference is found once and treated as requested, and nothing else
+//! is changed. Proves R2 for the tree after changes made without the service, and R7 for adopted files.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use panaversity_testkit::samples::{agent, key, lesson, overlay, path};
 use crate::fixture::{AGENT, LIMITS, ServiceFixture, long};
 use crate::invariants::{entries, hold};
 
-/// Runs it; gives what it told, by place: what was wrong and what was done.
+/// Runs it; returns the findings by location: the difference and the action taken.
 async fn run(server: &Service, mode: Mode) -> (BTreeMap<String, (&'static str, &'static str)>, Reconciled) {
     let mut told: Vec<Finding> = Vec::new();
     let done = server.reconcile(None, &mode, &mut |finding| told.push(finding)).await.unwrap();
@@ -27,7 +27,7 @@ fn adopting() -> Mode {
     Mode::Adopt(agent(AGENT))
 }
 
-/// A store in which somebody has edited, removed and added files.
+/// A store in which files were edited, removed and added without the service.
 async fn meddled() -> (ServiceFixture, Service) {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
@@ -131,7 +131,7 @@ async fn r7_what_is_adopted_is_a_write_of_whoever_adopted_it() {
     hold(&fixture, &server).await;
 }
 
-/// A late publication leaves an old version in the tree; to adopt it would undo the newest one.
+/// A late publication leaves an old version in the tree; adopting it would undo the newest one.
 #[tokio::test]
 async fn i9_an_older_version_in_the_tree_is_not_adopted() {
     let fixture = ServiceFixture::new();

@@ -1,4 +1,5 @@
-//! Uploads: what is not as announced is nobody's asset, and what was completed stays as it was.
+//! Uploads: one that differs from its announcement never becomes an asset, and a completed one stays as
+//! it was.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -70,7 +71,7 @@ async fn a_completed_upload_answers_the_same_whatever_happens_afterwards() {
     let id = begun(&fixture, &server, &bytes, None).await;
     fixture.inbox.plant(id, &bytes);
     let first = fixture.complete(&server, id).await.unwrap();
-    // The URL lives on, and so does its holder.
+    // The URL stays valid, and its holder may put again.
     fixture.inbox.plant(id, b"something else");
     assert_eq!(fixture.complete(&server, id).await.unwrap(), first);
     assert_eq!(fixture.read(&server, &Layer::Base, &asset()).await.unwrap(), Some(bytes));
@@ -170,7 +171,7 @@ async fn the_agent_contract_decides_at_both_ends() {
     hold(&fixture, &server).await;
 }
 
-/// Objects that `gc` takes away once, between their staging and the commit.
+/// Objects that `gc` deletes once, between their staging and the commit.
 struct TakenAway {
     inner: Arc<MemoryObjects>,
     journal: Arc<MemoryJournal>,
@@ -248,7 +249,7 @@ async fn i9_an_upload_whose_object_gc_took_away_is_looked_at_again() {
 async fn a_page_that_is_no_text_is_removed_and_may_be_put_again() {
     let (fixture, path) = (ServiceFixture::new(), path("content/01-Part/01-Chapter/01-lesson.md"));
     let server = fixture.server();
-    // The character is cut between two parts, and the text is too long for the database.
+    // The character is split between two parts, and the text is too long for the database.
     let text = format!("{}é", "x".repeat(1 << 20 | 3)).into_bytes();
     let announce = Announce {
         book: fixture.book.clone(),

@@ -1,12 +1,12 @@
-//! The hosts of a PostgreSQL URL. libpq keeps three lists beside each other, of hosts, addresses
-//! and ports; here they become one list of servers.
+//! Hosts of a PostgreSQL URL. libpq has three parallel lists, of hosts, addresses and ports; they
+//! are merged into one list of servers.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What the name of a socket begins with; its port follows.
+/// Prefix of a socket's file name; its port follows.
 const SOCKET: &str = "/.s.PGSQL.";
 
-/// One server.
+/// Address of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Host {
     pub(super) at: At,
@@ -14,18 +14,18 @@ pub(crate) struct Host {
     pub(super) port: Option<u16>,
 }
 
-/// How a server is reached.
+/// Endpoint of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum At {
-    /// As libpq does without a host: `PGHOST`, else the machine's socket, else localhost.
+    /// libpq's default without a host: `PGHOST`, else the machine's socket, else localhost.
     Default,
-    /// By a name or an address, IPv6 without brackets.
+    /// Name or IP address, IPv6 without brackets.
     Tcp(String),
-    /// By the Unix-domain socket in this folder.
+    /// Folder of a Unix-domain socket.
     Socket(String),
 }
 
-/// libpq's lists, as they were given.
+/// libpq's lists, as given.
 #[derive(Default)]
 pub(super) struct HostLists {
     pub(super) hosts: Vec<String>,
@@ -34,7 +34,7 @@ pub(super) struct HostLists {
 }
 
 impl HostLists {
-    /// One server for each entry.
+    /// Merges the lists into one server per entry.
     pub(super) fn servers(self) -> Result<Vec<Host>, String> {
         let Self { hosts, addresses, ports } = self;
         let count = hosts.len().max(addresses.len()).max(1);
@@ -66,8 +66,8 @@ impl HostLists {
 }
 
 impl Host {
-    /// Reads one entry of a list: a name, an address, a socket's folder, or the socket itself. A
-    /// port may follow the first two, as SQLAlchemy writes it.
+    /// Parses one entry of a list: a name, an address, a socket's folder, or the socket itself. A port may
+    /// follow the first two, as in SQLAlchemy.
     fn parse(text: &str) -> Result<Self, String> {
         const BAD: &str = "a host must be a name, an IP address or the folder of a socket";
         if text.is_empty() {
@@ -102,7 +102,7 @@ impl Host {
         Ok(Self { at, port: port(number)? })
     }
 
-    /// As it is shown, and as it stands in a URL.
+    /// Display form, also valid in a URL.
     pub(super) fn shown(&self) -> String {
         let at = match &self.at {
             At::Default => String::new(),
@@ -118,7 +118,7 @@ impl Host {
     }
 }
 
-/// A port, which may be left out. What stands there may be half a password, and is not shown.
+/// Parses an optional port. The text may be part of a password, so no error shows it.
 fn port(text: &str) -> Result<Option<u16>, String> {
     if text.is_empty() {
         return Ok(None);

@@ -1,16 +1,16 @@
-//! libpq's other form of an address: `host=/run/pg dbname=books user=pfs password='a b'`.
+//! libpq's `keyword=value` connection strings: `host=/run/pg dbname=books user=pfs password='a b'`.
 
 use super::parameters::UrlParameters;
 use super::postgres::PostgresUrl;
 
-/// Whether a text begins like `keyword = value`.
+/// True if a text begins like `keyword = value`.
 pub(super) fn is_keyword_form(text: &str) -> bool {
     let name = text.trim_start().split_once('=').map_or("", |(name, _)| name.trim_end());
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// Reads pairs: values end at a space, unless they stand in `'...'`; a backslash takes the next
-/// character as it is.
+/// Parses the pairs. A value ends at a space unless it is quoted by `'...'`; a backslash escapes the next
+/// character.
 pub(super) fn parse(text: &str) -> Result<PostgresUrl, String> {
     const SPACES: &str = "in `keyword=value` form, a value with spaces must stand in '...'";
     let mut draft = UrlParameters::default();
@@ -20,7 +20,7 @@ pub(super) fn parse(text: &str) -> Result<PostgresUrl, String> {
         let name = name.trim_end();
         let (value, after) = value(after.trim_start())?;
         let is_name = !name.contains(char::is_whitespace);
-        // What follows a password may be the rest of it, and is not shown.
+        // The text after a password may be the rest of it, and is not shown.
         let explain = |why| if is_name && previous != "password" { why } else { SPACES.to_owned() };
         draft.set(name, &value).map_err(explain)?;
         (rest, previous) = (after.trim_start(), name);

@@ -1,6 +1,6 @@
-//! The parameters of a PostgreSQL URL: libpq's, of which each is understood, harmless to leave out,
-//! or refused; and those that asyncpg and poolers add. Invariant: nothing that would make a
-//! connection safer is left out without a word.
+//! Parameters of a PostgreSQL URL: each of libpq's is supported, ignored as harmless, or refused; those
+//! of asyncpg and poolers are supported too. Invariant: nothing that would make a connection safer is
+//! silently ignored.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use panaversity_model::suggestion::nearest_name;
 use super::hosts::HostLists;
 use super::postgres::{PostgresUrl, TargetSession, Tls};
 
-/// What we understand, ours and others'.
+/// Supported parameters.
 #[rustfmt::skip]
 const UNDERSTOOD: &[&str] = &[
     "host", "hostaddr", "port", "dbname", "user", "password", "target_session_attrs", "connect_timeout",
@@ -17,8 +17,8 @@ const UNDERSTOOD: &[&str] = &[
     "sslrootcert", "sslcert", "sslkey", "channel_binding", "gssencmode", "pgbouncer",
     "prepared_statement_cache_size", "statement_cache_size",
 ];
-/// libpq's, which change nothing that we do: how long a dead connection is noticed after, how
-/// passwords of other kinds are asked for, what the TLS library does by itself.
+/// libpq's parameters without effect here: detection of dead connections, other methods of asking for a
+/// password, automatic behaviour of the TLS library.
 #[rustfmt::skip]
 const HARMLESS: &[&str] = &[
     "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
@@ -27,7 +27,7 @@ const HARMLESS: &[&str] = &[
     "ssl_max_protocol_version", "servicefile", "scram_client_key", "scram_server_key", "oauth_issuer",
     "oauth_client_id", "oauth_client_secret", "oauth_scope",
 ];
-/// libpq's, which ask for something that is not done here, and what to do instead.
+/// libpq's parameters that ask for something unsupported, each with an alternative.
 const REFUSED: &[(&str, &str)] = &[
     ("service", "write the host, user and database of the service into the URL"),
     ("passfile", "name the file in PGPASSFILE"),
@@ -39,17 +39,17 @@ const REFUSED: &[(&str, &str)] = &[
     ("replication", "leave it out"),
 ];
 
-/// What has been read of a URL so far.
+/// Parameters read so far.
 #[derive(Default)]
 pub(super) struct UrlParameters {
     pub(super) lists: HostLists,
-    /// The hosts stand before the path of a URI: a `host` parameter takes their place.
+    /// The hosts come from the authority of a URI: a `host` parameter replaces them.
     pub(super) hosts_may_be_replaced: bool,
     pub(super) url: PostgresUrl,
 }
 
 impl UrlParameters {
-    /// Takes in a parameter. `Err`: a message without the value.
+    /// Sets a parameter. `Err`: a message without the value.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let url = &mut self.url;
         let given = || (!value.is_empty()).then(|| value.to_owned());
@@ -76,7 +76,7 @@ impl UrlParameters {
             "sslcert" => url.tls.certificate = given(),
             "sslkey" => url.tls.key = given(),
             "pgbouncer" => url.pooler = matches!(value, "true" | "1" | ""),
-            // asyncpg's own: prepared statements are ours to decide.
+            // asyncpg's own. Of prepared statements only "none" (0) is adopted, as for a pooler.
             "prepared_statement_cache_size" | "statement_cache_size" => url.pooler |= value == "0",
             "channel_binding" if value == "require" => url.warnings.push(
                 "`channel_binding=require` in the database URL is not done; \
@@ -96,7 +96,7 @@ impl UrlParameters {
         Ok(())
     }
 
-    /// The whole, once all is read.
+    /// Completes the URL after all parameters were set.
     pub(super) fn finish(self) -> Result<PostgresUrl, String> {
         let mut url = self.url;
         url.hosts = self.lists.servers()?;
@@ -105,12 +105,12 @@ impl UrlParameters {
     }
 }
 
-/// libpq's list: entries may be empty, and then stand for the default.
+/// Splits a list as libpq does: entries may be empty, and then stand for the default.
 pub(super) fn list(value: &str) -> impl Iterator<Item = String> {
     value.split(',').map(|entry| entry.trim().to_owned())
 }
 
-/// What we do not act on.
+/// Ignores or refuses a parameter that is not supported.
 fn other(name: &str, value: &str) -> Result<(), String> {
     if HARMLESS.contains(&name) || value.is_empty() && REFUSED.iter().any(|(refused, _)| *refused == name) {
         return Ok(());
@@ -118,7 +118,7 @@ fn other(name: &str, value: &str) -> Result<(), String> {
     if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
         return Err(format!("the parameter `{name}` is not supported: {instead}"));
     }
-    // Something longer, or with other characters, may be the rest of a password.
+    // Longer text, or other characters, may be the rest of a password.
     let is_name = name.len() <= 40 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.[]".contains(c));
     if !is_name || name.is_empty() {
         return Err("it has a parameter that PostgreSQL does not know".to_owned());
@@ -148,7 +148,7 @@ fn target_session(value: &str) -> Result<TargetSession, String> {
     })
 }
 
-/// Seconds; as for libpq, none or less is no limit of its own, and one is two.
+/// Timeout in seconds; as for libpq, 0 or less means no separate limit, and 1 means 2.
 fn connect_timeout(value: &str) -> Result<Option<Duration>, String> {
     let bad = |_| "`connect_timeout` must be a number of seconds".to_owned();
     let seconds: i32 = if value.is_empty() { 0 } else { value.parse().map_err(bad)? };
@@ -167,7 +167,8 @@ fn ssl_mode(value: &str) -> Result<&'static str, String> {
     }
 }
 
-/// A root certificate makes `require` check it; `system` is no file, and asks for the full check.
+/// Applies libpq's rules: with a root certificate `require` verifies the server's; `system` is no file,
+/// and implies full verification.
 fn as_libpq_does(tls: Tls) -> Tls {
     match (tls.root.as_deref(), tls.mode) {
         (Some("system"), mode) => Tls { root: None, mode: Some(mode.unwrap_or("verify-full")), ..tls },

@@ -1,7 +1,6 @@
-//! The address of a PostgreSQL server, or of several of which one is used, as libpq understands it:
-//! host, user, password, database and port fall back on `PGHOST`, `PGUSER` and so on, the password
-//! also on `.pgpass`. Two things differ: with `hostaddr`, TLS checks the address and not the name;
-//! and `channel_binding` is not checked.
+//! Address of one or more PostgreSQL servers, interpreted as by libpq: host, user, password, database
+//! and port default to `PGHOST`, `PGUSER` and so on, the password also to `.pgpass`. Two differences:
+//! with `hostaddr`, TLS verifies the address and not the name; and `channel_binding` is not checked.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,10 +10,10 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::hosts::{At, Host};
 
-/// What is escaped where a URL is shown.
+/// Characters escaped where a URL is displayed.
 const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Servers, and how to connect to them.
+/// Servers and connection parameters.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PostgresUrl {
     /// At least one; tried in this order.
@@ -23,30 +22,30 @@ pub struct PostgresUrl {
     pub(super) password: Option<String>,
     pub(super) database: Option<String>,
     pub(super) application_name: Option<String>,
-    /// Command-line options of the server's, as libpq sends them.
+    /// Command-line options for the server, as sent by libpq.
     pub(super) options: Option<String>,
     pub(super) tls: Tls,
     pub(super) target: TargetSession,
-    /// How long connecting to one of the hosts may take.
+    /// Connect timeout per host.
     pub(super) connect_timeout: Option<Duration>,
     /// Behind a transaction pooler: no prepared statements, no start-up options.
     pub(super) pooler: bool,
-    /// What was asked for and is not done.
+    /// Messages about requested features without effect.
     pub(super) warnings: Vec<String>,
 }
 
-/// How a connection is encrypted.
+/// TLS settings of a connection.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Tls {
     /// A value of `sslmode`.
     pub(super) mode: Option<&'static str>,
-    /// Files.
+    /// File names.
     pub(super) root: Option<String>,
     pub(super) certificate: Option<String>,
     pub(super) key: Option<String>,
 }
 
-/// Which of several servers will do: libpq's `target_session_attrs`.
+/// Kind of server required: libpq's `target_session_attrs`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum TargetSession {
     #[default]
@@ -59,33 +58,34 @@ pub(crate) enum TargetSession {
 }
 
 impl PostgresUrl {
-    /// The options of a connection to each of the hosts, with the name that a host is shown by.
+    /// Connection options of each host, with its display name.
     pub(crate) fn candidates(&self) -> Result<Vec<(String, PgConnectOptions)>, sqlx::Error> {
         self.hosts.iter().map(|host| Ok((host.shown(), self.options_for(host)?))).collect()
     }
 
-    /// Which of them will do.
+    /// Kind of server required.
     pub(crate) fn target(&self) -> TargetSession {
         self.target
     }
 
-    /// How long connecting to one of them may take, if that was said.
+    /// Connect timeout per host, if given.
     pub(crate) fn connect_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }
 
-    /// Whether they are behind a transaction pooler.
+    /// True if the servers are behind a transaction pooler.
     pub(crate) fn is_behind_pooler(&self) -> bool {
         self.pooler
     }
 
-    /// As a URL in the one form that sqlx reads without loss: every part as a parameter. Its
-    /// builder can't take raw `options`, and would look a password up before it knows the host.
+    /// Connection options for a host, built from a URL in the one form that sqlx parses without loss: every
+    /// part as a parameter. Its builder does not accept raw `options`, and would look up a password before
+    /// it knows the host.
     fn options_for(&self, host: &Host) -> Result<PgConnectOptions, sqlx::Error> {
         let (at, mode) = match &host.at {
             At::Default => (None, self.tls.mode),
             At::Tcp(name) => (Some(name.as_str()), self.tls.mode),
-            // As libpq does: what nobody can listen in on is not encrypted.
+            // As in libpq: a socket, which cannot be intercepted, is not encrypted.
             At::Socket(folder) => (Some(folder.as_str()), Some("disable")),
         };
         let port = host.port.map(|port| port.to_string());
@@ -107,7 +107,7 @@ impl PostgresUrl {
         PgConnectOptions::from_str(&format!("postgres:///?{}", query.join("&")))
     }
 
-    /// The address without its password and without what else may hold a secret.
+    /// URL without the password and other parts that may contain a secret.
     pub(super) fn masked(&self) -> String {
         let user = self.user.as_deref().map(encoded).unwrap_or_default();
         let credentials = match &self.password {
@@ -162,7 +162,7 @@ mod tests {
         }
     }
 
-    /// Where connections go, host or socket and port.
+    /// Endpoints of the connections: host or socket, and port.
     fn places(url: &str) -> Vec<(String, u16)> {
         let candidates = read(url).candidates().unwrap();
         let place = |options: &PgConnectOptions| {

@@ -1,16 +1,16 @@
 //! A PostgreSQL connection URI: `postgresql://user:password@host1:5432,host2/database?name=value`.
-//! Every part may be left out.
+//! Every part may be omitted.
 //!
-//! A password that holds `/`, `?`, `#`, `@`, `%` or a space must have it percent-encoded; readers
-//! of URIs differ in what they make of it otherwise. So each is refused by name. Invariant: no
-//! message shows a piece of text that may be part of a password.
+//! `/`, `?`, `#`, `@`, `%` and spaces in a password must be percent-encoded; otherwise parsers of URIs
+//! disagree on the result. Each of them is refused by name. Invariant: no message shows text that may be
+//! part of a password.
 
 use percent_encoding::percent_decode_str;
 
 use super::parameters::{UrlParameters, list};
 use super::postgres::PostgresUrl;
 
-/// Reads what follows the scheme's colon.
+/// Parses the part after the scheme's colon.
 pub(super) fn parse(rest: &str) -> Result<PostgresUrl, String> {
     let body =
         rest.strip_prefix("//").ok_or("it must read `postgresql://user:password@host:5432/database`")?;
@@ -40,7 +40,7 @@ pub(super) fn parse(rest: &str) -> Result<PostgresUrl, String> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
         let value = decoded(value, "a parameter")?;
         draft.set(&decoded(name, "a parameter")?, &value).map_err(|why| {
-            // `u:123?4=5@h/d`: nobody can tell that from parameters.
+            // `u:123?4=5@h/d`: indistinguishable from parameters.
             let is_doubtful = credentials.is_none() && path.is_empty() && authority.contains(':');
             match previous {
                 "password" => "in the parameter `password`, `&` must be written `%26`".to_owned(),
@@ -53,14 +53,14 @@ pub(super) fn parse(rest: &str) -> Result<PostgresUrl, String> {
     draft.finish()
 }
 
-/// Authority, path and query.
+/// Splits into authority, path and query.
 fn parts(body: &str) -> (&str, &str, &str) {
     let (before, query) = body.split_once('?').unwrap_or((body, ""));
     let (authority, path) = before.split_at(before.find('/').unwrap_or(before.len()));
     (authority, path, query)
 }
 
-/// Splits a port off, before anything is decoded: a socket's folder may hold colons.
+/// Splits off the port, before decoding: a socket's folder may contain colons.
 fn host_and_port(entry: &str) -> (&str, &str) {
     match entry.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),
@@ -68,7 +68,7 @@ fn host_and_port(entry: &str) -> (&str, &str) {
     }
 }
 
-/// Finds the characters that tear a URI apart where a password holds them.
+/// Detects unencoded characters that break the URI if a password contains them.
 fn must_be_encoded(body: &str, authority: &str, path: &str, query: &str) -> Result<(), String> {
     let last_at = body.rfind('@');
     let in_credentials = |at: usize| last_at.is_some_and(|last| at < last);
@@ -101,7 +101,7 @@ fn must_be_encoded(body: &str, authority: &str, path: &str, query: &str) -> Resu
     }
 }
 
-/// Whether what stands where a port would is one, or nothing.
+/// True if the text after the last colon is a port or there is none.
 fn has_port(authority: &str) -> bool {
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
     authority.ends_with(']') || port.parse::<u16>().is_ok() || !authority.contains(':')
@@ -115,7 +115,7 @@ fn quoted(character: char) -> String {
     if character == ' ' { "a space".to_owned() } else { format!("`{character}`") }
 }
 
-/// The text behind percent escapes.
+/// Decodes percent escapes.
 fn decoded(text: &str, what: &str) -> Result<String, String> {
     let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     if text.split('%').skip(1).any(|rest| !is_escape(rest)) {

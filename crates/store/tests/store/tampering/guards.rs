@@ -1,5 +1,5 @@
-//! The database's own guards (R6, R7): it refuses to change, delete or replace an entry, an entry
-//! without a real agent, and a fork of a chain; whoever asks.
+//! The database's own guards (R6, R7): for every user, it refuses to change, delete or replace an entry,
+//! to insert one without a real agent, or to fork a chain.
 
 use panaversity_model::audit::AuditEntry;
 
@@ -8,7 +8,7 @@ use super::{Place, Raw, load};
 
 const APPEND_ONLY: &str = "append-only";
 
-/// An entry like another, with an id and hash of its own.
+/// A copy of an entry with its own id and hash.
 fn like(entry: &AuditEntry, prev: Option<&str>) -> AuditEntry {
     let mut other = entry.clone();
     "0000forged".clone_into(&mut other.id);
@@ -17,7 +17,7 @@ fn like(entry: &AuditEntry, prev: Option<&str>) -> AuditEntry {
     other
 }
 
-/// What is refused, and a word of the refusal.
+/// Statements that are refused, with a word of the error.
 fn attempts(entries: &[AuditEntry], raw: &Raw) -> Vec<(String, &'static str)> {
     let (entry, last) = (&entries[1], entries.last().unwrap());
     let as_agent = |agent: &str| {
@@ -72,7 +72,7 @@ async fn refuses(place: Place) {
         assert!(why.contains(word), "{sql}: {why}");
         assert_eq!(rows().await, before, "{sql}");
     }
-    // What follows the last entry is not refused: the guards can tell.
+    // A valid successor of the last entry is accepted: the guards distinguish the two.
     let last = victim.entries.last().unwrap();
     assert_eq!(raw.run(&inserted(&like(last, Some(&last.entry_hash)))).await, Ok(1));
 }

@@ -1,15 +1,15 @@
-//! The tamper_cases: everything that somebody with a database client could do to one chain (R6).
+//! Tamper cases: everything that a database client could do to one chain (R6).
 
 use panaversity_model::audit::{AuditEntry, ChainKey};
 use panaversity_model::{ContentHash, Timestamp};
 
 use super::Victim;
 
-/// One tampering.
+/// One tamper case.
 pub(super) struct TamperCase {
     pub(super) what: String,
     pub(super) sql: String,
-    /// The chains that must be named, and no others, each with words of the reason.
+    /// Chains that must be reported, and no others, each with words of the reason.
     pub(super) shows: Vec<(ChainKey, &'static str)>,
 }
 
@@ -22,11 +22,11 @@ const UNREADABLE: &str = "cannot be read";
 const ADDED: &str = "was added";
 const UNCHAINED: &str = "row is gone";
 
-/// All tamper_cases against a chain.
+/// All tamper cases against a chain.
 pub(super) fn of(victim: &Victim, on_sqlite: bool) -> Vec<TamperCase> {
     let mut tamper_cases = edits(victim);
     if on_sqlite {
-        // Its columns take any text.
+        // SQLite columns accept any text.
         let id = &victim.entries[victim.middle()].id;
         for column in ["timestamp", "execution_time_ms"] {
             let sql = format!("UPDATE audit_log SET {column} = 'gibberish' WHERE id = '{id}'");
@@ -53,7 +53,7 @@ impl Victim {
         self.entries.last().unwrap()
     }
 
-    /// A condition on its rows.
+    /// SQL condition that selects the chain's rows.
     fn rows(&self) -> String {
         at(&self.key)
     }
@@ -63,7 +63,7 @@ fn at(ChainKey { book, path, user }: &ChainKey) -> String {
     format!("book_id = '{book}' AND path = '{path}' AND user_id = '{user}'")
 }
 
-/// Every column, one at a time.
+/// Edits of every column, one at a time.
 fn edits(victim: &Victim) -> Vec<TamperCase> {
     let id = &victim.entries[victim.middle()].id;
     let stranger = ContentHash::of(b"stranger");
@@ -121,12 +121,12 @@ fn edits(victim: &Victim) -> Vec<TamperCase> {
     tamper_cases
 }
 
-/// The timestamp of an entry, a little later.
+/// Timestamp of an entry, shifted by `micros`.
 fn shifted(entry: &AuditEntry, micros: i64) -> Timestamp {
     Timestamp::from_micros(entry.timestamp.micros() + micros)
 }
 
-/// Statements that give entries another agent and link them anew.
+/// Statements that give entries another agent and link them again.
 fn rewritten(entries: &[AuditEntry], from: usize) -> String {
     let (mut sql, mut tip) = (Vec::new(), Some(entries[from - 1].entry_hash.clone()));
     for entry in &entries[from..] {
@@ -222,7 +222,7 @@ fn reorderings(victim: &Victim) -> Vec<TamperCase> {
     ]
 }
 
-/// The journal and the chains' rows.
+/// Changes to the journal and the chains' rows.
 fn beside_the_log(victim: &Victim) -> Vec<TamperCase> {
     let (rows, stranger) = (victim.rows(), ContentHash::of(b"stranger"));
     assert!(victim.record.journal.is_some(), "the victim exists");
@@ -255,7 +255,7 @@ fn beside_the_log(victim: &Victim) -> Vec<TamperCase> {
     ]
 }
 
-/// A statement that inserts an entry.
+/// Statement that inserts an entry.
 pub(super) fn inserted(entry: &AuditEntry) -> String {
     let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let optional = |column: &Option<String>| column.as_deref().map_or("NULL".to_owned(), text);

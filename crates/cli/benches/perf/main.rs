@@ -1,0 +1,53 @@
+//! Benchmarks: the real server against yardsticks measured in the same minute.
+//!
+//! `cargo bench -p panaversity-fs --bench perf [-- ROW...]`, where a ROW is one of `write`, `read`,
+//! `plan`, `pipeline`, `archive`, `start`, `concurrent_clients`. `PANAVERSITY_REAL_BOOK` names a
+//! folder to use as the book of the pipeline rows instead of a generated one. Ratios are comparable
+//! across machines, absolute figures are not.
+
+#![allow(
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark ends by panicking, and rounds"
+)]
+
+mod archives;
+mod client;
+mod concurrent_clients;
+mod pipeline;
+mod requests;
+mod server;
+mod states;
+mod table;
+
+use panaversity_testkit::postgres::Postgres;
+use table::Table;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let runs = |row: &str| wanted.is_empty() || wanted.iter().any(|name| name == row);
+    let (mut table, cluster) = (Table::default(), Postgres::durable());
+    if runs("start") {
+        states::start_and_idle(&mut table).await;
+    }
+    if runs("write") {
+        requests::writes(&mut table, &cluster).await;
+    }
+    if runs("read") {
+        requests::reads(&mut table, &cluster).await;
+    }
+    if runs("plan") {
+        states::large_book(&mut table, &cluster).await;
+    }
+    if runs("pipeline") {
+        pipeline::ingest_and_hydrate(&mut table).await;
+    }
+    if runs("archive") {
+        archives::archives(&mut table).await;
+    }
+    if runs("concurrent_clients") {
+        concurrent_clients::large_files(&mut table).await;
+    }
+    table.print();
+}

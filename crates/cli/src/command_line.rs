@@ -1,0 +1,165 @@
+//! The command line: arguments, dispatch, and exit codes. Results go to stdout only through
+//! [`print`](crate::failure::print), everything else to stderr: over stdio, stdout carries the
+//! protocol.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::commands::{config, gc, hydrate, ingest, mcp, migrate, reconcile, serve};
+use crate::config::flags::{McpFlags, ServeFlags};
+use crate::config::settings::LogSettings;
+use crate::config::{SETTINGS, Setting, Sources};
+use crate::failure::{Failure, NotYet};
+use crate::logging;
+
+/// The store where AI agents write books together and nothing is lost.
+#[derive(Parser)]
+#[command(
+    name = "panaversity-fs",
+    version,
+    override_usage = "panaversity-fs [COMMAND] [SETTINGS]",
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a command it serves, and takes the settings of `serve`. Settings are read from flags, \
+                  else from the environment, else from `.env`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeFlags,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve MCP, health and metrics over HTTP (the default)
+    Serve(ServeFlags),
+    /// Serve MCP over stdin and stdout, for one local agent
+    Mcp(McpFlags),
+    /// Move the database's schema up or down, or tell where it is
+    Migrate(migrate::MigrateArgs),
+    /// Show and try the configuration
+    Config(config::ConfigArgs),
+    /// Put a folder into a book, through a running server
+    Ingest(ingest::IngestArgs),
+    /// Get a book into a folder, through a running server
+    Hydrate(hydrate::HydrateArgs),
+    /// Compare the storage with the database, and mend or adopt what differs
+    Reconcile(reconcile::ReconcileArgs),
+    /// Let go of what nobody can ask for any more
+    Gc(gc::GcArgs),
+}
+
+/// Parses the command line and runs the command.
+pub fn run() -> ExitCode {
+    let matches = command_line().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    crate::use_ring();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(Err(Failure::Failed(format!("cannot start threads: {error}")))),
+    };
+    let code = runtime.block_on(async {
+        match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+            Command::Serve(flags) => ended(logged(serve::run(flags).await)),
+            Command::Mcp(flags) => ended(logged(mcp::run(flags).await)),
+            Command::Migrate(args) => ended(migrate::run(args).await),
+            Command::Config(args) => ended(config::run(args).await),
+            Command::Ingest(args) => ingest::run(args).await,
+            Command::Hydrate(args) => hydrate::run(args).await,
+            Command::Reconcile(args) => ended(reconcile::run(args).await),
+            Command::Gc(args) => ended(gc::run(args).await),
+        }
+    });
+    // A thread blocked on stdin would keep a graceful shutdown from ending.
+    runtime.shutdown_background();
+    code
+}
+
+/// The parser. The top level accepts the flags of `serve` too, but its help does not list them.
+fn command_line() -> clap::Command {
+    Cli::command().mut_args(|arg| {
+        let name = arg.get_id().as_str();
+        let is_setting =
+            SETTINGS.iter().map(Setting::flag).any(|flag| name.strip_suffix("-file").unwrap_or(name) == flag);
+        if is_setting { arg.hide(true) } else { arg }
+    })
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    let code = if matches!(failure, Failure::Usage(_)) { 2 } else { 1 };
+    if let Some(why) = failure.why() {
+        // A write error is ignored: there is no other place to report it.
+        let _ = writeln!(std::io::stderr(), "panaversity-fs: {why}");
+    }
+    ExitCode::from(code)
+}
+
+/// Logs the failure if a log was started: a server's stderr is its log, and log collectors expect
+/// nothing but log lines.
+fn logged(result: Result<(), Failure>) -> Result<(), Failure> {
+    result.map_err(|failure| match failure {
+        Failure::Failed(why) | Failure::NotYet(NotYet { why, .. }) if tracing::dispatcher::has_been_set() => {
+            tracing::error!(target: "panaversity_fs.server", "{why}");
+            Failure::Logged
+        }
+        other => other,
+    })
+}
+
+/// Reads the settings of a maintenance command, starts its log and logs warnings about the
+/// settings.
+pub(crate) fn gather(flags: BTreeMap<String, String>) -> Result<Sources, Failure> {
+    let sources = Sources::gather(flags)?;
+    logging::start(LogSettings::read(&sources)?);
+    warn_of(&sources);
+    Ok(sources)
+}
+
+/// Logs which lines of `.env` were skipped, and which names set nothing.
+pub(crate) fn warn_of(sources: &Sources) {
+    for warning in sources.warnings() {
+        tracing::warn!(target: "panaversity_fs.config", "{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        let matches = command_line().try_get_matches_from(line.split(' '))?;
+        Cli::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves_with_the_settings_of_serve() {
+        let cli = parsed("panaversity-fs --server-port 9000").unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.into_given()["server-port"], "9000");
+        let Some(Command::Serve(flags)) = parsed("panaversity-fs serve --server-port 9000").unwrap().command
+        else {
+            panic!("serve was not understood")
+        };
+        assert_eq!(flags.into_given()["server-port"], "9000");
+        assert!(parsed("panaversity-fs --server-port 9000 mcp").is_err());
+        assert!(parsed("panaversity-fs mcp --server-port 9000").is_err());
+        assert!(parsed("panaversity-fs mcp --storage-root x --database-url-file y").is_ok());
+    }
+
+    #[test]
+    fn a_revision_may_be_counted_down_from_where_it_is() {
+        assert!(parsed("panaversity-fs migrate downgrade -1 --destroy-audit --json").is_ok());
+        assert!(parsed("panaversity-fs migrate upgrade").is_ok());
+        assert!(parsed("panaversity-fs migrate upgrade head --database-url sqlite:x").is_ok());
+        assert!(parsed("panaversity-fs migrate downgrade").is_err());
+    }
+}

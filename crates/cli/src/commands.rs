@@ -1,0 +1,11 @@
+//! The commands, one file each.
+
+pub(crate) mod config;
+pub(crate) mod gc;
+pub(crate) mod hydrate;
+pub(crate) mod ingest;
+pub(crate) mod mcp;
+pub(crate) mod migrate;
+pub(crate) mod reconcile;
+pub(crate) mod serve;
+mod server_args;

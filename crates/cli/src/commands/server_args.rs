@@ -1,0 +1,34 @@
+//! Arguments shared by the commands that connect to a server.
+
+use panaversity_client::{Client, SyncError};
+use panaversity_model::{BookId, Refusal, Schema};
+
+/// The server's URL when neither `--url` nor `PANAVERSITY_URL` is set.
+const DEFAULT_URL: &str = "http://127.0.0.1:8000";
+
+/// Address of the server.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// The server's URL [default: env `PANAVERSITY_URL`, else local port 8000]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+impl ServerArgs {
+    /// A client of the server that identifies itself as `agent`.
+    pub(crate) fn client(&self, agent: &'static str) -> Result<Client, SyncError> {
+        let by_flag = self.url.clone().map(|url| ("--url", url));
+        let given = by_flag.or_else(|| Some(("PANAVERSITY_URL", std::env::var("PANAVERSITY_URL").ok()?)));
+        let (name, url) =
+            given.filter(|(_, url)| !url.is_empty()).unwrap_or_else(|| ("--url", DEFAULT_URL.to_owned()));
+        Client::new(&url, agent).map_err(|why| SyncError::usage(format!("{name} {why}")))
+    }
+}
+
+pub(crate) fn parse_book(raw: &str) -> Result<BookId, Refusal> {
+    BookId::parse(raw)
+}
+
+pub(crate) fn parse_schema(raw: &str) -> Result<Schema, Refusal> {
+    Schema::parse(raw)
+}

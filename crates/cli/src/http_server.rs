@@ -1,0 +1,178 @@
+//! A whole HTTP server in this process, from its settings to the last connection closed.
+//!
+//! 1. The port: from now on who connects is answered; until 3, that the server is starting.
+//! 2. The engines. What is not up yet is waited for (see [`startup`]).
+//! 3. The routes over them take the place of that answer, on the same connections.
+//! 4. Stopping: no new connections, running calls end by themselves; after [`DRAIN`] what is left is
+//!    cancelled. Then the engines stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use panaversity_server::{AllowedHosts, ConnectionLimits, Gate, router, serve};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::links::LinkSettings;
+use crate::config::settings::{HttpSettings, StoreSettings};
+use crate::config::{ConfigError, Sources};
+use crate::failure::Failure;
+use crate::runtime::Runtime;
+use crate::startup;
+
+/// How long running calls may go on after a stop was asked for.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long cancelled calls may take to end.
+const AFTER_CANCEL: Duration = Duration::from_secs(2);
+
+/// Settings of an HTTP server.
+pub(crate) struct ServerSettings {
+    pub(crate) store: StoreSettings,
+    pub(crate) http: HttpSettings,
+    pub(crate) links: LinkSettings,
+}
+
+impl ServerSettings {
+    /// Reads them.
+    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
+        Ok(Self {
+            store: StoreSettings::read(sources)?,
+            http: HttpSettings::read(sources)?,
+            links: LinkSettings::read(sources)?,
+        })
+    }
+}
+
+/// A server that is ready. Dropped without [`stop`](Self::stop), it stops listening at once and leaves
+/// its engines to the end of the process.
+pub struct HttpServer {
+    address: SocketAddr,
+    runtime: Runtime,
+    serving: AbortOnDropHandle<io::Result<()>>,
+    /// Ends the accepting of connections.
+    closing: CancellationToken,
+    /// Ends the running calls.
+    cancelling: CancellationToken,
+}
+
+impl HttpServer {
+    /// Starts a server with these settings, named as in the environment, which itself is not read.
+    ///
+    /// # Errors
+    /// A setting is wrong, the address is taken, or an engine could not be opened in time.
+    pub async fn start(settings: &[(&str, &str)]) -> Result<Self, Failure> {
+        crate::use_ring();
+        Self::open(ServerSettings::read(&Sources::of_environment(settings))?).await
+    }
+
+    /// Starts a server. Dropped before it is ready, it leaves nothing listening.
+    pub(crate) async fn open(settings: ServerSettings) -> Result<Self, Failure> {
+        let ServerSettings { store, http, links } = settings;
+        let (listener, address) = bind(&http).await.map_err(|error| no_listener(&http, &error))?;
+        let on_loopback = address.ip().is_loopback();
+        let hosts = AllowedHosts::new(http.public_url.as_ref(), &http.allowed_hosts, on_loopback);
+        let (database, storage) = (store.database.url.backend(), store.storage.backend().name());
+        let (closing, cancelling) = (CancellationToken::new(), CancellationToken::new());
+        let gate = Gate::new(hosts.clone(), database, storage);
+        let serving = tokio::spawn(serve(listener, gate.router(), connection_limits(), closing.clone()));
+        let mut serving = AbortOnDropHandle::new(serving);
+        let runtime = tokio::select! {
+            opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
+            ended = &mut serving => return Err(no_longer(&ended)),
+        };
+        warn_of_address(&http, address);
+        let state = runtime.state();
+        state.listens_on(address);
+        gate.open(router(state, hosts, cancelling.clone()));
+        tracing::info!(
+            target: "panaversity_fs.server",
+            address = %address,
+            version = env!("CARGO_PKG_VERSION"),
+            database,
+            storage,
+            "listening on http://{address}"
+        );
+        Ok(Self { address, runtime, serving, closing, cancelling })
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the listener breaks, which it should not.
+    pub(crate) async fn broken(&mut self) -> Failure {
+        no_longer(&(&mut self.serving).await)
+    }
+
+    /// Stops it: running calls are finished, then cancelled, then the engines stop.
+    pub async fn stop(self) {
+        let Self { runtime, mut serving, closing, cancelling, .. } = self;
+        closing.cancel();
+        if !serving.is_finished() && tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
+            tracing::warn!(target: "panaversity_fs.server", "some calls did not end in time and are cancelled");
+            cancelling.cancel();
+            let _ = tokio::time::timeout(AFTER_CANCEL, &mut serving).await;
+        }
+        drop(serving);
+        runtime.stop().await;
+    }
+}
+
+/// Tells who can reach the server, and who can't reach what it links to.
+fn warn_of_address(http: &HttpSettings, address: SocketAddr) {
+    if address.ip().is_loopback() {
+        return;
+    }
+    if http.production {
+        tracing::warn!(
+            target: "panaversity_fs.server",
+            address = %address,
+            "this version has no authentication: everyone who reaches this address can read and write all books"
+        );
+    }
+    if http.public_url.is_none() {
+        tracing::warn!(
+            target: "panaversity_fs.server",
+            "PANAVERSITY_PUBLIC_URL is not set: links to assets, archives and uploads begin with http://{address}, \
+             which clients may not reach"
+        );
+    }
+}
+
+/// The limits of connections, as many as the process may have files open. The soft limit is raised to
+/// the hard one before: 1,024 is a limit for programs that use select.
+fn connection_limits() -> ConnectionLimits {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some() && limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, ..limit };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit.current = limit.maximum;
+        }
+    }
+    let descriptors = limit.current.and_then(|current| usize::try_from(current).ok());
+    ConnectionLimits::for_descriptors(descriptors.unwrap_or(usize::MAX))
+}
+
+fn no_longer(ended: &impl std::fmt::Debug) -> Failure {
+    Failure::Failed(format!("the server stopped listening: {ended:?}"))
+}
+
+/// Listens on the address of these settings.
+pub(crate) async fn bind(settings: &HttpSettings) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((settings.host.as_str(), settings.port)).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn no_listener(settings: &HttpSettings, error: &io::Error) -> Failure {
+    let HttpSettings { host, port, .. } = settings;
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program uses the port; choose one with PANAVERSITY_SERVER_PORT",
+        _ => "check PANAVERSITY_SERVER_HOST and PANAVERSITY_SERVER_PORT",
+    };
+    Failure::Failed(format!("cannot listen on {host} port {port}: {error} ({hint})"))
+}

@@ -1,0 +1,83 @@
+//! Progress of `ingest` and `hydrate` on stderr: a bar if stderr is a terminal, otherwise periodic
+//! lines. Invariant: nothing is written to stdout, which carries results only.
+
+use std::io::{IsTerminal, stderr};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use panaversity_client::progress::{PhaseObserver, ProgressObserver, Unit};
+
+use crate::report::say;
+
+/// Time between two lines.
+const INTERVAL: Duration = Duration::from_secs(5);
+const MB: u64 = 1_000_000;
+
+/// Progress on stderr.
+#[derive(Debug)]
+pub(crate) struct TerminalProgress;
+
+impl ProgressObserver for TerminalProgress {
+    fn begin(&self, phase: String, total: u64, unit: Unit) -> Box<dyn PhaseObserver> {
+        if total > 0 && stderr().is_terminal() {
+            return Box::new(Bar::new(phase, total, unit));
+        }
+        if total > 0 && unit == Unit::Files {
+            say(&format!("{phase} {total} {}", if total == 1 { "file" } else { "files" }));
+        }
+        Box::new(Lines { phase, total, unit, said_at: Mutex::new(Instant::now()) })
+    }
+}
+
+/// A progress bar, cleared when the phase ends.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(phase: String, total: u64, unit: Unit) -> Self {
+        let bar = ProgressBar::new(total);
+        let template = match unit {
+            Unit::Files => "{msg} [{bar:40}] {pos}/{len} {eta}",
+            Unit::Bytes => "{msg} [{bar:40}] {bytes}/{total_bytes} {eta}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(phase);
+        Self(bar)
+    }
+}
+
+impl PhaseObserver for Bar {
+    fn done(&self, units: u64) {
+        self.0.set_position(units);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// A line every [`INTERVAL`] until the phase is done.
+struct Lines {
+    phase: String,
+    total: u64,
+    unit: Unit,
+    said_at: Mutex<Instant>,
+}
+
+impl PhaseObserver for Lines {
+    fn done(&self, units: u64) {
+        let Ok(mut said_at) = self.said_at.lock() else { return };
+        if said_at.elapsed() < INTERVAL || units >= self.total {
+            return;
+        }
+        *said_at = Instant::now();
+        say(&match self.unit {
+            Unit::Files => format!("{}: {units} of {}", self.phase, self.total),
+            Unit::Bytes => format!("{}: {} of {} MB", self.phase, units / MB, self.total.div_ceil(MB)),
+        });
+    }
+}

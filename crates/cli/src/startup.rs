@@ -1,0 +1,54 @@
+//! Waiting, at the start of `serve`, for engines that are not up yet, as when a whole machine or a
+//! compose file starts at once.
+//!
+//! 1. A try is a whole start of the runtime; what it opened is closed when it fails.
+//! 2. Only what may pass is waited for: nobody answers, a name is not known yet, the database is
+//!    starting or full, the bucket is broken for now or was not made yet. What an operator must mend,
+//!    such as a wrong password or a storage of another database, ends the start at once.
+//! 3. Between tries there is a pause, from [`SHORTEST`] to [`LONGEST`]; the last try is made when
+//!    the time is over. A try is never cut off by it, for it may be migrating.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::config::links::LinkSettings;
+use crate::config::settings::StoreSettings;
+use crate::failure::{Failure, NotYet};
+use crate::runtime::Runtime;
+use panaversity_server::{Gate, name_of};
+
+/// Pauses between tries: the first, and the longest that they double to.
+const SHORTEST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Opens the engines, within `timeout` if they are not up yet. `gate` is told what is waited for.
+pub(crate) async fn open(
+    store: &StoreSettings,
+    links: &LinkSettings,
+    timeout: Duration,
+    (gate, address): (&Gate, SocketAddr),
+) -> Result<Runtime, Failure> {
+    let (began, mut pause) = (Instant::now(), SHORTEST);
+    loop {
+        let failure = match Runtime::start(store.clone(), links.clone()).await {
+            Ok(running) => return Ok(running),
+            Err(failure) => failure,
+        };
+        let left = timeout.saturating_sub(began.elapsed());
+        let Failure::NotYet(NotYet { kind, reason, .. }) = &failure else { return Err(failure) };
+        if left.is_zero() {
+            return Err(failure);
+        }
+        gate.waits_for(*kind);
+        let waiting_for = name_of(*kind);
+        tracing::warn!(
+            target: "panaversity_fs.server",
+            address = %address,
+            waiting_for,
+            seconds_left = left.as_secs(),
+            "waiting for the {waiting_for}: {reason}"
+        );
+        tokio::time::sleep(pause.min(left)).await;
+        pause = (pause * 2).min(LONGEST);
+    }
+}

@@ -1,0 +1,77 @@
+//! Bad input: every answer has the right code, nothing is stored, and the server still answers the
+//! next caller. R1, tested through the client.
+
+mod arguments;
+mod paths;
+mod random;
+mod requests;
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::fixtures::{LESSON, created, entries, manifest};
+use crate::harness::{Db, Server, TestClient, TestEnv};
+
+/// State of another user that bad input must not change.
+struct Untouched {
+    env: TestEnv,
+    server: Server,
+    client: TestClient,
+    manifest: String,
+    changes: usize,
+    published: BTreeMap<String, Vec<u8>>,
+}
+
+impl Untouched {
+    /// A book with a file in the base and one in an overlay.
+    async fn new(db: Db) -> Self {
+        let env = TestEnv::new(db);
+        let server = env.start().await;
+        let client = server.client();
+        created(&client, LESSON, "the lesson", json!({})).await;
+        created(&client, LESSON, "hers", json!({ "user_id": "eve" })).await;
+        server.all_published().await;
+        let (manifest, changes, published) =
+            (manifest(&client).await, changes(&client).await, env.published());
+        Self { env, server, client, manifest, changes, published }
+    }
+
+    /// Asserts that the state is unchanged and the server healthy.
+    async fn nothing_happened(self) {
+        assert_eq!(manifest(&self.client).await, self.manifest);
+        assert_eq!(changes(&self.client).await, self.changes, "no change was recorded");
+        self.server.all_published().await;
+        assert_eq!(self.env.published(), self.published);
+        let books = self.client.call("list_books", json!({})).await.expect_ok();
+        assert_eq!(books["books"].as_array().unwrap().len(), 1, "{books}");
+        self.is_well().await;
+    }
+
+    /// Asserts that no call failed and nothing is broken.
+    async fn is_well(&self) {
+        for user in [json!({}), json!({ "user_id": "eve" })] {
+            let failed = crate::fixtures::with(user, json!({ "status": "failed" }));
+            assert_eq!(entries(&self.client, failed).await, Vec::<serde_json::Value>::new());
+        }
+        assert_eq!(self.server.get("/health/ready").await.status, 200);
+        // rmcp warns about errors of clients. Of this program's warnings only those about rejected
+        // or unreadable requests are expected.
+        let is_told = |line: &String| line.contains("is not allowed") || line.contains("could not be read");
+        let ours = |line: &&String| line.contains("\"logger\":\"panaversity_fs") && !is_told(line);
+        let bad = |line: &&String| line.contains("\"ERROR\"") || (line.contains("\"WARNING\"") && ours(line));
+        let log = self.server.log();
+        let bad: Vec<_> = log.iter().filter(bad).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+    }
+}
+
+/// Number of changes in the audit log.
+async fn changes(client: &TestClient) -> usize {
+    let mut count = 0;
+    for user in [json!({}), json!({ "user_id": "eve" })] {
+        let log = entries(client, user).await;
+        count += log.iter().filter(|entry| entry.get("change_id").is_some()).count();
+    }
+    count
+}

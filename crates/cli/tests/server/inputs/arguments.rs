@@ -1,0 +1,289 @@
+//! Bad arguments: unknown, missing, mistyped, out of bounds, wrapped. Each is named in the answer.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::Untouched;
+use crate::fixtures::{BOOK, LESSON, NO_HASH, about, with};
+use crate::harness::Db;
+
+/// A call of each tool that would succeed, or be refused for its hash alone.
+fn good() -> Vec<(&'static str, Value)> {
+    vec![
+        ("read_content", about(LESSON, json!({}))),
+        ("write_content", about(LESSON, json!({ "content": "x", "expected_hash": NO_HASH }))),
+        ("delete_content", about(LESSON, json!({ "expected_hash": NO_HASH }))),
+        ("list_books", json!({ "book_id": BOOK })),
+        ("create_book", json!({ "book_id": BOOK })),
+        ("plan_build", json!({ "book_id": BOOK })),
+        ("glob_search", json!({ "book_id": BOOK, "pattern": "**" })),
+        ("delta_build", json!({ "book_id": BOOK, "since": "2026-01-01T00:00:00Z" })),
+        ("query_audit_log", json!({ "book_id": BOOK })),
+        ("verify_audit_chain", json!({ "book_id": BOOK })),
+    ]
+}
+
+/// Arguments that must be refused, by the name that the answer has to mention.
+fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
+    let texts = vec![json!(5), json!(true), json!([]), json!({}), json!(["x"]), json!(1.5)];
+    let also = |more: Vec<Value>| [texts.clone(), more].concat();
+    let long = "x".repeat(2_001);
+    vec![
+        (
+            "",
+            "book_id",
+            also(vec![
+                json!("ab"),
+                json!("AI"),
+                json!("AI-python"),
+                json!("a_b"),
+                json!("../x"),
+                json!("a/b"),
+                json!("a b c"),
+                json!("caf\u{e9}"),
+                json!("x".repeat(51)),
+                json!("abc\0"),
+                json!(" abc"),
+                json!("ab\n"),
+            ]),
+        ),
+        (
+            "read_content",
+            "user_id",
+            also(vec![
+                json!(""),
+                json!("__base__"),
+                json!("../eve"),
+                json!("e v e"),
+                json!("e.v"),
+                json!("x".repeat(101)),
+                json!("eve\0"),
+                json!("\u{e9}ve"),
+            ]),
+        ),
+        ("write_content", "user_id", vec![json!("__base__"), json!("a/b"), json!("")]),
+        ("delete_content", "user_id", vec![json!("__base__")]),
+        ("query_audit_log", "user_id", vec![json!("__base__")]),
+        ("verify_audit_chain", "user_id", vec![json!("__base__")]),
+        ("glob_search", "user_id", vec![json!("__base__")]),
+        ("delta_build", "user_id", vec![json!("__base__")]),
+        (
+            "glob_search",
+            "pattern",
+            also(vec![json!("a[b"), json!("{a"), json!("a\0"), json!("x".repeat(256))]),
+        ),
+        ("glob_search", "all_books", vec![json!(true), json!("true"), json!(1)]),
+        ("delta_build", "since", also(vec![json!("yesterday"), json!("2026-01-01"), json!("")])),
+        ("delta_build", "include_content", vec![json!("yes"), json!(0)]),
+        ("read_content", "path", texts.clone()),
+        ("read_content", "scope", also(vec![json!("files"), json!("FILE")])),
+        ("read_content", "hash", also(vec![json!("abc"), json!("g".repeat(64)), json!("0".repeat(65))])),
+        ("read_content", "if_none_match", also(vec![json!("*"), json!(format!("\"{NO_HASH}\""))])),
+        ("read_content", "cursor", texts.clone()),
+        ("write_content", "content", texts.clone()),
+        ("write_content", "expected_hash", also(vec![json!("sha256:x"), json!(" ".repeat(64))])),
+        ("list_books", "include_structure", also(vec![json!("everything")])),
+        ("list_books", "cursor", also(vec![json!("%%%"), json!(long), json!("\0")])),
+        ("create_book", "schema", also(vec![json!("Strict"), json!("hugo")])),
+        ("plan_build", "target_manifest_hash", also(vec![json!("latest")])),
+        (
+            "query_audit_log",
+            "limit",
+            vec![
+                json!(0),
+                json!(-1),
+                json!(1_001),
+                json!(1.5),
+                json!("0"),
+                json!("1.5"),
+                json!(u64::MAX),
+                json!(1e300),
+                json!(true),
+                json!([5]),
+            ],
+        ),
+        (
+            "query_audit_log",
+            "from",
+            also(vec![json!("yesterday"), json!("2026-13-01T00:00:00Z"), json!("2026-01-01")]),
+        ),
+        ("query_audit_log", "since", also(vec![json!("yesterday")])),
+        ("query_audit_log", "until", also(vec![json!("tomorrow")])),
+        ("query_audit_log", "to", also(vec![json!("99999-01-01T00:00:00Z"), json!("\0")])),
+        ("query_audit_log", "operation", also(vec![json!("write"), json!("DROP TABLE")])),
+        ("query_audit_log", "status", also(vec![json!("ok")])),
+        ("query_audit_log", "path", also(vec![json!("a[b"), json!("{a"), json!("x".repeat(256))])),
+        ("query_audit_log", "agent_id", texts.clone()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_argument_out_of_bounds_is_refused_by_name() {
+    for db in Db::both() {
+        let untouched = Untouched::new(db).await;
+        for (tool, name, values) in bad() {
+            let tools = good().into_iter().filter(|(one, _)| tool.is_empty() || tool == *one);
+            for (tool, arguments) in tools {
+                for value in &values {
+                    let answer =
+                        untouched.client.call(tool, with(arguments.clone(), json!({ name: value }))).await;
+                    assert_eq!(answer.code(), "INVALID_ARGUMENT", "{tool} {name}={value}: {}", answer.value);
+                    assert_eq!(
+                        answer.value["error"]["argument"], *name,
+                        "{tool} {name}={value}: {}",
+                        answer.value
+                    );
+                }
+            }
+        }
+        untouched.nothing_happened().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_argument_is_refused_with_the_nearest_known_one() {
+    let untouched = Untouched::new(Db::Sqlite).await;
+    for (tool, arguments) in good() {
+        for odd in ["bookid", "book", "Book_id", "x", "", "\0", "constructor", "__proto__", "message"] {
+            let answer = untouched.client.call(tool, with(arguments.clone(), json!({ odd: "x" }))).await;
+            assert_eq!(answer.code(), "INVALID_ARGUMENT", "{tool} {odd:?}: {}", answer.value);
+        }
+    }
+    for (tool, odd, near) in [
+        ("read_content", "file_path", "path"),
+        ("write_content", "expected_hsh", "expected_hash"),
+        ("write_content", "contents", "content"),
+        ("plan_build", "target_manifest", "target_manifest_hash"),
+        ("query_audit_log", "agent", "agent_id"),
+    ] {
+        let arguments = good().into_iter().find(|(one, _)| *one == tool).unwrap().1;
+        let answer = untouched.client.call(tool, with(arguments, json!({ odd: "x" }))).await;
+        let message = answer.value["error"]["message"].as_str().unwrap();
+        assert!(message.contains(&format!("did you mean `{near}`")), "{message}");
+    }
+    let long = untouched.client.call("list_books", json!({ "x".repeat(100_000): 1 })).await;
+    assert!(long.value.to_string().len() < 1_000, "a short answer to a long name");
+    untouched.nothing_happened().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_argument_is_refused_by_name_and_null_counts_as_missing() {
+    let untouched = Untouched::new(Db::Sqlite).await;
+    for (tool, required) in [
+        ("read_content", ["book_id", "path"].as_slice()),
+        ("write_content", &["book_id", "path", "content"]),
+        ("delete_content", &["book_id", "path"]),
+        ("create_book", &["book_id"]),
+        ("plan_build", &["book_id"]),
+        ("glob_search", &["pattern", "book_id"]),
+        ("delta_build", &["book_id", "since"]),
+    ] {
+        for name in required {
+            let mut arguments = good().into_iter().find(|(one, _)| *one == tool).unwrap().1;
+            arguments[name] = Value::Null;
+            let null = untouched.client.call(tool, arguments.clone()).await;
+            arguments.as_object_mut().unwrap().remove(*name);
+            let missing = untouched.client.call(tool, arguments).await;
+            assert_eq!(missing.code(), "INVALID_ARGUMENT", "{tool} without {name}");
+            assert_eq!((&null, &missing.value["error"]["argument"]), (&missing, &json!(name)));
+        }
+    }
+    let nulls =
+        json!({ "user_id": null, "hash": null, "if_none_match": null, "scope": null, "cursor": null });
+    untouched.client.call("read_content", about(LESSON, nulls)).await.expect_ok();
+    untouched.nothing_happened().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_wrapped_in_params_are_unwrapped_and_nothing_else_is() {
+    let untouched = Untouched::new(Db::Sqlite).await;
+    let arguments = about(LESSON, json!({}));
+    for wrapped in [json!({ "params": arguments }), json!({ "params": arguments.to_string() })] {
+        let answer = untouched.client.call("read_content", wrapped).await.expect_ok();
+        assert_eq!(answer["content"], "the lesson");
+    }
+    for other in [
+        json!({ "params": arguments, "book_id": BOOK }),
+        json!({ "params": { "params": arguments } }),
+        json!({ "params": "not json" }),
+        json!({ "params": "[]" }),
+        json!({ "params": 5 }),
+        json!({ "params": null }),
+        json!({ "arguments": arguments }),
+    ] {
+        let answer = untouched.client.call("read_content", other.clone()).await;
+        assert_eq!(answer.code(), "INVALID_ARGUMENT", "{other}");
+    }
+    for no_object in [json!([]), json!("x"), json!(5), json!(true), json!([{ "book_id": BOOK }])] {
+        let answer = untouched.client.call("delete_content", no_object.clone()).await;
+        assert_eq!(answer.code(), "INVALID_ARGUMENT", "{no_object}");
+        assert_eq!(answer.value["error"]["argument"], "arguments");
+    }
+    untouched.nothing_happened().await;
+}
+
+/// Cursors that this server could have encoded, with other contents.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_cursor_is_refused_or_harmless() {
+    for db in Db::both() {
+        let untouched = Untouched::new(db).await;
+        let forged = [
+            json!("../../etc/passwd"),
+            json!("content/\0"),
+            json!({ "at": i64::MAX, "id": "\0" }),
+            json!({ "at": i64::MIN, "id": "' OR 1=1 --" }),
+            json!({ "at": 0, "id": "x".repeat(1_000) }),
+            json!({ "book": "../x", "folder": null }),
+            json!({ "book": BOOK, "folder": "\0" }),
+            json!({ "book": "no-such-book", "folder": "x" }),
+            json!({ "manifest": NO_HASH, "path": "\0" }),
+            json!({ "manifest": "x", "path": "x" }),
+            json!({ "book": BOOK, "path": "../x" }),
+            json!({ "path": LESSON, "until": i64::MAX, "total": 0 }),
+            json!({ "path": "\0", "until": 0, "total": 0 }),
+            json!(null),
+            json!([]),
+        ];
+        for (tool, arguments) in good() {
+            for position in &forged {
+                let cursor = BASE64_URL_SAFE_NO_PAD.encode(position.to_string());
+                let mut arguments = with(arguments.clone(), json!({ "cursor": cursor }));
+                if tool == "read_content" {
+                    arguments["scope"] = "book".into();
+                }
+                let answer = untouched.client.call(tool, arguments).await;
+                assert!(
+                    answer.ok || answer.code() == "INVALID_ARGUMENT",
+                    "{tool} {position}: {}",
+                    answer.value
+                );
+            }
+        }
+        untouched.nothing_happened().await;
+    }
+}
+
+/// NUL, the one character that `PostgreSQL`'s texts cannot contain, wherever text is admitted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nul_character_is_refused_or_harmless_everywhere() {
+    for db in Db::both() {
+        let untouched = Untouched::new(db).await;
+        for arguments in [
+            json!({ "agent_id": "\0" }),
+            json!({ "agent_id": "writer\0" }),
+            json!({ "path": "content/\0*" }),
+            json!({ "path": "*\0" }),
+            json!({ "path": "\u{10ffff}*" }),
+            json!({ "agent_id": "\u{ffff}" }),
+        ] {
+            let answer = untouched.client.call("query_audit_log", arguments.clone()).await;
+            assert!(answer.ok || answer.code() == "INVALID_ARGUMENT", "{db:?} {arguments}: {}", answer.value);
+        }
+        for arguments in [json!({ "book_id": "\0\0\0" }), json!({ "\0": "x" }), json!({ "cursor": "\0" })] {
+            let answer = untouched.client.call("list_books", arguments).await;
+            assert_eq!(answer.code(), "INVALID_ARGUMENT");
+        }
+        untouched.nothing_happened().await;
+    }
+}

@@ -1,0 +1,19 @@
+//! Operations: buckets, configuration, health, metrics, logs, starting, stopping, migrating.
+
+mod addresses;
+mod buckets;
+mod commands;
+mod configuration;
+mod dotenv;
+mod gc;
+mod health;
+mod logs;
+mod memory;
+mod metrics;
+mod migrations;
+mod reconcile;
+mod seaweed;
+mod starting;
+mod stopping;
+mod store_identity;
+mod waiting;

@@ -1,0 +1,167 @@
+//! Logs: one JSON line per call with the contract's fields, one per recorded change, and never any
+//! content.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, write};
+use crate::harness::{Db, Server, TestEnv};
+
+const SECRET: &str = "the secret sentence of this lesson";
+
+/// The log's lines, each a JSON object with the fields that every line has.
+fn lines(server: &Server) -> Vec<Value> {
+    let parse =
+        |line: &String| -> Value { serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")) };
+    let lines: Vec<Value> = server.log().iter().map(parse).collect();
+    for line in &lines {
+        let at = line["timestamp"].as_str().unwrap();
+        assert!(at.len() == 27 && at.ends_with('Z'), "{line}");
+        assert!(["DEBUG", "INFO", "WARNING", "ERROR"].contains(&line["level"].as_str().unwrap()), "{line}");
+        assert!(line["logger"].is_string() && line["message"].is_string(), "{line}");
+    }
+    lines
+}
+
+/// The lines of one logger, without the parts that differ from run to run.
+fn of(server: &Server, logger: &str) -> Vec<Value> {
+    let mut lines = lines(server);
+    lines.retain(|line| line["logger"] == logger);
+    for line in &mut lines {
+        let fields = line.as_object_mut().unwrap();
+        for name in ["timestamp", "request_id"] {
+            assert!(fields.remove(name).is_some_and(|value| value.is_string()), "{name}");
+        }
+        if let Some(took) = fields.remove("duration_ms") {
+            assert!(took.is_u64());
+        }
+    }
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
+    let (_env, server, client) = fresh(Db::Sqlite).await;
+    let client = client.of_agent("writer-7");
+    created(&client, LESSON, "one", json!({})).await;
+    write(&client, LESSON, "two", json!({})).await;
+    read(&client, LESSON, json!({ "user_id": "eve" })).await.expect_ok();
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    client.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
+    // The lines arrive asynchronously, through a pipe.
+    crate::harness::until("all is logged", async || {
+        server.log().iter().any(|line| line.contains("plan_build"))
+    })
+    .await;
+    let line = |message: &str, more: Value| {
+        let line = json!({
+            "level": "INFO", "logger": "panaversity_fs.tools.content", "message": message,
+            "agent_id": "writer-7", "book_id": BOOK, "path": LESSON, "status": "success",
+        });
+        crate::fixtures::with(line, more)
+    };
+    let expected = [
+        line("write_content", json!({ "size": 3 })),
+        line("write_content", json!({ "status": "refused", "error_code": "HASH_REQUIRED" })),
+        line("read_content", json!({ "size": 3, "user_id": "eve" })),
+        line("delete_content", json!({})),
+        line("delete_content", json!({})),
+    ];
+    assert_eq!(of(&server, "panaversity_fs.tools.content"), expected);
+    let change = |operation: &str| {
+        let message = format!("logged operation={operation} agent_id=writer-7 path={LESSON}");
+        json!({ "level": "INFO", "logger": "panaversity_fs.audit", "message": message, "book_id": BOOK })
+    };
+    assert_eq!(of(&server, "panaversity_fs.audit"), [change("WRITE"), change("DELETE")]);
+    assert_eq!(of(&server, "panaversity_fs.tools.build").len(), 1);
+    let calls = lines(&server).into_iter().filter(|line| line.get("duration_ms").is_some());
+    assert_eq!(calls.count(), 6, "one line each");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_content_is_ever_logged() {
+    let env = TestEnv::new(Db::Postgres).with("PANAVERSITY_LOG_LEVEL", "DEBUG");
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, SECRET, json!({})).await;
+    read(&client, LESSON, json!({})).await.expect_ok();
+    let large = SECRET.repeat(20_000);
+    for (path, content, more) in [
+        (LESSON, "x", json!({ "expected_hash": SECRET })),
+        (LESSON, SECRET, json!({ "expected_hash": NO_HASH, "path": "content/../x" })),
+        (LESSON, &format!("{SECRET}, changed"), json!({ "expected_hash": NO_HASH })),
+        (LESSON, &large, json!({})),
+        ("content/README.md", &large[..200_000], json!({})),
+        (LESSON, SECRET, json!({ "unknown": SECRET })),
+    ] {
+        write(&client, path, content, more).await;
+    }
+    client.call("write_content", json!([SECRET])).await;
+    client.post("/mcp", format!("{{\"jsonrpc\": {SECRET}"), &[]).await;
+    client.post("/mcp", json!({ "jsonrpc": "2.0", "id": 1, "method": SECRET }).to_string(), &[]).await;
+    client.call(SECRET, json!({})).await;
+    server.all_published().await;
+    let lines = lines(&server);
+    assert!(lines.len() > 10);
+    for line in lines {
+        assert!(!line.to_string().contains("secret sentence"), "{line}");
+    }
+    let url = server.log().iter().any(|line| line.contains(env.database_url()));
+    assert!(!url, "nor the database's URL");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_stays_a_line_whatever_a_name_holds() {
+    let (_env, server, client) = fresh(Db::Sqlite).await;
+    created(&client, LESSON, "one", json!({})).await;
+    let agent = "x\",\"level\":\"ERROR\",\"y\":\"\u{e9} =";
+    read(&client.clone().of_agent(agent), LESSON, json!({})).await.expect_ok();
+    read(&client, "content/a\nb\u{1b}[31m.md", json!({})).await;
+    let read_lines =
+        async || lines(&server).iter().filter(|line| line["message"] == "read_content").count() == 2;
+    crate::harness::until("both are logged", read_lines).await;
+    let reads: Vec<_> = lines(&server).into_iter().filter(|line| line["message"] == "read_content").collect();
+    assert_eq!((&reads[0]["agent_id"], &reads[0]["level"]), (&json!(agent), &json!("INFO")));
+    assert_eq!(reads[1].get("path"), None, "what is no path stands in no line");
+}
+
+/// Runs one call over stdio with these settings; returns stderr.
+fn stderr_of_a_call(settings: &[(&str, &str)]) -> String {
+    let mut env = TestEnv::new(Db::Sqlite);
+    for (name, value) in settings {
+        env = env.with(name, value);
+    }
+    let mut command = env.command();
+    command.arg("mcp").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let arguments = json!({ "book_id": BOOK, "path": LESSON, "content": "one" });
+    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "ed", "version": "1" } });
+    let mut stdin = child.stdin.take().unwrap();
+    for message in [
+        json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }),
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "write_content", "arguments": arguments } }),
+    ] {
+        writeln!(stdin, "{message}").unwrap();
+    }
+    let mut answers = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    assert!(answers.find(|answer| answer.as_ref().unwrap().contains("created")).is_some());
+    drop(stdin);
+    String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap()
+}
+
+#[test]
+fn the_text_form_and_the_level_are_as_set() {
+    let text = stderr_of_a_call(&[("PANAVERSITY_LOG_FORMAT", "text")]);
+    let call = text.lines().find(|line| line.contains("write_content")).unwrap();
+    let (at, rest) = call.split_at("2025-12-04T10:30:00Z".len());
+    assert!(
+        at.ends_with('Z') && rest.starts_with(" INFO  [panaversity_fs.tools.content] write_content "),
+        "{call}"
+    );
+    assert!(rest.contains(&format!(" book_id={BOOK} path={LESSON} size=3 ")), "{call}");
+    assert_eq!(stderr_of_a_call(&[("PANAVERSITY_LOG_LEVEL", "WARNING")]), "");
+}

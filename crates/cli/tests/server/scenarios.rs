@@ -1,0 +1,40 @@
+//! Scenario suite through the MCP client, on both databases with both storages (I11): the behavior
+//! that agents rely on.
+
+/// Generates four tests of each scenario, one per combination of database and storage.
+macro_rules! on_every_backend {
+    ($($scenario:ident),+ $(,)?) => {
+        on_every_backend! { in sqlite_fs: Sqlite, Fs; $($scenario),+ }
+        on_every_backend! { in sqlite_s3: Sqlite, S3; $($scenario),+ }
+        on_every_backend! { in postgres_fs: Postgres, Fs; $($scenario),+ }
+        on_every_backend! { in postgres_s3: Postgres, S3; $($scenario),+ }
+    };
+    (in $backend:ident: $db:ident, $storage:ident; $($scenario:ident),+) => {
+        mod $backend {
+            use crate::harness::{Db, TestBackend, Storage};
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() {
+                super::$scenario(TestBackend::new(Db::$db, Storage::$storage)).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_every_backend;
+
+mod archives;
+mod assets;
+mod audit;
+mod books;
+mod builds;
+mod deltas;
+mod files_beside_pages;
+mod overlays;
+mod paging;
+mod random;
+mod reading;
+mod resources;
+mod search;
+mod static_files;
+mod uploads;
+mod writing;

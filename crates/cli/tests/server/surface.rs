@@ -1,0 +1,6 @@
+//! Public names: every name that users and their programs depend on, as snapshots, so that a change
+//! is visible in the review.
+
+pub(crate) mod eras;
+mod names;
+mod stdio;

@@ -1,0 +1,183 @@
+//! Names of tools, commands, settings, metrics and errors. The list of tools stays small, because
+//! every agent's context contains it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use insta::{assert_json_snapshot, assert_snapshot};
+use serde_json::{Value, json};
+
+use crate::fixtures::{BOOK, LESSON, NO_HASH, TOOLS, created, delete, fresh, read, sha256, with, write};
+use crate::harness::{Answer, Db, TestEnv};
+use crate::surface::eras::modern;
+
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+/// Maximum size of the list of tools, in bytes.
+const MOST_BYTES: usize = 20 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_are_these() {
+    let (_env, _server, client) = fresh(Db::Sqlite).await;
+    let list = client.post("/mcp", LIST, &[]).await.json()["result"]["tools"].clone();
+    assert_json_snapshot!("tools", list);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_tools_stays_under_20_kb_in_both_eras() {
+    let (_env, _server, client) = fresh(Db::Sqlite).await;
+    let legacy = client.post("/mcp", LIST, &[]).await;
+    let modern = modern(&client, "tools/list", json!({}), &[]).await;
+    for reply in [legacy, modern] {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(reply.json()["result"]["tools"].as_array().unwrap().len(), TOOLS);
+        assert!(reply.body.len() < MOST_BYTES, "{} bytes", reply.body.len());
+    }
+}
+
+/// Output of the binary.
+fn printed(env: &TestEnv, arguments: &[&str]) -> String {
+    let output = env.command().args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    assert!(output.stderr.is_empty(), "help goes to stdout");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_commands_are_these() {
+    let env = TestEnv::new(Db::Sqlite);
+    let commands: [&[&str]; 13] = [
+        &[],
+        &["serve"],
+        &["mcp"],
+        &["migrate"],
+        &["migrate", "upgrade"],
+        &["migrate", "downgrade"],
+        &["migrate", "current"],
+        &["migrate", "history"],
+        &["migrate", "stamp"],
+        &["ingest"],
+        &["hydrate"],
+        &["reconcile"],
+        &["gc"],
+    ];
+    let mut all = String::new();
+    for command in commands {
+        let help = printed(&env, &[command, &["--help"]].concat());
+        let _ = writeln!(all, "$ panaversity-fs {}\n{help}", [command, &["--help"]].concat().join(" "));
+    }
+    assert_snapshot!("commands", all);
+    let version = printed(&env, &["--version"]);
+    assert_eq!(version, format!("panaversity-fs {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_settings_are_these() {
+    let help = printed(&TestEnv::new(Db::Sqlite), &["serve", "--help"]);
+    let lists = help.split("[env: ").skip(1).filter_map(|rest| rest.split(']').next());
+    let names: BTreeSet<&str> = lists.flat_map(|names| names.split(" or ")).collect();
+    assert_snapshot!("settings", names.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_of_the_first_scrape_are_these() {
+    let (_env, _server, client) = fresh(Db::Sqlite).await;
+    let scrape = client.get("/metrics").await;
+    assert_eq!(scrape.headers["content-type"], "text/plain; version=0.0.4");
+    let mut all = BTreeSet::new();
+    for line in scrape.text().lines() {
+        if let Some(typed) = line.strip_prefix("# TYPE ") {
+            all.insert(typed.to_owned());
+        } else if !line.starts_with('#') && !line.contains("le=\"") {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            all.insert(format!("  {series}"));
+            assert!(value == "0" || value == "1", "{line}");
+        }
+    }
+    assert_snapshot!("metrics", all.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// The error of an answer, without the parts that differ from run to run.
+#[track_caller]
+fn error(answer: &Answer) -> Value {
+    assert!(!answer.ok, "{}", answer.value);
+    let mut error = answer.value["error"].clone();
+    if let Some(id) = error.get_mut("request_id") {
+        *id = "(id)".into();
+    }
+    error
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_errors_are_these() {
+    let (env, _server, client) = fresh(Db::Sqlite).await;
+    let large = "large\n".repeat(30_000);
+    let unknown = read(&client, LESSON, json!({})).await;
+    created(&client, LESSON, "one", json!({})).await;
+    created(&client, "content/README.md", &large, json!({})).await;
+    let (hash, object) = (sha256(&large), env.storage_root().join(".panaversity/objects"));
+    std::fs::write(object.join(&hash[..2]).join(&hash), "damaged").unwrap();
+    let forbidden = client.post("/mcp", LIST, &[("Host", "evil.example")]).await.json();
+    let create = json!({ "book_id": BOOK, "schema": "docusaurus" });
+    let asset = json!({ "hash": NO_HASH });
+    let picture = async |more| {
+        let named = json!({ "book_id": BOOK, "asset_type": "img", "filename": "x.png" });
+        client.call("upload_asset", with(named, more)).await
+    };
+    let begun = picture(json!({ "file_size": 7 })).await.expect_ok();
+    let complete = json!({ "book_id": BOOK, "upload_id": begun["upload_id"] });
+    let unknown_upload = json!({ "book_id": BOOK, "upload_id": "018f0000-0000-7000-8000-000000000000" });
+    let incomplete = error(&client.call("complete_upload", complete).await);
+    picture(json!({ "binary_data": "aGVsbG8=" })).await.expect_ok();
+    let folder_twice =
+        json!({ "book_id": BOOK, "asset_type": "img", "filename": "static/img/x.png", "file_size": 1 });
+    let folder_twice = client.call("upload_asset", folder_twice).await;
+    let samples = [
+        ("a missing argument", error(&client.call("read_content", json!({ "book_id": BOOK })).await)),
+        ("an unknown argument", error(&write(&client, LESSON, "x", json!({ "expected": "x" })).await)),
+        ("a nameless agent", error(&client.clone().of_agent("system").call("list_books", json!({})).await)),
+        ("an unsafe path", error(&read(&client, "content/../x", json!({})).await)),
+        ("an unfit path", error(&write(&client, "content/1-Part/x/notes.md", "x", json!({})).await)),
+        ("an unfit path with no way out", error(&write(&client, "content/notes.txt", "x", json!({})).await)),
+        ("no file", error(&read(&client, "content/01-Part/01-Chapter/02-lesson.md", json!({})).await)),
+        ("no version", error(&read(&client, LESSON, json!({ "hash": NO_HASH })).await)),
+        (
+            "no file to replace",
+            error(&write(&client, "content/index.md", "x", json!({ "expected_hash": NO_HASH })).await),
+        ),
+        ("no book", error(&unknown)),
+        ("another version", error(&write(&client, LESSON, "x", json!({ "expected_hash": NO_HASH })).await)),
+        (
+            "another version to delete",
+            error(&delete(&client, LESSON, json!({ "expected_hash": NO_HASH })).await),
+        ),
+        ("another schema", error(&client.call("create_book", create).await)),
+        ("a twin", error(&write(&client, &LESSON.replace("01-l", "01-L"), "x", json!({})).await)),
+        ("no version named", error(&write(&client, LESSON, "x", json!({})).await)),
+        ("an image as text", error(&write(&client, "content/img/p.png", "iVBORw0KGgo=", json!({})).await)),
+        ("an asset as text", error(&write(&client, "static/img/p.png", "iVBORw0KGgo=", json!({})).await)),
+        ("a folder named twice", error(&folder_twice)),
+        ("too large", error(&write(&client, LESSON, &"x".repeat(500_001), json!({})).await)),
+        ("an asset's version", error(&read(&client, "static/img/x.png", asset).await)),
+        ("an asset that is there", error(&picture(json!({ "binary_data": "eA==" })).await)),
+        ("another asset", error(&picture(json!({ "file_size": 1, "expected_hash": NO_HASH })).await)),
+        ("too large an asset", error(&picture(json!({ "file_size": 1u64 << 40 })).await)),
+        ("nothing uploaded", incomplete),
+        ("no upload", error(&client.call("complete_upload", unknown_upload).await)),
+        ("a forged link", client.send("PUT", "/uploads/x", &[], "").await.json()["error"].clone()),
+        ("an unsigned link", client.get("/books/ai-python/content/img/p.png").await.json()["error"].clone()),
+        ("no asset", client.get("/books/ai-python/static/img/none.png").await.json()["error"].clone()),
+        ("damaged bytes", error(&read(&client, "content/README.md", json!({})).await)),
+        ("a foreign host", forbidden["error"].clone()),
+        (
+            "no such tool",
+            client
+                .rpc(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "x" } }))
+                .await["error"]
+                .clone(),
+        ),
+        ("no such route", client.get("/nowhere").await.json()["error"].clone()),
+    ];
+    let samples: serde_json::Map<_, _> =
+        samples.map(|(name, error)| (name.to_owned(), error)).into_iter().collect();
+    assert_json_snapshot!("errors", samples);
+}

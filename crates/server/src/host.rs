@@ -1,0 +1,83 @@
+//! Parser of host names in URLs, `Host` and `Origin`: one for settings and requests, so that the host
+//! check compares the names that an operator allowed.
+
+use axum::http::Uri;
+use axum::http::uri::Authority;
+
+/// Names that always mean this machine.
+pub(crate) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// True if a host, as [`host_of`] returns it, always means this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    LOOPBACK.contains(&host)
+}
+
+/// The URL under which clients reach the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// The URL without a trailing slash.
+    pub text: String,
+    /// Host of the URL, in lower case.
+    pub host: String,
+}
+
+impl PublicUrl {
+    /// Parses an absolute `http` or `https` URL without user, query or fragment.
+    pub fn parse(text: &str) -> Option<Self> {
+        let uri: Uri = text.parse().ok()?;
+        let clean = !text.contains(['?', '#', '@']) && matches!(uri.scheme_str(), Some("http" | "https"));
+        let host = host_of_authority(uri.authority()?)?;
+        clean.then(|| Self { text: text.trim_end_matches('/').to_owned(), host })
+    }
+}
+
+/// The host in a `Host` header's value, in lower case, without port.
+pub fn host_of(text: &str) -> Option<String> {
+    if text.contains('@') {
+        return None;
+    }
+    host_of_authority(&text.parse().ok()?)
+}
+
+/// The host in an `Origin` header's value; `None` for `null` and for other schemes than HTTP.
+pub(crate) fn host_of_origin(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    if matches!(scheme, "http" | "https") { host_of(rest) } else { None }
+}
+
+fn host_of_authority(authority: &Authority) -> Option<String> {
+    let host = authority.host();
+    // A name with a trailing dot means the same.
+    let host = host.strip_suffix('.').unwrap_or(host);
+    (!host.is_empty()).then(|| host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_read_without_port_and_case() {
+        assert_eq!(host_of("Example.COM:8000").as_deref(), Some("example.com"));
+        assert_eq!(host_of("[::1]:8000").as_deref(), Some("[::1]"));
+        assert_eq!(host_of("example.com.").as_deref(), Some("example.com"));
+        assert_eq!(host_of("localhost@evil.com"), None);
+        assert_eq!(host_of("a/b"), None);
+        assert_eq!(host_of(""), None);
+        assert_eq!(host_of_origin("https://Docs.example.com:443").as_deref(), Some("docs.example.com"));
+        assert_eq!(host_of_origin("null"), None);
+        assert_eq!(host_of_origin("file://localhost"), None);
+    }
+
+    #[test]
+    fn a_public_url_is_absolute_and_plain() {
+        let url = PublicUrl::parse("https://Books.example.com:8443/fs/").unwrap();
+        assert_eq!(
+            (url.text.as_str(), url.host.as_str()),
+            ("https://Books.example.com:8443/fs", "books.example.com")
+        );
+        for bad in ["books.example.com", "/x", "ftp://x", "https://u:p@x", "https://x/?q", "https://"] {
+            assert_eq!(PublicUrl::parse(bad), None, "{bad}");
+        }
+    }
+}
