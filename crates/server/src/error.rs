@@ -203,7 +203,7 @@ fn broken(fault: &Fault, call: &Call) -> Map<String, Value> {
     if let Some(path) = &fault.path {
         put(&mut fields, "path", path.as_str());
     }
-    put(&mut fields, "request_id", call.request.to_string());
+    put(&mut fields, "request_id", call.caller.request.to_string());
     fields
 }
 

@@ -5,6 +5,7 @@
 //! dispatch, and service; one table maps its error to the answer.
 
 mod app_state;
+mod call;
 mod error;
 mod host;
 mod http;

@@ -27,7 +27,7 @@ mod search;
 mod stdio;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tools;
+pub(crate) mod tools;
 
 use std::error::Error;
 use std::sync::{Arc, LazyLock};
@@ -154,7 +154,7 @@ impl ServerHandler for McpHandler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let after = request.and_then(|request| request.cursor).filter(|cursor| !cursor.is_empty());
-        let (resources, next) = resources::list(&self.app, after.as_deref()).await?;
+        let (resources, next) = resources::list(&self.app, named(&context), after.as_deref()).await?;
         let mut list = ListResourcesResult::with_all_items(resources);
         list.next_cursor = next;
         list.meta = is_modern(&context).then(server_meta);
@@ -190,13 +190,14 @@ impl ServerHandler for McpHandler {
     async fn complete(
         &self,
         request: CompleteRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        let book = request.context.as_ref().and_then(|context| context.get_argument("book_id"));
+        let book = request.context.as_ref().and_then(|given| given.get_argument("book_id"));
         let book = book.filter(|book| !book.is_empty());
         let (name, typed) = (&request.argument.name, &request.argument.value);
         // Resources and prompts have the same argument names.
-        let values = resources::complete(&self.app, name, typed, book.map(String::as_str)).await?;
+        let values =
+            resources::complete(&self.app, named(&context), name, typed, book.map(String::as_str)).await?;
         Ok(CompleteResult::new(values))
     }
 
@@ -314,6 +315,11 @@ fn host_of(context: &RequestContext<RoleServer>) -> Option<&str> {
 fn unreadable_in(context: &RequestContext<RoleServer>) -> Option<&Unreadable> {
     let of_http = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
     of_http.or_else(|| context.extensions.get())
+}
+
+/// The calling agent of a request that is not recorded: an invalid name counts as none.
+fn named(context: &RequestContext<RoleServer>) -> AgentId {
+    agent_of(context).unwrap_or_else(|_| AgentId::unnamed())
 }
 
 /// The calling agent: the name in the header, else the client's own name. A client's name may be

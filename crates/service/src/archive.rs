@@ -41,6 +41,7 @@ pub use cache::{Archive, LeftOut};
 pub use download::Download;
 
 use crate::blob_reader::LOOKUP_RETRIES;
+use crate::call::Call;
 use crate::service::Service;
 
 /// Most attempts at the current state when a version was superseded and deleted meanwhile.
@@ -107,7 +108,7 @@ struct ArchiveState {
     is_current: bool,
 }
 
-impl Service {
+impl Call {
     /// Prepares the archive of the book's current state, or of a kept one, so that a link to it can be
     /// opened for `valid_for` from now on.
     ///
@@ -121,12 +122,12 @@ impl Service {
         valid_for: Duration,
     ) -> Result<Made, Error> {
         for _ in 0..AGAIN {
-            let state = self.state(book, manifest).await?;
+            let state = self.service.state(book, manifest).await?;
             let versions = in_scope(&state.manifest, scope);
-            match self.pinned(book, &versions, valid_for).await? {
+            match self.service.pinned(book, &versions, valid_for).await? {
                 Some(mut blob_metadata) => {
-                    self.look_for_objects(&versions, &mut blob_metadata).await?;
-                    let archive = self.inner.archives.layout(&versions, &blob_metadata);
+                    self.service.look_for_objects(&versions, &mut blob_metadata).await?;
+                    let archive = self.service.inner.archives.layout(&versions, &blob_metadata);
                     return Ok(Made { manifest: state.hash, archive });
                 }
                 None if state.is_current => {}
@@ -144,7 +145,7 @@ impl Service {
         scope: ArchiveScope,
         layout: ContentHash,
     ) -> Result<Option<Arc<Archive>>, Fault> {
-        let archives = &self.inner.archives;
+        let archives = &self.service.inner.archives;
         if let Some(remembered) = archives.remembered(layout) {
             return Ok(Some(remembered));
         }
@@ -153,14 +154,16 @@ impl Service {
         if let Some(remembered) = archives.remembered(layout) {
             return Ok(Some(remembered));
         }
-        let Some(state) = self.kept(book, manifest).await? else { return Ok(None) };
+        let Some(state) = self.service.kept(book, manifest).await? else { return Ok(None) };
         let versions = in_scope(&state, scope);
         let blob_metadata: Option<Vec<_>> =
-            self.inner.journal.blob_metadata(book, &versions).await?.into_iter().collect();
+            self.service.inner.journal.blob_metadata(book, &versions).await?.into_iter().collect();
         let archive = blob_metadata.map(|blob_metadata| archives.layout(&versions, &blob_metadata));
         Ok(archive.filter(|archive| archive.hash() == layout))
     }
+}
 
+impl Service {
     /// Memory used by archives now, in bytes: cached layouts, and segments in progress.
     pub fn archive_memory(&self) -> u64 {
         self.inner.archives.held()

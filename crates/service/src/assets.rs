@@ -69,22 +69,22 @@ pub struct OpenAsset {
     blob: StoredBlob,
 }
 
-impl Service {
+impl Call {
     /// Writes the asset, or refuses.
-    pub async fn put_asset(&self, call: &mut Call, put: PutAsset) -> Result<AssetKept, Error> {
+    pub async fn put_asset(&mut self, put: PutAsset) -> Result<AssetKept, Error> {
         let (hash, size) = (ContentHash::of(&put.bytes), put.bytes.len() as u64);
         self.check_direct("binary_data", size)?;
         check_page(&put.path, &put.bytes)?;
         let content = TargetContent::Present(NewContent::Bytes(put.bytes));
         let wanted = vec![FileChange { path: put.path.clone(), content, expected: put.expected }];
-        let done = self.change(call, &put.book, &Layer::Base, wanted).await?;
+        let done = self.change(&put.book, &Layer::Base, wanted).await?;
         let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
         Ok(AssetKept { path: put.path, effect, size, hash })
     }
 
     /// Refuses bytes that are too many for a call or its answer.
     pub fn check_direct(&self, what: &'static str, size: u64) -> Result<(), Refusal> {
-        match self.inner.limits.direct_bytes {
+        match self.service.inner.limits.direct_bytes {
             limit if size > limit => Err(Refusal::TooLarge { what, actual: size, limit }),
             _ => Ok(()),
         }
@@ -97,12 +97,12 @@ impl Service {
         path: &BookPath,
         with_bytes: bool,
     ) -> Result<(Asset, Option<Vec<u8>>), Error> {
-        let journal = &self.inner.journal;
+        let journal = &self.service.inner.journal;
         for _ in 0..READ_AGAIN {
             let Some(asset) = journal.asset(book, path).await? else {
                 let (book, path, view) = (book.clone(), path.clone(), View::base());
                 let read = ReadFile { book, path, view, version: None, unless: None };
-                return Err(self.missing(&read).await?.into());
+                return Err(self.service.missing(&read).await?.into());
             };
             if !with_bytes {
                 return Ok((asset, None));
@@ -111,7 +111,7 @@ impl Service {
             let stored = journal.blobs(&[asset.record.hash]).await?;
             // An asset that was replaced and its bytes purged meanwhile is looked up again.
             if let Some(stored) = stored.first()
-                && let Some(bytes) = self.bytes_of(stored).await?
+                && let Some(bytes) = self.service.bytes_of(stored).await?
             {
                 return Ok((asset, Some(bytes)));
             }
@@ -134,7 +134,8 @@ impl Service {
         };
         let (mut assets, mut position) = (Vec::new(), after);
         loop {
-            let page = self.inner.journal.assets(book, &folder, position.as_ref(), FETCHED_AT_ONCE).await?;
+            let page =
+                self.service.inner.journal.assets(book, &folder, position.as_ref(), FETCHED_AT_ONCE).await?;
             let is_last = page.len() < FETCHED_AT_ONCE;
             for asset in page {
                 let path = asset.record.path.clone();
@@ -158,11 +159,13 @@ impl Service {
     /// Finds a version of a file of one layer for reading by ranges; `None` for any other hash.
     pub async fn open_version(&self, key: &FileKey, hash: ContentHash) -> Result<Option<OpenAsset>, Fault> {
         let view = key.layer.view();
-        let found = self.inner.journal.find_version(&key.book, &key.path, &view, hash).await?;
+        let found = self.service.inner.journal.find_version(&key.book, &key.path, &view, hash).await?;
         let found = found.filter(|found| found.record.layer == key.layer);
         Ok(found.map(|found| OpenAsset { record: found.record, blob: found.blob }))
     }
+}
 
+impl Service {
     /// Finds an asset of the base for reading by ranges.
     pub async fn open_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<OpenAsset>, Fault> {
         let found = self.inner.journal.find(book, path, &View::base()).await?;

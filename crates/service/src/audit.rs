@@ -1,20 +1,10 @@
-//! Recording of calls and queries of the audit log. Keeps R6 and R7: every call has an entry before its
-//! answer is sent, and a query shows no other user's entries.
+//! Queries of the audit log. Keeps R5: a query shows no other user's entries.
 
-use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition, Outcome};
-use panaversity_model::{Error, Fault};
+use panaversity_model::Error;
+use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition};
 
 use crate::call::Call;
 use crate::json_size::{self, PAGE_BYTES};
-use crate::service::Service;
-
-/// Outcome under which an error is recorded.
-pub fn outcome_of(error: &Error) -> Outcome {
-    match error {
-        Error::Refused(refusal) => Outcome::Refused { code: refusal.code(), message: refusal.to_string() },
-        Error::Broken(fault) => Outcome::Failed { code: fault.kind.code() },
-    }
-}
 
 /// A page of the log.
 #[derive(Debug, Clone)]
@@ -25,15 +15,7 @@ pub struct EntryPage {
     pub next: Option<EntryPosition>,
 }
 
-impl Service {
-    /// Records the outcome of a call, unless the transaction of its change did.
-    pub async fn record(&self, call: &Call, outcome: Outcome) -> Result<(), Fault> {
-        if call.recorded {
-            return Ok(());
-        }
-        self.inner.journal.append(self.draft(call, outcome)).await
-    }
-
+impl Call {
     /// A page of the log, newest first, of the entries for which `keep` is true. A call examines a
     /// bounded number of entries and returns a bounded number of bytes, so a page may be short and still
     /// have a next one.
@@ -49,7 +31,7 @@ impl Service {
         let (mut entries, mut position, mut looked_at, mut bytes) = (Vec::new(), after, 0, 0);
         loop {
             let fetched = limit.max(FETCHED_AT_ONCE);
-            let page = self.inner.journal.entries(filter, position.as_ref(), fetched).await?;
+            let page = self.service.inner.journal.entries(filter, position.as_ref(), fetched).await?;
             let last_page = page.len() < fetched;
             looked_at += page.len();
             for entry in page {

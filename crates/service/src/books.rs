@@ -72,19 +72,14 @@ pub struct BookPage {
     pub next: Option<BookPosition>,
 }
 
-impl Service {
+impl Call {
     /// Creates a book; repeating it is harmless. Returns whether the book is new.
-    pub async fn create_book(
-        &self,
-        call: &mut Call,
-        id: &BookId,
-        schema: Option<Schema>,
-    ) -> Result<(Book, bool), Error> {
+    pub async fn create_book(&mut self, id: &BookId, schema: Option<Schema>) -> Result<(Book, bool), Error> {
         // The entry is written only if the call changes the book, and then counts as a change.
-        let change = Some(ChangeId::new(self.inner.ids.new_id()));
-        let record = AuditDraft { change, ..self.draft(call, Outcome::Success) };
-        let creation = self.inner.journal.create_book(id, schema, &record).await?;
-        call.recorded = matches!(creation, Creation::Created(_) | Creation::Changed(_));
+        let change = Some(ChangeId::new(self.service.inner.ids.new_id()));
+        let record = AuditDraft { change, ..self.draft(Outcome::Success) };
+        let creation = self.service.inner.journal.create_book(id, schema, &record).await?;
+        self.recorded = matches!(creation, Creation::Created(_) | Creation::Changed(_));
         match creation {
             Creation::Created(book) => Ok((book, true)),
             Creation::Changed(book) | Creation::Existed(book) => Ok((book, false)),
@@ -99,7 +94,7 @@ impl Service {
         structure: Structure,
         after: Option<BookPosition>,
     ) -> Result<BookPage, Error> {
-        let mut todo = self.books_to_list(only, after.as_ref()).await?;
+        let mut todo = self.service.books_to_list(only, after.as_ref()).await?;
         let more_books = todo.len() > PAGE_BOOKS;
         todo.truncate(PAGE_BOOKS);
         let mut room = Room { folders: PAGE_FOLDERS, bytes: PAGE_BYTES, is_untouched: true };
@@ -107,6 +102,7 @@ impl Service {
         for book in todo {
             let resumed = after.as_ref().filter(|after| after.book == book.id);
             let (summary, cut) = self
+                .service
                 .summary(book, structure, resumed.and_then(|after| after.folder.as_deref()), &mut room)
                 .await?;
             if !cut {
@@ -132,7 +128,9 @@ impl Service {
         };
         Ok(BookPage { books, next })
     }
+}
 
+impl Service {
     async fn books_to_list(
         &self,
         only: Option<&BookId>,

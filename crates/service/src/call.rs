@@ -1,72 +1,184 @@
-//! A call: its agent, request id, operation and subject. The transport fills it in as it parses; the
-//! audit entry is drafted from it. Keeps R7: there is no call without an agent.
+//! Calls: one road for every request of a caller.
+//!
+//! 1. **Authorize.** The caller may do this operation (see [`authorize`](crate::authorize)).
+//! 2. **Act.** The use cases are methods of [`Call`], which only [`Service::run`] and
+//!    [`Service::run_unrecorded`] make. So none can be reached past step 1.
+//! 3. **Audit.** The entry of the call is written before its result is returned, unless the transaction
+//!    of its change wrote it. A success that can't be recorded becomes a fault; a failure stays what it
+//!    was, and after a fault its entry is waited for a short time only.
+//!
+//! Keeps R7: there is no call without an agent; and, with the audit log, R6.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::ids::{EntryId, RequestId};
-use panaversity_model::{AgentId, BookId, BookPath, Layer};
+use panaversity_model::{AgentId, BookId, BookPath, Error, Fault, Layer, Refusal};
 
 use crate::service::Service;
 
-/// One call of one caller.
+/// Longest time that the result of a failed call waits for its audit entry.
+const AFTER_A_FAULT: Duration = Duration::from_secs(3);
+
+/// Caller of a request.
 #[derive(Debug, Clone)]
-pub struct Call {
-    /// Id of the request.
-    pub request: RequestId,
-    /// The calling agent.
+pub struct Caller {
+    /// The agent.
     pub agent: AgentId,
-    /// Requested operation.
+    /// The request.
+    pub request: RequestId,
+}
+
+/// One call of one caller. Its methods are the use cases.
+pub struct Call {
+    /// The caller.
+    pub caller: Caller,
+    /// The operation.
     pub operation: Operation,
-    /// The book, once it is parsed.
+    /// The book, once it has been parsed.
     pub book: Option<BookId>,
-    /// The file, once it is parsed and if the call is about one file.
+    /// The file, once it has been parsed and if the call is about one file.
     pub path: Option<BookPath>,
-    /// The layer or view in use.
+    /// The layer or view that is used.
     pub layer: Layer,
-    /// True if its audit entries are already written, in the transaction of its change.
+    /// Whether its audit entries are already written, in the transaction of its change.
     pub recorded: bool,
+    pub(crate) service: Service,
     began: Duration,
 }
 
+/// A call that has ended, with its result.
+pub struct EndedCall<T> {
+    /// The call.
+    pub call: Call,
+    /// Its result.
+    pub result: Result<T, Error>,
+}
+
 impl Service {
-    /// Starts a call.
-    pub fn begin(&self, agent: AgentId, operation: Operation) -> Call {
-        Call {
-            request: RequestId::new(self.inner.ids.new_id()),
-            agent,
+    /// A caller of a new request.
+    pub fn caller(&self, agent: AgentId) -> Caller {
+        Caller { agent, request: RequestId::new(self.inner.ids.new_id()) }
+    }
+
+    /// Runs a call by the protocol above. A panic of `use_case` becomes a fault: a bug must neither lose
+    /// the entry nor end a session.
+    pub async fn run<T>(
+        &self,
+        caller: Caller,
+        operation: Operation,
+        use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
+    ) -> EndedCall<T> {
+        let EndedCall { call, result } = self.run_unrecorded(caller, operation, use_case).await;
+        let result = call.record(result).await;
+        EndedCall { call, result }
+    }
+
+    /// Runs a call without an audit entry: one that returns no content, such as a HEAD request or the
+    /// completion of a name.
+    pub async fn run_unrecorded<T>(
+        &self,
+        caller: Caller,
+        operation: Operation,
+        use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
+    ) -> EndedCall<T> {
+        let mut call = Call {
+            caller,
             operation,
             book: None,
             path: None,
             layer: Layer::Base,
             recorded: false,
+            service: self.clone(),
             began: self.inner.clock.monotonic(),
-        }
+        };
+        let result = match call.authorize() {
+            Ok(()) => guarded(use_case(&mut call)).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        EndedCall { call, result }
+    }
+}
+
+impl Call {
+    /// Time since the call began.
+    pub fn elapsed(&self) -> Duration {
+        self.service.inner.clock.monotonic().saturating_sub(self.began)
     }
 
-    /// Time since the call started.
-    pub fn elapsed(&self, call: &Call) -> Duration {
-        self.inner.clock.monotonic().saturating_sub(call.began)
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn elapsed_ms(&self, call: &Call) -> u64 {
-        u64::try_from(self.elapsed(call).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    pub(crate) fn draft(&self, call: &Call, outcome: Outcome) -> AuditDraft {
+    /// The audit entry of a call that changes nothing.
+    pub(crate) fn draft(&self, outcome: Outcome) -> AuditDraft {
         AuditDraft {
-            id: EntryId::new(self.inner.ids.new_id()),
-            request: call.request,
-            agent: call.agent.clone(),
-            operation: call.operation,
-            book: call.book.clone(),
-            path: call.path.clone(),
-            layer: call.layer.clone(),
+            id: EntryId::new(self.service.inner.ids.new_id()),
+            request: self.caller.request,
+            agent: self.caller.agent.clone(),
+            operation: self.operation,
+            book: self.book.clone(),
+            path: self.path.clone(),
+            layer: self.layer.clone(),
             outcome,
-            elapsed_ms: self.elapsed_ms(call),
+            elapsed_ms: self.elapsed_ms(),
             change: None,
             old: None,
             new: None,
         }
     }
+
+    /// Step 3.
+    async fn record<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if self.recorded {
+            return result;
+        }
+        let appended = self.service.inner.journal.append(self.draft(outcome_of(&result)));
+        let appended = match &result {
+            Err(Error::Broken(_)) => tokio::time::timeout(AFTER_A_FAULT, appended).await,
+            _ => Ok(appended.await),
+        };
+        let Err(fault) = appended.unwrap_or_else(|_| Err(Fault::database("no answer yet"))) else {
+            return result;
+        };
+        if result.is_ok() {
+            return Err(Fault { outcome_unknown: false, ..fault }.into());
+        }
+        tracing::warn!(
+            target: "panaversity_fs.audit",
+            request_id = %self.caller.request,
+            error = %fault,
+            "a call that gave an error could not be recorded"
+        );
+        result
+    }
+}
+
+/// Outcome under which a result is recorded. An invalid path is in no column, so the message has it.
+fn outcome_of<T>(result: &Result<T, Error>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Success,
+        Err(Error::Refused(refusal @ Refusal::InvalidPath { path, .. })) => {
+            Outcome::Refused { code: refusal.code(), message: format!("{refusal}: {path}") }
+        }
+        Err(Error::Refused(refusal)) => {
+            Outcome::Refused { code: refusal.code(), message: refusal.to_string() }
+        }
+        Err(Error::Broken(fault)) => Outcome::Failed { code: fault.kind.code() },
+    }
+}
+
+/// Converts a panic to a fault.
+async fn guarded<T>(use_case: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let result = AssertUnwindSafe(use_case).catch_unwind().await;
+    result.unwrap_or_else(|panic| Err(Fault::internal(words_of(panic.as_ref())).into()))
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().copied();
+    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the call panicked: {}", words.unwrap_or("without words"))
 }

@@ -98,27 +98,26 @@ pub struct ChangeResult {
     pub old: Option<ContentHash>,
 }
 
-impl Service {
-    /// Changes files of one layer of a book, all or nothing. On success `call.recorded` is set if the
+impl Call {
+    /// Changes files of one layer of a book, all or nothing. On success `self.recorded` is set if the
     /// transaction wrote the audit entries.
     pub async fn change(
-        &self,
-        call: &mut Call,
+        &mut self,
         book: &BookId,
         layer: &Layer,
         changes: Vec<FileChange>,
     ) -> Result<Vec<ChangeResult>, Error> {
         let request = ChangeRequest { book, layer, changes, upload: None };
-        let (schema, checked) = self.checked(&request).await?;
-        if let Some(done) = self.unchanged_results(&checked, &request.changes).await? {
+        let (schema, checked) = self.service.checked(&request).await?;
+        if let Some(done) = self.service.unchanged_results(&checked, &request.changes).await? {
             return Ok(done);
         }
         for _ in 0..STAGED_AGAIN {
-            let attempt = self.stage_and_commit(call, schema, &request).await?;
+            let attempt = self.stage_and_commit(schema, &request).await?;
             if attempt.0 == Verdict::Unstaged {
                 continue;
             }
-            if let CommitOutcome::Done(done) = self.conclude(call, request.changes, attempt).await? {
+            if let CommitOutcome::Done(done) = self.conclude(request.changes, attempt).await? {
                 return Ok(done);
             }
             break;
@@ -127,10 +126,9 @@ impl Service {
     }
 
     /// Completes an upload with its received content; a large blob's object must already be put. On
-    /// success `call.recorded` is set: the audit entry is written.
+    /// success `self.recorded` is set: the audit entry is written.
     pub(crate) async fn change_by_upload(
-        &self,
-        call: &mut Call,
+        &mut self,
         upload: &Announced,
         content: NewContent,
     ) -> Result<CommitOutcome, Error> {
@@ -138,11 +136,98 @@ impl Service {
         let changes = vec![FileChange { path: upload.path.clone(), content, expected: upload.expected }];
         let request =
             ChangeRequest { book: &upload.book, layer: &Layer::Base, changes, upload: Some(upload.id) };
-        let (schema, _) = self.checked(&request).await?;
-        let attempt = self.stage_and_commit(call, schema, &request).await?;
-        self.conclude(call, request.changes, attempt).await
+        let (schema, _) = self.service.checked(&request).await?;
+        let attempt = self.stage_and_commit(schema, &request).await?;
+        self.conclude(request.changes, attempt).await
     }
 
+    /// Steps 2 and 3. Also returns a time before the commit, and so before the leases that it took.
+    async fn stage_and_commit(
+        &self,
+        schema: Schema,
+        request: &ChangeRequest<'_>,
+    ) -> Result<(Verdict, Duration), Fault> {
+        let (set, staged) = self.stage(schema, request).await?;
+        let since = self.service.inner.clock.monotonic();
+        let result = self.service.commit(set).await;
+        if staged && !matches!(result, Ok(Verdict::Committed(_))) {
+            self.service.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok((result?, since))
+    }
+
+    /// Step 4, if something was committed.
+    async fn conclude(
+        &mut self,
+        changes: Vec<FileChange>,
+        (verdict, since): (Verdict, Duration),
+    ) -> Result<CommitOutcome, Error> {
+        match verdict {
+            Verdict::Refused(_, refusal) => Err(refusal.into()),
+            Verdict::Unstaged => Ok(CommitOutcome::Unstaged),
+            Verdict::UploadOver => Ok(CommitOutcome::UploadOver),
+            Verdict::Committed(applied) => {
+                self.recorded = true;
+                let done = applied.iter().map(|a| ChangeResult { effect: a.effect, old: a.old }).collect();
+                self.service.publish_fresh(pending(applied, changes), since).await;
+                Ok(CommitOutcome::Done(done))
+            }
+        }
+    }
+
+    /// Step 2. Also returns whether an object was put.
+    async fn stage(&self, schema: Schema, request: &ChangeRequest<'_>) -> Result<(ChangeSet, bool), Fault> {
+        let ids = &self.service.inner.ids;
+        let (mut changes, mut staged) = (Vec::with_capacity(request.changes.len()), false);
+        for change in &request.changes {
+            let mut staging = None;
+            let content = match &change.content {
+                TargetContent::Absent => TargetContent::Absent,
+                TargetContent::Present(NewContent::Staged(blob, ready)) => {
+                    (staging, staged) = (Some(*ready), true);
+                    TargetContent::Present(blob.clone())
+                }
+                TargetContent::Present(NewContent::Bytes(bytes)) => {
+                    let blob = Blob::pack(bytes, self.service.inner.limits.inline_bytes);
+                    if matches!(blob.location, BlobLocation::Object(_)) {
+                        // If the row became live first, a crash before the put would lose the record of
+                        // the damage.
+                        if self.service.is_damaged(blob.hash).await? {
+                            self.service.inner.objects.put(blob.hash, bytes).await?;
+                        }
+                        staging = Some(self.service.staging_of(&blob).await?);
+                        self.service.inner.objects.put(blob.hash, bytes).await?;
+                        staged = true;
+                    }
+                    TargetContent::Present(blob)
+                }
+            };
+            changes.push(Change {
+                path: change.path.clone(),
+                content,
+                expected: change.expected,
+                staging,
+                entry: EntryId::new(ids.new_id()),
+                lease: LeaseId::new(ids.new_id()),
+            });
+        }
+        let set = ChangeSet {
+            id: ChangeId::new(ids.new_id()),
+            request: self.caller.request,
+            agent: self.caller.agent.clone(),
+            operation: self.operation,
+            book: request.book.clone(),
+            schema,
+            layer: request.layer.clone(),
+            changes,
+            upload: request.upload,
+            elapsed_ms: self.elapsed_ms(),
+        };
+        Ok((set, staged))
+    }
+}
+
+impl Service {
     /// Step 1 for content whose bytes are not sent yet: checks whether this write would be accepted. For
     /// a new file it also checks for a conflicting path, one more round trip, which a change that has
     /// its bytes leaves to the commit.
@@ -179,42 +264,6 @@ impl Service {
         // Concurrently: each is a round trip to the database.
         let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, changes))?;
         Ok((schema, check(schema, held, changes)?))
-    }
-
-    /// Steps 2 and 3. Also returns a time before the commit, and so before the leases that it took.
-    async fn stage_and_commit(
-        &self,
-        call: &Call,
-        schema: Schema,
-        request: &ChangeRequest<'_>,
-    ) -> Result<(Verdict, Duration), Fault> {
-        let (set, staged) = self.stage(call, schema, request).await?;
-        let since = self.inner.clock.monotonic();
-        let result = self.commit(set).await;
-        if staged && !matches!(result, Ok(Verdict::Committed(_))) {
-            self.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok((result?, since))
-    }
-
-    /// Step 4, if something was committed.
-    async fn conclude(
-        &self,
-        call: &mut Call,
-        changes: Vec<FileChange>,
-        (verdict, since): (Verdict, Duration),
-    ) -> Result<CommitOutcome, Error> {
-        match verdict {
-            Verdict::Refused(_, refusal) => Err(refusal.into()),
-            Verdict::Unstaged => Ok(CommitOutcome::Unstaged),
-            Verdict::UploadOver => Ok(CommitOutcome::UploadOver),
-            Verdict::Committed(applied) => {
-                call.recorded = true;
-                let done = applied.iter().map(|a| ChangeResult { effect: a.effect, old: a.old }).collect();
-                self.publish_fresh(pending(applied, changes), since).await;
-                Ok(CommitOutcome::Done(done))
-            }
-        }
     }
 
     /// The schema that paths are checked against: the book's, or strict for a book that its first write
@@ -257,62 +306,6 @@ impl Service {
             old: found.as_ref().map(|found| found.record.hash),
         });
         Ok(Some(done.collect()))
-    }
-
-    /// Step 2. Also returns whether an object was put.
-    async fn stage(
-        &self,
-        call: &Call,
-        schema: Schema,
-        request: &ChangeRequest<'_>,
-    ) -> Result<(ChangeSet, bool), Fault> {
-        let ids = &self.inner.ids;
-        let (mut changes, mut staged) = (Vec::with_capacity(request.changes.len()), false);
-        for change in &request.changes {
-            let mut staging = None;
-            let content = match &change.content {
-                TargetContent::Absent => TargetContent::Absent,
-                TargetContent::Present(NewContent::Staged(blob, ready)) => {
-                    (staging, staged) = (Some(*ready), true);
-                    TargetContent::Present(blob.clone())
-                }
-                TargetContent::Present(NewContent::Bytes(bytes)) => {
-                    let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
-                    if matches!(blob.location, BlobLocation::Object(_)) {
-                        // If the row became live first, a crash before the put would lose the record of
-                        // the damage.
-                        if self.is_damaged(blob.hash).await? {
-                            self.inner.objects.put(blob.hash, bytes).await?;
-                        }
-                        staging = Some(self.staging_of(&blob).await?);
-                        self.inner.objects.put(blob.hash, bytes).await?;
-                        staged = true;
-                    }
-                    TargetContent::Present(blob)
-                }
-            };
-            changes.push(Change {
-                path: change.path.clone(),
-                content,
-                expected: change.expected,
-                staging,
-                entry: EntryId::new(ids.new_id()),
-                lease: LeaseId::new(ids.new_id()),
-            });
-        }
-        let set = ChangeSet {
-            id: ChangeId::new(ids.new_id()),
-            request: call.request,
-            agent: call.agent.clone(),
-            operation: call.operation,
-            book: request.book.clone(),
-            schema,
-            layer: request.layer.clone(),
-            changes,
-            upload: request.upload,
-            elapsed_ms: self.elapsed_ms(call),
-        };
-        Ok((set, staged))
     }
 
     /// Marks a blob live, once no `gc` is deleting it.

@@ -5,8 +5,8 @@ use panaversity_model::delta::{ChangedFile, Shown};
 use panaversity_model::file::{FileRecord, may_be_text};
 use panaversity_model::{BookId, BookPath, Error, Timestamp, View};
 
+use crate::call::Call;
 use crate::json_size;
-use crate::service::Service;
 
 /// Most files on a page.
 pub const PAGE_FILES: usize = 1_000;
@@ -36,7 +36,7 @@ pub struct DeltaPage {
     pub next: Option<DeltaPosition>,
 }
 
-impl Service {
+impl Call {
     /// The files of a view that changed at `since` or later; `after` continues a delta.
     pub async fn delta_build(
         &self,
@@ -48,7 +48,7 @@ impl Service {
     ) -> Result<DeltaPage, Error> {
         self.require_book(book).await?;
         let last = after.as_ref().map(|after| &after.path);
-        let delta = self.inner.journal.changed(book, view, since, last, PAGE_FILES + 1).await?;
+        let delta = self.service.inner.journal.changed(book, view, since, last, PAGE_FILES + 1).await?;
         let (until, total) =
             after.map_or((delta.complete_until, delta.total), |after| (after.until, after.total));
         let mut changed = delta.files;
@@ -57,7 +57,7 @@ impl Service {
         changed.truncate(fits);
         let wanted = changed.iter().filter(|_| with_content).filter_map(text).cloned().collect();
         // `read_all` leaves out purged files, so files and texts are matched by path.
-        let mut read = self.read_all(wanted).await?.into_iter().peekable();
+        let mut read = self.service.read_all(wanted).await?.into_iter().peekable();
         let with_text = |file: ChangedFile| {
             let read = read.next_if(|read| read.record.path == file.path);
             (file, read.and_then(|read| read.content.into_text()))

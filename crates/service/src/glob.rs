@@ -4,7 +4,7 @@
 use panaversity_model::path::Prefix;
 use panaversity_model::{BookId, BookPath, Error, View};
 
-use crate::service::Service;
+use crate::call::Call;
 
 /// Most matches on a page.
 pub const PAGE_MATCHES: usize = 1_000;
@@ -25,7 +25,7 @@ pub struct MatchPage {
     pub next: Option<BookFile>,
 }
 
-impl Service {
+impl Call {
     /// A page of the paths for which `accepts` is true, of one book or of all. All of them must begin
     /// with `prefix`, so that no others are read.
     pub async fn glob_search(
@@ -39,7 +39,8 @@ impl Service {
         let is_first = after.is_none();
         let (mut matches, mut seen, mut looked_at) = (Vec::new(), after, 0);
         while looked_at < LOOKED_AT {
-            let page = self.inner.journal.paths(book, prefix, view, seen.as_ref(), FETCHED_AT_ONCE).await?;
+            let page =
+                self.service.inner.journal.paths(book, prefix, view, seen.as_ref(), FETCHED_AT_ONCE).await?;
             let last_page = page.len() < FETCHED_AT_ONCE;
             looked_at += page.len();
             seen = page.last().cloned();
@@ -65,7 +66,7 @@ impl Service {
     pub async fn books_named(&self, start: &str, limit: usize) -> Result<Vec<BookId>, Error> {
         let (mut named, mut after) = (Vec::new(), None);
         loop {
-            let page = self.inner.journal.books(after.as_ref(), FETCHED_AT_ONCE).await?;
+            let page = self.service.inner.journal.books(after.as_ref(), FETCHED_AT_ONCE).await?;
             let last_page = page.len() < FETCHED_AT_ONCE;
             after = page.last().map(|book| book.id.clone());
             named.extend(page.into_iter().map(|book| book.id).filter(|id| id.as_str().starts_with(start)));

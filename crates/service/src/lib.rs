@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod assets;
 pub mod audit;
+mod authorize;
 mod blob_reader;
 pub mod books;
 pub mod call;
@@ -30,5 +31,5 @@ mod utf8;
 pub mod verify;
 pub mod write;
 
-pub use call::Call;
+pub use call::{Call, Caller, EndedCall};
 pub use service::{Engines, Limits, Service, Stats};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use panaversity_model::manifest::{Difference, Manifest};
 use panaversity_model::{BookId, ContentHash, Error, Refusal};
 
+use crate::call::Call;
 use crate::service::Service;
 
 /// Most files on a page.
@@ -38,7 +39,7 @@ pub struct Plan {
     pub next: Option<PlanPosition>,
 }
 
-impl Service {
+impl Call {
     /// Plans a build from `target` to the book's current state, or continues a plan.
     pub async fn plan_build(
         &self,
@@ -46,10 +47,10 @@ impl Service {
         target: Option<ContentHash>,
         after: Option<PlanPosition>,
     ) -> Result<Plan, Error> {
-        let (hash, current) = self.planned(book, after.as_ref()).await?;
+        let (hash, current) = self.service.planned(book, after.as_ref()).await?;
         let unchanged = target == Some(hash);
         let known = match target {
-            Some(target) if !unchanged => self.kept(book, target).await?,
+            Some(target) if !unchanged => self.service.kept(book, target).await?,
             _ => None,
         };
         let target_unknown = target.is_some() && !unchanged && known.is_none();
@@ -66,7 +67,9 @@ impl Service {
         };
         Ok(Plan { manifest: hash, files, changed, total: current.files.len(), target_unknown, next })
     }
+}
 
+impl Service {
     /// The manifest of the plan: the book's current one, kept before it is returned, or for a continued
     /// plan the one it names.
     async fn planned(

@@ -6,6 +6,7 @@ use panaversity_model::path::Folder;
 use panaversity_model::suggestion;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, View};
 
+use crate::call::Call;
 use crate::json_size;
 use crate::service::Service;
 
@@ -86,16 +87,16 @@ pub struct FilePage {
     pub next: Option<BookPath>,
 }
 
-impl Service {
+impl Call {
     /// Reads one file.
     pub async fn read_file(&self, read: &ReadFile) -> Result<FileRead, Error> {
-        let journal = &self.inner.journal;
+        let journal = &self.service.inner.journal;
         for _ in 0..READ_AGAIN {
             let found = match read.version {
                 Some(hash) => journal.find_version(&read.book, &read.path, &read.view, hash).await?,
                 None => journal.find(&read.book, &read.path, &read.view).await?,
             };
-            let Some(found) = found else { return Err(self.missing(read).await?.into()) };
+            let Some(found) = found else { return Err(self.service.missing(read).await?.into()) };
             let record = found.record;
             if read.unless == Some(record.hash) {
                 return Ok(FileRead { record, content: FileContent::Unchanged });
@@ -104,7 +105,8 @@ impl Service {
                 return Ok(FileRead { record, content: FileContent::Binary });
             }
             // Purged bytes are not the file's current content: look it up again.
-            let bytes = self.bytes_of(&found.blob).await.map_err(|fault| fault.about(&record.path))?;
+            let bytes =
+                self.service.bytes_of(&found.blob).await.map_err(|fault| fault.about(&record.path))?;
             if let Some(bytes) = bytes {
                 return Ok(FileRead { record, content: bytes.into() });
             }
@@ -120,7 +122,7 @@ impl Service {
         view: &View,
     ) -> Result<Option<ContentHash>, Error> {
         self.require_book(book).await?;
-        let found = self.inner.journal.find(book, path, view).await?;
+        let found = self.service.inner.journal.find(book, path, view).await?;
         Ok(found.map(|found| found.record.hash))
     }
 
@@ -132,7 +134,7 @@ impl Service {
         view: &View,
         after: Option<&BookPath>,
     ) -> Result<FilePage, Error> {
-        let mut records = self.inner.journal.list(book, folder, view, after, PAGE_FILES + 1).await?;
+        let mut records = self.service.inner.journal.list(book, folder, view, after, PAGE_FILES + 1).await?;
         if records.is_empty() && after.is_none() {
             self.require_book(book).await?;
             if folder.as_str() != Folder::content().as_str() {
@@ -144,7 +146,7 @@ impl Service {
         let more = fits < records.len();
         records.truncate(fits);
         let mut next = records.last().filter(|_| more).map(|record| record.path.clone());
-        let mut files = self.read_all(records).await?;
+        let mut files = self.service.read_all(records).await?;
         // The size of the texts in the answer is known only now.
         let fits = json_size::page_length(files.iter().map(FileRead::json_size));
         if fits < files.len() {
@@ -152,6 +154,21 @@ impl Service {
             next = files.last().map(|file| file.record.path.clone());
         }
         Ok(FilePage { files, next })
+    }
+
+    /// Refuses a book that does not exist.
+    pub async fn require_book(&self, book: &BookId) -> Result<(), Error> {
+        self.service.require_book(book).await
+    }
+}
+
+impl Service {
+    /// Refuses a book that does not exist.
+    pub async fn require_book(&self, book: &BookId) -> Result<(), Error> {
+        match self.inner.journal.book(book).await? {
+            Some(_) => Ok(()),
+            None => Err(Refusal::BookNotFound(book.clone()).into()),
+        }
     }
 
     /// Reads listed files; for a file that is not text only its row is returned.
@@ -180,14 +197,6 @@ impl Service {
             files.extend(bytes.map(|bytes| FileRead { record, content: bytes.into() }));
         }
         Ok(files)
-    }
-
-    /// Refuses a book that does not exist.
-    pub async fn require_book(&self, book: &BookId) -> Result<(), Error> {
-        match self.inner.journal.book(book).await? {
-            Some(_) => Ok(()),
-            None => Err(Refusal::BookNotFound(book.clone()).into()),
-        }
     }
 
     /// The refusal for a file that was not found, with similar paths of its folder, else of a folder

@@ -72,41 +72,37 @@ pub struct UploadReceiver {
     got: u64,
 }
 
-impl Service {
+impl Call {
     /// Step 1: begins an upload.
-    pub async fn begin_upload(
-        &self,
-        call: &Call,
-        announce: Announce,
-        valid_for: Duration,
-    ) -> Result<Announcement, Error> {
+    pub async fn begin_upload(&self, announce: Announce, valid_for: Duration) -> Result<Announcement, Error> {
         let Announce { book, path, size, sha256, expected, own_route } = announce;
-        let limit = self.inner.limits.asset_bytes;
+        let limit = self.service.inner.limits.asset_bytes;
         if size > limit {
             return Err(Refusal::TooLarge { what: "the asset", actual: size, limit }.into());
         }
         // Without a hash the bytes are assumed to differ from the asset's: step 5 decides.
         let hash = sha256.unwrap_or(ContentHash::from_bytes([0; 32]));
-        let (found, effect) = self.check_write(&book, &path, hash, expected).await?;
+        let (found, effect) = self.service.check_write(&book, &path, hash, expected).await?;
         if let Some(found) = found.filter(|found| effect == Effect::Unchanged && found.record.size == size)
-            && self.is_whole(&found.blob).await?
+            && self.service.is_whole(&found.blob).await?
         {
             return Ok(Announcement::Held(AssetKept { path, effect, size, hash }));
         }
         let permit = Permit { size, media_type: media::type_of(&path), valid_for };
-        let id = UploadId::new(self.inner.ids.new_id());
-        let announced = Announced { id, book, path, agent: call.agent.clone(), size, sha256, expected };
-        let put = self.inner.inbox.presign(id, &permit).await?;
+        let id = UploadId::new(self.service.inner.ids.new_id());
+        let announced =
+            Announced { id, book, path, agent: self.caller.agent.clone(), size, sha256, expected };
+        let put = self.service.inner.inbox.presign(id, &permit).await?;
         if put.is_none() && !own_route {
             return Err(Refusal::NoLinks.into());
         }
-        let upload = self.inner.journal.open_upload(&announced, valid_for).await?;
+        let upload = self.service.inner.journal.open_upload(&announced, valid_for).await?;
         Ok(Announcement::Begun(upload, put))
     }
 
     /// The upload, in whatever state it is.
     pub async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
-        Ok(self.inner.journal.upload(id).await?.ok_or_else(unknown)?)
+        Ok(self.service.inner.journal.upload(id).await?.ok_or_else(unknown)?)
     }
 
     /// Refuses an upload that is completed or expired.
@@ -115,38 +111,33 @@ impl Service {
             let why = "The upload is completed: what is put now would not be read";
             return Err(Refusal::not_found(why).into());
         }
-        self.refuse_expired(upload).await
+        self.service.refuse_expired(upload).await
     }
 
     /// Step 2, for bytes that this server receives.
     pub async fn receive(&self, upload: &Upload) -> Result<UploadReceiver, Fault> {
-        let receiving = self.inner.inbox.receive(upload.announced.id).await?;
+        let receiving = self.service.inner.inbox.receive(upload.announced.id).await?;
         Ok(UploadReceiver { receiving, expected: upload.announced.size, got: 0 })
     }
 
     /// Steps 3 to 6, or the first result of an upload that is already completed.
-    pub async fn complete_upload(
-        &self,
-        call: &mut Call,
-        book: &BookId,
-        id: UploadId,
-    ) -> Result<AssetKept, Error> {
-        let upload = self.inner.journal.upload(id).await?;
+    pub async fn complete_upload(&mut self, book: &BookId, id: UploadId) -> Result<AssetKept, Error> {
+        let upload = self.service.inner.journal.upload(id).await?;
         let upload = upload.filter(|upload| upload.announced.book == *book).ok_or_else(unknown)?;
-        call.path = Some(upload.announced.path.clone());
+        self.path = Some(upload.announced.path.clone());
         if let Some(answer) = first_answer(&upload) {
             return Ok(answer);
         }
-        self.refuse_expired(&upload).await?;
-        let ended = self.look_and_commit(call, &upload.announced).await;
+        self.service.refuse_expired(&upload).await?;
+        let ended = self.look_and_commit(&upload.announced).await;
         if let Ok(Some(kept)) = ended {
-            self.discard(id).await;
+            self.service.discard(id).await;
             return Ok(kept);
         }
         // A concurrent completion may have removed the bytes from the inbox.
         let now = match ended {
             Err(Error::Broken(fault)) if fault.outcome_unknown => return Err(fault.into()),
-            _ => self.inner.journal.upload(id).await?,
+            _ => self.service.inner.journal.upload(id).await?,
         };
         match (now.as_ref().and_then(first_answer), ended) {
             (Some(answer), _) => Ok(answer),
@@ -156,15 +147,11 @@ impl Service {
     }
 
     /// Steps 3 to 5; `None`: the upload is already completed, or its row deleted.
-    async fn look_and_commit(
-        &self,
-        call: &mut Call,
-        announced: &Announced,
-    ) -> Result<Option<AssetKept>, Error> {
+    async fn look_and_commit(&mut self, announced: &Announced) -> Result<Option<AssetKept>, Error> {
         for _ in 0..LOOKED_AT {
-            let (hash, content) = self.look(announced).await?;
+            let (hash, content) = self.service.look(announced).await?;
             let (path, size) = (announced.path.clone(), announced.size);
-            match self.change_by_upload(call, announced, content).await? {
+            match self.change_by_upload(announced, content).await? {
                 CommitOutcome::Done(done) => {
                     let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
                     return Ok(Some(AssetKept { path, effect, size, hash }));
@@ -175,7 +162,9 @@ impl Service {
         }
         Err(Fault::storage("gc took the staged object away again and again").into())
     }
+}
 
+impl Service {
     /// Steps 3 and 4: checks the bytes in the inbox and puts the object.
     async fn look(&self, announced: &Announced) -> Result<(ContentHash, NewContent), Error> {
         let (id, inbox) = (announced.id, &self.inner.inbox);

@@ -18,6 +18,7 @@ use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier, Checkpoin
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookId, Error, Fault, Layer, Timestamp};
 
+use crate::call::Call;
 use crate::service::Service;
 
 const ROUND_EVERY: Duration = Duration::from_secs(20);
@@ -74,7 +75,7 @@ struct Reached {
     after: Option<EntryPosition>,
 }
 
-impl Service {
+impl Call {
     /// Verifies the chains of one layer: all of them, a book's, or a single file's.
     pub async fn verify_audit_chain(
         &self,
@@ -85,9 +86,9 @@ impl Service {
         let mut report = ChainReport::default();
         if let (Some(book), Some(path)) = (book, path) {
             let key = ChainKey { book: book.as_str().into(), path: path.into(), user: layer.as_str().into() };
-            match self.inner.journal.chain(&key).await? {
-                Some(record) => drop(self.walk(ChainVerifier::new(record), None, &mut report).await?),
-                None if !self.inner.journal.chain_entries(&key, None, 1).await?.is_empty() => {
+            match self.service.inner.journal.chain(&key).await? {
+                Some(record) => drop(self.service.walk(ChainVerifier::new(record), None, &mut report).await?),
+                None if !self.service.inner.journal.chain_entries(&key, None, 1).await?.is_empty() => {
                     report.breaks.push(orphaned_chain(key));
                 }
                 None => {}
@@ -96,19 +97,22 @@ impl Service {
         }
         let mut after = None;
         loop {
-            let page = self.inner.journal.chains(Some(layer), book, after.as_ref(), CHAINS_A_PAGE).await?;
+            let page =
+                self.service.inner.journal.chains(Some(layer), book, after.as_ref(), CHAINS_A_PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
             for record in page {
-                self.walk(ChainVerifier::new(record), None, &mut report).await?;
+                self.service.walk(ChainVerifier::new(record), None, &mut report).await?;
             }
         }
-        let gone = self.inner.journal.orphaned_chains(Some(layer), book, MOST_BREAKS).await?;
+        let gone = self.service.inner.journal.orphaned_chains(Some(layer), book, MOST_BREAKS).await?;
         report.breaks.extend(gone.into_iter().map(orphaned_chain));
         report.breaks.truncate(MOST_BREAKS);
         Ok(report)
     }
+}
 
+impl Service {
     /// Walks a chain; returns how far. An entry that can't be read counts as a break, and other chains
     /// are still walked.
     async fn walk(

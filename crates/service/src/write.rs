@@ -6,7 +6,6 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, me
 
 use crate::call::Call;
 use crate::commit::{FileChange, NewContent};
-use crate::service::Service;
 
 /// Request to write a text file.
 #[derive(Debug, Clone)]
@@ -34,9 +33,9 @@ pub struct Written {
     pub hash: ContentHash,
 }
 
-impl Service {
+impl Call {
     /// Writes the file, or refuses.
-    pub async fn write_content(&self, call: &mut Call, write: Write) -> Result<Written, Error> {
+    pub async fn write_content(&mut self, write: Write) -> Result<Written, Error> {
         check_text_size(&write.content)?;
         if write.path.is_asset() {
             return Err(Refusal::SchemaViolation {
@@ -53,7 +52,7 @@ impl Service {
         let (hash, size) = (ContentHash::of(&bytes), bytes.len() as u64);
         let content = TargetContent::Present(NewContent::Bytes(bytes));
         let wanted = vec![FileChange { path: write.path, content, expected: write.expected }];
-        let done = self.change(call, &write.book, &write.layer, wanted).await?;
+        let done = self.change(&write.book, &write.layer, wanted).await?;
         let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
         Ok(Written { effect, size, hash })
     }

@@ -11,7 +11,7 @@ use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, View};
 use panaversity_service::read::ReadFile;
 use panaversity_service::reconcile::{Finding, Mode};
 use panaversity_service::write::Write;
-use panaversity_service::{Engines, Limits, Service};
+use panaversity_service::{Call, Engines, Limits, Service};
 use panaversity_store::{Backend, Database, DatabaseUrl, FileStorage, PoolOptions, SqlJournal, migrations};
 use panaversity_testkit::contract::run_concurrently;
 use panaversity_testkit::{TestClock, TestIds, samples};
@@ -98,8 +98,16 @@ impl Writer {
         Self { server: server.clone(), book: book.clone(), path: samples::lesson(number) }
     }
 
+    async fn call<T>(
+        &self,
+        operation: Operation,
+        use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let caller = self.server.caller(AgentId::unnamed());
+        self.server.run_unrecorded(caller, operation, use_case).await.result
+    }
+
     async fn write(&self, text: &str) {
-        let mut call = self.server.begin(AgentId::unnamed(), Operation::Write);
         let write = Write {
             book: self.book.clone(),
             path: self.path.clone(),
@@ -107,20 +115,21 @@ impl Writer {
             content: text.to_owned(),
             expected: None,
         };
-        self.server.write_content(&mut call, write).await.unwrap();
+        self.call(Operation::Write, async |call| call.write_content(write).await).await.unwrap();
     }
 
     async fn delete(&self) {
-        let mut call = self.server.begin(AgentId::unnamed(), Operation::Delete);
-        let deleted = self.server.delete_content(&mut call, &self.book, &self.path, &Layer::Base, None).await;
-        assert_eq!(deleted, Ok(true));
+        let deleted = self.call(Operation::Delete, async |call| {
+            call.delete_content(&self.book, &self.path, &Layer::Base, None).await
+        });
+        assert_eq!(deleted.await, Ok(true));
     }
 
     /// The content of a path, its own or another's; `None` if there is no file.
     async fn read(&self, path: &BookPath) -> Option<Vec<u8>> {
         let (book, path) = (self.book.clone(), path.clone());
         let read = ReadFile { book, path, view: View::base(), version: None, unless: None };
-        match self.server.read_file(&read).await {
+        match self.call(Operation::Read, async |call| call.read_file(&read).await).await {
             Ok(file) => file.content.into_text().map(String::into_bytes),
             Err(Error::Refused(refusal)) if refusal.code().ends_with("NOT_FOUND") => None,
             Err(error) => panic!("{}: {error}", error.code()),

@@ -149,7 +149,7 @@ impl TestEnv {
         self.files.below("books/")
     }
 
-    /// StoredFiles that servers have begun to write; their locks do not count.
+    /// Files that servers have begun to write; their locks do not count.
     pub(crate) fn temporary_files(&self) -> Vec<String> {
         let files = self.files.below(".panaversity/tmp/").into_keys();
         files.filter(|name| Path::new(name).extension().is_none_or(|end| end != "lock")).collect()

@@ -12,7 +12,7 @@ use panaversity_model::audit::Operation;
 use panaversity_model::ports::{Objects, Tree, UploadStore};
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_service::write::Write;
-use panaversity_service::{Engines, Limits, Service};
+use panaversity_service::{Call, Engines, Limits, Service};
 use panaversity_store::{
     Backend, Bucket, Database, DatabaseUrl, FileStorage, PoolOptions, S3Storage, SqlJournal,
 };
@@ -103,13 +103,14 @@ async fn change_late(service: &Service, path: BookPath, text: Option<&str>) {
     let book = BookId::parse(BOOK).unwrap();
     let expected = Some(ContentHash::of(BEFORE.as_bytes()));
     let agent = samples::agent("late-publisher");
+    let caller = service.caller(agent);
     if let Some(text) = text {
-        let mut call = service.begin(agent, Operation::Write);
         let write = Write { book, path, layer: Layer::Base, content: text.to_owned(), expected };
-        service.write_content(&mut call, write).await.unwrap();
+        let write = async |call: &mut Call| call.write_content(write).await;
+        service.run_unrecorded(caller, Operation::Write, write).await.result.unwrap();
     } else {
-        let mut call = service.begin(agent, Operation::Delete);
-        assert!(service.delete_content(&mut call, &book, &path, &Layer::Base, expected).await.unwrap());
+        let delete = async |call: &mut Call| call.delete_content(&book, &path, &Layer::Base, expected).await;
+        assert!(service.run_unrecorded(caller, Operation::Delete, delete).await.result.unwrap());
     }
 }
 

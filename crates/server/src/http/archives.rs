@@ -9,6 +9,7 @@
 //!    download is recorded; the answer begins.
 //! 5. Every end of it is counted; see [`body::archive`](super::body::archive).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -17,20 +18,22 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{self, HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
-use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{AgentId, BookId, ContentHash, Error, Fault, Refusal};
 use panaversity_service::Call;
 use panaversity_service::archive::{Archive, ArchiveScope};
-use panaversity_service::audit::outcome_of;
+
+use tokio_util::sync::CancellationToken;
 
 use super::body::archive::{ArchiveBody, TransferRecord};
 use super::conditional::Selection;
 use super::connection::ConnectionAbort;
 use super::{HttpState, error_response, status_of};
 use crate::AppState;
+use crate::call::CallKind;
 use crate::error;
 use crate::signed_url::{ARCHIVE_FIELDS, InvalidSignature, archive_path};
 
@@ -58,34 +61,35 @@ pub(super) async fn serve(
         Err(InvalidSignature::Forged) => return closed("The link is not one that get_book_archive gave."),
         Err(InvalidSignature::Expired) => return closed("The link has expired."),
     };
-    let mut call = app.service.begin(link.agent.clone(), Operation::Archive);
-    call.book = Some(link.book.clone());
-    let ArchiveLink { book, manifest, scope, layout, .. } = &link;
-    let archive = match app.service.open_archive(book, *manifest, *scope, *layout).await {
-        Ok(Some(archive)) => archive,
-        Ok(None) => {
-            let gone =
-                Refusal::not_found("The archive can't be given any more: files of it are lost or let go");
-            return refused(app, &call, gone.into()).await;
-        }
-        Err(fault) => return refused(app, &call, fault.into()).await,
+    let is_get = method == Method::GET;
+    let abort = connection.map(|Extension(abort)| abort.0).unwrap_or_default();
+    let use_case = async |call: &mut Call| {
+        call.book = Some(link.book.clone());
+        let archive = call.open_archive(&link.book, link.manifest, link.scope, link.layout).await?;
+        let gone =
+            || Refusal::not_found("The archive can't be given any more: files of it are lost or purged");
+        let archive = archive.ok_or_else(gone)?;
+        let tag = format!("\"{}\"", archive.hash());
+        let asked = Selection::of(&method, &headers, archive.bytes(), &tag);
+        let range = asked.bytes(archive.bytes()).filter(|_| is_get);
+        let download = match range {
+            Some(range) => Some(begun(app, call, &archive, link.scope, range, abort).await?),
+            None => None,
+        };
+        Ok((answer(&link.book, &archive, &asked, &tag), download))
     };
-    let tag = format!("\"{}\"", archive.hash());
-    let asked = Selection::of(&method, &headers, archive.bytes(), &tag);
-    let body = match asked.bytes(archive.bytes()).filter(|_| method == Method::GET) {
-        Some(range) => {
-            let abort = connection.map(|Extension(abort)| abort.0);
-            let (bytes, abort) = (range.end - range.start, abort.unwrap_or_default());
-            let tally = TransferRecord::new(app, &call, *scope, &archive, bytes, abort);
-            let sending = ArchiveBody::new(app.service.download(archive.clone(), range), tally);
-            match begun(app, &call, sending).await {
-                Ok(body) => body,
-                Err(fault) => return refused(app, &call, fault.into()).await,
-            }
-        }
-        None => Body::empty(),
+    let agent = link.agent.clone();
+    let ended = if is_get {
+        app.run(CallKind::Archive, agent, Operation::Archive, use_case, |_| None).await
+    } else {
+        app.service.run_unrecorded(app.service.caller(agent), Operation::Archive, use_case).await
     };
-    answer(&link.book, &archive, &asked, &tag, body)
+    match ended.result {
+        Ok((response, download)) => {
+            response.map(|()| download.map_or_else(Body::empty, ArchiveBody::into_body))
+        }
+        Err(error) => refused(&ended.call, &error),
+    }
 }
 
 fn opened(app: &AppState, book: &str, query: &str) -> Result<ArchiveLink, InvalidSignature> {
@@ -104,18 +108,23 @@ fn opened(app: &AppState, book: &str, query: &str) -> Result<ArchiveLink, Invali
     read().ok_or(InvalidSignature::Forged)
 }
 
-/// Step 4: reads the first bytes and records the download.
-async fn begun(app: &AppState, call: &Call, mut sending: ArchiveBody) -> Result<Body, Fault> {
-    sending.begin().await?;
-    if let Err(fault) = app.service.record(call, Outcome::Success).await {
-        sending.failed();
-        return Err(fault);
-    }
-    Ok(sending.into_body())
+/// Step 4: reads the first bytes.
+async fn begun(
+    app: &AppState,
+    call: &Call,
+    archive: &Arc<Archive>,
+    scope: ArchiveScope,
+    range: Range<u64>,
+    abort: CancellationToken,
+) -> Result<ArchiveBody, Fault> {
+    let tally = TransferRecord::new(app, call, scope, archive, range.end - range.start, abort);
+    let mut body = ArchiveBody::new(app.service.download(archive.clone(), range), tally);
+    body.begin().await?;
+    Ok(body)
 }
 
-fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Selection, tag: &str, body: Body) -> Response {
-    let mut response = Response::new(body);
+fn answer(book: &BookId, archive: &Archive, asked: &Selection, tag: &str) -> http::Response<()> {
+    let mut response = http::Response::new(());
     *response.status_mut() = asked.status();
     let mut put = |name, value: &str| {
         // Tags, lengths and book ids are ASCII.
@@ -138,22 +147,8 @@ fn answer(book: &BookId, archive: &Arc<Archive>, asked: &Selection, tag: &str, b
     response
 }
 
-/// Records and logs a refused download; returns the answer.
-async fn refused(app: &AppState, call: &Call, error: Error) -> Response {
-    if let Err(fault) = app.service.record(call, outcome_of(&error)).await {
-        tracing::warn!(target: "panaversity_fs.audit", request_id = %call.request, error = %fault,
-            "a refused download could not be recorded");
-    }
-    tracing::warn!(
-        target: "panaversity_fs.http",
-        request_id = %call.request,
-        agent_id = call.agent.as_str(),
-        book_id = call.book.as_ref().map(BookId::as_str),
-        error_code = error.code(),
-        error = %error,
-        "an archive could not be given"
-    );
-    let status = match &error {
+fn refused(call: &Call, error: &Error) -> Response {
+    let status = match error {
         Error::Refused(_) => StatusCode::GONE,
         Error::Broken(fault) => match fault.kind {
             // The damage is marked now: this archive can never be completed.
@@ -161,7 +156,7 @@ async fn refused(app: &AppState, call: &Call, error: Error) -> Response {
             _ => status_of(fault),
         },
     };
-    let mut body = error::error_body(&error, call);
+    let mut body = error::error_body(error, call);
     if status == StatusCode::GONE {
         body["error"]["hint"] = "Call get_book_archive again: it gives a link to what there is.".into();
     }

@@ -337,7 +337,7 @@ pub(super) mod tests {
         for _ in 0..3 {
             client.write_all(REQUEST).await.unwrap();
             answer(&mut client).await;
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
         }
         client.write_all(REQUEST).await.unwrap();
         answer(&mut client).await;

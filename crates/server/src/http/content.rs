@@ -9,15 +9,15 @@
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
-use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::audit::Operation;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, ContentHash, Error, Layer, Refusal};
 use panaversity_service::Call;
-use panaversity_service::audit::outcome_of;
 
 use super::assets::file_named;
 use super::file_response::respond;
 use super::{HttpState, error_response, status_of};
+use crate::call::CallKind;
 use crate::error;
 use crate::signed_url::{CONTENT_FIELDS, InvalidSignature, content_path};
 
@@ -44,18 +44,20 @@ pub(super) async fn serve(
         Err(InvalidSignature::Forged) => return closed("The link is not one that a tool gave."),
         Err(InvalidSignature::Expired) => return closed("The link has expired."),
     };
-    let mut call = state.app.service.begin(agent, Operation::Read);
-    (call.book, call.path, call.layer) =
-        (Some(file.book.clone()), Some(file.path.clone()), file.layer.clone());
-    let answer = match state.app.service.open_version(&file, hash).await {
-        Ok(Some(version)) => respond(&state, version, &method, &headers, CACHE).await.map_err(Error::from),
-        Ok(None) => Err(Refusal::not_found("That version of the file is not kept any more").into()),
-        Err(fault) => Err(fault.into()),
+    let use_case = async |call: &mut Call| {
+        (call.book, call.path) = (Some(file.book.clone()), Some(file.path.clone()));
+        call.layer = file.layer.clone();
+        let version = call.open_version(&file, hash).await?;
+        let gone = || Refusal::not_found("That version of the file is not kept any more");
+        Ok(respond(&state, version.ok_or_else(gone)?, &method, &headers, CACHE).await?)
     };
-    match recorded(&state, &call, &method, answer).await {
-        Ok(response) => response,
-        Err(error) => refused(&call, &error),
-    }
+    let ended = if method == Method::HEAD {
+        let caller = state.app.service.caller(agent);
+        state.app.service.run_unrecorded(caller, Operation::Read, use_case).await
+    } else {
+        state.app.run(CallKind::Content, agent, Operation::Read, use_case, |_| None).await
+    };
+    ended.result.unwrap_or_else(|error| refused(&ended.call, &error))
 }
 
 fn opened(state: &HttpState, path: &str, query: &str) -> Result<ContentLink, InvalidSignature> {
@@ -69,39 +71,7 @@ fn opened(state: &HttpState, path: &str, query: &str) -> Result<ContentLink, Inv
     read().ok_or(InvalidSignature::Forged)
 }
 
-/// Step 3: records the read; a read that can't be recorded is refused.
-async fn recorded(
-    state: &HttpState,
-    call: &Call,
-    method: &Method,
-    answer: Result<Response, Error>,
-) -> Result<Response, Error> {
-    if *method == Method::HEAD {
-        return answer;
-    }
-    let outcome = answer.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
-    match state.app.service.record(call, outcome).await {
-        Err(fault) if answer.is_ok() => Err(fault.into()),
-        Err(fault) => {
-            tracing::warn!(target: "panaversity_fs.audit", request_id = %call.request, error = %fault,
-                "a refused download could not be recorded");
-            answer
-        }
-        Ok(()) => answer,
-    }
-}
-
 fn refused(call: &Call, error: &Error) -> Response {
-    tracing::warn!(
-        target: "panaversity_fs.http",
-        request_id = %call.request,
-        agent_id = call.agent.as_str(),
-        book_id = call.book.as_ref().map(panaversity_model::BookId::as_str),
-        path = call.path.as_ref().map(panaversity_model::BookPath::as_str),
-        error_code = error.code(),
-        error = %error,
-        "a file could not be given"
-    );
     let status = match error {
         Error::Refused(_) => StatusCode::GONE,
         Error::Broken(fault) => status_of(fault),

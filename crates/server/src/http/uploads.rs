@@ -13,18 +13,18 @@ use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 use futures::StreamExt;
-use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::UploadId;
 use panaversity_model::publication::time_to_put;
 use panaversity_model::{AgentId, Error, Fault, Refusal};
-use panaversity_service::Call;
-use panaversity_service::audit::outcome_of;
+use panaversity_service::{Call, EndedCall};
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{AGAIN_IN_SECONDS, HttpState, error_response};
 use crate::AppState;
+use crate::call::CallKind;
 use crate::error;
 use crate::signed_url::InvalidSignature;
 
@@ -94,9 +94,11 @@ pub(super) async fn receive(
         Ok((id, size)) => match state.uploads.begin(id) {
             Err(busy) => turned_away(&busy),
             Ok(_arrival) => {
-                let mut call = app.service.begin(AgentId::unnamed(), Operation::Upload);
-                let ending = attempt(app, &mut call, id, &size, &headers, &mut frames).await;
-                conclude(app, &call, id, ending).await
+                let use_case = async |call: &mut Call| attempt(call, id, &size, &headers, &mut frames).await;
+                let size = |size: &u64| Some(*size);
+                let agent = AgentId::unnamed();
+                let ended = app.run(CallKind::Upload, agent, Operation::Upload, use_case, size).await;
+                answer(id, &ended)
             }
         },
     };
@@ -122,23 +124,23 @@ async fn read_away(app: &AppState, mut frames: BodyDataStream) {
 }
 
 async fn attempt(
-    app: &AppState,
     call: &mut Call,
     id: UploadId,
     signed_size: &str,
     headers: &HeaderMap,
     frames: &mut BodyDataStream,
 ) -> Result<u64, Error> {
-    let upload = app.service.upload(id).await?;
+    let upload = call.upload(id).await?;
     let announced = &upload.announced;
     (call.book, call.path) = (Some(announced.book.clone()), Some(announced.path.clone()));
     // The link's holder acts as the agent that it was given to, unless `X-Agent-Id` names another.
-    call.agent = announced.agent.clone();
+    call.caller.agent = announced.agent.clone();
     if let Some(claimed) = headers.get("x-agent-id") {
         let name = std::str::from_utf8(claimed.as_bytes());
-        call.agent = AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?)?;
+        call.caller.agent =
+            AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?)?;
     }
-    app.service.require_open(&upload).await?;
+    call.require_open(&upload).await?;
     if announced.size.to_string() != signed_size {
         return Err(Refusal::not_found("The upload was announced with another size").into());
     }
@@ -149,7 +151,7 @@ async fn attempt(
             Refusal::UploadIncomplete { why, expected: announced.size, arrived: Some(declared) }.into()
         );
     }
-    let mut incoming = app.service.receive(&upload).await?;
+    let mut incoming = call.receive(&upload).await?;
     let deadline = Instant::now() + time_to_put(announced.size);
     loop {
         let late = |_| Fault::new(FaultKind::Timeout, "the next bytes of an upload did not come in time");
@@ -164,38 +166,14 @@ async fn attempt(
     Ok(announced.size)
 }
 
-/// Records the upload before it is answered.
-async fn conclude(app: &AppState, call: &Call, id: UploadId, ending: Result<u64, Error>) -> Response {
-    let outcome = ending.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
-    let ending = match app.service.record(call, outcome).await {
-        Err(fault) if ending.is_ok() => Err(fault.into()),
-        _ => ending,
-    };
-    let duration_ms = u64::try_from(app.service.elapsed(call).as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(
-        target: "panaversity_fs.http",
-        request_id = %call.request,
-        agent_id = call.agent.as_str(),
-        book_id = call.book.as_ref().map(panaversity_model::BookId::as_str),
-        path = call.path.as_ref().map(panaversity_model::BookPath::as_str),
-        size = ending.as_ref().ok(),
-        duration_ms,
-        status = if ending.is_ok() { "success" } else { "refused" },
-        error_code = ending.as_ref().err().map(Error::code),
-        "PUT /uploads"
-    );
-    match ending {
+fn answer(id: UploadId, ended: &EndedCall<u64>) -> Response {
+    match &ended.result {
         Ok(size) => {
             let body = json!({ "status": "received", "upload_id": id.to_string(), "file_size": size,
                 "hint": "Call complete_upload with this upload_id." });
             (StatusCode::OK, Json(body)).into_response()
         }
-        Err(error) => {
-            if let Error::Broken(fault) = &error {
-                tracing::error!(target: "panaversity_fs.http", request_id = %call.request, error = %fault, "an upload failed");
-            }
-            (status(&error), Json(error::error_body(&error, call))).into_response()
-        }
+        Err(error) => (status(error), Json(error::error_body(error, &ended.call))).into_response(),
     }
 }
 

@@ -24,11 +24,11 @@ pub(super) async fn archive(app: &AppState, call: &mut Call, mut arguments: Argu
         return Err(Refusal::NoLinks.into());
     }
     let valid_for = app.links.valid_for();
-    let made = app.service.make_archive(&book, scope, manifest, valid_for).await?;
+    let made = call.make_archive(&book, scope, manifest, valid_for).await?;
     let hex = |hash: ContentHash| hash.to_string();
     let values = [hex(made.manifest), scope.as_str().to_owned(), hex(made.archive.hash())];
     let [state, _, layout] = &values;
-    let fields = ARCHIVE_FIELDS.into_iter().zip([state, scope.as_str(), layout, call.agent.as_str()]);
+    let fields = ARCHIVE_FIELDS.into_iter().zip([state, scope.as_str(), layout, call.caller.agent.as_str()]);
     let fields: Vec<_> = fields.collect();
     let (url, expires) = app.links.signed(&archive_path(&book), &fields)?;
     let left_out = made.archive.left_out();

@@ -57,20 +57,20 @@ async fn upload_now(
 ) -> Result<Announcement, Error> {
     let (book, path) = subject(&mut arguments)?;
     let (sha256, expected) = (arguments.hash("sha256")?, arguments.hash("expected_hash")?);
-    let bytes = match source(app, &mut arguments)? {
+    let bytes = match source(call, &mut arguments)? {
         Source::Empty => {
             if let Some(sha256) = sha256.filter(|sha256| *sha256 != ContentHash::of(b"")) {
                 let why = format!("no bytes have another hash than {sha256}");
                 return Err(Refusal::argument("sha256", why).into());
             }
             let put = PutAsset { book, path, bytes: Vec::new(), expected };
-            return Ok(Announcement::Held(app.service.put_asset(call, put).await?));
+            return Ok(Announcement::Held(call.put_asset(put).await?));
         }
         Source::Direct(bytes) => bytes,
         Source::Announced(size) => {
             let own_route = app.links.are_served();
             let announce = Announce { book, path, size, sha256, expected, own_route };
-            return app.service.begin_upload(call, announce, app.links.valid_for()).await;
+            return call.begin_upload(announce, app.links.valid_for()).await;
         }
     };
     if sha256.is_some() {
@@ -78,10 +78,10 @@ async fn upload_now(
         return Err(Refusal::argument("sha256", why).into());
     }
     let put = PutAsset { book, path, bytes, expected };
-    Ok(Announcement::Held(app.service.put_asset(call, put).await?))
+    Ok(Announcement::Held(call.put_asset(put).await?))
 }
 
-fn source(app: &AppState, arguments: &mut Arguments) -> Result<Source, Refusal> {
+fn source(call: &Call, arguments: &mut Arguments) -> Result<Source, Refusal> {
     const EITHER: &str =
         "pass either binary_data, which must not be empty, or file_size, which is 0 for an empty file";
     let text = arguments.text("binary_data")?.filter(|text| !text.is_empty());
@@ -93,7 +93,7 @@ fn source(app: &AppState, arguments: &mut Arguments) -> Result<Source, Refusal> 
         (None, Some(0)) => Ok(Source::Empty),
         (None, Some(size)) => Ok(Source::Announced(size as u64)),
         (Some(text), None) => {
-            app.service.check_direct("binary_data", least_bytes(&text))?;
+            call.check_direct("binary_data", least_bytes(&text))?;
             match decoded(text)? {
                 bytes if bytes.is_empty() => Err(Refusal::argument("binary_data", EITHER)),
                 bytes => Ok(Source::Direct(bytes)),
@@ -165,7 +165,7 @@ pub(super) async fn complete(app: &AppState, call: &mut Call, mut arguments: Arg
     let raw = needed("upload_id", arguments.text("upload_id")?)?;
     let why = "it must be the upload_id that upload_asset gave";
     let id = UploadId::from_stored(&raw).ok_or_else(|| Refusal::argument("upload_id", why))?;
-    let kept = app.service.complete_upload(call, &book, id).await;
+    let kept = call.complete_upload(&book, id).await;
     count_write(app, call, kept.as_ref().map(|kept| kept.effect)).await;
     Ok(kept_answer(app, call, &kept?, "presigned"))
 }
@@ -181,7 +181,7 @@ fn kept_answer(app: &AppState, call: &Call, kept: &AssetKept, method: &str) -> T
         "file_hash_sha256": kept.hash.to_string(),
     });
     if let Some(book) = &call.book {
-        put_file_link(&mut body, app, &call.agent, (book, &kept.path), kept.hash);
+        put_file_link(&mut body, app, &call.caller.agent, (book, &kept.path), kept.hash);
     }
     ToolOutput { body, size: Some(kept.size) }
 }
@@ -189,13 +189,13 @@ fn kept_answer(app: &AppState, call: &Call, kept: &AssetKept, method: &str) -> T
 pub(super) async fn get(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
     let with_bytes = arguments.flag("include_binary")?;
-    let (asset, _) = app.service.get_asset(&book, &path, false).await?;
+    let (asset, _) = call.get_asset(&book, &path, false).await?;
     if !with_bytes {
         return Ok(linked(app, call, &book, &asset).into());
     }
-    app.service.check_direct("the asset", asset.record.size)?;
+    call.check_direct("the asset", asset.record.size)?;
     app.hold.take(asset.record.size * COST_OF_AN_ANSWER).await;
-    let (asset, bytes) = app.service.get_asset(&book, &path, true).await?;
+    let (asset, bytes) = call.get_asset(&book, &path, true).await?;
     let mut body = linked(app, call, &book, &asset);
     body["binary_data"] = BASE64_STANDARD.encode(bytes.unwrap_or_default()).into();
     Ok(ToolOutput { body, size: Some(asset.record.size) })
@@ -205,7 +205,7 @@ pub(super) async fn list(app: &AppState, call: &mut Call, mut arguments: Argumen
     let book = needed("book_id", arguments.book()?)?;
     let kind = arguments.asset_type()?;
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
-    let page = app.service.list_assets(&book, kind, after.map_err(|_| bad_cursor())?).await?;
+    let page = call.list_assets(&book, kind, after.map_err(|_| bad_cursor())?).await?;
     let mut assets: Vec<_> = page.assets.iter().map(|asset| linked(app, call, &book, asset)).collect();
     // The hint appears once per answer.
     let hints: Vec<_> = assets.iter_mut().filter_map(|asset| asset.as_object_mut()?.remove("hint")).collect();
@@ -222,7 +222,7 @@ pub(super) async fn list(app: &AppState, call: &mut Call, mut arguments: Argumen
 fn linked(app: &AppState, call: &Call, book: &BookId, asset: &Asset) -> Value {
     let record = &asset.record;
     let mut body = rendered(asset);
-    put_file_link(&mut body, app, &call.agent, (book, &record.path), record.hash);
+    put_file_link(&mut body, app, &call.caller.agent, (book, &record.path), record.hash);
     body
 }
 
@@ -241,10 +241,10 @@ fn rendered(asset: &Asset) -> Value {
     })
 }
 
-pub(super) async fn delete(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn delete(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
     let expected = arguments.hash("expected_hash")?;
-    let existed = app.service.delete_content(call, &book, &path, &Layer::Base, expected).await?;
+    let existed = call.delete_content(&book, &path, &Layer::Base, expected).await?;
     let body = json!({ "status": "success", "path": path.as_str(), "existed": existed, "namespace": Layer::Base.kind() });
     Ok(body.into())
 }

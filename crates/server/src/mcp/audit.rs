@@ -27,7 +27,7 @@ struct AuditCursor {
     id: String,
 }
 
-pub(super) async fn query(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn query(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = arguments.book()?;
     let layer = Some(Layer::of(arguments.user()?));
     let glob = arguments.text("path")?.map(|raw| Glob::parse("path", &raw)).transpose()?;
@@ -51,7 +51,7 @@ pub(super) async fn query(app: &AppState, _: &mut Call, mut arguments: Arguments
     let path_from = Some(path_from.to_owned()).filter(|from| !from.is_empty());
     let filter = EntryFilter { book, path_from, path_to, agent, operation, status, layer, from, to };
     let keep = |entry: &AuditEntry| glob.as_ref().is_none_or(|glob| glob.accepts_text(&entry.path));
-    let page = app.service.query_audit_log(&filter, after, limit, keep).await?;
+    let page = call.query_audit_log(&filter, after, limit, keep).await?;
     let mut body = json!({ "entries": page.entries.into_iter().map(rendered).collect::<Vec<_>>() });
     if let Some(next) = page.next {
         body["next_cursor"] = cursor(&AuditCursor { at: next.timestamp.micros(), id: next.id });
@@ -95,7 +95,7 @@ fn rendered(entry: AuditEntry) -> Value {
     Value::Object(fields)
 }
 
-pub(super) async fn verify(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn verify(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = arguments.book()?;
     let path = arguments.path()?;
     let layer = Layer::of(arguments.user()?);
@@ -103,10 +103,10 @@ pub(super) async fn verify(app: &AppState, _: &mut Call, mut arguments: Argument
         return Err(Refusal::argument("book_id", "it is required together with path").into());
     }
     if let Some(book) = &book {
-        app.service.require_book(book).await?;
+        call.require_book(book).await?;
     }
     let path = path.as_ref().map(BookPath::as_str);
-    let report = app.service.verify_audit_chain(&layer, book.as_ref(), path).await?;
+    let report = call.verify_audit_chain(&layer, book.as_ref(), path).await?;
     let body = json!({
         "valid": report.breaks.is_empty(),
         "entries_checked": report.entries_checked,

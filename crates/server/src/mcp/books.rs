@@ -26,7 +26,7 @@ struct BookCursor {
     folder: Option<String>,
 }
 
-pub(super) async fn list(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn list(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let only = arguments.book()?;
     let structure = arguments.choice("include_structure", &STRUCTURES)?.unwrap_or_default();
     let after = match arguments.cursor::<BookCursor>()? {
@@ -36,7 +36,7 @@ pub(super) async fn list(app: &AppState, _: &mut Call, mut arguments: Arguments)
             Some(BookPosition { book, folder: after.folder })
         }
     };
-    let page = app.service.list_books(only.as_ref(), structure, after).await?;
+    let page = call.list_books(only.as_ref(), structure, after).await?;
     let storage = app.service.storage_backend();
     let books: Vec<_> = page.books.into_iter().map(|book| rendered(book, structure, storage)).collect();
     let mut body = json!({ "books": books });
@@ -72,10 +72,10 @@ fn folder(names: &FolderNames) -> Value {
     json!({ "folder": names.folder, "files": names.names })
 }
 
-pub(super) async fn create(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn create(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let id = needed("book_id", arguments.book()?)?;
     let schema = arguments.choice("schema", &SCHEMAS)?;
-    let (book, created) = app.service.create_book(call, &id, schema).await?;
+    let (book, created) = call.create_book(&id, schema).await?;
     let body = json!({
         "status": "success",
         "book_id": book.id.as_str(),

@@ -23,7 +23,7 @@ struct PlanCursor {
     path: String,
 }
 
-pub(super) async fn plan(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn plan(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let target = arguments.hash("target_manifest_hash")?;
     let after = match arguments.cursor::<PlanCursor>()? {
@@ -33,7 +33,7 @@ pub(super) async fn plan(app: &AppState, _: &mut Call, mut arguments: Arguments)
             Some(PlanPosition { manifest, path: after.path })
         }
     };
-    let plan = app.service.plan_build(&book, target, after).await?;
+    let plan = call.plan_build(&book, target, after).await?;
     let mut body = json!({
         "status": if plan.changed == 0 { "unchanged" } else { "changed" },
         "manifest_hash": plan.manifest.to_string(),
@@ -76,14 +76,14 @@ struct Further {
     total: usize,
 }
 
-pub(super) async fn delta(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn delta(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let since = needed("since", arguments.moment("since")?)?;
     let view = View::of(arguments.user()?);
     let with_content = arguments.flag("include_content")?;
     let after = arguments.cursor::<Further>()?.map(|further| position(&further)).transpose()?;
     let is_first = after.is_none();
-    let page = app.service.delta_build(&book, &view, since, with_content, after).await?;
+    let page = call.delta_build(&book, &view, since, with_content, after).await?;
     if is_first {
         app.metrics.delta_built(book.as_str(), page.total);
     }

@@ -39,10 +39,10 @@ pub(super) async fn read(app: &AppState, call: &mut Call, mut arguments: Argumen
     let is_overlaid = user.is_some();
     let ending = match scope {
         Scope::File => read_file(app, call, book, user, arguments).await,
-        Scope::Folder(name, depth) => read_folder(app, &book, user, arguments, name, depth).await,
+        Scope::Folder(name, depth) => read_folder(call, &book, user, arguments, name, depth).await,
     };
     if is_overlaid && ending.is_ok() {
-        app.metrics.overlay_read(app.service.elapsed(call));
+        app.metrics.overlay_read(call.elapsed());
     }
     ending
 }
@@ -77,10 +77,10 @@ async fn read_file(
             )
             .into());
         }
-        return probe_asset(app, &book, &path, &view, unless).await;
+        return probe_asset(call, &book, &path, &view, unless).await;
     }
     let read = ReadFile { book, path, view, version, unless };
-    let file = app.service.read_file(&read).await?;
+    let file = call.read_file(&read).await?;
     let (path, hash) = (file.record.path.as_str(), file.record.hash.to_string());
     Ok(match file.content {
         FileContent::Unchanged => json!({ "path": path, "unchanged": true, "file_hash_sha256": hash }).into(),
@@ -101,18 +101,18 @@ fn binary(app: &AppState, call: &Call, book: BookId, record: FileRecord) -> Valu
         "mime_type": media::type_of(&record.path),
     });
     let file = FileKey { book, path: record.path, layer: record.layer };
-    put_link(&mut body, "download_url", app.links.content_url(&file, record.hash, &call.agent));
+    put_link(&mut body, "download_url", app.links.content_url(&file, record.hash, &call.caller.agent));
     body
 }
 
 async fn probe_asset(
-    app: &AppState,
+    call: &Call,
     book: &BookId,
     path: &BookPath,
     view: &View,
     unless: Option<ContentHash>,
 ) -> ToolResult {
-    let hash = app.service.hash_of(book, path, view).await?;
+    let hash = call.hash_of(book, path, view).await?;
     let mut body = json!({ "path": path.as_str(), "exists": hash.is_some() });
     if let Some(hash) = hash {
         body["file_hash_sha256"] = hash.to_string().into();
@@ -124,7 +124,7 @@ async fn probe_asset(
 }
 
 async fn read_folder(
-    app: &AppState,
+    call: &Call,
     book: &BookId,
     user: Option<UserId>,
     mut arguments: Arguments,
@@ -142,7 +142,7 @@ async fn read_folder(
         if depth == 1 { Folder::content() } else { folder_of(&needed("path", path)?, scope, depth)? };
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
     let after = after.map_err(|_| bad_cursor())?;
-    let page = app.service.read_folder(book, &folder, &View::of(user), after.as_ref()).await?;
+    let page = call.read_folder(book, &folder, &View::of(user), after.as_ref()).await?;
     let texts = page.files.iter().filter(|file| matches!(file.content, FileContent::Text(_)));
     let size = texts.map(|file| file.record.size).sum();
     let files: Vec<_> = page.files.into_iter().map(rendered).collect();
@@ -187,7 +187,7 @@ fn rendered(file: FileRead) -> Value {
 }
 
 pub(super) async fn write(app: &AppState, call: &mut Call, arguments: Arguments) -> ToolResult {
-    let written = write_now(app, call, arguments).await;
+    let written = write_now(call, arguments).await;
     count_write(app, call, written.as_ref().map(|(_, written)| written.effect)).await;
     let (path, written) = written?;
     let body = json!({
@@ -201,25 +201,21 @@ pub(super) async fn write(app: &AppState, call: &mut Call, arguments: Arguments)
     Ok(ToolOutput { body, size: Some(written.size) })
 }
 
-async fn write_now(
-    app: &AppState,
-    call: &mut Call,
-    mut arguments: Arguments,
-) -> Result<(BookPath, Written), Error> {
+async fn write_now(call: &mut Call, mut arguments: Arguments) -> Result<(BookPath, Written), Error> {
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
     let layer = Layer::of(arguments.user()?);
     let content = needed("content", arguments.text("content")?)?;
     let expected = arguments.hash("expected_hash")?;
     let write = Write { book, path: path.clone(), layer, content, expected };
-    Ok((path, app.service.write_content(call, write).await?))
+    Ok((path, call.write_content(write).await?))
 }
 
 /// Counts a write of a page or an asset.
 pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<Effect, &Error>) {
     let mode = written.map_or("none", mode_of);
-    let book = count_under(app, call, written.err()).await;
-    app.metrics.written(book, written.err().map_or("success", status_of), mode, app.service.elapsed(call));
+    let book = count_under(call, written.err()).await;
+    app.metrics.written(book, written.err().map_or("success", status_of), mode, call.elapsed());
 }
 
 fn mode_of(effect: Effect) -> &'static str {
@@ -250,24 +246,24 @@ fn status_of(error: &Error) -> &'static str {
 
 /// The `book_id` label of a write: names of books that do not exist would let callers create unlimited
 /// metrics.
-async fn count_under<'a>(app: &AppState, call: &'a Call, error: Option<&Error>) -> &'a str {
+async fn count_under<'a>(call: &'a Call, error: Option<&Error>) -> &'a str {
     const UNKNOWN: &str = "unknown";
     let Some(book) = &call.book else { return UNKNOWN };
     let exists = match error {
         None | Some(Error::Refused(Refusal::Conflict { .. } | Refusal::HashRequired { .. })) => true,
-        Some(Error::Refused(_)) => app.service.require_book(book).await.is_ok(),
+        Some(Error::Refused(_)) => call.require_book(book).await.is_ok(),
         // An engine that just failed is not queried again.
         Some(Error::Broken(_)) => false,
     };
     if exists { book.as_str() } else { UNKNOWN }
 }
 
-pub(super) async fn delete(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn delete(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
     let layer = Layer::of(arguments.user()?);
     let expected = arguments.hash("expected_hash")?;
-    let existed = app.service.delete_content(call, &book, &path, &layer, expected).await?;
+    let existed = call.delete_content(&book, &path, &layer, expected).await?;
     let body = json!({
         "status": "success",
         "path": path.as_str(),

@@ -5,8 +5,10 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use panaversity_model::audit::Operation;
 use panaversity_model::path::Prefix;
 use panaversity_model::{AgentId, BookId, BookPath, Error, Refusal, View, media};
+use panaversity_service::Call;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use rmcp::ErrorData;
 use rmcp::model::{CompletionInfo, Resource, ResourceContents, ResourceTemplate};
@@ -47,14 +49,18 @@ pub(super) fn template() -> ResourceTemplate {
 /// A page of the list of all pages of all books, and the cursor of the next.
 pub(super) async fn list(
     app: &AppState,
+    agent: AgentId,
     after: Option<&str>,
 ) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
     let after = after
         .map(|raw| position::<SearchCursor>(raw)?.place())
         .transpose()
         .map_err(|refusal| refused(&refusal))?;
-    let page = app.service.glob_search(None, &Prefix::content(), &View::base(), after, |_| true).await;
-    let page = page.map_err(unavailable)?;
+    let caller = app.service.caller(agent);
+    let ended = app.service.run_unrecorded(caller, Operation::Search, async |call| {
+        call.glob_search(None, &Prefix::content(), &View::base(), after, |_| true).await
+    });
+    let page = ended.await.result.map_err(unavailable)?;
     let resources = page.matches.iter().map(|(book, path)| {
         Resource::new(address(book, path), path.as_str()).with_mime_type(mime_type(path))
     });
@@ -123,31 +129,35 @@ fn mime_type(path: &BookPath) -> &'static str {
 /// is already chosen.
 pub(super) async fn complete(
     app: &AppState,
+    agent: AgentId,
     name: &str,
     typed: &str,
     book: Option<&str>,
 ) -> Result<CompletionInfo, ErrorData> {
     let most = CompletionInfo::MAX_VALUES;
-    let mut values: Vec<String> = match (name, book.map(BookId::parse)) {
-        ("book_id", _) => {
-            let books = app.service.books_named(typed, most + 1).await.map_err(unavailable)?;
-            books.into_iter().map(|book| book.as_str().to_owned()).collect()
-        }
-        ("path", Some(Ok(book))) => pages(app, &book, typed).await?,
-        _ => Vec::new(),
-    };
+    let ended = app.service.run_unrecorded(app.service.caller(agent), Operation::Search, async |call| {
+        Ok(match (name, book.map(BookId::parse)) {
+            ("book_id", _) => {
+                let books = call.books_named(typed, most + 1).await?;
+                books.into_iter().map(|book| book.as_str().to_owned()).collect()
+            }
+            ("path", Some(Ok(book))) => pages(call, &book, typed).await?,
+            _ => Vec::new(),
+        })
+    });
+    let mut values: Vec<String> = ended.await.result.map_err(unavailable)?;
     let more = values.len() > most;
     values.truncate(most);
     CompletionInfo::with_pagination(values, None, more).map_err(|why| ErrorData::internal_error(why, None))
 }
 
-async fn pages(app: &AppState, book: &BookId, typed: &str) -> Result<Vec<String>, ErrorData> {
+async fn pages(call: &Call, book: &BookId, typed: &str) -> Result<Vec<String>, Error> {
     let is_page = |path: &BookPath| path.as_str().starts_with("content/");
     let Some(prefix) = Prefix::parse(typed) else { return Ok(Vec::new()) };
-    match app.service.glob_search(Some(book), &prefix, &View::base(), None, is_page).await {
+    match call.glob_search(Some(book), &prefix, &View::base(), None, is_page).await {
         Ok(page) => Ok(page.matches.into_iter().map(|(_, path)| path.as_str().to_owned()).collect()),
         Err(Error::Refused(_)) => Ok(Vec::new()),
-        Err(error) => Err(unavailable(error)),
+        Err(error) => Err(error),
     }
 }
 

@@ -32,7 +32,7 @@ impl SearchCursor {
     }
 }
 
-pub(super) async fn glob(app: &AppState, _: &mut Call, mut arguments: Arguments) -> ToolResult {
+pub(super) async fn glob(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let pattern = Glob::parse("pattern", &needed("pattern", arguments.text("pattern")?)?)?;
     let (book, all_books) = (arguments.book()?, arguments.flag("all_books")?);
     let view = View::of(arguments.user()?);
@@ -42,7 +42,7 @@ pub(super) async fn glob(app: &AppState, _: &mut Call, mut arguments: Arguments)
         return Err(Refusal::argument(if all_books { "all_books" } else { "book_id" }, why).into());
     }
     let accepts = |path: &BookPath| pattern.accepts(path);
-    let page = app.service.glob_search(book.as_ref(), &pattern.prefix, &view, after, accepts).await?;
+    let page = call.glob_search(book.as_ref(), &pattern.prefix, &view, after, accepts).await?;
     let name = |(book, path): &BookFile| {
         if all_books { format!("{}/{path}", book.as_str()) } else { path.as_str().to_owned() }
     };

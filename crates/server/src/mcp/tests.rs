@@ -393,14 +393,16 @@ async fn an_asset_too_large_for_an_answer_waits_for_no_turn() {
     let service = &client.app.service;
     let (book, path) = (BookId::parse("ai-python").unwrap(), BookPath::parse("static/videos/a.mp4").unwrap());
     let size = service.limits().direct_bytes + 1;
-    let mut call = service.begin(AgentId::unnamed(), Operation::Upload);
     let announce = Announce { book: book.clone(), path, size, sha256: None, expected: None, own_route: true };
-    let begun = service.begin_upload(&call, announce, Duration::from_hours(1)).await.unwrap();
-    let Announcement::Begun(upload, _) = begun else { panic!("nothing is there yet") };
-    let mut incoming = service.receive(&upload).await.unwrap();
-    incoming.write(&vec![7; usize::try_from(size).unwrap()]).await.unwrap();
-    incoming.finish().await.unwrap();
-    service.complete_upload(&mut call, &book, upload.announced.id).await.unwrap();
+    let ended = service.run(service.caller(AgentId::unnamed()), Operation::Upload, async |call| {
+        let begun = call.begin_upload(announce, Duration::from_hours(1)).await?;
+        let Announcement::Begun(upload, _) = begun else { panic!("nothing is there yet") };
+        let mut incoming = call.receive(&upload).await?;
+        incoming.write(&vec![7; usize::try_from(size).unwrap()]).await?;
+        incoming.finish().await?;
+        call.complete_upload(&book, upload.announced.id).await
+    });
+    ended.await.result.unwrap();
     let _all = client.app.budget.acquire(u64::MAX).await;
     let get = json!({ "book_id": "ai-python", "asset_type": "videos", "filename": "a.mp4", "include_binary": true });
     let refused = tokio::time::timeout(Duration::from_secs(20), client.refused("get_asset", get)).await;

@@ -20,7 +20,7 @@ use crate::mcp::{archives, assets, audit, books, build, content, schemas, search
 type Run = for<'a> fn(&'a AppState, &'a mut Call, Arguments) -> BoxFuture<'a, ToolResult>;
 
 /// Logger of a call's log line.
-pub(super) enum Group {
+pub(crate) enum Group {
     Content,
     Assets,
     Books,
@@ -30,11 +30,11 @@ pub(super) enum Group {
 use Group::{Assets, Audit, Books, Build, Content};
 
 /// Definition of a tool.
-pub(super) struct Spec {
-    pub(super) name: &'static str,
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
     title: &'static str,
-    pub(super) operation: Operation,
-    pub(super) group: Group,
+    pub(crate) operation: Operation,
+    pub(crate) group: Group,
     pub(super) run: Run,
     shape: fn() -> Shape,
     about: &'static str,

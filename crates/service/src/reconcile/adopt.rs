@@ -1,7 +1,7 @@
 //! Adoption of files in the tree: an ordinary write, recorded under the agent that requested the run
 //! (R7), with the last published hash as its precondition (I8).
 
-use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::audit::Operation;
 use panaversity_model::ports::Pages;
 use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::FileKey;
@@ -9,7 +9,6 @@ use panaversity_model::storage_listing::TreePath;
 use panaversity_model::{AgentId, ContentHash, Error, Fault, Refusal};
 
 use super::{Remedy, left};
-use crate::audit::outcome_of;
 use crate::commit::FileChange;
 use crate::service::Service;
 use crate::spool::Spooled;
@@ -25,31 +24,24 @@ impl Service {
         let Some(mut found) = self.inner.tree.open(&TreePath::of(key)).await? else {
             return Ok(left("it went away while it was looked at"));
         };
-        let mut call = self.begin(agent.clone(), Operation::Write);
-        call.book = Some(key.book.clone());
-        call.path = Some(key.path.clone());
-        call.layer = key.layer.clone();
-        let result = match self.taken_in(key, found.as_mut()).await {
-            Ok(taken) if expected.is_some() && self.is_older_version(key, taken.hash()).await? => {
-                return Ok(left(
-                    "it holds an older version, as a late publication leaves it: --repair publishes the newest; \
-                     to go back to this one, write it with write_content",
-                ));
-            }
-            Ok(taken) => {
-                let content = self.stage_spooled(taken).await?;
-                let wanted = vec![FileChange {
-                    path: key.path.clone(),
-                    content: TargetContent::Present(content),
-                    expected,
-                }];
-                self.change(&mut call, &key.book, &key.layer, wanted).await.map(drop)
-            }
-            Err(error) => Err(error),
-        };
-        let outcome = result.as_ref().map_or_else(outcome_of, |()| Outcome::Success);
-        self.record(&call, outcome).await?;
-        match result {
+        let taken = self.taken_in(key, found.as_mut()).await;
+        if let Ok(taken) = &taken
+            && expected.is_some()
+            && self.is_older_version(key, taken.hash()).await?
+        {
+            return Ok(left(
+                "it holds an older version, as a late publication leaves it: --repair publishes the newest; \
+                 to go back to this one, write it with write_content",
+            ));
+        }
+        let ended = self.run(self.caller(agent.clone()), Operation::Write, async |call| {
+            (call.book, call.path) = (Some(key.book.clone()), Some(key.path.clone()));
+            call.layer = key.layer.clone();
+            let content = TargetContent::Present(self.stage_spooled(taken?).await?);
+            let wanted = vec![FileChange { path: key.path.clone(), content, expected }];
+            call.change(&key.book, &key.layer, wanted).await.map(drop)
+        });
+        match ended.await.result {
             Ok(()) => Ok(Remedy::Adopted),
             Err(Error::Refused(refusal)) => Ok(Remedy::Refused(refusal.to_string())),
             Err(Error::Broken(fault)) => Err(fault),

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::audit::Operation;
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{Journal, Objects, Publications, Tree};
 use panaversity_model::precondition::{Effect, TargetContent};
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer};
+use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, Layer, Schema};
 use panaversity_service::assets::AssetKept;
-use panaversity_service::audit::outcome_of;
+use panaversity_service::call::EndedCall;
 use panaversity_service::commit::{FileChange, NewContent};
 use panaversity_service::read::{FileContent, FileRead, ReadFile};
 use panaversity_service::uploads::{Announce, Announcement};
@@ -88,19 +88,23 @@ impl ServiceFixture {
         Service::new(engines, LIMITS)
     }
 
-    /// A call about a file, as an endpoint begins it.
-    pub(crate) fn call(
+    /// A call about the book or a file of it, recorded as an endpoint's is.
+    pub(crate) async fn run<T>(
         &self,
         server: &Service,
         operation: Operation,
         path: Option<&BookPath>,
         layer: &Layer,
-    ) -> Call {
-        let mut call = server.begin(agent(AGENT), operation);
-        call.book = Some(self.book.clone());
-        call.path = path.cloned();
-        call.layer = layer.clone();
-        call
+        use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
+    ) -> EndedCall<T> {
+        let caller = server.caller(agent(AGENT));
+        let about_the_book = async |call: &mut Call| {
+            call.book = Some(self.book.clone());
+            call.path = path.cloned();
+            call.layer = layer.clone();
+            use_case(call).await
+        };
+        server.run(caller, operation, about_the_book).await
     }
 
     /// `write_content`.
@@ -112,7 +116,6 @@ impl ServiceFixture {
         text: &str,
         expected: Option<ContentHash>,
     ) -> Result<Written, Error> {
-        let mut call = self.call(server, Operation::Write, Some(path), layer);
         let write = Write {
             book: self.book.clone(),
             path: path.clone(),
@@ -120,7 +123,7 @@ impl ServiceFixture {
             content: text.to_owned(),
             expected,
         };
-        server.write_content(&mut call, write).await
+        unrecorded(server, Operation::Write, async |call| call.write_content(write).await).await
     }
 
     /// `delete_content`.
@@ -130,14 +133,14 @@ impl ServiceFixture {
         layer: &Layer,
         path: &BookPath,
     ) -> Result<bool, Error> {
-        let mut call = self.call(server, Operation::Delete, Some(path), layer);
-        server.delete_content(&mut call, &self.book, path, layer, None).await
+        let delete = async |call: &mut Call| call.delete_content(&self.book, path, layer, None).await;
+        unrecorded(server, Operation::Delete, delete).await
     }
 
     /// Begins an upload of the announced asset.
     pub(crate) async fn begin(&self, server: &Service, announce: Announce) -> UploadId {
-        let call = self.call(server, Operation::Upload, Some(&announce.path), &Layer::Base);
-        match server.begin_upload(&call, announce, Duration::from_hours(24)).await.unwrap() {
+        let begin = async |call: &mut Call| call.begin_upload(announce, Duration::from_hours(24)).await;
+        match unrecorded(server, Operation::Upload, begin).await.unwrap() {
             Announcement::Begun(upload, _) => upload.announced.id,
             Announcement::Held(kept) => panic!("it has these bytes already: {kept:?}"),
         }
@@ -145,13 +148,8 @@ impl ServiceFixture {
 
     /// `complete_upload`, recorded as an endpoint does it.
     pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<AssetKept, Error> {
-        let mut call = self.call(server, Operation::Upload, None, &Layer::Base);
-        let answer = server.complete_upload(&mut call, &self.book, id).await;
-        let outcome = answer.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
-        match (server.record(&call, outcome).await, answer) {
-            (Err(fault), Ok(_)) => Err(fault.into()),
-            (_, answer) => answer,
-        }
+        let complete = async |call: &mut Call| call.complete_upload(&self.book, id).await;
+        self.run(server, Operation::Upload, None, &Layer::Base, complete).await.result
     }
 
     /// Commits a change set that must succeed.
@@ -161,8 +159,8 @@ impl ServiceFixture {
         layer: &Layer,
         wanted: Vec<FileChange>,
     ) -> Vec<Effect> {
-        let mut call = self.call(server, Operation::Write, None, layer);
-        let done = server.change(&mut call, &self.book, layer, wanted).await.unwrap();
+        let change = async |call: &mut Call| call.change(&self.book, layer, wanted).await;
+        let done = unrecorded(server, Operation::Write, change).await.unwrap();
         done.into_iter().map(|done| done.effect).collect()
     }
 
@@ -192,11 +190,12 @@ impl ServiceFixture {
             version: None,
             unless: None,
         };
-        match server.read_file(&read).await {
+        match reading(server, async |call| call.read_file(&read).await).await {
             Ok(FileRead { content: FileContent::Text(text), .. }) => Ok(Some(text.into_bytes())),
             Ok(FileRead { record, .. }) => {
                 let key = key(&self.book, path, &record.layer);
-                let file = server.open_version(&key, record.hash).await?.expect("it was found just now");
+                let open = async |call: &mut Call| Ok(call.open_version(&key, record.hash).await?);
+                let file = reading(server, open).await?.expect("it was found just now");
                 let (mut parts, mut bytes) = (server.asset_parts(file, 0..record.size), Vec::new());
                 while let Some(part) = parts.next().await? {
                     bytes.extend(part);
@@ -268,7 +267,28 @@ pub(crate) fn long(text: &str) -> String {
     format!("{text} {}", "and so on, ".repeat(20))
 }
 
-/// A call that creates a book.
-pub(crate) fn creating(server: &Service) -> Call {
-    server.begin(agent(AGENT), Operation::Create)
+/// A call without an audit entry, unless the transaction of its change writes one.
+pub(crate) async fn unrecorded<T>(
+    server: &Service,
+    operation: Operation,
+    use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
+) -> Result<T, Error> {
+    server.run_unrecorded(server.caller(agent(AGENT)), operation, use_case).await.result
+}
+
+/// A call without an audit entry that changes no file.
+pub(crate) async fn reading<T>(
+    server: &Service,
+    use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
+) -> Result<T, Error> {
+    unrecorded(server, Operation::Read, use_case).await
+}
+
+/// Creates a book; returns it and whether it is new.
+pub(crate) async fn create_book(
+    server: &Service,
+    book: &BookId,
+    schema: Option<Schema>,
+) -> Result<(Book, bool), Error> {
+    unrecorded(server, Operation::Create, async |call| call.create_book(book, schema).await).await
 }

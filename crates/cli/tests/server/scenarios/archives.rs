@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::fixtures::{BOOK, create_all, created, with};
 use crate::harness::{Server, TEST_TIMEOUT, TestClient};
 
-/// FileMap of an archive, by path.
+/// Files of an archive, by path.
 type FileMap = BTreeMap<String, Vec<u8>>;
 
 /// Calls `get_book_archive` for [`BOOK`].

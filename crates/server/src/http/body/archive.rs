@@ -5,15 +5,16 @@
 //! connection long after the archive was read to its end. Every frame keeps the [`TransferRecord`]
 //! alive, which counts when it is dropped; bytes that were lost with their connection count as not sent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use futures::stream;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookId, Fault};
-use panaversity_service::Call;
 use panaversity_service::archive::{Archive, ArchiveScope, Download};
+use panaversity_service::{Call, Caller};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::AppState;
@@ -50,13 +51,9 @@ impl ArchiveBody {
         Ok(())
     }
 
-    /// Records a failure before anything was sent.
-    pub(crate) fn failed(&self) {
-        self.tally.ends("failed");
-    }
-
-    /// Converts the stream to a body.
+    /// Converts the stream to a body, which is sent from now on.
     pub(crate) fn into_body(self) -> Body {
+        self.tally.is_sent.store(true, Ordering::Relaxed);
         Body::from_stream(stream::unfold(self, |mut sending| async move {
             let next = match sending.first.take() {
                 Some(first) => Ok(Some(first)),
@@ -83,7 +80,7 @@ impl ArchiveBody {
         };
         if let Err(fault) = &next {
             self.tally.ends(if fault.kind == FaultKind::Corrupt { "corrupt" } else { "failed" });
-            tracing::warn!(target: "panaversity_fs.http", request_id = %self.tally.call.request,
+            tracing::warn!(target: "panaversity_fs.http", request_id = %self.tally.caller.request,
                 error = %fault, "an archive was cut off");
         }
         next
@@ -93,13 +90,17 @@ impl ArchiveBody {
 /// Record of a download for metrics and log, written when it is dropped.
 pub(crate) struct TransferRecord {
     app: AppState,
-    call: Call,
+    caller: Caller,
+    book: Option<BookId>,
+    began: Instant,
     scope: ArchiveScope,
     /// True if the archive leaves some files out.
     is_partial: bool,
     asked: u64,
     left: AtomicU64,
     ended: OnceLock<&'static str>,
+    /// False: it is refused, for it could not be recorded.
+    is_sent: AtomicBool,
     /// Aborts the connection; cancelled when that is closed.
     abort: CancellationToken,
     over: CancellationToken,
@@ -119,12 +120,15 @@ impl TransferRecord {
         let over = CancellationToken::new();
         Self {
             app: app.clone(),
-            call: call.clone(),
+            caller: call.caller.clone(),
+            book: call.book.clone(),
+            began: Instant::now(),
             scope,
             is_partial: !archive.left_out().is_empty(),
             asked: bytes,
             left: AtomicU64::new(bytes),
             ended: OnceLock::new(),
+            is_sent: AtomicBool::new(false),
             abort,
             over: over.clone(),
             _timer: over.drop_guard(),
@@ -144,6 +148,7 @@ impl TransferRecord {
         let whole = self.left() == 0 && !self.abort.is_cancelled();
         match self.ended.get() {
             Some(ended) => ended,
+            None if !self.is_sent.load(Ordering::Relaxed) => "failed",
             None if whole && self.is_partial => "partial",
             None if whole => "success",
             None => "cut",
@@ -153,13 +158,13 @@ impl TransferRecord {
 
 impl Drop for TransferRecord {
     fn drop(&mut self) {
-        let (status, elapsed) = (self.status(), self.app.service.elapsed(&self.call));
-        let book = self.call.book.as_ref().map_or(crate::metrics::UNKNOWN, BookId::as_str);
+        let (status, elapsed) = (self.status(), self.began.elapsed());
+        let book = self.book.as_ref().map_or(crate::metrics::UNKNOWN, BookId::as_str);
         self.app.metrics.archive_sent(book, self.scope.as_str(), status, elapsed);
         tracing::info!(
             target: "panaversity_fs.http",
-            request_id = %self.call.request,
-            agent_id = self.call.agent.as_str(),
+            request_id = %self.caller.request,
+            agent_id = self.caller.agent.as_str(),
             book_id = book,
             scope = self.scope.as_str(),
             size = self.asked - self.left(),
@@ -189,21 +194,25 @@ mod tests {
     /// A client that has requested a small archive.
     async fn asking(app: &AppState) -> DuplexStream {
         let book = BookId::parse("ai-python").unwrap();
-        let mut call = app.service.begin(AgentId::unnamed(), Operation::Archive);
         let path = BookPath::parse("content/01-Part/01-Chapter/01-lesson.md").unwrap();
         let content =
             (0..20_000u32).map(|n| char::from(b'!' + (n.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
         let write = Write { book: book.clone(), path, layer: Layer::Base, content, expected: None };
-        app.service.write_content(&mut call, write).await.unwrap();
-        let made = app.service.make_archive(&book, ArchiveScope::All, None, HANGS).await.unwrap();
-        let (archive, app) = (made.archive, app.clone());
+        let caller = app.service.caller(AgentId::unnamed());
+        let ended = app.service.run(caller.clone(), Operation::Archive, async |call| {
+            call.write_content(write).await?;
+            call.make_archive(&book, ArchiveScope::All, None, HANGS).await
+        });
+        let (archive, app) = (ended.await.result.unwrap().archive, app.clone());
         let bytes = archive.bytes();
         let serve = move |Extension(ConnectionAbort(abort)): Extension<ConnectionAbort>| async move {
-            let call = app.service.begin(AgentId::unnamed(), Operation::Archive);
-            let tally = TransferRecord::new(&app, &call, ArchiveScope::All, &archive, bytes, abort);
-            let mut sending = ArchiveBody::new(app.service.download(archive, 0..bytes), tally);
-            sending.begin().await.unwrap();
-            sending.into_body()
+            let ended = app.service.run(caller, Operation::Archive, async |call| {
+                let tally = TransferRecord::new(&app, call, ArchiveScope::All, &archive, bytes, abort);
+                let mut body = ArchiveBody::new(app.service.download(archive.clone(), 0..bytes), tally);
+                body.begin().await?;
+                Ok(body)
+            });
+            ended.await.result.unwrap().into_body()
         };
         asked(Router::new().route("/", get(serve)), limits(), "/").await
     }

@@ -11,7 +11,7 @@ use panaversity_service::Service;
 use panaversity_testkit::samples::{lesson, overlay, staging};
 
 use super::cells;
-use crate::fixture::{LIMITS, ServiceFixture, long};
+use crate::fixture::{LIMITS, ServiceFixture, long, reading};
 use crate::invariants::hold;
 
 const GARBAGE: [&str; 3] = ["replaced", "deleted", "of an overlay"];
@@ -23,7 +23,7 @@ async fn store() -> ServiceFixture {
     let server = fixture.server();
     let ann = overlay("ann");
     fixture.put(&server, &Layer::Base, &lesson(1), &long("kept by a plan")).await;
-    server.plan_build(&fixture.book, None, None).await.unwrap();
+    reading(&server, async |call| call.plan_build(&fixture.book, None, None).await).await.unwrap();
     for text in [&long("replaced"), &long("held"), "small", &long("held")] {
         fixture.put(&server, &Layer::Base, &lesson(1), text).await;
     }

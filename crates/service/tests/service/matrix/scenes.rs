@@ -1,13 +1,12 @@
 //! Scenes of the crash matrix: initial files, a requested change, and the port calls that the commit
 //! protocol makes for it. A scene whose calls change must be reviewed.
 
-use panaversity_model::audit::{Operation, Outcome};
+use panaversity_model::audit::Operation;
 use panaversity_model::precondition::Effect;
 use panaversity_model::{BookPath, Error, Layer};
-use panaversity_service::Service;
-use panaversity_service::audit::outcome_of;
 use panaversity_service::commit::FileChange;
 use panaversity_service::write::Write;
+use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{lesson, overlay, path};
 
 use crate::fixture::{Files, ServiceFixture, long, want, wanted_bytes};
@@ -46,8 +45,7 @@ impl Scene {
         fixture
     }
 
-    /// Makes the request and records the call, as an endpoint does: a success that can't be recorded is
-    /// a failure, an error stays the same.
+    /// Makes the request, as an endpoint does.
     pub(super) async fn ask(&self, fixture: &ServiceFixture, server: &Service) -> Result<Vec<Effect>, Error> {
         let one = &self.wanted[0];
         let (operation, path) = match self.entry {
@@ -55,8 +53,13 @@ impl Scene {
             EntryPoint::Delete => (Operation::Delete, Some(&one.path)),
             EntryPoint::Set => (Operation::Write, None),
         };
-        let mut call = fixture.call(server, operation, path, &self.layer);
-        let answer = match self.entry {
+        let use_case = async |call: &mut Call| self.act(fixture, call).await;
+        fixture.run(server, operation, path, &self.layer, use_case).await.result
+    }
+
+    async fn act(&self, fixture: &ServiceFixture, call: &mut Call) -> Result<Vec<Effect>, Error> {
+        let one = &self.wanted[0];
+        match self.entry {
             EntryPoint::Write => {
                 let write = Write {
                     book: fixture.book.clone(),
@@ -65,23 +68,16 @@ impl Scene {
                     content: String::from_utf8(wanted_bytes(one).cloned().unwrap()).unwrap(),
                     expected: one.expected,
                 };
-                server.write_content(&mut call, write).await.map(|written| vec![written.effect])
+                call.write_content(write).await.map(|written| vec![written.effect])
             }
             EntryPoint::Delete => {
-                let deleted = server
-                    .delete_content(&mut call, &fixture.book, &one.path, &self.layer, one.expected)
-                    .await;
+                let deleted = call.delete_content(&fixture.book, &one.path, &self.layer, one.expected).await;
                 deleted.map(|existed| vec![if existed { Effect::Deleted } else { Effect::Unchanged }])
             }
             EntryPoint::Set => {
-                let done = server.change(&mut call, &fixture.book, &self.layer, self.wanted.clone()).await;
+                let done = call.change(&fixture.book, &self.layer, self.wanted.clone()).await;
                 done.map(|done| done.into_iter().map(|done| done.effect).collect())
             }
-        };
-        let outcome = answer.as_ref().map_or_else(outcome_of, |_| Outcome::Success);
-        match (server.record(&call, outcome).await, answer) {
-            (Err(fault), Ok(_)) => Err(fault.into()),
-            (_, answer) => answer,
         }
     }
 

@@ -12,15 +12,15 @@ use async_trait::async_trait;
 use panaversity_model::blob::{BlobState, CHUNK_BYTES};
 use panaversity_model::ports::{AuditLog, Blobs, GarbageCollection, Objects, Pages, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
-use panaversity_model::{ContentHash, Fault, Layer};
-use panaversity_service::Service;
+use panaversity_model::{ContentHash, Error, Fault, Layer};
 use panaversity_service::archive::{Archive, ArchiveScope, Made};
 use panaversity_service::uploads::Announce;
+use panaversity_service::{Call, Service};
 use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::{lesson, overlay, path};
 use zip::ZipArchive;
 
-use crate::fixture::{ServiceFixture, long, want};
+use crate::fixture::{ServiceFixture, long, reading, want};
 use crate::trees::TEST_TIMEOUT;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -28,12 +28,34 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Files of an unpacked archive, by path.
 type Unzipped = BTreeMap<String, Vec<u8>>;
 
+/// Makes a link to the archive of a state.
+async fn make_of(
+    fixture: &ServiceFixture,
+    server: &Service,
+    scope: ArchiveScope,
+    manifest: Option<ContentHash>,
+) -> Result<Made, Error> {
+    reading(server, async |call| call.make_archive(&fixture.book, scope, manifest, HOUR).await).await
+}
+
 async fn make(fixture: &ServiceFixture, server: &Service, manifest: Option<ContentHash>) -> Made {
-    server.make_archive(&fixture.book, ArchiveScope::All, manifest, HOUR).await.unwrap()
+    make_of(fixture, server, ArchiveScope::All, manifest).await.unwrap()
 }
 
 async fn open(fixture: &ServiceFixture, server: &Service, made: &Made) -> Option<Arc<Archive>> {
-    server.open_archive(&fixture.book, made.manifest, ArchiveScope::All, made.archive.hash()).await.unwrap()
+    open_link(fixture, server, made.manifest, ArchiveScope::All, made.archive.hash()).await
+}
+
+/// Opens a link by its parts; `None`: it is not given.
+async fn open_link(
+    fixture: &ServiceFixture,
+    server: &Service,
+    manifest: ContentHash,
+    scope: ArchiveScope,
+    layout: ContentHash,
+) -> Option<Arc<Archive>> {
+    let open = async |call: &mut Call| Ok(call.open_archive(&fixture.book, manifest, scope, layout).await?);
+    reading(server, open).await.unwrap()
 }
 
 async fn fetch(server: &Service, archive: &Arc<Archive>, range: Range<u64>) -> Result<Vec<u8>, Fault> {
@@ -87,7 +109,7 @@ async fn r5_an_archive_holds_the_base_and_nothing_else() {
     assert_eq!(unzipped(&bytes), texts([(0, short.as_str()), (1, &large)]));
     assert_eq!((made.archive.files(), made.archive.left_out()), (2, [].as_slice()));
     assert_eq!(made.archive.content_bytes(), (short.len() + large.len()) as u64);
-    let plan = server.plan_build(&fixture.book, None, None).await.unwrap();
+    let plan = reading(&server, async |call| call.plan_build(&fixture.book, None, None).await).await.unwrap();
     assert_eq!(made.manifest, plan.manifest);
 }
 
@@ -105,7 +127,7 @@ async fn an_archive_has_the_files_of_its_scope() {
         .await;
     let mut names = Vec::new();
     for scope in ArchiveScope::ALL {
-        let made = server.make_archive(&fixture.book, scope, None, HOUR).await.unwrap();
+        let made = make_of(&fixture, &server, scope, None).await.unwrap();
         let files = unzipped(&whole(&server, &made.archive).await);
         names.push(files.into_keys().collect::<Vec<_>>());
     }
@@ -214,14 +236,11 @@ async fn a_second_link_to_a_state_writes_nothing() {
 async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
     let (fixture, server, _) = with_two_files().await;
     let unknown = ContentHash::of(b"no manifest");
-    let refused =
-        server.make_archive(&fixture.book, ArchiveScope::All, Some(unknown), HOUR).await.unwrap_err();
-    assert_eq!(refused.code(), "NOT_FOUND");
+    let refused = make_of(&fixture, &server, ArchiveScope::All, Some(unknown)).await;
+    assert_eq!(refused.unwrap_err().code(), "NOT_FOUND");
     let made = make(&fixture, &server, None).await;
-    let gone = |manifest, scope, layout| {
-        let fresh = fixture.server();
-        let book = fixture.book.clone();
-        async move { fresh.open_archive(&book, manifest, scope, layout).await.unwrap().is_none() }
+    let gone = async |manifest, scope, layout| {
+        open_link(&fixture, &fixture.server(), manifest, scope, layout).await.is_none()
     };
     assert!(!gone(made.manifest, ArchiveScope::All, made.archive.hash()).await);
     assert!(gone(made.manifest, ArchiveScope::Assets, made.archive.hash()).await);
@@ -232,8 +251,7 @@ async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
     fixture.journal.advance(Duration::from_hours(24 * 40));
     server.gc(Duration::ZERO, false).await.unwrap();
     assert!(gone(made.manifest, ArchiveScope::All, made.archive.hash()).await, "after forty days");
-    let refused =
-        fixture.server().make_archive(&fixture.book, ArchiveScope::All, Some(made.manifest), HOUR).await;
+    let refused = make_of(&fixture, &fixture.server(), ArchiveScope::All, Some(made.manifest)).await;
     assert_eq!(refused.unwrap_err().code(), "NOT_FOUND");
 }
 

@@ -1,11 +1,12 @@
 //! Books: creating them, and listing them with their files page by page. Proves R5 for lists.
 
+use panaversity_model::audit::Operation;
 use panaversity_model::{BookId, Layer, Schema};
-use panaversity_service::Service;
 use panaversity_service::books::{BookPosition, FolderNames, Structure};
+use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{lesson, overlay, path};
 
-use crate::fixture::{ServiceFixture, creating, want};
+use crate::fixture::{ServiceFixture, create_book, reading, unrecorded, want};
 
 /// All pages of a list: the folders of each book, in order, and the number of pages.
 async fn listed(
@@ -16,7 +17,7 @@ async fn listed(
     let (mut books, mut pages, mut after) =
         (Vec::<(BookId, Vec<FolderNames>)>::new(), 0, None::<BookPosition>);
     loop {
-        let page = server.list_books(only, structure, after).await.unwrap();
+        let page = reading(server, async |call| call.list_books(only, structure, after).await).await.unwrap();
         pages += 1;
         for summary in page.books {
             match books.last_mut().filter(|(id, _)| *id == summary.book.id) {
@@ -37,13 +38,14 @@ async fn a_list_of_books_goes_on_where_it_stopped_and_leaves_out_none() {
     let server = fixture.server();
     let ids: Vec<_> = (0..205).map(|n| BookId::parse(&format!("book-{n:03}")).unwrap()).collect();
     for id in &ids {
-        server.create_book(&mut creating(&server), id, None).await.unwrap();
+        create_book(&server, id, None).await.unwrap();
     }
     let (books, pages) = listed(&server, None, Structure::All).await;
     assert_eq!(books.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ids);
     assert_eq!(pages, 3);
     assert_eq!(listed(&server, Some(&ids[7]), Structure::All).await, (vec![(ids[7].clone(), vec![])], 1));
-    let none = server.list_books(Some(&fixture.book), Structure::All, None).await;
+    let list = async |call: &mut Call| call.list_books(Some(&fixture.book), Structure::All, None).await;
+    let none = reading(&server, list).await;
     assert_eq!(none.unwrap_err().code(), "BOOK_NOT_FOUND");
 }
 
@@ -53,10 +55,10 @@ async fn the_folders_of_books_go_on_where_they_stopped_and_none_is_left_out() {
     let server = fixture.server();
     let (first, last) = (BookId::parse("aaa").unwrap(), BookId::parse("zzz-zzz").unwrap());
     let folder = |n: usize| format!("content/{:02}-Part/{:02}-Chapter", n / 100, n % 100);
-    let mut call = fixture.call(&server, panaversity_model::audit::Operation::Write, None, &Layer::Base);
     for (book, folders) in [(&first, 2), (&fixture.book, 1_050), (&last, 1)] {
         let wanted = (0..folders).map(|n| want(&path(&format!("{}/01-a.md", folder(n))), Some("a"), None));
-        server.change(&mut call, book, &Layer::Base, wanted.collect()).await.unwrap();
+        let change = async |call: &mut Call| call.change(book, &Layer::Base, wanted.collect()).await;
+        unrecorded(&server, Operation::Write, change).await.unwrap();
     }
     let (books, pages) = listed(&server, None, Structure::Content).await;
     assert_eq!(pages, 2);
@@ -77,7 +79,8 @@ async fn r5_a_book_is_summed_up_by_its_base_alone() {
     fixture.change(&server, &Layer::Base, asset).await;
     fixture.put(&server, &overlay("ann"), &lesson(2), "nobody else's business").await;
     let names = async |structure| {
-        let page = server.list_books(Some(&fixture.book), structure, None).await.unwrap();
+        let list = async |call: &mut Call| call.list_books(Some(&fixture.book), structure, None).await;
+        let page = reading(&server, list).await.unwrap();
         let book = &page.books[0];
         assert_eq!((book.files, book.bytes), (2, 7));
         book.folders.iter().flat_map(|folder| folder.names.clone()).collect::<Vec<_>>()
@@ -92,7 +95,7 @@ async fn r5_a_book_is_summed_up_by_its_base_alone() {
 async fn creating_a_book_again_is_harmless_and_its_schema_stays_once_it_has_files() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
-    let create = async |schema| server.create_book(&mut creating(&server), &fixture.book, schema).await;
+    let create = async |schema| create_book(&server, &fixture.book, schema).await;
     assert!(create(None).await.unwrap().1, "it is new");
     let (book, new) = create(Some(Schema::Docusaurus)).await.unwrap();
     assert_eq!((book.schema, new), (Schema::Docusaurus, false), "without files it takes another");

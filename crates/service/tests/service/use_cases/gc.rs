@@ -9,13 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use panaversity_model::ports::{Objects, Pages, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
-use panaversity_model::{ContentHash, Fault, Layer};
-use panaversity_service::Service;
+use panaversity_model::{ContentHash, Fault, Layer, View};
+use panaversity_service::read::ReadFile;
+use panaversity_service::{Call, Service};
 use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::lesson;
 use tokio::sync::Semaphore;
 
-use crate::fixture::{ServiceFixture, long};
+use crate::fixture::{ServiceFixture, long, reading};
 use crate::invariants::hold;
 use crate::trees::TEST_TIMEOUT;
 
@@ -158,26 +159,31 @@ async fn nothing_younger_than_the_retention_goes() {
 async fn what_a_plan_named_is_readable_for_thirty_days() {
     let fixture = ServiceFixture::new();
     let (server, days) = (fixture.server(), |n: u64| Duration::from_hours(24 * n));
+    let planned = async |server: &Service, target| {
+        let plan = async |call: &mut Call| call.plan_build(&fixture.book, target, None).await;
+        reading(server, plan).await.unwrap()
+    };
     let old = fixture.put(&server, &Layer::Base, &lesson(1), &long("planned")).await.hash;
-    let plan = server.plan_build(&fixture.book, None, None).await.unwrap();
+    let plan = planned(&server, None).await;
     fixture.put(&server, &Layer::Base, &lesson(1), &long("new")).await;
-    let read = |hash| panaversity_service::read::ReadFile {
+    let read = ReadFile {
         book: fixture.book.clone(),
         path: lesson(1),
-        view: panaversity_model::View::base(),
-        version: Some(hash),
+        view: View::base(),
+        version: Some(old),
         unless: None,
     };
+    let read = async || reading(&server, async |call| call.read_file(&read).await).await;
     for _ in 0..29 {
         fixture.journal.advance(days(1));
         server.gc(Duration::ZERO, false).await.unwrap();
-        let file = server.read_file(&read(old)).await.unwrap();
+        let file = read().await.unwrap();
         assert_eq!(file.content.into_text(), Some(long("planned")));
     }
     fixture.journal.advance(days(2));
     let swept = server.gc(Duration::ZERO, false).await.unwrap();
     assert_eq!((swept.removed.manifests, swept.removed.versions, swept.removed.blobs), (1, 1, 1));
-    assert_eq!(server.read_file(&read(old)).await.unwrap_err().code(), "NOT_FOUND");
-    let again = fixture.server().plan_build(&fixture.book, Some(plan.manifest), None).await.unwrap();
+    assert_eq!(read().await.unwrap_err().code(), "NOT_FOUND");
+    let again = planned(&fixture.server(), Some(plan.manifest)).await;
     assert!(again.target_unknown, "the plan lists everything and says why");
 }

@@ -13,13 +13,13 @@ use panaversity_model::gc::Staged;
 use panaversity_model::ports::{Blobs, Changes, Objects, Pages, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Layer};
-use panaversity_service::Service;
 use panaversity_service::archive::{Archive, ArchiveScope, Download};
+use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{change_set, path, staging, write_staged};
 use tokio::runtime::Handle;
 use zip::ZipArchive;
 
-use crate::fixture::ServiceFixture;
+use crate::fixture::{ServiceFixture, reading};
 
 /// Bytes of one video, and number of videos: 4.1 GiB in all.
 const VIDEO: u64 = 100 << 20;
@@ -116,8 +116,10 @@ async fn r4_an_archive_beyond_4_gib_is_read_by_another_s_reader_and_never_held()
     let names: Vec<_> = (0..VIDEOS).map(|n| path(&format!("static/videos/{n:02}.mp4"))).collect();
     let changes = names.iter().map(|name| write_staged(name, &blob, staged)).collect();
     fixture.journal.commit(change_set(&fixture.book, &Layer::Base, changes)).await.unwrap();
-    let made =
-        server.make_archive(&fixture.book, ArchiveScope::All, None, Duration::from_hours(1)).await.unwrap();
+    let link_to_all = async |call: &mut Call| {
+        call.make_archive(&fixture.book, ArchiveScope::All, None, Duration::from_hours(1)).await
+    };
+    let made = reading(&server, link_to_all).await.unwrap();
     assert!(made.archive.bytes() > VIDEO * VIDEOS as u64 && made.archive.bytes() > 1 << 32);
 
     let handle = Handle::current();

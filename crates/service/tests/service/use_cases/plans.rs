@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use panaversity_model::manifest::Manifest;
 use panaversity_model::ports::Manifests;
-use panaversity_model::{ContentHash, Layer};
+use panaversity_model::{ContentHash, Error, Layer};
 use panaversity_service::Service;
-use panaversity_service::plan::{PAGE_FILES, Plan};
+use panaversity_service::plan::{PAGE_FILES, Plan, PlanPosition};
 use panaversity_testkit::samples::{lesson, overlay};
 use proptest::prelude::*;
 
-use crate::fixture::{ServiceFixture, creating, want};
+use crate::fixture::{ServiceFixture, create_book, reading, want};
 use crate::properties::block_on;
 
 /// Paths and hashes.
@@ -25,12 +25,22 @@ async fn fresh(fixture: &ServiceFixture) -> (ContentHash, State) {
     (manifest.hash(), state)
 }
 
+/// A page of a plan.
+async fn page(
+    fixture: &ServiceFixture,
+    server: &Service,
+    target: Option<ContentHash>,
+    after: Option<PlanPosition>,
+) -> Result<Plan, Error> {
+    reading(server, async |call| call.plan_build(&fixture.book, target, after).await).await
+}
+
 /// All pages of a plan.
 async fn planned(fixture: &ServiceFixture, server: &Service, target: Option<ContentHash>) -> (Plan, usize) {
-    let mut plan = server.plan_build(&fixture.book, target, None).await.unwrap();
+    let mut plan = page(fixture, server, target, None).await.unwrap();
     let mut pages = 1;
     while let Some(after) = plan.next.take() {
-        let page = server.plan_build(&fixture.book, target, Some(after)).await.unwrap();
+        let page = page(fixture, server, target, Some(after)).await.unwrap();
         assert_eq!((page.manifest, page.changed, page.total), (plan.manifest, plan.changed, plan.total));
         plan.files.extend(page.files);
         plan.next = page.next;
@@ -95,7 +105,7 @@ proptest! {
         block_on(async {
             let fixture = ServiceFixture::new();
             let servers = [fixture.server(), fixture.server()];
-            servers[0].create_book(&mut creating(&servers[0]), &fixture.book, None).await.unwrap();
+            create_book(&servers[0], &fixture.book, None).await.unwrap();
             let mut states = vec![(None, State::new())];
             for (which, next) in &steps {
                 let server = &servers[usize::from(*which)];
@@ -123,12 +133,12 @@ async fn a_plan_goes_on_with_the_state_it_began_with_while_agents_write() {
     let set = (0..=PAGE_FILES).map(|n| want(&lesson(n), Some(&format!("text {n}")), None)).collect();
     fixture.change(&server, &Layer::Base, set).await;
     let (hash, state) = fresh(&fixture).await;
-    let first = server.plan_build(&fixture.book, None, None).await.unwrap();
+    let first = page(&fixture, &server, None, None).await.unwrap();
     assert_eq!((first.manifest, first.files.len(), first.changed), (hash, PAGE_FILES, PAGE_FILES + 1));
     let last = first.files.last().unwrap().path.clone();
     let rest = state.keys().rfind(|path| **path > last).unwrap().clone();
     fixture.delete(&other, &Layer::Base, &panaversity_testkit::samples::path(&rest)).await.unwrap();
-    let second = other.plan_build(&fixture.book, None, first.next.clone()).await.unwrap();
+    let second = page(&fixture, &other, None, first.next.clone()).await.unwrap();
     assert_eq!((second.manifest, second.next.clone()), (hash, None));
     assert_eq!(second.files.iter().map(|file| &file.path).collect::<Vec<_>>(), [&rest]);
     let whole = Plan { files: [first.files, second.files].concat(), ..second };
@@ -142,16 +152,13 @@ async fn a_plan_goes_on_with_the_state_it_began_with_while_agents_write() {
 async fn a_plan_from_a_state_nobody_kept_lists_everything_and_says_so() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
-    let unknown = server.plan_build(&fixture.book, None, None).await;
+    let unknown = page(&fixture, &server, None, None).await;
     assert_eq!(unknown.unwrap_err().code(), "BOOK_NOT_FOUND");
     fixture.put(&server, &Layer::Base, &lesson(1), "a").await;
     let (plan, _) = planned(&fixture, &server, Some(ContentHash::of(b"nothing"))).await;
     assert!(plan.target_unknown);
     assert_eq!((plan.changed, plan.total), (1, 1));
-    let lost = panaversity_service::plan::PlanPosition {
-        manifest: ContentHash::of(b"nothing"),
-        path: String::new(),
-    };
-    let resumed = server.plan_build(&fixture.book, None, Some(lost)).await;
+    let lost = PlanPosition { manifest: ContentHash::of(b"nothing"), path: String::new() };
+    let resumed = page(&fixture, &server, None, Some(lost)).await;
     assert_eq!(resumed.unwrap_err().code(), "INVALID_ARGUMENT");
 }

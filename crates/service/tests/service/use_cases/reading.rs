@@ -2,12 +2,12 @@
 
 use panaversity_model::path::Folder;
 use panaversity_model::{BookPath, ContentHash, Error, Layer, Refusal};
-use panaversity_service::Service;
 use panaversity_service::json_size::PAGE_BYTES;
 use panaversity_service::read::{FileContent, PAGE_FILES, ReadFile};
+use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{book, lesson, overlay, path, view};
 
-use crate::fixture::{Files, ServiceFixture, creating, layers, want};
+use crate::fixture::{Files, ServiceFixture, create_book, layers, reading, want};
 use crate::invariants::readable;
 
 fn text(content: FileContent) -> Vec<u8> {
@@ -22,10 +22,10 @@ async fn pages(
 ) -> (Vec<(BookPath, Vec<u8>)>, Vec<usize>) {
     let (mut files, mut sizes, mut after) = (Vec::new(), Vec::new(), None::<BookPath>);
     loop {
-        let page = server
-            .read_folder(&fixture.book, &Folder::content(), &view(layer), after.as_ref())
-            .await
-            .unwrap();
+        let read = async |call: &mut Call| {
+            call.read_folder(&fixture.book, &Folder::content(), &view(layer), after.as_ref()).await
+        };
+        let page = reading(server, read).await.unwrap();
         sizes.push(page.files.len());
         files.extend(page.files.into_iter().map(|file| (file.record.path, text(file.content))));
         after = page.next;
@@ -113,7 +113,7 @@ async fn a_missing_file_is_answered_with_its_nearest_neighbours() {
             version: None,
             unless: None,
         };
-        match server.read_file(&read).await {
+        match reading(&server, async |call| call.read_file(&read).await).await {
             Err(Error::Refused(Refusal::NotFound { suggestions, .. })) => suggestions,
             other => panic!("{other:?}"),
         }
@@ -130,16 +130,18 @@ async fn a_missing_file_is_answered_with_its_nearest_neighbours() {
 async fn what_there_is_not_is_refused_by_name() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
-    let folder = |folder: &str| Folder::holding(&path(&format!("{folder}/x")));
-    let base = view(&Layer::Base);
-    let nowhere = server.read_folder(&fixture.book, &Folder::content(), &base, None).await;
+    let read = async |folder: Folder| {
+        let base = view(&Layer::Base);
+        reading(&server, async |call| call.read_folder(&fixture.book, &folder, &base, None).await).await
+    };
+    let nowhere = read(Folder::content()).await;
     assert_eq!(nowhere.unwrap_err().code(), "BOOK_NOT_FOUND");
     let none = fixture.delete(&server, &Layer::Base, &lesson(1)).await;
     assert_eq!(none.unwrap_err().code(), "BOOK_NOT_FOUND");
-    server.create_book(&mut creating(&server), &fixture.book, None).await.unwrap();
-    let empty = server.read_folder(&fixture.book, &Folder::content(), &base, None).await.unwrap();
+    create_book(&server, &fixture.book, None).await.unwrap();
+    let empty = read(Folder::content()).await.unwrap();
     assert!(empty.files.is_empty() && empty.next.is_none(), "an empty book is one");
-    let nothing = server.read_folder(&fixture.book, &folder("content/07-None"), &base, None).await;
+    let nothing = read(Folder::holding(&path("content/07-None/x"))).await;
     assert_eq!(nothing.unwrap_err().code(), "NOT_FOUND");
     assert_eq!(fixture.delete(&server, &Layer::Base, &lesson(1)).await, Ok(false), "R3: deleting is success");
 }
@@ -151,7 +153,7 @@ async fn r2_an_old_version_is_read_by_its_hash_in_its_own_book_and_layer_only() 
     let old = fixture.put(&server, &overlay("ann"), &lesson(1), "ann's first").await.hash;
     fixture.delete(&server, &overlay("ann"), &lesson(1)).await.unwrap();
     let other_book = book();
-    server.create_book(&mut creating(&server), &other_book, None).await.unwrap();
+    create_book(&server, &other_book, None).await.unwrap();
     let version = async |book: &panaversity_model::BookId, n: usize, layer: &Layer| {
         let read = ReadFile {
             book: book.clone(),
@@ -160,7 +162,8 @@ async fn r2_an_old_version_is_read_by_its_hash_in_its_own_book_and_layer_only() 
             version: Some(old),
             unless: None,
         };
-        server.read_file(&read).await.ok().map(|file| text(file.content))
+        let file = reading(&server, async |call| call.read_file(&read).await).await;
+        file.ok().map(|file| text(file.content))
     };
     assert_eq!(version(&fixture.book, 1, &overlay("ann")).await, Some(b"ann's first".to_vec()));
     for layer in [Layer::Base, overlay("bob")] {
@@ -185,6 +188,7 @@ async fn a_file_that_still_has_the_hash_is_answered_without_its_bytes() {
             version: None,
             unless: Some(unless),
         };
-        assert_eq!(server.read_file(&read).await.unwrap().content, due);
+        let file = reading(&server, async |call| call.read_file(&read).await).await.unwrap();
+        assert_eq!(file.content, due);
     }
 }

@@ -7,6 +7,7 @@ use panaversity_model::ports::{FileInventory, Publications};
 use panaversity_model::{AgentId, ContentHash, Layer};
 use panaversity_service::Service;
 use panaversity_service::reconcile::{Finding, Mode, Reconciled};
+use panaversity_testkit::FaultMode;
 use panaversity_testkit::memory::location;
 use panaversity_testkit::samples::{agent, key, lesson, overlay, path};
 
@@ -129,6 +130,26 @@ async fn r7_what_is_adopted_is_a_write_of_whoever_adopted_it() {
     run(&server, Mode::Repair).await;
     fixture.idle(&server).await;
     hold(&fixture, &server).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_adopted_is_told_even_if_the_refusal_cannot_be_recorded() {
+    let (fixture, server) = meddled().await;
+    fixture.faults.reset();
+    let due = run(&server, adopting()).await.0;
+    let calls = fixture.faults.calls();
+    let appends: Vec<_> = (0..calls.len()).filter(|call| calls[*call] == "journal.append").collect();
+    assert_eq!(appends.len(), 2, "{calls:?}");
+    for append in appends {
+        let (fixture, server) = meddled().await;
+        fixture.faults.reset();
+        fixture.faults.arm(append, FaultMode::FailBefore);
+        let told = run(&server, adopting()).await.0;
+        assert_eq!(fixture.faults.calls()[append], "journal.append");
+        assert_eq!(told.into_values().collect::<Vec<_>>(), due.values().copied().collect::<Vec<_>>());
+        let log = entries(&fixture).await;
+        assert_eq!(log.iter().filter(|entry| entry.status == "refused").count(), 1, "the other one is");
+    }
 }
 
 /// A late publication leaves an old version in the tree; adopting it would undo the newest one.

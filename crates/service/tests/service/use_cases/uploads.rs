@@ -7,17 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use panaversity_model::audit::Operation;
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{AuditLog, GarbageCollection, Objects, Pages, Staging, Uploads};
 use panaversity_model::precondition::Effect;
 use panaversity_model::storage_listing::ObjectEntry;
-use panaversity_model::{BookPath, ContentHash, Fault, Layer};
-use panaversity_service::Service;
+use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
 use panaversity_service::uploads::Announce;
+use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{path, upload_id};
 use panaversity_testkit::{MemoryJournal, MemoryObjects};
 
-use crate::fixture::{ServiceFixture, long, want};
+use crate::fixture::{ServiceFixture, long, unrecorded, want};
 use crate::invariants::hold;
 
 fn asset() -> BookPath {
@@ -87,14 +88,16 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     let id = begun(&fixture, &server, &bytes, None).await;
     fixture.inbox.plant(id, &bytes);
     let stranger = ServiceFixture { book: panaversity_testkit::samples::book(), ..ServiceFixture::new() };
-    let mut call = fixture.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
-    let foreign = server.complete_upload(&mut call, &stranger.book, id).await.unwrap_err();
+    let foreign = stranger.complete(&server, id).await.unwrap_err();
     let unknown = fixture.complete(&server, upload_id()).await.unwrap_err();
     assert_eq!((&foreign, foreign.code()), (&unknown, "NOT_FOUND"), "they tell nothing apart");
     fixture.journal.advance(Duration::from_hours(24));
     assert_eq!(fixture.complete(&server, id).await.unwrap_err().code(), "NOT_FOUND");
-    let upload = server.upload(id).await.unwrap();
-    assert!(server.require_open(&upload).await.is_err());
+    let open = async |call: &mut Call| {
+        let upload = call.upload(id).await?;
+        Ok(call.require_open(&upload).await)
+    };
+    assert!(unrecorded(&server, Operation::Upload, open).await.unwrap().is_err());
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 0, "it may still arrive");
     fixture.journal.advance(Duration::from_mins(61));
     assert_eq!(server.remove_abandoned(true).await.unwrap(), 1);
@@ -137,7 +140,6 @@ async fn the_agent_contract_decides_at_both_ends() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
     let (one, two) = (long("one"), long("two"));
-    let call = fixture.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
     let announce = |expected, sha256| Announce {
         book: fixture.book.clone(),
         path: asset(),
@@ -147,7 +149,8 @@ async fn the_agent_contract_decides_at_both_ends() {
         own_route: true,
     };
     let begin = async |announce| {
-        let begun = server.begin_upload(&call, announce, Duration::from_hours(1)).await;
+        let use_case = async |call: &mut Call| call.begin_upload(announce, Duration::from_hours(1)).await;
+        let begun = unrecorded(&server, Operation::Upload, use_case).await;
         begun.err().map(|error| error.code())
     };
     let hash = |text: &str| Some(ContentHash::of(text.as_bytes()));
@@ -278,9 +281,9 @@ async fn a_page_that_is_no_text_is_removed_and_may_be_put_again() {
 async fn an_upload_that_nobody_could_receive_is_not_begun() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
-    let call = fixture.call(&server, panaversity_model::audit::Operation::Upload, None, &Layer::Base);
     let (book, path) = (fixture.book.clone(), asset());
     let announce = Announce { book, path, size: 9, sha256: None, expected: None, own_route: false };
-    let begun = server.begin_upload(&call, announce, Duration::from_hours(1)).await;
-    assert!(matches!(begun, Err(panaversity_model::Error::Refused(panaversity_model::Refusal::NoLinks))));
+    let use_case = async |call: &mut Call| call.begin_upload(announce, Duration::from_hours(1)).await;
+    let begun = unrecorded(&server, Operation::Upload, use_case).await;
+    assert!(matches!(begun, Err(Error::Refused(Refusal::NoLinks))));
 }
