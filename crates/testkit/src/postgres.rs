@@ -208,7 +208,7 @@ fn server(
         &sockets,
         "wal_level=minimal",
         "max_wal_senders=0",
-        "max_connections=200",
+        "max_connections=1000",
         "shared_buffers=64MB",
         // Shared memory in files of its own folder is removed with it.
         "dynamic_shared_memory_type=mmap",

@@ -22,6 +22,32 @@ macro_rules! on_every_backend {
 }
 pub(crate) use on_every_backend;
 
+/// Generates two tests of each scenario, one per database, with a folder: for what the storage does not
+/// decide.
+macro_rules! on_both_databases {
+    ($($scenario:ident),+ $(,)?) => {
+        on_every_backend! { in sqlite_fs: Sqlite, Fs; $($scenario),+ }
+        on_every_backend! { in postgres_fs: Postgres, Fs; $($scenario),+ }
+    };
+}
+pub(crate) use on_both_databases;
+
+/// Generates one test of each scenario, on SQLite with a folder: for what neither database nor storage
+/// decides.
+macro_rules! on_one_backend {
+    ($($scenario:ident),+ $(,)?) => {
+        mod one_backend {
+            use crate::harness::{Db, Storage, TestBackend};
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $scenario() {
+                super::$scenario(TestBackend::new(Db::Sqlite, Storage::Fs)).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_one_backend;
+
 mod archives;
 mod assets;
 mod audit;

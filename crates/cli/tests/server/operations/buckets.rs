@@ -90,6 +90,7 @@ async fn go_through(backend: TestBackend, trouble: Trouble) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make torture"]
 async fn a_bucket_that_fails_one_request_in_ten_is_hardly_noticed() {
     for trouble in
         [Trouble::Busy, Trouble::AppliedThenError, Trouble::Gone, Trouble::Slow(Duration::from_millis(300))]

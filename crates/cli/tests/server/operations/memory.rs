@@ -74,6 +74,7 @@ async fn all<F: Future<Output = (u16, String)>>(act: impl Fn(usize) -> F) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "make torture"]
 async fn memory_stays_bounded_while_32_clients_come_and_go() {
     let (_env, server, client) = fresh(Db::Sqlite).await;
     let address = server.url().strip_prefix("http://").unwrap().to_owned();

@@ -11,7 +11,7 @@ use crate::fixtures::{
 };
 use crate::harness::{Db, TestBackend};
 
-on_every_backend!(
+on_both_databases!(
     r7_every_entry_names_the_agent_who_called,
     r7_who_claims_to_be_nobody_is_refused_and_changes_nothing,
     every_call_leaves_an_entry_whatever_came_of_it,

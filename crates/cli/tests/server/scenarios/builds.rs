@@ -8,7 +8,7 @@ use crate::fixtures::{
 };
 use crate::harness::TestBackend;
 
-on_every_backend!(
+on_both_databases!(
     a_plan_s_manifest_hash_is_the_documented_formula,
     a_plan_names_what_was_added_modified_and_deleted,
     a_plan_to_an_unknown_target_lists_everything_with_a_warning,

@@ -10,7 +10,7 @@ use crate::fixtures::{
 };
 use crate::harness::{TestBackend, TestClient};
 
-on_every_backend!(
+on_both_databases!(
     a_delta_names_what_was_written_and_deleted_since,
     content_comes_along_if_it_is_asked_for,
     r5_with_user_id_a_delta_is_of_that_user_s_view,

@@ -10,13 +10,18 @@ use crate::fixtures::{
 };
 use crate::harness::{Answer, TestBackend, TestClient};
 
-on_every_backend!(
+mod on_all {
+    use super::r5_an_overlay_is_published_beside_the_base_and_not_in_it;
+
+    on_every_backend!(r5_an_overlay_is_published_beside_the_base_and_not_in_it);
+}
+
+on_both_databases!(
     r5_nothing_a_stranger_asks_shows_an_overlay,
     r5_the_owner_reads_the_overlay_above_the_base,
     r5_a_stranger_s_writes_meet_nothing_of_an_overlay,
     r5_the_log_shows_each_caller_the_own_layer,
     r5_without_its_overlay_the_base_shows_again,
-    r5_an_overlay_is_published_beside_the_base_and_not_in_it,
 );
 
 const HERS_ALONE: &str = "content/01-Part/01-Chapter/02-hidden-plans.md";

@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use crate::fixtures::{BOOK, create_all, created, field, fresh, manifest_hash, pages, text, with, write};
 use crate::harness::TestBackend;
 
-on_every_backend!(
+on_both_databases!(
     a_book_of_more_than_1_000_files_is_read_and_planned_page_by_page,
     a_plan_goes_on_as_it_began_while_agents_write,
-    a_book_of_more_than_1_mb_is_read_page_by_page,
     more_than_100_books_are_listed_page_by_page,
+);
+
+on_one_backend!(
+    a_book_of_more_than_1_mb_is_read_page_by_page,
     a_cursor_goes_on_with_its_own_call_alone,
     no_page_is_larger_than_1_mb_as_json,
 );

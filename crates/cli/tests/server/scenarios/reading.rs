@@ -8,7 +8,7 @@ use crate::fixtures::{
 };
 use crate::harness::{Db, TestBackend};
 
-on_every_backend!(
+on_both_databases!(
     a_file_is_read_with_all_that_is_known_of_it,
     an_old_version_is_read_by_its_hash,
     a_hash_names_versions_of_the_same_book_path_and_layer_only,

@@ -7,12 +7,15 @@ use crate::fixtures::{BOOK, LESSON, create_all, created, entries, fresh, text, w
 use crate::harness::{TestBackend, TestClient};
 use crate::surface::eras::modern;
 
-on_every_backend!(
+on_both_databases!(
     a_page_is_read_by_its_address_and_recorded,
-    what_is_no_page_is_not_found_in_either_era,
     r5_no_resource_shows_an_overlay,
     resources_are_listed_page_by_page,
     books_and_paths_are_completed,
+);
+
+on_one_backend!(
+    what_is_no_page_is_not_found_in_either_era,
     prompts_say_how_to_write_safely,
 );
 

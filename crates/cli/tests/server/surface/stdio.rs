@@ -113,7 +113,8 @@ async fn a_short_session_raises_no_false_alarm() {
 
 #[test]
 fn nonsense_on_stdin_ends_nothing() {
-    let mut line = Line::to(&TestEnv::new(Db::Sqlite));
+    let env = TestEnv::new(Db::Sqlite);
+    let mut line = Line::to(&env);
     line.ask(&hello());
     line.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     let stdin = line.stdin.as_mut().unwrap();
