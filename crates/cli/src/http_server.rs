@@ -10,8 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use panaversity_server::{AllowedHosts, ConnectionLimits, Gate, router, serve};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use panaversity_server::{AllowedHosts, Gate, router, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,7 +19,7 @@ use crate::config::links::LinkSettings;
 use crate::config::settings::{HttpSettings, StoreSettings};
 use crate::config::{ConfigError, Sources};
 use crate::failure::Failure;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, server_limits};
 use crate::startup;
 
 /// How long running calls may go on after a stop was asked for.
@@ -77,7 +76,12 @@ impl HttpServer {
         let (database, storage) = (store.database.url.backend(), store.storage.backend().name());
         let (closing, cancelling) = (CancellationToken::new(), CancellationToken::new());
         let gate = Gate::new(hosts.clone(), database, storage);
-        let serving = tokio::spawn(serve(listener, gate.router(), connection_limits(), closing.clone()));
+        let serving = tokio::spawn(serve(
+            listener,
+            gate.router(),
+            server_limits(&store, &links).connections,
+            closing.clone(),
+        ));
         let mut serving = AbortOnDropHandle::new(serving);
         let runtime = tokio::select! {
             opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
@@ -141,20 +145,6 @@ fn warn_of_address(http: &HttpSettings, address: SocketAddr) {
              which clients may not reach"
         );
     }
-}
-
-/// The limits of connections, as many as the process may have files open. The soft limit is raised to
-/// the hard one before: 1,024 is a limit for programs that use select.
-fn connection_limits() -> ConnectionLimits {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some() && limit.current != limit.maximum {
-        let raised = Rlimit { current: limit.maximum, ..limit };
-        if setrlimit(Resource::Nofile, raised).is_ok() {
-            limit.current = limit.maximum;
-        }
-    }
-    let descriptors = limit.current.and_then(|current| usize::try_from(current).ok());
-    ConnectionLimits::for_descriptors(descriptors.unwrap_or(usize::MAX))
 }
 
 fn no_longer(ended: &impl std::fmt::Debug) -> Failure {

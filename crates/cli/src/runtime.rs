@@ -8,7 +8,7 @@ use std::time::Duration;
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Objects, Tree, UploadStore};
-use panaversity_server::{AppState, Metrics, PublishedKey, SignedUrlOptions, SignedUrls};
+use panaversity_server::{AppState, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls};
 use panaversity_service::reconcile::QuickScan;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
@@ -16,6 +16,7 @@ use panaversity_store::{
     Backend, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver, S3Storage,
     SqlJournal,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -122,9 +123,8 @@ impl Runtime {
             Some(key) => key.clone(),
             None => journal.signing_key().await.map_err(|fault| unreadable(&fault))?,
         };
-        let archive_timeout = links.archive_timeout;
-        let state =
-            AppState::new(service.clone(), metrics, signed_urls(links, key, backend), archive_timeout);
+        let limits = server_limits(&settings, &links);
+        let state = AppState::new(service.clone(), metrics, signed_urls(links, key, backend), limits);
         let stopping = CancellationToken::new();
         let kept = in_background(&service, &stopping);
         let look = tokio::spawn(look_for_strangers(service.clone()));
@@ -283,6 +283,20 @@ async fn look_for_strangers(service: Service) {
             tracing::warn!(target: "panaversity_fs.server", error = %fault, "the folder could not be looked through");
         }
     }
+}
+
+/// The limits of a server in this process. The soft limit of open files is raised to the hard one before:
+/// 1,024 is a limit for programs that use `select`.
+pub(crate) fn server_limits(settings: &StoreSettings, links: &LinkSettings) -> ServerLimits {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some() && limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, ..limit };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit.current = limit.maximum;
+        }
+    }
+    let descriptors = limit.current.and_then(|current| usize::try_from(current).ok());
+    ServerLimits::new(descriptors.unwrap_or(usize::MAX), settings.limits.direct_bytes, links.archive_timeout)
 }
 
 fn signed_urls(links: LinkSettings, key: Vec<u8>, backend: Backend) -> SignedUrls {

@@ -56,8 +56,8 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
     let state = HttpState {
         app: app.clone(),
         began: Instant::now(),
-        downloads: DownloadLimiter::new(),
-        uploads: UploadSlots::default(),
+        downloads: DownloadLimiter::new(&app.limits),
+        uploads: UploadSlots::new(app.limits.uploads_at_once),
     };
     let probes = hosts.for_probes();
 
@@ -83,7 +83,7 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
 }
 
 async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
-    let text = state.app.metrics.scrape(&state.app.service).await;
+    let text = state.app.metrics.scrape(&state.app.service, state.app.limits.scrape_timeout).await;
     ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text)
 }
 

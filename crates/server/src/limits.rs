@@ -1,4 +1,5 @@
-//! Limits of a server: sizes, timeouts, and how much happens at once.
+//! Limits of a server: every semaphore, size and timeout of its transports, in one place. `config check`
+//! shows them.
 
 use std::time::Duration;
 
@@ -6,6 +7,87 @@ use std::time::Duration;
 const MOST_CONNECTIONS: usize = 10_000;
 /// Descriptors that are left to the database, the storage and the log.
 const OTHER_DESCRIPTORS: usize = 256;
+/// Memory for bodies and answers, in assets of the largest size inside a call: two as they are received,
+/// or one as it is sent.
+const DIRECT_ASSETS_IN_MEMORY: u64 = 6;
+/// Most bytes of an MCP request, unless an asset in base64 needs more.
+const USUAL_REQUEST_BYTES: u64 = 4 << 20;
+
+/// Limits of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Limits of connections.
+    pub connections: ConnectionLimits,
+    /// Bytes of memory that large bodies and answers of all calls share.
+    pub memory_bytes: u64,
+    /// Most bytes of an MCP request: one that contains an asset of the largest size inside a call, in
+    /// base64 and with line breaks.
+    pub request_bytes: u64,
+    /// Longest time for all of an MCP request's body, and for its answer.
+    pub request_timeout: Duration,
+    /// Longest time for the next bytes of an MCP request's body.
+    pub request_stall_timeout: Duration,
+    /// Uploads received at once.
+    pub uploads_at_once: usize,
+    /// Longest time for the next bytes of an upload.
+    pub upload_stall_timeout: Duration,
+    /// Parts of large files in memory at once, for all downloads, of up to 1 MiB each.
+    pub download_parts_at_once: usize,
+    /// Longest time that a download waits for its first part, before the client is asked to come later.
+    pub first_part_timeout: Duration,
+    /// Longest time that a download waits for a permit for its next part.
+    pub next_part_timeout: Duration,
+    /// Longest time of one download of an archive.
+    pub archive_timeout: Duration,
+    /// Longest time that a scrape of the metrics waits for the database.
+    pub scrape_timeout: Duration,
+}
+
+impl ServerLimits {
+    /// The limits of a process that may have so many descriptors open, for assets of at most
+    /// `direct_bytes` inside a call.
+    pub fn new(descriptors: usize, direct_bytes: u64, archive_timeout: Duration) -> Self {
+        Self {
+            connections: ConnectionLimits::for_descriptors(descriptors),
+            memory_bytes: direct_bytes.saturating_mul(DIRECT_ASSETS_IN_MEMORY),
+            request_bytes: (direct_bytes / 2 * 3 + (64 << 10)).max(USUAL_REQUEST_BYTES),
+            request_timeout: Duration::from_mins(3),
+            request_stall_timeout: Duration::from_secs(15),
+            uploads_at_once: 32,
+            upload_stall_timeout: Duration::from_secs(30),
+            download_parts_at_once: 64,
+            first_part_timeout: Duration::from_secs(5),
+            next_part_timeout: Duration::from_mins(1),
+            archive_timeout,
+            scrape_timeout: Duration::from_secs(2),
+        }
+    }
+
+    /// Name and value of each limit, as an operator reads them.
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        let seconds = |limit: Duration| format!("{} s", limit.as_secs());
+        let mebibytes = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
+        let connections = &self.connections;
+        vec![
+            ("connections", connections.total.to_string()),
+            ("connections per address", connections.per_address.to_string()),
+            ("head of a request", seconds(connections.header_timeout)),
+            ("idle connection", seconds(connections.idle_timeout)),
+            ("write without progress", seconds(connections.write_timeout)),
+            ("MCP request", mebibytes(self.request_bytes)),
+            ("body of an MCP request, and its answer", seconds(self.request_timeout)),
+            ("next bytes of an MCP request", seconds(self.request_stall_timeout)),
+            ("memory for large bodies and answers", mebibytes(self.memory_bytes)),
+            ("uploads at once", self.uploads_at_once.to_string()),
+            ("next bytes of an upload", seconds(self.upload_stall_timeout)),
+            ("parts of downloads in memory", self.download_parts_at_once.to_string()),
+            ("wait for the first part of a download", seconds(self.first_part_timeout)),
+            ("wait for the next part of a download", seconds(self.next_part_timeout)),
+            ("download of an archive", seconds(self.archive_timeout)),
+            ("database for a scrape", seconds(self.scrape_timeout)),
+        ]
+    }
+}
 
 /// Limits of connections. Whatever is beyond them, a client that reads and writes at a sensible pace
 /// is served.

@@ -55,7 +55,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::AppState;
-use crate::http::middleware::mcp_body::{self, BodyLimits};
+use crate::http::middleware::mcp_body;
 use crate::memory_budget::MemoryPermit;
 use dispatch::CallArguments;
 use message::Unreadable;
@@ -75,15 +75,15 @@ Errors carry a code and a hint that says what to do next. Go on with next_cursor
 
 /// The routes `/mcp` and `/mcp/`. `stop` ends streams that are still open after the drain timeout.
 pub(crate) fn router(app: AppState, stop: CancellationToken) -> Router {
-    let admission = BodyLimits::of(&app);
+    let most = usize::try_from(app.limits.request_bytes).unwrap_or(usize::MAX);
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
         // Host and Origin are checked for all routes by the middleware around this one.
         .disable_allowed_hosts()
-        .with_max_request_body_bytes(admission.most)
+        .with_max_request_body_bytes(most)
         .with_cancellation_token(stop);
-    let handler = McpHandler { app };
+    let handler = McpHandler { app: app.clone() };
     #[cfg(feature = "conformance")]
     let handler = conformance::WithFixtures(handler);
     let service = StreamableHttpService::new(
@@ -94,7 +94,7 @@ pub(crate) fn router(app: AppState, stop: CancellationToken) -> Router {
     Router::new()
         .route_service("/mcp", service.clone())
         .route_service("/mcp/", service)
-        .layer(middleware::from_fn_with_state(admission, mcp_body::admit))
+        .layer(middleware::from_fn_with_state(app, mcp_body::admit))
 }
 
 /// Serves one client on stdin and stdout until it closes its end, which it may do before its first
@@ -108,7 +108,7 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let lines = Lines::new(input, output, BodyLimits::of(&app).most);
+    let lines = Lines::new(input, output, usize::try_from(app.limits.request_bytes).unwrap_or(usize::MAX));
     match (McpHandler { app }).serve(lines).await {
         Ok(session) => session.waiting().await.map(|_| ()).map_err(Into::into),
         Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),

@@ -1,17 +1,17 @@
-//! Memory for what is large inside one call: bodies with whole assets in them, and answers. Keeps
-//! it bounded: whoever needs much waits for a turn, whoever needs little never waits.
+//! Memory budget of large bodies and answers: a semaphore over bytes that all calls share. Calls above
+//! [`SMALL`] wait for a permit for their size; smaller ones bypass it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Calls that need no more than this many bytes need no turn.
+/// Most bytes of a call that needs no permit.
 pub(crate) const SMALL: u64 = 1 << 20;
-/// The unit turns are counted in, in bytes.
+/// Bytes per permit of the semaphore.
 const UNIT: u64 = 1 << 10;
 
-/// The memory that all calls share. Cheap to clone.
+/// Semaphore over bytes. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct MemoryBudget {
     units: Arc<Semaphore>,
@@ -19,14 +19,14 @@ pub(crate) struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// So many bytes.
+    /// A budget of so many bytes.
     pub(crate) fn of(bytes: u64) -> Self {
         let total = units(bytes);
         Self { units: Arc::new(Semaphore::new(total as usize)), total }
     }
 
-    /// A turn for so many bytes, as soon as they are free; all of the budget where it has fewer.
-    /// `None`: few enough to need none.
+    /// Acquires a permit for so many bytes, or for the whole budget where it has fewer. `None`: at most
+    /// [`SMALL`] bytes, which need none.
     pub(crate) async fn acquire(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         if bytes <= SMALL {
             return None;
@@ -40,7 +40,7 @@ fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
-/// The turn of one call, kept until its answer has gone. Clones share it.
+/// Memory permit of one call, kept until its answer is sent. Clones share it.
 #[derive(Clone)]
 pub(crate) struct MemoryPermit {
     budget: MemoryBudget,
@@ -48,20 +48,20 @@ pub(crate) struct MemoryPermit {
 }
 
 impl MemoryPermit {
-    /// A call that has no turn yet.
+    /// A call without a permit yet.
     pub(crate) fn new(budget: MemoryBudget) -> Self {
         Self { budget, permit: Arc::default() }
     }
 
-    /// Takes a turn for so many bytes. What it had is given back first: nobody who has one ever
-    /// waits for another.
+    /// Acquires a permit for so many bytes. The one it had is released first: no call waits for a permit
+    /// while it has one, so none deadlock.
     pub(crate) async fn take(&self, bytes: u64) {
         drop(self.permit().take());
         let permit = self.budget.acquire(bytes).await;
         *self.permit() = permit;
     }
 
-    /// The turn, to go with what needs it still; see [`with_guard`].
+    /// Takes the permit out, to pass it on with bytes that need it still; see [`with_guard`].
     pub(crate) fn transfer(&self) -> Option<Arc<OwnedSemaphorePermit>> {
         self.permit().take().map(Arc::new)
     }
@@ -71,7 +71,7 @@ impl MemoryPermit {
     }
 }
 
-/// The same bytes; whatever is made of them keeps `kept` until the last of it is dropped.
+/// The same bytes; every slice of them keeps `kept` alive until the last is dropped.
 pub(crate) fn with_guard<T: Send + Sync + 'static>(bytes: Bytes, kept: Arc<T>) -> Bytes {
     Bytes::from_owner(Guarded { bytes, _kept: kept })
 }

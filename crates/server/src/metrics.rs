@@ -32,9 +32,6 @@ const WRITE_STATUSES: [&str; 6] =
 /// not be read.
 const ARCHIVE_STATUSES: [&str; 6] = ["success", "partial", "cut", "timeout", "corrupt", "failed"];
 
-/// Longest time that a scrape waits for the database; then it shows the last known values.
-const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
@@ -185,11 +182,11 @@ impl Metrics {
         self.http_requests.with_label_values(&[route, status_text(status, &mut [0; 5])]).inc();
     }
 
-    /// All metrics, in Prometheus' text format. Never fails: without the database it shows the last
-    /// known values.
-    pub(crate) async fn scrape(&self, service: &Service) -> Vec<u8> {
+    /// All metrics, in Prometheus' text format. Never fails: without the database, or after `timeout`,
+    /// it shows the last known values.
+    pub(crate) async fn scrape(&self, service: &Service, timeout: Duration) -> Vec<u8> {
         if let Ok(mut shown) = self.shown.try_lock() {
-            self.refresh(service, &mut shown).await;
+            self.refresh(service, timeout, &mut shown).await;
         }
         let mut text = Vec::with_capacity(16 * 1024);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -198,13 +195,13 @@ impl Metrics {
         text
     }
 
-    async fn refresh(&self, service: &Service, shown: &mut BTreeSet<String>) {
+    async fn refresh(&self, service: &Service, timeout: Duration, shown: &mut BTreeSet<String>) {
         let rollbacks = service.stats().rollbacks.load(Ordering::Relaxed);
         self.rollbacks.inc_by(rollbacks.saturating_sub(self.rollbacks.get()));
         self.archive_memory.set(i64::try_from(service.archive_memory()).unwrap_or(i64::MAX));
         self.chain_valid.set(i64::from(service.verified().breaks.is_empty()));
         let asked = async { tokio::join!(service.pending_publications(), service.journal_counts()) };
-        let Ok((pending, counts)) = tokio::time::timeout(SCRAPE_TIMEOUT, asked).await else { return };
+        let Ok((pending, counts)) = tokio::time::timeout(timeout, asked).await else { return };
         if let Ok(pending) = pending {
             self.pending_publications.set(pending);
         }

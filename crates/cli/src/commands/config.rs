@@ -1,7 +1,7 @@
 //! `config check`: shows the effective settings, with secrets masked, and tests that they work.
 //! Invariant: it leaves no change behind; files that it puts into the storage are removed.
 //!
-//! 1. Every setting with its value and source.
+//! 1. Every setting with its value and source; the limits of a server.
 //! 2. Database: reachable, and its schema is that of this program.
 //! 3. Storage: put, get, list, delete, in a bucket also copy; and it belongs to this database.
 //! 4. Listening address: it can be bound on this machine.
@@ -22,7 +22,7 @@ use crate::config::storage::StorageSettings;
 use crate::config::{Key, SETTINGS, Setting, Sources};
 use crate::failure::{Failure, print};
 use crate::http_server::bind;
-use crate::runtime::{connect, migration_failed};
+use crate::runtime::{connect, migration_failed, server_limits};
 
 /// Timeout of a request over the network.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,6 +68,7 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let (_, store, http) =
         (LogSettings::read(&sources)?, StoreSettings::read(&sources)?, HttpSettings::read(&sources)?);
     let links = LinkSettings::read(&sources)?;
+    let limits = server_limits(&store, &links).shown();
     let mut tried: Vec<Tried> = sources.warnings().into_iter().map(|why| noted("settings", why)).collect();
     let database = try_database(store.database, &mut tried).await;
     try_storage(&store.storage, database.as_ref(), &mut tried).await;
@@ -78,7 +79,7 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     try_public_url(&http, &mut tried).await;
     try_cdn(&links, &store.storage, &mut tried).await;
     let failed = tried.iter().filter(|one| matches!(one.outcome, CheckOutcome::Bad(_))).count();
-    print(&if json { as_json(&settings, &tried) } else { as_text(&settings, &tried) })?;
+    print(&if json { as_json(&settings, &limits, &tried) } else { as_text(&settings, &limits, &tried) })?;
     match failed {
         0 => Ok(()),
         n => Err(Failure::Failed(format!("{n} of {} checks failed; see above", tried.len()))),
@@ -280,11 +281,15 @@ impl CheckOutcome {
     }
 }
 
-fn as_text(settings: &[(&str, String, String)], tried: &[Tried]) -> String {
+fn as_text(settings: &[(&str, String, String)], limits: &[(&str, String)], tried: &[Tried]) -> String {
     let mut text = String::new();
     for (name, value, from) in settings {
         // Writing to a `String` does not fail.
         let _ = writeln!(text, "{name}={value}  ({from})");
+    }
+    text.push('\n');
+    for (name, value) in limits {
+        let _ = writeln!(text, "limit  {name}: {value}");
     }
     for Tried { what, outcome } in tried {
         let (word, why) = outcome.parts();
@@ -293,7 +298,7 @@ fn as_text(settings: &[(&str, String, String)], tried: &[Tried]) -> String {
     text
 }
 
-fn as_json(settings: &[(&str, String, String)], tried: &[Tried]) -> String {
+fn as_json(settings: &[(&str, String, String)], limits: &[(&str, String)], tried: &[Tried]) -> String {
     let settings: Vec<Value> = settings
         .iter()
         .map(|(name, value, from)| json!({ "name": name, "value": value, "from": from }))
@@ -305,5 +310,7 @@ fn as_json(settings: &[(&str, String, String)], tried: &[Tried]) -> String {
             json!({ "check": what, "outcome": word.to_lowercase(), "detail": why })
         })
         .collect();
-    json!({ "settings": settings, "checks": checks }).to_string()
+    let limits: Vec<Value> =
+        limits.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    json!({ "settings": settings, "limits": limits, "checks": checks }).to_string()
 }

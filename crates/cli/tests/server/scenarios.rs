@@ -30,7 +30,6 @@ macro_rules! on_both_databases {
         on_every_backend! { in postgres_fs: Postgres, Fs; $($scenario),+ }
     };
 }
-pub(crate) use on_both_databases;
 
 /// Generates one test of each scenario, on SQLite with a folder: for what neither database nor storage
 /// decides.
@@ -46,7 +45,6 @@ macro_rules! on_one_backend {
         }
     };
 }
-pub(crate) use on_one_backend;
 
 mod archives;
 mod assets;

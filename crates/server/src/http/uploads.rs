@@ -1,6 +1,6 @@
 //! `PUT /uploads/{id}`: receives large uploads if the storage has no presigned URLs. Invariant: an
 //! upload is stored only whole, by a link signed for it, with the signed size; it is never in memory as
-//! a whole, and its next bytes may take at most [`STALL_TIMEOUT`]. A link can't fill a disk: each upload is
+//! a whole, and its next bytes have a timeout. A link can't fill a disk: each upload is
 //! received once at a time, a bounded number concurrently, and none for longer than its size allows.
 
 use std::collections::HashSet;
@@ -28,14 +28,12 @@ use crate::call::CallKind;
 use crate::error;
 use crate::signed_url::InvalidSignature;
 
-/// Timeout for the next bytes of an upload.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most concurrent uploads.
-const AT_ONCE: usize = 32;
-
 /// The uploads that this server is receiving.
-#[derive(Clone, Default)]
-pub(super) struct UploadSlots(Arc<Mutex<HashSet<UploadId>>>);
+#[derive(Clone)]
+pub(super) struct UploadSlots {
+    at_once: usize,
+    all: Arc<Mutex<HashSet<UploadId>>>,
+}
 
 /// Entry of one of them, removed when it is dropped.
 struct UploadSlot {
@@ -53,12 +51,17 @@ enum Busy {
 }
 
 impl UploadSlots {
+    /// Slots for so many concurrent uploads.
+    pub(super) fn new(at_once: usize) -> Self {
+        Self { at_once, all: Arc::default() }
+    }
+
     fn begin(&self, id: UploadId) -> Result<UploadSlot, Busy> {
         let mut all = self.all();
         if all.contains(&id) {
             return Err(Busy::Same);
         }
-        if all.len() >= AT_ONCE {
+        if all.len() >= self.at_once {
             return Err(Busy::Others);
         }
         all.insert(id);
@@ -66,7 +69,7 @@ impl UploadSlots {
     }
 
     fn all(&self) -> MutexGuard<'_, HashSet<UploadId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +97,10 @@ pub(super) async fn receive(
         Ok((id, size)) => match state.uploads.begin(id) {
             Err(busy) => turned_away(&busy),
             Ok(_arrival) => {
-                let use_case = async |call: &mut Call| attempt(call, id, &size, &headers, &mut frames).await;
+                let use_case = async |call: &mut Call| {
+                    let stall_timeout = app.limits.upload_stall_timeout;
+                    attempt(call, id, &size, &headers, &mut frames, stall_timeout).await
+                };
                 let size = |size: &u64| Some(*size);
                 let agent = AgentId::unnamed();
                 let ended = app.run(CallKind::Upload, agent, Operation::Upload, use_case, size).await;
@@ -120,7 +126,7 @@ async fn read_away(app: &AppState, mut frames: BodyDataStream) {
             }
         }
     };
-    let _ = tokio::time::timeout(STALL_TIMEOUT, reading).await;
+    let _ = tokio::time::timeout(app.limits.upload_stall_timeout, reading).await;
 }
 
 async fn attempt(
@@ -129,6 +135,7 @@ async fn attempt(
     signed_size: &str,
     headers: &HeaderMap,
     frames: &mut BodyDataStream,
+    stall_timeout: Duration,
 ) -> Result<u64, Error> {
     let upload = call.upload(id).await?;
     let announced = &upload.announced;
@@ -155,7 +162,7 @@ async fn attempt(
     let deadline = Instant::now() + time_to_put(announced.size);
     loop {
         let late = |_| Fault::new(FaultKind::Timeout, "the next bytes of an upload did not come in time");
-        let until = deadline.min(Instant::now() + STALL_TIMEOUT);
+        let until = deadline.min(Instant::now() + stall_timeout);
         match tokio::time::timeout_at(until, frames.next()).await.map_err(late)? {
             Some(Ok(frame)) => incoming.write(&frame).await?,
             Some(Err(_)) => return Err(Refusal::argument("body", "it broke off").into()),
@@ -225,10 +232,10 @@ mod tests {
 
     #[test]
     fn an_upload_arrives_once_at_a_time_and_few_do_at_all() {
-        let (all, id) = (UploadSlots::default(), |n| UploadId::new(uuid::Uuid::from_u128(n)));
+        let (all, id) = (UploadSlots::new(32), |n| UploadId::new(uuid::Uuid::from_u128(n)));
         let first = all.begin(id(0)).unwrap();
         assert_eq!(all.begin(id(0)).err(), Some(Busy::Same));
-        let others: Vec<_> = (1..AT_ONCE as u128).map(|n| all.begin(id(n)).unwrap()).collect();
+        let others: Vec<_> = (1..32).map(|n| all.begin(id(n)).unwrap()).collect();
         assert_eq!(all.begin(id(99)).err(), Some(Busy::Others));
         drop(first);
         assert!(all.begin(id(0)).is_ok() && all.begin(id(99)).is_ok());

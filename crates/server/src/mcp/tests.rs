@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::limits::ServerLimits;
 use crate::metrics::Metrics;
 use crate::signed_url::{SignedUrlOptions, SignedUrls};
 
@@ -62,7 +63,12 @@ pub(crate) fn app(faults: &Faults) -> AppState {
         valid_for: Duration::from_hours(1),
     });
     let metrics = Metrics::new("fs", &["put"]).unwrap();
-    AppState::new(Service::new(engines, limits), Arc::new(metrics), links, Duration::from_mins(1))
+    AppState::new(
+        Service::new(engines, limits),
+        Arc::new(metrics),
+        links,
+        ServerLimits::new(1_024, 10 << 20, Duration::from_mins(1)),
+    )
 }
 
 impl Client {
@@ -287,7 +293,10 @@ async fn the_agent_contract_leads_from_error_to_success() {
     let old =
         client.call("read_content", json!({ "book_id": "ai-python", "path": LESSON, "hash": first })).await;
     assert_eq!(old["content"], json!("one"));
-    let counts = String::from_utf8(client.app.metrics.scrape(&client.app.service).await).unwrap();
+    let counts = String::from_utf8(
+        client.app.metrics.scrape(&client.app.service, client.app.limits.scrape_timeout).await,
+    )
+    .unwrap();
     for (mode, status) in [
         ("created", "success"),
         ("updated", "success"),

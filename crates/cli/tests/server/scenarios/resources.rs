@@ -14,10 +14,7 @@ on_both_databases!(
     books_and_paths_are_completed,
 );
 
-on_one_backend!(
-    what_is_no_page_is_not_found_in_either_era,
-    prompts_say_how_to_write_safely,
-);
+on_one_backend!(what_is_no_page_is_not_found_in_either_era, prompts_say_how_to_write_safely,);
 
 async fn ask(client: &TestClient, method: &str, params: Value) -> Value {
     client.rpc(json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })).await

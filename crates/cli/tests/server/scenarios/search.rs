@@ -11,10 +11,7 @@ on_both_databases!(
     more_than_1_000_matches_come_page_by_page,
 );
 
-on_one_backend!(
-    a_star_stays_within_a_folder_and_two_do_not,
-    either_one_book_or_all_must_be_named,
-);
+on_one_backend!(a_star_stays_within_a_folder_and_two_do_not, either_one_book_or_all_must_be_named,);
 
 const SUMMARY: &str = "content/01-Part/01-Chapter/01-lesson.summary.md";
 

@@ -31,7 +31,7 @@ impl ArchiveBody {
     /// A body of which nothing is sent yet. After the operator's timeout its connection is aborted, in
     /// whatever state it is.
     pub(crate) fn new(download: Download, tally: TransferRecord) -> Self {
-        let (over, timeout) = (tally.over.clone(), tally.app.archive_timeout);
+        let (over, timeout) = (tally.over.clone(), tally.app.limits.archive_timeout);
         let tally = Arc::new(tally);
         let timed = Arc::downgrade(&tally);
         tokio::spawn(async move {
@@ -224,7 +224,7 @@ mod tests {
         let counted = async {
             while !app
                 .metrics
-                .scrape(&app.service)
+                .scrape(&app.service, app.limits.scrape_timeout)
                 .await
                 .windows(series.len())
                 .any(|w| w == series.as_bytes())
@@ -233,7 +233,8 @@ mod tests {
             }
         };
         if tokio::time::timeout(HANGS, counted).await.is_err() {
-            let text = String::from_utf8(app.metrics.scrape(&app.service).await).unwrap();
+            let text =
+                String::from_utf8(app.metrics.scrape(&app.service, app.limits.scrape_timeout).await).unwrap();
             panic!("{series} is not in\n{text}");
         }
     }
@@ -248,7 +249,7 @@ mod tests {
         client.read_exact(&mut [0; 100]).await.unwrap();
         drop(client);
         ended(&app, "cut", 1).await;
-        app.archive_timeout = Duration::from_millis(20);
+        app.limits.archive_timeout = Duration::from_millis(20);
         let mut client = asking(&app).await;
         ended(&app, "timeout", 1).await;
         let mut got = Vec::new();

@@ -16,22 +16,18 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::limits::ServerLimits;
 use crate::memory_budget::with_guard;
 
-/// Most parts of large files in memory.
-const AT_ONCE: usize = 64;
 /// Largest frame of a part that is passed on.
 const FRAME_BYTES: usize = 256 << 10;
-/// Timeout for a file's first permit; then the client is told to retry.
-const FIRST_TURN: Duration = Duration::from_secs(5);
-/// Timeout for the next permit of a file in progress.
-const NEXT_TURN: Duration = Duration::from_mins(1);
 
 /// Semaphore over parts of large files.
 #[derive(Clone)]
 pub(crate) struct DownloadLimiter {
-    turns: Arc<Semaphore>,
-    first_turn: Duration,
+    permits: Arc<Semaphore>,
+    first_part_timeout: Duration,
+    next_part_timeout: Duration,
 }
 
 /// Stream of a file.
@@ -40,13 +36,18 @@ struct FileBody {
     /// Source of the parts; `None`: it failed.
     parts: Option<Parts>,
     /// Semaphore of the parts; `None`: the file needs no permits.
-    turns: Option<Arc<Semaphore>>,
+    permits: Option<Arc<Semaphore>>,
+    next_part_timeout: Duration,
 }
 
 impl DownloadLimiter {
     /// A limiter with all permits free.
-    pub(crate) fn new() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), first_turn: FIRST_TURN }
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(limits.download_parts_at_once)),
+            first_part_timeout: limits.first_part_timeout,
+            next_part_timeout: limits.next_part_timeout,
+        }
     }
 
     /// Body with `bytes` bytes of a file. The first part is read before it is returned, so that damage
@@ -55,12 +56,13 @@ impl DownloadLimiter {
     /// # Errors
     /// A timeout when no permit became free in time.
     pub(crate) async fn body(&self, parts: Parts, bytes: u64) -> Result<Body, Fault> {
-        let turns = (bytes > CHUNK_BYTES as u64).then(|| self.turns.clone());
-        let mut moving = FileBody { rest: Bytes::new(), parts: Some(parts), turns };
-        moving.rest = moving.part(self.first_turn).await?.unwrap_or_default();
-        Ok(Body::from_stream(stream::unfold(moving, |mut moving| async move {
-            let frame = moving.next().await?;
-            Some((frame, moving))
+        let permits = (bytes > CHUNK_BYTES as u64).then(|| self.permits.clone());
+        let next_part_timeout = self.next_part_timeout;
+        let mut file = FileBody { rest: Bytes::new(), parts: Some(parts), permits, next_part_timeout };
+        file.rest = file.part(self.first_part_timeout).await?.unwrap_or_default();
+        Ok(Body::from_stream(stream::unfold(file, |mut file| async move {
+            let frame = file.next().await?;
+            Some((frame, file))
         })))
     }
 }
@@ -68,7 +70,7 @@ impl DownloadLimiter {
 impl FileBody {
     async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
         if self.rest.is_empty() {
-            match self.part(NEXT_TURN).await {
+            match self.part(self.next_part_timeout).await {
                 Ok(next) => self.rest = next?,
                 Err(fault) => {
                     tracing::warn!(target: "panaversity_fs.http", error = %fault, "a download was cut off");
@@ -81,25 +83,25 @@ impl FileBody {
     }
 
     /// The next part, after acquiring its permit; `None`: the end, or an earlier failure.
-    async fn part(&mut self, patience: Duration) -> Result<Option<Bytes>, Fault> {
+    async fn part(&mut self, timeout: Duration) -> Result<Option<Bytes>, Fault> {
         let Some(parts) = &mut self.parts else { return Ok(None) };
-        let turn = match &self.turns {
-            Some(turns) => Some(turn_of(turns, patience).await?),
+        let permit = match &self.permits {
+            Some(permits) => Some(acquire(permits, timeout).await?),
             None => None,
         };
         let Some(part) = parts.next().await? else { return Ok(None) };
         let part = Bytes::from(fitted(part));
-        Ok(Some(match turn {
-            Some(turn) => with_guard(part, Arc::new(turn)),
+        Ok(Some(match permit {
+            Some(permit) => with_guard(part, Arc::new(permit)),
             None => part,
         }))
     }
 }
 
-async fn turn_of(turns: &Arc<Semaphore>, patience: Duration) -> Result<OwnedSemaphorePermit, Fault> {
-    let turn = tokio::time::timeout(patience, turns.clone().acquire_owned()).await;
-    let turn = turn.map_err(|_| Fault::new(FaultKind::Timeout, "too many files are under way"))?;
-    turn.map_err(|closed| Fault::internal(closed.to_string()))
+async fn acquire(permits: &Arc<Semaphore>, timeout: Duration) -> Result<OwnedSemaphorePermit, Fault> {
+    let permit = tokio::time::timeout(timeout, permits.clone().acquire_owned()).await;
+    let permit = permit.map_err(|_| Fault::new(FaultKind::Timeout, "too many files are under way"))?;
+    permit.map_err(|closed| Fault::internal(closed.to_string()))
 }
 
 /// Frees the rest of a chunk's memory if only a small range of it is used.
@@ -117,6 +119,10 @@ mod tests {
     use panaversity_model::ports::Pages;
 
     use super::*;
+
+    fn limits() -> ServerLimits {
+        ServerLimits::new(1_024, 10 << 20, Duration::from_mins(1))
+    }
 
     /// Source of this number of parts of 1 MiB.
     struct Some1Mib(usize);
@@ -136,36 +142,43 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_all_of_it_gets_it_in_frames() {
-        let limiter = DownloadLimiter::new();
+        let limiter = DownloadLimiter::new(&limits());
         let mut frames = file(&limiter, 2).await.unwrap().into_data_stream();
         for _ in 0..8 {
             assert_eq!(frames.next().await.unwrap().unwrap().len(), FRAME_BYTES);
         }
         assert!(frames.next().await.is_none());
-        assert_eq!(limiter.turns.available_permits(), AT_ONCE);
+        assert_eq!(limiter.permits.available_permits(), limits().download_parts_at_once);
     }
 
     #[tokio::test]
     async fn a_part_has_its_turn_until_the_last_of_it_is_dropped() {
-        let limiter = DownloadLimiter::new();
+        let limiter = DownloadLimiter::new(&limits());
         let mut frames = file(&limiter, 2).await.unwrap().into_data_stream();
         let mut first = Vec::new();
         for _ in 0..4 {
             first.push(frames.next().await.unwrap().unwrap());
         }
-        assert_eq!(limiter.turns.available_permits(), AT_ONCE - 1);
+        assert_eq!(limiter.permits.available_permits(), limits().download_parts_at_once - 1);
         first.truncate(1);
         drop(frames);
-        assert_eq!(limiter.turns.available_permits(), AT_ONCE - 1, "the connection has it still");
+        assert_eq!(
+            limiter.permits.available_permits(),
+            limits().download_parts_at_once - 1,
+            "the connection has it still"
+        );
         drop(first);
-        assert_eq!(limiter.turns.available_permits(), AT_ONCE);
+        assert_eq!(limiter.permits.available_permits(), limits().download_parts_at_once);
     }
 
     #[tokio::test]
     async fn slow_clients_stop_no_small_file_and_no_large_one_for_long() {
-        let limiter = DownloadLimiter { first_turn: Duration::from_millis(1), ..DownloadLimiter::new() };
+        let limiter = DownloadLimiter {
+            first_part_timeout: Duration::from_millis(1),
+            ..DownloadLimiter::new(&limits())
+        };
         let mut slow = Vec::new();
-        for _ in 0..AT_ONCE {
+        for _ in 0..limits().download_parts_at_once {
             slow.push(file(&limiter, 2).await.unwrap());
         }
         assert!(file(&limiter, 1).await.is_ok());

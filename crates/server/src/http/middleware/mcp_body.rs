@@ -2,8 +2,8 @@
 //! message. Every refusal is a JSON-RPC error, never bare text (`refusals`), under the id of the
 //! request where the body tells it.
 //!
-//! A body may hold a whole asset in base64. So that many at once do not fill the memory, a large
-//! one is read when its turn has come (`memory`), and kept no longer than it takes to parse it.
+//! A body may contain a whole asset in base64. So that many at once do not fill the memory, a large
+//! one is read under a permit of the memory budget, and kept no longer than it takes to parse it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,12 @@ use tokio::time::Instant;
 
 use crate::AppState;
 use crate::http::ConnectionAbort;
+use crate::limits::ServerLimits;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::message::{self, ParsedText};
 use crate::mcp::refusals::{self, Question, is_json};
-use crate::memory_budget::{MemoryBudget, MemoryPermit, SMALL, with_guard};
+use crate::memory_budget::{MemoryPermit, SMALL, with_guard};
 
-/// Most bytes of a request, unless an asset in base64 needs more.
-const USUAL_BYTES: u64 = 4 << 20;
 /// A body beyond the limit is read on up to here, or twice the limit, and thrown away, so that a
 /// client which sends first and listens later still gets the answer.
 const DISCARDED_BYTES: usize = 32 << 20;
@@ -41,34 +40,14 @@ const HEAD_BYTES: usize = 1 << 10;
 const COST_OF_A_BODY: u64 = 2;
 /// What of a large answer is handed on at once.
 const PIECE_BYTES: usize = 256 << 10;
-/// How long a body that has a turn may let its next bytes wait.
-const NEXT_BYTES: Duration = Duration::from_secs(15);
-/// How long it may take in all; and the answer of one that has a turn.
-const ALL_BYTES: Duration = Duration::from_mins(3);
-
-/// What bodies are held to.
-#[derive(Clone)]
-pub(crate) struct BodyLimits {
-    pub(crate) most: usize,
-    budget: MemoryBudget,
-}
-
-impl BodyLimits {
-    /// Bodies that may hold an asset as large as may come inside a call, lines broken and all.
-    pub(crate) fn of(app: &AppState) -> Self {
-        let largest = (app.service.limits().direct_bytes / 2 * 3 + (64 << 10)).max(USUAL_BYTES);
-        Self { most: usize::try_from(largest).unwrap_or(usize::MAX), budget: app.budget.clone() }
-    }
-}
-
 /// Reads the body, repairs what may be missing, and puts refusals into the protocol's words.
-pub(crate) async fn admit(State(admission): State<BodyLimits>, request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return refusals::in_protocol(next.run(request).await, &Question::default(), None).await;
     }
     let (mut parts, body) = request.into_parts();
-    let hold = MemoryPermit::new(admission.budget.clone());
-    let body = match read(body, &parts.headers, &admission, &hold).await {
+    let hold = MemoryPermit::new(app.budget.clone());
+    let body = match read(body, &parts.headers, &app.limits, &hold).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
@@ -102,26 +81,31 @@ pub(crate) async fn admit(State(admission): State<BodyLimits>, request: Request,
     let version = parts.headers.get(refusals::VERSION_HEADER).cloned();
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     let answer = refusals::in_protocol(answer, &question, version.as_ref()).await;
-    held_until_sent(answer, &hold, abort)
+    held_until_sent(answer, &hold, app.limits.request_timeout, abort)
 }
 
-/// The call's turn is over when its answer has gone: it is handed on in pieces, each of which keeps
-/// the turn, because what was taken may wait for a slow client. A client that takes too long for
-/// all of it loses its connection, so that others get their turn.
-fn held_until_sent(mut answer: Response, hold: &MemoryPermit, abort: Option<ConnectionAbort>) -> Response {
-    let Some(turn) = hold.transfer() else { return answer };
+/// The answer, which keeps the call's memory permit until it is sent. It is passed on in pieces, each of
+/// which keeps the permit, because a piece may wait for a slow client. A client that takes longer than
+/// `timeout` for all of it loses its connection, so that the permit is free again.
+fn held_until_sent(
+    mut answer: Response,
+    hold: &MemoryPermit,
+    timeout: Duration,
+    abort: Option<ConnectionAbort>,
+) -> Response {
+    let Some(permit) = hold.transfer() else { return answer };
     if let Some(length) = answer.body().size_hint().exact() {
         answer.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
     let (over, wait) = oneshot::channel::<()>();
     tokio::spawn(async move {
-        if tokio::time::timeout(ALL_BYTES, wait).await.is_err()
+        if tokio::time::timeout(timeout, wait).await.is_err()
             && let Some(ConnectionAbort(abort)) = abort
         {
             abort.cancel();
         }
     });
-    let kept = Arc::new((turn, over));
+    let kept = Arc::new((permit, over));
     answer.map(|body| {
         let frames = body.into_data_stream().flat_map(|frame| stream::iter(in_pieces(frame)));
         Body::from_stream(frames.map(move |piece| piece.map(|bytes| with_guard(bytes, kept.clone()))))
@@ -160,10 +144,10 @@ fn accepts_json(headers: &HeaderMap) -> bool {
 async fn read(
     body: Body,
     headers: &HeaderMap,
-    admission: &BodyLimits,
+    limits: &ServerLimits,
     hold: &MemoryPermit,
 ) -> Result<Bytes, Response> {
-    let most = admission.most;
+    let most = usize::try_from(limits.request_bytes).unwrap_or(usize::MAX);
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let discarded = DISCARDED_BYTES.max(2 * most);
     if declared.is_some_and(|bytes| bytes > discarded) {
@@ -171,15 +155,15 @@ async fn read(
     }
     let fits = |bytes: usize| bytes.max(declared.unwrap_or_default()) <= most;
     let room = declared.filter(|bytes| fits(*bytes)).unwrap_or_default();
-    // Who does not say how much it is gets a turn when it has become much.
-    let mut has_turn = declared.is_some();
+    // A body of unknown length takes a permit once it has become large.
+    let mut has_permit = declared.is_some();
     hold.take(room as u64 * COST_OF_A_BODY).await;
-    let deadline = Instant::now() + ALL_BYTES;
+    let deadline = Instant::now() + limits.request_timeout;
     let mut whole = Vec::with_capacity(room);
     let mut head = Vec::with_capacity(HEAD_BYTES.min(room));
     let (mut seen, mut chunks) = (0, body.into_data_stream());
     loop {
-        let until = deadline.min(Instant::now() + NEXT_BYTES);
+        let until = deadline.min(Instant::now() + limits.request_stall_timeout);
         let Ok(next) = tokio::time::timeout_at(until, chunks.next()).await else {
             return Err(refusals::too_slow(&id_in(&head)));
         };
@@ -196,8 +180,8 @@ async fn read(
             whole = Vec::new();
             continue;
         }
-        if !has_turn && seen as u64 > SMALL {
-            has_turn = true;
+        if !has_permit && seen as u64 > SMALL {
+            has_permit = true;
             hold.take(most as u64 * COST_OF_A_BODY).await;
         }
         whole.extend_from_slice(&chunk);
@@ -213,6 +197,7 @@ fn id_in(head: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory_budget::MemoryBudget;
 
     #[test]
     fn a_client_that_takes_json_in_any_way_gets_an_answer() {
@@ -239,11 +224,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_lasts_until_the_last_piece_of_the_answer_has_gone() {
+    async fn a_permit_lasts_until_the_last_piece_of_the_answer_has_gone() {
         let budget = MemoryBudget::of(2 << 20);
         let hold = MemoryPermit::new(budget.clone());
         hold.take(2 << 20).await;
-        let answer = held_until_sent(Response::new(Body::from(vec![7; 600 << 10])), &hold, None);
+        let answer = held_until_sent(
+            Response::new(Body::from(vec![7; 600 << 10])),
+            &hold,
+            Duration::from_mins(1),
+            None,
+        );
         let mut pieces: Vec<_> = answer.into_body().into_data_stream().collect().await;
         assert_eq!(pieces.len(), 3);
         let mut next = Box::pin(budget.acquire(2 << 20));
