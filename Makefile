@@ -2,7 +2,7 @@
 # Each recipe is one line; what takes more lives in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo clean-demo test clients site torture bench lint
+.PHONY: help demo clean-demo test clients site docs torture bench lint
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ clients: ## the MCP conformance suite, and every tool through the SDKs that agen
 
 site: ## build the example Docusaurus site from the store, look at it in a browser
 	@scripts/docusaurus
+
+docs: ## generate docs/reference from the snapshots of the tests
+	@scripts/docs
 
 # What takes longer: more rounds, kill -9 under load, two servers on one database.
 # Settings for the long tests go here, so that one place says how they are run.

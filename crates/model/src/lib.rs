@@ -3,6 +3,28 @@
 //! Nothing here reads a clock, a disk, a socket or the environment: all external input is passed in.
 //! Values are validated when parsed here, so the crates that use them never check a path, an id or a
 //! hash again.
+//!
+//! ```
+//! use panaversity_model::precondition::{Effect, TargetContent, decide};
+//! use panaversity_model::{BookPath, ContentHash, Schema};
+//!
+//! let path = BookPath::parse("content/01-Part/01-Chapter/01-lesson.md")?;
+//! Schema::Strict.admit(&path)?;
+//!
+//! // Whoever replaces a file names the version they have read.
+//! let (old, new) = (ContentHash::of(b"one"), ContentHash::of(b"two"));
+//! assert_eq!(decide(Some(old), TargetContent::Present(new), Some(old))?, Effect::Updated);
+//! let refusal = decide(Some(old), TargetContent::Present(new), None).unwrap_err();
+//! assert_eq!(refusal.code(), "HASH_REQUIRED");
+//! # Ok::<(), panaversity_model::Refusal>(())
+//! ```
+//!
+//! # Where to go next
+//! - What callers name: [`book`], [`path`], [`layer`], [`agent`], [`asset`].
+//! - The rules: [`grammar`] says which paths a book admits, [`precondition`] which changes are permitted,
+//!   [`change`] what is committed together, [`audit`] and [`chain`] how the log shows tampering.
+//! - Errors: a [`Refusal`] is the caller's to correct, a [`Fault`] is the infrastructure's.
+//! - [`ports`]: the interfaces that the engines implement, and the fakes of the tests.
 
 pub mod agent;
 pub mod asset;

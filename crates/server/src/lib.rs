@@ -3,6 +3,25 @@
 //! [`router`] returns the routes over an [`AppState`]; [`serve`] accepts connections for them;
 //! [`serve_stdio`] speaks MCP over stdin and stdout. A request passes listener, middleware, route or MCP
 //! dispatch, and service; one table maps its error to the answer.
+//!
+//! ```no_run
+//! # async fn example(state: panaversity_server::AppState) -> std::io::Result<()> {
+//! use panaversity_server::{AllowedHosts, ConnectionLimits, router, serve};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+//! state.listens_on(listener.local_addr()?);
+//! // The first ends the accepting of connections, the second what still runs.
+//! let (closing, cancelling) = (CancellationToken::new(), CancellationToken::new());
+//! let routes = router(state, AllowedHosts::new(None, &[], true), cancelling.clone());
+//! serve(listener, routes, ConnectionLimits::for_descriptors(1024), closing.clone()).await
+//! # }
+//! ```
+//!
+//! # Where to go next
+//! - [`AppState::new`] takes the service, [`Metrics`] and [`SignedUrls`], which sign the links of answers.
+//! - [`Gate`] answers while the engines are not open yet; [`AllowedHosts`] refuses foreign hosts.
+//! - The tools are in `mcp`, the other routes in `http`, the table of errors in `error`.
 
 mod app_state;
 mod call;

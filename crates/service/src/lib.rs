@@ -2,6 +2,34 @@
 //!
 //! A use case takes parsed values, works through the given ports and returns values; it depends neither
 //! on the protocol above nor on the engines below. The commit protocol is described in [`commit`].
+//!
+//! ```no_run
+//! # async fn example(service: panaversity_service::Service) -> Result<(), panaversity_model::Error> {
+//! use panaversity_model::audit::Operation;
+//! use panaversity_model::{AgentId, BookId, BookPath, Layer};
+//! use panaversity_service::write::Write;
+//!
+//! let write = Write {
+//!     book: BookId::parse("ai-python")?,
+//!     path: BookPath::parse("content/01-Part/01-Chapter/01-lesson.md")?,
+//!     layer: Layer::Base,
+//!     content: "# One\n".to_owned(),
+//!     expected: None,
+//! };
+//! let caller = service.caller(AgentId::parse("writer-7")?);
+//! let ended = service.run(caller, Operation::Write, async |call| call.write_content(write).await).await;
+//! println!("{}", ended.result?.hash);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to go next
+//! - [`Service`] holds the [`Engines`] behind the ports; [`call`] is the way of every request, from its
+//!   authorization to its audit entry.
+//! - Text: [`read`], [`mod@write`], [`delete`], [`glob`]. Other files: [`assets`], [`uploads`].
+//! - Books and builds: [`books`], [`plan`], [`delta`], [`archive`].
+//! - The audit log: [`audit`], [`verify`].
+//! - Upkeep: [`publish`], [`reconcile`], [`gc`], [`health`].
 
 pub mod archive;
 pub mod assets;

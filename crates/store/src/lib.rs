@@ -1,5 +1,30 @@
 //! Infrastructure of `PanaversityFS`: the journal on `SQLite` and PostgreSQL, objects and tree in a
 //! folder or a bucket. The only crate that depends on `sqlx`.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{path::Path, time::Duration};
+//!
+//! use panaversity_store::{Backend, Database, DatabaseUrl, FileStorage, PoolOptions, SqlJournal, migrations};
+//!
+//! let url = DatabaseUrl::parse("sqlite:journal.db")?;
+//! let pool = PoolOptions { size: 20, overflow: 10, timeout: Duration::from_secs(30) };
+//! let database = Database::connect(&url, pool).await?;
+//! migrations::upgrade(&database, None).await.map_err(|error| format!("{error:?}"))?;
+//! let journal = SqlJournal::open(database, Backend::Fs).await?;
+//! // The storage belongs to this database and to no other.
+//! let storage = journal.pair(async |id, fresh| FileStorage::open(Path::new("data"), id, fresh)).await?;
+//! # drop(storage);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to go next
+//! - [`Database`] and [`DatabaseUrl`]: the addresses of both databases, and the connections to them.
+//! - [`migrations`]: the schema, up and down.
+//! - [`SqlJournal`]: the ports of the journal; one transaction decides a change.
+//! - [`FileStorage`] and [`S3Storage`]: the ports of objects, tree and uploads. [`Metered`] counts what is
+//!   asked of them, [`StorageProbe`] tries a storage out.
 
 mod backend;
 mod database;

@@ -3,6 +3,31 @@
 //!
 //! Test code only: it panics where a test should fail, so nothing here may be linked into the
 //! server.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use std::sync::Arc;
+//!
+//! use panaversity_model::{ContentHash, ports::Objects};
+//! use panaversity_testkit::{FaultMode, Faults, FaultyObjects, MemoryObjects};
+//!
+//! let faults = Faults::new();
+//! let objects = FaultyObjects::new(Arc::new(MemoryObjects::new()), &faults);
+//! let hash = ContentHash::of(b"text");
+//!
+//! // The first call is carried out, but its answer is lost.
+//! faults.arm(0, FaultMode::FailAfter);
+//! assert!(objects.put(hash, b"text").await.is_err());
+//! assert_eq!(objects.stat(hash).await.unwrap(), Some(4));
+//! # });
+//! ```
+//!
+//! # Where to go next
+//! - [`memory`]: the fakes; [`samples`] and [`clock`]: what a test fills and drives them with.
+//! - [`faults`]: calls that fail before or after, and processes that die there.
+//! - [`contract`]: the suites, for a new engine or a new port call.
+//! - Real servers: [`postgres`], [`s3`], [`seaweed`]; [`proxy`] cuts connections to them, [`disk`] lets
+//!   disks fill up and lose power, [`client`] follows signed URLs.
 
 #![allow(
     clippy::unwrap_used,

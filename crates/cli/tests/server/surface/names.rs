@@ -45,7 +45,7 @@ fn printed(env: &TestEnv, arguments: &[&str]) -> String {
 #[test]
 fn the_commands_are_these() {
     let env = TestEnv::new(Db::Sqlite);
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 15] = [
         &[],
         &["serve"],
         &["mcp"],
@@ -55,6 +55,8 @@ fn the_commands_are_these() {
         &["migrate", "current"],
         &["migrate", "history"],
         &["migrate", "stamp"],
+        &["config"],
+        &["config", "check"],
         &["ingest"],
         &["hydrate"],
         &["reconcile"],
@@ -85,7 +87,7 @@ async fn the_metrics_of_the_first_scrape_are_these() {
     assert_eq!(scrape.headers["content-type"], "text/plain; version=0.0.4");
     let mut all = BTreeSet::new();
     for line in scrape.text().lines() {
-        if let Some(typed) = line.strip_prefix("# TYPE ") {
+        if let Some(typed) = line.strip_prefix("# TYPE ").or_else(|| line.strip_prefix("# HELP ")) {
             all.insert(typed.to_owned());
         } else if !line.starts_with('#') && !line.contains("le=\"") {
             let (series, value) = line.rsplit_once(' ').unwrap();
