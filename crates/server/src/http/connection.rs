@@ -10,7 +10,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -27,28 +27,41 @@ use crate::limits::ConnectionLimits;
 #[derive(Clone)]
 pub(crate) struct ConnectionAbort(pub(crate) CancellationToken);
 
-/// Number of requests of a connection that are being answered. Clones share it.
+/// Number of requests of a connection that are being answered, and whether there was any. Clones share
+/// them.
 #[derive(Clone, Default)]
-pub(super) struct RunningRequests(Arc<AtomicUsize>);
+pub(super) struct RunningRequests(Arc<RequestCounts>);
+
+#[derive(Default)]
+struct RequestCounts {
+    running: AtomicUsize,
+    began: AtomicBool,
+}
 
 /// A running request, until its response has been read or dropped.
 pub(super) struct RunningRequest(RunningRequests);
 
 impl RunningRequests {
     pub(super) fn begin(&self) -> RunningRequest {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.0.running.fetch_add(1, Ordering::AcqRel);
+        self.0.began.store(true, Ordering::Release);
         RunningRequest(self.clone())
     }
 
     /// Whether the connection waits for the head of a request.
     pub(super) fn is_none(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
+        self.0.running.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether the connection has not sent the head of any request yet.
+    pub(super) fn never_began(&self) -> bool {
+        !self.0.began.load(Ordering::Acquire)
     }
 }
 
 impl Drop for RunningRequest {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.0.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! # A new connection
 //! 1. Below both limits it is served.
-//! 2. At the limit of its address, the oldest connection from there that waits for a request is
-//!    aborted in its favour; at the limit of all, the oldest that waits, whoever's it is. So clients
-//!    that connect and send nothing keep nobody out.
+//! 2. At the limit of its address a connection from there that waits for a request is aborted in its
+//!    favour; at the limit of all, one of any address. It is the oldest that has not sent any request
+//!    yet, else the oldest. So clients that connect and send nothing keep nobody out, and cut off no
+//!    connection that is used.
 //! 3. If every one of them is answering a request, the new one is closed.
 
 use std::collections::{BTreeMap, HashMap};
@@ -167,11 +168,13 @@ impl ConnectionTable {
 }
 
 impl OpenConnections {
-    /// Aborts the oldest of these connections that waits for a request.
+    /// Aborts one of these connections that waits for a request: the oldest that has not sent any yet,
+    /// else the oldest.
     fn evict(&mut self, of: impl Fn(&OpenConnection) -> bool) -> Option<()> {
-        let waits = |connection: &OpenConnection| of(connection) && connection.requests.is_none();
-        let number = *self.all.iter().find(|(_, connection)| waits(connection))?.0;
-        let connection = self.remove(number)?;
+        let mut waiting = self.all.iter().filter(|(_, open)| of(open) && open.requests.is_none());
+        let oldest = waiting.clone().next()?;
+        let (number, _) = waiting.find(|(_, open)| open.requests.never_began()).unwrap_or(oldest);
+        let connection = self.remove(*number)?;
         connection.abort.0.cancel();
         Some(())
     }
@@ -196,6 +199,9 @@ impl Drop for TableEntry {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
     use super::*;
 
     const LIMITS: ConnectionLimits = ConnectionLimits {
@@ -239,6 +245,22 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_was_used_stays_while_others_have_sent_nothing() {
+        let table = ConnectionTable::new(LIMITS);
+        let used = open(&table, 1);
+        drop(used.requests.begin());
+        for _ in 0..5 {
+            open(&table, 1);
+            let silent = open(&table, 1);
+            assert!(silent.is_served() && used.is_served());
+            drop(silent);
+        }
+        let other = open(&table, 1);
+        drop(other.requests.begin());
+        assert!(open(&table, 1).is_served() && !used.is_served(), "all were used: the oldest goes");
+    }
+
+    #[test]
     fn at_the_limit_of_all_the_oldest_waiting_connection_makes_room() {
         let table = ConnectionTable::new(LIMITS);
         let mut all: Vec<_> = (1..=4).map(|host| open(&table, host)).collect();
@@ -246,6 +268,31 @@ mod tests {
         assert!(late.is_served() && !all[0].is_served() && all[1].is_served());
         all.remove(1);
         assert!(open(&table, 8).is_served() && all[1].is_served(), "a closed one leaves room");
+    }
+
+    #[tokio::test]
+    async fn half_sent_requests_keep_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, closing) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let router = Router::new().route("/", axum::routing::get(|| async { "answered" }));
+        let serving = tokio::spawn(serve(listener, router, LIMITS, closing.clone()));
+        let mut half_sent = Vec::new();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: ").await.unwrap();
+            half_sent.push(stream);
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            client.write_all(request).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with("answered"), "{answer}");
+        }
+        let mut first = half_sent.swap_remove(0);
+        assert!(matches!(first.read(&mut [0; 1]).await, Ok(0) | Err(_)), "it made room");
+        closing.cancel();
+        drop(half_sent);
+        serving.await.unwrap().unwrap();
     }
 
     #[test]
