@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use panaversity_server::{AllowedHosts, Gate, router, serve};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::links::LinkSettings;
-use crate::config::settings::{HttpSettings, StoreSettings};
+use crate::config::parsed::{HttpSettings, StoreSettings};
 use crate::config::{ConfigError, Sources};
 use crate::failure::Failure;
 use crate::runtime::{Runtime, server_limits};
@@ -51,8 +51,8 @@ pub struct HttpServer {
     address: SocketAddr,
     runtime: Runtime,
     serving: AbortOnDropHandle<io::Result<()>>,
-    /// Ends the accepting of connections.
-    closing: CancellationToken,
+    /// Ends the accepting of connections when it is dropped.
+    closing: DropGuard,
     /// Ends the running calls.
     cancelling: CancellationToken,
 }
@@ -83,6 +83,7 @@ impl HttpServer {
             closing.clone(),
         ));
         let mut serving = AbortOnDropHandle::new(serving);
+        let closing = closing.drop_guard();
         let runtime = tokio::select! {
             opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
             ended = &mut serving => return Err(no_longer(&ended)),
@@ -115,7 +116,7 @@ impl HttpServer {
     /// Stops it: running calls are finished, then cancelled, then the engines stop.
     pub async fn stop(self) {
         let Self { runtime, mut serving, closing, cancelling, .. } = self;
-        closing.cancel();
+        drop(closing);
         if !serving.is_finished() && tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
             tracing::warn!(target: "panaversity_fs.server", "some calls did not end in time and are cancelled");
             cancelling.cancel();

@@ -58,6 +58,21 @@ impl AppState {
         }
         ended
     }
+
+    /// Runs a call that gives no content away, such as a HEAD request: only a failure is logged.
+    pub(crate) async fn run_unrecorded<T>(
+        &self,
+        kind: CallKind,
+        agent: AgentId,
+        operation: Operation,
+        use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
+    ) -> EndedCall<T> {
+        let ended = self.service.run_unrecorded(self.service.caller(agent), operation, use_case).await;
+        if let Err(error) = &ended.result {
+            log(kind, &ended.call, Err(error));
+        }
+        ended
+    }
 }
 
 fn status<T>(result: &Result<T, impl Borrow<Error>>) -> &'static str {

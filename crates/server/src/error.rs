@@ -1,12 +1,17 @@
 //! Mapping of errors to answers: one exhaustive table from refusals and faults to codes, messages and
 //! hints. No internals are exposed: a fault's detail goes only to the log.
 
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
 use panaversity_service::Call;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+/// Value of `Retry-After` while the server is busy.
+pub(crate) const AGAIN_IN_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// Correction of a refused argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,5 +224,49 @@ fn put(fields: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
 fn put_hash(fields: &mut Map<String, Value>, current: Option<&ContentHash>) {
     if let Some(hash) = current {
         put(fields, "current_hash", hash.to_string());
+    }
+}
+
+/// Body of an error of a route that is no tool.
+pub(crate) fn error_response(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
+    let error = json!({ "code": code, "message": message, "hint": hint });
+    (status, Json(json!({ "error": error }))).into_response()
+}
+
+/// Answer to a request whose handler panicked. The panic itself is in the log.
+pub(crate) fn panicked_response() -> Response {
+    let hint = "Try again; if it happens again, tell the operator the time.";
+    error_response(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "The server failed to answer.", hint)
+}
+
+/// Answer for a fault outside of a call.
+pub(crate) fn broken_response(fault: &Fault) -> Response {
+    let (message, hint) = match fault.kind {
+        FaultKind::Corrupt => {
+            ("The stored bytes are damaged and are not served.", "Tell the operator the time.")
+        }
+        FaultKind::Internal => ("The server failed to answer.", "Tell the operator the time."),
+        FaultKind::Schema => (
+            "The database's schema does not fit this server.",
+            "Tell the operator: `panaversity-fs migrate current` shows what the database is at.",
+        ),
+        FaultKind::Storage | FaultKind::Database | FaultKind::Timeout => {
+            ("The server can't answer now.", "Repeat the request in a few seconds.")
+        }
+    };
+    let mut answer = error_response(status_of(fault), fault.kind.code(), message, hint);
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE && fault.kind != FaultKind::Schema {
+        answer.headers_mut().insert(header::RETRY_AFTER, AGAIN_IN_SECONDS);
+    }
+    answer
+}
+
+/// HTTP status of a fault.
+pub(crate) fn status_of(fault: &Fault) -> StatusCode {
+    match fault.kind {
+        FaultKind::Storage | FaultKind::Database | FaultKind::Schema | FaultKind::Timeout => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        FaultKind::Corrupt | FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -5,7 +5,6 @@
 
 mod archives;
 mod assets;
-mod body;
 mod conditional;
 mod connection;
 mod content;
@@ -13,6 +12,7 @@ mod file_response;
 mod health;
 pub(crate) mod listener;
 pub(crate) mod middleware;
+mod response_body;
 mod starting;
 mod uploads;
 
@@ -23,24 +23,21 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
-use panaversity_model::Fault;
-use panaversity_model::fault::FaultKind;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
-use self::body::throttle::DownloadLimiter;
 pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
 use self::middleware::observe;
+use self::response_body::throttle::DownloadLimiter;
 pub use self::starting::{Gate, name_of};
 use self::uploads::UploadSlots;
 
 use crate::AppState;
-
-/// Value of `Retry-After` while the server is busy.
-const AGAIN_IN_SECONDS: HeaderValue = HeaderValue::from_static("5");
+use crate::error::{self, error_response};
 
 /// State of the routes.
 #[derive(Clone)]
@@ -79,7 +76,15 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .merge(guarded)
         .merge(open)
         .fallback(nowhere)
+        .layer(CatchPanicLayer::custom(|_| error::panicked_response()))
         .layer(from_fn_with_state(app, observe::observe))
+        .layer(nosniff())
+}
+
+/// Middleware that forbids browsers to guess what an answer is.
+fn nosniff() -> SetResponseHeaderLayer<HeaderValue> {
+    let value = HeaderValue::from_static("nosniff");
+    SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, value)
 }
 
 async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
@@ -90,41 +95,4 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
 async fn nowhere() -> Response {
     let hint = "MCP is POST /mcp; GET /health tells how the server is.";
     error_response(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing at this path.", hint)
-}
-
-/// Body of an error of a route that is no tool.
-fn error_response(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
-    let error = json!({ "code": code, "message": message, "hint": hint });
-    (status, Json(json!({ "error": error }))).into_response()
-}
-
-/// Answer for a fault outside of a call.
-fn broken(fault: &Fault) -> Response {
-    let (message, hint) = match fault.kind {
-        FaultKind::Corrupt => {
-            ("The stored bytes are damaged and are not served.", "Tell the operator the time.")
-        }
-        FaultKind::Internal => ("The server failed to answer.", "Tell the operator the time."),
-        FaultKind::Schema => (
-            "The database's schema does not fit this server.",
-            "Tell the operator: `panaversity-fs migrate current` shows what the database is at.",
-        ),
-        FaultKind::Storage | FaultKind::Database | FaultKind::Timeout => {
-            ("The server can't answer now.", "Repeat the request in a few seconds.")
-        }
-    };
-    let mut answer = error_response(status_of(fault), fault.kind.code(), message, hint);
-    if answer.status() == StatusCode::SERVICE_UNAVAILABLE && fault.kind != FaultKind::Schema {
-        answer.headers_mut().insert(header::RETRY_AFTER, AGAIN_IN_SECONDS);
-    }
-    answer
-}
-
-fn status_of(fault: &Fault) -> StatusCode {
-    match fault.kind {
-        FaultKind::Storage | FaultKind::Database | FaultKind::Schema | FaultKind::Timeout => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        FaultKind::Corrupt | FaultKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }

@@ -55,7 +55,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::AppState;
-use crate::http::middleware::mcp_body;
+use crate::http::middleware::body_limit;
 use crate::memory_budget::MemoryPermit;
 use dispatch::CallArguments;
 use message::Unreadable;
@@ -94,7 +94,7 @@ pub(crate) fn router(app: AppState, stop: CancellationToken) -> Router {
     Router::new()
         .route_service("/mcp", service.clone())
         .route_service("/mcp/", service)
-        .layer(middleware::from_fn_with_state(app, mcp_body::admit))
+        .layer(middleware::from_fn_with_state(app, body_limit::admit))
 }
 
 /// Serves one client on stdin and stdout until it closes its end, which it may do before its first

@@ -13,13 +13,13 @@ use panaversity_model::change::Verdict;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Changes, Clock, Files, IdGenerator, Journal, Objects, Tree, UploadStore};
 use panaversity_model::{ContentHash, Fault, Layer};
-use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, Setup, TreeSetup};
+use panaversity_testkit::contract::{ObjectsSetup, Setup, TreeSetup, UploadStoreSetup};
 use panaversity_testkit::postgres::{self, Postgres};
 use panaversity_testkit::samples::{self, book, change_set, key, lesson, view, write};
 use panaversity_testkit::{
-    FaultMode, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree, MemoryInbox, MemoryJournal,
-    MemoryObjects, MemoryTree, TestClock, TestIds, inbox_contract, journal_contract, objects_contract,
-    tree_contract,
+    FaultMode, Faults, FaultyJournal, FaultyObjects, FaultyTree, FaultyUploadStore, MemoryJournal,
+    MemoryObjects, MemoryTree, MemoryUploadStore, TestClock, TestIds, journal_contract, objects_contract,
+    tree_contract, upload_store_contract,
 };
 
 mod memory {
@@ -41,8 +41,8 @@ mod memory {
     }
 
     #[allow(clippy::unused_async, reason = "setups are async")]
-    async fn inbox_setup() -> InboxSetup {
-        InboxSetup::new(Arc::new(MemoryInbox::new()), ())
+    async fn upload_store_setup() -> UploadStoreSetup {
+        UploadStoreSetup::new(Arc::new(MemoryUploadStore::new()), ())
     }
 
     #[allow(clippy::unused_async, reason = "setups are async")]
@@ -54,7 +54,7 @@ mod memory {
 
     journal_contract!(setup);
     objects_contract!(objects_setup);
-    inbox_contract!(inbox_setup);
+    upload_store_contract!(upload_store_setup);
     tree_contract!(tree_setup);
 }
 
@@ -89,8 +89,11 @@ mod memory_behind_the_hook {
     }
 
     #[allow(clippy::unused_async, reason = "setups are async")]
-    async fn inbox_setup() -> InboxSetup {
-        InboxSetup::new(Arc::new(FaultyInbox::new(Arc::new(MemoryInbox::new()), &Faults::new())), ())
+    async fn upload_store_setup() -> UploadStoreSetup {
+        UploadStoreSetup::new(
+            Arc::new(FaultyUploadStore::new(Arc::new(MemoryUploadStore::new()), &Faults::new())),
+            (),
+        )
     }
 
     #[allow(clippy::unused_async, reason = "setups are async")]
@@ -102,16 +105,16 @@ mod memory_behind_the_hook {
 
     journal_contract!(setup);
     objects_contract!(objects_setup);
-    inbox_contract!(inbox_setup);
+    upload_store_contract!(upload_store_setup);
     tree_contract!(tree_setup);
 }
 
 #[test]
-fn no_sentence_is_forgotten() {
+fn no_contract_test_is_forgotten() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/contract");
     let lists = std::fs::read_to_string(folder.join("suites.rs")).unwrap();
     let listed: Vec<_> = lists.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-    let mut sentences = 0;
+    let mut count = 0;
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         if ["mod.rs", "fixture.rs", "suites.rs"].iter().any(|other| path.ends_with(other)) {
@@ -121,10 +124,10 @@ fn no_sentence_is_forgotten() {
             let Some(rest) = line.strip_prefix("pub async fn ") else { continue };
             let name = rest.split('(').next().unwrap();
             assert!(listed.contains(&name), "{name} of {} is in no list", path.display());
-            sentences += 1;
+            count += 1;
         }
     }
-    assert!(sentences > 50, "{sentences} sentences");
+    assert!(count > 50, "{count} contract tests");
 }
 
 #[test]
@@ -191,17 +194,17 @@ async fn the_hook_names_the_calls_in_order() {
 #[tokio::test]
 async fn the_hook_breaks_what_comes_part_by_part() {
     let broken = Broken::new();
-    let inbox = FaultyInbox::new(Arc::new(MemoryInbox::new()), &broken.faults);
+    let upload_store = FaultyUploadStore::new(Arc::new(MemoryUploadStore::new()), &broken.faults);
     let hash = ContentHash::of(b"a");
     let act = async || -> Result<(), Fault> {
         let mut staging = broken.objects.stage().await?;
         staging.write(b"a").await?;
         staging.promote(hash).await?;
         let id = samples::upload();
-        let mut receiving = inbox.receive(id).await?;
+        let mut receiving = upload_store.receive(id).await?;
         receiving.write(b"a").await?;
         receiving.finish().await?;
-        let mut parts = inbox.open(id).await?.unwrap();
+        let mut parts = upload_store.open(id).await?.unwrap();
         assert_eq!(parts.next().await?, Some(b"a".to_vec()));
         Ok(())
     };
@@ -210,11 +213,11 @@ async fn the_hook_breaks_what_comes_part_by_part() {
         "objects.stage",
         "staging.write",
         "staging.promote",
-        "inbox.receive",
+        "upload_store.receive",
         "receiving.write",
         "receiving.finish",
-        "inbox.open",
-        "inbox.open.next",
+        "upload_store.open",
+        "upload_store.open.next",
     ];
     assert_eq!(broken.faults.calls(), calls);
     for (call, name) in calls.into_iter().enumerate() {
@@ -276,7 +279,7 @@ fn a_private_postgres_answers() {
     let copy = server.copy_database(&one);
     assert_eq!(server.query(&copy, "select n from t"), "7");
     assert_eq!(server.query(&other, "select count(*) from pg_tables where tablename = 't'"), "0");
-    assert_eq!(server.query(&one, "show max_connections"), "200");
+    assert_eq!(server.query(&one, "show max_connections"), "1000");
     assert_eq!(server.query(&one, "show server_encoding"), "UTF8");
 }
 

@@ -7,7 +7,7 @@
 //! 3. Conditions and range are evaluated against its length and tag: a range, all, or nothing.
 //! 4. The first bytes are read, so that damage at the start is an error and not a broken download; the
 //!    download is recorded; the answer begins.
-//! 5. Every end of it is counted; see [`body::archive`](super::body::archive).
+//! 5. Every end of it is counted; see [`response_body::archive`](super::response_body::archive).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,13 +28,13 @@ use panaversity_service::archive::{Archive, ArchiveScope};
 
 use tokio_util::sync::CancellationToken;
 
-use super::body::archive::{ArchiveBody, TransferRecord};
+use super::HttpState;
 use super::conditional::Selection;
 use super::connection::ConnectionAbort;
-use super::{HttpState, error_response, status_of};
+use super::response_body::archive::{ArchiveBody, TransferRecord};
 use crate::AppState;
 use crate::call::CallKind;
-use crate::error;
+use crate::error::{self, error_response, status_of};
 use crate::signed_url::{ARCHIVE_FIELDS, InvalidSignature, archive_path};
 
 /// Parsed parameters of a link.
@@ -76,13 +76,15 @@ pub(super) async fn serve(
             Some(range) => Some(begun(app, call, &archive, link.scope, range, abort).await?),
             None => None,
         };
+        // Nothing is given away: the client has it, or gets nothing.
+        call.recorded = download.is_none();
         Ok((answer(&link.book, &archive, &asked, &tag), download))
     };
     let agent = link.agent.clone();
     let ended = if is_get {
         app.run(CallKind::Archive, agent, Operation::Archive, use_case, |_| None).await
     } else {
-        app.service.run_unrecorded(app.service.caller(agent), Operation::Archive, use_case).await
+        app.run_unrecorded(CallKind::Archive, agent, Operation::Archive, use_case).await
     };
     match ended.result {
         Ok((response, download)) => {

@@ -7,8 +7,9 @@ use axum::response::{IntoResponse, Response};
 use panaversity_model::{BookId, BookPath, Fault};
 use percent_encoding::percent_decode_str;
 
+use super::HttpState;
 use super::file_response::respond;
-use super::{HttpState, error_response};
+use crate::error::{broken_response, error_response};
 
 /// Cache policy: browsers and CDNs may use an asset this long without asking again.
 const CACHE: &str = "public, max-age=60";
@@ -61,7 +62,7 @@ fn nothing() -> Response {
 
 fn broken(path: &BookPath, fault: &Fault) -> Response {
     tracing::warn!(target: "panaversity_fs.http", path = path.as_str(), error = %fault, "an asset could not be served");
-    super::broken(fault)
+    broken_response(fault)
 }
 
 #[cfg(test)]

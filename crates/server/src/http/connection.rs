@@ -35,7 +35,9 @@ pub(super) struct RunningRequests(Arc<RequestCounts>);
 #[derive(Default)]
 struct RequestCounts {
     running: AtomicUsize,
-    began: AtomicBool,
+    began: AtomicUsize,
+    /// Bytes of a response wait for the client.
+    write_pending: AtomicBool,
 }
 
 /// A running request, until its response has been read or dropped.
@@ -44,18 +46,18 @@ pub(super) struct RunningRequest(RunningRequests);
 impl RunningRequests {
     pub(super) fn begin(&self) -> RunningRequest {
         self.0.running.fetch_add(1, Ordering::AcqRel);
-        self.0.began.store(true, Ordering::Release);
+        self.0.began.fetch_add(1, Ordering::AcqRel);
         RunningRequest(self.clone())
     }
 
     /// Whether the connection waits for the head of a request.
     pub(super) fn is_none(&self) -> bool {
-        self.0.running.load(Ordering::Acquire) == 0
+        self.0.running.load(Ordering::Acquire) == 0 && !self.0.write_pending.load(Ordering::Acquire)
     }
 
-    /// Whether the connection has not sent the head of any request yet.
-    pub(super) fn never_began(&self) -> bool {
-        !self.0.began.load(Ordering::Acquire)
+    /// Number of requests whose heads have arrived.
+    pub(super) fn began(&self) -> usize {
+        self.0.began.load(Ordering::Acquire)
     }
 }
 
@@ -108,6 +110,8 @@ pub(super) struct Connection<S> {
     requests: RunningRequests,
     /// Runs while the head of a request is awaited.
     head: Option<Pin<Box<Sleep>>>,
+    /// Requests that had begun when the timer was last looked at.
+    began: usize,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
     abort: ConnectionAbort,
@@ -123,6 +127,7 @@ impl<S> Connection<S> {
             head: Some(Box::pin(tokio::time::sleep(limits.header_timeout))),
             limits,
             requests,
+            began: 0,
             stalled: None,
             aborted: Box::pin(token.clone().cancelled_owned()),
             abort: ConnectionAbort(token.clone()),
@@ -149,9 +154,11 @@ impl<S> Connection<S> {
 
     /// Aborts the connection if the head of a request takes too long. `has_read`: bytes came just now.
     fn watch_head(&mut self, has_read: bool, cx: &mut Context<'_>) {
-        if !self.requests.is_none() {
+        let began = self.requests.began();
+        if !self.requests.is_none() || began != std::mem::replace(&mut self.began, began) {
             self.head = None;
-        } else if self.head.is_none() && has_read {
+        }
+        if self.requests.is_none() && self.head.is_none() && has_read {
             self.head = Some(Box::pin(tokio::time::sleep(self.limits.header_timeout)));
         }
         if let Some(head) = &mut self.head
@@ -167,6 +174,7 @@ impl<S> Connection<S> {
         polled: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
+        self.requests.0.write_pending.store(polled.is_pending(), Ordering::Release);
         if polled.is_ready() {
             self.stalled = None;
             return polled;

@@ -14,11 +14,11 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, ContentHash, Error, Layer, Refusal};
 use panaversity_service::Call;
 
+use super::HttpState;
 use super::assets::file_named;
 use super::file_response::respond;
-use super::{HttpState, error_response, status_of};
 use crate::call::CallKind;
-use crate::error;
+use crate::error::{self, error_response, status_of};
 use crate::signed_url::{CONTENT_FIELDS, InvalidSignature, content_path};
 
 /// Cache policy. The bytes under a link never change, but access is granted by the link alone.
@@ -52,8 +52,7 @@ pub(super) async fn serve(
         Ok(respond(&state, version.ok_or_else(gone)?, &method, &headers, CACHE).await?)
     };
     let ended = if method == Method::HEAD {
-        let caller = state.app.service.caller(agent);
-        state.app.service.run_unrecorded(caller, Operation::Read, use_case).await
+        state.app.run_unrecorded(CallKind::Content, agent, Operation::Read, use_case).await
     } else {
         state.app.run(CallKind::Content, agent, Operation::Read, use_case, |_| None).await
     };

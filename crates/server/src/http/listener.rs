@@ -3,9 +3,10 @@
 //! # A new connection
 //! 1. Below both limits it is served.
 //! 2. At the limit of its address a connection from there that waits for a request is aborted in its
-//!    favour; at the limit of all, one of any address. It is the oldest that has not sent any request
-//!    yet, else the oldest. So clients that connect and send nothing keep nobody out, and cut off no
-//!    connection that is used.
+//!    favour; at the limit of all, one of any address. Most of those that wait have either sent a
+//!    request before or none yet: the oldest of these is aborted. So clients that connect and send
+//!    nothing keep nobody out and cut off no connection that is used, and a burst of new connections
+//!    to a server with many idle ones takes their place.
 //! 3. If every one of them is answering a request, the new one is closed.
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +33,7 @@ use super::connection::{Connection, ConnectionAbort, RunningRequests};
 use crate::limits::ConnectionLimits;
 
 /// Pause after an error that is not a connection's own, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves routes on a listener until `closing` is cancelled and the running requests have ended.
 pub async fn serve(
@@ -168,13 +169,17 @@ impl ConnectionTable {
 }
 
 impl OpenConnections {
-    /// Aborts one of these connections that waits for a request: the oldest that has not sent any yet,
-    /// else the oldest.
+    /// Aborts the oldest of these connections that waits for a request and is one of the majority: of
+    /// those that have sent one before, or of those that have not.
     fn evict(&mut self, of: impl Fn(&OpenConnection) -> bool) -> Option<()> {
-        let mut waiting = self.all.iter().filter(|(_, open)| of(open) && open.requests.is_none());
-        let oldest = waiting.clone().next()?;
-        let (number, _) = waiting.find(|(_, open)| open.requests.never_began()).unwrap_or(oldest);
-        let connection = self.remove(*number)?;
+        let (mut used, mut unused) = ((0, None), (0, None));
+        for (number, open) in self.all.iter().filter(|(_, open)| of(open) && open.requests.is_none()) {
+            let (count, oldest) = if open.requests.began() > 0 { &mut used } else { &mut unused };
+            *count += 1;
+            oldest.get_or_insert(*number);
+        }
+        let number = if used.0 > unused.0 { used.1 } else { unused.1 }?;
+        let connection = self.remove(number)?;
         connection.abort.0.cancel();
         Some(())
     }
@@ -244,20 +249,30 @@ mod tests {
         assert!(first.is_served() && third.is_served());
     }
 
+    const MANY: ConnectionLimits = ConnectionLimits { total: 100, per_address: 10, ..LIMITS };
+
     #[test]
-    fn a_connection_that_was_used_stays_while_others_have_sent_nothing() {
-        let table = ConnectionTable::new(LIMITS);
+    fn a_flood_of_connections_that_send_nothing_cuts_off_none_that_is_used() {
+        let table = ConnectionTable::new(MANY);
         let used = open(&table, 1);
         drop(used.requests.begin());
-        for _ in 0..5 {
-            open(&table, 1);
-            let silent = open(&table, 1);
-            assert!(silent.is_served() && used.is_served());
-            drop(silent);
+        let mut silent: Vec<_> = (0..9).map(|_| open(&table, 1)).collect();
+        for _ in 0..100 {
+            silent.push(open(&table, 1));
+            assert!(silent.last().unwrap().is_served() && used.is_served());
         }
-        let other = open(&table, 1);
-        drop(other.requests.begin());
-        assert!(open(&table, 1).is_served() && !used.is_served(), "all were used: the oldest goes");
+    }
+
+    #[test]
+    fn a_burst_of_connections_takes_the_place_of_idle_ones_and_not_its_own() {
+        let table = ConnectionTable::new(MANY);
+        let idle: Vec<_> = (0..10).map(|_| open(&table, 1)).collect();
+        for used in &idle {
+            drop(used.requests.begin());
+        }
+        let burst: Vec<_> = (0..5).map(|_| open(&table, 1)).collect();
+        assert!(burst.iter().all(Opened::is_served));
+        assert_eq!(idle.iter().filter(|used| used.is_served()).count(), 5);
     }
 
     #[test]

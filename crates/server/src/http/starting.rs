@@ -1,15 +1,15 @@
-//! The HTTP server before its engines are open: live, not ready. [`Gate`] is in front of all routes
-//! and holds, once they are open, the real ones. A connection made before is served by them too.
+//! Routes of a server whose engines are not open yet: live, not ready. [`Gate`] stands in front of all
+//! routes and passes requests on once they are there, also on connections made before.
 //!
-//! Invariant: what the guard refuses is refused here as well; no answer tells more of the inside
-//! than what is waited for.
+//! Invariant: the host check holds here as well; an answer names what is waited for, and nothing else of
+//! the server's internals.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -18,14 +18,15 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::middleware::allowed_hosts::{self, AllowedHosts};
-use super::{AGAIN_IN_SECONDS, error_response, health};
-use crate::{error, mcp};
+use super::{health, nosniff};
+use crate::error::{self, AGAIN_IN_SECONDS, error_response};
+use crate::mcp;
 
-/// Most bytes of a message that its id is looked for in, and how long they may take.
+/// Most bytes of a message that is searched for its id, and the timeout for reading them.
 const MESSAGE: usize = 1 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answers until the routes are there, and then passes requests on to them.
+/// Service of the listener: answers that the server is starting, until the routes are there.
 #[derive(Clone)]
 pub struct Gate {
     state: Arc<Starting>,
@@ -36,13 +37,13 @@ struct Starting {
     began: Instant,
     database: &'static str,
     storage: &'static str,
-    /// The database is open, or was when last looked.
+    /// Whether the database was open at the last attempt.
     has_database: AtomicBool,
     routes: OnceLock<Router>,
 }
 
 impl Gate {
-    /// A gate of a server with these engines.
+    /// A gate of a server with these engines, which is closed.
     pub fn new(hosts: AllowedHosts, database: &'static str, storage: &'static str) -> Self {
         let state = Arc::new(Starting {
             began: Instant::now(),
@@ -60,22 +61,22 @@ impl Gate {
             .route("/mcp", post(no_call).fallback(nothing))
             .fallback(nothing)
             .layer(middleware::from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
-        let meanwhile = Router::new().merge(probes).merge(rest).with_state(state.clone());
+        let meanwhile = Router::new().merge(probes).merge(rest).with_state(state.clone()).layer(nosniff());
         Self { state, meanwhile }
     }
 
-    /// Notes what is waited for.
+    /// Sets what is waited for.
     pub fn waits_for(&self, kind: FaultKind) {
         self.state.has_database.store(kind == FaultKind::Storage, Ordering::Release);
     }
 
-    /// Passes all requests on from now on.
+    /// Opens it: all requests are passed on to these routes from now on.
     pub fn open(&self, routes: Router) {
         // It is opened once.
         let _ = self.state.routes.set(routes);
     }
 
-    /// The one service of the listener.
+    /// The router of the listener.
     pub fn router(&self) -> Router {
         Router::new().fallback(pass).with_state(self.clone())
     }
@@ -87,17 +88,14 @@ impl Starting {
     }
 }
 
-/// What is waited for, in the words of settings and health.
+/// Name of what is waited for, as in settings and health.
 pub fn name_of(kind: FaultKind) -> &'static str {
     if kind == FaultKind::Storage { "storage" } else { "database" }
 }
 
 async fn pass(State(gate): State<Gate>, request: Request) -> Response {
     let is_open = gate.state.routes.get();
-    let Ok(mut response) = is_open.unwrap_or(&gate.meanwhile).clone().oneshot(request).await;
-    if is_open.is_none() {
-        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    }
+    let Ok(response) = is_open.unwrap_or(&gate.meanwhile).clone().oneshot(request).await;
     response
 }
 

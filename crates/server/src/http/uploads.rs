@@ -22,10 +22,10 @@ use panaversity_service::{Call, EndedCall};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{AGAIN_IN_SECONDS, HttpState, error_response};
+use super::HttpState;
 use crate::AppState;
 use crate::call::CallKind;
-use crate::error;
+use crate::error::{self, AGAIN_IN_SECONDS, error_response, status_of};
 use crate::signed_url::InvalidSignature;
 
 /// The uploads that this server is receiving.
@@ -193,7 +193,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Refused(_) => StatusCode::BAD_REQUEST,
         Error::Broken(fault) => match fault.kind {
             FaultKind::Timeout => StatusCode::REQUEST_TIMEOUT,
-            _ => super::status_of(fault),
+            _ => status_of(fault),
         },
     }
 }

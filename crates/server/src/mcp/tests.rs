@@ -14,7 +14,7 @@ use panaversity_model::{BookId, BookPath};
 use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::{Engines, Limits, Service};
 use panaversity_testkit::{
-    FaultMode, Faults, FaultyJournal, MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree, TestClock,
+    FaultMode, Faults, FaultyJournal, MemoryJournal, MemoryObjects, MemoryTree, MemoryUploadStore, TestClock,
     TestIds,
 };
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ pub(crate) fn app(faults: &Faults) -> AppState {
     let engines = Engines {
         journal: Arc::new(FaultyJournal::new(Arc::new(MemoryJournal::new()), faults)),
         objects: Arc::new(MemoryObjects::new()),
-        inbox: Arc::new(MemoryInbox::new()),
+        upload_store: Arc::new(MemoryUploadStore::new()),
         tree: Arc::new(MemoryTree::new()),
         clock: Arc::new(TestClock::new()),
         ids: Arc::new(TestIds),

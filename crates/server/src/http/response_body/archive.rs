@@ -122,7 +122,7 @@ impl TransferRecord {
             app: app.clone(),
             caller: call.caller.clone(),
             book: call.book.clone(),
-            began: Instant::now(),
+            began: Instant::now().checked_sub(call.elapsed()).unwrap_or_else(Instant::now),
             scope,
             is_partial: !archive.left_out().is_empty(),
             asked: bytes,
@@ -148,6 +148,7 @@ impl TransferRecord {
         let whole = self.left() == 0 && !self.abort.is_cancelled();
         match self.ended.get() {
             Some(ended) => ended,
+            None if self.abort.is_cancelled() => "cut",
             None if !self.is_sent.load(Ordering::Relaxed) => "failed",
             None if whole && self.is_partial => "partial",
             None if whole => "success",
