@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{config, gc, hydrate, ingest, mcp, migrate, reconcile, serve};
 use crate::config::flags::{McpFlags, ServeFlags};
-use crate::config::settings::LogSettings;
+use crate::config::parsed::LogSettings;
 use crate::config::{SETTINGS, Setting, Sources};
 use crate::failure::{Failure, NotYet};
 use crate::logging;

@@ -1,7 +1,7 @@
 //! Logging to stderr: one line per event, as JSON or as text. Line breaks and control characters in
 //! field values are escaped, so an event never spans several lines.
 
-mod line;
+mod fields;
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::settings::LogSettings;
+use crate::config::parsed::LogSettings;
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,18 +112,18 @@ where
     ) -> fmt::Result {
         let (about, at) = (event.metadata(), (self.now)().to_string());
         let (level, logger) = (level_name(*about.level()), logger_name(about.target()));
-        let fields = line::Fields::of(self.form, event);
+        let fields = fields::Fields::of(self.form, event);
         match self.form {
             Form::Json => {
                 write!(writer, "{{\"timestamp\":\"{at}\",\"level\":\"{level}\",\"logger\":")?;
-                writer.write_str(&line::json_text(&logger))?;
+                writer.write_str(&fields::json_text(&logger))?;
                 writer.write_str(",\"message\":")?;
-                writer.write_str(&line::json_text(&fields.message))?;
+                writer.write_str(&fields::json_text(&fields.message))?;
                 writeln!(writer, "{}}}", fields.rest)
             }
             Form::Text => {
                 let second = &at[.."2025-12-04T10:30:00".len()];
-                let message = line::plain(&fields.message);
+                let message = fields::plain(&fields.message);
                 writeln!(writer, "{second}Z {level:<5} [{logger}] {message}{}", fields.rest)
             }
         }

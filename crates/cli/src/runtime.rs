@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SystemClock, UuidGenerator};
 use crate::config::links::LinkSettings;
-use crate::config::settings::{DatabaseSettings, StoreSettings};
+use crate::config::parsed::{DatabaseSettings, StoreSettings};
 use crate::config::storage::StorageSettings;
 use crate::failure::{Failure, NotYet};
 
@@ -33,7 +33,7 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 /// A background task that broke rests this long before it is started again.
 const AFTER_A_BUG: Duration = Duration::from_secs(5);
 
-/// All that runs behind the doors.
+/// The engines of a server with its service and background tasks.
 pub(crate) struct Runtime {
     state: AppState,
     service: Service,
@@ -127,7 +127,7 @@ impl Runtime {
         let state = AppState::new(service.clone(), metrics, signed_urls(links, key, backend), limits);
         let stopping = CancellationToken::new();
         let kept = in_background(&service, &stopping);
-        let look = tokio::spawn(look_for_strangers(service.clone()));
+        let look = tokio::spawn(look_for_foreign_files(service.clone()));
         Ok(Self { state, service, database, journal, stopping, kept, look })
     }
 
@@ -239,11 +239,11 @@ impl MaintenanceRuntime {
 }
 
 async fn engines(journal: &Arc<SqlJournal>, storage: &StorageSettings) -> Result<Engines, Failure> {
-    let (objects, inbox, tree) = open_storage(storage, journal).await?;
+    let (objects, upload_store, tree) = open_storage(storage, journal).await?;
     Ok(Engines {
         journal: journal.clone(),
         objects,
-        inbox,
+        upload_store,
         tree,
         clock: Arc::new(SystemClock::new()),
         ids: Arc::new(UuidGenerator),
@@ -256,7 +256,7 @@ fn metered(engines: Engines, metrics: &Arc<Metrics>, backend: &'static str) -> E
         Arc::new(move |operation, answered| metrics.storage_asked(backend, operation, answered));
     Engines {
         objects: Metered::new(engines.objects, &observer),
-        inbox: Metered::new(engines.inbox, &observer),
+        upload_store: Metered::new(engines.upload_store, &observer),
         tree: Metered::new(engines.tree, &observer),
         ..engines
     }
@@ -264,7 +264,7 @@ fn metered(engines: Engines, metrics: &Arc<Metrics>, backend: &'static str) -> E
 
 /// A short look at the folder, so that what somebody put there by hand does not go unnoticed. On
 /// buckets an operator asks for it.
-async fn look_for_strangers(service: Service) {
+async fn look_for_foreign_files(service: Service) {
     if service.storage_backend() != Backend::Fs.name() {
         return;
     }

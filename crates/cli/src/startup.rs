@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::links::LinkSettings;
-use crate::config::settings::StoreSettings;
+use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, NotYet};
 use crate::runtime::Runtime;
 use panaversity_server::{Gate, name_of};

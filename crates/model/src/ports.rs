@@ -394,7 +394,7 @@ pub trait Staging: Send {
     async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault>;
 }
 
-/// Inbox of large uploads that are not verified yet. Its content is not used until it was hashed while
+/// Store of large uploads that are not verified yet. Its content is not used until it was hashed while
 /// being copied into a [`Staging`].
 #[async_trait]
 pub trait UploadStore: Send + Sync {
@@ -410,7 +410,7 @@ pub trait UploadStore: Send + Sync {
     async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault>;
     /// Deletes the received upload; idempotent.
     async fn discard(&self, id: UploadId) -> Result<(), Fault>;
-    /// Everything in the inbox and among the stagings.
+    /// Everything in the upload store and among the stagings.
     fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>>;
     /// Deletes a leftover that [`list_arrived`](Self::list_arrived) has returned.
     async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault>;

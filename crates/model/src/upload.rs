@@ -78,7 +78,7 @@ pub struct SignedPut {
     pub headers: Vec<(String, String)>,
 }
 
-/// An entry found in the inbox or among the stagings.
+/// An entry found in the upload store or among the stagings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadEntry {
     /// Id of the upload, if the entry is one.

@@ -33,7 +33,7 @@ pub struct PutAsset {
     pub book: BookId,
     /// The asset.
     pub path: BookPath,
-    /// Its bytes; [`Service::check_direct`] bounds their number.
+    /// Its bytes; [`Call::check_direct`] bounds their number.
     pub bytes: Vec<u8>,
     /// Expected current hash of the asset.
     pub expected: Option<ContentHash>,

@@ -1,6 +1,6 @@
 //! Calls: one road for every request of a caller.
 //!
-//! 1. **Authorize.** The caller may do this operation (see [`authorize`](crate::authorize)).
+//! 1. **Authorize.** The caller may do this operation (see `authorize.rs`).
 //! 2. **Act.** The use cases are methods of [`Call`], which only [`Service::run`] and
 //!    [`Service::run_unrecorded`] make. So none can be reached past step 1.
 //! 3. **Audit.** The entry of the call is written before its result is returned, unless the transaction
@@ -44,7 +44,8 @@ pub struct Call {
     pub path: Option<BookPath>,
     /// The layer or view that is used.
     pub layer: Layer,
-    /// Whether its audit entries are already written, in the transaction of its change.
+    /// Whether no audit entry is left to write: the transaction of its change wrote them, or the call gave
+    /// nothing away.
     pub recorded: bool,
     pub(crate) service: Service,
     began: Duration,

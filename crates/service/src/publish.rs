@@ -52,7 +52,7 @@ pub(crate) struct PendingPublish {
 /// A large file with its permit.
 struct Large {
     stored: StoredBlob,
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Result of reading and publishing a path's content.
@@ -62,7 +62,7 @@ enum Read {
     /// The file is large and has not been put yet.
     Large(Large),
     /// The file is large, and no permit is free.
-    NoTurn,
+    NoPermit,
 }
 
 /// Outcome of publishing a claimed path.
@@ -71,7 +71,7 @@ enum PublishOutcome {
     /// The file is large and needs a task of its own.
     Large(Publication, Large),
     /// The path was returned to the backlog until a permit is free.
-    NoTurn,
+    NoPermit,
     Failed(Publication, Fault),
 }
 
@@ -118,7 +118,7 @@ impl Service {
             TargetContent::Present(None) => match self.read_and_put(&publication, since).await {
                 Ok(Read::Put) => Ok(()),
                 Ok(Read::Large(large)) => self.put_large(&publication, large).await,
-                Ok(Read::NoTurn) => return self.acknowledge(&publication, Attempt::Failed).await,
+                Ok(Read::NoPermit) => return self.acknowledge(&publication, Attempt::Failed).await,
                 Err(fault) => Err(fault),
             },
         };
@@ -138,9 +138,9 @@ impl Service {
                 PublishOutcome::Done
             }
             Ok(Read::Large(large)) => PublishOutcome::Large(publication, large),
-            Ok(Read::NoTurn) => {
+            Ok(Read::NoPermit) => {
                 self.acknowledge(&publication, Attempt::Failed).await;
-                PublishOutcome::NoTurn
+                PublishOutcome::NoPermit
             }
             Err(fault) => {
                 if fault.outcome_unknown {
@@ -169,8 +169,8 @@ impl Service {
         let bytes = match self.inner.journal.current_file(&publication.key).await? {
             Some(found) if found.blob.blob.size > WHOLE_BYTES && self.is_shown(publication) => {
                 return Ok(match self.inner.large.clone().try_acquire_owned() {
-                    Ok(turn) => Read::Large(Large { stored: found.blob, _turn: turn }),
-                    Err(_) => Read::NoTurn,
+                    Ok(permit) => Read::Large(Large { stored: found.blob, _permit: permit }),
+                    Err(_) => Read::NoPermit,
                 });
             }
             // On an error the path stays pending, and the next attempt reads the then current content.
@@ -277,7 +277,7 @@ impl Service {
                         let service = self.clone();
                         large.spawn(async move { service.publish_large(publication, file).await });
                     }
-                    PublishOutcome::NoTurn => waiting += 1,
+                    PublishOutcome::NoPermit => waiting += 1,
                     PublishOutcome::Failed(publication, fault) => {
                         if failures == 0 {
                             warn_of(&publication, &fault);

@@ -22,7 +22,7 @@ pub struct Engines {
     /// Large blobs.
     pub objects: Arc<dyn Objects>,
     /// Storage of uploads until they are completed.
-    pub inbox: Arc<dyn UploadStore>,
+    pub upload_store: Arc<dyn UploadStore>,
     /// The published copy.
     pub tree: Arc<dyn Tree>,
     /// The clock.
@@ -62,7 +62,7 @@ pub struct Service {
 pub(crate) struct Inner {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) objects: Arc<dyn Objects>,
-    pub(crate) inbox: Arc<dyn UploadStore>,
+    pub(crate) upload_store: Arc<dyn UploadStore>,
     pub(crate) tree: Arc<dyn Tree>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGenerator>,
@@ -84,7 +84,7 @@ impl Service {
             inner: Arc::new(Inner {
                 journal: engines.journal,
                 objects: engines.objects,
-                inbox: engines.inbox,
+                upload_store: engines.upload_store,
                 tree: engines.tree,
                 clock: engines.clock,
                 ids: engines.ids,

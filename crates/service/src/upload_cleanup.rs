@@ -5,7 +5,7 @@
 //! 1. An upload is over an hour after it has expired, completed or not: its URL is valid until it
 //!    expires, and a request begun before may arrive a little later. Its received bytes are removed, and
 //!    its row notes that.
-//! 2. An entry of the inbox or a staged file older than a day is removed unless its upload's row says
+//! 2. An entry of the upload store or a staged file older than a day is removed unless its upload's row says
 //!    that bytes may still be there: servers that crashed left it.
 //!
 //! `gc` deletes the rows of uploads that expired longer ago than the retention.
@@ -66,7 +66,7 @@ impl Service {
                 continue;
             }
             let removed = futures::stream::iter(over)
-                .map(|id| async move { (id, self.inner.inbox.discard(id).await) })
+                .map(|id| async move { (id, self.inner.upload_store.discard(id).await) })
                 .buffer_unordered(SIDE_BY_SIDE)
                 .collect::<Vec<_>>()
                 .await;
@@ -86,7 +86,7 @@ impl Service {
 
     /// Step 2: removes entries that belong to no upload.
     async fn sweep_unknown_uploads(&self, now: Timestamp, dry_run: bool) -> Result<u64, Fault> {
-        let (mut listing, mut count) = (self.inner.inbox.list_arrived(), 0);
+        let (mut listing, mut count) = (self.inner.upload_store.list_arrived(), 0);
         while let Some(page) = listing.next().await? {
             let is_old = |seen: &UploadEntry| seen.put_at.is_some_and(|at| at <= now.before(LEFT_FOR));
             let old: Vec<_> = page.into_iter().filter(is_old).collect();
@@ -94,7 +94,7 @@ impl Service {
             let wanted = self.inner.journal.uncleared(&ids).await?;
             for seen in old.iter().filter(|seen| seen.id.is_none_or(|id| !wanted.contains(&id))) {
                 if !dry_run {
-                    self.inner.inbox.sweep(seen).await?;
+                    self.inner.upload_store.sweep(seen).await?;
                 }
                 count += 1;
             }

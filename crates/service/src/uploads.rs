@@ -6,20 +6,20 @@
 //! 1. **Begin.** Path, schema, size, a new file's name and, as far as it can be known, the precondition
 //!    are checked: cheap refusals before any byte is sent. The upload gets a row, and the client a URL:
 //!    a presigned one of the storage, or one of this server.
-//! 2. **Arrive.** The bytes are put into the inbox, under the upload's id. Only 3 reads them there. The
+//! 2. **Arrive.** The bytes are put into the upload store, under the upload's id. Only 3 reads them there. The
 //!    holder of the URL may repeat the PUT until the URL expires; that affects only a later 3.
 //! 3. **Check.** If the announced size has arrived, the bytes are read once, part by part, hashed, and
 //!    spooled to a private place that no URL names; a blob small enough for the database is kept in
-//!    memory instead. An upload that differs from the announcement is removed from the inbox; its row
+//!    memory instead. An upload that differs from the announcement is removed from the upload store; its row
 //!    stays open.
 //! 4. **Put.** The blob's row is marked live, and only then the spooled file is promoted to its object
 //!    (the model's `gc`). A blob in memory needs no object: the commit includes its bytes.
 //! 5. **Commit** the change and the upload in one transaction, under the agent contract. If `gc` deleted
 //!    the object meanwhile, nothing is written, and 3 is repeated. If another call has already completed
 //!    the upload, nothing is written, and its row has the first result.
-//! 6. **Remove** the bytes from the inbox.
+//! 6. **Remove** the bytes from the upload store.
 //!
-//! A crash before 5 leaves the upload open, and another completion resumes from the bytes in the inbox;
+//! A crash before 5 leaves the upload open, and another completion resumes from the bytes in the upload store;
 //! after 5 the row answers. Of concurrent completions one commits; the others, whatever error they get
 //! after that, read the row and return its result.
 
@@ -92,7 +92,7 @@ impl Call {
         let id = UploadId::new(self.service.inner.ids.new_id());
         let announced =
             Announced { id, book, path, agent: self.caller.agent.clone(), size, sha256, expected };
-        let put = self.service.inner.inbox.presign(id, &permit).await?;
+        let put = self.service.inner.upload_store.presign(id, &permit).await?;
         if put.is_none() && !own_route {
             return Err(Refusal::NoLinks.into());
         }
@@ -116,7 +116,7 @@ impl Call {
 
     /// Step 2, for bytes that this server receives.
     pub async fn receive(&self, upload: &Upload) -> Result<UploadReceiver, Fault> {
-        let receiving = self.service.inner.inbox.receive(upload.announced.id).await?;
+        let receiving = self.service.inner.upload_store.receive(upload.announced.id).await?;
         Ok(UploadReceiver { receiving, expected: upload.announced.size, got: 0 })
     }
 
@@ -134,7 +134,7 @@ impl Call {
             self.service.discard(id).await;
             return Ok(kept);
         }
-        // A concurrent completion may have removed the bytes from the inbox.
+        // A concurrent completion may have removed the bytes from the upload store.
         let now = match ended {
             Err(Error::Broken(fault)) if fault.outcome_unknown => return Err(fault.into()),
             _ => self.service.inner.journal.upload(id).await?,
@@ -165,30 +165,30 @@ impl Call {
 }
 
 impl Service {
-    /// Steps 3 and 4: checks the bytes in the inbox and puts the object.
+    /// Steps 3 and 4: checks the bytes in the upload store and puts the object.
     async fn look(&self, announced: &Announced) -> Result<(ContentHash, NewContent), Error> {
-        let (id, inbox) = (announced.id, &self.inner.inbox);
-        let arrived = inbox.arrived(id).await?;
+        let (id, upload_store) = (announced.id, &self.inner.upload_store);
+        let arrived = upload_store.arrived(id).await?;
         if arrived != Some(announced.size) {
             if arrived.is_some() {
-                inbox.discard(id).await?;
+                upload_store.discard(id).await?;
             }
             return Err(short(announced, arrived).into());
         }
         let _turn = self.inner.large.acquire().await;
-        let Some(mut parts) = inbox.open(id).await? else { return Err(short(announced, None).into()) };
+        let Some(mut parts) = upload_store.open(id).await? else { return Err(short(announced, None).into()) };
         let taken = self.spool_file(&announced.path, parts.as_mut(), announced.size).await;
         if let Err(Error::Refused(_)) = taken {
-            inbox.discard(id).await?;
+            upload_store.discard(id).await?;
         }
         let taken = taken?;
         let (size, hash) = (taken.size(), taken.hash());
         if size != announced.size {
-            inbox.discard(id).await?;
+            upload_store.discard(id).await?;
             return Err(short(announced, Some(size)).into());
         }
         if announced.sha256.is_some_and(|announced| announced != hash) {
-            inbox.discard(id).await?;
+            upload_store.discard(id).await?;
             return Err(other_bytes(announced, hash).into());
         }
         Ok((hash, self.stage_spooled(taken).await?))
@@ -196,7 +196,7 @@ impl Service {
 
     /// Step 6. Bytes that can't be removed now are left to the upload cleanup.
     async fn discard(&self, id: UploadId) {
-        if let Err(fault) = self.inner.inbox.discard(id).await {
+        if let Err(fault) = self.inner.upload_store.discard(id).await {
             tracing::warn!(upload = %id, error = %fault, "what has arrived of an upload was not removed yet");
         }
     }
@@ -222,7 +222,7 @@ impl UploadReceiver {
         Ok(self.receiving.write(part).await?)
     }
 
-    /// Stores the upload in the inbox.
+    /// Stores the upload in the upload store.
     ///
     /// # Errors
     /// `UPLOAD_INCOMPLETE` when there is less than was announced; then nothing is stored.

@@ -159,7 +159,7 @@ pub struct FaultyTree {
 }
 
 /// An upload store with fault injection.
-pub struct FaultyInbox {
+pub struct FaultyUploadStore {
     inner: Arc<dyn UploadStore>,
     faults: Faults,
 }
@@ -276,7 +276,7 @@ macro_rules! faulty {
 faulty! { new FaultyJournal over Journal }
 faulty! { new FaultyObjects over Objects }
 faulty! { new FaultyTree over Tree }
-faulty! { new FaultyInbox over UploadStore }
+faulty! { new FaultyUploadStore over UploadStore }
 
 faulty! { Changes for FaultyJournal, "journal", Database;
     fn commit(set: ChangeSet) -> Verdict;
@@ -380,7 +380,7 @@ faulty! { Tree for FaultyTree, "tree", Storage;
     pages fn list_files(book: Option<&BookId>) -> TreeEntry;
     plain fn backend() -> &'static str;
 }
-faulty! { UploadStore for FaultyInbox, "inbox", Storage;
+faulty! { UploadStore for FaultyUploadStore, "upload_store", Storage;
     fn presign(id: UploadId, permit: &Permit) -> Option<SignedPut>;
     fn arrived(id: UploadId) -> Option<u64>;
     fn discard(id: UploadId) -> ();

@@ -49,5 +49,5 @@ pub mod samples;
 pub mod seaweed;
 
 pub use clock::{TestClock, TestIds};
-pub use faults::{FaultMode, Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree};
-pub use memory::{MemoryInbox, MemoryJournal, MemoryObjects, MemoryTree};
+pub use faults::{FaultMode, Faults, FaultyJournal, FaultyObjects, FaultyTree, FaultyUploadStore};
+pub use memory::{MemoryJournal, MemoryObjects, MemoryTree, MemoryUploadStore};

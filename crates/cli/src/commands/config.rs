@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
-use crate::config::settings::{HttpSettings, LogSettings, StoreSettings};
+use crate::config::parsed::{HttpSettings, LogSettings, StoreSettings};
 use crate::config::storage::StorageSettings;
 use crate::config::{Key, SETTINGS, Setting, Sources};
 use crate::failure::{Failure, print};
@@ -110,7 +110,7 @@ fn masked(setting: &Setting, text: &str) -> String {
 }
 
 async fn try_database(
-    settings: crate::config::settings::DatabaseSettings,
+    settings: crate::config::parsed::DatabaseSettings,
     tried: &mut Vec<Tried>,
 ) -> Option<Database> {
     for warning in settings.url.warnings() {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::command_line::gather;
 use crate::config::flags::McpFlags;
-use crate::config::settings::StoreSettings;
+use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, print};
 use crate::runtime::MaintenanceRuntime;
 

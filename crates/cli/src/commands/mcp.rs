@@ -7,7 +7,7 @@ use crate::command_line::warn_of;
 use crate::config::Sources;
 use crate::config::flags::McpFlags;
 use crate::config::links::LinkSettings;
-use crate::config::settings::{LogSettings, StoreSettings};
+use crate::config::parsed::{LogSettings, StoreSettings};
 use crate::failure::Failure;
 use crate::logging;
 use crate::runtime::Runtime;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::command_line::gather;
 use crate::config::flags::MigrateFlags;
-use crate::config::settings::DatabaseSettings;
+use crate::config::parsed::DatabaseSettings;
 use crate::failure::{Failure, print};
 use crate::runtime::{connect, connect_existing, migration_failed};
 

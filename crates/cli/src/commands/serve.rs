@@ -8,7 +8,7 @@
 use crate::command_line::warn_of;
 use crate::config::Sources;
 use crate::config::flags::ServeFlags;
-use crate::config::settings::LogSettings;
+use crate::config::parsed::LogSettings;
 use crate::failure::Failure;
 use crate::http_server::{HttpServer, ServerSettings};
 use crate::logging;

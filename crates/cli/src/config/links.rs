@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::settings::{optional, parse_u32, public_url};
+use super::parsed::{optional, parse_u32, public_url};
 use super::{ConfigError, Key, Sources};
 use panaversity_server::PublicUrl;
 

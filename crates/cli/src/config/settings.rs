@@ -1,293 +1,165 @@
-//! The settings as types. A value that does not parse is refused with the name it was set under,
-//! the allowed values, and the value itself unless it is a secret.
+//! Table of settings: the one place that defines every name an operator can set, its flag, its default
+//! and its help line.
 
-use std::io::IsTerminal;
-use std::net::IpAddr;
-use std::time::Duration;
-
-use panaversity_service::Limits;
-use panaversity_store::{Backend, DatabaseUrl, PoolOptions};
-
-use super::sources::Given;
-use super::storage::StorageSettings;
-use super::{ConfigError, Key, Sources};
-use crate::logging::{Form, LogLevel};
-use panaversity_model::masked_url;
-use panaversity_server::{PublicUrl, host_of};
-
-/// Settings of the log.
+/// Key of a setting. The order is that of [`SETTINGS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LogSettings {
-    pub(crate) level: LogLevel,
-    pub(crate) form: Form,
+pub(crate) enum Key {
+    DatabaseUrl,
+    PoolSize,
+    MaxOverflow,
+    PoolTimeout,
+    LogLevel,
+    LogFormat,
+    StorageBackend,
+    StorageRoot,
+    S3Bucket,
+    S3Region,
+    S3Endpoint,
+    S3AccessKeyId,
+    S3Secret,
+    SupabaseUrl,
+    SupabaseBucket,
+    SupabaseAccessKeyId,
+    SupabaseSecret,
+    InlineLimit,
+    PublishOverlays,
+    Retention,
+    MaxDirectUpload,
+    MaxAssetSize,
+    PublicUrl,
+    CdnBaseUrl,
+    Signing,
+    PresignExpiry,
+    ArchiveTimeout,
+    Host,
+    Port,
+    AllowedHosts,
+    StartupTimeout,
+    Env,
 }
 
-/// Settings of the database and its connection pool.
-#[derive(Clone)]
-pub(crate) struct DatabaseSettings {
-    pub(crate) url: DatabaseUrl,
-    pub(crate) pool: PoolOptions,
+/// Smallest command that reads a setting. Each command also reads the settings of the scopes before
+/// it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CommandScope {
+    Migrate,
+    Mcp,
+    Serve,
 }
 
-/// Settings of the store: database, file storage, limits and retention.
-#[derive(Clone)]
-pub(crate) struct StoreSettings {
-    pub(crate) database: DatabaseSettings,
-    pub(crate) storage: StorageSettings,
-    pub(crate) limits: Limits,
-    /// Time that replaced or deleted content is kept before `gc` removes it.
-    pub(crate) retention: Duration,
-}
-
-/// Settings of the HTTP server.
+/// One setting.
 #[derive(Debug)]
-pub(crate) struct HttpSettings {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) public_url: Option<PublicUrl>,
-    pub(crate) allowed_hosts: Vec<String>,
-    pub(crate) production: bool,
-    /// Longest time that the start waits for a database or bucket that is not up yet.
-    pub(crate) startup_timeout: Duration,
+pub(crate) struct Setting {
+    pub(crate) key: Key,
+    pub(crate) scope: CommandScope,
+    /// Names in the environment, by descending precedence; the flag is made from the first.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) default: Option<&'static str>,
+    pub(crate) value: &'static str,
+    pub(crate) help: &'static str,
+    /// Never shown, and readable from the file that `NAME_FILE` names.
+    pub(crate) secret: bool,
 }
 
-impl LogSettings {
-    /// Parses the settings of the log.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        let level = required(sources, Key::LogLevel, "DEBUG, INFO, WARNING or ERROR", LogLevel::parse)?;
-        let form = optional(sources, Key::LogFormat, "json or text", |text| match text {
-            "json" => Some(Form::Json),
-            "text" => Some(Form::Text),
-            _ => None,
-        })?;
-        let usual = || if std::io::stderr().is_terminal() { Form::Text } else { Form::Json };
-        Ok(Self { level, form: form.unwrap_or_else(usual) })
+/// All settings, in the order of [`Key`].
+#[rustfmt::skip]
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting { key: Key::DatabaseUrl, scope: CommandScope::Migrate, names: &["PANAVERSITY_DATABASE_URL", "DATABASE_URL"], default: Some("sqlite:./panaversity_fs.db"), value: "URL", help: "The database: sqlite:FILE or postgresql://USER:PASSWORD@HOST/NAME", secret: true },
+    Setting { key: Key::PoolSize, scope: CommandScope::Migrate, names: &["DATABASE_POOL_SIZE"], default: Some("20"), value: "N", help: "Database connections kept open", secret: false },
+    Setting { key: Key::MaxOverflow, scope: CommandScope::Migrate, names: &["DATABASE_MAX_OVERFLOW"], default: Some("10"), value: "N", help: "Database connections opened beyond those under load", secret: false },
+    Setting { key: Key::PoolTimeout, scope: CommandScope::Migrate, names: &["DATABASE_POOL_TIMEOUT"], default: Some("30"), value: "SECONDS", help: "Longest wait for a database connection, and for an answer of PostgreSQL's (5 to 30)", secret: false },
+    Setting { key: Key::LogLevel, scope: CommandScope::Migrate, names: &["PANAVERSITY_LOG_LEVEL"], default: Some("INFO"), value: "LEVEL", help: "DEBUG, INFO, WARNING or ERROR", secret: false },
+    Setting { key: Key::LogFormat, scope: CommandScope::Migrate, names: &["PANAVERSITY_LOG_FORMAT"], default: None, value: "FORMAT", help: "json or text; json unless stderr is a terminal", secret: false },
+    Setting { key: Key::StorageBackend, scope: CommandScope::Mcp, names: &["PANAVERSITY_STORAGE_BACKEND"], default: Some("fs"), value: "NAME", help: "Where files are kept: fs (a folder), s3 (a bucket) or supabase", secret: false },
+    Setting { key: Key::StorageRoot, scope: CommandScope::Mcp, names: &["PANAVERSITY_STORAGE_ROOT"], default: Some("./panaversity-data"), value: "DIR", help: "The folder of the files", secret: false },
+    Setting { key: Key::S3Bucket, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_BUCKET"], default: None, value: "NAME", help: "The bucket", secret: false },
+    Setting { key: Key::S3Region, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_REGION"], default: Some("auto"), value: "REGION", help: "The bucket's region; auto where there are none", secret: false },
+    Setting { key: Key::S3Endpoint, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_ENDPOINT"], default: None, value: "URL", help: "Where the bucket is reached; unset: AWS", secret: false },
+    Setting { key: Key::S3AccessKeyId, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_ACCESS_KEY_ID"], default: None, value: "ID", help: "The access key to the bucket", secret: true },
+    Setting { key: Key::S3Secret, scope: CommandScope::Mcp, names: &["PANAVERSITY_S3_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
+    Setting { key: Key::SupabaseUrl, scope: CommandScope::Mcp, names: &["PANAVERSITY_SUPABASE_URL"], default: None, value: "URL", help: "The Supabase project's URL", secret: false },
+    Setting { key: Key::SupabaseBucket, scope: CommandScope::Mcp, names: &["PANAVERSITY_SUPABASE_BUCKET"], default: None, value: "NAME", help: "Its bucket", secret: false },
+    Setting { key: Key::SupabaseAccessKeyId, scope: CommandScope::Mcp, names: &["PANAVERSITY_SUPABASE_ACCESS_KEY_ID"], default: None, value: "ID", help: "The S3 access key of its storage", secret: true },
+    Setting { key: Key::SupabaseSecret, scope: CommandScope::Mcp, names: &["PANAVERSITY_SUPABASE_SECRET_ACCESS_KEY"], default: None, value: "SECRET", help: "Its secret", secret: true },
+    Setting { key: Key::InlineLimit, scope: CommandScope::Mcp, names: &["PANAVERSITY_INLINE_LIMIT_KB"], default: Some("128"), value: "KIB", help: "Files up to this size lie in the database; 0: none", secret: false },
+    Setting { key: Key::PublishOverlays, scope: CommandScope::Mcp, names: &["PANAVERSITY_PUBLISH_OVERLAYS"], default: None, value: "BOOL", help: "Whether users' overlays are published too; true on fs, false in buckets", secret: false },
+    Setting { key: Key::Retention, scope: CommandScope::Mcp, names: &["PANAVERSITY_RETENTION_DAYS"], default: Some("30"), value: "DAYS", help: "How long gc keeps what was replaced or deleted; longer than your oldest backup", secret: false },
+    Setting { key: Key::MaxDirectUpload, scope: CommandScope::Mcp, names: &["PANAVERSITY_MAX_DIRECT_UPLOAD_MB"], default: Some("10"), value: "MIB", help: "Largest asset that comes and goes inside a tool call", secret: false },
+    Setting { key: Key::MaxAssetSize, scope: CommandScope::Mcp, names: &["PANAVERSITY_MAX_ASSET_SIZE_MB"], default: Some("100"), value: "MIB", help: "Largest asset", secret: false },
+    Setting { key: Key::PublicUrl, scope: CommandScope::Mcp, names: &["PANAVERSITY_PUBLIC_URL"], default: None, value: "URL", help: "The URL under which clients reach this server", secret: false },
+    Setting { key: Key::CdnBaseUrl, scope: CommandScope::Mcp, names: &["PANAVERSITY_CDN_BASE_URL"], default: None, value: "URL", help: "Where the world sees books/{book}/static/ of the bucket", secret: false },
+    Setting { key: Key::Signing, scope: CommandScope::Mcp, names: &["PANAVERSITY_SIGNING_KEY"], default: None, value: "KEY", help: "Signs links to archives and uploads, the same on every server; unset: a key the database keeps", secret: true },
+    Setting { key: Key::PresignExpiry, scope: CommandScope::Mcp, names: &["PANAVERSITY_PRESIGN_EXPIRY_SECONDS"], default: Some("3600"), value: "SECONDS", help: "How long links to archives and uploads are valid", secret: false },
+    Setting { key: Key::ArchiveTimeout, scope: CommandScope::Mcp, names: &["PANAVERSITY_ARCHIVE_TIMEOUT", "PANAVERSITY_ARCHIVE_TIMEOUT_SECONDS"], default: Some("60"), value: "SECONDS", help: "Longest download of an archive; what is cut off is resumed", secret: false },
+    Setting { key: Key::Host, scope: CommandScope::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
+    Setting { key: Key::Port, scope: CommandScope::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
+    Setting { key: Key::AllowedHosts, scope: CommandScope::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
+    Setting { key: Key::StartupTimeout, scope: CommandScope::Serve, names: &["PANAVERSITY_STARTUP_TIMEOUT"], default: Some("60"), value: "SECONDS", help: "How long the start waits for a database or bucket that is not up yet; 0: not at all", secret: false },
+    Setting { key: Key::Env, scope: CommandScope::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
+];
+
+/// Names that this program knows but that are not settings of the server.
+pub(crate) const NAMES_ELSEWHERE: &[&str] = &["PANAVERSITY_URL"];
+
+/// Settings of the product that this version does not have yet. Setting one gives a warning that it
+/// has no effect, which matters most where it was meant to protect something.
+pub(crate) const RESERVED_NAMES: &[&str] = &[
+    "PANAVERSITY_JWT_SECRET",
+    "PANAVERSITY_JWT_ALGORITHM",
+    "PANAVERSITY_AUTH_ISSUER",
+    "PANAVERSITY_AUTH_AUDIENCE",
+    "PANAVERSITY_AUTH_SERVER_URL",
+    "PANAVERSITY_AUTH_JWKS_PATH",
+    "PANAVERSITY_JWKS_CACHE_TTL",
+    "PANAVERSITY_RESOURCE_SERVER_URL",
+    "PANAVERSITY_CORS_ORIGINS",
+    "PANAVERSITY_TRUSTED_PROXIES",
+    "PANAVERSITY_RATE_LIMIT_PER_SECOND",
+    "PANAVERSITY_RATE_LIMIT_BURST",
+    "PANAVERSITY_REDIS_URL",
+];
+
+impl Setting {
+    /// The setting of a key.
+    pub(crate) fn of(key: Key) -> &'static Self {
+        let setting = &SETTINGS[key as usize];
+        debug_assert_eq!(setting.key, key, "the table is in the order of the keys");
+        setting
     }
-}
 
-impl DatabaseSettings {
-    /// Parses the settings of the database.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        let Given { text, name } = sources.text(Key::DatabaseUrl)?.ok_or_else(|| unset(Key::DatabaseUrl))?;
-        let url = DatabaseUrl::parse(text.trim())
-            .map_err(|why| ConfigError(format!("{name} is no database URL that can be used: {why}")))?;
-        let pool = PoolOptions {
-            size: parse_u32(sources, Key::PoolSize, 1, 1_000)?,
-            overflow: parse_u32(sources, Key::MaxOverflow, 0, 1_000)?,
-            timeout: Duration::from_secs(u64::from(parse_u32(sources, Key::PoolTimeout, 1, 3_600)?)),
-        };
-        Ok(Self { url, pool })
+    /// The flag, without its dashes.
+    pub(crate) fn flag(&self) -> String {
+        let name = self.names[0];
+        name.strip_prefix("PANAVERSITY_").unwrap_or(name).to_lowercase().replace('_', "-")
     }
-}
-
-impl StoreSettings {
-    /// Parses the settings of the store.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        let storage = StorageSettings::read(sources)?;
-        let publish_overlays = optional(sources, Key::PublishOverlays, "true or false", parse_bool)?;
-        let days = parse_u32(sources, Key::Retention, 0, 36_500)?;
-        let kibibytes = parse_u32(sources, Key::InlineLimit, 0, 16_384)?;
-        let mebibytes = |key, most| Ok(u64::from(parse_u32(sources, key, 1, most)?) << 20);
-        Ok(Self {
-            database: DatabaseSettings::read(sources)?,
-            limits: Limits {
-                inline_bytes: kibibytes as usize * 1024,
-                direct_bytes: mebibytes(Key::MaxDirectUpload, 64)?,
-                asset_bytes: mebibytes(Key::MaxAssetSize, 4_096)?,
-                // A bucket's policy may make its content public.
-                publish_overlays: publish_overlays.unwrap_or(storage.backend() == Backend::Fs),
-            },
-            storage,
-            retention: Duration::from_hours(u64::from(days) * 24),
-        })
-    }
-}
-
-impl HttpSettings {
-    /// Parses the settings of the HTTP server.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        Ok(Self {
-            host: required(sources, Key::Host, "an IP address or a host name", listening_host)?,
-            port: required(sources, Key::Port, "a port from 0 to 65535", |text| text.parse().ok())?,
-            public_url: public_url(sources)?,
-            allowed_hosts: optional(
-                sources,
-                Key::AllowedHosts,
-                "host names separated by commas, like books.example.com,10.0.0.5",
-                host_list,
-            )?
-            .unwrap_or_default(),
-            production: required(sources, Key::Env, "development or production", |text| match text {
-                "development" => Some(false),
-                "production" => Some(true),
-                _ => None,
-            })?,
-            startup_timeout: Duration::from_secs(u64::from(parse_u32(
-                sources,
-                Key::StartupTimeout,
-                0,
-                86_400,
-            )?)),
-        })
-    }
-}
-
-pub(super) fn optional<T>(
-    sources: &Sources,
-    key: Key,
-    allowed: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, ConfigError> {
-    let Some(given) = sources.text(key)? else { return Ok(None) };
-    parse(given.text.trim()).map(Some).ok_or_else(|| bad(&given, allowed))
-}
-
-pub(super) fn required<T>(
-    sources: &Sources,
-    key: Key,
-    allowed: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, ConfigError> {
-    optional(sources, key, allowed, parse)?.ok_or_else(|| unset(key))
-}
-
-pub(super) fn parse_u32(sources: &Sources, key: Key, least: u32, most: u32) -> Result<u32, ConfigError> {
-    let allowed = format!("a whole number from {least} to {most}");
-    required(sources, key, &allowed, |text| {
-        text.parse().ok().filter(|number| (least..=most).contains(number))
-    })
-}
-
-/// The URL under which clients reach this server, if set.
-pub(super) fn public_url(sources: &Sources) -> Result<Option<PublicUrl>, ConfigError> {
-    let allowed = "a URL like https://books.example.com, without user, query or fragment, letters beyond ASCII in its \
-                   host as xn--...";
-    optional(sources, Key::PublicUrl, allowed, PublicUrl::parse)
-}
-
-/// The error for a value that does not parse. Secrets are not reported through it, but an address
-/// may contain one and is masked.
-pub(super) fn bad(given: &Given, allowed: &str) -> ConfigError {
-    let text = &given.text;
-    let shown =
-        if text.contains("://") || text.contains('@') { masked_url::mask(text) } else { text.clone() };
-    ConfigError(format!("{} is {shown:?}; allowed is {allowed}", given.name))
-}
-
-pub(super) fn unset(key: Key) -> ConfigError {
-    ConfigError(format!("{} is not set", super::Setting::of(key).names[0]))
-}
-
-fn parse_bool(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn listening_host(text: &str) -> Option<String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if bare.parse::<IpAddr>().is_ok() {
-        return Some(bare.to_owned());
-    }
-    (!text.contains(':')).then(|| host_of(text)).flatten()
-}
-
-fn host_list(text: &str) -> Option<Vec<String>> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| if part.contains('*') { None } else { host_of(part) }).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::links::LinkSettings;
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    fn refused<T>(read: fn(&Sources) -> Result<T, ConfigError>, name: &str, value: &str) -> String {
-        match read(&Sources::of(&[], &[(name, value)], &[])) {
-            Ok(_) => panic!("{name}={value} was admitted"),
-            Err(ConfigError(why)) => why,
+    #[test]
+    fn the_table_is_in_the_order_of_the_keys() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            assert_eq!(setting.key as usize, index, "{:?}", setting.key);
         }
+        assert_eq!(SETTINGS.len(), Key::Env as usize + 1);
     }
 
     #[test]
-    fn nothing_need_be_set() {
-        let none = Sources::of(&[], &[], &[]);
-        let http = HttpSettings::read(&none).unwrap();
-        assert_eq!((http.host.as_str(), http.port, http.production), ("127.0.0.1", 8000, false));
-        assert_eq!(http.startup_timeout, Duration::from_mins(1));
-        let store = StoreSettings::read(&none).unwrap();
-        assert_eq!(store.storage.shown(), "the storage folder ./panaversity-data");
-        assert_eq!((store.limits.inline_bytes, store.limits.publish_overlays), (131_072, true));
-        assert_eq!(store.database.url.backend(), "sqlite");
-        assert_eq!((store.database.pool.size, store.database.pool.overflow), (20, 10));
-        assert_eq!(store.database.pool.timeout, Duration::from_secs(30));
-        assert_eq!(LogSettings::read(&none).unwrap().level, LogLevel::Info);
+    fn no_two_settings_share_a_name_or_a_flag() {
+        let flags: BTreeSet<_> = SETTINGS.iter().map(Setting::flag).collect();
+        assert_eq!(flags.len(), SETTINGS.len());
+        let names: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.names).chain(RESERVED_NAMES).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     }
 
     #[test]
-    fn a_bad_value_is_named_with_what_is_allowed() {
-        assert_eq!(
-            refused(HttpSettings::read, "PORT", "eighty"),
-            "PORT is \"eighty\"; allowed is a port from 0 to 65535"
-        );
-        assert_eq!(
-            refused(LogSettings::read, "PANAVERSITY_LOG_LEVEL", "loud"),
-            "PANAVERSITY_LOG_LEVEL is \"loud\"; allowed is DEBUG, INFO, WARNING or ERROR"
-        );
-        assert_eq!(
-            refused(DatabaseSettings::read, "DATABASE_POOL_SIZE", "0"),
-            "DATABASE_POOL_SIZE is \"0\"; allowed is a whole number from 1 to 1000"
-        );
-        for (name, value) in [
-            ("PANAVERSITY_SERVER_HOST", "a b"),
-            ("PANAVERSITY_SERVER_HOST", "localhost:80"),
-            ("PANAVERSITY_PUBLIC_URL", "books.example.com"),
-            ("PANAVERSITY_ALLOWED_HOSTS", "a.example.com,*"),
-            ("PANAVERSITY_ENV", "prod"),
-        ] {
-            assert!(refused(HttpSettings::read, name, value).starts_with(name));
-        }
-        let flag = Sources::of(&[("server-port", "x")], &[], &[]);
-        let ConfigError(why) = HttpSettings::read(&flag).unwrap_err();
-        assert!(why.starts_with("--server-port is \"x\""), "{why}");
-    }
-
-    #[test]
-    fn a_password_in_an_address_is_never_shown() {
-        for (name, value) in [
-            ("PANAVERSITY_PUBLIC_URL", "https://user:hunter2@books.example.com"),
-            ("PANAVERSITY_PUBLIC_URL", "https://user:hunter2@x@books.example.com/?q"),
-            ("PANAVERSITY_PUBLIC_URL", "user:hunter2@books.example.com"),
-            ("PANAVERSITY_SERVER_HOST", "http://user:hunter2@host"),
-            ("PANAVERSITY_ALLOWED_HOSTS", "user:hunter2@host"),
-        ] {
-            let why = refused(HttpSettings::read, name, value);
-            assert!(why.starts_with(name) && !why.contains("hunter2"), "{why}");
-        }
-        let links = [("PANAVERSITY_CDN_BASE_URL", "https://user:hunter2@cdn.example.com")];
-        let Err(ConfigError(why)) = LinkSettings::read(&Sources::of(&[], &links, &[])) else {
-            panic!("admitted")
-        };
-        assert!(why.contains("https://***@cdn.example.com"), "{why}");
-    }
-
-    #[test]
-    fn a_secret_is_never_shown() {
-        let why = refused(DatabaseSettings::read, "DATABASE_URL", "oracle://user:hunter2@host/db");
-        assert!(why.starts_with("DATABASE_URL is no database URL"), "{why}");
-        assert!(!why.contains("hunter2"), "{why}");
-    }
-
-    #[test]
-    fn hosts_are_read_as_the_guard_compares_them() {
-        let given = [
-            ("PANAVERSITY_ALLOWED_HOSTS", "Books.example.com:443, 10.0.0.5,"),
-            ("PANAVERSITY_SERVER_HOST", "[::1]"),
-        ];
-        let http = HttpSettings::read(&Sources::of(&[], &given, &[])).unwrap();
-        assert_eq!(http.allowed_hosts, ["books.example.com", "10.0.0.5"]);
-        assert_eq!(http.host, "::1");
+    fn flags_are_named_like_the_environment() {
+        assert_eq!(Setting::of(Key::StorageRoot).flag(), "storage-root");
+        assert_eq!(Setting::of(Key::PoolSize).flag(), "database-pool-size");
+        assert_eq!(Setting::of(Key::DatabaseUrl).flag(), "database-url");
     }
 }

@@ -48,7 +48,7 @@ async fn server(env: &TestEnv, beside: bool) -> Service {
     let engines = Engines {
         journal,
         objects: storage.clone(),
-        inbox: storage.clone(),
+        upload_store: storage.clone(),
         tree: storage,
         clock: Arc::new(TestClock::new()),
         ids: Arc::new(TestIds),

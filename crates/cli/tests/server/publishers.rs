@@ -57,7 +57,8 @@ async fn late_publisher(env: &TestEnv, storage: Storage) -> (Arc<Gate>, Service)
         Storage::S3 => Backend::S3,
     };
     let journal = SqlJournal::open(database, backend).await.unwrap();
-    let (objects, inbox, tree): (Arc<dyn Objects>, Arc<dyn UploadStore>, Arc<dyn Tree>) = match storage {
+    let (objects, upload_store, tree): (Arc<dyn Objects>, Arc<dyn UploadStore>, Arc<dyn Tree>) = match storage
+    {
         Storage::Fs => {
             let folder = FileStorage::open(&env.storage_root(), journal.store_id(), false).unwrap();
             (folder.clone(), folder.clone(), folder)
@@ -79,7 +80,7 @@ async fn late_publisher(env: &TestEnv, storage: Storage) -> (Arc<Gate>, Service)
     let engines = Engines {
         journal,
         objects,
-        inbox,
+        upload_store,
         tree: gate.clone(),
         clock: Arc::new(TestClock::new()),
         ids: Arc::new(TestIds),

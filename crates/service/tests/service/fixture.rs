@@ -19,8 +19,8 @@ use panaversity_service::write::{Write, Written};
 use panaversity_service::{Call, Engines, Limits, Service};
 use panaversity_testkit::samples::{agent, book, key, overlay, view};
 use panaversity_testkit::{
-    Faults, FaultyInbox, FaultyJournal, FaultyObjects, FaultyTree, MemoryInbox, MemoryJournal, MemoryObjects,
-    TestClock, TestIds,
+    Faults, FaultyJournal, FaultyObjects, FaultyTree, FaultyUploadStore, MemoryJournal, MemoryObjects,
+    MemoryUploadStore, TestClock, TestIds,
 };
 
 use crate::trees::FragileTree;
@@ -38,7 +38,7 @@ pub(crate) type Files = BTreeMap<(Layer, BookPath), Vec<u8>>;
 pub(crate) struct ServiceFixture {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) objects: Arc<MemoryObjects>,
-    pub(crate) inbox: Arc<MemoryInbox>,
+    pub(crate) upload_store: Arc<MemoryUploadStore>,
     pub(crate) tree: Arc<FragileTree>,
     pub(crate) faults: Faults,
     pub(crate) book: BookId,
@@ -49,7 +49,7 @@ impl ServiceFixture {
         Self {
             journal: Arc::new(MemoryJournal::new()),
             objects: Arc::new(MemoryObjects::new()),
-            inbox: Arc::new(MemoryInbox::new()),
+            upload_store: Arc::new(MemoryUploadStore::new()),
             tree: Arc::new(FragileTree::default()),
             faults: Faults::new(),
             book: book(),
@@ -67,7 +67,7 @@ impl ServiceFixture {
         let engines = Engines {
             journal: Arc::new(FaultyJournal::new(journal, &self.faults)),
             objects: Arc::new(FaultyObjects::new(self.objects.clone(), &self.faults)),
-            inbox: Arc::new(FaultyInbox::new(self.inbox.clone(), &self.faults)),
+            upload_store: Arc::new(FaultyUploadStore::new(self.upload_store.clone(), &self.faults)),
             tree: Arc::new(FaultyTree::new(tree, &self.faults)),
             clock: Arc::new(TestClock::new()),
             ids: Arc::new(TestIds),
@@ -80,7 +80,7 @@ impl ServiceFixture {
         let engines = Engines {
             journal: self.journal.clone(),
             objects,
-            inbox: self.inbox.clone(),
+            upload_store: self.upload_store.clone(),
             tree: self.tree.clone(),
             clock: Arc::new(TestClock::new()),
             ids: Arc::new(TestIds),

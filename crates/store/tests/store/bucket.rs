@@ -10,10 +10,10 @@ use panaversity_model::storage_listing::{Kind, TreePath};
 use panaversity_model::upload::{Permit, UploadEntry};
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_store::{Backend, Bucket, S3Storage};
-use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, TreeSetup, whole};
+use panaversity_testkit::contract::{ObjectsSetup, TreeSetup, UploadStoreSetup, whole};
 use panaversity_testkit::memory::InParts;
 use panaversity_testkit::s3::{self, Trouble};
-use panaversity_testkit::{client, inbox_contract, objects_contract, samples, tree_contract};
+use panaversity_testkit::{client, objects_contract, samples, tree_contract, upload_store_contract};
 
 const STORE: &str = "0193-store";
 
@@ -51,9 +51,9 @@ async fn objects_setup() -> ObjectsSetup {
     ObjectsSetup::new(open(&bucket).await, bucket)
 }
 
-async fn inbox_setup() -> InboxSetup {
+async fn upload_store_setup() -> UploadStoreSetup {
     let bucket = s3::shared().create_bucket();
-    InboxSetup::new(open(&bucket).await, bucket)
+    UploadStoreSetup::new(open(&bucket).await, bucket)
 }
 
 async fn tree_setup() -> TreeSetup {
@@ -68,7 +68,7 @@ async fn tree_setup() -> TreeSetup {
 }
 
 objects_contract!(objects_setup);
-inbox_contract!(inbox_setup);
+upload_store_contract!(upload_store_setup);
 tree_contract!(tree_setup);
 
 #[tokio::test]

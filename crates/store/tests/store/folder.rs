@@ -13,11 +13,11 @@ use panaversity_model::storage_listing::{Kind, TreePath};
 use panaversity_model::upload::UploadEntry;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_store::FileStorage;
-use panaversity_testkit::contract::{InboxSetup, ObjectsSetup, TreeSetup, whole};
+use panaversity_testkit::contract::{ObjectsSetup, TreeSetup, UploadStoreSetup, whole};
 use panaversity_testkit::disk::Disk;
 use panaversity_testkit::memory::InParts;
 use panaversity_testkit::samples;
-use panaversity_testkit::{inbox_contract, objects_contract, tree_contract};
+use panaversity_testkit::{objects_contract, tree_contract, upload_store_contract};
 use tempfile::TempDir;
 
 fn key(book: &str, path: &str) -> FileKey {
@@ -58,9 +58,9 @@ async fn objects_setup() -> ObjectsSetup {
 }
 
 #[allow(clippy::unused_async, reason = "setups are async")]
-async fn inbox_setup() -> InboxSetup {
+async fn upload_store_setup() -> UploadStoreSetup {
     let folder = TempDir::new().unwrap();
-    InboxSetup::new(open(folder.path()), folder)
+    UploadStoreSetup::new(open(folder.path()), folder)
 }
 
 #[allow(clippy::unused_async, reason = "setups are async")]
@@ -71,7 +71,7 @@ async fn tree_setup() -> TreeSetup {
 }
 
 objects_contract!(objects_setup);
-inbox_contract!(inbox_setup);
+upload_store_contract!(upload_store_setup);
 tree_contract!(tree_setup);
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use panaversity_model::ports::{Objects, Tree};
 use panaversity_model::{ContentHash, Layer};
 use panaversity_store::{Backend, Bucket, S3Storage, StorageProbe};
-use panaversity_testkit::contract::{InboxSetup, ObjectsSetup};
-use panaversity_testkit::{inbox_contract, objects_contract, s3, samples, seaweed};
+use panaversity_testkit::contract::{ObjectsSetup, UploadStoreSetup};
+use panaversity_testkit::{objects_contract, s3, samples, seaweed, upload_store_contract};
 use tokio::sync::OnceCell;
 
 fn settings() -> Bucket {
@@ -33,12 +33,12 @@ async fn objects_setup() -> ObjectsSetup {
     ObjectsSetup::new(open().await, ())
 }
 
-async fn inbox_setup() -> InboxSetup {
-    InboxSetup::new(open().await, ())
+async fn upload_store_setup() -> UploadStoreSetup {
+    UploadStoreSetup::new(open().await, ())
 }
 
 objects_contract!(objects_setup);
-inbox_contract!(inbox_setup);
+upload_store_contract!(upload_store_setup);
 
 #[tokio::test]
 async fn a_trial_finds_it_in_order() {

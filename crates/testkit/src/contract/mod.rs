@@ -113,16 +113,16 @@ impl ObjectsSetup {
 }
 
 /// An upload store to be tested.
-pub struct InboxSetup {
+pub struct UploadStoreSetup {
     /// The upload store.
-    pub inbox: Arc<dyn UploadStore>,
+    pub upload_store: Arc<dyn UploadStore>,
     _guard: ContractGuard,
 }
 
-impl InboxSetup {
+impl UploadStoreSetup {
     /// An upload store, and the resources it needs.
-    pub fn new(inbox: Arc<dyn UploadStore>, guard: impl Any + Send + Sync) -> Self {
-        Self { inbox, _guard: Box::new(guard) }
+    pub fn new(upload_store: Arc<dyn UploadStore>, guard: impl Any + Send + Sync) -> Self {
+        Self { upload_store, _guard: Box::new(guard) }
     }
 }
 

@@ -6,7 +6,7 @@
 #[macro_export]
 macro_rules! journal_contract {
     ($setup:path) => {
-        $crate::sentences! { $setup, changes;
+        $crate::contract_tests! { $setup, changes;
             shared:
                 i8_every_row_of_the_precondition_table_holds,
                 r2_what_was_written_is_found_byte_for_byte,
@@ -17,7 +17,7 @@ macro_rules! journal_contract {
                 i9_a_refused_change_leaves_nothing,
                 a_commit_runs_to_its_end_without_its_caller;
         }
-        $crate::sentences! { $setup, names;
+        $crate::contract_tests! { $setup, names;
             shared:
                 a_name_that_differs_only_by_case_is_refused,
                 an_overlay_cannot_take_a_name_of_the_base_in_another_case,
@@ -28,14 +28,14 @@ macro_rules! journal_contract {
                 no_file_of_an_overlay_lies_under_one_of_the_base,
                 a_set_can_turn_a_file_into_a_folder_and_back;
         }
-        $crate::sentences! { $setup, sets;
+        $crate::contract_tests! { $setup, sets;
             shared:
                 i10_a_set_with_one_refused_change_does_nothing,
                 i10_a_refused_set_leaves_existing_files_alone,
                 a_set_answers_in_the_order_of_its_changes,
                 i10_a_set_of_a_thousand_files_is_all_or_nothing;
         }
-        $crate::sentences! { $setup, races;
+        $crate::contract_tests! { $setup, races;
             shared:
                 i8_of_concurrent_creators_exactly_one_wins,
                 i8_of_concurrent_updates_exactly_one_wins,
@@ -47,7 +47,7 @@ macro_rules! journal_contract {
                 concurrent_first_writes_agree_on_one_schema,
                 r6_a_crowded_chain_links;
         }
-        $crate::sentences! { $setup, files;
+        $crate::contract_tests! { $setup, files;
             shared:
                 r5_an_overlay_is_found_by_its_owner_and_nobody_else,
                 r5_no_version_of_an_overlay_is_found_by_anybody_else,
@@ -62,7 +62,7 @@ macro_rules! journal_contract {
                 r5_paths_are_those_of_the_view,
                 r5_assets_are_those_of_the_base_with_who_put_them_there;
         }
-        $crate::sentences! { $setup, deltas;
+        $crate::contract_tests! { $setup, deltas;
             shared:
                 a_delta_names_what_has_changed_and_nothing_else,
                 since_is_inclusive,
@@ -70,7 +70,7 @@ macro_rules! journal_contract {
                 pages_of_a_delta_join_to_the_whole,
                 who_goes_on_from_complete_until_misses_nothing;
         }
-        $crate::sentences! { $setup, books;
+        $crate::contract_tests! { $setup, books;
             shared:
                 the_first_write_creates_the_book,
                 r1_a_set_admitted_by_another_schema_is_refused,
@@ -82,7 +82,7 @@ macro_rules! journal_contract {
                 a_book_knows_when_it_last_changed,
                 a_book_knows_its_rows_and_when_it_was_written;
         }
-        $crate::sentences! { $setup, audit;
+        $crate::contract_tests! { $setup, audit;
             shared:
                 r6_every_chain_links_after_a_random_load,
                 r6_an_entry_is_stored_as_it_was_sealed,
@@ -91,7 +91,7 @@ macro_rules! journal_contract {
                 r6_an_entry_s_id_is_used_once,
                 r7_every_entry_names_its_agent;
         }
-        $crate::sentences! { $setup, audit_log;
+        $crate::contract_tests! { $setup, audit_log;
             shared:
                 pages_of_the_log_join_to_the_whole,
                 filters_give_exactly_what_matches,
@@ -99,14 +99,14 @@ macro_rules! journal_contract {
                 chains_are_listed_by_key,
                 chains_are_found_by_their_latest_entry;
         }
-        $crate::sentences! { $setup, blobs;
+        $crate::contract_tests! { $setup, blobs;
             shared:
                 known_blobs_are_found_and_unknown_ones_left_out,
                 a_staged_blob_is_live_whatever_it_was,
                 writing_the_bytes_again_heals_an_inline_blob;
             exclusive: damaged_blobs_count_while_a_file_holds_them;
         }
-        $crate::sentences! { $setup, gc;
+        $crate::contract_tests! { $setup, gc;
             exclusive:
                 i9_what_a_version_names_is_never_condemned,
                 i9_a_staged_blob_is_left_alone_until_somebody_committed_to_it,
@@ -119,7 +119,7 @@ macro_rules! journal_contract {
                 what_a_manifest_names_is_kept_until_it_is_let_go,
                 a_survey_tells_what_would_go;
         }
-        $crate::sentences! { $setup, uploads;
+        $crate::contract_tests! { $setup, uploads;
             shared:
                 an_upload_is_found_as_it_was_opened,
                 i9_a_commit_completes_its_upload_or_leaves_it_open,
@@ -127,7 +127,7 @@ macro_rules! journal_contract {
                 i8_of_concurrent_completions_exactly_one_is_carried_out;
             exclusive: an_upload_that_is_over_is_listed_until_it_is_cleared;
         }
-        $crate::sentences! { $setup, inventory;
+        $crate::contract_tests! { $setup, inventory;
             shared:
                 every_file_of_every_layer_is_recorded_once,
                 a_path_in_the_way_of_a_new_one_is_told,
@@ -135,7 +135,7 @@ macro_rules! journal_contract {
                 objects_are_listed_while_a_version_names_them;
             exclusive: a_file_made_pending_again_is_claimed;
         }
-        $crate::sentences! { $setup, manifests;
+        $crate::contract_tests! { $setup, manifests;
             shared:
                 every_change_gives_a_new_stamp,
                 r5_an_overlay_leaves_the_stamp_alone,
@@ -144,7 +144,7 @@ macro_rules! journal_contract {
                 a_version_of_the_base_is_outlined_and_nothing_else;
             exclusive: i9_a_version_found_pinned_is_not_let_go;
         }
-        $crate::sentences! { $setup, publications;
+        $crate::contract_tests! { $setup, publications;
             exclusive:
                 the_committer_gets_the_lease_and_nobody_else,
                 a_path_that_moved_on_stays_pending,
@@ -158,7 +158,7 @@ macro_rules! journal_contract {
                 a_published_path_waits_for_a_clean_point,
                 i9_what_no_clean_point_covers_is_published_again;
         }
-        $crate::sentences! { $setup, random;
+        $crate::contract_tests! { $setup, random;
             shared: r2_a_random_walk_reads_what_a_map_would_hold;
         }
     };
@@ -169,7 +169,7 @@ macro_rules! journal_contract {
 #[macro_export]
 macro_rules! objects_contract {
     ($setup:path) => {
-        $crate::sentences! { $setup, objects;
+        $crate::contract_tests! { $setup, objects;
             shared:
                 r2_what_was_put_is_read_back,
                 what_was_never_put_is_absent,
@@ -184,12 +184,12 @@ macro_rules! objects_contract {
     };
 }
 
-/// Contract tests of an upload store. `$setup` (the path of an `async fn() -> InboxSetup`) creates
+/// Contract tests of an upload store. `$setup` (the path of an `async fn() -> UploadStoreSetup`) creates
 /// it anew for each.
 #[macro_export]
-macro_rules! inbox_contract {
+macro_rules! upload_store_contract {
     ($setup:path) => {
-        $crate::sentences! { $setup, upload_store;
+        $crate::contract_tests! { $setup, upload_store;
             shared:
                 an_upload_has_arrived_when_it_is_finished,
                 r2_an_upload_is_read_back_byte_for_byte,
@@ -207,7 +207,7 @@ macro_rules! inbox_contract {
 #[macro_export]
 macro_rules! tree_contract {
     ($setup:path) => {
-        $crate::sentences! { $setup, tree;
+        $crate::contract_tests! { $setup, tree;
             shared:
                 r2_a_path_holds_what_was_put_last,
                 r2_a_late_removal_of_a_path_that_changed_its_kind_takes_nothing,
@@ -227,7 +227,7 @@ macro_rules! tree_contract {
 /// The tests of one suite. `$turn` is the lock that they take: `shared` or `exclusive`.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! sentences {
+macro_rules! contract_tests {
     ($setup:path, $suite:ident; $($turn:ident: $($sentence:ident),+;)+) => {
         mod $suite {
             #[allow(unused_imports, reason = "the setup may be named by a path of its own")]

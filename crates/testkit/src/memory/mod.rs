@@ -34,7 +34,7 @@ use panaversity_model::{AgentId, Book, BookId, BookPath, ContentHash, Fault, Lay
 
 pub use objects::MemoryObjects;
 pub use tree::{MemoryTree, listed, location, lying, set_aside};
-pub use upload_store::MemoryInbox;
+pub use upload_store::MemoryUploadStore;
 
 /// A journal in memory.
 #[derive(Debug, Default)]

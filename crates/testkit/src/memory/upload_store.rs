@@ -16,11 +16,11 @@ type Arrived = BTreeMap<UploadId, Vec<u8>>;
 
 /// An upload store in memory.
 #[derive(Debug, Default)]
-pub struct MemoryInbox {
+pub struct MemoryUploadStore {
     arrived: Arc<Mutex<Arrived>>,
 }
 
-impl MemoryInbox {
+impl MemoryUploadStore {
     /// An empty upload store.
     pub fn new() -> Self {
         Self::default()
@@ -63,7 +63,7 @@ impl UploadWriter for ArrivedUpload {
 }
 
 #[async_trait]
-impl UploadStore for MemoryInbox {
+impl UploadStore for MemoryUploadStore {
     async fn presign(&self, _: UploadId, _: &Permit) -> Result<Option<SignedPut>, Fault> {
         Ok(None)
     }

@@ -36,7 +36,7 @@ impl UploadScene {
         if self.text.is_empty() { b"small".to_vec() } else { long(self.text).into_bytes() }
     }
 
-    /// Fresh fakes, with the upload in the inbox.
+    /// Fresh fakes, with the upload in the upload store.
     async fn set(self) -> (ServiceFixture, UploadId) {
         let fixture = ServiceFixture::new();
         let server = fixture.server();
@@ -49,7 +49,7 @@ impl UploadScene {
         let (book, size) = (fixture.book.clone(), self.bytes().len() as u64);
         let announce = Announce { book, path: asset(), size, sha256: None, expected, own_route: true };
         let id = fixture.begin(&server, announce).await;
-        fixture.inbox.plant(id, &self.bytes());
+        fixture.upload_store.plant(id, &self.bytes());
         fixture.idle(&server).await;
         server.fsync_checkpoint().await.unwrap();
         (fixture, id)
@@ -72,7 +72,7 @@ async fn undisturbed(scene: UploadScene) -> UploadCourse {
     let answer = fixture.complete(&server, id).await.unwrap();
     fixture.quiet().await;
     let calls = fixture.faults.calls();
-    assert!(fixture.inbox.contents().is_empty(), "{}: what has arrived is removed", scene.name);
+    assert!(fixture.upload_store.contents().is_empty(), "{}: what has arrived is removed", scene.name);
     let after = hold(&fixture, &server).await;
     assert_eq!(after[&(Layer::Base, asset())], scene.bytes(), "{}", scene.name);
     UploadCourse { calls, answer, before, after, recorded: changes_recorded(&fixture).await }
@@ -111,7 +111,7 @@ async fn disturbed(scene: UploadScene, course: &UploadCourse, (call, failure, re
     assert_eq!(changes_recorded(&fixture).await, course.recorded, "{at}: R6: the change is recorded once");
     fixture.journal.advance(std::time::Duration::from_hours(48));
     server.remove_abandoned(false).await.unwrap();
-    assert!(fixture.inbox.contents().is_empty(), "{at}: nothing is left when it is over");
+    assert!(fixture.upload_store.contents().is_empty(), "{at}: nothing is left when it is over");
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ async fn i9_a_link_to_a_small_upload_opens_when_somebody_has_written_the_same_by
         own_route: true,
     };
     let id = fixture.begin(&server, announce).await;
-    fixture.inbox.plant(id, b"small");
+    fixture.upload_store.plant(id, b"small");
     fixture.complete(&server, id).await.unwrap();
     let made = make(&fixture, &server, None).await;
     let before = whole(&server, &made.archive).await;

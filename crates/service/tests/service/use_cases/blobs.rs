@@ -132,7 +132,7 @@ async fn r2_damage_is_not_forgotten_whichever_call_breaks_of_a_change_that_bring
                 let (book, path, size) = (fixture.book.clone(), path("static/img/a.png"), text.len() as u64);
                 let announce = Announce { book, path, size, sha256: None, expected: None, own_route: true };
                 let id = fixture.begin(&server, announce).await;
-                fixture.inbox.plant(id, text.as_bytes());
+                fixture.upload_store.plant(id, text.as_bytes());
                 Some(id)
             } else {
                 None

@@ -44,11 +44,11 @@ async fn what_is_not_as_announced_is_removed_and_may_be_put_again() {
     let id = begun(&fixture, &server, &bytes, Some(ContentHash::of(&bytes))).await;
     let refused = async |what: Option<&[u8]>| {
         if let Some(what) = what {
-            fixture.inbox.plant(id, what);
+            fixture.upload_store.plant(id, what);
         }
         let error = fixture.complete(&server, id).await.unwrap_err();
         assert_eq!(error.code(), "UPLOAD_INCOMPLETE");
-        assert!(fixture.inbox.contents().is_empty());
+        assert!(fixture.upload_store.contents().is_empty());
         assert_eq!(fixture.holds(&Layer::Base, &asset()).await, None);
         assert!(fixture.objects.contents().is_empty());
     };
@@ -56,7 +56,7 @@ async fn what_is_not_as_announced_is_removed_and_may_be_put_again() {
     refused(Some(&bytes[1..])).await;
     refused(Some(&[&bytes[..], b"!"].concat())).await;
     refused(Some(&bytes.iter().rev().copied().collect::<Vec<_>>())).await;
-    fixture.inbox.plant(id, &bytes);
+    fixture.upload_store.plant(id, &bytes);
     let kept = fixture.complete(&server, id).await.unwrap();
     assert_eq!(
         (kept.effect, kept.hash, kept.size),
@@ -70,10 +70,10 @@ async fn a_completed_upload_answers_the_same_whatever_happens_afterwards() {
     let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
     let server = fixture.server();
     let id = begun(&fixture, &server, &bytes, None).await;
-    fixture.inbox.plant(id, &bytes);
+    fixture.upload_store.plant(id, &bytes);
     let first = fixture.complete(&server, id).await.unwrap();
     // The URL stays valid, and its holder may put again.
-    fixture.inbox.plant(id, b"something else");
+    fixture.upload_store.plant(id, b"something else");
     assert_eq!(fixture.complete(&server, id).await.unwrap(), first);
     assert_eq!(fixture.read(&server, &Layer::Base, &asset()).await.unwrap(), Some(bytes));
     fixture.delete(&server, &Layer::Base, &asset()).await.unwrap();
@@ -86,7 +86,7 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
     let server = fixture.server();
     let id = begun(&fixture, &server, &bytes, None).await;
-    fixture.inbox.plant(id, &bytes);
+    fixture.upload_store.plant(id, &bytes);
     let stranger = ServiceFixture { book: panaversity_testkit::samples::book(), ..ServiceFixture::new() };
     let foreign = stranger.complete(&server, id).await.unwrap_err();
     let unknown = fixture.complete(&server, upload_id()).await.unwrap_err();
@@ -101,9 +101,9 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 0, "it may still arrive");
     fixture.journal.advance(Duration::from_mins(61));
     assert_eq!(server.remove_abandoned(true).await.unwrap(), 1);
-    assert!(!fixture.inbox.contents().is_empty(), "a dry run removes nothing");
+    assert!(!fixture.upload_store.contents().is_empty(), "a dry run removes nothing");
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 1);
-    assert!(fixture.inbox.contents().is_empty());
+    assert!(fixture.upload_store.contents().is_empty());
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 0);
 }
 
@@ -112,8 +112,8 @@ async fn what_belongs_to_no_upload_goes_and_what_an_open_one_needs_stays() {
     let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
     let server = fixture.server();
     let id = begun(&fixture, &server, &bytes, None).await;
-    fixture.inbox.plant(id, &bytes);
-    fixture.inbox.plant(upload_id(), b"nobody's");
+    fixture.upload_store.plant(id, &bytes);
+    fixture.upload_store.plant(upload_id(), b"nobody's");
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 1);
     assert!(fixture.complete(&server, id).await.is_ok());
 }
@@ -123,7 +123,7 @@ async fn rows_of_uploads_go_with_gc_when_they_are_cleared_and_old() {
     let (fixture, bytes) = (ServiceFixture::new(), long("one").into_bytes());
     let server = fixture.server();
     let id = begun(&fixture, &server, &bytes, None).await;
-    fixture.inbox.plant(id, &bytes);
+    fixture.upload_store.plant(id, &bytes);
     fixture.complete(&server, id).await.unwrap();
     fixture.journal.advance(Duration::from_hours(26));
     let retention = Duration::from_hours(24);
@@ -161,7 +161,7 @@ async fn the_agent_contract_decides_at_both_ends() {
     assert_eq!(begin(announce(hash(&two), None)).await, Some("CONFLICT"));
     assert_eq!(begin(announce(None, hash(&one))).await, None, "it has these bytes");
     assert_eq!(begin(announce(hash(&one), None)).await, None);
-    fixture.inbox.plant(early, two.as_bytes());
+    fixture.upload_store.plant(early, two.as_bytes());
     assert_eq!(
         fixture.complete(&server, early).await.unwrap_err().code(),
         "HASH_REQUIRED",
@@ -242,7 +242,7 @@ async fn i9_an_upload_whose_object_gc_took_away_is_looked_at_again() {
         TakenAway { inner: fixture.objects.clone(), journal: fixture.journal.clone(), again: again.clone() };
     let server = fixture.server_with(Arc::new(objects));
     let id = begun(&fixture, &server, &bytes, None).await;
-    fixture.inbox.plant(id, &bytes);
+    fixture.upload_store.plant(id, &bytes);
     assert_eq!(fixture.complete(&server, id).await.unwrap().effect, Effect::Created);
     assert!(again.load(Ordering::Relaxed));
     hold(&fixture, &server).await;
@@ -264,14 +264,14 @@ async fn a_page_that_is_no_text_is_removed_and_may_be_put_again() {
     };
     let id = fixture.begin(&server, announce).await;
     for bad in [[&text[..text.len() - 1], b"x"].concat(), vec![0xff; text.len()]] {
-        fixture.inbox.plant(id, &bad);
+        fixture.upload_store.plant(id, &bad);
         let error = fixture.complete(&server, id).await.unwrap_err();
         assert_eq!(error.code(), "INVALID_ARGUMENT");
         assert!(error.to_string().contains("no UTF-8"), "{error}");
-        assert!(fixture.inbox.contents().is_empty());
+        assert!(fixture.upload_store.contents().is_empty());
         assert_eq!(fixture.holds(&Layer::Base, &path).await, None);
     }
-    fixture.inbox.plant(id, &text);
+    fixture.upload_store.plant(id, &text);
     let kept = fixture.complete(&server, id).await.unwrap();
     assert_eq!((kept.effect, kept.hash), (Effect::Created, ContentHash::of(&text)));
     assert_eq!(fixture.read(&server, &Layer::Base, &path).await.unwrap(), Some(text));
