@@ -4,7 +4,9 @@
 //! A change gets its time before it is committed, so one that a reader cannot see yet may have an
 //! earlier time than one that is visible. [`Delta::complete_until`] is therefore not the time of the
 //! reading, but a moment no later than any change that the reading has not seen. A caller that queries
-//! again from there misses nothing, but may receive a file twice.
+//! again from there misses nothing, but may receive a file twice. A later reading may give a slightly
+//! earlier moment: on PostgreSQL a change that has read the clock but not yet taken its lock is invisible
+//! to one reading and visible to the next. Its files get their times after the lock, so none is missed.
 //!
 //! This relies on the database's clock not being set back.
 //!
