@@ -76,7 +76,12 @@ async fn answer(
     let trouble = lock(&buckets).get_mut(bucket).and_then(|state| state.plan.next(completes));
     match trouble {
         None | Some(Trouble::Stale) => respond(&service, &buckets, (bucket, key), request).await,
-        Some(Trouble::Busy) => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown")),
+        Some(Trouble::Busy) => {
+            // An answer in the middle of a body would reach the client as a closed connection or as a
+            // refusal, whichever it sees first.
+            drop(request.into_body().collect().await);
+            Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"))
+        }
         Some(Trouble::Slow(late)) => {
             let answer = respond(&service, &buckets, (bucket, key), request).await;
             tokio::time::sleep(late).await;
