@@ -14,7 +14,7 @@ use flate2::write::DeflateEncoder;
 use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
-use crate::hash::ContentHash;
+use crate::hash::{ContentHash, HashedBytes};
 use crate::timestamp::Timestamp;
 
 /// Size in bytes of a separately hashed chunk of an object.
@@ -45,18 +45,14 @@ pub struct Blob {
 impl Blob {
     /// Packs bytes: those of at most `inline_limit` bytes go into the database, larger ones into an
     /// object; with a limit of 0 nothing is inline.
-    pub fn pack(bytes: &[u8], inline_limit: usize) -> Self {
+    pub fn pack(bytes: &HashedBytes, inline_limit: usize) -> Self {
+        let (hash, bytes) = (bytes.hash(), bytes.as_slice());
         let location = if bytes.len() <= inline_limit && inline_limit > 0 {
             BlobLocation::Inline(deflate(bytes))
         } else {
             BlobLocation::Object(bytes.chunks(CHUNK_BYTES).map(ContentHash::of).collect())
         };
-        Self {
-            hash: ContentHash::of(bytes),
-            size: bytes.len() as u64,
-            crc32: crc32fast::hash(bytes),
-            location,
-        }
+        Self { hash, size: bytes.len() as u64, crc32: crc32fast::hash(bytes), location }
     }
 }
 
@@ -226,7 +222,7 @@ mod tests {
     proptest! {
         #[test]
         fn r2_what_was_packed_unpacks_byte_for_byte(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
-            let blob = Blob::pack(&bytes, 4096);
+            let blob = Blob::pack(&HashedBytes::new(bytes.clone()), 4096);
             let BlobLocation::Inline(deflated) = blob.location.clone() else { panic!("inline") };
             prop_assert_eq!(stored(blob).unpack(&deflated).unwrap(), bytes);
         }
@@ -235,7 +231,7 @@ mod tests {
         fn r2_a_changed_byte_is_never_served(
             bytes in prop::collection::vec(any::<u8>(), 1..2048), at: prop::sample::Index, flip in 1u8..=255,
         ) {
-            let blob = Blob::pack(&bytes, 4096);
+            let blob = Blob::pack(&HashedBytes::new(bytes.clone()), 4096);
             let BlobLocation::Inline(mut deflated) = blob.location.clone() else { panic!("inline") };
             let at = at.index(deflated.len());
             deflated[at] ^= flip;
@@ -253,7 +249,11 @@ mod tests {
             for part in [CHUNK_BYTES / 3 + 1, 2 * CHUNK_BYTES + 7] {
                 let mut measure = BlobHasher::default();
                 bytes.chunks(part).for_each(|part| measure.add(part));
-                assert_eq!(measure.finish(), Blob::pack(&bytes, 0), "{size} in parts of {part}");
+                assert_eq!(
+                    measure.finish(),
+                    Blob::pack(&HashedBytes::new(bytes.clone()), 0),
+                    "{size} in parts of {part}"
+                );
             }
         }
     }
@@ -261,11 +261,11 @@ mod tests {
     #[test]
     fn a_blob_beyond_the_inline_limit_is_an_object_with_chunk_hashes() {
         let bytes = vec![7; CHUNK_BYTES + 1];
-        let blob = Blob::pack(&bytes, 1024);
+        let blob = Blob::pack(&HashedBytes::new(bytes.clone()), 1024);
         let BlobLocation::Object(chunks) = blob.location else { panic!("object") };
         assert_eq!(chunks, [ContentHash::of(&bytes[..CHUNK_BYTES]), ContentHash::of(&[7])]);
         assert!(
-            matches!(Blob::pack(b"", 0).location, BlobLocation::Object(_)),
+            matches!(Blob::pack(&HashedBytes::new(Vec::new()), 0).location, BlobLocation::Object(_)),
             "a limit of 0 keeps nothing inline"
         );
     }

@@ -61,6 +61,35 @@ impl fmt::Debug for ContentHash {
     }
 }
 
+/// Bytes with their hash, which is computed once, when they come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashedBytes {
+    hash: ContentHash,
+    bytes: Vec<u8>,
+}
+
+impl HashedBytes {
+    /// Hashes bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { hash: ContentHash::of(&bytes), bytes }
+    }
+
+    /// The hash.
+    pub fn hash(&self) -> ContentHash {
+        self.hash
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes, without their hash.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use panaversity_model::asset::{Asset, AssetType};
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::FileRecord;
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::Parts;
 use panaversity_model::precondition::{Effect, TargetContent};
@@ -72,10 +73,12 @@ pub struct OpenAsset {
 impl Call {
     /// Writes the asset, or refuses.
     pub async fn put_asset(&mut self, put: PutAsset) -> Result<AssetKept, Error> {
-        let (hash, size) = (ContentHash::of(&put.bytes), put.bytes.len() as u64);
+        let size = put.bytes.len() as u64;
         self.check_direct("binary_data", size)?;
         check_page(&put.path, &put.bytes)?;
-        let content = TargetContent::Present(NewContent::Bytes(put.bytes));
+        let bytes = HashedBytes::new(put.bytes);
+        let hash = bytes.hash();
+        let content = TargetContent::Present(NewContent::Bytes(bytes));
         let wanted = vec![FileChange { path: put.path.clone(), content, expected: put.expected }];
         let done = self.change(&put.book, &Layer::Base, wanted).await?;
         let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);

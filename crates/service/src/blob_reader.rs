@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use panaversity_model::blob::{Blob, BlobHasher, BlobLocation, BlobState, CHUNK_BYTES, StoredBlob};
 use panaversity_model::fault::FaultKind;
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::StagingId;
 use panaversity_model::ports::Pages;
 use panaversity_model::{ContentHash, Fault};
@@ -140,7 +141,7 @@ impl Service {
 
     /// Makes the bytes of a blob present: an object counts only if its row is live and a stat shows its
     /// size. Used when an answer is *unchanged*, so that a repeated write repairs damage.
-    pub(crate) async fn make_present(&self, stored: &StoredBlob, bytes: &[u8]) -> Result<(), Fault> {
+    pub(crate) async fn make_present(&self, stored: &StoredBlob, bytes: &HashedBytes) -> Result<(), Fault> {
         if self.is_whole(stored).await? {
             return Ok(());
         }
@@ -154,7 +155,7 @@ impl Service {
             // a failure in between would lose the record of the damage: the next write would find a live
             // row and the right size, and answer *unchanged* over wrong bytes. If the file was deleted
             // meanwhile and its row is gone, `mark` creates none.
-            self.inner.objects.put(blob.hash, bytes).await?;
+            self.inner.objects.put(blob.hash, bytes.as_slice()).await?;
             return self.inner.journal.mark(blob.hash, BlobState::Live).await;
         }
         let staging = StagingId::new(self.inner.ids.new_id());

@@ -23,6 +23,7 @@ use panaversity_model::blob::{Blob, BlobLocation};
 use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
 use panaversity_model::file::Found;
 use panaversity_model::gc::{CONDEMNED_FOR, Staged};
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId, StagingId, UploadId};
 use panaversity_model::precondition::{Effect, TargetContent, decide};
 use panaversity_model::publication::FileKey;
@@ -54,7 +55,7 @@ pub struct FileChange {
 #[derive(Debug, Clone)]
 pub enum NewContent {
     /// Bytes in memory.
-    Bytes(Vec<u8>),
+    Bytes(HashedBytes),
     /// A blob whose object is already put, under this staging.
     Staged(Blob, StagingId),
 }
@@ -63,9 +64,7 @@ impl FileChange {
     fn target(&self) -> TargetContent {
         match &self.content {
             TargetContent::Absent => TargetContent::Absent,
-            TargetContent::Present(NewContent::Bytes(bytes)) => {
-                TargetContent::Present(ContentHash::of(bytes))
-            }
+            TargetContent::Present(NewContent::Bytes(bytes)) => TargetContent::Present(bytes.hash()),
             TargetContent::Present(NewContent::Staged(blob, _)) => TargetContent::Present(blob.hash),
         }
     }
@@ -193,10 +192,10 @@ impl Call {
                         // If the row became live first, a crash before the put would lose the record of
                         // the damage.
                         if self.service.is_damaged(blob.hash).await? {
-                            self.service.inner.objects.put(blob.hash, bytes).await?;
+                            self.service.inner.objects.put(blob.hash, bytes.as_slice()).await?;
                         }
                         staging = Some(self.service.staging_of(&blob).await?);
-                        self.service.inner.objects.put(blob.hash, bytes).await?;
+                        self.service.inner.objects.put(blob.hash, bytes.as_slice()).await?;
                         staged = true;
                     }
                     TargetContent::Present(blob)
@@ -360,8 +359,8 @@ fn pending(applied: Vec<Applied>, changes: Vec<FileChange>) -> Vec<PendingPublis
     let pairs = applied.into_iter().zip(changes);
     let content = |content| match content {
         TargetContent::Absent => TargetContent::Absent,
-        TargetContent::Present(NewContent::Bytes(bytes)) if bytes.len() as u64 <= WHOLE_BYTES => {
-            TargetContent::Present(Some(bytes))
+        TargetContent::Present(NewContent::Bytes(bytes)) if bytes.as_slice().len() as u64 <= WHOLE_BYTES => {
+            TargetContent::Present(Some(bytes.into_bytes()))
         }
         // Larger content is not kept in memory beyond the call.
         TargetContent::Present(_) => TargetContent::Present(None),

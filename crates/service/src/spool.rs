@@ -4,6 +4,7 @@
 //! same bytes, and the layout of every archive that contains them would change under its links.
 
 use panaversity_model::blob::{Blob, BlobHasher};
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::ports::{Pages, Staging};
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
 
@@ -14,7 +15,7 @@ use crate::utf8::Utf8Pages;
 /// Received bytes that no file references yet.
 pub(crate) enum Spooled {
     /// Small enough for the database.
-    Small(Vec<u8>),
+    Small(HashedBytes),
     /// Written to a private staging file.
     Large(Blob, Box<dyn Staging>),
 }
@@ -22,14 +23,14 @@ pub(crate) enum Spooled {
 impl Spooled {
     pub(crate) fn size(&self) -> u64 {
         match self {
-            Self::Small(bytes) => bytes.len() as u64,
+            Self::Small(bytes) => bytes.as_slice().len() as u64,
             Self::Large(blob, _) => blob.size,
         }
     }
 
     pub(crate) fn hash(&self) -> ContentHash {
         match self {
-            Self::Small(bytes) => ContentHash::of(bytes),
+            Self::Small(bytes) => bytes.hash(),
             Self::Large(blob, _) => blob.hash,
         }
     }
@@ -61,7 +62,7 @@ impl Service {
     pub(crate) async fn spool(&self, parts: &mut dyn Pages<u8>, most: u64) -> Result<Spooled, Fault> {
         let mut first = Vec::new();
         loop {
-            let Some(part) = parts.next().await? else { return Ok(Spooled::Small(first)) };
+            let Some(part) = parts.next().await? else { return Ok(Spooled::Small(HashedBytes::new(first))) };
             first.extend_from_slice(&part);
             if first.len() > self.inner.limits.inline_bytes {
                 break;

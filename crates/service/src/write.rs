@@ -1,6 +1,7 @@
 //! `write_content`: writes one text file, under the agent contract.
 
 use panaversity_model::file::check_text_size;
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
 
@@ -48,8 +49,8 @@ impl Call {
         if let Some(format) = media::binary_format(&write.path) {
             return Err(Refusal::NotText { path: write.path, format }.into());
         }
-        let bytes = write.content.into_bytes();
-        let (hash, size) = (ContentHash::of(&bytes), bytes.len() as u64);
+        let bytes = HashedBytes::new(write.content.into_bytes());
+        let (hash, size) = (bytes.hash(), bytes.as_slice().len() as u64);
         let content = TargetContent::Present(NewContent::Bytes(bytes));
         let wanted = vec![FileChange { path: write.path, content, expected: write.expected }];
         let done = self.change(&write.book, &write.layer, wanted).await?;

@@ -4,6 +4,7 @@
 use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::blob::Blob;
 use panaversity_model::change::{Change, ChangeSet};
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId, UploadId};
 use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::FileKey;
@@ -53,12 +54,12 @@ pub fn key(book: &BookId, path: &BookPath, layer: &Layer) -> FileKey {
 
 /// An inline blob.
 pub fn inline(bytes: &[u8]) -> Blob {
-    Blob::pack(bytes, INLINE_LIMIT)
+    Blob::pack(&HashedBytes::new(bytes.to_vec()), INLINE_LIMIT)
 }
 
 /// A blob in an object, whatever its size.
 pub fn object(bytes: &[u8]) -> Blob {
-    Blob::pack(bytes, 0)
+    Blob::pack(&HashedBytes::new(bytes.to_vec()), 0)
 }
 
 /// A fresh lease id.

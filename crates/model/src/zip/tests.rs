@@ -8,6 +8,7 @@ use zip::ZipArchive;
 
 use super::*;
 use crate::blob::{Blob, BlobLocation};
+use crate::hash::HashedBytes;
 
 const GIB: u64 = 1 << 30;
 
@@ -92,7 +93,8 @@ impl Seek for Imagined {
 
 /// Complete archive of these files, and its layout.
 fn archive(files: &[(String, Vec<u8>)], inline_limit: usize) -> (Layout, Vec<u8>) {
-    let blobs: Vec<_> = files.iter().map(|(_, bytes)| Blob::pack(bytes, inline_limit)).collect();
+    let blobs: Vec<_> =
+        files.iter().map(|(_, bytes)| Blob::pack(&HashedBytes::new(bytes.clone()), inline_limit)).collect();
     let entries = files.iter().zip(&blobs).map(|((name, _), blob)| ZipEntry {
         name: name.clone(),
         hash: blob.hash,

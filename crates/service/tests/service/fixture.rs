@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{Journal, Objects, Publications, Tree};
 use panaversity_model::precondition::{Effect, TargetContent};
@@ -248,16 +249,16 @@ pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) 
     FileChange {
         path: path.clone(),
         content: text.map_or(TargetContent::Absent, |text| {
-            TargetContent::Present(NewContent::Bytes(text.as_bytes().to_vec()))
+            TargetContent::Present(NewContent::Bytes(HashedBytes::new(text.as_bytes().to_vec())))
         }),
         expected: expected.map(|text| ContentHash::of(text.as_bytes())),
     }
 }
 
 /// Bytes that a member of a set writes.
-pub(crate) fn wanted_bytes(want: &FileChange) -> Option<&Vec<u8>> {
+pub(crate) fn wanted_bytes(want: &FileChange) -> Option<&[u8]> {
     match &want.content {
-        TargetContent::Present(NewContent::Bytes(bytes)) => Some(bytes),
+        TargetContent::Present(NewContent::Bytes(bytes)) => Some(bytes.as_slice()),
         TargetContent::Absent | TargetContent::Present(NewContent::Staged(..)) => None,
     }
 }

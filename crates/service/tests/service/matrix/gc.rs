@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use panaversity_model::blob::Blob;
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::ports::Blobs;
 use panaversity_model::{ContentHash, Layer};
 use panaversity_service::Service;
@@ -31,7 +32,7 @@ async fn store() -> ServiceFixture {
     fixture.delete(&server, &Layer::Base, &lesson(2)).await.unwrap();
     fixture.put(&server, &ann, &lesson(3), &long("of an overlay")).await;
     fixture.put(&server, &ann, &lesson(3), &long("mine")).await;
-    fixture.journal.stage(&Blob::pack(b"abandoned", 0), staging()).await.unwrap();
+    fixture.journal.stage(&Blob::pack(&HashedBytes::new(b"abandoned".to_vec()), 0), staging()).await.unwrap();
     fixture.objects.damage(ContentHash::of(b"unknown"), Some(b"unknown".to_vec()));
     fixture.idle(&server).await;
     server.fsync_checkpoint().await.unwrap();

@@ -65,7 +65,7 @@ impl Scene {
                     book: fixture.book.clone(),
                     path: one.path.clone(),
                     layer: self.layer.clone(),
-                    content: String::from_utf8(wanted_bytes(one).cloned().unwrap()).unwrap(),
+                    content: String::from_utf8(wanted_bytes(one).map(<[u8]>::to_vec).unwrap()).unwrap(),
                     expected: one.expected,
                 };
                 call.write_content(write).await.map(|written| vec![written.effect])
@@ -87,7 +87,7 @@ impl Scene {
         for want in self.wanted.iter().filter(|_| !self.refused) {
             let key = (self.layer.clone(), want.path.clone());
             match wanted_bytes(want) {
-                Some(bytes) => files.insert(key, bytes.clone()),
+                Some(bytes) => files.insert(key, bytes.to_vec()),
                 None => files.remove(&key),
             };
         }
@@ -96,7 +96,8 @@ impl Scene {
 
     /// Number of files that the request changes.
     pub(super) fn changes(&self, before: &Files) -> usize {
-        let held = |want: &FileChange| before.get(&(self.layer.clone(), want.path.clone()));
+        let held =
+            |want: &FileChange| before.get(&(self.layer.clone(), want.path.clone())).map(Vec::as_slice);
         self.wanted.iter().filter(|want| !self.refused && held(want) != wanted_bytes(want)).count()
     }
 
