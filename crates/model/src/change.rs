@@ -1,7 +1,7 @@
 //! Change sets: changes of one or more files, committed all or nothing (I10).
 
 use crate::agent::AgentId;
-use crate::audit::Operation;
+use crate::audit::{AuditDraft, Operation, Outcome};
 use crate::blob::Blob;
 use crate::book::{BookId, Schema};
 use crate::hash::ContentHash;
@@ -53,6 +53,32 @@ pub struct ChangeSet {
     pub upload: Option<UploadId>,
     /// Milliseconds spent on the call until the commit was asked for.
     pub elapsed_ms: u64,
+}
+
+impl ChangeSet {
+    /// Audit entry of one of its changes, which replaced the content `old`. Only a change with an effect
+    /// has hashes.
+    pub fn audit_draft(&self, change: &Change, effect: Effect, old: Option<ContentHash>) -> AuditDraft {
+        let changed = effect != Effect::Unchanged;
+        let new = match &change.content {
+            TargetContent::Present(blob) => Some(blob.hash),
+            TargetContent::Absent => None,
+        };
+        AuditDraft {
+            id: change.entry,
+            request: self.request,
+            agent: self.agent.clone(),
+            operation: self.operation,
+            book: Some(self.book.clone()),
+            path: Some(change.path.clone()),
+            layer: self.layer.clone(),
+            outcome: Outcome::Success,
+            elapsed_ms: self.elapsed_ms,
+            change: Some(self.id),
+            old: old.filter(|_| changed),
+            new: new.filter(|_| changed),
+        }
+    }
 }
 
 /// Result of one change of a committed set.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, Outcome};
+use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey};
 use panaversity_model::blob::{Blob, BlobLocation};
 use panaversity_model::change::{Change, ChangeSet};
 use panaversity_model::ids::{LeaseId, UploadId};
@@ -284,27 +284,12 @@ impl State {
         writes: &mut Writes,
     ) -> Decided {
         let key = key_of(set, &change.path);
-        let changed = effect != Effect::Unchanged;
         let (hash, size) = match &change.content {
             TargetContent::Present(blob) => (Some(blob.hash), i64::try_from(blob.size).unwrap_or(i64::MAX)),
             TargetContent::Absent => (None, 0),
         };
-        let draft = AuditDraft {
-            id: change.entry,
-            request: set.request,
-            agent: set.agent.clone(),
-            operation: set.operation,
-            book: Some(set.book.clone()),
-            path: Some(change.path.clone()),
-            layer: set.layer.clone(),
-            outcome: Outcome::Success,
-            elapsed_ms: set.elapsed_ms,
-            change: Some(set.id),
-            old: old.filter(|_| changed),
-            new: hash.filter(|_| changed),
-        };
-        let at = self.link(&draft, writes);
-        if !changed {
+        let at = self.link(&set.audit_draft(change, effect, old), writes);
+        if effect == Effect::Unchanged {
             return Decided { effect, old, version: 0 };
         }
         // As many versions were drawn as the batch has changes.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use panaversity_model::audit::{AuditDraft, Outcome};
+use panaversity_model::audit::AuditDraft;
 use panaversity_model::blob::{Blob, BlobLocation, BlobState};
 use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
 use panaversity_model::ids::{EntryId, UploadId};
@@ -172,22 +172,8 @@ impl JournalState {
         if let Some(blob) = blob {
             self.bring(blob);
         }
-        let changed = effect != Effect::Unchanged;
-        let at = self.append(&AuditDraft {
-            id: change.entry,
-            request: set.request,
-            agent: set.agent.clone(),
-            operation: set.operation,
-            book: Some(set.book.clone()),
-            path: Some(change.path.clone()),
-            layer: set.layer.clone(),
-            outcome: Outcome::Success,
-            elapsed_ms: set.elapsed_ms,
-            change: Some(set.id),
-            old: old.filter(|_| changed),
-            new: blob.map(|blob| blob.hash).filter(|_| changed),
-        });
-        if !changed {
+        let at = self.append(&set.audit_draft(change, effect, old));
+        if effect == Effect::Unchanged {
             return Applied { effect, old, publication: None };
         }
         self.version += 1;
