@@ -60,10 +60,7 @@ impl ChangeSet {
     /// has hashes.
     pub fn audit_draft(&self, change: &Change, effect: Effect, old: Option<ContentHash>) -> AuditDraft {
         let changed = effect != Effect::Unchanged;
-        let new = match &change.content {
-            TargetContent::Present(blob) => Some(blob.hash),
-            TargetContent::Absent => None,
-        };
+        let new = change.content.present().map(|blob| blob.hash);
         AuditDraft {
             id: change.entry,
             request: self.request,

@@ -17,6 +17,16 @@ pub enum TargetContent<T = ContentHash> {
     Absent,
 }
 
+impl<T> TargetContent<T> {
+    /// The content; `None`: the file is deleted.
+    pub fn present(&self) -> Option<&T> {
+        match self {
+            Self::Present(content) => Some(content),
+            Self::Absent => None,
+        }
+    }
+}
+
 impl TargetContent<Blob> {
     /// The same target, by the hash of the blob.
     pub fn by_hash(&self) -> TargetContent {

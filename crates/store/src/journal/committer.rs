@@ -25,7 +25,7 @@ use std::time::Duration;
 use panaversity_model::audit::{AuditDraft, ChainKey};
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::publication::{Attempt, Publication, Settled};
-use panaversity_model::{Fault, blob::BlobLocation, precondition::TargetContent};
+use panaversity_model::{Fault, blob::BlobLocation};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -188,14 +188,12 @@ async fn gather(jobs: &mut mpsc::Receiver<Job>, expected: usize) -> Vec<Job> {
 
 fn size_of(job: &Job) -> usize {
     let Job::Change(set, _) = job else { return 0 };
-    let blobs = set.changes.iter().map(|change| match &change.content {
-        TargetContent::Present(blob) => match &blob.location {
-            BlobLocation::Inline(deflated) => deflated.len(),
-            BlobLocation::Object(_) => 0,
-        },
-        TargetContent::Absent => 0,
+    let blobs = set.changes.iter().filter_map(|change| change.content.present());
+    let inline = blobs.map(|blob| match &blob.location {
+        BlobLocation::Inline(deflated) => deflated.len(),
+        BlobLocation::Object(_) => 0,
     });
-    blobs.sum()
+    inline.sum()
 }
 
 /// Result of a transaction.

@@ -134,12 +134,7 @@ impl Batch<'_> {
     /// Blobs that changes refer to, in locking order.
     pub(super) fn blobs(&self) -> BTreeMap<ContentHash, &Blob> {
         let changes = self.sets.iter().flat_map(|set| &set.changes);
-        changes
-            .filter_map(|change| match &change.content {
-                TargetContent::Present(blob) => Some((blob.hash, blob)),
-                TargetContent::Absent => None,
-            })
-            .collect()
+        changes.filter_map(|change| change.content.present()).map(|blob| (blob.hash, blob)).collect()
     }
 
     /// Uploads that sets complete, in locking order.
@@ -179,7 +174,7 @@ fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
 /// Result of the single change of a set that completes an upload.
 fn completion(set: &ChangeSet, effects: &[(Effect, Option<ContentHash>)]) -> Option<Completion> {
     let (effect, _) = effects.first()?;
-    let TargetContent::Present(blob) = &set.changes.first()?.content else { return None };
+    let blob = set.changes.first()?.content.present()?;
     Some(Completion { effect: *effect, hash: blob.hash })
 }
 
@@ -284,10 +279,9 @@ impl State {
         writes: &mut Writes,
     ) -> Decided {
         let key = key_of(set, &change.path);
-        let (hash, size) = match &change.content {
-            TargetContent::Present(blob) => (Some(blob.hash), i64::try_from(blob.size).unwrap_or(i64::MAX)),
-            TargetContent::Absent => (None, 0),
-        };
+        let blob = change.content.present();
+        let hash = blob.map(|blob| blob.hash);
+        let size = blob.map_or(0, |blob| i64::try_from(blob.size).unwrap_or(i64::MAX));
         let at = self.link(&set.audit_draft(change, effect, old), writes);
         if effect == Effect::Unchanged {
             return Decided { effect, old, version: 0 };

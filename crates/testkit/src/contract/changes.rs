@@ -51,11 +51,7 @@ async fn the_table_holds(
     match (verdict, decide(before, content.by_hash(), expected)) {
         (Verdict::Committed(applied), Ok(effect)) => {
             assert_eq!((applied[0].effect, applied[0].old), (effect, before), "{row}");
-            let wished = match content {
-                TargetContent::Present(blob) => Some(blob.hash),
-                TargetContent::Absent => None,
-            };
-            assert_eq!(after, wished, "{row}");
+            assert_eq!(after, content.present().map(|blob| blob.hash), "{row}");
         }
         (Verdict::Refused(index, refusal), Err(due)) => {
             assert_eq!((index, refusal, after), (0, due, before), "{row}");

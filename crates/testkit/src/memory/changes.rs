@@ -165,10 +165,7 @@ impl JournalState {
     fn apply(&mut self, set: &ChangeSet, change: &Change, effect: Effect) -> Applied {
         let key = key(set, change);
         let old = self.files.get(&key).map(|row| row.hash);
-        let blob = match &change.content {
-            TargetContent::Present(blob) => Some(blob),
-            TargetContent::Absent => None,
-        };
+        let blob = change.content.present();
         if let Some(blob) = blob {
             self.bring(blob);
         }
