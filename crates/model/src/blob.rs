@@ -50,7 +50,10 @@ impl Blob {
         let location = if bytes.len() <= inline_limit && inline_limit > 0 {
             BlobLocation::Inline(deflate(bytes))
         } else {
-            BlobLocation::Object(bytes.chunks(CHUNK_BYTES).map(ContentHash::of).collect())
+            BlobLocation::Object(match bytes.len() {
+                1..=CHUNK_BYTES => vec![hash],
+                _ => bytes.chunks(CHUNK_BYTES).map(ContentHash::of).collect(),
+            })
         };
         Self { hash, size: bytes.len() as u64, crc32: crc32fast::hash(bytes), location }
     }
