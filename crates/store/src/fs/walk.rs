@@ -61,7 +61,7 @@ impl Walk {
                 continue;
             }
             match look(folder, above, entry.file_name(), depth)? {
-                Some(Found::RootDir(inside, path)) => self.open.push((Dir::new(inside)?, path)),
+                Some(Found::Folder(inside, path)) => self.open.push((Dir::new(inside)?, path)),
                 Some(Found::Entry(entry)) => page.push(entry),
                 None => {}
             }
@@ -71,7 +71,7 @@ impl Walk {
 }
 
 enum Found {
-    RootDir(OwnedFd, Vec<u8>),
+    Folder(OwnedFd, Vec<u8>),
     Entry(DirEntry),
 }
 
@@ -90,7 +90,7 @@ fn look(folder: &Dir, above: &[u8], name: &CStr, depth: usize) -> Result<Option<
     if kind == FileType::Directory && depth < DEEPEST {
         let flags = FOLDER | OFlags::NONBLOCK;
         let inside = absent_is_none(rustix::fs::openat(here, name, flags, Mode::empty()))?;
-        return Ok(inside.map(|inside| Found::RootDir(inside, path)));
+        return Ok(inside.map(|inside| Found::Folder(inside, path)));
     }
     #[allow(clippy::unnecessary_cast, reason = "their types differ between systems")]
     let micros = (stat.st_mtime as i64).saturating_mul(1_000_000);
