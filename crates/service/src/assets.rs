@@ -79,9 +79,8 @@ impl Call {
         let bytes = HashedBytes::new(put.bytes);
         let hash = bytes.hash();
         let content = TargetContent::Present(NewContent::Bytes(bytes));
-        let wanted = vec![FileChange { path: put.path.clone(), content, expected: put.expected }];
-        let done = self.change(&put.book, &Layer::Base, wanted).await?;
-        let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
+        let change = FileChange { path: put.path.clone(), content, expected: put.expected };
+        let effect = self.change_file(&put.book, &Layer::Base, change).await?;
         Ok(AssetKept { path: put.path, effect, size, hash })
     }
 

@@ -81,31 +81,33 @@ struct ChangeRequest<'a> {
 
 /// Outcome of an attempt to commit that was not refused.
 pub(crate) enum CommitOutcome {
-    Done(Vec<ChangeResult>),
+    /// The effect of each change.
+    Done(Vec<Effect>),
     /// Nothing was written: the blobs must be staged and put again.
     Unstaged,
     /// Nothing was written: the upload is already completed, or its row deleted.
     UploadOver,
 }
 
-/// Result of one change of a committed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChangeResult {
-    /// Effect of the change.
-    pub effect: Effect,
-    /// Hash that the file had before.
-    pub old: Option<ContentHash>,
-}
-
 impl Call {
-    /// Changes files of one layer of a book, all or nothing. On success `self.recorded` is set if the
-    /// transaction wrote the audit entries.
+    /// Changes one file, as [`change`](Self::change).
+    pub(crate) async fn change_file(
+        &mut self,
+        book: &BookId,
+        layer: &Layer,
+        change: FileChange,
+    ) -> Result<Effect, Error> {
+        Ok(only_effect(&self.change(book, layer, vec![change]).await?))
+    }
+
+    /// Changes files of one layer of a book, all or nothing, and returns the effect of each change. On
+    /// success `self.recorded` is set if the transaction wrote the audit entries.
     pub async fn change(
         &mut self,
         book: &BookId,
         layer: &Layer,
         changes: Vec<FileChange>,
-    ) -> Result<Vec<ChangeResult>, Error> {
+    ) -> Result<Vec<Effect>, Error> {
         let request = ChangeRequest { book, layer, changes, upload: None };
         let (schema, checked) = self.service.checked(&request).await?;
         if let Some(done) = self.service.unchanged_results(&checked, &request.changes).await? {
@@ -167,7 +169,7 @@ impl Call {
             Verdict::UploadOver => Ok(CommitOutcome::UploadOver),
             Verdict::Committed(applied) => {
                 self.recorded = true;
-                let done = applied.iter().map(|a| ChangeResult { effect: a.effect, old: a.old }).collect();
+                let done = applied.iter().map(|applied| applied.effect).collect();
                 self.service.publish_fresh(pending(applied, changes), since).await;
                 Ok(CommitOutcome::Done(done))
             }
@@ -290,7 +292,7 @@ impl Service {
         &self,
         checked: &[(Option<Found>, Effect)],
         changes: &[FileChange],
-    ) -> Result<Option<Vec<ChangeResult>>, Fault> {
+    ) -> Result<Option<Vec<Effect>>, Fault> {
         if checked.iter().any(|(_, effect)| *effect != Effect::Unchanged) {
             return Ok(None);
         }
@@ -300,11 +302,7 @@ impl Service {
                 self.make_present(&found.blob, bytes).await?;
             }
         }
-        let done = checked.iter().map(|(found, effect)| ChangeResult {
-            effect: *effect,
-            old: found.as_ref().map(|found| found.record.hash),
-        });
-        Ok(Some(done.collect()))
+        Ok(Some(checked.iter().map(|(_, effect)| *effect).collect()))
     }
 
     /// Marks a blob live, once no `gc` is deleting it.
@@ -355,6 +353,11 @@ fn check(
 }
 
 /// The publications on which this commit holds the lease, with the bytes that are in memory.
+/// Effect of the change of a set of one.
+pub(crate) fn only_effect(effects: &[Effect]) -> Effect {
+    effects.first().copied().unwrap_or(Effect::Unchanged)
+}
+
 fn pending(applied: Vec<Applied>, changes: Vec<FileChange>) -> Vec<PendingPublish> {
     let pairs = applied.into_iter().zip(changes);
     let content = |content| match content {

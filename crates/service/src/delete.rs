@@ -1,7 +1,7 @@
 //! `delete_content`: deletes one file. Keeps R3: deleting again is success.
 
 use panaversity_model::precondition::{Effect, TargetContent};
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal};
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer};
 
 use crate::call::Call;
 use crate::commit::FileChange;
@@ -16,11 +16,8 @@ impl Call {
         layer: &Layer,
         expected: Option<ContentHash>,
     ) -> Result<bool, Error> {
-        if self.service.inner.journal.book(book).await?.is_none() {
-            return Err(Refusal::BookNotFound(book.clone()).into());
-        }
-        let wanted = vec![FileChange { path: path.clone(), content: TargetContent::Absent, expected }];
-        let done = self.change(book, layer, wanted).await?;
-        Ok(done.first().is_some_and(|done| done.effect == Effect::Deleted))
+        self.require_book(book).await?;
+        let change = FileChange { path: path.clone(), content: TargetContent::Absent, expected };
+        Ok(self.change_file(book, layer, change).await? == Effect::Deleted)
     }
 }

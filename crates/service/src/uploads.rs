@@ -34,7 +34,7 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::assets::AssetKept;
 use crate::call::Call;
-use crate::commit::{CommitOutcome, NewContent};
+use crate::commit::{CommitOutcome, NewContent, only_effect};
 use crate::service::Service;
 
 /// Most times that an upload is read because `gc` deleted its object.
@@ -153,7 +153,7 @@ impl Call {
             let (path, size) = (announced.path.clone(), announced.size);
             match self.change_by_upload(announced, content).await? {
                 CommitOutcome::Done(done) => {
-                    let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
+                    let effect = only_effect(&done);
                     return Ok(Some(AssetKept { path, effect, size, hash }));
                 }
                 CommitOutcome::UploadOver => return Ok(None),

@@ -52,9 +52,8 @@ impl Call {
         let bytes = HashedBytes::new(write.content.into_bytes());
         let (hash, size) = (bytes.hash(), bytes.as_slice().len() as u64);
         let content = TargetContent::Present(NewContent::Bytes(bytes));
-        let wanted = vec![FileChange { path: write.path, content, expected: write.expected }];
-        let done = self.change(&write.book, &write.layer, wanted).await?;
-        let effect = done.first().map_or(Effect::Unchanged, |done| done.effect);
+        let change = FileChange { path: write.path, content, expected: write.expected };
+        let effect = self.change_file(&write.book, &write.layer, change).await?;
         Ok(Written { effect, size, hash })
     }
 }

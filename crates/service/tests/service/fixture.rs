@@ -161,8 +161,7 @@ impl ServiceFixture {
         wanted: Vec<FileChange>,
     ) -> Vec<Effect> {
         let change = async |call: &mut Call| call.change(&self.book, layer, wanted).await;
-        let done = unrecorded(server, Operation::Write, change).await.unwrap();
-        done.into_iter().map(|done| done.effect).collect()
+        unrecorded(server, Operation::Write, change).await.unwrap()
     }
 
     /// Writes this text to a file, whatever its current content.

@@ -74,10 +74,7 @@ impl Scene {
                 let deleted = call.delete_content(&fixture.book, &one.path, &self.layer, one.expected).await;
                 deleted.map(|existed| vec![if existed { Effect::Deleted } else { Effect::Unchanged }])
             }
-            EntryPoint::Set => {
-                let done = call.change(&fixture.book, &self.layer, self.wanted.clone()).await;
-                done.map(|done| done.into_iter().map(|done| done.effect).collect())
-            }
+            EntryPoint::Set => call.change(&fixture.book, &self.layer, self.wanted.clone()).await,
         }
     }
 
