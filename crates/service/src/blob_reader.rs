@@ -145,19 +145,15 @@ impl Service {
         if self.is_whole(stored).await? {
             return Ok(());
         }
-        let inline_limit = match stored.blob.location {
-            BlobLocation::Inline(_) => usize::MAX,
-            BlobLocation::Object(_) => 0,
-        };
-        let blob = Blob::pack(bytes, inline_limit);
-        if matches!(blob.location, BlobLocation::Object(_)) {
+        if matches!(stored.blob.location, BlobLocation::Object(_)) {
             // A file references the blob, so gc leaves it alone. If the row became live before the put,
             // a failure in between would lose the record of the damage: the next write would find a live
             // row and the right size, and answer *unchanged* over wrong bytes. If the file was deleted
             // meanwhile and its row is gone, `mark` creates none.
-            self.inner.objects.put(blob.hash, bytes.as_slice()).await?;
-            return self.inner.journal.mark(blob.hash, BlobState::Live).await;
+            self.inner.objects.put(bytes.hash(), bytes.as_slice()).await?;
+            return self.inner.journal.mark(bytes.hash(), BlobState::Live).await;
         }
+        let blob = Blob::pack(bytes, usize::MAX);
         let staging = StagingId::new(self.inner.ids.new_id());
         self.inner.journal.stage(&blob, staging).await.map(drop)
     }
