@@ -24,32 +24,30 @@ impl Service {
         let Some(mut found) = self.inner.tree.open(&TreePath::of(key)).await? else {
             return Ok(left("it went away while it was looked at"));
         };
-        let taken = self.taken_in(key, found.as_mut()).await;
-        if let Ok(taken) = &taken
-            && expected.is_some()
-            && self.is_older_version(key, taken.hash()).await?
-        {
-            return Ok(left(
-                "it holds an older version, as a late publication leaves it: --repair publishes the newest; \
-                 to go back to this one, write it with write_content",
-            ));
-        }
         let ended = self.run(self.caller(agent.clone()), Operation::Write, async |call| {
             (call.book, call.path) = (Some(key.book.clone()), Some(key.path.clone()));
             call.layer = key.layer.clone();
-            let content = TargetContent::Present(self.stage_spooled(taken?).await?);
-            let wanted = vec![FileChange { path: key.path.clone(), content, expected }];
-            call.change(&key.book, &key.layer, wanted).await.map(drop)
+            let taken = self.taken_in(key, found.as_mut()).await?;
+            if expected.is_some() && self.is_older_version(key, taken.hash()).await? {
+                // A file that is left as it is gets no entry.
+                call.recorded = true;
+                return Ok(left(
+                    "it holds an older version, as a late publication leaves it: --repair publishes the \
+                     newest; to go back to this one, write it with write_content",
+                ));
+            }
+            let content = TargetContent::Present(self.stage_spooled(taken).await?);
+            let change = FileChange { path: key.path.clone(), content, expected };
+            call.change_file(&key.book, &key.layer, change).await?;
+            Ok(Remedy::Adopted)
         });
         match ended.await.result {
-            Ok(()) => Ok(Remedy::Adopted),
+            Ok(remedy) => Ok(remedy),
             Err(Error::Refused(refusal)) => Ok(Remedy::Refused(refusal.to_string())),
             Err(Error::Broken(fault)) => Err(fault),
         }
     }
-}
 
-impl Service {
     /// Refuses a file that the book does not admit, by its path and its size.
     pub(super) async fn require_adoptable(&self, key: &FileKey, size: u64) -> Result<(), Error> {
         self.require_admitted(&key.book, &key.path).await?;
