@@ -13,10 +13,7 @@ pub(crate) fn finish<R: Report>(command: &str, as_json: bool, outcome: Result<R,
     let (text, code) = match outcome {
         Ok(report) => (render(&report, as_json), u8::from(!report.is_success())),
         Err(failure) => {
-            say(&format!("{command}: {}", failure.message));
-            for problem in &failure.files {
-                say(&format!("  {}", problem.line("-")));
-            }
+            say(&format!("{command}: {failure}"));
             let value = json!({"command": command, "status": "failed",
                                "error": failure.message, "files": failure.files});
             let text = if as_json { format!("{value}\n") } else { String::new() };

@@ -212,7 +212,7 @@ impl MaintenanceRuntime {
     pub(crate) async fn open(settings: StoreSettings) -> Result<Self, Failure> {
         let database = connect_existing(settings.database).await?;
         let at = migrations::current(&database).await.map_err(migration_failed)?;
-        if at != migrations::all().last().map(|newest| newest.number) {
+        if at != Some(migrations::newest()) {
             let found = at.map_or("is empty".to_owned(), |at| format!("is at revision {at}"));
             return Err(Failure::Failed(format!(
                 "the database {found}, not at this program's: start the server, or run `panaversity-fs migrate upgrade`"

@@ -131,7 +131,7 @@ pub fn all() -> Vec<Revision> {
 }
 
 /// Number of the newest revision known to this binary.
-fn newest() -> u32 {
+pub fn newest() -> u32 {
     ALL.last().map_or(0, |scripts| scripts.revision.number)
 }
 

@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
-use crate::config::parsed::{HttpSettings, LogSettings, StoreSettings};
+use crate::config::parsed::{HttpSettings, LogSettings};
 use crate::config::storage::StorageSettings;
 use crate::config::{Key, SETTINGS, Setting, Sources};
 use crate::failure::{Failure, print};
-use crate::http_server::bind;
+use crate::http_server::{ServerSettings, bind};
 use crate::runtime::{connect, migration_failed, server_limits};
 
 /// Timeout of a request over the network.
@@ -65,9 +65,8 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let ConfigAction::Check { json, flags } = args.action;
     let sources = Sources::gather(flags.into_given())?;
     let settings = effective(&sources)?;
-    let (_, store, http) =
-        (LogSettings::read(&sources)?, StoreSettings::read(&sources)?, HttpSettings::read(&sources)?);
-    let links = LinkSettings::read(&sources)?;
+    LogSettings::read(&sources)?;
+    let ServerSettings { store, http, links } = ServerSettings::read(&sources)?;
     let limits = server_limits(&store, &links).shown();
     let mut tried: Vec<Tried> = sources.warnings().into_iter().map(|why| noted("settings", why)).collect();
     let database = try_database(store.database, &mut tried).await;
@@ -127,7 +126,7 @@ async fn try_database(
             return None;
         }
     };
-    let newest = migrations::all().last().map_or(0, |revision| revision.number);
+    let newest = migrations::newest();
     match migrations::current(&database).await.map_err(migration_failed) {
         Ok(Some(at)) if at == newest => {
             tried.push(good("database", format!("answers; its schema is at revision {at}, the newest")));

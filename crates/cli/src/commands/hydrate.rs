@@ -8,7 +8,7 @@ use panaversity_client::SyncError;
 use panaversity_client::hydrate::{HydrateOptions, HydrateReport, hydrate};
 use panaversity_model::BookId;
 
-use super::server_args::{ServerArgs, parse_book};
+use super::server_args::ServerArgs;
 use crate::progress::TerminalProgress;
 use crate::report::finish;
 
@@ -19,7 +19,7 @@ const AGENT: &str = "panaversity-fs-hydrate";
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct HydrateArgs {
     /// The book
-    #[arg(long, value_name = "ID", value_parser = parse_book)]
+    #[arg(long, value_name = "ID", value_parser = BookId::parse)]
     pub(crate) book_id: BookId,
     /// The folder to fill: content/x becomes DIR/x
     #[arg(long, value_name = "DIR")]

@@ -8,7 +8,7 @@ use panaversity_client::SyncError;
 use panaversity_client::ingest::{IngestOptions, IngestReport, ingest};
 use panaversity_model::{BookId, Schema};
 
-use super::server_args::{ServerArgs, parse_book, parse_schema};
+use super::server_args::ServerArgs;
 use crate::progress::TerminalProgress;
 use crate::report::finish;
 
@@ -19,7 +19,7 @@ const AGENT: &str = "panaversity-fs-ingest";
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct IngestArgs {
     /// The book
-    #[arg(long, value_name = "ID", value_parser = parse_book)]
+    #[arg(long, value_name = "ID", value_parser = BookId::parse)]
     pub(crate) book_id: BookId,
     /// The folder to read: DIR/x becomes content/x
     #[arg(long, value_name = "DIR")]
@@ -28,7 +28,7 @@ pub(crate) struct IngestArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) static_dir: Option<PathBuf>,
     /// The schema of the book: strict or docusaurus [default: the book's own, else strict]
-    #[arg(long, value_name = "SCHEMA", value_parser = parse_schema)]
+    #[arg(long, value_name = "SCHEMA", value_parser = Schema::parse)]
     pub(crate) schema: Option<Schema>,
     /// Delete pages that the folder no longer has, with --static-dir assets too
     #[arg(long)]

@@ -101,7 +101,7 @@ pub(crate) async fn run(args: MigrateArgs) -> Result<(), Failure> {
         }
         MigrateAction::History { json } => show_history(json),
         MigrateAction::Stamp { to, shared } => {
-            let to = if to == "head" { newest() } else { number(&to)? };
+            let to = if to == "head" { migrations::newest() } else { number(&to)? };
             let (database, json) = open(shared).await?;
             let result = migrations::stamp(&database, to).await.map_err(migration_failed);
             database.close().await;
@@ -183,10 +183,6 @@ fn shown(number: u32, name: &str) -> Value {
 
 fn named(number: u32, name: &str) -> String {
     format!("{number:04} {name}")
-}
-
-fn newest() -> u32 {
-    migrations::all().iter().map(|one| one.number).max().unwrap_or(0)
 }
 
 fn number(text: &str) -> Result<u32, Failure> {

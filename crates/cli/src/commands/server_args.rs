@@ -1,7 +1,6 @@
 //! Arguments shared by the commands that connect to a server.
 
 use panaversity_client::{Client, SyncError};
-use panaversity_model::{BookId, Refusal, Schema};
 
 /// The server's URL when neither `--url` nor `PANAVERSITY_URL` is set.
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -23,12 +22,4 @@ impl ServerArgs {
             given.filter(|(_, url)| !url.is_empty()).unwrap_or_else(|| ("--url", DEFAULT_URL.to_owned()));
         Client::new(&url, agent).map_err(|why| SyncError::usage(format!("{name} {why}")))
     }
-}
-
-pub(crate) fn parse_book(raw: &str) -> Result<BookId, Refusal> {
-    BookId::parse(raw)
-}
-
-pub(crate) fn parse_schema(raw: &str) -> Result<Schema, Refusal> {
-    Schema::parse(raw)
 }
