@@ -3,6 +3,7 @@
 //! the next one.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::client::CallError;
@@ -50,7 +51,7 @@ impl SyncError {
     }
 
     /// An error of the disk operation `doing` on `what`.
-    pub(crate) fn disk(doing: &str, what: &std::path::Path, error: &std::io::Error) -> Self {
+    pub(crate) fn disk(doing: &str, what: &Path, error: &std::io::Error) -> Self {
         Self::new(format!("cannot {doing} {}: {error}", what.display()))
     }
 }
@@ -59,6 +60,14 @@ impl From<CallError> for SyncError {
     fn from(error: CallError) -> Self {
         Self::new(error.to_string())
     }
+}
+
+/// Path in the book of a file on disk: `folder/x` as `{prefix}x`. Bytes that are not UTF-8 are shown as
+/// U+FFFD.
+pub(crate) fn book_name(folder: &Path, prefix: &str, path: &Path) -> String {
+    let below = path.strip_prefix(folder).unwrap_or(path);
+    let segments: Vec<_> = below.iter().map(|segment| segment.to_string_lossy()).collect();
+    format!("{prefix}{}", segments.join("/"))
 }
 
 /// Runs blocking work on the blocking thread pool.

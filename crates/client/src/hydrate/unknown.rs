@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 use super::Wanted;
 use super::twins::Twins;
 use crate::state::{Stamp, State};
-use crate::sync::{CONTENT, STATIC};
+use crate::sync::{CONTENT, STATIC, book_name};
 use crate::workspace::Workspace;
 
 /// A file, link or device that neither the state nor the book names.
@@ -42,9 +42,7 @@ fn find_below(folder: &Path, prefix: &'static str) -> impl Iterator<Item = Unkno
     let entries = WalkDir::new(folder).min_depth(1).into_iter();
     let entries = entries.filter_entry(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     entries.flatten().filter(|entry| !entry.file_type().is_dir()).filter_map(move |entry| {
-        let below = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-        let segments: Vec<_> = below.iter().map(|segment| segment.to_string_lossy()).collect();
-        let path = format!("{prefix}{}", segments.join("/"));
+        let path = book_name(folder, prefix, entry.path());
         let before = Stamp::of(&entry.metadata().ok()?);
         Some(Unknown { path, is_file: entry.file_type().is_file(), file: entry.into_path(), before })
     })

@@ -18,6 +18,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::BookPart;
 use crate::report::Problem;
+use crate::sync::book_name;
 
 /// A file whose path the book admits.
 #[derive(Debug, Clone)]
@@ -73,12 +74,12 @@ pub(super) fn walk(source: &Path, part: BookPart, schema: Schema) -> Walked {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let name = book_name(source, part, error.path().unwrap_or(source));
+                let name = book_name(source, part.folder(), error.path().unwrap_or(source));
                 walked.failed.push(Problem::new(name, io_reason(error.io_error())));
                 continue;
             }
         };
-        let given = book_name(source, part, entry.path());
+        let given = book_name(source, part.folder(), entry.path());
         let name: String = given.nfc().collect();
         if let Some(why) = skipped_because(&entry, &name, part, schema) {
             walked.skipped.push(Problem::new(name, why));
@@ -201,11 +202,4 @@ pub(super) enum ReadError {
 
 pub(super) fn io_reason(error: Option<&std::io::Error>) -> String {
     error.map_or_else(|| "cannot be read".to_owned(), |error| format!("cannot be read: {error}"))
-}
-
-/// `DIR/x` as `content/x` or `static/x`; bytes that are not UTF-8 are shown as U+FFFD.
-fn book_name(source: &Path, part: BookPart, path: &Path) -> String {
-    let below = path.strip_prefix(source).unwrap_or(path);
-    let segments: Vec<_> = below.iter().map(|segment| segment.to_string_lossy()).collect();
-    format!("{}{}", part.folder(), segments.join("/"))
 }
