@@ -78,11 +78,6 @@ pub fn write_staged(path: &BookPath, blob: &Blob, staging: StagingId) -> Change 
     Change { staging: Some(staging), ..change(path, TargetContent::Present(blob.clone()), None) }
 }
 
-/// A fresh upload id.
-pub fn upload() -> UploadId {
-    UploadId::new(Uuid::now_v7())
-}
-
 /// A fresh staging id.
 pub fn staging() -> StagingId {
     StagingId::new(Uuid::now_v7())

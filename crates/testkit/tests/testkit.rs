@@ -200,7 +200,7 @@ async fn the_hook_breaks_what_comes_part_by_part() {
         let mut staging = broken.objects.stage().await?;
         staging.write(b"a").await?;
         staging.promote(hash).await?;
-        let id = samples::upload();
+        let id = samples::upload_id();
         let mut receiving = upload_store.receive(id).await?;
         receiving.write(b"a").await?;
         receiving.finish().await?;

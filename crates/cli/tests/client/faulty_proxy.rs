@@ -64,7 +64,6 @@ type Hook = Box<dyn FnMut(&Call) -> Twist + Send>;
 /// A running proxy. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct FaultyProxy {
-    url: String,
     shared: Arc<Shared>,
 }
 
@@ -120,17 +119,16 @@ impl FaultyProxy {
             first_valid: 0,
             uploads: HashMap::new(),
         };
-        let shared =
-            Shared { url: url.clone(), author, rules: Mutex::new(rules), hung: watch::Sender::new(0) };
+        let shared = Shared { url, author, rules: Mutex::new(rules), hung: watch::Sender::new(0) };
         let shared = Arc::new(shared);
         let app = Router::new().fallback(handle).with_state(shared.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { url, shared }
+        Self { shared }
     }
 
     /// What clients reach.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        &self.shared.url
     }
 
     /// Twists calls from now on.

@@ -161,7 +161,7 @@ async fn what_comes_in_parts_gets_over_troubles_in_passing() {
     let storage = open(&bucket).await;
     for (n, trouble) in IN_PASSING.into_iter().enumerate() {
         let bytes = three_parts(u8::try_from(n).unwrap());
-        let (hash, id) = (ContentHash::of(&bytes), samples::upload());
+        let (hash, id) = (ContentHash::of(&bytes), samples::upload_id());
         bucket.trouble(trouble, 2);
         let mut staging = storage.stage().await.unwrap();
         let mut receiving = storage.receive(id).await.unwrap();
@@ -183,7 +183,7 @@ async fn what_comes_in_parts_gets_over_troubles_in_passing() {
 async fn who_goes_on_reading_after_a_cut_never_reads_another_version() {
     let bucket = s3::shared().create_bucket();
     let storage = open(&bucket).await;
-    let (id, older) = (samples::upload(), three_parts(0));
+    let (id, older) = (samples::upload_id(), three_parts(0));
     let key = format!(".panaversity/uploads/{id}");
     for replaced in [false, true] {
         bucket.put(&key, &older);
@@ -215,7 +215,7 @@ async fn what_comes_in_parts_and_is_dropped_leaves_nothing() {
     let before = bucket.contents();
     let bytes = three_parts(0);
     let mut staging = storage.stage().await.unwrap();
-    let mut receiving = storage.receive(samples::upload()).await.unwrap();
+    let mut receiving = storage.receive(samples::upload_id()).await.unwrap();
     staging.write(&bytes).await.unwrap();
     receiving.write(&bytes).await.unwrap();
     assert_eq!(bucket.unfinished(), 2);
@@ -283,7 +283,7 @@ async fn what_is_published_carries_its_media_type() {
 async fn a_signed_url_that_has_expired_takes_nothing() {
     let bucket = s3::shared().create_bucket();
     let storage = open(&bucket).await;
-    let id = samples::upload();
+    let id = samples::upload_id();
     let permit = Permit { size: 1, media_type: "image/png", valid_for: Duration::from_secs(1) };
     let signed = storage.presign(id, &permit).await.unwrap().unwrap();
     let began = Instant::now();
@@ -301,7 +301,7 @@ async fn a_signed_url_that_has_expired_takes_nothing() {
 async fn what_a_dead_server_left_among_the_staged_is_listed_and_swept() {
     let bucket = s3::shared().create_bucket();
     let storage = open(&bucket).await;
-    let id = samples::upload();
+    let id = samples::upload_id();
     for name in ["staging/left".to_owned(), format!("uploads/{id}"), "uploads/note".to_owned()] {
         bucket.put(&format!(".panaversity/{name}"), b"x");
     }

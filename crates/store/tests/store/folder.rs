@@ -144,7 +144,7 @@ async fn what_is_written_in_parts_leaves_no_temporary_behind() {
     };
     let mut staging = storage.stage().await.unwrap();
     staging.write(b"half of an object").await.unwrap();
-    let mut receiving = storage.receive(samples::upload()).await.unwrap();
+    let mut receiving = storage.receive(samples::upload_id()).await.unwrap();
     receiving.write(b"half of an upload").await.unwrap();
     assert_eq!(temporaries(), 2);
     drop((staging, receiving));
@@ -172,7 +172,7 @@ async fn i9_what_was_promoted_or_has_arrived_survives_a_power_cut() {
         staging.write(part).await.unwrap();
     }
     staging.promote(hash).await.unwrap();
-    let id = samples::upload();
+    let id = samples::upload_id();
     let mut receiving = storage.receive(id).await.unwrap();
     for part in bytes.chunks(1 << 20) {
         receiving.write(part).await.unwrap();
@@ -190,7 +190,7 @@ async fn i9_what_was_promoted_or_has_arrived_survives_a_power_cut() {
 async fn a_stranger_s_link_among_the_uploads_is_no_upload() {
     let (folder, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let storage = open(folder.path());
-    let id = samples::upload();
+    let id = samples::upload_id();
     let uploads = folder.path().join(".panaversity/uploads");
     std::fs::create_dir_all(&uploads).unwrap();
     std::fs::write(outside.path().join("secret"), b"kept").unwrap();

@@ -7,7 +7,7 @@ use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
 use super::{UploadStoreSetup, whole};
 use crate::client::put;
-use crate::samples::upload;
+use crate::samples::upload_id;
 
 fn bytes(size: usize, seed: usize) -> Vec<u8> {
     (0..size).map(|n| u8::try_from((n + seed) % 251).unwrap()).collect()
@@ -28,7 +28,7 @@ async fn read(setup: &UploadStoreSetup, id: UploadId) -> Option<Vec<u8>> {
 
 /// An upload has arrived when it is finished, and not before.
 pub async fn an_upload_has_arrived_when_it_is_finished(setup: &UploadStoreSetup) {
-    let (id, other) = (upload(), upload());
+    let (id, other) = (upload_id(), upload_id());
     let mut receiving = setup.upload_store.receive(id).await.unwrap();
     receiving.write(b"half of ").await.unwrap();
     assert_eq!(setup.upload_store.arrived(id).await.unwrap(), None);
@@ -45,7 +45,7 @@ pub async fn an_upload_has_arrived_when_it_is_finished(setup: &UploadStoreSetup)
 /// R2: an upload is read back byte for byte, whatever its size and its parts.
 pub async fn r2_an_upload_is_read_back_byte_for_byte(setup: &UploadStoreSetup) {
     for (size, part) in [(0, 1), (1, 1), (70_000, 999), (12 << 20, 1 << 20), ((6 << 20) + 1, 7 << 20)] {
-        let (id, bytes) = (upload(), bytes(size, 0));
+        let (id, bytes) = (upload_id(), bytes(size, 0));
         receive(setup, id, &bytes, part).await;
         assert_eq!(setup.upload_store.arrived(id).await.unwrap(), Some(size as u64));
         assert!(read(setup, id).await == Some(bytes), "{size} in parts of {part}");
@@ -54,7 +54,7 @@ pub async fn r2_an_upload_is_read_back_byte_for_byte(setup: &UploadStoreSetup) {
 
 /// An upload that was dropped before it was finished has not arrived, and leaves an earlier one.
 pub async fn what_was_dropped_has_not_arrived(setup: &UploadStoreSetup) {
-    let (id, kept) = (upload(), upload());
+    let (id, kept) = (upload_id(), upload_id());
     receive(setup, kept, b"kept", 9).await;
     for id in [id, kept] {
         let mut receiving = setup.upload_store.receive(id).await.unwrap();
@@ -68,7 +68,7 @@ pub async fn what_was_dropped_has_not_arrived(setup: &UploadStoreSetup) {
 
 /// Discarding is idempotent, and a discarded upload may arrive again.
 pub async fn discarding_an_upload_twice_is_fine(setup: &UploadStoreSetup) {
-    let (id, kept) = (upload(), upload());
+    let (id, kept) = (upload_id(), upload_id());
     receive(setup, kept, b"kept", 9).await;
     for _ in 0..2 {
         receive(setup, id, b"x", 1).await;
@@ -82,7 +82,7 @@ pub async fn discarding_an_upload_twice_is_fine(setup: &UploadStoreSetup) {
 
 /// Reading an upload that is replaced meanwhile returns the older version, or a fault.
 pub async fn one_version_is_read_to_its_end(setup: &UploadStoreSetup) {
-    let (id, older, later) = (upload(), bytes(9 << 20, 0), bytes(9 << 20, 7));
+    let (id, older, later) = (upload_id(), bytes(9 << 20, 0), bytes(9 << 20, 7));
     receive(setup, id, &older, 1 << 20).await;
     let mut parts = setup.upload_store.open(id).await.unwrap().unwrap();
     let mut read = parts.next().await.unwrap().unwrap();
@@ -111,7 +111,7 @@ async fn listed(setup: &UploadStoreSetup) -> Vec<UploadEntry> {
 
 /// An upload that has arrived is listed once, with its size and its time; a swept one is removed.
 pub async fn what_has_arrived_is_listed_and_swept(setup: &UploadStoreSetup) {
-    let ids: Vec<UploadId> = (0..9).map(|_| upload()).collect();
+    let ids: Vec<UploadId> = (0..9).map(|_| upload_id()).collect();
     for (n, id) in ids.iter().enumerate() {
         receive(setup, *id, &bytes(n, 0), 4).await;
     }
@@ -135,7 +135,7 @@ pub async fn what_has_arrived_is_listed_and_swept(setup: &UploadStoreSetup) {
 /// A storage's own URL accepts the upload it was signed for with the headers returned with it, and
 /// nothing else. Skipped where a storage has none.
 pub async fn a_signed_url_takes_its_upload_and_nothing_else(setup: &UploadStoreSetup) {
-    let (id, other, bytes) = (upload(), upload(), bytes(300_000, 0));
+    let (id, other, bytes) = (upload_id(), upload_id(), bytes(300_000, 0));
     let permit = Permit { size: 300_000, media_type: "image/png", valid_for: Duration::from_mins(1) };
     let Some(signed) = setup.upload_store.presign(id, &permit).await.unwrap() else { return };
     assert_eq!(put(&signed, &bytes).await, 200);
