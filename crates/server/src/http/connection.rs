@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Response;
@@ -120,13 +121,13 @@ pub(super) struct Connection<S> {
 }
 
 impl<S> Connection<S> {
-    pub(super) fn new(stream: S, limits: ConnectionLimits, requests: RunningRequests) -> Self {
+    pub(super) fn new(stream: S, limits: ConnectionLimits) -> Self {
         let token = CancellationToken::new();
         Self {
             stream,
             head: Some(Box::pin(tokio::time::sleep(limits.header_timeout))),
             limits,
-            requests,
+            requests: RunningRequests::default(),
             began: 0,
             stalled: None,
             aborted: Box::pin(token.clone().cancelled_owned()),
@@ -138,6 +139,16 @@ impl<S> Connection<S> {
     /// The token of this connection.
     pub(super) fn abort(&self) -> ConnectionAbort {
         self.abort.clone()
+    }
+
+    /// Its running requests.
+    pub(super) fn requests(&self) -> RunningRequests {
+        self.requests.clone()
+    }
+
+    /// Longest time between two requests.
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.limits.idle_timeout
     }
 
     /// What the socket returned; a wait for it ends with the connection.
@@ -232,7 +243,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
 #[cfg(test)]
 pub(super) mod tests {
     use std::pin::pin;
-    use std::time::Duration;
 
     use axum::Router;
     use axum::routing::get;
@@ -253,9 +263,7 @@ pub(super) mod tests {
     /// lies in between.
     fn connected(router: Router, limits: ConnectionLimits) -> DuplexStream {
         let (client, server) = duplex(1 << 10);
-        let requests = RunningRequests::default();
-        let connection = Connection::new(server, limits, requests.clone());
-        tokio::spawn(serve_connection(connection, requests, router, limits, CancellationToken::new()));
+        tokio::spawn(serve_connection(Connection::new(server, limits), router, CancellationToken::new()));
         client
     }
 
@@ -288,7 +296,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn a_client_that_reads_something_has_all_the_time_again() {
         let (mut client, server) = duplex(10);
-        let mut connection = Connection::new(server, limits(), RunningRequests::default());
+        let mut connection = Connection::new(server, limits());
         connection.write_all(&[7; 10]).await.unwrap();
         assert!(connection.stalled.is_none());
         assert!(futures::poll!(pin!(connection.write(&[7; 10]))).is_pending());
@@ -303,7 +311,7 @@ pub(super) mod tests {
     #[tokio::test]
     async fn the_token_of_a_connection_that_is_gone_is_cancelled() {
         let (_client, server) = duplex(10);
-        let connection = Connection::new(server, limits(), RunningRequests::default());
+        let connection = Connection::new(server, limits());
         let ConnectionAbort(over) = connection.abort();
         assert!(!over.is_cancelled());
         drop(connection);

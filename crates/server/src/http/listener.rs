@@ -59,12 +59,11 @@ pub async fn serve(
         };
         // Without it a streamed response waits for the acknowledgement of its first half.
         let _ = stream.set_nodelay(true);
-        let requests = RunningRequests::default();
-        let connection = Connection::new(stream, limits, requests.clone());
-        let Some(entry) = table.admit(peer, &connection.abort(), &requests) else { continue };
+        let connection = Connection::new(stream, limits);
+        let Some(entry) = table.admit(peer, connection.abort(), connection.requests()) else { continue };
         let (router, closing) = (router.clone(), closing.clone());
         tasks.spawn(async move {
-            serve_connection(connection, requests, router, limits, closing).await;
+            serve_connection(connection, router, closing).await;
             drop(entry);
         });
     }
@@ -75,16 +74,11 @@ pub async fn serve(
 }
 
 /// Serves requests on one connection until it ends; after `closing` not beyond the running one.
-pub(super) async fn serve_connection<S>(
-    connection: Connection<S>,
-    requests: RunningRequests,
-    router: Router,
-    limits: ConnectionLimits,
-    closing: CancellationToken,
-) where
+pub(super) async fn serve_connection<S>(connection: Connection<S>, router: Router, closing: CancellationToken)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let abort = connection.abort();
+    let (abort, requests) = (connection.abort(), connection.requests());
     let service = service_fn(move |request: Request<Incoming>| {
         let (running, router, abort) = (requests.begin(), router.clone(), abort.clone());
         let mut request = request.map(Body::new);
@@ -93,7 +87,7 @@ pub(super) async fn serve_connection<S>(
     });
     let mut http = http1::Builder::new();
     // The head's own, shorter timeout is the connection's.
-    http.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(connection.idle_timeout());
     let mut serving = pin!(http.serve_connection(TokioIo::new(connection), service));
     tokio::select! {
         // A connection's error is its client's, who is gone.
@@ -145,8 +139,8 @@ impl ConnectionTable {
     fn admit(
         &self,
         peer: SocketAddr,
-        abort: &ConnectionAbort,
-        requests: &RunningRequests,
+        abort: ConnectionAbort,
+        requests: RunningRequests,
     ) -> Option<TableEntry> {
         let address = peer.ip().to_canonical();
         let mut open = self.open();
@@ -158,7 +152,6 @@ impl ConnectionTable {
         let number = open.next;
         open.next += 1;
         *open.of_address.entry(address).or_default() += 1;
-        let (abort, requests) = (abort.clone(), requests.clone());
         open.all.insert(number, OpenConnection { address, abort, requests });
         Some(TableEntry { table: self.clone(), number })
     }
@@ -231,7 +224,8 @@ mod tests {
 
     fn open(table: &ConnectionTable, host: u8) -> Opened {
         let (abort, requests) = (ConnectionAbort(CancellationToken::new()), RunningRequests::default());
-        let entry = table.admit(SocketAddr::from(([10, 0, 0, host], 1)), &abort, &requests);
+        let peer = SocketAddr::from(([10, 0, 0, host], 1));
+        let entry = table.admit(peer, abort.clone(), requests.clone());
         Opened { entry, abort, requests }
     }
 
