@@ -36,6 +36,6 @@ impl AppState {
 
     /// Sets the address that the server listens on, for links where nothing better is known.
     pub fn listens_on(&self, address: SocketAddr) {
-        self.links.bound_to(&address.to_string());
+        self.links.bound_to(address);
     }
 }

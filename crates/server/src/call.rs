@@ -2,10 +2,9 @@
 //! whatever transport and route it came by. A log line contains no content, and no answer the detail of
 //! a fault.
 
-use std::borrow::Borrow;
-
+use axum::http::HeaderMap;
 use panaversity_model::audit::Operation;
-use panaversity_model::{AgentId, BookId, BookPath, Error, Layer};
+use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal};
 use panaversity_service::{Call, EndedCall};
 
 use crate::AppState;
@@ -51,10 +50,12 @@ impl AppState {
     ) -> EndedCall<T> {
         let ended = self.service.run(self.service.caller(agent), operation, use_case).await;
         if let CallKind::Tool(tool) = kind {
-            self.metrics.tool_called(tool.name, status(&ended.result), ended.call.elapsed());
+            self.metrics.tool_called(tool.name, status(ended.result.as_ref().err()), ended.call.elapsed());
         }
-        if ended.result.is_err() || !matches!(kind, CallKind::Archive) {
-            log(kind, &ended.call, ended.result.as_ref().map(size));
+        match &ended.result {
+            Ok(_) if matches!(kind, CallKind::Archive) => {}
+            Ok(result) => log(kind, &ended.call, None, size(result)),
+            Err(error) => log(kind, &ended.call, Some(error), None),
         }
         ended
     }
@@ -69,26 +70,24 @@ impl AppState {
     ) -> EndedCall<T> {
         let ended = self.service.run_unrecorded(self.service.caller(agent), operation, use_case).await;
         if let Err(error) = &ended.result {
-            log(kind, &ended.call, Err(error));
+            log(kind, &ended.call, Some(error), None);
         }
         ended
     }
 }
 
-fn status<T>(result: &Result<T, impl Borrow<Error>>) -> &'static str {
-    match result {
-        Ok(_) => "success",
-        Err(error) => match error.borrow() {
-            Error::Refused(_) => "refused",
-            Error::Broken(_) => "failed",
-        },
+fn status(error: Option<&Error>) -> &'static str {
+    match error {
+        None => "success",
+        Some(Error::Refused(_)) => "refused",
+        Some(Error::Broken(_)) => "failed",
     }
 }
 
 /// Logs one line per call, one per recorded change, one per fault.
-fn log(kind: CallKind, call: &Call, result: Result<Option<u64>, &Error>) {
-    let (status, error, size) = (status(&result), result.err().map(Error::code), result.ok().flatten());
-    if let Err(Error::Broken(fault)) = result {
+fn log(kind: CallKind, call: &Call, error: Option<&Error>, size: Option<u64>) {
+    let (status, duration_ms) = (status(error), call.elapsed_ms());
+    if let Some(Error::Broken(fault)) = error {
         tracing::error!(
             target: "panaversity_fs.tools",
             request_id = %call.caller.request,
@@ -100,7 +99,6 @@ fn log(kind: CallKind, call: &Call, result: Result<Option<u64>, &Error>) {
             kind.name()
         );
     }
-    let duration_ms = u64::try_from(call.elapsed().as_millis()).unwrap_or(u64::MAX);
     // A target is a compile-time constant, so there is one line for each group and level.
     macro_rules! line {
         ($level:ident, $target:literal) => {
@@ -114,7 +112,7 @@ fn log(kind: CallKind, call: &Call, result: Result<Option<u64>, &Error>) {
                 size,
                 duration_ms,
                 status,
-                error_code = error,
+                error_code = error.map(Error::code),
                 "{}",
                 kind.name()
             )
@@ -133,7 +131,7 @@ fn log(kind: CallKind, call: &Call, result: Result<Option<u64>, &Error>) {
         CallKind::Tool(Spec { group: Group::Audit, .. }) => line!("panaversity_fs.tools.audit"),
         CallKind::Upload | CallKind::Archive | CallKind::Content => line!("panaversity_fs.http"),
     }
-    if result.is_ok() && call.recorded {
+    if error.is_none() && call.recorded {
         tracing::info!(
             target: "panaversity_fs.audit",
             request_id = %call.caller.request,
@@ -145,6 +143,13 @@ fn log(kind: CallKind, call: &Call, result: Result<Option<u64>, &Error>) {
             call.path.as_ref().map_or("", BookPath::as_str)
         );
     }
+}
+
+/// The agent that the header `X-Agent-Id` names.
+pub(crate) fn claimed_agent(headers: &HeaderMap) -> Result<Option<AgentId>, Refusal> {
+    let Some(claimed) = headers.get("x-agent-id") else { return Ok(None) };
+    let name = std::str::from_utf8(claimed.as_bytes());
+    AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?).map(Some)
 }
 
 fn user(call: &Call) -> Option<&str> {

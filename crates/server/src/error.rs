@@ -10,6 +10,8 @@ use panaversity_service::Call;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::signed_url::InvalidSignature;
+
 /// Value of `Retry-After` while the server is busy.
 pub(crate) const AGAIN_IN_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
@@ -231,6 +233,33 @@ fn put_hash(fields: &mut Map<String, Value>, current: Option<&ContentHash>) {
 pub(crate) fn error_response(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
     let error = json!({ "code": code, "message": message, "hint": hint });
     (status, Json(json!({ "error": error }))).into_response()
+}
+
+/// Answer to a request by a signed link that opens nothing. `forged` is the message if it was never
+/// signed.
+pub(crate) fn link_refused(invalid: InvalidSignature, forged: &str, hint: &str) -> Response {
+    let message = match invalid {
+        InvalidSignature::Forged => forged,
+        InvalidSignature::Expired => "The link has expired.",
+    };
+    error_response(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
+}
+
+/// Answer to a failed call by a signed link to content. `hint` is the next step if the content is gone.
+pub(crate) fn link_failed(call: &Call, error: &Error, status: StatusCode, hint: &str) -> Response {
+    let mut body = error_body(error, call);
+    if status == StatusCode::GONE {
+        body["error"]["hint"] = hint.into();
+    }
+    (status, Json(body)).into_response()
+}
+
+/// HTTP status of a failed call by a signed link to content.
+pub(crate) fn link_status(error: &Error) -> StatusCode {
+    match error {
+        Error::Refused(_) => StatusCode::GONE,
+        Error::Broken(fault) => status_of(fault),
+    }
 }
 
 /// Answer to a request whose handler panicked. The panic itself is in the log.

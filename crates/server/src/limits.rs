@@ -22,7 +22,7 @@ pub struct ServerLimits {
     pub memory_bytes: u64,
     /// Most bytes of an MCP request: one that contains an asset of the largest size inside a call, in
     /// base64 and with line breaks.
-    pub request_bytes: u64,
+    pub request_bytes: usize,
     /// Longest time for all of an MCP request's body, and for its answer.
     pub request_timeout: Duration,
     /// Longest time for the next bytes of an MCP request's body.
@@ -47,10 +47,11 @@ impl ServerLimits {
     /// The limits of a process that may have so many descriptors open, for assets of at most
     /// `direct_bytes` inside a call.
     pub fn new(descriptors: usize, direct_bytes: u64, archive_timeout: Duration) -> Self {
+        let request_bytes = (direct_bytes / 2 * 3 + (64 << 10)).max(USUAL_REQUEST_BYTES);
         Self {
             connections: ConnectionLimits::for_descriptors(descriptors),
             memory_bytes: direct_bytes.saturating_mul(DIRECT_ASSETS_IN_MEMORY),
-            request_bytes: (direct_bytes / 2 * 3 + (64 << 10)).max(USUAL_REQUEST_BYTES),
+            request_bytes: usize::try_from(request_bytes).unwrap_or(usize::MAX),
             request_timeout: Duration::from_mins(3),
             request_stall_timeout: Duration::from_secs(15),
             uploads_at_once: 32,
@@ -74,7 +75,7 @@ impl ServerLimits {
             ("head of a request", seconds(connections.header_timeout)),
             ("idle connection", seconds(connections.idle_timeout)),
             ("write without progress", seconds(connections.write_timeout)),
-            ("MCP request", mebibytes(self.request_bytes)),
+            ("MCP request", mebibytes(self.request_bytes as u64)),
             ("body of an MCP request, and its answer", seconds(self.request_timeout)),
             ("next bytes of an MCP request", seconds(self.request_stall_timeout)),
             ("memory for large bodies and answers", mebibytes(self.memory_bytes)),

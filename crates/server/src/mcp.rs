@@ -55,6 +55,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::AppState;
+use crate::call::claimed_agent;
 use crate::http::middleware::body_limit;
 use crate::memory_budget::MemoryPermit;
 use dispatch::CallArguments;
@@ -75,13 +76,12 @@ Errors carry a code and a hint that says what to do next. Go on with next_cursor
 
 /// The routes `/mcp` and `/mcp/`. `stop` ends streams that are still open after the drain timeout.
 pub(crate) fn router(app: AppState, stop: CancellationToken) -> Router {
-    let most = usize::try_from(app.limits.request_bytes).unwrap_or(usize::MAX);
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
         // Host and Origin are checked for all routes by the middleware around this one.
         .disable_allowed_hosts()
-        .with_max_request_body_bytes(most)
+        .with_max_request_body_bytes(app.limits.request_bytes)
         .with_cancellation_token(stop);
     let handler = McpHandler { app: app.clone() };
     #[cfg(feature = "conformance")]
@@ -108,7 +108,7 @@ where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let lines = Lines::new(input, output, usize::try_from(app.limits.request_bytes).unwrap_or(usize::MAX));
+    let lines = Lines::new(input, output, app.limits.request_bytes);
     match (McpHandler { app }).serve(lines).await {
         Ok(session) => session.waiting().await.map(|_| ()).map_err(Into::into),
         Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
@@ -326,9 +326,10 @@ fn named(context: &RequestContext<RoleServer>) -> AgentId {
 /// anything, so one that the log can't store is ignored.
 fn agent_of(context: &RequestContext<RoleServer>) -> Result<AgentId, Refusal> {
     let http = context.extensions.get::<Parts>();
-    if let Some(claimed) = http.and_then(|parts| parts.headers.get("x-agent-id")) {
-        let name = std::str::from_utf8(claimed.as_bytes());
-        return AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?);
+    if let Some(parts) = http
+        && let Some(claimed) = claimed_agent(&parts.headers)?
+    {
+        return Ok(claimed);
     }
     // Over HTTP only the request itself names the client: rmcp makes up a peer for it.
     let client = if http.is_some() { context.meta.client_info() } else { context.client_info() };

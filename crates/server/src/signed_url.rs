@@ -14,6 +14,7 @@
 //! server listens on. Over stdio only the first can be known, so without it there are no links.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +39,14 @@ pub(crate) const ARCHIVE_FIELDS: [&str; 4] = ["manifest", "scope", "layout", "ag
 /// Parameters of the link to a file below `content/`: the version, its layer, and the agent that
 /// requested it.
 pub(crate) const CONTENT_FIELDS: [&str; 3] = ["hash", "user", "agent"];
+
+/// Parameters of the link to an upload: the announced size.
+pub(crate) const UPLOAD_FIELDS: [&str; 1] = ["size"];
+
+/// Path of the link to an upload.
+pub(crate) fn upload_path(id: &str) -> String {
+    format!("/uploads/{id}")
+}
 
 /// Path of the archives of a book.
 pub(crate) fn archive_path(book: &BookId) -> String {
@@ -93,7 +102,7 @@ impl SignedUrls {
     }
 
     /// Sets the address that the server listens on, the base of links if there is no better one.
-    pub fn bound_to(&self, address: &str) {
+    pub(crate) fn bound_to(&self, address: SocketAddr) {
         // The first address is kept: a server listens on one.
         let _ = self.inner.bound.set(format!("http://{address}"));
     }
@@ -270,7 +279,7 @@ mod tests {
 
     fn links() -> SignedUrls {
         let links = unbound(None, None);
-        links.bound_to("127.0.0.1:8000");
+        links.bound_to(([127, 0, 0, 1], 8000).into());
         links
     }
 

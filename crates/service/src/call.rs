@@ -110,7 +110,8 @@ impl Call {
         self.service.inner.clock.monotonic().saturating_sub(self.began)
     }
 
-    pub(crate) fn elapsed_ms(&self) -> u64 {
+    /// The same in milliseconds.
+    pub fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 

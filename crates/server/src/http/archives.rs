@@ -15,11 +15,9 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-};
+use axum::http::header::CONTENT_DISPOSITION;
 use axum::http::{self, HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::Response;
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{AgentId, BookId, ContentHash, Error, Fault, Refusal};
@@ -34,7 +32,7 @@ use super::connection::ConnectionAbort;
 use super::response_body::archive::{ArchiveBody, TransferRecord};
 use crate::AppState;
 use crate::call::CallKind;
-use crate::error::{self, error_response, status_of};
+use crate::error;
 use crate::signed_url::{ARCHIVE_FIELDS, InvalidSignature, archive_path};
 
 /// Parsed parameters of a link.
@@ -58,8 +56,7 @@ pub(super) async fn serve(
     let app = &state.app;
     let link = match opened(app, &book, &query.unwrap_or_default()) {
         Ok(link) => link,
-        Err(InvalidSignature::Forged) => return closed("The link is not one that get_book_archive gave."),
-        Err(InvalidSignature::Expired) => return closed("The link has expired."),
+        Err(invalid) => return closed(invalid),
     };
     let is_get = method == Method::GET;
     let abort = connection.map(|Extension(abort)| abort.0).unwrap_or_default();
@@ -126,46 +123,25 @@ async fn begun(
 }
 
 fn answer(book: &BookId, archive: &Archive, asked: &Selection, tag: &str) -> http::Response<()> {
-    let mut response = http::Response::new(());
-    *response.status_mut() = asked.status();
-    let mut put = |name, value: &str| {
-        // Tags, lengths and book ids are ASCII.
-        response.headers_mut().extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
-    };
-    put(ETAG, tag);
-    put(ACCEPT_RANGES, "bytes");
-    put(CACHE_CONTROL, "private");
-    if let Some(range) = asked.bytes(archive.bytes()) {
-        put(CONTENT_TYPE, "application/zip");
-        put(CONTENT_LENGTH, &(range.end - range.start).to_string());
-        put(CONTENT_DISPOSITION, &format!("attachment; filename=\"{book}.zip\""));
-    }
-    if let Some(unsent) = asked.unsent_length(archive.bytes()) {
-        put(CONTENT_LENGTH, &unsent.to_string());
-    }
-    if let Some(range) = asked.content_range(archive.bytes()) {
-        put(CONTENT_RANGE, &range);
+    let mut response = asked.response((), archive.bytes(), tag, "application/zip", "private");
+    if asked.bytes(archive.bytes()).is_some() {
+        let value = HeaderValue::from_str(&format!("attachment; filename=\"{book}.zip\""));
+        // Book ids are ASCII.
+        response.headers_mut().extend(value.ok().map(|value| (CONTENT_DISPOSITION, value)));
     }
     response
 }
 
 fn refused(call: &Call, error: &Error) -> Response {
     let status = match error {
-        Error::Refused(_) => StatusCode::GONE,
-        Error::Broken(fault) => match fault.kind {
-            // The damage is marked now: this archive can never be completed.
-            FaultKind::Corrupt => StatusCode::GONE,
-            _ => status_of(fault),
-        },
+        // The damage is marked now: this archive can never be completed.
+        Error::Broken(fault) if fault.kind == FaultKind::Corrupt => StatusCode::GONE,
+        error => error::link_status(error),
     };
-    let mut body = error::error_body(error, call);
-    if status == StatusCode::GONE {
-        body["error"]["hint"] = "Call get_book_archive again: it gives a link to what there is.".into();
-    }
-    (status, Json(body)).into_response()
+    error::link_failed(call, error, status, "Call get_book_archive again: it gives a link to what there is.")
 }
 
-fn closed(message: &str) -> Response {
+fn closed(invalid: InvalidSignature) -> Response {
     let hint = "Call get_book_archive again: it gives a new link.";
-    error_response(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
+    error::link_refused(invalid, "The link is not one that get_book_archive gave.", hint)
 }

@@ -11,8 +11,11 @@
 
 use std::ops::Range;
 
-use axum::http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH,
+    IF_RANGE, RANGE,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_range_header::{SyntacticallyCorrectRange, parse_range_header};
 
 /// Result of evaluating a request.
@@ -60,8 +63,40 @@ impl Selection {
         if range.start < length { Self::Part(range) } else { Self::Beyond }
     }
 
+    /// Response with the status, and the headers that follow from the file's length, entity tag and media
+    /// type; `cache` is the value of `Cache-Control`.
+    pub(super) fn response<T>(
+        &self,
+        body: T,
+        length: u64,
+        tag: &str,
+        media_type: &str,
+        cache: &str,
+    ) -> Response<T> {
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status();
+        let mut put = |name, value: &str| {
+            // Tags, lengths and types are ASCII.
+            response.headers_mut().extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        };
+        put(ETAG, tag);
+        put(ACCEPT_RANGES, "bytes");
+        put(CACHE_CONTROL, cache);
+        if let Some(range) = self.bytes(length) {
+            put(CONTENT_TYPE, media_type);
+            put(CONTENT_LENGTH, &(range.end - range.start).to_string());
+        }
+        if let Some(unsent) = self.unsent_length(length) {
+            put(CONTENT_LENGTH, &unsent.to_string());
+        }
+        if let Some(range) = self.content_range(length) {
+            put(CONTENT_RANGE, &range);
+        }
+        response
+    }
+
     /// Status of the response.
-    pub(super) fn status(&self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
             Self::Whole => StatusCode::OK,
             Self::Part(_) => StatusCode::PARTIAL_CONTENT,
@@ -82,12 +117,12 @@ impl Selection {
 
     /// The `Content-Length` of a 304, which is that of the corresponding 200 (RFC 9110 §8.6). Without it
     /// the empty body would announce 0.
-    pub(super) fn unsent_length(&self, length: u64) -> Option<u64> {
+    fn unsent_length(&self, length: u64) -> Option<u64> {
         (*self == Self::Unchanged).then_some(length)
     }
 
     /// Value of `Content-Range`, if the response has one.
-    pub(super) fn content_range(&self, length: u64) -> Option<String> {
+    fn content_range(&self, length: u64) -> Option<String> {
         match self {
             Self::Part(range) => Some(format!("bytes {}-{}/{length}", range.start, range.end - 1)),
             Self::Beyond => Some(format!("bytes */{length}")),

@@ -7,8 +7,8 @@
 //! 3. The response starts with its first bytes; a GET is recorded as a read of the agent.
 
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Json, Response};
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
 use panaversity_model::audit::Operation;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, ContentHash, Error, Layer, Refusal};
@@ -18,7 +18,7 @@ use super::HttpState;
 use super::assets::file_named;
 use super::file_response::respond;
 use crate::call::CallKind;
-use crate::error::{self, error_response, status_of};
+use crate::error;
 use crate::signed_url::{CONTENT_FIELDS, InvalidSignature, content_path};
 
 /// Cache policy. The bytes under a link never change, but access is granted by the link alone.
@@ -41,8 +41,7 @@ pub(super) async fn serve(
 ) -> Response {
     let ContentLink { file, hash, agent } = match opened(&state, uri.path(), &query.unwrap_or_default()) {
         Ok(link) => link,
-        Err(InvalidSignature::Forged) => return closed("The link is not one that a tool gave."),
-        Err(InvalidSignature::Expired) => return closed("The link has expired."),
+        Err(invalid) => return closed(invalid),
     };
     let use_case = async |call: &mut Call| {
         (call.book, call.path) = (Some(file.book.clone()), Some(file.path.clone()));
@@ -71,18 +70,11 @@ fn opened(state: &HttpState, path: &str, query: &str) -> Result<ContentLink, Inv
 }
 
 fn refused(call: &Call, error: &Error) -> Response {
-    let status = match error {
-        Error::Refused(_) => StatusCode::GONE,
-        Error::Broken(fault) => status_of(fault),
-    };
-    let mut body = error::error_body(error, call);
-    if status == StatusCode::GONE {
-        body["error"]["hint"] = "Call get_asset again: it gives a link to what the file holds now.".into();
-    }
-    (status, Json(body)).into_response()
+    let hint = "Call get_asset again: it gives a link to what the file holds now.";
+    error::link_failed(call, error, error::link_status(error), hint)
 }
 
-fn closed(message: &str) -> Response {
+fn closed(invalid: InvalidSignature) -> Response {
     let hint = "Call get_asset with asset_type=content, or read_content: they give a new link.";
-    error_response(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
+    error::link_refused(invalid, "The link is not one that a tool gave.", hint)
 }

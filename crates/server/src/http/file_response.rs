@@ -7,10 +7,7 @@
 //! display all of them.
 
 use axum::body::Body;
-use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use panaversity_model::{Fault, media};
@@ -37,38 +34,22 @@ pub(super) async fn respond(
     let asked = Selection::of(method, headers, length, &tag);
     let media_type = media::type_of(&file.record.path);
     let range = asked.bytes(length);
-    let body = match range.clone() {
+    let has_bytes = range.is_some();
+    let body = match range {
         Some(range) if *method == Method::GET => {
             let bytes = range.end - range.start;
             state.downloads.body(state.app.service.asset_parts(file, range), bytes).await?
         }
         _ => Body::empty(),
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = asked.status();
-    let mut put = |name, value: &str| {
-        // Tags, lengths and types are ASCII.
-        response.headers_mut().extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
-    };
-    put(ETAG, &tag);
-    put(ACCEPT_RANGES, "bytes");
-    put(CACHE_CONTROL, cache);
+    let mut response = asked.response(body, length, &tag, media_type, cache);
+    let mut put = |name, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
     put(RESOURCE_POLICY, "cross-origin");
     if may_run(media_type) {
         put(CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; sandbox");
     }
-    if let Some(range) = range {
-        put(CONTENT_TYPE, media_type);
-        put(CONTENT_LENGTH, &(range.end - range.start).to_string());
-        if is_a_page(media_type) {
-            put(CONTENT_DISPOSITION, "attachment");
-        }
-    }
-    if let Some(unsent) = asked.unsent_length(length) {
-        put(CONTENT_LENGTH, &unsent.to_string());
-    }
-    if let Some(range) = asked.content_range(length) {
-        put(CONTENT_RANGE, &range);
+    if has_bytes && is_a_page(media_type) {
+        put(CONTENT_DISPOSITION, "attachment");
     }
     Ok(response)
 }

@@ -121,7 +121,7 @@ async fn no_call(State(starting): State<Arc<Starting>>, request: Request) -> Res
     let kind = starting.missing();
     let error = json!({
         "code": -32603,
-        "message": format!("The server is starting and waits for its {}.", name_of(kind)),
+        "message": message_of(kind),
         "data": {
             "code": kind.code(),
             "hint": "Repeat the call in a few seconds; GET /health/ready tells when the server is ready.",
@@ -134,9 +134,12 @@ async fn no_call(State(starting): State<Arc<Starting>>, request: Request) -> Res
 /// Everything else.
 async fn nothing(State(starting): State<Arc<Starting>>) -> Response {
     let kind = starting.missing();
-    let message = format!("The server is starting and waits for its {}.", name_of(kind));
     let hint = "Repeat the request in a few seconds; GET /health/ready tells when the server is ready.";
-    later(error_response(StatusCode::SERVICE_UNAVAILABLE, kind.code(), &message, hint))
+    later(error_response(StatusCode::SERVICE_UNAVAILABLE, kind.code(), &message_of(kind), hint))
+}
+
+fn message_of(kind: FaultKind) -> String {
+    format!("The server is starting and waits for its {}.", name_of(kind))
 }
 
 fn later(mut response: Response) -> Response {

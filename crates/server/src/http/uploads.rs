@@ -24,9 +24,9 @@ use tokio::time::Instant;
 
 use super::HttpState;
 use crate::AppState;
-use crate::call::CallKind;
+use crate::call::{CallKind, claimed_agent};
 use crate::error::{self, AGAIN_IN_SECONDS, error_response, status_of};
-use crate::signed_url::InvalidSignature;
+use crate::signed_url::{InvalidSignature, UPLOAD_FIELDS, upload_path};
 
 /// The uploads that this server is receiving.
 #[derive(Clone)]
@@ -89,11 +89,11 @@ pub(super) async fn receive(
 ) -> Response {
     let app = &state.app;
     let mut frames = body.into_data_stream();
-    let opened = app.links.open(&format!("/uploads/{id}"), &query.unwrap_or_default(), ["size"]);
+    let opened = app.links.open(&upload_path(&id), &query.unwrap_or_default(), UPLOAD_FIELDS);
     let opened =
         opened.and_then(|[size]| Ok((UploadId::from_stored(&id).ok_or(InvalidSignature::Forged)?, size)));
     let answer = match opened {
-        Err(broken) => closed(broken),
+        Err(invalid) => closed(invalid),
         Ok((id, size)) => match state.uploads.begin(id) {
             Err(busy) => turned_away(&busy),
             Ok(_arrival) => {
@@ -142,10 +142,8 @@ async fn attempt(
     (call.book, call.path) = (Some(announced.book.clone()), Some(announced.path.clone()));
     // The link's holder acts as the agent that it was given to, unless `X-Agent-Id` names another.
     call.caller.agent = announced.agent.clone();
-    if let Some(claimed) = headers.get("x-agent-id") {
-        let name = std::str::from_utf8(claimed.as_bytes());
-        call.caller.agent =
-            AgentId::parse(name.map_err(|_| Refusal::argument("X-Agent-Id", "it is not UTF-8"))?)?;
+    if let Some(claimed) = claimed_agent(headers)? {
+        call.caller.agent = claimed;
     }
     call.require_open(&upload).await?;
     if announced.size.to_string() != signed_size {
@@ -217,13 +215,9 @@ fn turned_away(busy: &Busy) -> Response {
     answer
 }
 
-fn closed(broken: InvalidSignature) -> Response {
-    let message = match broken {
-        InvalidSignature::Forged => "The link is not one that upload_asset gave.",
-        InvalidSignature::Expired => "The link has expired.",
-    };
+fn closed(invalid: InvalidSignature) -> Response {
     let hint = "Call upload_asset again: it gives a new link.";
-    error_response(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint).into_response()
+    error::link_refused(invalid, "The link is not one that upload_asset gave.", hint)
 }
 
 #[cfg(test)]

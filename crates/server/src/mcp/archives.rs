@@ -1,7 +1,7 @@
 //! `get_book_archive`.
 
 use panaversity_model::blob::BlobState;
-use panaversity_model::{ContentHash, Refusal, Timestamp};
+use panaversity_model::{Refusal, Timestamp};
 use panaversity_service::Call;
 use panaversity_service::archive::{ArchiveScope, LeftOut};
 use serde_json::{Value, json};
@@ -11,25 +11,23 @@ use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::dispatch::ToolResult;
 use crate::signed_url::{ARCHIVE_FIELDS, archive_path};
 
-const SCOPES: [(&str, ArchiveScope); 3] =
-    [("content", ArchiveScope::Content), ("assets", ArchiveScope::Assets), ("all", ArchiveScope::All)];
 /// Most files listed in the `error_manifest` of an answer.
 const MOST_LISTED: usize = 1_000;
 
 pub(super) async fn archive(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
-    let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(ArchiveScope::All);
+    let scope = arguments
+        .choice("scope", &ArchiveScope::ALL.map(|scope| (scope.as_str(), scope)))?
+        .unwrap_or(ArchiveScope::All);
     let manifest = arguments.hash("manifest_hash")?;
     if !app.links.are_served() {
         return Err(Refusal::NoLinks.into());
     }
     let valid_for = app.links.valid_for();
     let made = call.make_archive(&book, scope, manifest, valid_for).await?;
-    let hex = |hash: ContentHash| hash.to_string();
-    let values = [hex(made.manifest), scope.as_str().to_owned(), hex(made.archive.hash())];
-    let [state, _, layout] = &values;
-    let fields = ARCHIVE_FIELDS.into_iter().zip([state, scope.as_str(), layout, call.caller.agent.as_str()]);
-    let fields: Vec<_> = fields.collect();
+    let (state, layout) = (made.manifest.to_string(), made.archive.hash().to_string());
+    let values = [state.as_str(), scope.as_str(), layout.as_str(), call.caller.agent.as_str()];
+    let fields: Vec<_> = ARCHIVE_FIELDS.into_iter().zip(values).collect();
     let (url, expires) = app.links.signed(&archive_path(&book), &fields)?;
     let left_out = made.archive.left_out();
     let mut body = json!({

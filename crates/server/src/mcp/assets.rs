@@ -20,6 +20,7 @@ use crate::mcp::base64_data::{decoded, least_bytes};
 use crate::mcp::content::count_write;
 use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::dispatch::{ToolOutput, ToolResult};
+use crate::signed_url::{UPLOAD_FIELDS, upload_path};
 
 /// Memory per byte of an asset in an answer, in bytes: a third more as base64, that again in the text
 /// copy, and both once more when they are serialised.
@@ -138,8 +139,9 @@ fn begun(app: &AppState, upload: &Upload, put: Option<SignedPut>) -> Result<Tool
     let SignedPut { url, headers } = if let Some(put) = put {
         put
     } else {
-        let size = announced.size.to_string();
-        let (url, _) = app.links.signed(&format!("/uploads/{}", announced.id), &[("size", &size)])?;
+        let (path, size) = (upload_path(&announced.id.to_string()), announced.size.to_string());
+        let fields: Vec<_> = UPLOAD_FIELDS.into_iter().zip([size.as_str()]).collect();
+        let (url, _) = app.links.signed(&path, &fields)?;
         SignedPut { url, headers: Vec::new() }
     };
     let headers: JsonObject = headers.into_iter().map(|(name, value)| (name, value.into())).collect();

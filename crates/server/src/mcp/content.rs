@@ -16,6 +16,7 @@ use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::assets::put_link;
 use crate::mcp::cursor::{bad_cursor, cursor};
 use crate::mcp::dispatch::{ToolOutput, ToolResult};
+use crate::metrics::UNKNOWN;
 
 /// Scope of a read.
 #[derive(Clone, Copy)]
@@ -247,7 +248,6 @@ fn status_of(error: &Error) -> &'static str {
 /// The `book_id` label of a write: names of books that do not exist would let callers create unlimited
 /// metrics.
 async fn count_under<'a>(call: &'a Call, error: Option<&Error>) -> &'a str {
-    const UNKNOWN: &str = "unknown";
     let Some(book) = &call.book else { return UNKNOWN };
     let exists = match error {
         None | Some(Error::Refused(Refusal::Conflict { .. } | Refusal::HashRequired { .. })) => true,

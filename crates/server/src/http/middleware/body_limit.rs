@@ -147,7 +147,7 @@ async fn read(
     limits: &ServerLimits,
     hold: &MemoryPermit,
 ) -> Result<Bytes, Response> {
-    let most = usize::try_from(limits.request_bytes).unwrap_or(usize::MAX);
+    let most = limits.request_bytes;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let discarded = DISCARDED_BYTES.max(2 * most);
     if declared.is_some_and(|bytes| bytes > discarded) {

@@ -145,7 +145,7 @@ impl TransferRecord {
     }
 
     fn status(&self) -> &'static str {
-        let whole = self.left() == 0 && !self.abort.is_cancelled();
+        let whole = self.left() == 0;
         match self.ended.get() {
             Some(ended) => ended,
             None if self.abort.is_cancelled() => "cut",
