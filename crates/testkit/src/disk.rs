@@ -9,6 +9,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// `FS_IOC_SHUTDOWN` with "no log flush". In Perl, which every Debian has: Rust would need
 /// `unsafe`.
@@ -17,6 +19,9 @@ const SHUT_DOWN: &str = r#"
     my $without_log = pack("L", 2);
     ioctl($disk, 0x8004587D, $without_log) or die "$!\n";
 "#;
+
+/// Longest time that a disk is busy although nobody uses it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A mounted disk; dropping it unmounts it.
 #[derive(Debug)]
@@ -70,9 +75,14 @@ impl Disk {
         run(Command::new("perl").args(["-e", SHUT_DOWN]).arg(&self.at)).unwrap();
     }
 
-    /// Mounts the disk again, as after a restart. No process may be using it.
+    /// Mounts the disk again, as after a restart. No process may be using it, but for a moment: a program
+    /// that another test starts holds every descriptor of this process between its fork and its exec.
     pub fn restart(&self) {
-        run(Command::new("umount").arg(&self.at)).unwrap();
+        let began = Instant::now();
+        while let Err(why) = run(Command::new("umount").arg(&self.at)) {
+            assert!(began.elapsed() < BUSY_TIMEOUT, "{why}");
+            thread::sleep(Duration::from_millis(10));
+        }
         self.mount().unwrap();
     }
 
