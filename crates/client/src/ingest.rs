@@ -25,7 +25,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use panaversity_model::{BookId, BookPath, ContentHash, Schema};
+use panaversity_model::{BookId, BookPath, ContentHash, ErrorCode, Schema};
 use serde::Serialize;
 
 use crate::client::{CallError, Client};
@@ -221,7 +221,7 @@ async fn find_book(client: &Client, args: &IngestOptions) -> Result<(bool, Schem
 /// The server's files; `None` if there is no such book.
 async fn held_files(client: &Client, book: &BookId) -> Result<Option<Held>, SyncError> {
     let plan: BuildPlan = match client.plan(book, None).await {
-        Err(CallError::ServerError(refused)) if refused.code == "BOOK_NOT_FOUND" => return Ok(None),
+        Err(CallError::ServerError(refused)) if refused.is(ErrorCode::BookNotFound) => return Ok(None),
         plan => plan?,
     };
     let held = plan.files.into_iter().filter_map(|file| {

@@ -4,12 +4,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use panaversity_model::ErrorCode;
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
 /// Codes of transient faults.
-const PASSING: [&str; 3] = ["STORAGE_UNAVAILABLE", "DATABASE_UNAVAILABLE", "TIMEOUT"];
+const PASSING: [ErrorCode; 3] =
+    [ErrorCode::StorageUnavailable, ErrorCode::DatabaseUnavailable, ErrorCode::Timeout];
 
 /// A classified response.
 #[derive(Debug)]
@@ -40,6 +42,13 @@ pub struct ServerError {
     pub outcome: String,
     /// The nearest admitted name.
     pub suggestion: Option<String>,
+}
+
+impl ServerError {
+    /// Returns true if it has this code.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.code == code.as_str()
+    }
 }
 
 impl fmt::Display for ServerError {
@@ -95,12 +104,12 @@ pub(super) fn judge(status: StatusCode, retry_after: Option<Duration>, body: &[u
         _ => None,
     };
     match refused {
-        Some(refused) if limited || refused.code == "RATE_LIMITED" => {
+        Some(refused) if limited || refused.is(ErrorCode::RateLimited) => {
             Decoded::Limited { why: refused.to_string(), wait }
         }
         None if limited => Decoded::Limited { why: format!("HTTP {status}"), wait },
         Some(refused)
-            if passing || refused.outcome == "unknown" || PASSING.contains(&refused.code.as_str()) =>
+            if passing || refused.outcome == "unknown" || PASSING.iter().any(|&code| refused.is(code)) =>
         {
             Decoded::MayPass(refused.to_string())
         }

@@ -2,7 +2,7 @@
 //! before it is compared, and all pages of a plan are of one snapshot of the book.
 
 use panaversity_model::manifest::{Item, Manifest};
-use panaversity_model::{BookId, BookPath, ContentHash, Schema};
+use panaversity_model::{BookId, BookPath, ContentHash, ErrorCode, Schema};
 use reqwest::Url;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
@@ -129,7 +129,7 @@ impl Client {
     pub(crate) async fn book(&self, book: &BookId) -> Result<Option<ListedBook>, CallError> {
         match self.answer::<Listed>("list_books", &json!({"book_id": book.as_str()})).await {
             Ok((listed, _)) => Ok(listed.books.into_iter().find(|listed| listed.book_id == book.as_str())),
-            Err(CallError::ServerError(refused)) if refused.code == "BOOK_NOT_FOUND" => Ok(None),
+            Err(CallError::ServerError(refused)) if refused.is(ErrorCode::BookNotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }

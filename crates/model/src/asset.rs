@@ -109,6 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ErrorCode;
 
     #[test]
     fn a_type_is_a_folder_below_static() {
@@ -141,7 +142,7 @@ mod tests {
             (AssetType::Content, "content/img/x.png", "`img/x.png`"),
         ] {
             let refused = kind.path_of(filename).unwrap_err();
-            assert_eq!(refused.code(), "INVALID_ARGUMENT");
+            assert_eq!(refused.code(), ErrorCode::InvalidArgument);
             let text = refused.to_string();
             assert!(text.contains(meant) && text.contains(&format!("`./{filename}`")), "{text}");
         }

@@ -5,6 +5,7 @@ pub mod canonical_form;
 
 use crate::agent::AgentId;
 use crate::book::BookId;
+use crate::error_code::ErrorCode;
 use crate::hash::ContentHash;
 use crate::ids::{ChangeId, EntryId, RequestId};
 use crate::layer::Layer;
@@ -84,14 +85,14 @@ pub enum Outcome {
     /// It was refused; the caller can correct it.
     Refused {
         /// Stable error code.
-        code: &'static str,
+        code: ErrorCode,
         /// Message of the refusal as returned to the caller.
         message: String,
     },
     /// It failed because of a fault.
     Failed {
         /// Stable error code.
-        code: &'static str,
+        code: ErrorCode,
     },
 }
 
@@ -170,8 +171,8 @@ impl AuditDraft {
         let chain = self.chain();
         let (code, message) = match &self.outcome {
             Outcome::Success => (None, None),
-            Outcome::Refused { code, message } => (Some((*code).to_owned()), Some(printable(message))),
-            Outcome::Failed { code } => (Some((*code).to_owned()), None),
+            Outcome::Refused { code, message } => (Some(code.to_string()), Some(printable(message))),
+            Outcome::Failed { code } => (Some(code.to_string()), None),
         };
         let mut entry = AuditEntry {
             id: self.id.to_string(),

@@ -1,6 +1,7 @@
 //! Faults: errors of the infrastructure, not of the caller. Logged once, by the transport; shown
 //! without detail.
 
+use crate::error_code::ErrorCode;
 use crate::path::BookPath;
 use crate::refusal::Refusal;
 
@@ -22,14 +23,14 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Stable code of contract §2.
-    pub fn code(self) -> &'static str {
+    /// Its code.
+    pub fn code(self) -> ErrorCode {
         match self {
-            Self::Storage => "STORAGE_UNAVAILABLE",
-            Self::Database | Self::Schema => "DATABASE_UNAVAILABLE",
-            Self::Timeout => "TIMEOUT",
-            Self::Corrupt => "CORRUPT",
-            Self::Internal => "INTERNAL",
+            Self::Storage => ErrorCode::StorageUnavailable,
+            Self::Database | Self::Schema => ErrorCode::DatabaseUnavailable,
+            Self::Timeout => ErrorCode::Timeout,
+            Self::Corrupt => ErrorCode::Corrupt,
+            Self::Internal => ErrorCode::Internal,
         }
     }
 }
@@ -109,8 +110,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Stable code of contract §2.
-    pub fn code(&self) -> &'static str {
+    /// Its code.
+    pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code(),
             Self::Broken(fault) => fault.kind.code(),

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use panaversity_model::precondition::{Effect, TargetContent, decide};
-//! use panaversity_model::{BookPath, ContentHash, Schema};
+//! use panaversity_model::{BookPath, ContentHash, ErrorCode, Schema};
 //!
 //! let path = BookPath::parse("content/01-Part/01-Chapter/01-lesson.md")?;
 //! Schema::Strict.admit(&path)?;
@@ -15,7 +15,7 @@
 //! let (old, new) = (ContentHash::of(b"one"), ContentHash::of(b"two"));
 //! assert_eq!(decide(Some(old), TargetContent::Present(new), Some(old))?, Effect::Updated);
 //! let refusal = decide(Some(old), TargetContent::Present(new), None).unwrap_err();
-//! assert_eq!(refusal.code(), "HASH_REQUIRED");
+//! assert_eq!(refusal.code(), ErrorCode::HashRequired);
 //! # Ok::<(), panaversity_model::Refusal>(())
 //! ```
 //!
@@ -23,7 +23,8 @@
 //! - What callers name: [`book`], [`path`], [`layer`], [`agent`], [`asset`].
 //! - The rules: [`grammar`] says which paths a book admits, [`precondition`] which changes are permitted,
 //!   [`change`] what is committed together, [`audit`] and [`chain`] how the log shows tampering.
-//! - Errors: a [`Refusal`] is the caller's to correct, a [`Fault`] is the infrastructure's.
+//! - Errors: a [`Refusal`] is the caller's to correct, a [`Fault`] is the infrastructure's; each has an
+//!   [`ErrorCode`].
 //! - [`ports`]: the interfaces that the engines implement, and the fakes of the tests.
 
 pub mod agent;
@@ -34,6 +35,7 @@ pub mod book;
 pub mod chain;
 pub mod change;
 pub mod delta;
+pub mod error_code;
 pub mod fault;
 pub mod file;
 pub mod gc;
@@ -57,6 +59,7 @@ pub mod zip;
 
 pub use agent::AgentId;
 pub use book::{Book, BookId, Schema};
+pub use error_code::ErrorCode;
 pub use fault::{Error, Fault};
 pub use hash::ContentHash;
 pub use layer::{Layer, UserId, View};

@@ -4,6 +4,7 @@
 //! transport, which knows the tools. It contains no internal details.
 
 use crate::book::{BookId, Schema};
+use crate::error_code::ErrorCode;
 use crate::hash::ContentHash;
 use crate::path::BookPath;
 
@@ -139,18 +140,18 @@ impl Refusal {
         }
     }
 
-    /// Stable code of contract §2.
-    pub fn code(&self) -> &'static str {
+    /// Its code.
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::InvalidArgument { .. } | Self::NotText { .. } => "INVALID_ARGUMENT",
-            Self::InvalidPath { .. } => "INVALID_PATH",
-            Self::SchemaViolation { .. } => "SCHEMA_VIOLATION",
-            Self::NotFound { .. } | Self::NoLinks => "NOT_FOUND",
-            Self::BookNotFound(_) => "BOOK_NOT_FOUND",
-            Self::Conflict { .. } => "CONFLICT",
-            Self::HashRequired { .. } => "HASH_REQUIRED",
-            Self::TooLarge { .. } => "TOO_LARGE",
-            Self::UploadIncomplete { .. } => "UPLOAD_INCOMPLETE",
+            Self::InvalidArgument { .. } | Self::NotText { .. } => ErrorCode::InvalidArgument,
+            Self::InvalidPath { .. } => ErrorCode::InvalidPath,
+            Self::SchemaViolation { .. } => ErrorCode::SchemaViolation,
+            Self::NotFound { .. } | Self::NoLinks => ErrorCode::NotFound,
+            Self::BookNotFound(_) => ErrorCode::BookNotFound,
+            Self::Conflict { .. } => ErrorCode::Conflict,
+            Self::HashRequired { .. } => ErrorCode::HashRequired,
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::UploadIncomplete { .. } => ErrorCode::UploadIncomplete,
         }
     }
 }

@@ -91,7 +91,7 @@ fn log(kind: CallKind, call: &Call, error: Option<&Error>, size: Option<u64>) {
         tracing::error!(
             target: "panaversity_fs.tools",
             request_id = %call.caller.request,
-            code = fault.kind.code(),
+            code = fault.kind.code().as_str(),
             outcome_unknown = fault.outcome_unknown,
             path = fault.path.as_ref().map(BookPath::as_str),
             error = %fault,
@@ -112,7 +112,7 @@ fn log(kind: CallKind, call: &Call, error: Option<&Error>, size: Option<u64>) {
                 size,
                 duration_ms,
                 status,
-                error_code = error.map(Error::code),
+                error_code = error.map(|error| error.code().as_str()),
                 "{}",
                 kind.name()
             )

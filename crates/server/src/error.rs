@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
+use panaversity_model::{BookPath, ContentHash, Error, ErrorCode, Fault, Layer, Refusal};
 use panaversity_service::Call;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -43,8 +43,8 @@ pub(crate) fn tool_error_body(error: &Error, call: &Call, remedy: impl Fn(&str) 
 }
 
 /// A JSON-RPC error for a request whose tool is not known yet; `id` is null if it is unknown.
-pub(crate) fn rpc_error(id: &Value, rpc_code: i32, message: &str, code: &str) -> Value {
-    rpc_answer(id, &json!({ "code": rpc_code, "message": message, "data": { "code": code } }))
+pub(crate) fn rpc_error(id: &Value, rpc_code: i32, message: &str, code: ErrorCode) -> Value {
+    rpc_answer(id, &json!({ "code": rpc_code, "message": message, "data": { "code": code.as_str() } }))
 }
 
 /// The JSON-RPC message that answers the request of this id with an error.
@@ -214,8 +214,8 @@ fn broken(fault: &Fault, call: &Call) -> Map<String, Value> {
     fields
 }
 
-fn fields(code: &str, message: &str, hint: &str) -> Map<String, Value> {
-    let named = [("code", code), ("message", message), ("hint", hint)];
+fn fields(code: ErrorCode, message: &str, hint: &str) -> Map<String, Value> {
+    let named = [("code", code.as_str()), ("message", message), ("hint", hint)];
     named.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
 }
 
@@ -230,8 +230,8 @@ fn put_hash(fields: &mut Map<String, Value>, current: Option<&ContentHash>) {
 }
 
 /// Body of an error of a route that is no tool.
-pub(crate) fn error_response(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
-    let error = json!({ "code": code, "message": message, "hint": hint });
+pub(crate) fn error_response(status: StatusCode, code: ErrorCode, message: &str, hint: &str) -> Response {
+    let error = json!({ "code": code.as_str(), "message": message, "hint": hint });
     (status, Json(json!({ "error": error }))).into_response()
 }
 
@@ -242,7 +242,7 @@ pub(crate) fn link_refused(invalid: InvalidSignature, forged: &str, hint: &str) 
         InvalidSignature::Forged => forged,
         InvalidSignature::Expired => "The link has expired.",
     };
-    error_response(StatusCode::FORBIDDEN, "FORBIDDEN", message, hint)
+    error_response(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message, hint)
 }
 
 /// Answer to a failed call by a signed link to content. `hint` is the next step if the content is gone.
@@ -265,7 +265,12 @@ pub(crate) fn link_status(error: &Error) -> StatusCode {
 /// Answer to a request whose handler panicked. The panic itself is in the log.
 pub(crate) fn panicked_response() -> Response {
     let hint = "Try again; if it happens again, tell the operator the time.";
-    error_response(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "The server failed to answer.", hint)
+    error_response(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::Internal,
+        "The server failed to answer.",
+        hint,
+    )
 }
 
 /// Answer for a fault outside of a call.

@@ -25,6 +25,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
+use panaversity_model::ErrorCode;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -94,5 +95,5 @@ async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
 
 async fn nowhere() -> Response {
     let hint = "MCP is POST /mcp; GET /health tells how the server is.";
-    error_response(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing at this path.", hint)
+    error_response(StatusCode::NOT_FOUND, ErrorCode::NotFound, "There is nothing at this path.", hint)
 }

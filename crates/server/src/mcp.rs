@@ -38,7 +38,7 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::middleware;
 use panaversity_model::suggestion::nearest_name;
-use panaversity_model::{AgentId, Refusal};
+use panaversity_model::{AgentId, ErrorCode, Refusal};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
     CompleteResult, ContentBlock, CustomRequest, CustomResult, DiscoverResult, GetPromptRequestParams,
@@ -253,7 +253,7 @@ impl ServerHandler for McpHandler {
             && let Some(asked) = request.params.as_ref().and_then(methods::completion_without_nulls)
         {
             let completed = serde_json::to_value(self.complete(asked, context).await?);
-            return completed.map(CustomResult::new).map_err(|_| ErrorData::internal_error("INTERNAL", None));
+            return completed.map(CustomResult::new).map_err(|_| internal());
         }
         let params = request.params.as_ref();
         let name = params.and_then(|params| params.get("name")?.as_str());
@@ -268,7 +268,7 @@ impl ServerHandler for McpHandler {
             result.result_type = None;
         }
         let result = serde_json::to_value(result);
-        result.map(CustomResult::new).map_err(|_| ErrorData::internal_error("INTERNAL", None))
+        result.map(CustomResult::new).map_err(|_| internal())
     }
 }
 
@@ -337,13 +337,18 @@ fn agent_of(context: &RequestContext<RoleServer>) -> Result<AgentId, Refusal> {
     Ok(named.unwrap_or_else(AgentId::unnamed))
 }
 
+fn internal() -> ErrorData {
+    let data = json!({ "code": ErrorCode::Internal.as_str() });
+    ErrorData::internal_error("The server failed to answer", Some(data))
+}
+
 fn find(name: &str) -> Result<&'static Spec, ErrorData> {
     tools::find(name).ok_or_else(|| {
         let near = nearest_name(name, tools::ALL.iter().map(|tool| tool.name));
         let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let message = format!("There is no such tool{meant}");
         let names: Vec<_> = tools::ALL.iter().map(|tool| tool.name).collect();
-        let data = json!({ "code": "INVALID_ARGUMENT", "suggestion": near, "tools": names });
+        let data = json!({ "code": ErrorCode::InvalidArgument.as_str(), "suggestion": near, "tools": names });
         ErrorData::invalid_params(message, Some(data))
     })
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
-use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, View};
+use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal, View};
 use panaversity_service::read::ReadFile;
 use panaversity_service::reconcile::{Finding, Mode};
 use panaversity_service::write::Write;
@@ -131,7 +131,7 @@ impl Writer {
         let read = ReadFile { book, path, view: View::base(), version: None, unless: None };
         match self.call(Operation::Read, async |call| call.read_file(&read).await).await {
             Ok(file) => file.content.into_text().map(String::into_bytes),
-            Err(Error::Refused(refusal)) if refusal.code().ends_with("NOT_FOUND") => None,
+            Err(Error::Refused(Refusal::NotFound { .. } | Refusal::BookNotFound(_))) => None,
             Err(error) => panic!("{}: {error}", error.code()),
         }
     }

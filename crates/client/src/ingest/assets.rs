@@ -11,6 +11,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use panaversity_model::ErrorCode;
+
 use super::compare::Job;
 use super::send::{Sender, Sent};
 use super::source::io_reason;
@@ -58,7 +60,7 @@ impl Sender<'_> {
             Ok(Asset::Large) => self.put(target, &file.file).await,
             Ok(Asset::Small(bytes)) => match self.client.upload(target, &bytes).await {
                 // The server's limit inside a call is lower.
-                Err(CallError::ServerError(refused)) if refused.code == "TOO_LARGE" => {
+                Err(CallError::ServerError(refused)) if refused.is(ErrorCode::TooLarge) => {
                     self.put(target, &file.file).await
                 }
                 sent => sent.map_err(Trouble::Call),
@@ -107,7 +109,7 @@ enum Trouble {
 /// refusal of the path.
 fn incomplete(error: CallError) -> Trouble {
     match error {
-        CallError::ServerError(refused) if refused.code == "UPLOAD_INCOMPLETE" => {
+        CallError::ServerError(refused) if refused.is(ErrorCode::UploadIncomplete) => {
             Trouble::File(format!("it did not arrive as it was read: {refused}; run again"))
         }
         error => Trouble::Call(error),

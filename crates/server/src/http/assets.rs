@@ -4,7 +4,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use panaversity_model::{BookId, BookPath, Fault};
+use panaversity_model::{BookId, BookPath, ErrorCode, Fault};
 use percent_encoding::percent_decode_str;
 
 use super::HttpState;
@@ -57,7 +57,8 @@ pub(super) fn file_named(path: &str) -> Option<(BookId, BookPath)> {
 
 fn nothing() -> Response {
     let hint = "list_assets gives each asset's cdn_url.";
-    error_response(StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such asset.", hint).into_response()
+    error_response(StatusCode::NOT_FOUND, ErrorCode::NotFound, "There is no such asset.", hint)
+        .into_response()
 }
 
 fn broken(path: &BookPath, fault: &Fault) -> Response {

@@ -123,7 +123,7 @@ async fn no_call(State(starting): State<Arc<Starting>>, request: Request) -> Res
         "code": -32603,
         "message": message_of(kind),
         "data": {
-            "code": kind.code(),
+            "code": kind.code().as_str(),
             "hint": "Repeat the call in a few seconds; GET /health/ready tells when the server is ready.",
         },
     });

@@ -17,7 +17,7 @@ use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::UploadId;
 use panaversity_model::publication::time_to_put;
-use panaversity_model::{AgentId, Error, Fault, Refusal};
+use panaversity_model::{AgentId, Error, ErrorCode, Fault, Refusal};
 use panaversity_service::{Call, EndedCall};
 use serde_json::json;
 use tokio::time::Instant;
@@ -200,13 +200,13 @@ fn turned_away(busy: &Busy) -> Response {
     let mut answer = match busy {
         Busy::Same => error_response(
             StatusCode::CONFLICT,
-            "CONFLICT",
+            ErrorCode::Conflict,
             "Another request is sending this upload now.",
             "Let it end, then call complete_upload; if it broke off, repeat the request in a few seconds.",
         ),
         Busy::Others => error_response(
             StatusCode::SERVICE_UNAVAILABLE,
-            "TIMEOUT",
+            ErrorCode::Timeout,
             "Too many uploads arrive now.",
             "Repeat the request in a few seconds.",
         ),

@@ -12,7 +12,7 @@
 //! Reasons and log lines contain no content of a message.
 
 use axum::body::Bytes;
-use panaversity_model::Refusal;
+use panaversity_model::{ErrorCode, Refusal};
 use serde_json::{Error, Value};
 
 use super::envelope::Envelope;
@@ -85,7 +85,7 @@ impl Rejection {
 
     /// The JSON-RPC error.
     pub(crate) fn body(&self) -> Value {
-        crate::error::rpc_error(&self.id, self.code, &self.message, "INVALID_ARGUMENT")
+        crate::error::rpc_error(&self.id, self.code, &self.message, ErrorCode::InvalidArgument)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The supported methods of the protocol, and errors for others: they name the problem and the supported
 //! values, which rmcp's errors don't.
 
+use panaversity_model::ErrorCode;
 use panaversity_model::suggestion::nearest_name;
 use rmcp::ErrorData;
 use rmcp::model::{
-    CallToolRequestParams, CompleteRequestParams, ErrorCode, GetPromptRequestParams, InitializeRequestParams,
-    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    CallToolRequestParams, CompleteRequestParams, ErrorCode as RpcErrorCode, GetPromptRequestParams,
+    InitializeRequestParams, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -44,8 +45,8 @@ pub(super) fn not_found(method: &str) -> ErrorData {
         Some(near) => format!("There is no method `{said}`; did you mean `{near}`?"),
         None => format!("There is no method `{said}`"),
     };
-    let data = json!({ "code": "INVALID_ARGUMENT", "suggestion": near, "methods": others });
-    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, Some(data))
+    let data = json!({ "code": ErrorCode::InvalidArgument.as_str(), "suggestion": near, "methods": others });
+    ErrorData::new(RpcErrorCode::METHOD_NOT_FOUND, message, Some(data))
 }
 
 /// The error for a known method with invalid params.
@@ -69,7 +70,10 @@ pub(super) fn invalid_params(method: &str, params: Option<&Value>) -> ErrorData 
         _ => fault::<PaginatedRequestParams>(params, &["cursor"]),
     };
     let why = why.unwrap_or_else(|| "the params are not those of this method".to_owned());
-    ErrorData::invalid_params(format!("{method}: {why}"), Some(json!({ "code": "INVALID_ARGUMENT" })))
+    ErrorData::invalid_params(
+        format!("{method}: {why}"),
+        Some(json!({ "code": ErrorCode::InvalidArgument.as_str() })),
+    )
 }
 
 /// The completion request without null arguments, which count as not chosen.
@@ -101,8 +105,8 @@ fn fault<P: DeserializeOwned>(params: &Map<String, Value>, fields: &[&str]) -> O
 pub(super) fn clarify(error: &mut ErrorData) -> bool {
     match error.code {
         // Its message is the method's name.
-        ErrorCode::METHOD_NOT_FOUND if error.data.is_none() => *error = not_found(&error.message),
-        ErrorCode::UNSUPPORTED_PROTOCOL_VERSION => {
+        RpcErrorCode::METHOD_NOT_FOUND if error.data.is_none() => *error = not_found(&error.message),
+        RpcErrorCode::UNSUPPORTED_PROTOCOL_VERSION => {
             let requested = error.data.as_ref().and_then(|data| data["requested"].as_str());
             *error = unsupported_version(requested.unwrap_or_default());
         }
@@ -117,7 +121,7 @@ pub(super) fn unsupported_version(requested: &str) -> ErrorData {
     let (said, all) = (start_of(requested), supported.join(", "));
     let message = format!("Protocol version `{said}` is not supported; supported are {all}");
     let data = json!({ "requested": said, "supported": supported });
-    ErrorData::new(ErrorCode::UNSUPPORTED_PROTOCOL_VERSION, message, Some(data))
+    ErrorData::new(RpcErrorCode::UNSUPPORTED_PROTOCOL_VERSION, message, Some(data))
 }
 
 /// True if this server supports the revision.

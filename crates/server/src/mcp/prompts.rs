@@ -1,8 +1,8 @@
 //! The prompts: step-by-step instructions for agents to write without overwriting others' changes. They
 //! name only tools of the tool table, and read no data.
 
-use panaversity_model::Refusal;
 use panaversity_model::suggestion::nearest_name;
+use panaversity_model::{ErrorCode, Refusal};
 use rmcp::ErrorData;
 use rmcp::model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::json;
@@ -76,7 +76,7 @@ pub(super) fn get(name: &str, arguments: JsonObject) -> Result<GetPromptResult, 
     let text = if prompt.name == "edit_lesson" { EDIT } else { SUMMARISE };
     let filled = filled(text, arguments, &signature(prompt));
     let text = filled.map_err(|refusal| {
-        ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code() })))
+        ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code().as_str() })))
     })?;
     Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, text)]))
 }
@@ -89,7 +89,7 @@ fn unknown(name: &str, prompts: &[Prompt]) -> ErrorData {
         |near| format!("; did you mean `{near}`?"),
     );
     let message = format!("There is no such prompt{meant}");
-    let data = json!({ "code": "INVALID_ARGUMENT", "suggestion": near, "prompts": names });
+    let data = json!({ "code": ErrorCode::InvalidArgument.as_str(), "suggestion": near, "prompts": names });
     ErrorData::invalid_params(message, Some(data))
 }
 

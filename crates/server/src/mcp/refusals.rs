@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
+use panaversity_model::ErrorCode;
 use rmcp::ErrorData;
 use serde_json::Value;
 
@@ -87,14 +88,14 @@ fn body_of(status: StatusCode, id: &Value, version: Option<&HeaderValue>) -> Val
         return error::rpc_answer(id, &methods::unsupported_version(&version));
     }
     if status.is_server_error() {
-        return error::rpc_error(id, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
+        return error::rpc_error(id, INTERNAL_ERROR, "The server failed to answer", ErrorCode::Internal);
     }
     let message = match status {
         StatusCode::NOT_ACCEPTABLE => "Accept must allow application/json and text/event-stream",
         StatusCode::METHOD_NOT_ALLOWED => "Use POST: there are no sessions and no standing streams",
         _ => status.canonical_reason().unwrap_or("The request is refused"),
     };
-    error::rpc_error(id, INVALID_REQUEST, message, "INVALID_ARGUMENT")
+    error::rpc_error(id, INVALID_REQUEST, message, ErrorCode::InvalidArgument)
 }
 
 /// The answer; an error that lacks the supported values is replaced.
@@ -105,8 +106,12 @@ async fn clarified(answer: Response) -> Response {
     let (mut parts, body) = answer.into_parts();
     // It is already in memory.
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
-        let failed =
-            error::rpc_error(&Value::Null, INTERNAL_ERROR, "The server failed to answer", "INTERNAL");
+        let failed = error::rpc_error(
+            &Value::Null,
+            INTERNAL_ERROR,
+            "The server failed to answer",
+            ErrorCode::Internal,
+        );
         return respond(StatusCode::INTERNAL_SERVER_ERROR, &failed);
     };
     let bytes = match in_other_words(&bytes) {
@@ -147,13 +152,13 @@ pub(crate) fn broken_off(id: &Value) -> Response {
 }
 
 pub(crate) fn too_large(id: &Value, most: usize) -> Response {
-    let error = error::rpc_error(id, INVALID_REQUEST, &message::too_large(most), "TOO_LARGE");
+    let error = error::rpc_error(id, INVALID_REQUEST, &message::too_large(most), ErrorCode::TooLarge);
     respond(StatusCode::PAYLOAD_TOO_LARGE, &error)
 }
 
 pub(crate) fn too_slow(id: &Value) -> Response {
     let message = "The body took too long to arrive";
-    respond(StatusCode::REQUEST_TIMEOUT, &error::rpc_error(id, INVALID_REQUEST, message, "TIMEOUT"))
+    respond(StatusCode::REQUEST_TIMEOUT, &error::rpc_error(id, INVALID_REQUEST, message, ErrorCode::Timeout))
 }
 
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
@@ -163,7 +168,7 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn error(status: StatusCode, id: &Value, rpc_code: i32, message: &str) -> Response {
-    respond(status, &error::rpc_error(id, rpc_code, message, "INVALID_ARGUMENT"))
+    respond(status, &error::rpc_error(id, rpc_code, message, ErrorCode::InvalidArgument))
 }
 
 fn respond(status: StatusCode, body: &Value) -> Response {

@@ -12,7 +12,7 @@ use panaversity_service::Call;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use rmcp::ErrorData;
 use rmcp::model::{CompletionInfo, Resource, ResourceContents, ResourceTemplate};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::AppState;
 use crate::mcp::cursor::{cursor, position};
@@ -162,7 +162,7 @@ async fn pages(call: &Call, book: &BookId, typed: &str) -> Result<Vec<String>, E
 }
 
 fn refused(refusal: &Refusal) -> ErrorData {
-    ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code() })))
+    ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code().as_str() })))
 }
 
 /// Error for a list or completion; they are not recorded, so a fault is logged here.
@@ -171,10 +171,9 @@ fn unavailable(error: Error) -> ErrorData {
         Error::Refused(refusal) => refused(&refusal),
         Error::Broken(fault) => {
             tracing::error!(target: "panaversity_fs.tools", error = %fault, "resources could not be listed");
-            let code: Value = fault.kind.code().into();
             ErrorData::internal_error(
                 "The list could not be read: repeat in a few seconds",
-                Some(json!({ "code": code })),
+                Some(json!({ "code": fault.kind.code().as_str() })),
             )
         }
     }

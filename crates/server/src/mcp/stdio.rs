@@ -16,6 +16,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use panaversity_model::ErrorCode;
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, ProtocolVersion, ServerJsonRpcMessage,
 };
@@ -150,7 +151,7 @@ impl<R: AsyncRead + Send + Unpin, W: AsyncWrite + Send + Unpin + 'static> Lines<
         let id = Envelope::read(start).0.answerable_id();
         let message = message::too_large(self.most);
         tracing::warn!(target: "panaversity_fs.server", "a line was too long: {message}");
-        self.say(error::rpc_error(&id, INVALID_REQUEST, &message, "TOO_LARGE"));
+        self.say(error::rpc_error(&id, INVALID_REQUEST, &message, ErrorCode::TooLarge));
     }
 
     fn say(&mut self, answer: Value) {

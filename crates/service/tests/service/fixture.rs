@@ -10,7 +10,7 @@ use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{Journal, Objects, Publications, Tree};
 use panaversity_model::precondition::{Effect, TargetContent};
-use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, Layer, Schema};
+use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, ErrorCode, Layer, Schema};
 use panaversity_service::assets::AssetKept;
 use panaversity_service::call::EndedCall;
 use panaversity_service::commit::{FileChange, NewContent};
@@ -202,7 +202,9 @@ impl ServiceFixture {
                 }
                 Ok(Some(bytes))
             }
-            Err(error) if error.code() == "NOT_FOUND" || error.code() == "BOOK_NOT_FOUND" => Ok(None),
+            Err(error) if error.code() == ErrorCode::NotFound || error.code() == ErrorCode::BookNotFound => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -9,7 +9,7 @@ mod uploads;
 
 use panaversity_model::ports::Books;
 use panaversity_model::precondition::Effect;
-use panaversity_model::{ContentHash, Error};
+use panaversity_model::{ContentHash, Error, ErrorCode};
 use panaversity_service::Service;
 use panaversity_testkit::FaultMode;
 
@@ -176,7 +176,7 @@ async fn i9_what_is_unchanged_or_refused_leaves_nothing_whichever_call_breaks() 
 async fn a_failed_storage_is_named_to_the_caller_before_the_commit_and_kept_from_him_after() {
     let scene = scenes::large_creation();
     let course = undisturbed(&scene).await;
-    for (name, code) in [("objects.put", Some("STORAGE_UNAVAILABLE")), ("tree.put", None)] {
+    for (name, code) in [("objects.put", Some(ErrorCode::StorageUnavailable)), ("tree.put", None)] {
         let call = course.calls.iter().position(|call| *call == name).unwrap();
         let fixture = scene.set().await;
         let server = fixture.server();

@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use panaversity_model::precondition::Effect;
-use panaversity_model::{ContentHash, Error, Layer};
+use panaversity_model::{ContentHash, Error, ErrorCode, Layer};
 use panaversity_service::Service;
 use panaversity_testkit::FaultMode;
 use panaversity_testkit::samples::lesson;
@@ -72,13 +72,13 @@ fn text(n: u8) -> String {
 }
 
 /// Expected result of a write by the map: its effect, or the code of the refusal.
-fn due(held: Option<&Vec<u8>>, new: &str, claim: Claim) -> Result<Effect, &'static str> {
+fn due(held: Option<&Vec<u8>>, new: &str, claim: Claim) -> Result<Effect, ErrorCode> {
     match (held, claim) {
         (Some(held), _) if held == new.as_bytes() => Ok(Effect::Unchanged),
         (Some(_), Claim::Truth) => Ok(Effect::Updated),
-        (Some(_), Claim::Nothing) => Err("HASH_REQUIRED"),
-        (Some(_), Claim::Fiction) => Err("CONFLICT"),
-        (None, Claim::Fiction) => Err("NOT_FOUND"),
+        (Some(_), Claim::Nothing) => Err(ErrorCode::HashRequired),
+        (Some(_), Claim::Fiction) => Err(ErrorCode::Conflict),
+        (None, Claim::Fiction) => Err(ErrorCode::NotFound),
         (None, Claim::Nothing | Claim::Truth) => Ok(Effect::Created),
     }
 }
@@ -165,7 +165,7 @@ impl Walk {
                 self.learn(key, None);
             }
             Err(error) if broke(&error) => self.look(key, None, &error).await,
-            Err(error) => assert_eq!((error.code(), self.born), ("BOOK_NOT_FOUND", false)),
+            Err(error) => assert_eq!((error.code(), self.born), (ErrorCode::BookNotFound, false)),
         }
     }
 

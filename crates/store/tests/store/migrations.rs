@@ -1,5 +1,6 @@
 //! The schema migrates up and down, once even if three servers start at once.
 
+use panaversity_model::ErrorCode;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Books, Changes, Journal};
 use panaversity_store::migrations::{self, MigrationError};
@@ -108,7 +109,7 @@ async fn tells_a_foreign_schema(url: &str, run: impl AsyncFn(&str)) {
         };
         assert_eq!(
             (failed.kind, failed.kind.code()),
-            (FaultKind::Schema, "DATABASE_UNAVAILABLE"),
+            (FaultKind::Schema, ErrorCode::DatabaseUnavailable),
             "{failed}"
         );
         assert!(failed.detail.contains("panaversity-fs migrate"), "{failed}");

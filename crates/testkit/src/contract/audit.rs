@@ -2,7 +2,7 @@
 //! changes follow each other, and every entry names its agent.
 
 use panaversity_model::audit::{AuditDraft, Outcome};
-use panaversity_model::{ContentHash, Layer};
+use panaversity_model::{ContentHash, ErrorCode, Layer};
 
 use super::Setup;
 use super::fixture::{ContractFixture, run_concurrently};
@@ -47,10 +47,11 @@ pub async fn r6_every_chain_links_after_a_random_load(setup: &Setup) {
 /// R6: an entry is stored as it was sealed, every column of it.
 pub async fn r6_an_entry_is_stored_as_it_was_sealed(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
-    let refused = Outcome::Refused { code: "CONFLICT", message: "Changed \u{7} since\nyou 'read' it".into() };
+    let refused =
+        Outcome::Refused { code: ErrorCode::Conflict, message: "Changed \u{7} since\nyou 'read' it".into() };
     let mut tip = None;
     for (n, outcome) in
-        [Outcome::Success, refused, Outcome::Failed { code: "TIMEOUT" }].into_iter().enumerate()
+        [Outcome::Success, refused, Outcome::Failed { code: ErrorCode::Timeout }].into_iter().enumerate()
     {
         let asked = AuditDraft {
             outcome,

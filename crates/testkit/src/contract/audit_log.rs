@@ -1,7 +1,7 @@
 //! Contract tests of audit log queries: filters, pages, lists of chains.
 
 use panaversity_model::audit::{AuditDraft, AuditEntry, EntryFilter, Operation, Outcome};
-use panaversity_model::{Layer, Timestamp};
+use panaversity_model::{ErrorCode, Layer, Timestamp};
 
 use super::Setup;
 use super::fixture::{ContractFixture, position};
@@ -15,7 +15,7 @@ async fn written(setup: &Setup) -> ContractFixture {
         for path in pages.iter().chain([&asset]) {
             fixture.put(&layer, path, b"a").await;
             let call = draft(Some(&fixture.book), Some(path), &layer);
-            let refused = Outcome::Refused { code: "CONFLICT", message: "late".into() };
+            let refused = Outcome::Refused { code: ErrorCode::Conflict, message: "late".into() };
             fixture.journal.append(call.clone()).await.unwrap();
             let entry = AuditDraft {
                 id: draft(None, None, &layer).id,

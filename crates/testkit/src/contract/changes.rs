@@ -8,7 +8,7 @@ use panaversity_model::blob::BlobState;
 use panaversity_model::change::{Change, Verdict};
 use panaversity_model::precondition::TargetContent;
 use panaversity_model::precondition::{Effect, decide};
-use panaversity_model::{BookPath, ContentHash, Layer, View};
+use panaversity_model::{BookPath, ContentHash, ErrorCode, Layer, View};
 
 use super::Setup;
 use super::fixture::{ContractFixture, unpack};
@@ -153,7 +153,7 @@ pub async fn i9_a_refused_change_leaves_nothing(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let late = write(&lesson(1), b"b", Some(ContentHash::of(b"a")));
     let (index, refusal) = fixture.refused(&Layer::Base, vec![late]).await;
-    assert_eq!((index, refusal.code()), (0, "NOT_FOUND"));
+    assert_eq!((index, refusal.code()), (0, ErrorCode::NotFound));
     fixture.assert_untouched().await;
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use panaversity_model::change::Verdict;
 use panaversity_model::precondition::Effect;
 use panaversity_model::publication::Attempt;
-use panaversity_model::{ContentHash, Layer, View};
+use panaversity_model::{ContentHash, ErrorCode, Layer, View};
 
 use super::Setup;
 use super::fixture::ContractFixture;
@@ -18,7 +18,7 @@ pub async fn i10_a_set_with_one_refused_change_does_nothing(setup: &Setup) {
         let mut changes: Vec<_> = (0..3).map(|n| write(&lesson(n), b"a", None)).collect();
         changes[bad].expected = Some(ContentHash::of(b"never written"));
         let (index, refusal) = fixture.refused(&Layer::Base, changes).await;
-        assert_eq!((index, refusal.code()), (bad, "NOT_FOUND"));
+        assert_eq!((index, refusal.code()), (bad, ErrorCode::NotFound));
         fixture.assert_untouched().await;
     }
 }
@@ -38,7 +38,7 @@ pub async fn i10_a_refused_set_leaves_existing_files_alone(setup: &Setup) {
         write(&lesson(3), b"b", None),
     ];
     let (index, refusal) = fixture.refused(&Layer::Base, changes).await;
-    assert_eq!((index, refusal.code()), (2, "HASH_REQUIRED"));
+    assert_eq!((index, refusal.code()), (2, ErrorCode::HashRequired));
     assert_eq!(fixture.journal.rows(&fixture.book, 0).await.unwrap(), (stamp, rows));
     for n in 0..3 {
         assert_eq!(fixture.file_chain(&lesson(n), &Layer::Base).await.len(), 1);

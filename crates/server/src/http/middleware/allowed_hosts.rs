@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Json, Response};
+use panaversity_model::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::error;
@@ -115,7 +116,7 @@ impl IntoResponse for Refused {
             "code": -32600,
             "message": format!("The {} of this request is not allowed.", self.name()),
             "data": {
-                "code": "FORBIDDEN",
+                "code": ErrorCode::Forbidden.as_str(),
                 "hint": "Call the server by localhost or its public name, or ask the operator to add the name to PANAVERSITY_ALLOWED_HOSTS.",
             },
         });

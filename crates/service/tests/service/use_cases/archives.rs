@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use panaversity_model::blob::{BlobState, CHUNK_BYTES};
 use panaversity_model::ports::{AuditLog, Blobs, GarbageCollection, Objects, Pages, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
-use panaversity_model::{ContentHash, Error, Fault, Layer};
+use panaversity_model::{ContentHash, Error, ErrorCode, Fault, Layer};
 use panaversity_service::archive::{Archive, ArchiveScope, Made};
 use panaversity_service::uploads::Announce;
 use panaversity_service::{Call, Service};
@@ -237,7 +237,7 @@ async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
     let (fixture, server, _) = with_two_files().await;
     let unknown = ContentHash::of(b"no manifest");
     let refused = make_of(&fixture, &server, ArchiveScope::All, Some(unknown)).await;
-    assert_eq!(refused.unwrap_err().code(), "NOT_FOUND");
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::NotFound);
     let made = make(&fixture, &server, None).await;
     let gone = async |manifest, scope, layout| {
         open_link(&fixture, &fixture.server(), manifest, scope, layout).await.is_none()
@@ -252,7 +252,7 @@ async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
     server.gc(Duration::ZERO, false).await.unwrap();
     assert!(gone(made.manifest, ArchiveScope::All, made.archive.hash()).await, "after forty days");
     let refused = make_of(&fixture, &fixture.server(), ArchiveScope::All, Some(made.manifest)).await;
-    assert_eq!(refused.unwrap_err().code(), "NOT_FOUND");
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::NotFound);
 }
 
 #[tokio::test]
@@ -368,7 +368,7 @@ async fn r2_what_turns_out_bad_on_the_way_ends_the_download_and_is_left_out_next
             Err(fault) => break fault,
         }
     };
-    assert_eq!(fault.kind.code(), "CORRUPT");
+    assert_eq!(fault.kind.code(), ErrorCode::Corrupt);
     assert!(right.starts_with(&sent), "nothing wrong has left");
     assert_eq!(server.health().await.damaged_blobs, Some(1));
     for server in [server, fixture.server()] {

@@ -8,7 +8,7 @@ use panaversity_model::blob::BlobState;
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::Blobs;
 use panaversity_model::precondition::Effect;
-use panaversity_model::{ContentHash, Error, Layer};
+use panaversity_model::{ContentHash, Error, ErrorCode, Layer};
 use panaversity_service::Service;
 use panaversity_service::uploads::Announce;
 use panaversity_testkit::FaultMode;
@@ -46,7 +46,7 @@ async fn r2_a_damaged_blob_is_never_served_but_marked_and_counted_until_it_is_wr
         assert_eq!(server.health().await.damaged_blobs, Some(0), "nobody has noticed");
         for _ in 0..2 {
             let read = fixture.read(&server, &Layer::Base, &lesson(1)).await;
-            assert_eq!(read.unwrap_err().code(), "CORRUPT");
+            assert_eq!(read.unwrap_err().code(), ErrorCode::Corrupt);
             assert_eq!(server.health().await.damaged_blobs, Some(1));
         }
         assert_eq!(server.stats().damaged_reads.load(Ordering::Relaxed), 2);
@@ -171,7 +171,7 @@ async fn a_storage_that_does_not_answer_is_no_damage() {
     fixture.faults.arm(1, FaultMode::FailBefore);
     let read = fixture.read(&server, &Layer::Base, &lesson(1)).await;
     assert_eq!(fixture.faults.calls()[1], "objects.get");
-    assert_eq!(read.unwrap_err().code(), "STORAGE_UNAVAILABLE");
+    assert_eq!(read.unwrap_err().code(), ErrorCode::StorageUnavailable);
     assert_eq!(server.health().await.damaged_blobs, Some(0));
     assert!(fixture.read(&server, &Layer::Base, &lesson(1)).await.is_ok());
 }

@@ -1,7 +1,7 @@
 //! Books: creating them, and listing them with their files page by page. Proves R5 for lists.
 
 use panaversity_model::audit::Operation;
-use panaversity_model::{BookId, Layer, Schema};
+use panaversity_model::{BookId, ErrorCode, Layer, Schema};
 use panaversity_service::books::{BookPosition, FolderNames, Structure};
 use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{lesson, overlay, path};
@@ -46,7 +46,7 @@ async fn a_list_of_books_goes_on_where_it_stopped_and_leaves_out_none() {
     assert_eq!(listed(&server, Some(&ids[7]), Structure::All).await, (vec![(ids[7].clone(), vec![])], 1));
     let list = async |call: &mut Call| call.list_books(Some(&fixture.book), Structure::All, None).await;
     let none = reading(&server, list).await;
-    assert_eq!(none.unwrap_err().code(), "BOOK_NOT_FOUND");
+    assert_eq!(none.unwrap_err().code(), ErrorCode::BookNotFound);
 }
 
 #[tokio::test]
@@ -101,5 +101,5 @@ async fn creating_a_book_again_is_harmless_and_its_schema_stays_once_it_has_file
     assert_eq!((book.schema, new), (Schema::Docusaurus, false), "without files it takes another");
     fixture.put(&server, &Layer::Base, &path("content/intro.md"), "a").await;
     assert_eq!(create(None).await.unwrap().0.schema, Schema::Docusaurus);
-    assert_eq!(create(Some(Schema::Strict)).await.unwrap_err().code(), "CONFLICT");
+    assert_eq!(create(Some(Schema::Strict)).await.unwrap_err().code(), ErrorCode::Conflict);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use panaversity_model::ports::{Objects, Pages, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
-use panaversity_model::{ContentHash, Fault, Layer, View};
+use panaversity_model::{ContentHash, ErrorCode, Fault, Layer, View};
 use panaversity_service::read::ReadFile;
 use panaversity_service::{Call, Service};
 use panaversity_testkit::MemoryObjects;
@@ -183,7 +183,7 @@ async fn what_a_plan_named_is_readable_for_thirty_days() {
     fixture.journal.advance(days(2));
     let swept = server.gc(Duration::ZERO, false).await.unwrap();
     assert_eq!((swept.removed.manifests, swept.removed.versions, swept.removed.blobs), (1, 1, 1));
-    assert_eq!(read().await.unwrap_err().code(), "NOT_FOUND");
+    assert_eq!(read().await.unwrap_err().code(), ErrorCode::NotFound);
     let again = planned(&fixture.server(), Some(plan.manifest)).await;
     assert!(again.target_unknown, "the plan lists everything and says why");
 }

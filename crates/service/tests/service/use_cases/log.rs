@@ -1,7 +1,7 @@
 //! Recording of calls, queries of the log, verification of chains. Proves R5, R6 and R7 for them.
 
 use panaversity_model::audit::{EntryFilter, Operation};
-use panaversity_model::{Error, Fault, Layer, Refusal};
+use panaversity_model::{Error, ErrorCode, Fault, Layer, Refusal};
 use panaversity_service::{Call, EndedCall, Service};
 use panaversity_testkit::FaultMode;
 use panaversity_testkit::samples::{book, lesson, overlay};
@@ -100,7 +100,10 @@ async fn r6_a_success_that_cannot_be_recorded_is_a_fault() {
         let ended = ended_with(&fixture, &server, Ok("the content")).await;
         match ended.result {
             Err(Error::Broken(fault)) => {
-                assert_eq!((fault.kind.code(), fault.outcome_unknown), ("DATABASE_UNAVAILABLE", false));
+                assert_eq!(
+                    (fault.kind.code(), fault.outcome_unknown),
+                    (ErrorCode::DatabaseUnavailable, false)
+                );
             }
             other => panic!("{failure:?}: {other:?}"),
         }
@@ -215,7 +218,7 @@ async fn a_page_of_long_entries_is_cut_by_its_size_and_leaves_out_none() {
     let why = "\"quoted\"\n".repeat(100);
     for _ in 0..1_000 {
         let refused = ended_with::<()>(&fixture, &server, Err(conflict(&why).into())).await.result;
-        assert_eq!(refused.unwrap_err().code(), "CONFLICT");
+        assert_eq!(refused.unwrap_err().code(), ErrorCode::Conflict);
     }
     let (mut found, mut after, mut sizes) = (Vec::new(), None, Vec::new());
     loop {

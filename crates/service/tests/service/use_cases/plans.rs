@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use panaversity_model::manifest::Manifest;
 use panaversity_model::ports::Manifests;
-use panaversity_model::{ContentHash, Error, Layer};
+use panaversity_model::{ContentHash, Error, ErrorCode, Layer};
 use panaversity_service::Service;
 use panaversity_service::plan::{PAGE_FILES, Plan, PlanPosition};
 use panaversity_testkit::samples::{lesson, overlay};
@@ -153,12 +153,12 @@ async fn a_plan_from_a_state_nobody_kept_lists_everything_and_says_so() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
     let unknown = page(&fixture, &server, None, None).await;
-    assert_eq!(unknown.unwrap_err().code(), "BOOK_NOT_FOUND");
+    assert_eq!(unknown.unwrap_err().code(), ErrorCode::BookNotFound);
     fixture.put(&server, &Layer::Base, &lesson(1), "a").await;
     let (plan, _) = planned(&fixture, &server, Some(ContentHash::of(b"nothing"))).await;
     assert!(plan.target_unknown);
     assert_eq!((plan.changed, plan.total), (1, 1));
     let lost = PlanPosition { manifest: ContentHash::of(b"nothing"), path: String::new() };
     let resumed = page(&fixture, &server, None, Some(lost)).await;
-    assert_eq!(resumed.unwrap_err().code(), "INVALID_ARGUMENT");
+    assert_eq!(resumed.unwrap_err().code(), ErrorCode::InvalidArgument);
 }

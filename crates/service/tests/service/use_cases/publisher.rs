@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use panaversity_model::{BookPath, Layer};
+use panaversity_model::{BookPath, ErrorCode, Layer};
 use panaversity_service::{Limits, Service};
 use panaversity_testkit::samples::{lesson, overlay};
 use panaversity_testkit::{FaultMode, MemoryTree};
@@ -122,7 +122,7 @@ async fn r5_overlays_stay_out_of_the_tree_unless_it_is_configured() {
     // The same by the background publisher.
     fixture.faults.arm(fixture.faults.calls().len() + 2, FaultMode::FailAfter);
     let lost = fixture.write(&private, &overlay("bob"), &lesson(3), "bob's", None).await;
-    assert_eq!(lost.unwrap_err().code(), "DATABASE_UNAVAILABLE");
+    assert_eq!(lost.unwrap_err().code(), ErrorCode::DatabaseUnavailable);
     assert!(fixture.holds(&overlay("bob"), &lesson(3)).await.is_some(), "only its answer was lost");
     fixture.delete(&private, &overlay("ann"), &lesson(2)).await.unwrap();
     fixture.idle(&private).await;

@@ -1,7 +1,7 @@
 //! Reading: folders page by page, versions, suggestions. Proves R5 and R2 for whole folders.
 
 use panaversity_model::path::Folder;
-use panaversity_model::{BookPath, ContentHash, Error, Layer, Refusal};
+use panaversity_model::{BookPath, ContentHash, Error, ErrorCode, Layer, Refusal};
 use panaversity_service::json_size::PAGE_BYTES;
 use panaversity_service::read::{FileContent, PAGE_FILES, ReadFile};
 use panaversity_service::{Call, Service};
@@ -135,14 +135,14 @@ async fn what_there_is_not_is_refused_by_name() {
         reading(&server, async |call| call.read_folder(&fixture.book, &folder, &base, None).await).await
     };
     let nowhere = read(Folder::content()).await;
-    assert_eq!(nowhere.unwrap_err().code(), "BOOK_NOT_FOUND");
+    assert_eq!(nowhere.unwrap_err().code(), ErrorCode::BookNotFound);
     let none = fixture.delete(&server, &Layer::Base, &lesson(1)).await;
-    assert_eq!(none.unwrap_err().code(), "BOOK_NOT_FOUND");
+    assert_eq!(none.unwrap_err().code(), ErrorCode::BookNotFound);
     create_book(&server, &fixture.book, None).await.unwrap();
     let empty = read(Folder::content()).await.unwrap();
     assert!(empty.files.is_empty() && empty.next.is_none(), "an empty book is one");
     let nothing = read(Folder::holding(&path("content/07-None/x"))).await;
-    assert_eq!(nothing.unwrap_err().code(), "NOT_FOUND");
+    assert_eq!(nothing.unwrap_err().code(), ErrorCode::NotFound);
     assert_eq!(fixture.delete(&server, &Layer::Base, &lesson(1)).await, Ok(false), "R3: deleting is success");
 }
 

@@ -12,7 +12,7 @@ use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{AuditLog, GarbageCollection, Objects, Pages, Staging, Uploads};
 use panaversity_model::precondition::Effect;
 use panaversity_model::storage_listing::ObjectEntry;
-use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
+use panaversity_model::{BookPath, ContentHash, Error, ErrorCode, Fault, Layer, Refusal};
 use panaversity_service::uploads::Announce;
 use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{path, upload_id};
@@ -47,7 +47,7 @@ async fn what_is_not_as_announced_is_removed_and_may_be_put_again() {
             fixture.upload_store.plant(id, what);
         }
         let error = fixture.complete(&server, id).await.unwrap_err();
-        assert_eq!(error.code(), "UPLOAD_INCOMPLETE");
+        assert_eq!(error.code(), ErrorCode::UploadIncomplete);
         assert!(fixture.upload_store.contents().is_empty());
         assert_eq!(fixture.holds(&Layer::Base, &asset()).await, None);
         assert!(fixture.objects.contents().is_empty());
@@ -90,9 +90,9 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     let stranger = ServiceFixture { book: panaversity_testkit::samples::book(), ..ServiceFixture::new() };
     let foreign = stranger.complete(&server, id).await.unwrap_err();
     let unknown = fixture.complete(&server, upload_id()).await.unwrap_err();
-    assert_eq!((&foreign, foreign.code()), (&unknown, "NOT_FOUND"), "they tell nothing apart");
+    assert_eq!((&foreign, foreign.code()), (&unknown, ErrorCode::NotFound), "they tell nothing apart");
     fixture.journal.advance(Duration::from_hours(24));
-    assert_eq!(fixture.complete(&server, id).await.unwrap_err().code(), "NOT_FOUND");
+    assert_eq!(fixture.complete(&server, id).await.unwrap_err().code(), ErrorCode::NotFound);
     let open = async |call: &mut Call| {
         let upload = call.upload(id).await?;
         Ok(call.require_open(&upload).await)
@@ -154,23 +154,23 @@ async fn the_agent_contract_decides_at_both_ends() {
         begun.err().map(|error| error.code())
     };
     let hash = |text: &str| Some(ContentHash::of(text.as_bytes()));
-    assert_eq!(begin(announce(hash(&one), None)).await, Some("NOT_FOUND"));
+    assert_eq!(begin(announce(hash(&one), None)).await, Some(ErrorCode::NotFound));
     let early = begun(&fixture, &server, two.as_bytes(), None).await;
     fixture.change(&server, &Layer::Base, vec![want(&asset(), Some(&one), None)]).await;
-    assert_eq!(begin(announce(None, None)).await, Some("HASH_REQUIRED"));
-    assert_eq!(begin(announce(hash(&two), None)).await, Some("CONFLICT"));
+    assert_eq!(begin(announce(None, None)).await, Some(ErrorCode::HashRequired));
+    assert_eq!(begin(announce(hash(&two), None)).await, Some(ErrorCode::Conflict));
     assert_eq!(begin(announce(None, hash(&one))).await, None, "it has these bytes");
     assert_eq!(begin(announce(hash(&one), None)).await, None);
     fixture.upload_store.plant(early, two.as_bytes());
     assert_eq!(
         fixture.complete(&server, early).await.unwrap_err().code(),
-        "HASH_REQUIRED",
+        ErrorCode::HashRequired,
         "somebody was first"
     );
     let outside = Announce { path: path("static/fonts/x.woff"), ..announce(None, None) };
-    assert_eq!(begin(outside).await, Some("SCHEMA_VIOLATION"));
+    assert_eq!(begin(outside).await, Some(ErrorCode::SchemaViolation));
     let large = Announce { size: 1 << 40, ..announce(None, None) };
-    assert_eq!(begin(large).await, Some("TOO_LARGE"));
+    assert_eq!(begin(large).await, Some(ErrorCode::TooLarge));
     hold(&fixture, &server).await;
 }
 
@@ -266,7 +266,7 @@ async fn a_page_that_is_no_text_is_removed_and_may_be_put_again() {
     for bad in [[&text[..text.len() - 1], b"x"].concat(), vec![0xff; text.len()]] {
         fixture.upload_store.plant(id, &bad);
         let error = fixture.complete(&server, id).await.unwrap_err();
-        assert_eq!(error.code(), "INVALID_ARGUMENT");
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
         assert!(error.to_string().contains("no UTF-8"), "{error}");
         assert!(fixture.upload_store.contents().is_empty());
         assert_eq!(fixture.holds(&Layer::Base, &path).await, None);
