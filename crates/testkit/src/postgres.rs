@@ -72,19 +72,11 @@ impl Postgres {
         sweep();
         let programs = programs();
         let account = Account::of_server();
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("{FOLDER}{}-", std::process::id()))
-            .tempdir()
-            .expect("a temporary folder");
-        if let Some(account) = &account {
-            chown(folder.path(), Some(account.uid), Some(account.gid)).expect("chown of the server's folder");
-        }
-        run(as_server(account.as_ref(), &programs.join("initdb"))
-            .arg("-D")
-            .arg(folder.path().join("data"))
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
-            .arg("--no-instructions")
-            .env("LC_ALL", "C.UTF-8"));
+        let folder = create_folder(account.as_ref());
+        run(as_server(account.as_ref(), Path::new("cp"))
+            .arg("-R")
+            .arg(initialized(account.as_ref(), &programs))
+            .arg(folder.path().join("data")));
         for _ in 0..ATTEMPTS {
             let port = free_port();
             let (pid, keeper) = keep(server(account.as_ref(), &programs, folder.path(), port, settings));
@@ -136,7 +128,10 @@ impl Postgres {
 
     fn create(&self, template: &str) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.query(&self.url("postgres"), &format!("CREATE DATABASE {name} TEMPLATE {template}"));
+        self.query(
+            &self.url("postgres"),
+            &format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"),
+        );
         self.url(&name)
     }
 }
@@ -151,6 +146,33 @@ impl Drop for Postgres {
             let _ = keeper.join();
         }
     }
+}
+
+/// The data folder of a cluster that was never started, for every cluster of this process to copy:
+/// `initdb` takes seconds.
+fn initialized(account: Option<&Account>, programs: &Path) -> PathBuf {
+    static TEMPLATE: OnceLock<TempDir> = OnceLock::new();
+    let folder = TEMPLATE.get_or_init(|| {
+        let folder = create_folder(account);
+        run(as_server(account, &programs.join("initdb"))
+            .arg("-D")
+            .arg(folder.path().join("data"))
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"])
+            .arg("--no-instructions")
+            .env("LC_ALL", "C.UTF-8"));
+        folder
+    });
+    folder.path().join("data")
+}
+
+/// Creates a folder of the server's account.
+fn create_folder(account: Option<&Account>) -> TempDir {
+    let prefix = format!("{FOLDER}{}-", std::process::id());
+    let folder = tempfile::Builder::new().prefix(&prefix).tempdir().expect("a temporary folder");
+    if let Some(account) = account {
+        chown(folder.path(), Some(account.uid), Some(account.gid)).expect("chown of the server's folder");
+    }
+    folder
 }
 
 /// An account to run the server as.
