@@ -11,7 +11,8 @@ use panaversity_model::ContentHash;
 use panaversity_testkit::{postgres, samples};
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Server, TestClient, TestEnv, until};
+use crate::harness::{Db, ServerProcess, TestClient, TestEnv, until};
+use crate::publishers::end_leases;
 
 const WRITERS: usize = 8;
 const FILES_A_WRITER: usize = 5;
@@ -107,7 +108,7 @@ impl OwnedFile {
 
     /// Reads it from a server that was started after a kill; asserts that it has a possible
     /// content.
-    async fn look(&mut self, server: &Server) {
+    async fn look(&mut self, server: &ServerProcess) {
         let answer = server.call("read_content", self.arguments()).await;
         let layer = if self.user.is_some() { "overlay" } else { "base" };
         let read = if answer.code() == "NOT_FOUND" || answer.code() == "BOOK_NOT_FOUND" {
@@ -155,7 +156,7 @@ async fn write_until_the_end(client: TestClient, mut files: Vec<OwnedFile>) -> (
 }
 
 /// Loads the server and kills it at a random moment.
-async fn load_and_kill(server: Server, writers: &mut Vec<Vec<OwnedFile>>) -> usize {
+async fn load_and_kill(server: ServerProcess, writers: &mut Vec<Vec<OwnedFile>>) -> usize {
     let load: Vec<_> = writers
         .drain(..)
         .enumerate()
@@ -176,7 +177,8 @@ async fn load_and_kill(server: Server, writers: &mut Vec<Vec<OwnedFile>>) -> usi
     acknowledged
 }
 
-/// `PostgreSQL` finishes a statement of a client that is gone; only then is the outcome known.
+/// `PostgreSQL` finishes a statement of a client that is gone; only then is the outcome known. Then the
+/// killed server's leases end too, which takes longer than the rest of a round.
 async fn sessions_end(db: Db, env: &TestEnv) {
     if db == Db::Postgres {
         let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
@@ -185,10 +187,11 @@ async fn sessions_end(db: Db, env: &TestEnv) {
             postgres::shared().query(env.database_url(), others) == "0"
         })
         .await;
+        end_leases(env);
     }
 }
 
-async fn assert_whole(env: &TestEnv, server: &Server, writers: &mut [Vec<OwnedFile>]) {
+async fn assert_whole(env: &TestEnv, server: &ServerProcess, writers: &mut [Vec<OwnedFile>]) {
     for file in writers.iter_mut().flatten() {
         file.look(server).await;
     }
@@ -215,11 +218,11 @@ async fn assert_whole(env: &TestEnv, server: &Server, writers: &mut [Vec<OwnedFi
 async fn survives_kills(db: Db, rounds: usize) {
     let (began, env) = (Instant::now(), TestEnv::new(db));
     let mut writers: Vec<Vec<OwnedFile>> = (0..WRITERS).map(OwnedFile::of_writer).collect();
-    let (mut server, mut acknowledged) = (env.start().await, 0);
+    let (mut server, mut acknowledged) = (env.start_process().await, 0);
     for _ in 0..rounds {
         acknowledged += load_and_kill(server, &mut writers).await;
         sessions_end(db, &env).await;
-        server = env.start().await;
+        server = env.start_process().await;
         assert_whole(&env, &server, &mut writers).await;
     }
     assert!(acknowledged >= rounds, "the load was no load: {acknowledged} changes in {rounds} rounds");

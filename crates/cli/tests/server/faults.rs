@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use panaversity_testkit::disk::Disk;
 use serde_json::json;
 
-use crate::harness::{Answer, Server, until};
+use crate::harness::{Answer, TestClient, until};
 
 /// Maximum time of an answer during any fault. The server's own limits are, with the settings of
 /// these tests: 2 s for a connection, 6 s for a statement, 5 s for the outcome of a lost COMMIT, 3
@@ -35,24 +35,24 @@ fn assert_failed(answer: &Answer, code: &str) {
     assert_eq!(answer.value["error"].get("outcome"), None, "{}", answer.value);
 }
 
-async fn is_ready(server: &Server) -> bool {
+async fn is_ready(server: &TestClient) -> bool {
     server.get("/health/ready").await.status == 200
 }
 
 /// Waits for 503 from readiness, while the server stays live.
-async fn gets_unready(server: &Server) {
+async fn gets_unready(server: &TestClient) {
     until("it is unready", async || !is_ready(server).await).await;
     let began = Instant::now();
     assert_eq!(server.get("/health/live").await.status, 200);
     assert!(began.elapsed() < Duration::from_secs(1), "live touches nothing");
 }
 
-async fn gets_ready(server: &Server) {
+async fn gets_ready(server: &TestClient) {
     until("it is ready again", async || is_ready(server).await).await;
 }
 
 /// Asserts that every chain is whole.
-async fn assert_chained(server: &Server) {
+async fn assert_chained(server: &TestClient) {
     let verified = server.call("verify_audit_chain", json!({})).await.expect_ok();
     assert_eq!(verified["valid"], true, "{verified}");
 }

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use panaversity_model::ContentHash;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Server, TestBackend, TestClient, TestEnv};
+use crate::harness::{Answer, Server, ServerProcess, TestBackend, TestClient, TestEnv};
 
 /// The book that most tests write.
 pub(crate) const BOOK: &str = "ai-python";
@@ -20,10 +20,18 @@ pub(crate) const TOOLS: usize = 16;
 /// Maximum number of pages of any list in the tests.
 const MOST_PAGES: usize = 100;
 
-/// A server on an empty database and storage.
+/// A server in this process on an empty database and storage.
 pub(crate) async fn fresh(on: impl Into<TestBackend>) -> (TestEnv, Server, TestClient) {
     let env = TestEnv::new(on);
     let server = env.start().await;
+    let client = server.client();
+    (env, server, client)
+}
+
+/// The same, as a process of the binary.
+pub(crate) async fn fresh_process(on: impl Into<TestBackend>) -> (TestEnv, ServerProcess, TestClient) {
+    let env = TestEnv::new(on);
+    let server = env.start_process().await;
     let client = server.client();
     (env, server, client)
 }

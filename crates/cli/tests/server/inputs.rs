@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fixtures::{LESSON, created, entries, manifest};
-use crate::harness::{Db, Server, TestClient, TestEnv};
+use crate::harness::{Db, ServerProcess, TestClient, TestEnv};
 
 /// State of another user that bad input must not change.
 struct Untouched {
     env: TestEnv,
-    server: Server,
+    server: ServerProcess,
     client: TestClient,
     manifest: String,
     changes: usize,
@@ -27,7 +27,7 @@ impl Untouched {
     /// A book with a file in the base and one in an overlay.
     async fn new(db: Db) -> Self {
         let env = TestEnv::new(db);
-        let server = env.start().await;
+        let server = env.start_process().await;
         let client = server.client();
         created(&client, LESSON, "the lesson", json!({})).await;
         created(&client, LESSON, "hers", json!({ "user_id": "eve" })).await;

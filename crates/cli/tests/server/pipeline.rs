@@ -17,7 +17,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::fixtures::BOOK;
-use crate::harness::{Server, TestEnv};
+use crate::harness::{TestClient, TestEnv};
 
 /// The files of a folder, by their path in it.
 type Tree = BTreeMap<String, Vec<u8>>;
@@ -54,7 +54,7 @@ impl Ended {
 }
 
 /// `ingest` or `hydrate` of [`BOOK`], with this folder.
-fn command(env: &TestEnv, server: &Server, command: &str, folder: &Path, more: &[&str]) -> Command {
+fn command(env: &TestEnv, server: &TestClient, command: &str, folder: &Path, more: &[&str]) -> Command {
     let flag = if command == "ingest" { "--source-dir" } else { "--output-dir" };
     let mut run = env.command();
     run.args([command, "--json", "--url", server.url(), "--book-id", BOOK, flag]).arg(folder).args(more);
@@ -62,11 +62,11 @@ fn command(env: &TestEnv, server: &Server, command: &str, folder: &Path, more: &
     run
 }
 
-fn ingest(env: &TestEnv, server: &Server, folder: &Path, more: &[&str]) -> Ended {
+fn ingest(env: &TestEnv, server: &TestClient, folder: &Path, more: &[&str]) -> Ended {
     Ended::of(&command(env, server, "ingest", folder, more).output().unwrap())
 }
 
-fn hydrate(env: &TestEnv, server: &Server, folder: &Path, more: &[&str]) -> Ended {
+fn hydrate(env: &TestEnv, server: &TestClient, folder: &Path, more: &[&str]) -> Ended {
     Ended::of(&command(env, server, "hydrate", folder, more).output().unwrap())
 }
 

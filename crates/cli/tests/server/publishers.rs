@@ -188,7 +188,7 @@ async fn r2_a_server_that_is_stopped_in_mid_copy_does_not_win_when_it_goes_on() 
     let bucket = env.bucket().endpoint().strip_prefix("http://").unwrap();
     let wire = Proxy::to(bucket.parse().unwrap()).await;
     let env = env.with("PANAVERSITY_S3_ENDPOINT", &format!("http://{}", wire.address()));
-    let stopped = env.start().await;
+    let stopped = env.start_process().await;
     let (updated, deleted) = (path(0), path(1));
     let tree = |texts: &[(&BookPath, &str)]| -> BTreeMap<String, String> {
         texts.iter().map(|(path, text)| (format!("{BOOK}/{path}"), (*text).to_owned())).collect()
@@ -218,7 +218,7 @@ async fn r2_a_server_that_is_stopped_in_mid_copy_does_not_win_when_it_goes_on() 
     until("the late copies have arrived", async || published(&env) == overwritten).await;
     stopped.signal("-CONT");
     until("the later version and the removal have won", async || published(&env) == expected).await;
-    for server in [&stopped, &server] {
+    for server in [stopped.client(), server.client()] {
         server.all_published().await;
     }
     assert_eq!(published(&env), expected, "and nothing undoes them");

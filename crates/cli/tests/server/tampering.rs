@@ -5,13 +5,13 @@
 use panaversity_testkit::postgres;
 use serde_json::{Value, json};
 
-use crate::harness::{Db, Server, TestEnv};
+use crate::harness::{Db, TestClient, TestEnv};
 
 const BOOK: &str = "tampered-book";
 const PATH: &str = "content/README.md";
 const TABLES: [&str; 3] = ["audit_log", "chains", "file_journal"];
 
-async fn write_versions(server: &Server, path: &str) {
+async fn write_versions(server: &TestClient, path: &str) {
     let mut arguments = json!({ "book_id": BOOK, "path": path, "content": "version 0" });
     for version in 1..5 {
         let written = server.call("write_content", arguments.clone()).await.expect_ok();
@@ -20,7 +20,7 @@ async fn write_versions(server: &Server, path: &str) {
     }
 }
 
-async fn verify(server: &Server) -> Value {
+async fn verify(server: &TestClient) -> Value {
     server.call("verify_audit_chain", json!({ "book_id": BOOK })).await.expect_ok()
 }
 

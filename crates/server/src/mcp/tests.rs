@@ -4,6 +4,7 @@ mod messages;
 mod portable;
 mod values;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -442,4 +443,34 @@ async fn the_same_tools_answer_over_stdio() {
     write.write_all(format!("{query}\n").as_bytes()).await.unwrap();
     let log: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
     assert_eq!(log["result"]["structuredContent"]["entries"][0]["agent_id"], json!("my-editor"));
+}
+
+/// A folder of long names in every book; together they are more than a page.
+#[tokio::test]
+async fn no_page_of_books_is_larger_than_1_mb_as_json() {
+    const BOOKS: usize = 60;
+    const FILES: usize = 90;
+    let (client, long) = (Client::new().await, "a".repeat(200));
+    for n in 0..BOOKS * FILES {
+        let (book, n) = (n / FILES, n % FILES);
+        let path = format!("content/01-Part/01-Chapter/{n:02}-{long}.md");
+        let write = json!({ "book_id": format!("book-{book:02}"), "path": path, "content": "x" });
+        assert_eq!(client.call("write_content", write).await["mode"], json!("created"));
+    }
+    let (mut listed, mut pages) = (BTreeMap::<String, usize>::new(), 0);
+    let mut arguments = json!({ "include_structure": "content" });
+    loop {
+        let page = client.call("list_books", arguments.clone()).await;
+        assert!(page.to_string().len() <= 1_000_000, "{}", page.to_string().len());
+        for book in page["books"].as_array().unwrap() {
+            for folder in book["content"].as_array().unwrap() {
+                let files = folder["files"].as_array().unwrap().len();
+                *listed.entry(book["book_id"].as_str().unwrap().to_owned()).or_default() += files;
+            }
+        }
+        pages += 1;
+        let Some(cursor) = page.get("next_cursor") else { break };
+        arguments["cursor"] = cursor.clone();
+    }
+    assert!(pages > 1 && listed.len() == BOOKS && listed.values().all(|count| *count == FILES), "{listed:?}");
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::{BOUND, assert_chained};
 use crate::fixtures::{entries, with};
-use crate::harness::{Server, TestClient, TestEnv, until};
+use crate::harness::{TestClient, TestEnv, until};
 
 const WRITERS: usize = 6;
 const FILES_A_WRITER: usize = 4;
@@ -139,7 +139,7 @@ impl LoadFiles {
     }
 
     /// Starts the writers, which run until they are stopped or get no answer.
-    pub(super) fn load(self, server: &Server) -> Load {
+    pub(super) fn load(self, server: &TestClient) -> Load {
         let (stop, changed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let write = |(number, mut files): (usize, Vec<LoadFile>)| {
             let client = server.client().of_agent(&format!("writer-{number}"));
@@ -162,7 +162,7 @@ impl LoadFiles {
 
     /// Asserts that every file has its expected content and is published so, that the log has each
     /// change once, and that the chains are whole.
-    pub(super) async fn assert_whole(&mut self, env: &TestEnv, server: &Server) {
+    pub(super) async fn assert_whole(&mut self, env: &TestEnv, server: &TestClient) {
         let client = server.client();
         for file in self.0.iter_mut().flatten() {
             file.look(&client).await;

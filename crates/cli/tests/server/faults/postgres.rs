@@ -10,7 +10,7 @@ use serde_json::json;
 use super::load::LoadFiles;
 use super::{assert_chained, assert_failed, gets_ready, gets_unready, in_time};
 use crate::fixtures::{LESSON, created, entries, read, sha256, write};
-use crate::harness::{Answer, Db, Server, TestEnv, until};
+use crate::harness::{Answer, Db, Server, TestClient, TestEnv, until};
 
 const OTHER: &str = "content/README.md";
 
@@ -135,7 +135,7 @@ async fn trapped(trap: Trap) -> (Proxy, TestEnv, Server, Answer) {
     (proxy, env, server, answer)
 }
 
-async fn assert_there_once(server: &Server) {
+async fn assert_there_once(server: &TestClient) {
     let client = server.client();
     assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "one");
     let all = entries(&client, json!({ "path": LESSON, "operation": "WRITE", "status": "success" })).await;

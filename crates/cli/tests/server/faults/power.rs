@@ -20,7 +20,7 @@ async fn survives_power_cuts(rounds: usize) {
     symlink(at.join("storage"), env.storage_root()).unwrap();
     std::fs::create_dir(at.join("storage")).unwrap();
 
-    let (mut server, mut files) = (env.start().await, LoadFiles::new());
+    let (mut server, mut files) = (env.start_process().await, LoadFiles::new());
     for round in 0..rounds {
         let load = files.load(&server);
         load.for_a_while(200 + u64::try_from(random_below(500)).unwrap()).await;
@@ -28,7 +28,7 @@ async fn survives_power_cuts(rounds: usize) {
         server.kill9().await;
         files = load.stop().await;
         disk.restart();
-        server = env.start().await;
+        server = env.start_process().await;
         files.assert_whole(&env, &server).await;
         assert!(files.changes() > round, "the load was no load");
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use panaversity_testkit::s3;
 
@@ -70,20 +69,22 @@ impl StoredFiles {
         }
     }
 
-    /// Sets the storage's variables for a command.
-    pub(super) fn configure(&self, command: &mut Command) {
-        match self {
-            Self::Folder(root) => command.env("PANAVERSITY_STORAGE_ROOT", root),
-            Self::Bucket(bucket) => command
-                .env("PANAVERSITY_STORAGE_BACKEND", "s3")
-                .env("PANAVERSITY_S3_BUCKET", bucket.name())
-                .env("PANAVERSITY_S3_ENDPOINT", bucket.endpoint())
-                .env("PANAVERSITY_S3_REGION", s3::REGION)
-                .env("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID)
-                .env("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY)
+    /// The storage's settings, named as in the environment.
+    pub(super) fn settings(&self) -> BTreeMap<String, String> {
+        let settings: &[(&str, &str)] = match self {
+            Self::Folder(root) => &[("PANAVERSITY_STORAGE_ROOT", root.to_str().expect("a name in UTF-8"))],
+            Self::Bucket(bucket) => &[
+                ("PANAVERSITY_STORAGE_BACKEND", "s3"),
+                ("PANAVERSITY_S3_BUCKET", bucket.name()),
+                ("PANAVERSITY_S3_ENDPOINT", bucket.endpoint()),
+                ("PANAVERSITY_S3_REGION", s3::REGION),
+                ("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID),
+                ("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY),
                 // As on a folder, so that the same tests can inspect the tree of both.
-                .env("PANAVERSITY_PUBLISH_OVERLAYS", "true"),
+                ("PANAVERSITY_PUBLISH_OVERLAYS", "true"),
+            ],
         };
+        settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// Every file whose path begins with `prefix`, by the rest of its path; one that vanishes

@@ -11,7 +11,7 @@ use super::clients::{FILES, Store};
 use super::random_below;
 use super::record::{Action, Content, Held, Operation, Outcome};
 use crate::fixtures::{BOOK, about, entries, sha256, text};
-use crate::harness::{Answer, Db, Server, Storage, TestBackend, TestClient, TestEnv};
+use crate::harness::{Answer, Db, ServerProcess, Storage, TestBackend, TestClient, TestEnv};
 use crate::publishers::end_leases;
 
 const SERVERS: usize = 3;
@@ -104,7 +104,7 @@ impl Store for Doors {
 /// Three servers in one environment.
 pub(super) struct Cluster {
     env: TestEnv,
-    servers: Vec<Option<Server>>,
+    servers: Vec<Option<ServerProcess>>,
     pub(super) doors: Arc<Doors>,
 }
 
@@ -113,7 +113,7 @@ impl Cluster {
         let env = TestEnv::new(TestBackend::new(Db::Postgres, Storage::S3))
             .with("DATABASE_POOL_SIZE", "5")
             .with("DATABASE_MAX_OVERFLOW", "0");
-        let (one, two, three) = tokio::join!(env.start(), env.start(), env.start());
+        let (one, two, three) = tokio::join!(env.start_process(), env.start_process(), env.start_process());
         one.call("create_book", json!({ "book_id": BOOK })).await.expect_ok();
         let open = [&one, &two, &three].map(|server| Some(server.client())).to_vec();
         let servers = vec![Some(one), Some(two), Some(three)];
@@ -134,7 +134,7 @@ impl Cluster {
             self.doors.set(victim, None);
             server.kill9().await;
             kills += 1;
-            let server = self.env.start().await;
+            let server = self.env.start_process().await;
             self.doors.set(victim, Some(server.client()));
             self.servers[victim] = Some(server);
         }
@@ -147,7 +147,7 @@ impl Cluster {
         end_leases(&self.env);
     }
 
-    fn any(&self) -> &Server {
+    fn any(&self) -> &ServerProcess {
         self.servers.iter().flatten().next().expect("a running server")
     }
 

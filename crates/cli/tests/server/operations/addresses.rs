@@ -28,7 +28,7 @@ async fn a_server_works_over_a_unix_socket() {
         let server = env.start().await;
         created(&server.client(), LESSON, "one", json!({})).await;
         assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one", "{url}");
-        assert!(server.terminate().await.success());
+        server.stop().await;
         let files = cluster.query(&cluster.url(&format!("books_{n}")), "SELECT count(*) FROM file_journal");
         assert_eq!(files, "1", "{url}");
     }

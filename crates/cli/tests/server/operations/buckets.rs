@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::starting::{one_line, refused};
 use crate::fixtures::{BOOK, LESSON, created, delete, read, sha256, write};
-use crate::harness::{Db, Server, Storage, TestBackend, TestEnv, until};
+use crate::harness::{Db, Storage, TestBackend, TestClient, TestEnv, until};
 
 const ON_S3: [TestBackend; 2] =
     [TestBackend::new(Db::Sqlite, Storage::S3), TestBackend::new(Db::Postgres, Storage::S3)];
 const LARGE: &str = "content/01-Part/01-Chapter/02-large.md";
 
-async fn ready(server: &Server) -> u16 {
+async fn ready(server: &TestClient) -> u16 {
     server.get("/health/ready").await.status
 }
 

@@ -30,7 +30,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_command_that_only_looks_creates_neither_a_database_nor_a_storage() {
-    let env = TestEnv::new(Db::Sqlite);
+    let env = TestEnv::unmigrated(Db::Sqlite);
     let before = names(env.folder());
     for (line, code, said) in [
         ("reconcile", 1, "there is no database sqlite:"),
@@ -55,7 +55,7 @@ fn a_command_that_only_looks_creates_neither_a_database_nor_a_storage() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_refuses_a_storage_does_not_create_it() {
     for db in Db::both() {
-        let env = TestEnv::new(db);
+        let env = TestEnv::unmigrated(db);
         let never_served = run(&env, "migrate upgrade");
         assert!(never_served.status.success());
         for command in ["reconcile", "gc"] {
@@ -69,7 +69,7 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
         }
         let server = env.start().await;
         created(&server.client(), LESSON, "one", json!({})).await;
-        assert!(server.terminate().await.success());
+        server.stop().await;
         let foreign = env.folder().join("foreign");
         fs::create_dir(&foreign).unwrap();
         let before = names(env.folder());
@@ -94,7 +94,7 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
 
 #[test]
 fn asking_where_the_schema_is_leaves_an_empty_database_empty() {
-    let env = TestEnv::new(Db::Postgres);
+    let env = TestEnv::unmigrated(Db::Postgres);
     for line in ["migrate current", "config check", "gc", "reconcile"] {
         run(&env, line);
         let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";

@@ -4,7 +4,7 @@
 use panaversity_testkit::postgres::{Postgres, shared};
 use serde_json::{Value, json};
 
-use crate::fixtures::{BOOK, LESSON, created, fresh, read, write};
+use crate::fixtures::{BOOK, LESSON, created, fresh, fresh_process, read, write};
 use crate::harness::{Db, TestEnv, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +87,7 @@ async fn a_database_that_is_gone_makes_a_server_unready_but_not_dead() {
         text.lines().filter(|line| line.starts_with("# TYPE")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(names(&server.get("/metrics").await.text()), names(&scraped), "metrics are there without it");
-    assert!(server.terminate().await.success(), "and it stops as it should");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +118,7 @@ async fn a_storage_that_is_gone_makes_a_server_unready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
-    let (env, server, client) = fresh(Db::Sqlite).await;
+    let (env, server, client) = fresh_process(Db::Sqlite).await;
     created(&client, LESSON, "one", json!({})).await;
     let (home, moved) = (env.storage_root().join(".panaversity"), env.folder().join("moved"));
     std::fs::rename(&home, &moved).unwrap();
@@ -133,7 +133,7 @@ async fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_is_not_the_program_s_is_told_from_a_database_that_is_away() {
-    let (env, server, client) = fresh(Db::Postgres).await;
+    let (env, server, client) = fresh_process(Db::Postgres).await;
     created(&client, LESSON, "one", json!({})).await;
     server.all_published().await;
     let sql = |sql: &str| shared().query(env.database_url(), sql);

@@ -6,13 +6,13 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, write};
-use crate::harness::{Db, Server, TestEnv};
+use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh_process, read, write};
+use crate::harness::{Db, ServerProcess, TestEnv};
 
 const SECRET: &str = "the secret sentence of this lesson";
 
 /// The log's lines, each a JSON object with the fields that every line has.
-fn lines(server: &Server) -> Vec<Value> {
+fn lines(server: &ServerProcess) -> Vec<Value> {
     let parse =
         |line: &String| -> Value { serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")) };
     let lines: Vec<Value> = server.log().iter().map(parse).collect();
@@ -26,7 +26,7 @@ fn lines(server: &Server) -> Vec<Value> {
 }
 
 /// The lines of one logger, without the parts that differ from run to run.
-fn of(server: &Server, logger: &str) -> Vec<Value> {
+fn of(server: &ServerProcess, logger: &str) -> Vec<Value> {
     let mut lines = lines(server);
     lines.retain(|line| line["logger"] == logger);
     for line in &mut lines {
@@ -43,7 +43,7 @@ fn of(server: &Server, logger: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
-    let (_env, server, client) = fresh(Db::Sqlite).await;
+    let (_env, server, client) = fresh_process(Db::Sqlite).await;
     let client = client.of_agent("writer-7");
     created(&client, LESSON, "one", json!({})).await;
     write(&client, LESSON, "two", json!({})).await;
@@ -84,7 +84,7 @@ async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_content_is_ever_logged() {
     let env = TestEnv::new(Db::Postgres).with("PANAVERSITY_LOG_LEVEL", "DEBUG");
-    let server = env.start().await;
+    let server = env.start_process().await;
     let client = server.client();
     created(&client, LESSON, SECRET, json!({})).await;
     read(&client, LESSON, json!({})).await.expect_ok();
@@ -115,7 +115,7 @@ async fn no_content_is_ever_logged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_stays_a_line_whatever_a_name_holds() {
-    let (_env, server, client) = fresh(Db::Sqlite).await;
+    let (_env, server, client) = fresh_process(Db::Sqlite).await;
     created(&client, LESSON, "one", json!({})).await;
     let agent = "x\",\"level\":\"ERROR\",\"y\":\"\u{e9} =";
     read(&client.clone().of_agent(agent), LESSON, json!({})).await.expect_ok();

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixtures::{BOOK, fresh, text};
-use crate::harness::{Db, Server};
+use crate::fixtures::{BOOK, fresh_process, text};
+use crate::harness::{Db, ServerProcess};
 
 const MIB: usize = 1 << 20;
 /// Number of concurrent clients.
@@ -21,14 +21,14 @@ const CLIENTS: usize = 32;
 const MOST: u64 = 300;
 
 /// Peak memory of the server, in MiB.
-fn peak(server: &Server) -> u64 {
+fn peak(server: &ServerProcess) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() / 1024
 }
 
 #[track_caller]
-fn bounded(server: &Server, after: &str) {
+fn bounded(server: &ServerProcess, after: &str) {
     let peak = peak(server);
     eprintln!("{after}: at most {peak} MiB");
     assert!(peak <= MOST, "{after}: {peak} MiB");
@@ -76,7 +76,7 @@ async fn all<F: Future<Output = (u16, String)>>(act: impl Fn(usize) -> F) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "make torture"]
 async fn memory_stays_bounded_while_32_clients_come_and_go() {
-    let (_env, server, client) = fresh(Db::Sqlite).await;
+    let (_env, server, client) = fresh_process(Db::Sqlite).await;
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     let asset = |n: usize| json!({ "book_id": BOOK, "asset_type": "videos", "filename": format!("{n}.mp4") });
 
@@ -138,7 +138,7 @@ async fn memory_stays_bounded_while_32_clients_come_and_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_asset_of_100_mb_passes_without_being_held() {
-    let (_env, server, client) = fresh(Db::Sqlite).await;
+    let (_env, server, client) = fresh_process(Db::Sqlite).await;
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     let announced =
         json!({ "book_id": BOOK, "asset_type": "videos", "filename": "whole.mp4", "file_size": 100 * MIB });

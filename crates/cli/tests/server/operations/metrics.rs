@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh, read, sha256, write};
-use crate::harness::{Db, Server};
+use crate::harness::{Db, TestClient};
 
 /// All series with their values; the text must be one that Prometheus reads.
-async fn scrape(server: &Server) -> BTreeMap<String, String> {
+async fn scrape(server: &TestClient) -> BTreeMap<String, String> {
     let text = server.get("/metrics").await.text();
     let mut series = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -23,7 +23,7 @@ fn done(env: &TestEnv, line: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_goes_up_and_down_and_up_again() {
     for db in Db::both() {
-        let env = TestEnv::new(db);
+        let env = TestEnv::unmigrated(db);
         let revisions = done(&env, "history")["revisions"].as_array().unwrap().clone();
         let newest = revisions.last().unwrap()["number"].clone();
         assert_eq!(done(&env, "current"), json!({ "current": null }));
@@ -41,10 +41,10 @@ async fn a_schema_goes_up_and_down_and_up_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_downgrade_that_would_drop_the_audit_log_needs_to_be_told_so() {
     for db in Db::both() {
-        let env = TestEnv::new(db);
+        let env = TestEnv::unmigrated(db);
         let server = env.start().await;
         created(&server.client(), LESSON, "one", json!({})).await;
-        assert!(server.terminate().await.success());
+        server.stop().await;
         assert_eq!(done(&env, "downgrade 1")["current"], 1, "what keeps the log needs no word");
         for line in ["downgrade 0", "downgrade -1"] {
             let (code, _, stderr) = migrate(&env, line);
@@ -53,7 +53,7 @@ async fn a_downgrade_that_would_drop_the_audit_log_needs_to_be_told_so() {
         }
         let server = env.start().await;
         assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one");
-        assert!(server.terminate().await.success());
+        server.stop().await;
         assert_eq!(done(&env, "downgrade 0 --destroy-audit")["current"], Value::Null);
         let (code, _, stderr) = migrate(&env, "downgrade -1 --destroy-audit");
         assert_eq!((code, stderr.contains("cannot go down")), (Some(1), true), "{stderr}");
@@ -63,10 +63,10 @@ async fn a_downgrade_that_would_drop_the_audit_log_needs_to_be_told_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stamp_changes_the_number_and_nothing_else() {
     for db in Db::both() {
-        let env = TestEnv::new(db);
+        let env = TestEnv::unmigrated(db);
         let server = env.start().await;
         created(&server.client(), LESSON, "one", json!({})).await;
-        assert!(server.terminate().await.success());
+        server.stop().await;
         assert_eq!(done(&env, "stamp 0"), json!({ "current": 0 }));
         assert_eq!(done(&env, "current"), json!({ "current": null }));
         assert_eq!(done(&env, "stamp head"), done(&env, "current"));
@@ -79,7 +79,7 @@ async fn a_stamp_changes_the_number_and_nothing_else() {
 
 #[test]
 fn what_is_printed_for_people_says_where_the_schema_is() {
-    let env = TestEnv::new(Db::Sqlite);
+    let env = TestEnv::unmigrated(Db::Sqlite);
     let said = |arguments: &[&str]| {
         let output = env.command().arg("migrate").args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()

@@ -124,12 +124,12 @@ async fn r7_adopting_takes_in_what_was_written_by_hand_in_the_name_of_who_did_it
 async fn a_folder_of_markdown_is_noticed_at_a_start_and_adopted_by_the_command_the_log_names() {
     for db in Db::both() {
         let env = TestEnv::new(db);
-        assert!(env.start().await.terminate().await.success());
+        assert!(env.start_process().await.terminate().await.success());
         let book = env.storage_root().join("books/by-hand");
         fs::create_dir_all(book.join("content/01-Part/01-Chapter")).unwrap();
         fs::write(book.join(LESSON), "# One\n").unwrap();
         fs::write(book.join("content/README.md"), "# A book\n").unwrap();
-        let server = env.start().await;
+        let server = env.start_process().await;
         let noticed =
             async || server.log().iter().any(|line| line.contains("panaversity-fs reconcile --adopt"));
         until("it is noticed", noticed).await;
@@ -147,7 +147,7 @@ async fn a_folder_of_markdown_is_noticed_at_a_start_and_adopted_by_the_command_t
         assert_eq!(log[0]["agent_id"], String::from_utf8(user.stdout).unwrap().trim());
         server.all_published().await;
         assert!(server.terminate().await.success());
-        let server = env.start().await;
+        let server = env.start_process().await;
         until("it is ready", async || server.get("/health/ready").await.status == 200).await;
         server.all_published().await;
         assert_eq!(reconcile(&env, &[]).0, Some(0));
@@ -175,7 +175,7 @@ async fn a_damaged_object_is_restored_from_the_published_copy() {
 
 #[test]
 fn wrong_usage_exits_with_2_and_an_empty_database_with_1() {
-    let env = TestEnv::new(Db::Sqlite);
+    let env = TestEnv::unmigrated(Db::Sqlite);
     for (arguments, said) in [
         (&["--repair", "--adopt"][..], "cannot be used with"),
         (&["--agent-id", "ada"], "--adopt"),

@@ -42,7 +42,7 @@ async fn a_book_lives_on_an_s3_that_others_have_written() {
     assert!(swept["blobs"].as_u64() >= Some(1), "the replaced text goes: {swept}");
     printed(&env, "config check --json");
 
-    assert!(server.terminate().await.success());
+    server.stop().await;
     let server = env.start().await;
     let client = server.client();
     assert_eq!(read(&client, LARGE, json!({})).await.expect_ok()["content"], json!(larger));

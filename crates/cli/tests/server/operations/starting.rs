@@ -39,8 +39,8 @@ pub(super) fn one_line(stderr: &str, said: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_servers_started_at_once_on_an_empty_database_all_come_up() {
     for _ in 0..3 {
-        let env = TestEnv::new(Db::Postgres);
-        let (one, two, three) = tokio::join!(env.start(), env.start(), env.start());
+        let env = TestEnv::unmigrated(Db::Postgres);
+        let (one, two, three) = tokio::join!(env.start_process(), env.start_process(), env.start_process());
         created(&one.client(), LESSON, "one", json!({})).await;
         for server in [&one, &two, &three] {
             assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one");
@@ -65,7 +65,7 @@ async fn a_restart_serves_what_was_written() {
         write(&client, LESSON, &large, json!({ "expected_hash": sha256("one") })).await.expect_ok();
         created(&client, LESSON, "hers", json!({ "user_id": "eve" })).await;
         let (hash, log) = (manifest(&client).await, entries(&client, json!({ "path": LESSON })).await);
-        assert!(server.terminate().await.success());
+        server.stop().await;
 
         let server = env.start().await;
         let client = server.client();
@@ -127,7 +127,7 @@ async fn a_database_and_a_folder_that_are_not_of_each_other_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_database_is_refused_and_left_alone() {
     let env = TestEnv::new(Db::Postgres);
-    assert!(env.start().await.terminate().await.success());
+    env.start().await.stop().await;
     shared().query(env.database_url(), "INSERT INTO schema_migrations VALUES (999, 'of the future', 'now')");
     let (code, stderr) = refused(&env, &[]);
     assert_eq!(code, Some(1));
@@ -152,7 +152,7 @@ async fn a_name_that_sets_nothing_is_reported_with_the_nearest_known() {
         .with("PANAVERSITY_FROBNICATE", "x")
         .with("PANAVERSITY_JWT_SECRET", "hunter2")
         .with("PANAVERSITY_PORT", "9");
-    let server = env.start().await;
+    let server = env.start_process().await;
     let log = server.log().join("\n");
     for said in [
         "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",

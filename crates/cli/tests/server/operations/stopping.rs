@@ -7,11 +7,11 @@ use futures::future::join_all;
 use panaversity_testkit::postgres::shared;
 use serde_json::json;
 
-use crate::fixtures::{LESSON, about, created, fresh, read};
-use crate::harness::{Db, Server, TestEnv, until};
+use crate::fixtures::{LESSON, about, created, fresh_process, read};
+use crate::harness::{Db, TestClient, TestEnv, until};
 
 /// Returns true if the server's port accepts connections.
-fn listens(server: &Server) -> bool {
+fn listens(server: &TestClient) -> bool {
     std::net::TcpStream::connect(server.url().trim_start_matches("http://")).is_ok()
 }
 
@@ -47,7 +47,7 @@ async fn held(env: &TestEnv) -> thread::JoinHandle<()> {
 async fn running_calls_are_answered_before_a_server_stops() {
     for name in ["-TERM", "-INT"] {
         let env = TestEnv::new(Db::Postgres);
-        let server = env.start().await;
+        let server = env.start_process().await;
         let client = server.client();
         created(&client, "content/README.md", "x", json!({})).await;
         let lock = held(&env).await;
@@ -69,7 +69,7 @@ async fn running_calls_are_answered_before_a_server_stops() {
         }
         lock.join().unwrap();
         assert!(server.ended().await.success(), "{name}");
-        let server = env.start().await;
+        let server = env.start_process().await;
         let whole = json!({ "book_id": crate::fixtures::BOOK, "scope": "book" });
         assert_eq!(
             crate::fixtures::pages(&server.client(), "read_content", whole, "files").await.0.len(),
@@ -81,7 +81,7 @@ async fn running_calls_are_answered_before_a_server_stops() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_under_load_stops_well_and_keeps_what_it_acknowledged() {
     for db in Db::both() {
-        let (env, server, client) = fresh(db).await;
+        let (env, server, client) = fresh_process(db).await;
         created(&client, LESSON, "x", json!({})).await;
         let writers: Vec<_> = (0..16)
             .map(|writer| {
@@ -114,7 +114,7 @@ async fn a_server_under_load_stops_well_and_keeps_what_it_acknowledged() {
         let acknowledged: Vec<String> =
             join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
         assert!(acknowledged.len() > 40);
-        let server = env.start().await;
+        let server = env.start_process().await;
         for path in &acknowledged {
             assert_eq!(read(&server.client(), path, json!({})).await.expect_ok()["content"], json!(path));
         }
@@ -127,7 +127,7 @@ async fn a_server_under_load_stops_well_and_keeps_what_it_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
     let env = TestEnv::new(Db::Postgres);
-    let server = env.start().await;
+    let server = env.start_process().await;
     let client = server.client();
     created(&client, LESSON, "x", json!({})).await;
     let lock = held(&env).await;

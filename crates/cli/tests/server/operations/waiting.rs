@@ -9,12 +9,12 @@ use panaversity_testkit::s3;
 use serde_json::json;
 
 use crate::fixtures::{LESSON, created, read};
-use crate::harness::{Db, Server, Storage, TEST_TIMEOUT, TestBackend, TestEnv, until};
+use crate::harness::{Db, ServerProcess, Storage, TEST_TIMEOUT, TestBackend, TestEnv, until};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":"seven","method":"tools/list","params":{}}"#;
 
 /// Asserts that a server waiting for `what` is live, not ready, and refuses everything else.
-async fn is_starting(server: &Server, what: &str, code: &str) {
+async fn is_starting(server: &ServerProcess, what: &str, code: &str) {
     let client = server.client();
     assert_eq!(client.get("/health/live").await.status, 200);
     for path in ["/health", "/health/ready"] {
@@ -46,7 +46,7 @@ async fn is_starting(server: &Server, what: &str, code: &str) {
 }
 
 /// Asserts that the server then serves, also clients that connected before.
-async fn comes_up(server: &Server) {
+async fn comes_up(server: &ServerProcess) {
     until("the server is ready", async || server.get("/health/ready").await.status == 200).await;
     created(&server.client(), LESSON, "one", json!({})).await;
     assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one");
@@ -55,7 +55,7 @@ async fn comes_up(server: &Server) {
 }
 
 /// Number of lines of its log with a text.
-fn said(server: &Server, text: &str) -> usize {
+fn said(server: &ServerProcess, text: &str) -> usize {
     server.log().iter().filter(|line| line.contains(text)).count()
 }
 

@@ -7,19 +7,19 @@ use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::{Ended, Tree, command, hydrate, ingest, lessons, plant, tree};
 use crate::fixtures::BOOK;
-use crate::harness::{Db, Server, TEST_TIMEOUT, TestEnv};
+use crate::harness::{Db, TEST_TIMEOUT, TestClient, TestEnv};
 
 const FILES: usize = 400;
 const CHANGED: usize = 100;
 
 /// Number of files on the server.
-async fn held(server: &Server) -> usize {
+async fn held(server: &TestClient) -> usize {
     let listed = server.call("list_books", json!({ "book_id": BOOK })).await;
     listed.value["books"][0]["files"].as_u64().map_or(0, |files| usize::try_from(files).unwrap())
 }
@@ -34,7 +34,7 @@ pub(super) async fn meanwhile(child: &mut Child, mut is_so: impl AsyncFnMut() ->
         if child.try_wait().unwrap().is_some() {
             return false;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("neither was it so nor did the command end");
 }
@@ -85,6 +85,7 @@ impl Watcher {
                     }
                 }
                 looks += 1;
+                thread::sleep(Duration::from_millis(5));
             }
             (looks, bad)
         });
@@ -144,7 +145,7 @@ async fn a_hydrate_that_was_killed_is_completed_by_the_next_and_never_shows_half
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_during_an_ingest_leaves_no_success_that_was_none() {
     let env = TestEnv::new(Db::Sqlite);
-    let server = env.start().await;
+    let server = env.start_process().await;
     let book = lessons(FILES);
     let source = plant(&env.folder().join("source"), &book);
     let mut run = command(&env, &server, "ingest", &source, &[]).spawn().unwrap();
@@ -167,7 +168,7 @@ async fn a_server_that_dies_during_an_ingest_leaves_no_success_that_was_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_during_a_hydrate_leaves_the_output_as_it_was() {
     let env = TestEnv::new(Db::Sqlite);
-    let server = env.start().await;
+    let server = env.start_process().await;
     let (mut book, output) = (lessons(FILES), env.folder().join("output"));
     let source = plant(&env.folder().join("source"), &book);
     ingest(&env, &server, &source, &[]).expect_ok();

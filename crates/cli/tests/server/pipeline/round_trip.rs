@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Tree, hydrate, ingest, odd_book, plant, tree};
 use crate::fixtures::{BOOK, entries};
-use crate::harness::{Db, Server, TestClient, TestEnv};
+use crate::harness::{Db, TestClient, TestEnv};
 
 /// Environment variable with the folder of a real book to be used as well.
 const REAL_BOOK: &str = "PANAVERSITY_REAL_BOOK";
@@ -72,7 +72,13 @@ async fn round_trip(env: &TestEnv, source: &Path) {
 }
 
 /// Three changed files, a deleted one and a new one are transferred, and nothing else.
-async fn some_changes(env: &TestEnv, server: &Server, source: &Path, output: &Path, before: (usize, usize)) {
+async fn some_changes(
+    env: &TestEnv,
+    server: &TestClient,
+    source: &Path,
+    output: &Path,
+    before: (usize, usize),
+) {
     let mut names: Vec<String> = tree(source).into_keys().collect();
     let gone = names.remove(names.len() / 2);
     let changed: Vec<String> = names.iter().step_by(names.len() / 3).take(3).cloned().collect();

@@ -116,7 +116,7 @@ async fn a_hydrate_that_was_refused_leaves_no_trace() {
     let source = plant(&env.folder().join("source"), &lessons(3));
     ingest(&env, &server, &source, &[]).expect_ok();
     hydrate(&env, &server, &home.join("docs"), &[]).expect_ok();
-    assert!(server.terminate().await.success());
+    server.stop().await;
     let state = home.join(".docs.panaversity/state.json");
     assert!(state.is_file());
     let gone = ["hydrate", "--json", "--book-id", BOOK, "--url", "http://127.0.0.1:9", "--output-dir"];

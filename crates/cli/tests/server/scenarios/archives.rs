@@ -13,7 +13,7 @@ use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
 use crate::fixtures::{BOOK, create_all, created, with};
-use crate::harness::{Server, TEST_TIMEOUT, TestClient};
+use crate::harness::{TEST_TIMEOUT, TestClient};
 
 /// Files of an archive, by path.
 type FileMap = BTreeMap<String, Vec<u8>>;
@@ -35,7 +35,7 @@ fn http() -> Client {
     Client::builder().tls_certs_only([]).no_proxy().timeout(TEST_TIMEOUT).build().unwrap()
 }
 
-async fn ask(http: &Client, server: &Server, path: &str, headers: &[(&str, &str)]) -> Response {
+async fn ask(http: &Client, server: &TestClient, path: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = http.get(format!("{}{path}", server.url()));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -47,7 +47,7 @@ fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
     answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-async fn download(server: &Server, path: &str) -> Vec<u8> {
+async fn download(server: &TestClient, path: &str) -> Vec<u8> {
     let answer = ask(&http(), server, path, &[]).await;
     assert_eq!(answer.status(), 200);
     answer.bytes().await.expect("all of it").to_vec()

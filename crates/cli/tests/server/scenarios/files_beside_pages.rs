@@ -27,7 +27,7 @@ async fn docusaurus(backend: TestBackend) -> (TestEnv, Server, TestClient) {
 }
 
 /// Opens a link that a tool returned.
-async fn open(server: &Server, client: &TestClient, link: &Value, headers: &[(&str, &str)]) -> Reply {
+async fn open(server: &TestClient, client: &TestClient, link: &Value, headers: &[(&str, &str)]) -> Reply {
     let path = text(link).strip_prefix(server.url()).expect("a link to this server").to_owned();
     client.send("GET", &path, headers, "").await
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::fixtures::{BOOK, create_all, created, field, fresh, manifest_hash, pages, text, with, write};
@@ -131,36 +130,6 @@ async fn no_page_is_larger_than_1_mb_as_json(on: TestBackend) {
         }
         assert!(read == files, "{tool}: the pages are not the whole");
     }
-    let long = "a".repeat(200);
-    // A folder of long names in every book; together they are more than a page.
-    let names = (0..60).flat_map(|book| (0..90).map(move |n| (book, n)));
-    let writes = names.map(|(book, n)| {
-        let path = format!("content/01-Part/01-Chapter/{n:02}-{long}.md");
-        client.call(
-            "write_content",
-            json!({ "book_id": format!("book-{book:02}"), "path": path, "content": "x" }),
-        )
-    });
-    let written: Vec<_> = stream::iter(writes).buffer_unordered(32).collect().await;
-    for answer in written {
-        answer.expect_ok();
-    }
-    let (mut listed, mut arguments) =
-        (BTreeMap::<String, usize>::new(), json!({ "include_structure": "content" }));
-    loop {
-        let page = client.call("list_books", arguments.clone()).await.expect_ok();
-        assert!(page.to_string().len() <= 1_000_000, "{}", page.to_string().len());
-        for book in page["books"].as_array().unwrap() {
-            for folder in book["content"].as_array().unwrap() {
-                *listed.entry(text(&book["book_id"])).or_default() +=
-                    folder["files"].as_array().unwrap().len();
-            }
-        }
-        let Some(cursor) = page.get("next_cursor") else { break };
-        arguments["cursor"] = cursor.clone();
-    }
-    assert_eq!(listed.remove(BOOK), Some(files.len()));
-    assert!(listed.len() == 60 && listed.values().all(|count| *count == 90), "{listed:?}");
 }
 
 async fn more_than_100_books_are_listed_page_by_page(on: TestBackend) {

@@ -264,9 +264,8 @@ async fn an_upload_arrives_once_at_a_time() {
 /// On `PostgreSQL`, where SQL can move an upload's expiry.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_expired_leaves_nothing() {
-    for storage in [Storage::Fs, Storage::S3] {
-        expires(TestBackend::new(Db::Postgres, storage)).await;
-    }
+    let on = |storage| expires(TestBackend::new(Db::Postgres, storage));
+    tokio::join!(on(Storage::Fs), on(Storage::S3));
 }
 
 async fn expires(backend: TestBackend) {

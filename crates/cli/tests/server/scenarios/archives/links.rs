@@ -153,5 +153,5 @@ async fn a_download_whose_client_stops_reading_ends_when_its_time_is_over() {
         now < while_it_waits && now < f64::from(1 << 20)
     })
     .await;
-    tokio::time::timeout(Duration::from_secs(30), server.terminate()).await.expect("nothing keeps it");
+    tokio::time::timeout(Duration::from_secs(30), server.stop()).await.expect("nothing keeps it");
 }

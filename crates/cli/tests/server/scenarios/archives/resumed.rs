@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{ask, fill, header, http, linked, noise, path_of, unzipped};
-use crate::fixtures::{fresh, sha256};
-use crate::harness::{Db, Server, Storage, TEST_TIMEOUT, TestBackend, TestEnv};
+use crate::fixtures::{fresh_process, sha256};
+use crate::harness::{Db, Storage, TEST_TIMEOUT, TestBackend, TestClient, TestEnv};
 
 on_every_backend!(a_download_cut_a_hundred_times_is_the_same_over_a_restart);
 
@@ -22,19 +22,19 @@ struct Broken {
 
 impl Broken {
     /// Continues the download and interrupts it at random, `cuts` times.
-    async fn cut(&mut self, servers: &[&Server], cuts: usize) {
+    async fn cut(&mut self, servers: &[TestClient], cuts: usize) {
         let random = noise(self.bytes.len() as u64 + 3, 2 * cuts).into_bytes();
         for pair in random.chunks(2) {
             let most = (self.length - self.bytes.len()) / 12 + 1;
             let until = 1 + (usize::from(pair[0]) * 256 + usize::from(pair[1])) % most;
-            let server = servers[usize::from(pair[0]) % servers.len()];
+            let server = &servers[usize::from(pair[0]) % servers.len()];
             let whole = self.read_on(server, until).await;
             assert!(!whole, "there was more to cut");
         }
     }
 
     /// Requests the rest and reads at least up to offset `until`, or all.
-    async fn read_on(&mut self, server: &Server, until: usize) -> bool {
+    async fn read_on(&mut self, server: &TestClient, until: usize) -> bool {
         let from = self.bytes.len();
         let range = format!("bytes={from}-");
         let headers = [("range", range.as_str()), ("if-range", self.tag.as_str())];
@@ -57,7 +57,7 @@ impl Broken {
     }
 }
 
-async fn broken(server: &Server) -> (Broken, BTreeMap<String, Vec<u8>>, String) {
+async fn broken(server: &TestClient) -> (Broken, BTreeMap<String, Vec<u8>>, String) {
     let client = server.client();
     let files = fill(&client, 12).await;
     let link = linked(&client, json!({})).await;
@@ -69,12 +69,12 @@ async fn broken(server: &Server) -> (Broken, BTreeMap<String, Vec<u8>>, String) 
 }
 
 async fn a_download_cut_a_hundred_times_is_the_same_over_a_restart(on: TestBackend) {
-    let (env, server, _) = fresh(on).await;
+    let (env, server, _) = fresh_process(on).await;
     let (mut broken, files, hash) = broken(&server).await;
-    broken.cut(&[&server], CUTS / 2).await;
+    broken.cut(&[server.client()], CUTS / 2).await;
     server.kill9().await;
-    let server = env.start().await;
-    broken.cut(&[&server], CUTS / 2).await;
+    let server = env.start_process().await;
+    broken.cut(&[server.client()], CUTS / 2).await;
     assert!(broken.read_on(&server, usize::MAX).await);
     assert_eq!(sha256(&broken.bytes), hash);
     assert!(unzipped(&broken.bytes) == files);
@@ -85,7 +85,7 @@ async fn a_download_from_three_servers_in_turn_is_that_of_one() {
     let env = TestEnv::new(TestBackend::new(Db::Postgres, Storage::S3));
     let servers = [env.start().await, env.start().await, env.start().await];
     let (mut broken, files, hash) = broken(&servers[0]).await;
-    broken.cut(&servers.each_ref(), CUTS).await;
+    broken.cut(&servers.each_ref().map(|one| one.client()), CUTS).await;
     assert!(broken.read_on(&servers[2], usize::MAX).await);
     assert_eq!(sha256(&broken.bytes), hash);
     assert!(unzipped(&broken.bytes) == files);

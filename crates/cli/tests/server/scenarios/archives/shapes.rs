@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{ask, download, fill, http, linked, noise, path_of, unzipped};
-use crate::fixtures::{BOOK, created, delete, fresh, sha256, text, write};
+use crate::fixtures::{BOOK, created, delete, fresh, fresh_process, sha256, text, write};
 use crate::harness::{Db, TestBackend, TestEnv};
 
 on_every_backend!(
@@ -112,7 +112,7 @@ async fn a_link_to_an_old_state_gives_that_state_while_agents_write(on: TestBack
 }
 
 async fn every_link_and_download_is_in_the_log(on: TestBackend) {
-    let (_env, server, client) = fresh(on).await;
+    let (_env, server, client) = fresh_process(on).await;
     created(&client, "content/README.md", "a page", json!({})).await;
     let link = linked(&client.clone().of_agent("builder-9"), json!({})).await;
     download(&server, &path_of(&link)).await;
