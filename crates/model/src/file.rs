@@ -1,6 +1,6 @@
 //! Files as recorded in the journal.
 
-use crate::blob::StoredBlob;
+use crate::blob::{BlobState, StoredBlob};
 use crate::hash::ContentHash;
 use crate::layer::Layer;
 use crate::media;
@@ -47,6 +47,17 @@ pub struct FileRecord {
     pub storage: String,
     /// Version of its last change; increases over the whole store, never reused.
     pub version: i64,
+}
+
+/// A file and the state of its content, without the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMetadata {
+    /// The journal row.
+    pub record: FileRecord,
+    /// State of the blob of its content.
+    pub state: BlobState,
+    /// True if the content is an object, false if it is inline.
+    pub in_object: bool,
 }
 
 /// A file and the blob of its content.

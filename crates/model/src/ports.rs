@@ -15,7 +15,7 @@ use crate::chain::ChainRecord;
 use crate::change::{ChangeSet, Verdict};
 use crate::delta::Delta;
 use crate::fault::Fault;
-use crate::file::{FileRecord, Found};
+use crate::file::{FileMetadata, FileRecord, Found};
 use crate::gc::{
     Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
 };
@@ -50,6 +50,8 @@ pub trait Changes: Send + Sync {
     /// # Errors
     /// A fault means that nothing was changed, unless `outcome_unknown` is set.
     async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault>;
+    /// The file that a change would replace.
+    async fn current_metadata(&self, key: &FileKey) -> Result<Option<FileMetadata>, Fault>;
 
     /// Appends an entry to its chain. It survives a killed process; a power cut may lose the most recent
     /// such entries.
@@ -172,6 +174,8 @@ pub trait Files: Send + Sync {
     ) -> Result<Vec<(BookId, BookPath)>, Fault>;
     /// An asset of the base.
     async fn asset(&self, book: &BookId, path: &BookPath) -> Result<Option<Asset>, Fault>;
+    /// An asset of the base, with its blob.
+    async fn find_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<(Asset, StoredBlob)>, Fault>;
     /// Up to `limit` assets of the base below a folder, in path order, after `after`.
     async fn assets(
         &self,

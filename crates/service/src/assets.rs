@@ -62,6 +62,14 @@ pub struct AssetPage {
     pub next: Option<BookPath>,
 }
 
+/// An asset whose bytes can be read as a whole.
+#[derive(Debug, Clone)]
+pub struct FoundAsset {
+    /// The asset.
+    pub asset: Asset,
+    stored: StoredBlob,
+}
+
 /// An asset that can be read by ranges.
 #[derive(Debug, Clone)]
 pub struct OpenAsset {
@@ -92,33 +100,38 @@ impl Call {
         }
     }
 
-    /// Finds an asset, with its bytes if requested and small enough for an answer.
-    pub async fn get_asset(
-        &self,
-        book: &BookId,
-        path: &BookPath,
-        with_bytes: bool,
-    ) -> Result<(Asset, Option<Vec<u8>>), Error> {
-        let journal = &self.service.inner.journal;
+    /// Finds an asset.
+    pub async fn get_asset(&self, book: &BookId, path: &BookPath) -> Result<Asset, Error> {
+        match self.service.inner.journal.asset(book, path).await? {
+            Some(asset) => Ok(asset),
+            None => Err(self.no_asset(book, path).await),
+        }
+    }
+
+    /// Finds an asset whose bytes are to be read, and are few enough for an answer.
+    pub async fn find_asset(&self, book: &BookId, path: &BookPath) -> Result<FoundAsset, Error> {
+        let Some((asset, stored)) = self.service.inner.journal.find_asset(book, path).await? else {
+            return Err(self.no_asset(book, path).await);
+        };
+        self.check_direct("the asset", asset.record.size)?;
+        Ok(FoundAsset { asset, stored })
+    }
+
+    /// The bytes of a found asset. One that was replaced, and its bytes purged, is found again.
+    pub async fn asset_bytes(&self, book: &BookId, mut found: FoundAsset) -> Result<(Asset, Vec<u8>), Error> {
         for _ in 0..READ_AGAIN {
-            let Some(asset) = journal.asset(book, path).await? else {
-                let (book, path, view) = (book.clone(), path.clone(), View::base());
-                let read = ReadFile { book, path, view, version: None, unless: None };
-                return Err(self.service.missing(&read).await?.into());
-            };
-            if !with_bytes {
-                return Ok((asset, None));
+            if let Some(bytes) = self.service.bytes_of(&found.stored).await? {
+                return Ok((found.asset, bytes));
             }
-            self.check_direct("the asset", asset.record.size)?;
-            let stored = journal.blobs(&[asset.record.hash]).await?;
-            // An asset that was replaced and its bytes purged meanwhile is looked up again.
-            if let Some(stored) = stored.first()
-                && let Some(bytes) = self.service.bytes_of(stored).await?
-            {
-                return Ok((asset, Some(bytes)));
-            }
+            found = self.find_asset(book, &found.asset.record.path).await?;
         }
         Err(Fault::new(FaultKind::Timeout, "the asset changed again and again while it was read").into())
+    }
+
+    async fn no_asset(&self, book: &BookId, path: &BookPath) -> Error {
+        let (book, path, view) = (book.clone(), path.clone(), View::base());
+        let read = ReadFile { book, path, view, version: None, unless: None };
+        self.service.missing(&read).await.map_or_else(Error::from, Error::from)
     }
 
     /// A page of the assets of a book, of all types or of one.

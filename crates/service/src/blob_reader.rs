@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use panaversity_model::blob::{Blob, BlobHasher, BlobLocation, BlobState, CHUNK_BYTES, StoredBlob};
 use panaversity_model::fault::FaultKind;
+use panaversity_model::file::FileMetadata;
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::StagingId;
 use panaversity_model::ports::Pages;
@@ -109,19 +110,12 @@ impl Service {
         Ok(found.iter().any(|stored| matches!(stored.state, BlobState::Missing | BlobState::Corrupt)))
     }
 
-    /// True if a blob is live and its object exists with its size. Its bytes are not checked.
-    pub(crate) async fn is_whole(&self, stored: &StoredBlob) -> Result<bool, Fault> {
-        Ok(stored.state == BlobState::Live && self.is_there(stored).await?)
-    }
-
-    /// True if a blob's object exists with its size. Its bytes are not checked.
-    pub(crate) async fn is_there(&self, stored: &StoredBlob) -> Result<bool, Fault> {
-        Ok(match stored.blob.location {
-            BlobLocation::Inline(_) => true,
-            BlobLocation::Object(_) => {
-                self.inner.objects.stat(stored.blob.hash).await? == Some(stored.blob.size)
-            }
-        })
+    /// True if the content of a file is live, and its object exists with its size. Its bytes are not
+    /// checked.
+    pub(crate) async fn is_whole(&self, file: &FileMetadata) -> Result<bool, Fault> {
+        let FileMetadata { record, state, in_object } = file;
+        Ok(*state == BlobState::Live
+            && (!in_object || self.inner.objects.stat(record.hash).await? == Some(record.size)))
     }
 
     /// Reads a range of an object. An absent object counts as missing only while a version names it and
@@ -139,13 +133,13 @@ impl Service {
         Ok(Object::Missing)
     }
 
-    /// Makes the bytes of a blob present: an object counts only if its row is live and a stat shows its
+    /// Makes the bytes of a file present: an object counts only if its row is live and a stat shows its
     /// size. Used when an answer is *unchanged*, so that a repeated write repairs damage.
-    pub(crate) async fn make_present(&self, stored: &StoredBlob, bytes: &HashedBytes) -> Result<(), Fault> {
-        if self.is_whole(stored).await? {
+    pub(crate) async fn make_present(&self, file: &FileMetadata, bytes: &HashedBytes) -> Result<(), Fault> {
+        if self.is_whole(file).await? {
             return Ok(());
         }
-        if matches!(stored.blob.location, BlobLocation::Object(_)) {
+        if file.in_object {
             // A file references the blob, so gc leaves it alone. If the row became live before the put,
             // a failure in between would lose the record of the damage: the next write would find a live
             // row and the right size, and answer *unchanged* over wrong bytes. If the file was deleted

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use panaversity_model::blob::{Blob, BlobLocation};
 use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
-use panaversity_model::file::Found;
+use panaversity_model::file::FileMetadata;
 use panaversity_model::gc::{CONDEMNED_FOR, Staged};
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId, StagingId, UploadId};
@@ -238,9 +238,10 @@ impl Service {
         path: &BookPath,
         hash: ContentHash,
         expected: Option<ContentHash>,
-    ) -> Result<(Option<Found>, Effect), Error> {
+    ) -> Result<(Option<FileMetadata>, Effect), Error> {
         let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
-        let (schema, found) = tokio::try_join!(self.schema_of(book), self.inner.journal.current_file(&key))?;
+        let (schema, found) =
+            tokio::try_join!(self.schema_of(book), self.inner.journal.current_metadata(&key))?;
         schema.admit(path)?;
         let effect =
             decide(found.as_ref().map(|found| found.record.hash), TargetContent::Present(hash), expected)?;
@@ -260,7 +261,7 @@ impl Service {
     async fn checked(
         &self,
         request: &ChangeRequest<'_>,
-    ) -> Result<(Schema, Vec<(Option<Found>, Effect)>), Error> {
+    ) -> Result<(Schema, Vec<(Option<FileMetadata>, Effect)>), Error> {
         let ChangeRequest { book, layer, changes, .. } = request;
         // Concurrently: each is a round trip to the database.
         let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, changes))?;
@@ -279,18 +280,18 @@ impl Service {
         book: &BookId,
         layer: &Layer,
         changes: &[FileChange],
-    ) -> Result<Vec<Option<Found>>, Fault> {
+    ) -> Result<Vec<Option<FileMetadata>>, Fault> {
         let mut held = Vec::with_capacity(changes.len());
         for change in changes {
             let key = FileKey { book: book.clone(), path: change.path.clone(), layer: layer.clone() };
-            held.push(self.inner.journal.current_file(&key).await?);
+            held.push(self.inner.journal.current_metadata(&key).await?);
         }
         Ok(held)
     }
 
     async fn unchanged_results(
         &self,
-        checked: &[(Option<Found>, Effect)],
+        checked: &[(Option<FileMetadata>, Effect)],
         changes: &[FileChange],
     ) -> Result<Option<Vec<Effect>>, Fault> {
         if checked.iter().any(|(_, effect)| *effect != Effect::Unchanged) {
@@ -299,7 +300,7 @@ impl Service {
         for ((found, _), change) in checked.iter().zip(changes) {
             if let (Some(found), TargetContent::Present(NewContent::Bytes(bytes))) = (found, &change.content)
             {
-                self.make_present(&found.blob, bytes).await?;
+                self.make_present(found, bytes).await?;
             }
         }
         Ok(Some(checked.iter().map(|(_, effect)| *effect).collect()))
@@ -332,9 +333,9 @@ impl Service {
 /// Step 1. Returns each file's current content and the effect that its change would have.
 fn check(
     schema: Schema,
-    held: Vec<Option<Found>>,
+    held: Vec<Option<FileMetadata>>,
     changes: &[FileChange],
-) -> Result<Vec<(Option<Found>, Effect)>, Refusal> {
+) -> Result<Vec<(Option<FileMetadata>, Effect)>, Refusal> {
     let mut paths = HashSet::new();
     let mut checked = Vec::with_capacity(changes.len());
     for (change, found) in changes.iter().zip(held) {
@@ -352,12 +353,12 @@ fn check(
     Ok(checked)
 }
 
-/// The publications on which this commit holds the lease, with the bytes that are in memory.
 /// Effect of the change of a set of one.
 pub(crate) fn only_effect(effects: &[Effect]) -> Effect {
     effects.first().copied().unwrap_or(Effect::Unchanged)
 }
 
+/// The publications on which this commit holds the lease, with the bytes that are in memory.
 fn pending(applied: Vec<Applied>, changes: Vec<FileChange>) -> Vec<PendingPublish> {
     let pairs = applied.into_iter().zip(changes);
     let content = |content| match content {

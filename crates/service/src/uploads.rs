@@ -84,7 +84,7 @@ impl Call {
         let hash = sha256.unwrap_or(ContentHash::from_bytes([0; 32]));
         let (found, effect) = self.service.check_write(&book, &path, hash, expected).await?;
         if let Some(found) = found.filter(|found| effect == Effect::Unchanged && found.record.size == size)
-            && self.service.is_whole(&found.blob).await?
+            && self.service.is_whole(&found).await?
         {
             return Ok(Announcement::Held(AssetKept { path, effect, size, hash }));
         }

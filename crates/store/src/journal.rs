@@ -23,7 +23,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use panaversity_model::audit::AuditDraft;
 use panaversity_model::change::{ChangeSet, Verdict};
+use panaversity_model::file::FileMetadata;
 use panaversity_model::ports::{Changes, Journal};
+use panaversity_model::publication::FileKey;
 use panaversity_model::{Fault, Timestamp};
 
 use crate::backend::Backend;
@@ -32,6 +34,8 @@ use crate::database::{
 };
 use crate::migrations;
 use committer::Committer;
+use publications::key_values;
+use rows::FILE;
 pub use store_identity::DatabaseIdentity;
 
 /// Journal of one server.
@@ -158,14 +162,25 @@ impl Journal for SqlJournal {
 
 /// The database's time, read within a session.
 async fn now(db: &Database, session: &mut Session) -> Sql<Timestamp> {
-    let row = session.row(format!("SELECT {}", db.now_sql()), Vec::new()).await?;
-    row.ok_or(sqlx::Error::RowNotFound)?.time(0)
+    let row = session.row(format!("SELECT {} AS now", db.now_sql()), Vec::new()).await?;
+    row.ok_or(sqlx::Error::RowNotFound)?.time("now")
 }
 
 #[async_trait]
 impl Changes for SqlJournal {
     async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
         self.committer.commit(set).await
+    }
+
+    async fn current_metadata(&self, key: &FileKey) -> Result<Option<FileMetadata>, Fault> {
+        let sql = format!(
+            "SELECT {FILE}, b.state, \
+             CASE WHEN b.deflated IS NULL THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS in_object \
+             FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 \
+             WHERE f.book_id = $1 AND f.path = $2 AND f.user_id = $3"
+        );
+        let found = self.read("read what a change would replace", &sql, key_values(key).to_vec()).await?;
+        found.first().map(rows::metadata).transpose()
     }
 
     async fn append(&self, draft: AuditDraft) -> Result<(), Fault> {

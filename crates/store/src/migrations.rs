@@ -78,17 +78,19 @@ const TABLES: [&str; 10] = [
 /// SQL for the revision and the number of existing [`TABLES`]. Read from the catalogue, so that it does
 /// not wait for a lock on a table.
 pub(crate) fn shape_sql(dialect: Dialect) -> String {
-    let revision = "SELECT coalesce(max(revision), 0) FROM schema_migrations";
+    let revision = "SELECT coalesce(max(revision), 0) AS revision FROM schema_migrations";
     match dialect {
         Dialect::Sqlite => {
             let names = TABLES.join("', '");
             format!(
-                "SELECT ({revision}), count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('{names}')"
+                "SELECT ({revision}) AS revision, count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name IN ('{names}')"
             )
         }
         Dialect::Postgres => {
             let names = TABLES.join("'), ('");
-            format!("SELECT ({revision}), count(to_regclass(name)) FROM (VALUES ('{names}')) t (name)")
+            format!(
+                "SELECT ({revision}) AS revision, count(to_regclass(name)) AS tables FROM (VALUES ('{names}')) t (name)"
+            )
         }
     }
 }
@@ -97,7 +99,7 @@ pub(crate) fn shape_sql(dialect: Dialect) -> String {
 pub(crate) fn require_shape(row: Option<&Row>) -> Result<(), Fault> {
     let read = || -> Sql<(i64, i64)> {
         let row = row.ok_or(sqlx::Error::RowNotFound)?;
-        Ok((row.int(0)?, row.int(1)?))
+        Ok((row.int("revision")?, row.int("tables")?))
     };
     let (revision, tables) = read().map_err(|error| fault("look at the schema", &error))?;
     let missing = i64::try_from(TABLES.len()).unwrap_or_default() - tables;
@@ -182,12 +184,14 @@ pub async fn current(db: &Database) -> Result<Option<u32>, MigrationError> {
     let mut session = db.read().await?;
     let is_migrated = match db.dialect() {
         Dialect::Sqlite => {
-            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migrations'"
+            "SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migrations'"
         }
-        Dialect::Postgres => "SELECT count(*) FROM pg_class WHERE oid = to_regclass('schema_migrations')",
+        Dialect::Postgres => {
+            "SELECT count(*) AS tables FROM pg_class WHERE oid = to_regclass('schema_migrations')"
+        }
     };
     let row = session.row(is_migrated, Vec::new()).await?;
-    if row.map_or(Ok(0), |row| row.int(0))? == 0 {
+    if row.map_or(Ok(0), |row| row.int("tables"))? == 0 {
         return Ok(None);
     }
     let number = number(&mut session).await?;
@@ -222,8 +226,10 @@ async fn locked(db: &Database) -> Sql<Session> {
 }
 
 async fn number(session: &mut Session) -> Sql<u32> {
-    let row = session.row("SELECT coalesce(max(revision), 0) FROM schema_migrations", Vec::new()).await?;
-    let number = row.map_or(Ok(0), |row| row.int(0))?;
+    let row = session
+        .row("SELECT coalesce(max(revision), 0) AS revision FROM schema_migrations", Vec::new())
+        .await?;
+    let number = row.map_or(Ok(0), |row| row.int("revision"))?;
     Ok(u32::try_from(number).unwrap_or(u32::MAX))
 }
 

@@ -16,7 +16,7 @@ use panaversity_model::chain::ChainRecord;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::delta::Delta;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::file::{FileRecord, Found};
+use panaversity_model::file::{FileMetadata, FileRecord, Found};
 use panaversity_model::gc::{
     Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
 };
@@ -280,6 +280,7 @@ faulty! { new FaultyUploadStore over UploadStore }
 
 faulty! { Changes for FaultyJournal, "journal", Database;
     fn commit(set: ChangeSet) -> Verdict;
+    fn current_metadata(key: &FileKey) -> Option<FileMetadata>;
     fn append(draft: AuditDraft) -> ();
 }
 faulty! { Blobs for FaultyJournal, "journal", Database;
@@ -313,6 +314,7 @@ faulty! { Files for FaultyJournal, "journal", Database;
     fn list(book: &BookId, folder: &Folder, view: &View, after: Option<&BookPath>, limit: usize) -> Vec<FileRecord>;
     fn paths(book: Option<&BookId>, prefix: &Prefix, view: &View, after: Option<&(BookId, BookPath)>, limit: usize) -> Vec<(BookId, BookPath)>;
     fn asset(book: &BookId, path: &BookPath) -> Option<Asset>;
+    fn find_asset(book: &BookId, path: &BookPath) -> Option<(Asset, StoredBlob)>;
     fn assets(book: &BookId, folder: &Folder, after: Option<&BookPath>, limit: usize) -> Vec<Asset>;
     fn changed(book: &BookId, view: &View, since: Timestamp, after: Option<&BookPath>, limit: usize) -> Delta;
 }

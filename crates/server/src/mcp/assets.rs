@@ -191,15 +191,15 @@ fn kept_answer(app: &AppState, call: &Call, kept: &AssetKept, method: &str) -> T
 pub(super) async fn get(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
     let with_bytes = arguments.flag("include_binary")?;
-    let (asset, _) = call.get_asset(&book, &path, false).await?;
     if !with_bytes {
+        let asset = call.get_asset(&book, &path).await?;
         return Ok(linked(app, call, &book, &asset).into());
     }
-    call.check_direct("the asset", asset.record.size)?;
-    app.hold.take(asset.record.size * COST_OF_AN_ANSWER).await;
-    let (asset, bytes) = call.get_asset(&book, &path, true).await?;
+    let found = call.find_asset(&book, &path).await?;
+    app.hold.take(found.asset.record.size * COST_OF_AN_ANSWER).await;
+    let (asset, bytes) = call.asset_bytes(&book, found).await?;
     let mut body = linked(app, call, &book, &asset);
-    body["binary_data"] = BASE64_STANDARD.encode(bytes.unwrap_or_default()).into();
+    body["binary_data"] = BASE64_STANDARD.encode(bytes).into();
     Ok(ToolOutput { body, size: Some(asset.record.size) })
 }
 

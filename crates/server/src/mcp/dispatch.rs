@@ -124,10 +124,10 @@ pub(super) async fn read_resource(
             return Ok(Resource { record, content: ResourceContent::Text(text) });
         }
         call.check_direct("the file", record.size)?;
-        app.hold.take(record.size * COST_OF_AN_ANSWER).await;
-        let (asset, bytes) = call.get_asset(&read.book, &read.path, true).await?;
-        let content = ResourceContent::Blob(bytes.unwrap_or_default());
-        Ok(Resource { record: asset.record, content })
+        let found = call.find_asset(&read.book, &read.path).await?;
+        app.hold.take(found.asset.record.size * COST_OF_AN_ANSWER).await;
+        let (asset, bytes) = call.asset_bytes(&read.book, found).await?;
+        Ok(Resource { record: asset.record, content: ResourceContent::Blob(bytes) })
     };
     let size = |file: &Resource| Some(file.record.size);
     let ended = app.run(CallKind::Resource, caller, Operation::Read, use_case, size).await;

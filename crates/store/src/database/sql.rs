@@ -60,62 +60,62 @@ impl From<Option<Timestamp>> for Value {
     }
 }
 
-/// Row of either database. Columns are read by position.
+/// Row of either database. Columns are read by name.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),
 }
 
 macro_rules! read_column {
-    ($self:ident, $index:ident, $type:ty) => {
+    ($self:ident, $name:ident, $type:ty) => {
         match $self {
-            Row::Sqlite(row) => row.try_get::<$type, _>($index),
-            Row::Postgres(row) => row.try_get::<$type, _>($index),
+            Row::Sqlite(row) => row.try_get::<$type, _>($name),
+            Row::Postgres(row) => row.try_get::<$type, _>($name),
         }
     };
 }
 
 impl Row {
-    pub(crate) fn text(&self, index: usize) -> Sql<String> {
-        read_column!(self, index, String)
+    pub(crate) fn text(&self, name: &str) -> Sql<String> {
+        read_column!(self, name, String)
     }
 
-    pub(crate) fn optional_text(&self, index: usize) -> Sql<Option<String>> {
-        read_column!(self, index, Option<String>)
+    pub(crate) fn optional_text(&self, name: &str) -> Sql<Option<String>> {
+        read_column!(self, name, Option<String>)
     }
 
-    pub(crate) fn int(&self, index: usize) -> Sql<i64> {
-        read_column!(self, index, i64)
+    pub(crate) fn int(&self, name: &str) -> Sql<i64> {
+        read_column!(self, name, i64)
     }
 
-    pub(crate) fn optional_int(&self, index: usize) -> Sql<Option<i64>> {
-        read_column!(self, index, Option<i64>)
+    pub(crate) fn optional_int(&self, name: &str) -> Sql<Option<i64>> {
+        read_column!(self, name, Option<i64>)
     }
 
-    pub(crate) fn optional_bytes(&self, index: usize) -> Sql<Option<Vec<u8>>> {
-        read_column!(self, index, Option<Vec<u8>>)
+    pub(crate) fn optional_bytes(&self, name: &str) -> Sql<Option<Vec<u8>>> {
+        read_column!(self, name, Option<Vec<u8>>)
     }
 
-    pub(crate) fn bytes(&self, index: usize) -> Sql<Vec<u8>> {
-        read_column!(self, index, Vec<u8>)
+    pub(crate) fn bytes(&self, name: &str) -> Sql<Vec<u8>> {
+        read_column!(self, name, Vec<u8>)
     }
 
-    pub(crate) fn optional_time(&self, index: usize) -> Sql<Option<Timestamp>> {
+    pub(crate) fn optional_time(&self, name: &str) -> Sql<Option<Timestamp>> {
         match self {
-            Self::Sqlite(row) => match row.try_get::<Option<String>, _>(index)? {
+            Self::Sqlite(row) => match row.try_get::<Option<String>, _>(name)? {
                 None => Ok(None),
                 Some(text) => Timestamp::parse(&text).map(Some).ok_or_else(|| undecodable(&text)),
             },
             Self::Postgres(row) => {
-                let moment = row.try_get::<Option<OffsetDateTime>, _>(index)?;
+                let moment = row.try_get::<Option<OffsetDateTime>, _>(name)?;
                 let micros = moment.map(|at| i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000)));
                 Ok(micros.map(|micros| Timestamp::from_micros(micros.unwrap_or(i64::MAX))))
             }
         }
     }
 
-    pub(crate) fn time(&self, index: usize) -> Sql<Timestamp> {
-        self.optional_time(index)?.ok_or_else(|| undecodable("NULL"))
+    pub(crate) fn time(&self, name: &str) -> Sql<Timestamp> {
+        self.optional_time(name)?.ok_or_else(|| undecodable("NULL"))
     }
 }
 

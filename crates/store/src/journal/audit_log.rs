@@ -10,7 +10,7 @@ use super::rows::{self, ENTRY};
 use super::{SqlJournal, now};
 use crate::database::{Row, Value, fault, placeholders};
 
-const CHAIN: &str = "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, f.sha256 FROM chains c \
+const CHAIN: &str = "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, f.sha256 AS journal_hash FROM chains c \
     LEFT JOIN file_journal f ON f.book_id = c.book_id AND f.path = c.path AND f.user_id = c.user_id";
 
 #[async_trait]

@@ -62,7 +62,7 @@ impl Blobs for SqlJournal {
         })
         .await?;
         let Some(row) = row else { return Ok(Staged::BeingDeleted) };
-        let stored = row.text(0).map_err(|error| fault("stage a blob", &error))?;
+        let stored = row.text("staging").map_err(|error| fault("stage a blob", &error))?;
         let staging = StagingId::from_stored(&stored);
         staging.map(Staged::Ready).ok_or_else(|| Fault::corrupt(format!("`{stored}` is no staging")))
     }
@@ -81,7 +81,7 @@ impl Blobs for SqlJournal {
             let sql = format!("SELECT {BLOB} FROM blobs b WHERE b.hash IN ({})", placeholders(1, AT_ONCE));
             let values = padded.map(|hash| hash.to_string().into()).collect();
             for row in &self.read("read blobs", &sql, values).await? {
-                found.push(rows::blob(row, 0)?);
+                found.push(rows::blob(row)?);
             }
         }
         Ok(found)
@@ -94,9 +94,11 @@ impl Blobs for SqlJournal {
     }
 
     async fn damaged(&self) -> Result<i64, Fault> {
-        let sql = "SELECT count(*) FROM blobs b WHERE b.state <> 'live' AND b.state IN ('missing', 'corrupt') \
+        let sql = "SELECT count(*) AS blobs FROM blobs b WHERE b.state <> 'live' AND b.state IN ('missing', 'corrupt') \
                    AND EXISTS (SELECT 1 FROM file_journal f WHERE f.sha256 = b.hash)";
         let rows = self.read("count damaged blobs", sql, Vec::new()).await?;
-        rows.first().map_or(Ok(0), |row| row.int(0)).map_err(|error| fault("count damaged blobs", &error))
+        rows.first()
+            .map_or(Ok(0), |row| row.int("blobs"))
+            .map_err(|error| fault("count damaged blobs", &error))
     }
 }

@@ -59,18 +59,22 @@ impl Books for SqlJournal {
                    AND (path = '' OR coalesce(new_content_hash, old_content_hash) IS NOT NULL) \
                    ORDER BY timestamp DESC LIMIT 1";
         let found = self.read("read when a book has changed", sql, vec![id.as_str().into()]).await?;
-        found.first().map(|row| row.time(0)).transpose().map_err(|error| fault("read a time", &error))
+        found
+            .first()
+            .map(|row| row.time("timestamp"))
+            .transpose()
+            .map_err(|error| fault("read a time", &error))
     }
 
     async fn journal_counts(&self) -> Result<Vec<(BookId, i64)>, Fault> {
-        let sql = "SELECT b.book_id, (SELECT count(*) FROM file_journal f WHERE f.book_id = b.book_id) \
+        let sql = "SELECT b.book_id, (SELECT count(*) FROM file_journal f WHERE f.book_id = b.book_id) AS files \
                    FROM books b ORDER BY b.book_id";
         let found = self.read("count journal rows", sql, Vec::new()).await?;
         found
             .iter()
             .map(|row| {
-                let count = row.int(1).map_err(|error| fault("count journal rows", &error))?;
-                let id = row.text(0).map_err(|error| fault("count journal rows", &error))?;
+                let count = row.int("files").map_err(|error| fault("count journal rows", &error))?;
+                let id = row.text("book_id").map_err(|error| fault("count journal rows", &error))?;
                 Ok((rows::book_id(&id)?, count))
             })
             .collect()
@@ -107,7 +111,7 @@ async fn create(
     if fresh {
         return Ok((CreationKind::New, row));
     }
-    if schema.is_none() || row.text(1)? == wanted {
+    if schema.is_none() || row.text("schema")? == wanted {
         return Ok((CreationKind::Known, row));
     }
     // Every strict path is a docusaurus path, so files in overlays prevent only the change to strict;

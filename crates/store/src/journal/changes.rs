@@ -57,7 +57,7 @@ impl SqlJournal {
             Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)),
         ];
         let found = self.read("read what has changed", &changes_sql(), values).await?;
-        let total = found.first().map_or(Ok(0), |row| row.int(0));
+        let total = found.first().map_or(Ok(0), |row| row.int("total"));
         let total = total.map_err(|error| fault("read what has changed", &error))?;
         let files = found.iter().map(|row| changed_file(row, view)).collect::<Result<_, _>>()?;
         Ok(Delta { files, total: usize::try_from(total).unwrap_or(0), complete_until })
@@ -80,25 +80,32 @@ impl SqlJournal {
                 // statement's time is that of its arrival, before the locks are read.
                 let sql = format!(
                     "SELECT least(statement_timestamp(), min(to_timestamp({FROM} + CAST(classid AS BIGINT)) \
-                     + (CAST(objid AS BIGINT) & 1048575) * interval '1 microsecond')) \
+                     + (CAST(objid AS BIGINT) & 1048575) * interval '1 microsecond')) AS complete_until \
                      FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 \
                      AND CAST(objid AS BIGINT) >> 20 = {MARK} \
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 );
                 let found = self.read("look for changes under way", &sql, Vec::new()).await?;
-                let at = found.first().map_or(Err(sqlx::Error::RowNotFound), |row| row.time(0));
+                let at =
+                    found.first().map_or(Err(sqlx::Error::RowNotFound), |row| row.time("complete_until"));
                 at.map_err(|error| fault("look for changes under way", &error))
             }
         }
     }
 }
 
-/// SQL of a delta. Columns: total count, path, time of the last change in any layer of the view and in
-/// its top one; then the top layer's row and the base's. An entry without hashes changed nothing. A
-/// change of the base below a file of the overlay is not visible.
+/// Columns read by [`rows::file`].
+const FILE_COLUMNS: [&str; 7] =
+    ["path", "user_id", "sha256", "size", "last_written_at", "storage_backend", "version"];
+
+/// SQL of a delta: the total count; of each path the time of the last change in any layer of the view
+/// and in its top one, and the journal row that the view shows, or NULLs. An entry without hashes
+/// changed nothing. A change of the base below a file of the overlay is not visible.
 fn changes_sql() -> String {
+    // No column of a journal row is NULL.
+    let shown = FILE_COLUMNS.map(|name| format!("coalesce(t.{name}, b.{name}) AS {name}")).join(", ");
     format!(
-        "SELECT count(*) OVER (), c.path, c.changed_at, c.changed_on_top, {}, {} \
+        "SELECT count(*) OVER () AS total, c.path AS changed_path, c.changed_at, c.changed_on_top, {shown} \
          FROM (SELECT path, max(timestamp) AS changed_at, \
                max(CASE WHEN user_id = $2 THEN timestamp END) AS changed_on_top \
                FROM audit_log WHERE book_id = $1 AND user_id IN ($2, '__base__') AND timestamp >= $3 \
@@ -107,25 +114,19 @@ fn changes_sql() -> String {
          LEFT JOIN file_journal t ON t.book_id = $1 AND t.user_id = $2 AND t.path = c.path \
          LEFT JOIN file_journal b ON b.book_id = $1 AND b.user_id = '__base__' AND b.path = c.path \
          WHERE c.changed_on_top IS NOT NULL OR t.path IS NULL \
-         ORDER BY c.path LIMIT $5",
-        rows::file_columns("t"),
-        rows::file_columns("b")
+         ORDER BY c.path LIMIT $5"
     )
 }
 
 fn changed_file(row: &Row, view: &View) -> Result<ChangedFile, Fault> {
-    const TOP: usize = 4;
-    const BASE: usize = TOP + rows::FILE_COLUMNS;
     let read = || -> Sql<_> {
-        let has = |at| row.optional_text(at).map(|path| path.is_some());
-        Ok((row.text(1)?, row.time(2)?, row.optional_time(3)?, has(TOP)?, has(BASE)?))
+        let (at, on_top) = (row.time("changed_at")?, row.optional_time("changed_on_top")?);
+        Ok((row.text("changed_path")?, at, on_top, row.optional_text("path")?.is_some()))
     };
     let read = read().map_err(|error| fault("read what has changed", &error));
-    let (path, at, on_top, has_top, has_base) = read?;
-    let now = if has_top {
-        Shown::File(rows::file(row, TOP)?)
-    } else if has_base {
-        Shown::File(rows::file(row, BASE)?)
+    let (path, at, on_top, is_shown) = read?;
+    let now = if is_shown {
+        Shown::File(rows::file(row)?)
     } else {
         let layer = if on_top == Some(at) { view.top().clone() } else { Layer::Base };
         Shown::Gone { at, layer }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use async_trait::async_trait;
 use panaversity_model::asset::Asset;
+use panaversity_model::blob::StoredBlob;
 use panaversity_model::delta::Delta;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::path::{Folder, Prefix};
@@ -11,7 +12,7 @@ use panaversity_model::ports::Files;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp, View};
 
 use super::SqlJournal;
-use super::rows::{self, BLOB, FILE, FILE_COLUMNS};
+use super::rows::{self, BLOB, FILE};
 use crate::database::{Row, Session, Sql, Value, fault};
 
 #[async_trait]
@@ -35,7 +36,7 @@ impl Files for SqlJournal {
         hash: ContentHash,
     ) -> Result<Option<Found>, Fault> {
         let sql = format!(
-            "SELECT f.path, f.user_id, f.sha256, f.size, f.at, '', f.version, {BLOB} \
+            "SELECT f.path, f.user_id, f.sha256, f.size, f.at AS last_written_at, '' AS storage_backend, f.version, {BLOB} \
              FROM versions f LEFT JOIN blobs b ON b.hash = f.sha256 \
              WHERE f.book_id = $1 AND f.path = $2 AND f.user_id IN ($3, '__base__') AND f.sha256 = $4 \
              ORDER BY f.user_id = '__base__', f.version DESC LIMIT 1"
@@ -73,8 +74,8 @@ impl Files for SqlJournal {
             Ok((base, own))
         };
         let (base, own) = run.await.map_err(|error| fault("list files", &error))?;
-        let base = base.iter().map(|row| rows::file(row, 0)).collect::<Result<Vec<_>, _>>()?;
-        let own = own.iter().map(|row| rows::file(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        let base = base.iter().map(rows::file).collect::<Result<Vec<_>, _>>()?;
+        let own = own.iter().map(rows::file).collect::<Result<Vec<_>, _>>()?;
         Ok(merge(base, own, limit))
     }
 
@@ -118,10 +119,21 @@ impl Files for SqlJournal {
     }
 
     async fn asset(&self, book: &BookId, path: &BookPath) -> Result<Option<Asset>, Fault> {
-        let sql = format!("{ASSETS} AND f.path = $2");
+        let sql = format!("SELECT {} FROM {ASSETS} WHERE {OF_BASE} AND f.path = $2", asset_columns());
         let found =
             self.read("find an asset", &sql, vec![book.as_str().into(), path.as_str().into()]).await?;
         found.first().map(asset).transpose()
+    }
+
+    async fn find_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<(Asset, StoredBlob)>, Fault> {
+        let sql = format!(
+            "SELECT {}, {BLOB} FROM {ASSETS} LEFT JOIN blobs b ON b.hash = f.sha256 \
+             WHERE {OF_BASE} AND f.path = $2",
+            asset_columns()
+        );
+        let found =
+            self.read("find an asset", &sql, vec![book.as_str().into(), path.as_str().into()]).await?;
+        found.first().map(|row| Ok((asset(row)?, rows::found(row)?.blob))).transpose()
     }
 
     async fn assets(
@@ -131,8 +143,11 @@ impl Files for SqlJournal {
         after: Option<&BookPath>,
         limit: usize,
     ) -> Result<Vec<Asset>, Fault> {
-        let sql =
-            format!("{ASSETS} AND f.path >= $2 AND f.path < $3 AND f.path > $4 ORDER BY f.path LIMIT $5");
+        let sql = format!(
+            "SELECT {} FROM {ASSETS} WHERE {OF_BASE} AND f.path >= $2 AND f.path < $3 AND f.path > $4 \
+             ORDER BY f.path LIMIT $5",
+            asset_columns()
+        );
         let found = self.read("list assets", &sql, below(book, folder, after, limit)).await?;
         found.iter().map(asset).collect()
     }
@@ -166,15 +181,20 @@ async fn list_layer(
     session.rows(sql, values).await
 }
 
-/// Base files of the book `$1` as read by [`asset`]. The newest version of a file is never deleted, so
-/// the join finds one.
-const ASSETS: &str = "SELECT f.path, f.user_id, f.sha256, f.size, f.last_written_at, f.storage_backend, f.version, \
-    v.agent_id FROM file_journal f LEFT JOIN versions v ON v.book_id = f.book_id AND v.path = f.path \
-    AND v.user_id = f.user_id AND v.version = f.version WHERE f.book_id = $1 AND f.user_id = '__base__'";
+/// Columns read by [`asset`].
+fn asset_columns() -> String {
+    format!("{FILE}, v.agent_id")
+}
+
+/// Base files of the book `$1` with their newest versions, which are never deleted.
+const ASSETS: &str = "file_journal f LEFT JOIN versions v ON v.book_id = f.book_id AND v.path = f.path \
+    AND v.user_id = f.user_id AND v.version = f.version";
+/// Condition on them.
+const OF_BASE: &str = "f.book_id = $1 AND f.user_id = '__base__'";
 
 fn asset(row: &Row) -> Result<Asset, Fault> {
-    let record = rows::file(row, 0)?;
-    let agent = rows::read("read an asset", || row.optional_text(FILE_COLUMNS).map(Ok))?;
+    let record = rows::file(row)?;
+    let agent = rows::read("read an asset", || row.optional_text("agent_id").map(Ok))?;
     let agent = agent.ok_or_else(|| Fault::corrupt(format!("`{}` has no version", record.path)))?;
     Ok(Asset { record, agent: rows::agent(&agent)? })
 }

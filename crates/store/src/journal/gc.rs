@@ -19,8 +19,7 @@ use crate::database::{
 const FORGETTABLE: &str = "EXISTS (SELECT 1 FROM versions n WHERE n.book_id = v.book_id AND n.path = v.path \
     AND n.user_id = v.user_id AND n.version > v.version AND n.at <= $1)";
 /// Columns read by [`condemned`].
-const CONDEMNED: &str =
-    "hash, size, CASE WHEN chunks IS NULL THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END, condemned_until";
+const CONDEMNED: &str = "hash, size, CASE WHEN chunks IS NULL THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END AS in_object, condemned_until";
 
 /// SQL expression for the time `seconds` from now.
 pub(super) fn seconds_from_now(dialect: Dialect, seconds: u64) -> String {
@@ -57,8 +56,8 @@ fn unguarded(db: &Database) -> String {
 
 fn condemned(row: &Row) -> Result<Condemned, Fault> {
     rows::read("read a condemned blob", || {
-        let (raw_hash, size, in_object) = (row.text(0)?, row.int(1)?, row.int(2)? == 1);
-        let (size, until) = (u64::try_from(size).unwrap_or(0), row.time(3)?);
+        let (raw_hash, size, in_object) = (row.text("hash")?, row.int("size")?, row.int("in_object")? == 1);
+        let (size, until) = (rows::unsigned(size), row.time("condemned_until")?);
         Ok(rows::hash(&raw_hash).map(|hash| Condemned { hash, size, in_object, until }))
     })
 }
@@ -66,7 +65,7 @@ fn condemned(row: &Row) -> Result<Condemned, Fault> {
 fn kept_manifest(row: &Row) -> Result<KeptManifest, Fault> {
     rows::read("read a kept manifest", || {
         let (raw_book, raw_hash, named_at, encoded) =
-            (row.text(0)?, row.text(1)?, row.time(2)?, row.bytes(3)?);
+            (row.text("book_id")?, row.text("hash")?, row.time("named_at")?, row.bytes("body")?);
         Ok((|| {
             let (book, hash) = (rows::book_id(&raw_book)?, rows::hash(&raw_hash)?);
             Ok(KeptManifest { book, hash, named_at, encoded })
@@ -94,7 +93,7 @@ async fn condemn_these(
             let lock =
                 format!("SELECT hash FROM blobs WHERE hash IN ({list}) ORDER BY hash FOR UPDATE SKIP LOCKED");
             let locked = session.rows(lock, hashes).await?;
-            hashes = locked.iter().map(|row| row.text(0).map(Value::from)).collect::<Sql<_>>()?;
+            hashes = locked.iter().map(|row| row.text("hash").map(Value::from)).collect::<Sql<_>>()?;
         }
         if hashes.is_empty() {
             continue;
@@ -185,7 +184,7 @@ impl GarbageCollection for SqlJournal {
         let after = after.map_or(String::new(), |hash| hash.to_string());
         let values = vec![unused_since.into(), after.into(), whole(limit)];
         let found = self.read("look for garbage", &look, values).await?;
-        let candidates = found.iter().map(|row| row.text(0)).collect::<Sql<Vec<_>>>();
+        let candidates = found.iter().map(|row| row.text("hash")).collect::<Sql<Vec<_>>>();
         let candidates = candidates.map_err(|error| fault("look for garbage", &error))?;
         let Some(last) = candidates.last() else { return Ok(CondemnedBatch::default()) };
         let next = (candidates.len() == limit).then(|| rows::hash(last)).transpose()?;
@@ -232,26 +231,26 @@ impl GarbageCollection for SqlJournal {
     }
 
     async fn survey(&self, cutoffs: RetentionCutoffs) -> Result<GcEstimate, Fault> {
-        let count = |row: Option<&Row>, at: usize| -> Result<u64, Fault> {
-            let number = row.map_or(Ok(0), |row| row.int(at));
+        let count = |row: Option<&Row>, name: &str| -> Result<u64, Fault> {
+            let number = row.map_or(Ok(0), |row| row.int(name));
             number.map(|n| u64::try_from(n).unwrap_or(0)).map_err(|error| fault("survey garbage", &error))
         };
-        let manifests = "SELECT count(*) FROM manifests WHERE named_at <= $1";
+        let manifests = "SELECT count(*) AS manifests FROM manifests WHERE named_at <= $1";
         let manifests = self.read("survey manifests", manifests, vec![cutoffs.unnamed_since.into()]).await?;
-        let versions = format!("SELECT count(*) FROM versions v WHERE {}", unkept(&self.db));
+        let versions = format!("SELECT count(*) AS versions FROM versions v WHERE {}", unkept(&self.db));
         let versions = self.read("survey versions", &versions, vec![cutoffs.unused_since.into()]).await?;
         let blobs = format!(
-            "SELECT count(*), CAST(coalesce(sum(blobs.size), 0) AS BIGINT) FROM blobs WHERE {} AND NOT EXISTS \
+            "SELECT count(*) AS blobs, CAST(coalesce(sum(blobs.size), 0) AS BIGINT) AS bytes FROM blobs WHERE {} AND NOT EXISTS \
              (SELECT 1 FROM versions v WHERE v.sha256 = blobs.hash AND NOT ({}))",
             unguarded(&self.db),
             unkept(&self.db)
         );
         let blobs = self.read("survey blobs", &blobs, vec![cutoffs.unused_since.into()]).await?;
         Ok(GcEstimate {
-            manifests: count(manifests.first(), 0)?,
-            versions: count(versions.first(), 0)?,
-            blobs: count(blobs.first(), 0)?,
-            bytes: count(blobs.first(), 1)?,
+            manifests: count(manifests.first(), "manifests")?,
+            versions: count(versions.first(), "versions")?,
+            blobs: count(blobs.first(), "blobs")?,
+            bytes: count(blobs.first(), "bytes")?,
         })
     }
 }

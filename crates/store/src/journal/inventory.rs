@@ -19,15 +19,15 @@ use crate::database::{Durability, Row, Value, placeholders, values_list};
 
 /// Columns read by [`record`], of a journal row `f` and its publication `p`.
 const RECORD: &str = "SELECT f.book_id, f.path, f.user_id, f.sha256, f.size, f.version, \
-    CASE WHEN p.state = 'pending' THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END \
+    CASE WHEN p.state = 'pending' THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS is_pending \
     FROM file_journal f LEFT JOIN publications p \
     ON p.book_id = f.book_id AND p.path = f.path AND p.user_id = f.user_id";
 
 fn record(row: &Row) -> Result<PublishedFile, Fault> {
     let key = rows::file_key(row)?;
     rows::read("read a journal row", || {
-        let (raw_hash, size) = (row.text(3)?, u64::try_from(row.int(4)?).unwrap_or(0));
-        let (version, pending) = (row.int(5)?, row.int(6)? == 1);
+        let (raw_hash, size) = (row.text("sha256")?, rows::unsigned(row.int("size")?));
+        let (version, pending) = (row.int("version")?, row.int("is_pending")? == 1);
         Ok(rows::hash(&raw_hash).map(|hash| PublishedFile {
             key,
             held: Some((hash, size)),
@@ -77,7 +77,7 @@ impl FileInventory for SqlJournal {
             );
             for row in &self.read("look up what is pending", &pending, values).await? {
                 let (key, version) =
-                    (rows::file_key(row)?, rows::read("read a version", || Ok(Ok(row.int(3)?)))?);
+                    (rows::file_key(row)?, rows::read("read a version", || Ok(Ok(row.int("version")?)))?);
                 let gone = PublishedFile { key: key.clone(), held: None, version, pending: true };
                 found.entry(key).or_insert(gone).pending = true;
             }
@@ -109,7 +109,7 @@ impl FileInventory for SqlJournal {
         let mut values = vec![book, path, user, BASE.into(), folded.as_str().into(), from.into(), to.into()];
         values.extend(above);
         let found = self.read("look for a path in the way", &sql, values).await?;
-        found.first().map(|row| rows::read("read a path", || Ok(rows::path(&row.text(0)?)))).transpose()
+        found.first().map(|row| rows::read("read a path", || Ok(rows::path(&row.text("path")?)))).transpose()
     }
 
     async fn republish(&self, keys: &[FileKey]) -> Result<(), Fault> {
@@ -148,7 +148,7 @@ impl FileInventory for SqlJournal {
         );
         let after = after.map_or(String::new(), |hash| hash.to_string());
         let found = self.read("list objects", &sql, vec![after.into(), limited(limit)]).await?;
-        found.iter().map(|row| rows::blob(row, 0)).collect()
+        found.iter().map(rows::blob).collect()
     }
 
     async fn files_with_hash(&self, hash: ContentHash, limit: usize) -> Result<Vec<FileKey>, Fault> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use std::collections::HashMap;
 
-use panaversity_model::blob::{BlobMetadata, BlobState};
+use panaversity_model::blob::BlobMetadata;
 use panaversity_model::manifest::{Item, ManifestRow, Stamp};
 use panaversity_model::ports::Manifests;
 use panaversity_model::{BookId, ContentHash, Fault};
@@ -12,8 +12,8 @@ use super::{SqlJournal, rows};
 use crate::database::{Row, Sql, Value, fault, values_list};
 
 // Answered from the index on versions alone.
-const STAMP: &str = "SELECT count(*), CAST(coalesce(sum(version), 0) AS BIGINT), coalesce(max(version), 0) \
-                     FROM file_journal WHERE book_id = $1 AND user_id = '__base__'";
+const STAMP: &str = "SELECT count(*) AS count, CAST(coalesce(sum(version), 0) AS BIGINT) AS sum, \
+                     coalesce(max(version), 0) AS highest FROM file_journal WHERE book_id = $1 AND user_id = '__base__'";
 
 /// Number of versions read in one statement.
 const AT_ONCE: usize = 256;
@@ -57,7 +57,7 @@ impl Manifests for SqlJournal {
         let found = self.read("read a kept manifest", sql, values).await?;
         found
             .first()
-            .map(|row| row.bytes(0))
+            .map(|row| row.bytes("body"))
             .transpose()
             .map_err(|error| fault("read a kept manifest", &error))
     }
@@ -71,8 +71,9 @@ impl Manifests for SqlJournal {
         let mut found: HashMap<(String, ContentHash), BlobMetadata> = HashMap::with_capacity(versions.len());
         // Row by row by an index, and without reading the bytes whose length is queried.
         let sql = format!(
-            "WITH w (path, hash) AS (VALUES {}) SELECT v.path, v.sha256, coalesce(b.size, v.size), \
-             coalesce(b.crc32, 0), coalesce(b.state, 'missing'), CAST(length(b.deflated) AS BIGINT), v.kept_until \
+            "WITH w (path, hash) AS (VALUES {}) SELECT v.path, v.sha256, coalesce(b.size, v.size) AS size, \
+             coalesce(b.crc32, 0) AS crc32, coalesce(b.state, 'missing') AS state, \
+             CAST(length(b.deflated) AS BIGINT) AS deflated_size, v.kept_until \
              FROM w CROSS JOIN versions v LEFT JOIN blobs b ON b.hash = v.sha256 \
              WHERE v.book_id = $1 AND v.path = w.path AND v.user_id = '__base__' AND v.sha256 = w.hash",
             values_list(2, AT_ONCE, 2)
@@ -94,17 +95,16 @@ impl Manifests for SqlJournal {
 }
 
 fn stamp(row: &Row) -> Sql<Stamp> {
-    Ok(Stamp { count: row.int(0)?, sum: row.int(1)?, highest: row.int(2)? })
+    Ok(Stamp { count: row.int("count")?, sum: row.int("sum")?, highest: row.int("highest")? })
 }
 
 fn metadata(row: &Row) -> Result<((String, ContentHash), BlobMetadata), Fault> {
     rows::read("look at a version", || {
-        let (path, raw_hash, state) = (row.text(0)?, row.text(1)?, row.text(4)?);
-        let (size, deflated) = (row.int(2)?, row.optional_int(5)?);
-        let (crc32, kept_until) = (row.int(3)?, row.optional_time(6)?);
+        let (path, raw_hash, state) = (row.text("path")?, row.text("sha256")?, row.text("state")?);
+        let (size, deflated) = (row.int("size")?, row.optional_int("deflated_size")?);
+        let (crc32, kept_until) = (row.int("crc32")?, row.optional_time("kept_until")?);
         Ok((|| {
-            let state = BlobState::from_stored(&state)
-                .ok_or_else(|| Fault::corrupt(format!("a blob is in the unknown state `{state}`")))?;
+            let state = rows::blob_state(&state)?;
             let metadata = BlobMetadata {
                 size: rows::unsigned(size),
                 crc32: u32::try_from(crc32).unwrap_or(0),
@@ -119,8 +119,8 @@ fn metadata(row: &Row) -> Result<((String, ContentHash), BlobMetadata), Fault> {
 
 fn manifest_row(row: &Row) -> Result<ManifestRow, Fault> {
     rows::read("read a manifest row", || {
-        let (path, raw_hash, size, version) = (row.text(0)?, row.text(1)?, row.int(2)?, row.int(3)?);
-        let size = u64::try_from(size).unwrap_or(0);
+        let (path, raw_hash) = (row.text("path")?, row.text("sha256")?);
+        let (size, version) = (rows::unsigned(row.int("size")?), row.int("version")?);
         Ok(rows::hash(&raw_hash).map(|hash| ManifestRow { path, item: Item { hash, size, version } }))
     })
 }

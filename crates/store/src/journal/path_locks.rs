@@ -92,7 +92,8 @@ pub(super) async fn read_names_below(
         });
         let values = std::iter::once(Value::Int(enough)).chain(ranges).collect();
         for row in session.rows(sql, values).await? {
-            names.insert((row.text(0)?, row.text(1)?, row.text(2)?), row.text(3)?);
+            let name = (row.text("book_id")?, row.text("user_id")?, row.text("folded")?);
+            names.insert(name, row.text("path")?);
         }
     }
     Ok(())

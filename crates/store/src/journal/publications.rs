@@ -60,7 +60,7 @@ impl Publications for SqlJournal {
             .iter()
             .zip(leases)
             .map(|(row, lease)| {
-                let version = row.int(3).map_err(|error| fault("claim publications", &error))?;
+                let version = row.int("version").map_err(|error| fault("claim publications", &error))?;
                 Ok(Publication { key: rows::file_key(row)?, version, lease: *lease })
             })
             .collect()
@@ -97,9 +97,12 @@ impl Publications for SqlJournal {
     }
 
     async fn pending(&self) -> Result<i64, Fault> {
-        let sql = "SELECT count(*) FROM publications WHERE state = 'pending'";
+        let sql = "SELECT count(*) AS paths FROM publications WHERE state = 'pending'";
         let found = self.read("count publications", sql, Vec::new()).await?;
-        found.first().map_or(Ok(0), |row| row.int(0)).map_err(|error| fault("count publications", &error))
+        found
+            .first()
+            .map_or(Ok(0), |row| row.int("paths"))
+            .map_err(|error| fault("count publications", &error))
     }
 
     async fn unsynced(&self, limit: usize) -> Result<Vec<(FileKey, i64)>, Fault> {
@@ -110,7 +113,7 @@ impl Publications for SqlJournal {
         found
             .iter()
             .map(|row| {
-                let version = row.int(3).map_err(|error| fault("read published files", &error))?;
+                let version = row.int("version").map_err(|error| fault("read published files", &error))?;
                 Ok((rows::file_key(row)?, version))
             })
             .collect()
@@ -186,7 +189,7 @@ pub(super) async fn settle_all(
             key_values(&publication.key).into_iter().chain(numbered)
         });
         for row in session.rows(sql, values.collect()).await? {
-            published.insert((rows::chain_key(&row)?, row.int(3)?));
+            published.insert((rows::chain_key(&row)?, row.int("version")?));
         }
     }
     let mut settled = Vec::with_capacity(settles.len());

@@ -22,6 +22,6 @@ impl SqlJournal {
             row.ok_or(sqlx::Error::RowNotFound)
         })
         .await?;
-        row.text(0).map(String::into_bytes).map_err(|error| fault("read the signing key", &error))
+        row.text("signing_key").map(String::into_bytes).map_err(|error| fault("read the signing key", &error))
     }
 }

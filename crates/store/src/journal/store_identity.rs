@@ -31,7 +31,7 @@ impl DatabaseIdentity {
     pub async fn of(db: &Database) -> Result<Self, Fault> {
         let read = async {
             let rows = db.read().await?.rows("SELECT id FROM store", Vec::new()).await?;
-            rows.first().map(|row| row.text(0)).transpose()
+            rows.first().map(|row| row.text("id")).transpose()
         };
         let id = read.await.map_err(|error| fault("read the store id", &error))?;
         let is_paired = id.as_deref().is_some_and(is_paired);
@@ -61,7 +61,7 @@ async fn locked(db: &Database) -> Sql<(Session, String)> {
     );
     session.execute(insert, vec![drawn.into()]).await?;
     let row = session.row("SELECT id FROM store", Vec::new()).await?;
-    let id = row.ok_or(sqlx::Error::RowNotFound)?.text(0)?;
+    let id = row.ok_or(sqlx::Error::RowNotFound)?.text("id")?;
     Ok((session, id))
 }
 

@@ -167,7 +167,7 @@ async fn touch_objects(
             "SELECT hash, staging FROM blobs WHERE hash IN ({list}) AND state = 'live' ORDER BY hash {locked}"
         );
         for row in session.rows(staged, hashes.clone()).await? {
-            live.insert(row.text(0)?, row.optional_text(1)?);
+            live.insert(row.text("hash")?, row.optional_text("staging")?);
         }
         let touch = format!(
             "UPDATE blobs SET touched_at = {}, staged_until = NULL WHERE hash IN ({list}) AND state = 'live'",
@@ -210,10 +210,10 @@ pub(super) async fn lock_chains(
         );
         for row in session.rows(sql, key_values(some)).await? {
             let state = ChainState {
-                tip: row.optional_text(3)?,
-                count: row.int(4)?,
-                version: row.int(5)?,
-                last_at: row.optional_time(6)?,
+                tip: row.optional_text("tip")?,
+                count: row.int("count")?,
+                version: row.int("version")?,
+                last_at: row.optional_time("last_at")?,
             };
             chains.insert(rows::chain_key(&row)?, state);
         }
@@ -240,8 +240,8 @@ async fn read_state(
         let values = some.iter().flat_map(|(book, user, name)| [book, user, name].map(|t| t.as_str().into()));
         for row in session.rows(sql, values.collect()).await? {
             let key = rows::chain_key(&row)?;
-            names.insert((key.book.clone(), key.user.clone(), row.text(4)?), key.path.clone());
-            files.insert(key, rows::hash(&row.text(3)?).map_err(|fault| Error::Decode(fault.into()))?);
+            names.insert((key.book.clone(), key.user.clone(), row.text("folded")?), key.path.clone());
+            files.insert(key, rows::hash(&row.text("sha256")?).map_err(|fault| Error::Decode(fault.into()))?);
         }
     }
     path_locks::read_names_below(session, batch, &mut names).await?;
@@ -250,8 +250,8 @@ async fn read_state(
         let sql =
             format!("SELECT book_id, schema FROM books WHERE book_id IN ({})", placeholders(1, some.len()));
         for row in session.rows(sql, some.iter().map(|book| (*book).into()).collect()).await? {
-            let schema = rows::schema(&row.text(1)?).map_err(|fault| Error::Decode(fault.into()))?;
-            schemas.insert(row.text(0)?, schema);
+            let schema = rows::schema(&row.text("schema")?).map_err(|fault| Error::Decode(fault.into()))?;
+            schemas.insert(row.text("book_id")?, schema);
         }
     }
     let (now, versions) = match batch.change_count() {
@@ -269,17 +269,18 @@ async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sq
     match db.dialect() {
         Dialect::Sqlite => {
             let sql = format!(
-                "UPDATE counters SET value = value + $1 WHERE name = 'version' RETURNING {now}, value"
+                "UPDATE counters SET value = value + $1 WHERE name = 'version' RETURNING {now} AS now, value"
             );
             let row = session.row(sql, vec![Value::Int(number)]).await?.ok_or(Error::RowNotFound)?;
-            let last = row.int(1)?;
-            Ok((row.time(0)?, (last - number + 1..=last).collect()))
+            let last = row.int("value")?;
+            Ok((row.time("now")?, (last - number + 1..=last).collect()))
         }
         Dialect::Postgres => {
-            let sql = format!("SELECT {now}, nextval('file_versions') FROM generate_series(1, $1)");
+            let sql =
+                format!("SELECT {now} AS now, nextval('file_versions') AS value FROM generate_series(1, $1)");
             let rows = session.rows(sql, vec![Value::Int(number)]).await?;
-            let now = rows.last().ok_or(Error::RowNotFound)?.time(0)?;
-            Ok((now, rows.iter().map(|row| row.int(1)).collect::<Sql<_>>()?))
+            let now = rows.last().ok_or(Error::RowNotFound)?.time("now")?;
+            Ok((now, rows.iter().map(|row| row.int("value")).collect::<Sql<_>>()?))
         }
     }
 }
@@ -441,7 +442,7 @@ async fn write_publications(
             key_values(&[*key]).into_iter().chain([Value::Int(*version), lease.to_string().into()])
         });
         for row in session.rows(sql, values.collect()).await? {
-            leases.insert(rows::chain_key(&row)?, (row.int(3)?, row.text(4)?));
+            leases.insert(rows::chain_key(&row)?, (row.int("version")?, row.text("lease")?));
         }
     }
     Ok(leases)

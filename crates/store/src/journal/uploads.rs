@@ -116,7 +116,7 @@ pub(super) async fn lock_open(
             placeholders(1, some.len())
         );
         for row in session.rows(sql, some.iter().map(|id| id.to_string().into()).collect()).await? {
-            open.extend(UploadId::from_stored(&row.text(0)?));
+            open.extend(UploadId::from_stored(&row.text("id")?));
         }
     }
     Ok(open)
@@ -134,18 +134,18 @@ pub(super) async fn note_done(session: &mut Session, done: &[(UploadId, Completi
 
 fn id(row: &Row) -> Result<UploadId, Fault> {
     rows::read("read an upload's id", || {
-        let raw = row.text(0)?;
+        let raw = row.text("id")?;
         Ok(UploadId::from_stored(&raw).ok_or_else(|| Fault::corrupt(format!("`{raw}` is no upload"))))
     })
 }
 
 fn upload(row: &Row) -> Result<Upload, Fault> {
     rows::read("read an upload", || {
-        let (book, path, agent) = (row.text(1)?, row.text(2)?, row.text(3)?);
-        let (size, sha256, expected) =
-            (rows::unsigned(row.int(4)?), row.optional_text(5)?, row.optional_text(6)?);
-        let (created_at, expires_at) = (row.time(7)?, row.time(8)?);
-        let (effect, hash) = (row.optional_text(9)?, row.optional_text(10)?);
+        let (book, path, agent) = (row.text("book_id")?, row.text("path")?, row.text("agent_id")?);
+        let size = rows::unsigned(row.int("size")?);
+        let (sha256, expected) = (row.optional_text("sha256")?, row.optional_text("expected")?);
+        let (created_at, expires_at) = (row.time("created_at")?, row.time("expires_at")?);
+        let (effect, hash) = (row.optional_text("effect")?, row.optional_text("hash")?);
         Ok((|| {
             let announced = Announced {
                 id: id(row)?,

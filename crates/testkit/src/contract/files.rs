@@ -1,7 +1,9 @@
 //! Contract tests of reading files: layers, versions and lists. R5: only its owner sees an overlay.
 
 use panaversity_model::asset::AssetType;
+use panaversity_model::blob::{BlobLocation, BlobState};
 use panaversity_model::change::ChangeSet;
+use panaversity_model::file::FileMetadata;
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::{BookId, BookPath, ContentHash, Layer, View};
 
@@ -53,6 +55,13 @@ pub async fn holding_looks_at_one_layer_only(setup: &Setup) {
     let mine = overlay("owner");
     let holds = async |layer: &Layer, path: &BookPath| {
         let found = fixture.journal.current_file(&key(&fixture.book, path, layer)).await.unwrap();
+        let metadata = fixture.journal.current_metadata(&key(&fixture.book, path, layer)).await.unwrap();
+        let expected = found.as_ref().map(|found| FileMetadata {
+            record: found.record.clone(),
+            state: BlobState::Live,
+            in_object: matches!(found.blob.blob.location, BlobLocation::Object(_)),
+        });
+        assert_eq!(metadata, expected);
         found.map(|found| (unpack(&found), found.record.layer))
     };
     fixture.put(&Layer::Base, &lesson(1), b"base").await;
@@ -287,7 +296,10 @@ pub async fn r5_assets_are_those_of_the_base_with_who_put_them_there(setup: &Set
     assert_eq!(listed(&AssetType::Img.folder(), None, 10).await, due[1..]);
     assert_eq!(listed(&AssetType::Images.folder(), None, 10).await, []);
     let found = fixture.journal.asset(&fixture.book, &cover).await.unwrap().unwrap();
-    assert_eq!((found.record.hash, found.agent), (ContentHash::of(b"d"), agent("eve")));
+    assert_eq!((found.record.hash, &found.agent), (ContentHash::of(b"d"), &agent("eve")));
+    let (same, stored) = fixture.journal.find_asset(&fixture.book, &cover).await.unwrap().unwrap();
+    assert_eq!((same, stored.blob.hash), (found, ContentHash::of(b"d")));
+    assert_eq!(fixture.journal.find_asset(&book(), &cover).await.unwrap(), None);
     assert_eq!(fixture.journal.asset(&fixture.book, &path("static/img/mine.png")).await.unwrap(), None);
     assert_eq!(fixture.journal.asset(&book(), &cover).await.unwrap(), None);
 }

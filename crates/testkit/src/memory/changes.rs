@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use panaversity_model::audit::AuditDraft;
 use panaversity_model::blob::{Blob, BlobLocation, BlobState};
 use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
+use panaversity_model::file::FileMetadata;
 use panaversity_model::ids::{EntryId, UploadId};
 use panaversity_model::path::lies_under;
 use panaversity_model::ports::Changes;
@@ -20,6 +21,15 @@ use super::{JournalState, MemoryJournal, Past, Row};
 
 #[async_trait]
 impl Changes for MemoryJournal {
+    async fn current_metadata(&self, key: &FileKey) -> Result<Option<FileMetadata>, Fault> {
+        let found = self.state().found(key);
+        Ok(found.map(|found| FileMetadata {
+            record: found.record,
+            state: found.blob.state,
+            in_object: matches!(found.blob.blob.location, BlobLocation::Object(_)),
+        }))
+    }
+
     async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
         let mut state = self.state();
         for change in &set.changes {

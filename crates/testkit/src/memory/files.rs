@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use panaversity_model::asset::Asset;
+use panaversity_model::blob::StoredBlob;
 use panaversity_model::delta::{ChangedFile, Delta, Shown};
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::path::{Folder, Prefix};
@@ -82,6 +83,12 @@ impl Files for MemoryJournal {
     async fn asset(&self, book: &BookId, path: &BookPath) -> Result<Option<Asset>, Fault> {
         let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
         Ok(self.state().asset(&key))
+    }
+
+    async fn find_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<(Asset, StoredBlob)>, Fault> {
+        let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
+        let state = self.state();
+        Ok(state.asset(&key).zip(state.found(&key).map(|found| found.blob)))
     }
 
     async fn assets(

@@ -115,7 +115,7 @@ fn scene(
     Scene { name, entry, layer: Layer::Base, before, wanted, refused: false, calls: calls.to_vec() }
 }
 
-const CHECK: [&str; 2] = ["journal.book", "journal.current_file"];
+const CHECK: [&str; 2] = ["journal.book", "journal.current_metadata"];
 const PUT: [&str; 3] = ["journal.commit", "tree.put", "journal.acknowledge"];
 const REMOVE: [&str; 3] = ["journal.commit", "tree.remove", "journal.acknowledge"];
 const STAGE: [&str; 3] = ["journal.blobs", "journal.stage", "objects.put"];
@@ -206,7 +206,7 @@ pub(super) fn of_sets() -> Vec<Scene> {
     ];
     let calls = [
         &["journal.book"],
-        &["journal.current_file"; 6][..],
+        &["journal.current_metadata"; 6][..],
         &STAGE,
         &STAGE,
         &["journal.commit"],
@@ -217,10 +217,10 @@ pub(super) fn of_sets() -> Vec<Scene> {
     overlaid.layer = overlay("bob");
     overlaid.wanted = vec![want(&lesson(2), Some("mine"), None), want(&lesson(7), Some(&larger), None)];
     let calls =
-        [&["journal.book"], &["journal.current_file"; 2][..], &STAGE, &["journal.commit"], &published[..4]];
+        [&["journal.book"], &["journal.current_metadata"; 2][..], &STAGE, &["journal.commit"], &published[..4]];
     overlaid.calls = calls.concat();
     let born = vec![want(&lesson(1), Some("a"), None), want(&lesson(2), Some("b"), None)];
-    let calls = [&["journal.book"], &["journal.current_file"; 2][..], &["journal.commit"], &published[..4]];
+    let calls = [&["journal.book"], &["journal.current_metadata"; 2][..], &["journal.commit"], &published[..4]];
     vec![
         everything,
         overlaid,
@@ -250,7 +250,7 @@ pub(super) fn without_effect() -> Vec<Scene> {
         scene
     };
     let late = [want(&lesson(3), Some(&large), None), want(&one, Some("b"), Some("not a"))].to_vec();
-    let check = [&["journal.book"], &["journal.current_file"; 2][..], &["journal.append"]].concat();
+    let check = [&["journal.book"], &["journal.current_metadata"; 2][..], &["journal.append"]].concat();
     scenes.push(refused(scene(
         "a hash that is wanting",
         EntryPoint::Write,
@@ -263,7 +263,7 @@ pub(super) fn without_effect() -> Vec<Scene> {
     let twin = path(&one.as_str().replace("lesson", "LESSON"));
     let twins = vec![want(&lesson(3), Some("c"), None), want(&twin, Some(&large), None)];
     let calls =
-        [&["journal.book"], &["journal.current_file"; 2][..], &STAGE, &["journal.commit", "journal.append"]]
+        [&["journal.book"], &["journal.current_metadata"; 2][..], &STAGE, &["journal.commit", "journal.append"]]
             .concat();
     scenes.push(refused(scene("a set the commit refuses", EntryPoint::Set, &[(&one, "a")], twins, &calls)));
     scenes

@@ -79,7 +79,7 @@ async fn an_object_that_is_whole_is_not_put_again() {
     fixture.idle(&server).await;
     fixture.faults.reset();
     fixture.put(&server, &Layer::Base, &lesson(1), &long("a")).await;
-    assert_eq!(fixture.faults.calls(), ["journal.book", "journal.current_file", "objects.stat"]);
+    assert_eq!(fixture.faults.calls(), ["journal.book", "journal.current_metadata", "objects.stat"]);
 }
 
 #[tokio::test]
