@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use uuid::Uuid;
 
 use crate::asset::Asset;
@@ -358,16 +359,13 @@ pub trait Journal:
     fn backend(&self) -> &'static str;
 }
 
-/// A long list read page by page, in an order of its own. Items added or removed meanwhile may or may
-/// not appear; every other item appears exactly once.
-#[async_trait]
-pub trait Pages<T: Send>: Send {
-    /// The next page, which may be empty; `None`: the end.
-    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault>;
-}
+/// A long list read page by page, in an order of its own; a page may be empty. Items added or removed
+/// meanwhile may or may not appear; every other item appears exactly once. After a fault it ends.
+pub type PageStream<T> = BoxStream<'static, Result<Vec<T>, Fault>>;
 
-/// Bytes in parts of a few MiB at most, so that large content is never in memory as a whole.
-pub type Parts = Box<dyn Pages<u8>>;
+/// Bytes in parts of a few MiB at most, so that large content is never in memory as a whole. After a
+/// fault it ends.
+pub type ByteStream = PageStream<u8>;
 
 /// Object storage for large blobs: immutable, addressed by hash. Keeps I9 for them: an acknowledged
 /// `put` or `promote` survives a power cut.
@@ -385,7 +383,7 @@ pub trait Objects: Send + Sync {
     /// no further effect.
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault>;
     /// Everything stored among the objects.
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>>;
+    fn list_objects(&self) -> PageStream<ObjectEntry>;
 }
 
 /// An object being written in parts, at a private place that no URL refers to. If dropped before
@@ -411,11 +409,11 @@ pub trait UploadStore: Send + Sync {
     async fn arrived(&self, id: UploadId) -> Result<Option<u64>, Fault>;
     /// Reads one version of the received upload from beginning to end; if it is replaced meanwhile, the
     /// result is a fault or the older version.
-    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault>;
+    async fn open(&self, id: UploadId) -> Result<Option<ByteStream>, Fault>;
     /// Deletes the received upload; idempotent.
     async fn discard(&self, id: UploadId) -> Result<(), Fault>;
     /// Everything in the upload store and among the stagings.
-    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>>;
+    fn list_arrived(&self) -> PageStream<UploadEntry>;
     /// Deletes a leftover that [`list_arrived`](Self::list_arrived) has returned.
     async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault>;
 }
@@ -436,18 +434,18 @@ pub trait Tree: Send + Sync {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault>;
     /// Same as [`put`](Self::put) with bytes in parts, `size` of them in total: nothing is visible before
     /// the last part is written, and a fault of the parts leaves the old file.
-    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault>;
+    async fn put_parts(&self, key: &FileKey, parts: ByteStream, size: u64) -> Result<(), Fault>;
     /// Deletes the file at the path.
     async fn remove(&self, key: &FileKey) -> Result<(), Fault>;
     /// Makes everything put or removed so far durable (survives a power cut).
     async fn sync(&self) -> Result<(), Fault>;
     /// Reads the file at a place; `None`: there is no file.
-    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault>;
+    async fn open(&self, spot: &TreePath) -> Result<Option<ByteStream>, Fault>;
     /// Moves the entry at a place to the same place below `lost+found/{folder}/`; links are moved, not
     /// followed. False: there is nothing, or nothing that can be moved.
     async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault>;
     /// Everything below `books/`, or below one book.
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>>;
+    fn list_files(&self, book: Option<&BookId>) -> PageStream<TreeEntry>;
     /// Checks that the storage answers and is still the one that was opened.
     async fn ping(&self) -> Result<(), Fault>;
     /// `fs`, `s3` or `supabase`, as named in results.

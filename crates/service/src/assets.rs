@@ -8,7 +8,7 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::file::FileRecord;
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::path::Folder;
-use panaversity_model::ports::Parts;
+use panaversity_model::ports::ByteStream;
 use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, View};
@@ -188,7 +188,7 @@ impl Service {
     }
 
     /// The checked bytes of a range of the asset, part by part.
-    pub fn asset_parts(&self, asset: OpenAsset, range: Range<u64>) -> Parts {
-        Box::new(self.parts_of(asset.blob, range))
+    pub fn asset_parts(&self, asset: OpenAsset, range: Range<u64>) -> ByteStream {
+        self.parts_of(asset.blob, range)
     }
 }

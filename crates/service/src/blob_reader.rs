@@ -5,15 +5,16 @@
 //! checked by its stored hash, so that a range costs no more than the chunks that it touches.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
 use panaversity_model::blob::{Blob, BlobHasher, BlobLocation, BlobState, CHUNK_BYTES, StoredBlob};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::FileMetadata;
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::StagingId;
-use panaversity_model::ports::Pages;
+use panaversity_model::ports::ByteStream;
 use panaversity_model::{ContentHash, Fault};
 
 use crate::service::Service;
@@ -82,9 +83,38 @@ impl Service {
     }
 
     /// The checked bytes of a range of a blob, part by part. The range is cut to the blob's size.
-    pub(crate) fn parts_of(&self, stored: StoredBlob, range: Range<u64>) -> BlobParts {
+    pub(crate) fn parts_of(&self, stored: StoredBlob, range: Range<u64>) -> ByteStream {
+        let (service, stored) = (self.clone(), Arc::new(stored));
         let end = range.end.min(stored.blob.size);
-        BlobParts { service: self.clone(), stored, at: range.start, end }
+        let read = move |at| {
+            let (service, stored) = (service.clone(), stored.clone());
+            async move { service.part_of(&stored, at..end).await }
+        };
+        stream::try_unfold(range.start, read).boxed()
+    }
+
+    /// The beginning of a range, up to the end of its chunk, and where the rest begins; `None`: the range
+    /// is empty.
+    async fn part_of(&self, stored: &StoredBlob, range: Range<u64>) -> Result<Option<(Vec<u8>, u64)>, Fault> {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let chunk = match stored.blob.location {
+            BlobLocation::Inline(_) => 0,
+            BlobLocation::Object(_) => range.start / CHUNK_BYTES as u64,
+        };
+        let Some(mut bytes) = self.chunk_of(stored, chunk).await? else {
+            return Err(Fault::storage(format!(
+                "the blob {} was let go while it was read",
+                stored.blob.hash
+            )));
+        };
+        let begin = chunk * CHUNK_BYTES as u64;
+        let within = |at: u64| usize::try_from(at - begin).unwrap_or(usize::MAX).min(bytes.len());
+        let (from, to) = (within(range.start), within(range.end));
+        bytes.truncate(to);
+        bytes.drain(..from);
+        Ok(Some((bytes, begin + to as u64)))
     }
 
     /// Size and hashes of the stored object, read to its end part by part. `Some(None)`: it is missing.
@@ -164,45 +194,11 @@ impl Service {
     }
 }
 
-/// Stream of the checked bytes of a range of a blob.
-pub(crate) struct BlobParts {
-    service: Service,
-    stored: StoredBlob,
-    at: u64,
-    end: u64,
-}
-
-#[async_trait]
-impl Pages<u8> for BlobParts {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        if self.at >= self.end {
-            return Ok(None);
-        }
-        let chunk = match self.stored.blob.location {
-            BlobLocation::Inline(_) => 0,
-            BlobLocation::Object(_) => self.at / CHUNK_BYTES as u64,
-        };
-        let Some(mut bytes) = self.service.chunk_of(&self.stored, chunk).await? else {
-            return Err(Fault::storage(format!(
-                "the blob {} was let go while it was read",
-                self.stored.blob.hash
-            )));
-        };
-        let begin = chunk * CHUNK_BYTES as u64;
-        let within = |at: u64| usize::try_from(at - begin).unwrap_or(usize::MAX).min(bytes.len());
-        let (from, to) = (within(self.at), within(self.end));
-        self.at = begin + to as u64;
-        bytes.truncate(to);
-        bytes.drain(..from);
-        Ok(Some(bytes))
-    }
-}
-
 /// Size and hashes of all parts, as a blob; reading stops as soon as there are more than `most` bytes.
-pub(crate) async fn measure(parts: &mut dyn Pages<u8>, most: u64) -> Result<Blob, Fault> {
+pub(crate) async fn measure(parts: &mut ByteStream, most: u64) -> Result<Blob, Fault> {
     let mut measure = BlobHasher::default();
     while measure.size() <= most
-        && let Some(part) = parts.next().await?
+        && let Some(part) = parts.try_next().await?
     {
         measure.add(&part);
     }

@@ -22,7 +22,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use panaversity_model::gc::{Condemned, DELETED_WITHIN, GcEstimate, PurgeOutcome, RetentionCutoffs};
 use panaversity_model::manifest::Manifest;
 use panaversity_model::{BookId, ContentHash, Error, Fault, Timestamp};
@@ -144,7 +144,7 @@ impl Service {
         swept: &mut Swept,
     ) -> Result<(), Fault> {
         let mut listing = self.inner.objects.list_objects();
-        while let Some(page) = listing.next().await? {
+        while let Some(page) = listing.try_next().await? {
             let old = page.into_iter().filter(|seen| seen.put_at.is_some_and(|at| at <= unused_since));
             let named: Vec<_> = old.filter_map(|seen| Some((seen.hash?, seen.size))).collect();
             for (hash, size) in self.without_row(named).await? {

@@ -1,6 +1,7 @@
 //! Repair of objects that are missing or damaged while a version names them: they are put again from a
 //! published copy. Keeps R2: a copy is used only if it has the blob's hash.
 
+use futures::TryStreamExt;
 use panaversity_model::blob::{BlobHasher, BlobState, StoredBlob};
 use panaversity_model::storage_listing::TreePath;
 use panaversity_model::{ContentHash, Fault};
@@ -18,7 +19,7 @@ impl Service {
             let Some(mut copy) = self.inner.tree.open(&TreePath::of(&key)).await? else { continue };
             let (mut staged, mut measure) = (self.inner.objects.stage().await?, BlobHasher::default());
             while measure.size() <= stored.blob.size
-                && let Some(part) = copy.next().await?
+                && let Some(part) = copy.try_next().await?
             {
                 measure.add(&part);
                 staged.write(&part).await?;

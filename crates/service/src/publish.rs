@@ -190,7 +190,7 @@ impl Service {
             return Err(Fault::storage("its lease was lost before it was begun"));
         }
         self.check_lease(since)?;
-        let parts = Box::new(self.parts_of(large.stored, 0..size));
+        let parts = self.parts_of(large.stored, 0..size);
         self.inner.tree.put_parts(&publication.key, parts, size).await
     }
 

@@ -3,14 +3,15 @@
 //! arrive: an object small enough for the database would move there with the next ordinary write of the
 //! same bytes, and the layout of every archive that contains them would change under its links.
 
+use futures::{Stream, TryStreamExt};
 use panaversity_model::blob::{Blob, BlobHasher};
 use panaversity_model::hash::HashedBytes;
-use panaversity_model::ports::{Pages, Staging};
+use panaversity_model::ports::{ByteStream, Staging};
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::commit::NewContent;
 use crate::service::Service;
-use crate::utf8::Utf8Pages;
+use crate::utf8::Utf8Validator;
 
 /// Received bytes that no file references yet.
 pub(crate) enum Spooled {
@@ -44,25 +45,32 @@ impl Service {
     pub(crate) async fn spool_file(
         &self,
         path: &BookPath,
-        parts: &mut dyn Pages<u8>,
+        parts: &mut ByteStream,
         most: u64,
     ) -> Result<Spooled, Error> {
         if !path.is_page() {
             return Ok(self.spool(parts, most).await?);
         }
-        let mut checked = Utf8Pages::new(parts);
+        let mut validator = Utf8Validator::default();
+        let mut checked = parts.inspect_ok(|part| validator.check(part));
         let taken = self.spool(&mut checked, most).await?;
-        if taken.size() <= most && !checked.is_valid() {
+        if taken.size() <= most && !validator.is_valid() {
             return Err(page_is_no_text(path).into());
         }
         Ok(taken)
     }
 
     /// Reads the parts to their end and hashes them; stops as soon as there are more than `most` bytes.
-    pub(crate) async fn spool(&self, parts: &mut dyn Pages<u8>, most: u64) -> Result<Spooled, Fault> {
+    pub(crate) async fn spool(
+        &self,
+        parts: &mut (impl Stream<Item = Result<Vec<u8>, Fault>> + Send + Unpin),
+        most: u64,
+    ) -> Result<Spooled, Fault> {
         let mut first = Vec::new();
         loop {
-            let Some(part) = parts.next().await? else { return Ok(Spooled::Small(HashedBytes::new(first))) };
+            let Some(part) = parts.try_next().await? else {
+                return Ok(Spooled::Small(HashedBytes::new(first)));
+            };
             first.extend_from_slice(&part);
             if first.len() > self.inner.limits.inline_bytes {
                 break;
@@ -73,7 +81,7 @@ impl Service {
         while let Some(bytes) = part {
             measure.add(&bytes);
             staging.write(&bytes).await?;
-            part = if measure.size() <= most { parts.next().await? } else { None };
+            part = if measure.size() <= most { parts.try_next().await? } else { None };
         }
         Ok(Spooled::Large(measure.finish(), staging))
     }

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use panaversity_model::upload::UploadEntry;
 use panaversity_model::{Fault, Timestamp};
 
@@ -87,7 +87,7 @@ impl Service {
     /// Step 2: removes entries that belong to no upload.
     async fn sweep_unknown_uploads(&self, now: Timestamp, dry_run: bool) -> Result<u64, Fault> {
         let (mut listing, mut count) = (self.inner.upload_store.list_arrived(), 0);
-        while let Some(page) = listing.next().await? {
+        while let Some(page) = listing.try_next().await? {
             let is_old = |seen: &UploadEntry| seen.put_at.is_some_and(|at| at <= now.before(LEFT_FOR));
             let old: Vec<_> = page.into_iter().filter(is_old).collect();
             let ids: Vec<_> = old.iter().filter_map(|seen| seen.id).collect();

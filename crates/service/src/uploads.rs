@@ -177,7 +177,7 @@ impl Service {
         }
         let _turn = self.inner.large.acquire().await;
         let Some(mut parts) = upload_store.open(id).await? else { return Err(short(announced, None).into()) };
-        let taken = self.spool_file(&announced.path, parts.as_mut(), announced.size).await;
+        let taken = self.spool_file(&announced.path, &mut parts, announced.size).await;
         if let Err(Error::Refused(_)) = taken {
             upload_store.discard(id).await?;
         }

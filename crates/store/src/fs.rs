@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree};
+use panaversity_model::ports::{ByteStream, Objects, PageStream, Staging, Tree};
 use panaversity_model::publication::{FileKey, time_to_put};
 use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
 use panaversity_model::{BookId, ContentHash, Fault};
@@ -33,9 +33,8 @@ use rustix::io::Errno;
 use crate::exact_length::ExactLength;
 use crate::keys;
 use crate::store_identity::{self, StoreIdentity};
-use atomic_file::{AtomicFile, FileParts};
+use atomic_file::{AtomicFile, stream_of};
 use instance_lock::InstanceLock;
-use listing::FolderListing;
 use root_dir::{OpenPath, RootDir};
 
 /// Bytes written by a probe of the folder.
@@ -100,7 +99,7 @@ impl FileStorage {
         &self,
         limit: Duration,
         key: &FileKey,
-        parts: Parts,
+        parts: ByteStream,
         size: u64,
     ) -> Result<(), Fault> {
         let (what, until) = ("publish a large file", Instant::now() + limit);
@@ -255,8 +254,8 @@ impl Objects for FileStorage {
         self.run("delete an object", move |inner| inner.root.remove(&keys::object(hash))).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
-        Box::new(FolderListing::of(self.inner.clone(), keys::OBJECTS.to_owned(), String::new()))
+    fn list_objects(&self) -> PageStream<ObjectEntry> {
+        listing::list(self.inner.clone(), keys::OBJECTS.to_owned(), String::new())
     }
 }
 
@@ -267,7 +266,7 @@ impl Tree for FileStorage {
         self.run("publish a file", move |inner| inner.write(&key, &bytes, Durable::No)).await
     }
 
-    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+    async fn put_parts(&self, key: &FileKey, parts: ByteStream, size: u64) -> Result<(), Fault> {
         self.put_parts_within(time_to_put(size), key, parts, size).await
     }
 
@@ -280,10 +279,10 @@ impl Tree for FileStorage {
         self.run("sync the folder", |inner| inner.root.sync()).await
     }
 
-    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<ByteStream>, Fault> {
         let (key, what) = (keys::tree_key(spot), "read a published file");
         let file = self.run(what, move |inner| inner.open_regular(&key)).await?;
-        Ok(file.map(|file| FileParts::of(file, what)))
+        Ok(file.map(|file| stream_of(file, what)))
     }
 
     async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
@@ -291,12 +290,12 @@ impl Tree for FileStorage {
         self.run("set a file aside", move |inner| inner.root.move_away(&from, &to, 2)).await
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
+    fn list_files(&self, book: Option<&BookId>) -> PageStream<TreeEntry> {
         let (key, prefix) = match book {
             None => (keys::BOOKS.to_owned(), String::new()),
             Some(book) => (format!("{}/{book}", keys::BOOKS), format!("{book}/")),
         };
-        Box::new(FolderListing::of(self.inner.clone(), key, prefix))
+        listing::list(self.inner.clone(), key, prefix)
     }
 
     async fn ping(&self) -> Result<(), Fault> {
@@ -326,20 +325,11 @@ impl Tree for FileStorage {
 
 #[cfg(test)]
 mod tests {
-    use panaversity_testkit::memory::InParts;
+    use futures::{StreamExt, stream};
+    use panaversity_testkit::memory::in_parts;
     use panaversity_testkit::samples;
 
     use super::*;
-
-    /// Parts that never arrive.
-    struct Stuck;
-
-    #[async_trait]
-    impl Pages<u8> for Stuck {
-        async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-            std::future::pending().await
-        }
-    }
 
     #[tokio::test]
     async fn r2_a_large_file_that_comes_too_late_takes_nobody_s_place() {
@@ -351,7 +341,8 @@ mod tests {
             &panaversity_model::Layer::Base,
         );
         Tree::put(&*storage, &key, b"newer").await.unwrap();
-        let stuck = storage.put_parts_within(Duration::from_millis(1), &key, Box::new(Stuck), 5).await;
+        let stuck =
+            storage.put_parts_within(Duration::from_millis(1), &key, stream::pending().boxed(), 5).await;
         assert!(stuck.unwrap_err().detail.contains("took longer"));
         // All parts arrived in time, and then the publisher was suspended.
         let mut draft = AtomicFile::begin(&storage.inner, "publish a large file").await.unwrap();
@@ -359,7 +350,7 @@ mod tests {
         let late = draft.finish(keys::published(&key), Durable::No, Some(Instant::now())).await;
         assert!(!late.unwrap_err().outcome_unknown);
         assert_eq!(std::fs::read(root.path().join(keys::published(&key))).unwrap(), b"newer");
-        let in_time = InParts::of(b"newest".to_vec());
+        let in_time = in_parts(b"newest");
         storage.put_parts_within(Duration::from_mins(1), &key, in_time, 6).await.unwrap();
         assert_eq!(std::fs::read(root.path().join(keys::published(&key))).unwrap(), b"newest");
     }

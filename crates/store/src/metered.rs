@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree, UploadStore, UploadWriter};
+use panaversity_model::ports::{ByteStream, Objects, PageStream, Staging, Tree, UploadStore, UploadWriter};
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
 use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
@@ -58,8 +59,9 @@ impl<T: ?Sized> Metered<T> {
         result
     }
 
-    fn counted_pages<V: Send + 'static>(&self, pages: Box<dyn Pages<V>>) -> Box<dyn Pages<V>> {
-        Box::new(MeteredPages { pages, observer: self.observer.clone() })
+    fn counted_pages<V: Send + 'static>(&self, pages: PageStream<V>) -> PageStream<V> {
+        let observer = self.observer.clone();
+        pages.inspect(move |page| observer("list", page.is_ok())).boxed()
     }
 }
 
@@ -85,7 +87,7 @@ impl Objects for Metered<dyn Objects> {
         self.count("delete", self.storage.delete(hash)).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
+    fn list_objects(&self) -> PageStream<ObjectEntry> {
         self.counted_pages(self.storage.list_objects())
     }
 }
@@ -104,7 +106,7 @@ impl UploadStore for Metered<dyn UploadStore> {
         self.count("arrived", self.storage.arrived(id)).await
     }
 
-    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, id: UploadId) -> Result<Option<ByteStream>, Fault> {
         self.count("open_upload", self.storage.open(id)).await
     }
 
@@ -112,7 +114,7 @@ impl UploadStore for Metered<dyn UploadStore> {
         self.count("discard", self.storage.discard(id)).await
     }
 
-    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
+    fn list_arrived(&self) -> PageStream<UploadEntry> {
         self.counted_pages(self.storage.list_arrived())
     }
 
@@ -127,7 +129,7 @@ impl Tree for Metered<dyn Tree> {
         self.count("publish", self.storage.put(key, bytes)).await
     }
 
-    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+    async fn put_parts(&self, key: &FileKey, parts: ByteStream, size: u64) -> Result<(), Fault> {
         self.count("publish", self.storage.put_parts(key, parts, size)).await
     }
 
@@ -139,7 +141,7 @@ impl Tree for Metered<dyn Tree> {
         self.count("sync", self.storage.sync()).await
     }
 
-    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<ByteStream>, Fault> {
         self.count("read", self.storage.open(spot)).await
     }
 
@@ -147,7 +149,7 @@ impl Tree for Metered<dyn Tree> {
         self.count("set_aside", self.storage.set_aside(spot, folder)).await
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
+    fn list_files(&self, book: Option<&BookId>) -> PageStream<TreeEntry> {
         self.counted_pages(self.storage.list_files(book))
     }
 
@@ -157,19 +159,5 @@ impl Tree for Metered<dyn Tree> {
 
     fn backend(&self) -> &'static str {
         self.storage.backend()
-    }
-}
-
-struct MeteredPages<V> {
-    pages: Box<dyn Pages<V>>,
-    observer: OperationObserver,
-}
-
-#[async_trait]
-impl<V: Send + 'static> Pages<V> for MeteredPages<V> {
-    async fn next(&mut self) -> Result<Option<Vec<V>>, Fault> {
-        let page = self.pages.next().await;
-        (self.observer)("list", page.is_ok());
-        page
     }
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opendal::ErrorKind;
-use panaversity_model::ports::{Objects, Pages, Parts, Staging, Tree};
+use panaversity_model::ports::{ByteStream, Objects, PageStream, Staging, Tree};
 use panaversity_model::publication::{FileKey, time_to_put};
 use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
 use panaversity_model::{BookId, ContentHash, Fault, media};
@@ -36,7 +36,6 @@ pub use connection::Bucket;
 use connection::Operators;
 pub(crate) use error::explain;
 use error::{Answered, answered, is_transient};
-use listing::BucketListing;
 use multipart::{MultipartWriter, RetryPolicy};
 
 /// Time limit of a small operation in total, its retries included.
@@ -193,8 +192,8 @@ impl Objects for S3Storage {
         .await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
-        Box::new(BucketListing::of(self.clone(), [format!("{}/", keys::OBJECTS)]))
+    fn list_objects(&self) -> PageStream<ObjectEntry> {
+        listing::list(self, vec![format!("{}/", keys::OBJECTS)])
     }
 }
 
@@ -207,7 +206,7 @@ impl Tree for S3Storage {
         Ok(())
     }
 
-    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+    async fn put_parts(&self, key: &FileKey, parts: ByteStream, size: u64) -> Result<(), Fault> {
         let (what, limit, began) = ("publish a large file", time_to_put(size), Instant::now());
         let written = tokio::time::timeout(limit, async {
             let media_type = Some(media::type_of(&key.path));
@@ -240,7 +239,7 @@ impl Tree for S3Storage {
         Ok(())
     }
 
-    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<ByteStream>, Fault> {
         self.stream("read a published file", keys::lying_in(self.backend, spot), None).await
     }
 
@@ -261,9 +260,9 @@ impl Tree for S3Storage {
         Ok(true)
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
+    fn list_files(&self, book: Option<&BookId>) -> PageStream<TreeEntry> {
         let prefix = book.map_or(format!("{}/", keys::BOOKS), |book| format!("{}/{book}/", keys::BOOKS));
-        Box::new(BucketListing::of(self.clone(), [prefix]))
+        listing::list(self, vec![prefix])
     }
 
     async fn ping(&self) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
 use panaversity_model::asset::Asset;
 use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
 use panaversity_model::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
@@ -24,8 +25,8 @@ use panaversity_model::ids::{LeaseId, StagingId, UploadId};
 use panaversity_model::manifest::{ManifestRow, Stamp};
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
-    AuditLog, Blobs, Books, Changes, Creation, FileInventory, Files, GarbageCollection, Journal, Manifests,
-    Objects, Pages, Parts, Publications, Staging, Tree, UploadStore, UploadWriter, Uploads,
+    AuditLog, Blobs, Books, ByteStream, Changes, Creation, FileInventory, Files, GarbageCollection, Journal,
+    Manifests, Objects, PageStream, Publications, Staging, Tree, UploadStore, UploadWriter, Uploads,
 };
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 use panaversity_model::storage_listing::{ObjectEntry, PublishedFile, TreeEntry, TreePath};
@@ -165,18 +166,20 @@ pub struct FaultyUploadStore {
 }
 
 /// A list with fault injection for its pages.
-struct FaultyPages<T> {
-    inner: Box<dyn Pages<T>>,
-    faults: Faults,
+fn faulty_pages<T: Send + 'static>(
+    inner: PageStream<T>,
+    faults: &Faults,
     name: &'static str,
-}
-
-#[async_trait]
-impl<T: Send + 'static> Pages<T> for FaultyPages<T> {
-    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
-        let page = self.inner.next();
-        self.faults.pass(self.name, FaultKind::Storage, page).await
-    }
+) -> PageStream<T> {
+    let faults = faults.clone();
+    let next = move |mut inner: PageStream<T>| {
+        let faults = faults.clone();
+        async move {
+            let page = faults.pass(name, FaultKind::Storage, inner.try_next()).await?;
+            Ok(page.map(|page| (page, inner)))
+        }
+    };
+    stream::try_unfold(inner, next).boxed()
 }
 
 /// A writer with fault injection for each part.
@@ -227,9 +230,9 @@ impl Breakable for Box<dyn UploadWriter> {
     }
 }
 
-impl Breakable for Option<Parts> {
+impl Breakable for Option<ByteStream> {
     fn behind(self, faults: &Faults, name: &'static str) -> Self {
-        self.map(|inner| Box::new(FaultyPages { inner, faults: faults.clone(), name }) as Parts)
+        self.map(|inner| faulty_pages(inner, faults, name))
     }
 }
 
@@ -253,10 +256,9 @@ macro_rules! faulty {
                 let opened = self.faults.pass(name, FaultKind::$kind, self.inner.$opening($($given),*)).await?;
                 Ok(opened.behind(&self.faults, concat!($prefix, ".", stringify!($opening), ".next")))
             })*
-            $(fn $list(&self, $($by: $by_type),*) -> Box<dyn Pages<$entry>> {
+            $(fn $list(&self, $($by: $by_type),*) -> PageStream<$entry> {
                 let name = concat!($prefix, ".", stringify!($list));
-                let inner = self.inner.$list($($by),*);
-                Box::new(FaultyPages { inner, faults: self.faults.clone(), name })
+                faulty_pages(self.inner.$list($($by),*), &self.faults, name)
             })*
             $(fn $plain(&self) -> $value {
                 self.inner.$plain()
@@ -373,12 +375,12 @@ faulty! { Objects for FaultyObjects, "objects", Storage;
 }
 faulty! { Tree for FaultyTree, "tree", Storage;
     fn put(key: &FileKey, bytes: &[u8]) -> ();
-    fn put_parts(key: &FileKey, parts: Parts, size: u64) -> ();
+    fn put_parts(key: &FileKey, parts: ByteStream, size: u64) -> ();
     fn remove(key: &FileKey) -> ();
     fn sync() -> ();
     fn set_aside(spot: &TreePath, folder: &str) -> bool;
     fn ping() -> ();
-    called fn open(spot: &TreePath) -> Option<Parts>;
+    called fn open(spot: &TreePath) -> Option<ByteStream>;
     pages fn list_files(book: Option<&BookId>) -> TreeEntry;
     plain fn backend() -> &'static str;
 }
@@ -388,6 +390,6 @@ faulty! { UploadStore for FaultyUploadStore, "upload_store", Storage;
     fn discard(id: UploadId) -> ();
     fn sweep(seen: &UploadEntry) -> ();
     called fn receive(id: UploadId) -> Box<dyn UploadWriter>;
-    called fn open(id: UploadId) -> Option<Parts>;
+    called fn open(id: UploadId) -> Option<ByteStream>;
     pages fn list_arrived() -> UploadEntry;
 }

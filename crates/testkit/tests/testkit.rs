@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use panaversity_model::change::Verdict;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Changes, Clock, Files, IdGenerator, Journal, Objects, Tree, UploadStore};
@@ -205,7 +206,7 @@ async fn the_hook_breaks_what_comes_part_by_part() {
         receiving.write(b"a").await?;
         receiving.finish().await?;
         let mut parts = upload_store.open(id).await?.unwrap();
-        assert_eq!(parts.next().await?, Some(b"a".to_vec()));
+        assert_eq!(parts.try_next().await?, Some(b"a".to_vec()));
         Ok(())
     };
     act().await.unwrap();

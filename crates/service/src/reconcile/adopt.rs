@@ -2,7 +2,7 @@
 //! (R7), with the last published hash as its precondition (I8).
 
 use panaversity_model::audit::Operation;
-use panaversity_model::ports::Pages;
+use panaversity_model::ports::ByteStream;
 use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::TreePath;
@@ -27,7 +27,7 @@ impl Service {
         let ended = self.run(self.caller(agent.clone()), Operation::Write, async |call| {
             (call.book, call.path) = (Some(key.book.clone()), Some(key.path.clone()));
             call.layer = key.layer.clone();
-            let taken = self.taken_in(key, found.as_mut()).await?;
+            let taken = self.taken_in(key, &mut found).await?;
             if expected.is_some() && self.is_older_version(key, taken.hash()).await? {
                 // A file that is left as it is gets no entry.
                 call.recorded = true;
@@ -62,7 +62,7 @@ impl Service {
     }
 
     /// Spools a file's bytes, with the checks of an upload.
-    async fn taken_in(&self, key: &FileKey, found: &mut dyn Pages<u8>) -> Result<Spooled, Error> {
+    async fn taken_in(&self, key: &FileKey, found: &mut ByteStream) -> Result<Spooled, Error> {
         self.require_admitted(&key.book, &key.path).await?;
         let limit = self.inner.limits.asset_bytes;
         let _permit = self.inner.large.acquire().await;

@@ -55,7 +55,7 @@ impl Run<'_> {
         let Some(mut copy) = self.service.inner.tree.open(&TreePath::of(&record.key)).await? else {
             return Ok(Some(Discrepancy::Missing));
         };
-        let blob = measure(copy.as_mut(), size).await?;
+        let blob = measure(&mut copy, size).await?;
         Ok((blob.hash != hash).then_some(Discrepancy::Different))
     }
 

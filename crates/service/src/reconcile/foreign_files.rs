@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use futures::TryStreamExt;
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{Kind, PublishedFile, TreeEntry};
 use panaversity_model::{Error, Fault, Refusal};
@@ -33,7 +34,7 @@ impl Service {
     pub async fn quick_scan(&self) -> Result<QuickScan, Fault> {
         let (mut scan, mut seen) = (QuickScan::default(), 0);
         let mut listing = self.inner.tree.list_files(None);
-        while let Some(page) = listing.next().await? {
+        while let Some(page) = listing.try_next().await? {
             seen += page.len();
             let known = self.known(&page).await?;
             for seen in page {
@@ -75,7 +76,7 @@ impl Run<'_> {
     /// Lists the tree and treats its foreign files.
     pub(super) async fn foreign_files(&mut self) -> Result<(), Fault> {
         let mut listing = self.service.inner.tree.list_files(self.book);
-        while let Some(page) = listing.next().await? {
+        while let Some(page) = listing.try_next().await? {
             let known = self.service.known(&page).await?;
             for seen in page {
                 let key = seen.spot.key();

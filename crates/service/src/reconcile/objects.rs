@@ -1,6 +1,7 @@
 //! Objects: checks that each one named by a version exists with its bytes, and finds those without a
 //! row.
 
+use futures::TryStreamExt;
 use panaversity_model::Fault;
 use panaversity_model::blob::{BlobState, StoredBlob};
 
@@ -58,7 +59,7 @@ impl Run<'_> {
     /// Lists the storage for objects without a row.
     pub(super) async fn unknown_objects(&mut self) -> Result<(), Fault> {
         let mut listing = self.service.inner.objects.list_objects();
-        while let Some(page) = listing.next().await? {
+        while let Some(page) = listing.try_next().await? {
             let (ours, foreign): (Vec<_>, Vec<_>) = page.into_iter().partition(|seen| seen.hash.is_some());
             for seen in foreign {
                 self.found(Discrepancy::ObjectUnknown, seen.name, left("it is no object: remove it by hand"));

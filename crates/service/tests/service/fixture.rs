@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use panaversity_model::audit::Operation;
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::UploadId;
@@ -197,7 +198,7 @@ impl ServiceFixture {
                 let open = async |call: &mut Call| Ok(call.open_version(&key, record.hash).await?);
                 let file = reading(server, open).await?.expect("it was found just now");
                 let (mut parts, mut bytes) = (server.asset_parts(file, 0..record.size), Vec::new());
-                while let Some(part) = parts.next().await? {
+                while let Some(part) = parts.try_next().await? {
                     bytes.extend(part);
                 }
                 Ok(Some(bytes))

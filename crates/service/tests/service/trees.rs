@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use panaversity_model::ports::{Pages, Parts, Tree};
+use futures::TryStreamExt;
+use panaversity_model::ports::{ByteStream, PageStream, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{TreeEntry, TreePath};
 use panaversity_model::{BookId, Fault};
-use panaversity_testkit::memory::{AllAtOnce, listed, location, lying, set_aside};
+use panaversity_testkit::memory::{in_parts, listed, location, lying, set_aside};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -66,8 +67,8 @@ impl Tree for FragileTree {
         Ok(())
     }
 
-    async fn put_parts(&self, key: &FileKey, mut parts: Parts, size: u64) -> Result<(), Fault> {
-        let bytes = joined(parts.as_mut()).await?;
+    async fn put_parts(&self, key: &FileKey, mut parts: ByteStream, size: u64) -> Result<(), Fault> {
+        let bytes = joined(&mut parts).await?;
         assert_eq!(bytes.len() as u64, size, "as many as were told");
         self.put(key, &bytes).await
     }
@@ -82,9 +83,9 @@ impl Tree for FragileTree {
         Ok(())
     }
 
-    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<ByteStream>, Fault> {
         let bytes = self.with(|disk| disk.seen.get(&lying(spot)).cloned());
-        Ok(bytes.map(|bytes| Box::new(AllAtOnce::of(bytes)) as Parts))
+        Ok(bytes.map(|bytes| in_parts(&bytes)))
     }
 
     async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
@@ -96,7 +97,7 @@ impl Tree for FragileTree {
         Ok(moved.is_some())
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
+    fn list_files(&self, book: Option<&BookId>) -> PageStream<TreeEntry> {
         self.with(|disk| listed(&disk.seen, book))
     }
 
@@ -109,9 +110,9 @@ impl Tree for FragileTree {
     }
 }
 
-async fn joined(parts: &mut dyn Pages<u8>) -> Result<Vec<u8>, Fault> {
+async fn joined(parts: &mut ByteStream) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
-    while let Some(part) = parts.next().await? {
+    while let Some(part) = parts.try_next().await? {
         bytes.extend_from_slice(&part);
     }
     Ok(bytes)
@@ -175,7 +176,7 @@ impl Tree for GatedTree {
         self.inner.put(key, bytes).await
     }
 
-    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+    async fn put_parts(&self, key: &FileKey, parts: ByteStream, size: u64) -> Result<(), Fault> {
         self.pass().await;
         self.inner.put_parts(key, parts, size).await
     }
@@ -189,7 +190,7 @@ impl Tree for GatedTree {
         self.inner.sync().await
     }
 
-    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<ByteStream>, Fault> {
         self.inner.open(spot).await
     }
 
@@ -197,7 +198,7 @@ impl Tree for GatedTree {
         self.inner.set_aside(spot, folder).await
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
+    fn list_files(&self, book: Option<&BookId>) -> PageStream<TreeEntry> {
         self.inner.list_files(book)
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use panaversity_model::ports::{Pages, Parts, Staging};
+use futures::{StreamExt, stream};
+use panaversity_model::ports::{ByteStream, Staging};
 use panaversity_model::{ContentHash, Fault};
 use rustix::io::Errno;
 
@@ -82,28 +83,18 @@ impl Staging for AtomicFile {
     }
 }
 
-/// Reader of an open file: if it is replaced meanwhile, the older version is read to its end.
-pub(super) struct FileParts {
-    file: Arc<File>,
-    at: u64,
-    what: &'static str,
-}
-
-impl FileParts {
-    /// Reads the whole file.
-    pub(super) fn of(file: File, what: &'static str) -> Parts {
-        Box::new(Self { file: Arc::new(file), at: 0, what })
-    }
-}
-
-#[async_trait]
-impl Pages<u8> for FileParts {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        let (file, range) = (self.file.clone(), self.at..self.at + PART);
-        let part = in_a_thread(self.what, move || bytes_of(&file, range)).await?;
-        self.at += part.len() as u64;
-        Ok((!part.is_empty()).then_some(part))
-    }
+/// Reads an open file: if it is replaced meanwhile, the older version is read to its end.
+pub(super) fn stream_of(file: File, what: &'static str) -> ByteStream {
+    let file = Arc::new(file);
+    let read = move |at| {
+        let file = file.clone();
+        async move {
+            let part = in_a_thread(what, move || bytes_of(&file, at..at + PART)).await?;
+            let end = at + part.len() as u64;
+            Ok((!part.is_empty()).then_some((part, end)))
+        }
+    };
+    stream::try_unfold(0, read).boxed()
 }
 
 /// Bytes of a range of a file; fewer if it ends before the range does.

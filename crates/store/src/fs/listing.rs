@@ -1,11 +1,9 @@
 //! Listings of the folder for the ports: each page is read in a blocking thread.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use panaversity_model::Fault;
-use panaversity_model::ports::Pages;
+use futures::{StreamExt, stream};
+use panaversity_model::ports::PageStream;
 use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
 use panaversity_model::upload::UploadEntry;
 use rustix::io::Errno;
@@ -46,33 +44,20 @@ impl FromDirEntry for UploadEntry {
     }
 }
 
-/// A listing in progress.
-pub(super) struct FolderListing<T> {
-    inner: Arc<Inner>,
-    key: String,
-    prefix: String,
-    walk: Option<Walk>,
-    shown: PhantomData<fn() -> T>,
-}
-
-impl<T> FolderListing<T> {
-    /// Lists everything below `key`, with `prefix` before each path.
-    pub(super) fn of(inner: Arc<Inner>, key: String, prefix: String) -> Self {
-        Self { inner, key, prefix, walk: None, shown: PhantomData }
-    }
-}
-
-#[async_trait]
-impl<T: FromDirEntry> Pages<T> for FolderListing<T> {
-    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
-        let (inner, key, walk) = (self.inner.clone(), self.key.clone(), self.walk.take());
-        let act = move || -> Result<_, Errno> {
-            let mut walk = walk.map_or_else(|| Walk::begin(&inner.root, &key), Ok)?;
-            let page = walk.next()?;
-            Ok((walk, page))
-        };
-        let (walk, page) = in_a_thread("list the folder", act).await?;
-        self.walk = Some(walk);
-        Ok(page.map(|page| page.into_iter().map(|entry| T::of(entry, &self.prefix)).collect()))
-    }
+/// Lists everything below `key`, with `prefix` before each path.
+pub(super) fn list<T: FromDirEntry>(inner: Arc<Inner>, key: String, prefix: String) -> PageStream<T> {
+    let next = move |walk: Option<Walk>| {
+        let (inner, key, prefix) = (inner.clone(), key.clone(), prefix.clone());
+        async move {
+            let act = move || -> Result<_, Errno> {
+                let mut walk = walk.map_or_else(|| Walk::begin(&inner.root, &key), Ok)?;
+                let page = walk.next()?;
+                Ok((walk, page))
+            };
+            let (walk, page) = in_a_thread("list the folder", act).await?;
+            let shown = |page: Vec<_>| page.into_iter().map(|entry| T::of(entry, &prefix)).collect();
+            Ok(page.map(|page| (shown(page), Some(walk))))
+        }
+    };
+    stream::try_unfold(None, next).boxed()
 }

@@ -5,11 +5,11 @@
 use async_trait::async_trait;
 use panaversity_model::Fault;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Pages, Parts, UploadStore, UploadWriter};
+use panaversity_model::ports::{ByteStream, PageStream, UploadStore, UploadWriter};
 use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
-use super::atomic_file::{AtomicFile, FileParts};
-use super::listing::FolderListing;
+use super::atomic_file::{AtomicFile, stream_of};
+use super::listing::list;
 use super::{Durable, FileStorage};
 use crate::keys;
 
@@ -45,10 +45,10 @@ impl UploadStore for FileStorage {
         self.run("look for an upload", move |inner| inner.root.size(&keys::upload(id))).await
     }
 
-    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, id: UploadId) -> Result<Option<ByteStream>, Fault> {
         let what = "read an upload";
         let file = self.run(what, move |inner| inner.open_regular(keys::upload(id).as_bytes())).await?;
-        Ok(file.map(|file| FileParts::of(file, what)))
+        Ok(file.map(|file| stream_of(file, what)))
     }
 
     async fn discard(&self, id: UploadId) -> Result<(), Fault> {
@@ -56,9 +56,9 @@ impl UploadStore for FileStorage {
     }
 
     /// Stagings are not listed: they are temporary files of this server and end with it.
-    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
+    fn list_arrived(&self) -> PageStream<UploadEntry> {
         let prefix = format!("{}/", keys::leftover_name(keys::UPLOADS));
-        Box::new(FolderListing::of(self.inner.clone(), keys::UPLOADS.to_owned(), prefix))
+        list(self.inner.clone(), keys::UPLOADS.to_owned(), prefix)
     }
 
     async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {

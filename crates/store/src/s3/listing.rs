@@ -1,12 +1,11 @@
 //! Listings of a bucket, page by page, in the order that the bucket returns.
 
-use async_trait::async_trait;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use opendal::{Entry, Lister};
-use panaversity_model::ports::Pages;
+use panaversity_model::Timestamp;
+use panaversity_model::ports::PageStream;
 use panaversity_model::storage_listing::{Kind, ObjectEntry, TreeEntry, TreePath};
 use panaversity_model::upload::UploadEntry;
-use panaversity_model::{Fault, Timestamp};
 
 use super::S3Storage;
 use crate::backend::Backend;
@@ -69,51 +68,47 @@ impl FromListed for UploadEntry {
     }
 }
 
-/// A listing in progress.
-pub(super) struct BucketListing<T> {
-    storage: S3Storage,
-    /// Prefixes still to be listed, in reverse order.
-    prefixes: Vec<String>,
-    lister: Option<Lister>,
-    shown: std::marker::PhantomData<fn() -> T>,
+/// Lists everything below prefixes, which end in `/`.
+pub(super) fn list<T: FromListed>(storage: &S3Storage, mut prefixes: Vec<String>) -> PageStream<T> {
+    prefixes.reverse();
+    let storage = storage.clone();
+    let next = move |(mut prefixes, mut lister): (Vec<String>, Option<Lister>)| {
+        let storage = storage.clone();
+        async move {
+            let page = next_page(&storage, &mut prefixes, &mut lister);
+            let page = storage.repeatable("list the bucket", page).await?;
+            Ok(page.map(|page| (page, (prefixes, lister))))
+        }
+    };
+    stream::try_unfold((prefixes, None), next).boxed()
 }
 
-impl<T> BucketListing<T> {
-    /// Lists everything below prefixes, which end in `/`.
-    pub(super) fn of<const N: usize>(storage: S3Storage, mut prefixes: [String; N]) -> Self {
-        prefixes.reverse();
-        Self { storage, prefixes: prefixes.into(), lister: None, shown: std::marker::PhantomData }
-    }
-}
-
-#[async_trait]
-impl<T: FromListed> Pages<T> for BucketListing<T> {
-    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
-        let Self { storage, prefixes, lister, .. } = self;
-        let next = async {
-            loop {
-                let here = if let Some(lister) = lister {
-                    lister
-                } else {
-                    let Some(prefix) = prefixes.last() else { return Ok(None) };
-                    lister.insert(storage.operators.retrying.lister_with(prefix).recursive(true).await?)
-                };
-                let (mut page, mut looked_at) = (Vec::new(), 0);
-                while looked_at < PAGE
-                    && let Some(entry) = here.try_next().await?
-                {
-                    looked_at += 1;
-                    if entry.metadata().is_file() {
-                        page.extend(T::of(&entry, storage.backend));
-                    }
-                }
-                if looked_at > 0 {
-                    return Ok(Some(page));
-                }
-                *lister = None;
-                prefixes.pop();
-            }
+/// The next page of the last prefix that has one.
+async fn next_page<T: FromListed>(
+    storage: &S3Storage,
+    prefixes: &mut Vec<String>,
+    lister: &mut Option<Lister>,
+) -> opendal::Result<Option<Vec<T>>> {
+    loop {
+        let here = if let Some(lister) = lister {
+            lister
+        } else {
+            let Some(prefix) = prefixes.last() else { return Ok(None) };
+            lister.insert(storage.operators.retrying.lister_with(prefix).recursive(true).await?)
         };
-        storage.repeatable("list the bucket", next).await
+        let (mut page, mut looked_at) = (Vec::new(), 0);
+        while looked_at < PAGE
+            && let Some(entry) = here.try_next().await?
+        {
+            looked_at += 1;
+            if entry.metadata().is_file() {
+                page.extend(T::of(&entry, storage.backend));
+            }
+        }
+        if looked_at > 0 {
+            return Ok(Some(page));
+        }
+        *lister = None;
+        prefixes.pop();
     }
 }

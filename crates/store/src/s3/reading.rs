@@ -3,11 +3,10 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use async_trait::async_trait;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use opendal::{BufferStream, ErrorKind};
 use panaversity_model::Fault;
-use panaversity_model::ports::{Pages, Parts};
+use panaversity_model::ports::ByteStream;
 
 use super::{S3Storage, absent_is_none, timeout_for};
 
@@ -30,7 +29,9 @@ impl Coming {
             let Some(slices) = self.stream.try_next().await? else {
                 return Err(opendal::Error::new(ErrorKind::Unexpected, "it ended too early"));
             };
-            slices.for_each(|slice| bytes.extend_from_slice(&slice));
+            for slice in slices {
+                bytes.extend_from_slice(&slice);
+            }
         }
         self.left = self.left.saturating_sub(bytes.len() as u64);
         Ok(bytes)
@@ -76,7 +77,7 @@ impl S3Storage {
         what: &'static str,
         key: String,
         version: Option<&str>,
-    ) -> Result<Option<Parts>, Fault> {
+    ) -> Result<Option<ByteStream>, Fault> {
         let opened = async {
             let reader = self.operators.streaming.reader_with(&key);
             let reader = match version {
@@ -88,26 +89,19 @@ impl S3Storage {
             Ok(Coming { stream, left })
         };
         let coming = self.repeatable(what, absent_is_none(opened)).await?;
-        Ok(coming
-            .map(|coming| Box::new(Stream { storage: self.clone(), what, coming: Some(coming) }) as Parts))
+        Ok(coming.map(|coming| self.parts(what, coming)))
     }
-}
 
-/// A file being read at the reader's pace.
-struct Stream {
-    storage: S3Storage,
-    what: &'static str,
-    /// `None`: reading a part failed or was cancelled.
-    coming: Option<Coming>,
-}
-
-#[async_trait]
-impl Pages<u8> for Stream {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        let lost = || Fault::storage(format!("{}: a part was lost", self.what));
-        let mut coming = self.coming.take().ok_or_else(lost)?;
-        let part = self.storage.repeatable(self.what, coming.bytes(PART)).await?;
-        self.coming = Some(coming);
-        Ok((!part.is_empty()).then_some(part))
+    /// The rest of a response, at the reader's pace.
+    fn parts(&self, what: &'static str, coming: Coming) -> ByteStream {
+        let storage = self.clone();
+        let read = move |mut coming: Coming| {
+            let storage = storage.clone();
+            async move {
+                let part = storage.repeatable(what, coming.bytes(PART)).await?;
+                Ok((!part.is_empty()).then_some((part, coming)))
+            }
+        };
+        stream::try_unfold(coming, read).boxed()
     }
 }

@@ -5,10 +5,10 @@
 use async_trait::async_trait;
 use panaversity_model::Fault;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Pages, Parts, UploadStore, UploadWriter};
+use panaversity_model::ports::{ByteStream, PageStream, UploadStore, UploadWriter};
 use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
-use super::listing::{BucketListing, is_asked_for_as_it_is};
+use super::listing::{is_asked_for_as_it_is, list};
 use super::multipart::MultipartWriter;
 use super::{S3Storage, absent_is_none};
 use crate::keys;
@@ -37,7 +37,7 @@ impl UploadStore for S3Storage {
         Ok(self.repeatable("look for an upload", found).await?.map(|found| found.content_length()))
     }
 
-    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, id: UploadId) -> Result<Option<ByteStream>, Fault> {
         let (what, key) = ("read an upload", keys::upload(id));
         let found = absent_is_none(self.operators.retrying.stat(&key));
         let Some(found) = self.repeatable(what, found).await? else { return Ok(None) };
@@ -49,9 +49,9 @@ impl UploadStore for S3Storage {
         self.repeatable("discard an upload", self.operators.retrying.delete(&key)).await
     }
 
-    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
+    fn list_arrived(&self) -> PageStream<UploadEntry> {
         let prefixes = [keys::UPLOADS, keys::STAGING].map(|folder| format!("{folder}/"));
-        Box::new(BucketListing::of(self.clone(), prefixes))
+        list(self, prefixes.into())
     }
 
     async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::TryStreamExt;
 use panaversity_model::ports::{Objects, Tree, UploadStore};
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{Kind, TreePath};
@@ -15,7 +16,7 @@ use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_store::FileStorage;
 use panaversity_testkit::contract::{ObjectsSetup, TreeSetup, UploadStoreSetup, whole};
 use panaversity_testkit::disk::Disk;
-use panaversity_testkit::memory::InParts;
+use panaversity_testkit::memory::in_parts;
 use panaversity_testkit::samples;
 use panaversity_testkit::{objects_contract, tree_contract, upload_store_contract};
 use tempfile::TempDir;
@@ -149,7 +150,7 @@ async fn what_is_written_in_parts_leaves_no_temporary_behind() {
     assert_eq!(temporaries(), 2);
     drop((staging, receiving));
     assert_eq!(temporaries(), 0);
-    let parts = InParts::of(b"more than was told".to_vec());
+    let parts = in_parts(b"more than was told");
     assert!(storage.put_parts(&key("a-book", "content/README.md"), parts, 4).await.is_err());
     let staging = storage.stage().await.unwrap();
     staging.promote(ContentHash::of(b"")).await.unwrap();
@@ -212,7 +213,7 @@ async fn only_what_was_left_among_the_uploads_is_swept() {
     std::fs::create_dir_all(folder.path().join(".panaversity/uploads")).unwrap();
     std::fs::write(folder.path().join(".panaversity/uploads/note.txt"), b"x").unwrap();
     let mut listing = storage.list_arrived();
-    let seen = listing.next().await.unwrap().unwrap();
+    let seen = listing.try_next().await.unwrap().unwrap();
     assert_eq!((seen[0].id, seen[0].name.as_str()), (None, "uploads/note.txt"));
     storage.sweep(&seen[0]).await.unwrap();
     assert!(!folder.path().join(".panaversity/uploads/note.txt").exists());
@@ -226,7 +227,7 @@ async fn only_what_was_left_among_the_uploads_is_swept() {
 /// All entries listed below the books.
 async fn listed(storage: &FileStorage) -> Vec<(Vec<u8>, Kind)> {
     let (mut listing, mut all) = (storage.list_files(None), Vec::new());
-    while let Some(page) = listing.next().await.unwrap() {
+    while let Some(page) = listing.try_next().await.unwrap() {
         all.extend(page.into_iter().map(|seen| (seen.spot.as_bytes().to_vec(), seen.kind)));
     }
     all.sort_by(|one, other| one.0.cmp(&other.0));
@@ -293,7 +294,7 @@ async fn a_file_among_the_objects_is_the_object_it_is_named_as_only_in_its_place
     std::fs::write(objects.join("zz").join(hash.to_string()), b"x").unwrap();
     std::fs::write(objects.join("note.txt"), b"x").unwrap();
     let (mut listing, mut hashes) = (storage.list_objects(), Vec::new());
-    while let Some(page) = listing.next().await.unwrap() {
+    while let Some(page) = listing.try_next().await.unwrap() {
         hashes.extend(page.into_iter().map(|seen| seen.hash));
     }
     hashes.sort();

@@ -44,7 +44,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use panaversity_model::ports::{Journal, Objects, Parts, Tree, UploadStore};
+use futures::TryStreamExt;
+use panaversity_model::ports::{ByteStream, Journal, Objects, Tree, UploadStore};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use fixture::{ContractFixture, run_concurrently};
@@ -127,9 +128,9 @@ impl UploadStoreSetup {
 }
 
 /// All bytes of an opened file, if there is one.
-pub async fn whole(parts: Option<Parts>) -> Option<Vec<u8>> {
+pub async fn whole(parts: Option<ByteStream>) -> Option<Vec<u8>> {
     let (mut parts, mut bytes) = (parts?, Vec::new());
-    while let Some(part) = parts.next().await.unwrap() {
+    while let Some(part) = parts.try_next().await.unwrap() {
         assert!(part.len() <= 4 << 20, "a part has a few MiB at most");
         bytes.extend(part);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::TryStreamExt;
 use panaversity_model::ContentHash;
 
 use super::ObjectsSetup;
@@ -107,7 +108,7 @@ pub async fn i9_what_was_staged_and_dropped_is_no_object(setup: &ObjectsSetup) {
     assert_eq!(setup.objects.stat(hash).await.unwrap(), None);
     drop(staging);
     assert_eq!(setup.objects.stat(hash).await.unwrap(), None);
-    assert!(setup.objects.list_objects().next().await.is_ok());
+    assert!(setup.objects.list_objects().try_next().await.is_ok());
 }
 
 /// Promoting an existing object is harmless, one after the other and at once.
@@ -148,7 +149,7 @@ pub async fn every_object_is_listed_once(setup: &ObjectsSetup) {
         setup.objects.put(ContentHash::of(&bytes), &bytes).await.unwrap();
     }
     let (mut listing, mut listed) = (setup.objects.list_objects(), Vec::new());
-    while let Some(page) = listing.next().await.unwrap() {
+    while let Some(page) = listing.try_next().await.unwrap() {
         listed.extend(page.into_iter().filter_map(|seen| Some((seen.hash?, seen.size))));
     }
     listed.retain(|(hash, _)| due.contains_key(hash));

@@ -1,14 +1,14 @@
 //! Contract tests of the tree: the published copy as an ordinary folder.
 
-use async_trait::async_trait;
-use panaversity_model::ports::Pages;
+use futures::{StreamExt, TryStreamExt, stream};
+use panaversity_model::ports::ByteStream;
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{Kind, TreeEntry, TreePath};
 use panaversity_model::{BookId, BookPath, Fault, Layer};
 
 use super::fixture::run_concurrently;
 use super::{TreeSetup, whole};
-use crate::memory::{InParts, location};
+use crate::memory::{in_parts, location};
 use crate::samples::{book, key, lesson, overlay, path};
 
 /// The files of the tree below a book, relative to the book's folder.
@@ -40,7 +40,7 @@ pub async fn r2_a_file_in_parts_is_put_as_a_whole(setup: &TreeSetup) {
     setup.tree.put(&file, b"what was there").await.unwrap();
     for size in [0, 1, 70_000, (6 << 20) + 1, 12 << 20] {
         let bytes: Vec<u8> = (0..size).map(|n: usize| u8::try_from(n % 253).unwrap()).collect();
-        setup.tree.put_parts(&file, InParts::of(bytes.clone()), size as u64).await.unwrap();
+        setup.tree.put_parts(&file, in_parts(&bytes), size as u64).await.unwrap();
         assert!(published(setup, &book) == [("static/img/large.png".to_owned(), bytes.clone())], "{size}");
         assert!(read(setup, &TreePath::of(&file)).await == Some(bytes), "{size}");
     }
@@ -54,29 +54,23 @@ pub async fn parts_that_fail_leave_what_was_there(setup: &TreeSetup) {
     for size in [9, 12 << 20] {
         for told in [size - 1, size + 1] {
             for file in [&file, &new] {
-                let parts = InParts::of(vec![7; size]);
+                let parts = in_parts(&vec![7; size]);
                 let fault = setup.tree.put_parts(file, parts, told as u64).await.unwrap_err();
                 assert!(!fault.outcome_unknown, "{fault}");
             }
         }
         for file in [&file, &new] {
-            let fault = setup.tree.put_parts(file, Box::new(Failing(size)), 20 << 20).await.unwrap_err();
+            let fault = setup.tree.put_parts(file, failing_after(size), 20 << 20).await.unwrap_err();
             assert!(fault.detail.contains("no more parts") && !fault.outcome_unknown, "{fault}");
         }
     }
     assert_eq!(published(setup, &book), [(lesson(1).as_str().to_owned(), b"what was there".to_vec())]);
 }
 
-/// A reader that returns the given number of bytes, then a fault.
-struct Failing(usize);
-
-#[async_trait]
-impl Pages<u8> for Failing {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        let part = vec![7; self.0.min(1 << 20)];
-        self.0 -= part.len();
-        if part.is_empty() { Err(Fault::storage("no more parts")) } else { Ok(Some(part)) }
-    }
+/// This number of bytes, then a fault.
+fn failing_after(size: usize) -> ByteStream {
+    let parts = in_parts(&vec![7; size]);
+    parts.chain(stream::once(async { Err(Fault::storage("no more parts")) })).boxed()
 }
 
 /// R3: removing is idempotent and touches nothing else.
@@ -171,7 +165,7 @@ pub async fn a_clean_point_can_be_made_at_any_time(setup: &TreeSetup) {
 /// The tree's list of a book, in order.
 async fn listed(setup: &TreeSetup, book: Option<&BookId>) -> Vec<TreeEntry> {
     let (mut listing, mut listed) = (setup.tree.list_files(book), Vec::new());
-    while let Some(page) = listing.next().await.unwrap() {
+    while let Some(page) = listing.try_next().await.unwrap() {
         listed.extend(page);
     }
     listed.sort_by(|one, other| one.spot.cmp(&other.spot));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use panaversity_model::ids::UploadId;
 use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 
@@ -85,10 +86,10 @@ pub async fn one_version_is_read_to_its_end(setup: &UploadStoreSetup) {
     let (id, older, later) = (upload_id(), bytes(9 << 20, 0), bytes(9 << 20, 7));
     receive(setup, id, &older, 1 << 20).await;
     let mut parts = setup.upload_store.open(id).await.unwrap().unwrap();
-    let mut read = parts.next().await.unwrap().unwrap();
+    let mut read = parts.try_next().await.unwrap().unwrap();
     receive(setup, id, &later, 1 << 20).await;
     loop {
-        match parts.next().await {
+        match parts.try_next().await {
             Err(_) => break,
             Ok(Some(part)) => read.extend(part),
             Ok(None) => {
@@ -103,7 +104,7 @@ pub async fn one_version_is_read_to_its_end(setup: &UploadStoreSetup) {
 /// All uploads in the store.
 async fn listed(setup: &UploadStoreSetup) -> Vec<UploadEntry> {
     let (mut listing, mut listed) = (setup.upload_store.list_arrived(), Vec::new());
-    while let Some(page) = listing.next().await.unwrap() {
+    while let Some(page) = listing.try_next().await.unwrap() {
         listed.extend(page);
     }
     listed

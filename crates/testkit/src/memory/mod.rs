@@ -23,11 +23,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey};
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::ids::{LeaseId, StagingId, UploadId};
-use panaversity_model::ports::{Journal, Pages, Parts};
+use panaversity_model::ports::{ByteStream, Journal, PageStream};
 use panaversity_model::publication::FileKey;
 use panaversity_model::upload::Upload;
 use panaversity_model::{AgentId, Book, BookId, BookPath, ContentHash, Fault, Layer, Timestamp};
@@ -71,49 +72,16 @@ impl Journal for MemoryJournal {
     }
 }
 
-/// A list with pages of three entries each.
-#[derive(Debug)]
-pub struct AllAtOnce<T>(Vec<T>);
-
-impl<T> AllAtOnce<T> {
-    /// A list of these entries.
-    pub fn of(mut entries: Vec<T>) -> Self {
-        entries.reverse();
-        Self(entries)
-    }
+/// A list of these entries, with pages of three.
+pub fn in_pages<T: Send + 'static>(entries: Vec<T>) -> PageStream<T> {
+    stream::iter(entries).chunks(3).map(Ok).boxed()
 }
 
-#[async_trait]
-impl<T: Send> Pages<T> for AllAtOnce<T> {
-    async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
-        let page: Vec<T> = (0..3).map_while(|_| self.0.pop()).collect();
-        Ok((!page.is_empty()).then_some(page))
-    }
-}
-
-/// Bytes in parts of a few KiB.
-#[derive(Debug)]
-pub struct InParts {
-    bytes: Vec<u8>,
-    at: usize,
-}
-
-impl InParts {
-    /// These bytes in parts.
-    pub fn of(bytes: Vec<u8>) -> Parts {
-        Box::new(Self { bytes, at: 0 })
-    }
-}
-
-#[async_trait]
-impl Pages<u8> for InParts {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        const PART: usize = 5_000;
-        let rest = &self.bytes[self.at..];
-        let part = rest[..rest.len().min(PART)].to_vec();
-        self.at += part.len();
-        Ok((!part.is_empty()).then_some(part))
-    }
+/// These bytes, in parts of a few KiB.
+pub fn in_parts(bytes: &[u8]) -> ByteStream {
+    const PART: usize = 5_000;
+    let parts: Vec<_> = bytes.chunks(PART).map(|part| Ok(part.to_vec())).collect();
+    stream::iter(parts).boxed()
 }
 
 /// The whole state of the journal.

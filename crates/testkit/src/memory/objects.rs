@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use panaversity_model::ports::{Objects, Pages, Staging};
+use panaversity_model::ports::{Objects, PageStream, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Timestamp};
 
-use super::AllAtOnce;
+use super::in_pages;
 
 /// An object storage in memory.
 #[derive(Debug, Default)]
@@ -93,13 +93,13 @@ impl Objects for MemoryObjects {
         Ok(())
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
+    fn list_objects(&self) -> PageStream<ObjectEntry> {
         let seen = |(hash, bytes): (&ContentHash, &Vec<u8>)| ObjectEntry {
             name: hash.to_string(),
             hash: Some(*hash),
             size: bytes.len() as u64,
             put_at: Some(Timestamp::default()),
         };
-        Box::new(AllAtOnce::of(self.with(|objects| objects.iter().map(seen).collect())))
+        in_pages(self.with(|objects| objects.iter().map(seen).collect()))
     }
 }

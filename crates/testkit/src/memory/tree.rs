@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use panaversity_model::ports::{Pages, Parts, Tree};
+use futures::TryStreamExt;
+use panaversity_model::ports::{ByteStream, PageStream, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{Kind, TreeEntry, TreePath};
 use panaversity_model::{BookId, Fault};
 
-use super::{AllAtOnce, InParts};
+use super::{in_pages, in_parts};
 
 /// A tree in memory.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ pub fn set_aside(spot: &TreePath, folder: &str) -> String {
 }
 
 /// The listing of a tree in memory.
-pub fn listed(files: &BTreeMap<String, Vec<u8>>, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
+pub fn listed(files: &BTreeMap<String, Vec<u8>>, book: Option<&BookId>) -> PageStream<TreeEntry> {
     let prefix = book.map_or(String::new(), |book| format!("{book}/"));
     let below = files.iter().filter_map(|(at, bytes)| Some((at.strip_prefix("books/")?, bytes)));
     let seen = below.filter(|(at, _)| at.starts_with(&prefix)).map(|(at, bytes)| TreeEntry {
@@ -43,7 +44,7 @@ pub fn listed(files: &BTreeMap<String, Vec<u8>>, book: Option<&BookId>) -> Box<d
         size: bytes.len() as u64,
     });
     // No order is promised; this one is descending.
-    Box::new(AllAtOnce::of(seen.rev().collect()))
+    in_pages(seen.rev().collect())
 }
 
 impl MemoryTree {
@@ -74,9 +75,9 @@ impl Tree for MemoryTree {
         Ok(())
     }
 
-    async fn put_parts(&self, key: &FileKey, mut parts: Parts, size: u64) -> Result<(), Fault> {
+    async fn put_parts(&self, key: &FileKey, mut parts: ByteStream, size: u64) -> Result<(), Fault> {
         let mut bytes = Vec::new();
-        while let Some(part) = parts.next().await? {
+        while let Some(part) = parts.try_next().await? {
             bytes.extend(part);
         }
         if bytes.len() as u64 != size {
@@ -94,8 +95,8 @@ impl Tree for MemoryTree {
         Ok(())
     }
 
-    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
-        Ok(self.with(|files| files.get(&lying(spot)).map(|bytes| InParts::of(bytes.clone()))))
+    async fn open(&self, spot: &TreePath) -> Result<Option<ByteStream>, Fault> {
+        Ok(self.with(|files| files.get(&lying(spot)).map(|bytes| in_parts(bytes))))
     }
 
     async fn set_aside(&self, spot: &TreePath, folder: &str) -> Result<bool, Fault> {
@@ -107,7 +108,7 @@ impl Tree for MemoryTree {
         Ok(moved.is_some())
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
+    fn list_files(&self, book: Option<&BookId>) -> PageStream<TreeEntry> {
         self.with(|files| listed(files, book))
     }
 

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{Pages, Parts, UploadStore, UploadWriter};
+use panaversity_model::ports::{ByteStream, PageStream, UploadStore, UploadWriter};
 use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
 use panaversity_model::{Fault, Timestamp};
 
-use super::{AllAtOnce, InParts};
+use super::{in_pages, in_parts};
 
 type Arrived = BTreeMap<UploadId, Vec<u8>>;
 
@@ -76,8 +76,8 @@ impl UploadStore for MemoryUploadStore {
         Ok(self.with(|arrived| arrived.get(&id).map(|bytes| bytes.len() as u64)))
     }
 
-    async fn open(&self, id: UploadId) -> Result<Option<Parts>, Fault> {
-        Ok(self.with(|arrived| arrived.get(&id).map(|bytes| InParts::of(bytes.clone()))))
+    async fn open(&self, id: UploadId) -> Result<Option<ByteStream>, Fault> {
+        Ok(self.with(|arrived| arrived.get(&id).map(|bytes| in_parts(bytes))))
     }
 
     async fn discard(&self, id: UploadId) -> Result<(), Fault> {
@@ -85,14 +85,14 @@ impl UploadStore for MemoryUploadStore {
         Ok(())
     }
 
-    fn list_arrived(&self) -> Box<dyn Pages<UploadEntry>> {
+    fn list_arrived(&self) -> PageStream<UploadEntry> {
         let seen = |(id, bytes): (&UploadId, &Vec<u8>)| UploadEntry {
             id: Some(*id),
             name: format!("uploads/{id}"),
             size: bytes.len() as u64,
             put_at: Some(Timestamp::default()),
         };
-        Box::new(AllAtOnce::of(self.with(|arrived| arrived.iter().map(seen).collect())))
+        in_pages(self.with(|arrived| arrived.iter().map(seen).collect()))
     }
 
     async fn sweep(&self, seen: &UploadEntry) -> Result<(), Fault> {

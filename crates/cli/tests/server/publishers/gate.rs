@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use panaversity_model::ports::{Pages, Parts, Tree};
+use panaversity_model::ports::{ByteStream, PageStream, Tree};
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{TreeEntry, TreePath};
 use panaversity_model::{BookId, Fault};
@@ -57,7 +57,7 @@ impl Tree for Gate {
         self.pass(self.tree.put(key, bytes)).await
     }
 
-    async fn put_parts(&self, key: &FileKey, parts: Parts, size: u64) -> Result<(), Fault> {
+    async fn put_parts(&self, key: &FileKey, parts: ByteStream, size: u64) -> Result<(), Fault> {
         self.pass(self.tree.put_parts(key, parts, size)).await
     }
 
@@ -69,7 +69,7 @@ impl Tree for Gate {
         self.tree.sync().await
     }
 
-    async fn open(&self, spot: &TreePath) -> Result<Option<Parts>, Fault> {
+    async fn open(&self, spot: &TreePath) -> Result<Option<ByteStream>, Fault> {
         self.tree.open(spot).await
     }
 
@@ -77,7 +77,7 @@ impl Tree for Gate {
         self.tree.set_aside(spot, folder).await
     }
 
-    fn list_files(&self, book: Option<&BookId>) -> Box<dyn Pages<TreeEntry>> {
+    fn list_files(&self, book: Option<&BookId>) -> PageStream<TreeEntry> {
         self.tree.list_files(book)
     }
 

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use futures::stream;
+use futures::{TryStreamExt, stream};
 use panaversity_model::Fault;
 use panaversity_model::blob::CHUNK_BYTES;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::Parts;
+use panaversity_model::ports::ByteStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::ServerLimits;
@@ -34,7 +34,7 @@ pub(crate) struct DownloadLimiter {
 struct FileBody {
     rest: Bytes,
     /// Source of the parts; `None`: it failed.
-    parts: Option<Parts>,
+    parts: Option<ByteStream>,
     /// Semaphore of the parts; `None`: the file needs no permits.
     permits: Option<Arc<Semaphore>>,
     next_part_timeout: Duration,
@@ -55,7 +55,7 @@ impl DownloadLimiter {
     ///
     /// # Errors
     /// A timeout when no permit became free in time.
-    pub(crate) async fn body(&self, parts: Parts, bytes: u64) -> Result<Body, Fault> {
+    pub(crate) async fn body(&self, parts: ByteStream, bytes: u64) -> Result<Body, Fault> {
         let permits = (bytes > CHUNK_BYTES as u64).then(|| self.permits.clone());
         let next_part_timeout = self.next_part_timeout;
         let mut file = FileBody { rest: Bytes::new(), parts: Some(parts), permits, next_part_timeout };
@@ -89,7 +89,7 @@ impl FileBody {
             Some(permits) => Some(acquire(permits, timeout).await?),
             None => None,
         };
-        let Some(part) = parts.next().await? else { return Ok(None) };
+        let Some(part) = parts.try_next().await? else { return Ok(None) };
         let part = Bytes::from(fitted(part));
         Ok(Some(match permit {
             Some(permit) => with_guard(part, Arc::new(permit)),
@@ -114,9 +114,7 @@ fn fitted(mut part: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
     use futures::StreamExt;
-    use panaversity_model::ports::Pages;
 
     use super::*;
 
@@ -124,20 +122,9 @@ mod tests {
         ServerLimits::new(1_024, 10 << 20, Duration::from_mins(1))
     }
 
-    /// Source of this number of parts of 1 MiB.
-    struct Some1Mib(usize);
-
-    #[async_trait]
-    impl Pages<u8> for Some1Mib {
-        async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-            let left = self.0;
-            self.0 = left.saturating_sub(1);
-            Ok((left > 0).then(|| vec![7; 1 << 20]))
-        }
-    }
-
     async fn file(limiter: &DownloadLimiter, parts: usize) -> Result<Body, Fault> {
-        limiter.body(Box::new(Some1Mib(parts)), (parts as u64) << 20).await
+        let all = stream::repeat_with(|| Ok(vec![7; 1 << 20])).take(parts);
+        limiter.body(all.boxed(), (parts as u64) << 20).await
     }
 
     #[tokio::test]

@@ -216,11 +216,17 @@ pub(super) fn of_sets() -> Vec<Scene> {
     let mut overlaid = scene("a set of an overlay", EntryPoint::Set, &before[..1], Vec::new(), &[]);
     overlaid.layer = overlay("bob");
     overlaid.wanted = vec![want(&lesson(2), Some("mine"), None), want(&lesson(7), Some(&larger), None)];
-    let calls =
-        [&["journal.book"], &["journal.current_metadata"; 2][..], &STAGE, &["journal.commit"], &published[..4]];
+    let calls = [
+        &["journal.book"],
+        &["journal.current_metadata"; 2][..],
+        &STAGE,
+        &["journal.commit"],
+        &published[..4],
+    ];
     overlaid.calls = calls.concat();
     let born = vec![want(&lesson(1), Some("a"), None), want(&lesson(2), Some("b"), None)];
-    let calls = [&["journal.book"], &["journal.current_metadata"; 2][..], &["journal.commit"], &published[..4]];
+    let calls =
+        [&["journal.book"], &["journal.current_metadata"; 2][..], &["journal.commit"], &published[..4]];
     vec![
         everything,
         overlaid,
@@ -262,9 +268,13 @@ pub(super) fn without_effect() -> Vec<Scene> {
     // Only the commit checks for conflicting names.
     let twin = path(&one.as_str().replace("lesson", "LESSON"));
     let twins = vec![want(&lesson(3), Some("c"), None), want(&twin, Some(&large), None)];
-    let calls =
-        [&["journal.book"], &["journal.current_metadata"; 2][..], &STAGE, &["journal.commit", "journal.append"]]
-            .concat();
+    let calls = [
+        &["journal.book"],
+        &["journal.current_metadata"; 2][..],
+        &STAGE,
+        &["journal.commit", "journal.append"],
+    ]
+    .concat();
     scenes.push(refused(scene("a set the commit refuses", EntryPoint::Set, &[(&one, "a")], twins, &calls)));
     scenes
 }

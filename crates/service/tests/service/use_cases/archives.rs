@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use panaversity_model::blob::{BlobState, CHUNK_BYTES};
-use panaversity_model::ports::{AuditLog, Blobs, GarbageCollection, Objects, Pages, Staging};
+use panaversity_model::ports::{AuditLog, Blobs, GarbageCollection, Objects, PageStream, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Error, ErrorCode, Fault, Layer};
 use panaversity_service::archive::{Archive, ArchiveScope, Made};
@@ -337,7 +337,7 @@ impl Objects for Blinking {
         self.inner.delete(hash).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
+    fn list_objects(&self) -> PageStream<ObjectEntry> {
         self.inner.list_objects()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use panaversity_model::ports::{Objects, Pages, Staging};
+use panaversity_model::ports::{Objects, PageStream, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, ErrorCode, Fault, Layer, View};
 use panaversity_service::read::ReadFile;
@@ -62,7 +62,7 @@ impl Objects for SlowDeletions {
         self.inner.delete(hash).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
+    fn list_objects(&self) -> PageStream<ObjectEntry> {
         self.inner.list_objects()
     }
 }

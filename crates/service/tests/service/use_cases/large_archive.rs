@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use panaversity_model::blob::{Blob, BlobHasher, CHUNK_BYTES};
 use panaversity_model::gc::Staged;
-use panaversity_model::ports::{Blobs, Changes, Objects, Pages, Staging};
+use panaversity_model::ports::{Blobs, Changes, Objects, PageStream, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, Fault, Layer};
 use panaversity_service::archive::{Archive, ArchiveScope, Download};
@@ -52,7 +52,7 @@ impl Objects for Imagined {
         Err(Fault::storage("nothing is deleted here"))
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
+    fn list_objects(&self) -> PageStream<ObjectEntry> {
         unimplemented!("nobody lists them")
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use panaversity_model::audit::Operation;
 use panaversity_model::ids::UploadId;
-use panaversity_model::ports::{AuditLog, GarbageCollection, Objects, Pages, Staging, Uploads};
+use panaversity_model::ports::{AuditLog, GarbageCollection, Objects, PageStream, Staging, Uploads};
 use panaversity_model::precondition::Effect;
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{BookPath, ContentHash, Error, ErrorCode, Fault, Layer, Refusal};
@@ -229,7 +229,7 @@ impl Objects for TakenAway {
         self.inner.delete(hash).await
     }
 
-    fn list_objects(&self) -> Box<dyn Pages<ObjectEntry>> {
+    fn list_objects(&self) -> PageStream<ObjectEntry> {
         self.inner.list_objects()
     }
 }
