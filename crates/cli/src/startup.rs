@@ -15,6 +15,7 @@ use crate::config::links::LinkSettings;
 use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, NotYet};
 use crate::runtime::Runtime;
+use backon::{BackoffBuilder, ExponentialBuilder};
 use panaversity_server::{Gate, name_of};
 
 /// Pauses between tries: the first, and the longest that they double to.
@@ -28,7 +29,8 @@ pub(crate) async fn open(
     timeout: Duration,
     (gate, address): (&Gate, SocketAddr),
 ) -> Result<Runtime, Failure> {
-    let (began, mut pause) = (Instant::now(), SHORTEST);
+    let pauses = ExponentialBuilder::new().with_min_delay(SHORTEST).with_max_delay(LONGEST);
+    let (began, mut pauses) = (Instant::now(), pauses.without_max_times().build());
     loop {
         let failure = match Runtime::start(store.clone(), links.clone()).await {
             Ok(running) => return Ok(running),
@@ -48,7 +50,6 @@ pub(crate) async fn open(
             seconds_left = left.as_secs(),
             "waiting for the {waiting_for}: {reason}"
         );
-        tokio::time::sleep(pause.min(left)).await;
-        pause = (pause * 2).min(LONGEST);
+        tokio::time::sleep(pauses.next().unwrap_or(LONGEST).min(left)).await;
     }
 }

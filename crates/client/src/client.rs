@@ -13,6 +13,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::FutureExt;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, Url};
@@ -25,12 +26,17 @@ use panaversity_model::masked_url;
 
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
-/// Delays between attempts; there is one more attempt than delays.
-pub(crate) const WAITS_MS: [u64; 4] = [100, 300, 900, 2_700];
 /// Longest total time spent waiting for a rate limit.
 pub(crate) const RATE_LIMIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest single wait that is honored of a server's `Retry-After`.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Pauses before the retries of a request: about 0.1, 0.3, 0.9 and 2.7 seconds, up to twice as long by
+/// chance, so that clients that failed together do not return together.
+pub(crate) fn retry_pauses() -> ExponentialBackoff {
+    let pauses = ExponentialBuilder::new().with_min_delay(Duration::from_millis(100)).with_factor(3.0);
+    pauses.with_max_times(4).with_jitter().build()
+}
 
 /// Client of one server, which identifies itself by an agent's name.
 #[derive(Debug, Clone)]
@@ -105,7 +111,7 @@ impl Client {
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
             "params": {"name": tool, "arguments": arguments},
         });
-        let mut waits = WAITS_MS.iter().map(|ms| Duration::from_millis(*ms));
+        let mut pauses = retry_pauses();
         let (mut left, mut repeated) = (RATE_LIMIT_TIMEOUT, false);
         loop {
             let (why, wait) = match self.ask(&request).await {
@@ -119,7 +125,7 @@ impl Client {
                     left -= wait;
                     (why, (!wait.is_zero()).then_some(wait))
                 }
-                Decoded::MayPass(why) => (why, waits.next()),
+                Decoded::MayPass(why) => (why, pauses.next()),
             };
             let Some(wait) = wait else {
                 let next =

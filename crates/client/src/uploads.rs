@@ -18,7 +18,7 @@ use reqwest::{Body, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::client::{ANSWER_TIMEOUT, CallError, Client, HttpAnswer, WAITS_MS, retry_after, root_cause};
+use crate::client::{ANSWER_TIMEOUT, CallError, Client, HttpAnswer, retry_after, retry_pauses, root_cause};
 use crate::tools::Mode;
 
 /// Size of a chunk read from a file, in bytes.
@@ -146,7 +146,7 @@ impl Client {
         // Set explicitly, because the length of a streamed body is unknown and object storages
         // refuse uploads without one.
         headers.insert(CONTENT_LENGTH, size.into());
-        let mut waits = WAITS_MS.iter().map(|ms| Duration::from_millis(*ms));
+        let mut pauses = retry_pauses();
         loop {
             let sent = http
                 .put(ticket.url.clone())
@@ -176,7 +176,7 @@ impl Client {
                 },
                 Err(error) => (root_cause(&error), None),
             };
-            let Some(wait) = waits.next() else {
+            let Some(wait) = pauses.next() else {
                 let why = format!("{}: {why}; tried several times, run again", shown(&ticket.url));
                 return Err(PutError::Failed(CallError::Unreachable(why)));
             };

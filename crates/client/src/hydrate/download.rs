@@ -14,10 +14,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use backon::ExponentialBackoff;
 use panaversity_model::ContentHash;
 use reqwest::Url;
 
-use crate::client::{CallError, Client, LONGEST_WAIT, RATE_LIMIT_TIMEOUT, WAITS_MS};
+use crate::client::{CallError, Client, LONGEST_WAIT, RATE_LIMIT_TIMEOUT, retry_pauses};
 use crate::download::{Body, DownloadResponse, RangeRequest, is_name};
 use crate::progress::Progress;
 use crate::sync::{SyncError, blocking};
@@ -136,28 +137,28 @@ enum Comes {
 /// rate limits is not reset.
 pub(super) struct RetryBudget {
     farthest: u64,
-    waits: std::slice::Iter<'static, u64>,
+    pauses: ExponentialBackoff,
     limited: Duration,
 }
 
 impl RetryBudget {
     pub(super) fn new(length: u64) -> Self {
-        Self { farthest: length, waits: WAITS_MS.iter(), limited: RATE_LIMIT_TIMEOUT }
+        Self { farthest: length, pauses: retry_pauses(), limited: RATE_LIMIT_TIMEOUT }
     }
 
     /// Returns when the next attempt may start, or the error when the delays are used up.
     pub(super) async fn wait(&mut self, length: u64, why: &str) -> Result<(), CallError> {
         if length > self.farthest {
             self.farthest = length;
-            self.waits = WAITS_MS.iter();
+            self.pauses = retry_pauses();
             return Ok(());
         }
-        let Some(ms) = self.waits.next() else {
+        let Some(pause) = self.pauses.next() else {
             return Err(CallError::Unreachable(format!(
                 "the download does not go on after {length} bytes: {why}; run again, and it goes on from there"
             )));
         };
-        tokio::time::sleep(Duration::from_millis(*ms)).await;
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use opendal::options::{CopyOptions, WriteOptions};
 use opendal::raw::{OpWrite, Service, oio};
 use opendal::{Buffer, ErrorKind};
@@ -247,19 +248,24 @@ impl S3Storage {
     }
 }
 
-/// Number of retries so far.
-#[derive(Default)]
-struct Backoff(usize);
+/// Pauses before the retries that are left.
+struct Backoff(ExponentialBackoff);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let (shortest, longest) = PAUSES;
+        let pauses = ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest);
+        Self(pauses.with_max_times(RETRIES).with_jitter().build())
+    }
+}
 
 impl Backoff {
     /// Waits before the next retry, or returns the error if there is none.
     async fn wait(&mut self, policy: RetryPolicy, error: opendal::Error) -> opendal::Result<()> {
-        let hopeless = !error.is_temporary() || self.0 == RETRIES;
-        if hopeless || policy == RetryPolicy::OnlyIfRefused && answered(&error) == Answered::No {
-            return Err(error);
-        }
-        tokio::time::sleep((PAUSES.0 * (1 << self.0)).min(PAUSES.1)).await;
-        self.0 += 1;
+        let is_unsafe = policy == RetryPolicy::OnlyIfRefused && answered(&error) == Answered::No;
+        let pause = self.0.next().filter(|_| error.is_temporary() && !is_unsafe);
+        let Some(pause) = pause else { return Err(error) };
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 }
