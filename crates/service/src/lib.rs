@@ -45,6 +45,7 @@ pub mod gc;
 pub mod glob;
 pub mod health;
 pub mod json_size;
+pub mod limits;
 mod manifest_cache;
 mod object_repair;
 pub mod plan;
@@ -60,4 +61,5 @@ pub mod verify;
 pub mod write;
 
 pub use call::{Call, Caller, EndedCall};
-pub use service::{Engines, Limits, Service, Stats};
+pub use limits::Limits;
+pub use service::{Engines, Service, Stats};

@@ -39,9 +39,6 @@ const SIDE_BY_SIDE: usize = 8;
 /// Age at which a lease is no longer used: the put might end after the lease does.
 const LEASE_USED_FOR: Duration = Duration::from_secs(5);
 
-/// Concurrent transfers of large files: each has parts of several MiB in memory.
-pub(crate) const LARGE_AT_ONCE: usize = 2;
-
 /// Publication of a change that was just committed.
 pub(crate) struct PendingPublish {
     pub(crate) publication: Publication,

@@ -8,12 +8,9 @@ use panaversity_model::{BookId, Fault};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::archive::ArchiveCache;
+use crate::limits::{LARGE_PUBLICATIONS_AT_ONCE, Limits, PUBLICATIONS_AT_ONCE};
 use crate::manifest_cache::ManifestCache;
-use crate::publish::LARGE_AT_ONCE;
 use crate::verify::VerifierState;
-
-/// Most concurrent publications.
-const PUBLICATIONS_AT_ONCE: usize = 128;
 
 /// Implementations of the ports.
 pub struct Engines {
@@ -29,19 +26,6 @@ pub struct Engines {
     pub clock: Arc<dyn Clock>,
     /// Generator of ids.
     pub ids: Arc<dyn IdGenerator>,
-}
-
-/// Limits set by the operator.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Largest blob stored in the database, in bytes; 0: none.
-    pub inline_bytes: usize,
-    /// Largest asset transferred inside a call, in bytes.
-    pub direct_bytes: u64,
-    /// Largest asset, in bytes.
-    pub asset_bytes: u64,
-    /// True if overlays are published to the tree.
-    pub publish_overlays: bool,
 }
 
 /// Counters since the start, for the metrics.
@@ -93,7 +77,7 @@ impl Service {
                 manifests: ManifestCache::default(),
                 archives: ArchiveCache::default(),
                 publications: Arc::new(Semaphore::new(PUBLICATIONS_AT_ONCE)),
-                large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+                large: Arc::new(Semaphore::new(LARGE_PUBLICATIONS_AT_ONCE)),
                 backlog: Notify::new(),
                 verifier: VerifierState::default(),
             }),

@@ -67,7 +67,8 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let settings = effective(&sources)?;
     LogSettings::read(&sources)?;
     let ServerSettings { store, http, links } = ServerSettings::read(&sources)?;
-    let limits = server_limits(&store, &links).shown();
+    let mut limits = server_limits(&store, &links).shown();
+    limits.extend(panaversity_service::limits::shown());
     let mut tried: Vec<Tried> = sources.warnings().into_iter().map(|why| noted("settings", why)).collect();
     let database = try_database(store.database, &mut tried).await;
     try_storage(&store.storage, database.as_ref(), &mut tried).await;

@@ -10,13 +10,10 @@ use panaversity_model::blob::{BlobMetadata, BlobState};
 use panaversity_model::zip::{Layout, Method, ZipEntry};
 use tokio::sync::Semaphore;
 
+use crate::limits::{ARCHIVES_AT_ONCE, SHARED_SEGMENTS};
+
 /// Most bytes of all cached layouts; a single layout used last may be larger.
 const REMEMBERED_BYTES: usize = 8 << 20;
-/// Segments, of about a chunk each, that all downloads together may have in memory beyond the one that
-/// each always may.
-const SHARED_SEGMENTS: usize = 8;
-/// Concurrent downloads; others wait for a permit.
-const DOWNLOADS_AT_ONCE: usize = 64;
 
 /// A file that an archive leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +80,7 @@ impl Default for ArchiveCache {
             remembered: Mutex::default(),
             making: Mutex::default(),
             shared: Arc::new(Semaphore::new(SHARED_SEGMENTS)),
-            downloads: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)),
+            downloads: Arc::new(Semaphore::new(ARCHIVES_AT_ONCE)),
         }
     }
 }

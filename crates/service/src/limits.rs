@@ -1,0 +1,37 @@
+//! Limits of a service: those that the operator sets, and every semaphore, in one place. `config check`
+//! shows them.
+
+/// Most concurrent publications.
+pub(crate) const PUBLICATIONS_AT_ONCE: usize = 128;
+/// Most concurrent publications of large files, each of which has parts of several MiB in memory.
+pub(crate) const LARGE_PUBLICATIONS_AT_ONCE: usize = 2;
+/// Most concurrent downloads of archives; others wait for a permit.
+pub(crate) const ARCHIVES_AT_ONCE: usize = 64;
+/// Segments, of about a chunk each, that all downloads of archives together may have in memory beyond the
+/// one that each always may.
+pub(crate) const SHARED_SEGMENTS: usize = 8;
+
+/// Limits set by the operator.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest blob stored in the database, in bytes; 0: none.
+    pub inline_bytes: usize,
+    /// Largest asset transferred inside a call, in bytes.
+    pub direct_bytes: u64,
+    /// Largest asset, in bytes.
+    pub asset_bytes: u64,
+    /// True if overlays are published to the tree.
+    pub publish_overlays: bool,
+}
+
+/// Name and value of each limit that no setting sets, as an operator reads them.
+pub fn shown() -> Vec<(&'static str, String)> {
+    [
+        ("publications at once", PUBLICATIONS_AT_ONCE),
+        ("publications of large files at once", LARGE_PUBLICATIONS_AT_ONCE),
+        ("downloads of archives at once", ARCHIVES_AT_ONCE),
+        ("parts of archives in memory beyond one each", SHARED_SEGMENTS),
+    ]
+    .map(|(name, limit)| (name, limit.to_string()))
+    .into()
+}
