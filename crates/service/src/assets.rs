@@ -1,24 +1,19 @@
-//! `upload_asset` with its bytes in the call, `get_asset` and `list_assets`, for assets and for files
-//! beside pages. They are files of the base, written by the one commit protocol, so R2, I8 and I9 hold
-//! for them as for pages.
+//! `get_asset` and `list_assets`, for assets and for files beside pages. They are files of the base.
+
+use std::ops::Range;
 
 use panaversity_model::asset::{Asset, AssetType};
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::FileRecord;
-use panaversity_model::hash::HashedBytes;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::ByteStream;
-use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::publication::FileKey;
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, View};
-use std::ops::Range;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, View};
 
 use crate::call::Call;
-use crate::commit::{FileChange, NewContent};
 use crate::read::ReadFile;
 use crate::service::Service;
-use crate::spool::check_page;
 
 /// Most assets on a page.
 pub const PAGE_ASSETS: usize = 500;
@@ -26,32 +21,6 @@ pub const PAGE_ASSETS: usize = 500;
 const FETCHED_AT_ONCE: usize = 2_000;
 /// Most attempts to read an asset that is replaced during the read.
 const READ_AGAIN: usize = 10;
-
-/// Request to write an asset whose bytes are in the call.
-#[derive(Debug, Clone)]
-pub struct PutAsset {
-    /// The book; created with the schema `strict` if it does not exist.
-    pub book: BookId,
-    /// The asset.
-    pub path: BookPath,
-    /// Its bytes; [`Call::check_direct`] bounds their number.
-    pub bytes: Vec<u8>,
-    /// Expected current hash of the asset.
-    pub expected: Option<ContentHash>,
-}
-
-/// Result of writing an asset, by a call or an upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AssetKept {
-    /// The asset.
-    pub path: BookPath,
-    /// Created, updated, or unchanged: it already had these bytes.
-    pub effect: Effect,
-    /// Size in bytes.
-    pub size: u64,
-    /// Hash of the bytes.
-    pub hash: ContentHash,
-}
 
 /// A page of assets in path order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,19 +48,6 @@ pub struct OpenAsset {
 }
 
 impl Call {
-    /// Writes the asset, or refuses.
-    pub async fn put_asset(&mut self, put: PutAsset) -> Result<AssetKept, Error> {
-        let size = put.bytes.len() as u64;
-        self.check_direct("binary_data", size)?;
-        check_page(&put.path, &put.bytes)?;
-        let bytes = HashedBytes::new(put.bytes);
-        let hash = bytes.hash();
-        let content = TargetContent::Present(NewContent::Bytes(bytes));
-        let change = FileChange { path: put.path.clone(), content, expected: put.expected };
-        let effect = self.change_file(&put.book, &Layer::Base, change).await?;
-        Ok(AssetKept { path: put.path, effect, size, hash })
-    }
-
     /// Refuses bytes that are too many for a call or its answer.
     pub fn check_direct(&self, what: &'static str, size: u64) -> Result<(), Refusal> {
         match self.service.inner.limits.direct_bytes {

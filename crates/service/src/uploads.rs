@@ -32,10 +32,10 @@ use panaversity_model::precondition::Effect;
 use panaversity_model::upload::{Announced, Permit, SignedPut, Upload};
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
 
-use crate::assets::AssetKept;
 use crate::call::Call;
 use crate::commit::{CommitOutcome, NewContent, only_effect};
 use crate::service::Service;
+use crate::write::Written;
 
 /// Most times that an upload is read because `gc` deleted its object.
 const LOOKED_AT: usize = 5;
@@ -60,7 +60,7 @@ pub struct Announce {
 /// Result of announcing an asset.
 pub enum Announcement {
     /// The asset already has these bytes.
-    Held(AssetKept),
+    Held(Written),
     /// The bytes may be put: to this URL of the storage, or to this server for `None`.
     Begun(Upload, Option<SignedPut>),
 }
@@ -86,7 +86,7 @@ impl Call {
         if let Some(found) = found.filter(|found| effect == Effect::Unchanged && found.record.size == size)
             && self.service.is_whole(&found).await?
         {
-            return Ok(Announcement::Held(AssetKept { path, effect, size, hash }));
+            return Ok(Announcement::Held(Written { path, effect, size, hash }));
         }
         let permit = Permit { size, media_type: media::type_of(&path), valid_for };
         let id = UploadId::new(self.service.inner.ids.new_id());
@@ -121,7 +121,7 @@ impl Call {
     }
 
     /// Steps 3 to 6, or the first result of an upload that is already completed.
-    pub async fn complete_upload(&mut self, book: &BookId, id: UploadId) -> Result<AssetKept, Error> {
+    pub async fn complete_upload(&mut self, book: &BookId, id: UploadId) -> Result<Written, Error> {
         let upload = self.service.inner.journal.upload(id).await?;
         let upload = upload.filter(|upload| upload.announced.book == *book).ok_or_else(unknown)?;
         self.path = Some(upload.announced.path.clone());
@@ -147,14 +147,14 @@ impl Call {
     }
 
     /// Steps 3 to 5; `None`: the upload is already completed, or its row deleted.
-    async fn look_and_commit(&mut self, announced: &Announced) -> Result<Option<AssetKept>, Error> {
+    async fn look_and_commit(&mut self, announced: &Announced) -> Result<Option<Written>, Error> {
         for _ in 0..LOOKED_AT {
             let (hash, content) = self.service.look(announced).await?;
             let (path, size) = (announced.path.clone(), announced.size);
             match self.change_by_upload(announced, content).await? {
                 CommitOutcome::Done(done) => {
                     let effect = only_effect(&done);
-                    return Ok(Some(AssetKept { path, effect, size, hash }));
+                    return Ok(Some(Written { path, effect, size, hash }));
                 }
                 CommitOutcome::UploadOver => return Ok(None),
                 CommitOutcome::Unstaged => {}
@@ -238,10 +238,10 @@ impl UploadReceiver {
     }
 }
 
-fn first_answer(upload: &Upload) -> Option<AssetKept> {
+fn first_answer(upload: &Upload) -> Option<Written> {
     let (announced, done) = (&upload.announced, upload.done?);
     let (path, size) = (announced.path.clone(), announced.size);
-    Some(AssetKept { path, effect: done.effect, size, hash: done.hash })
+    Some(Written { path, effect: done.effect, size, hash: done.hash })
 }
 
 fn unknown() -> Refusal {

@@ -1,4 +1,5 @@
-//! `write_content`: writes one text file, under the agent contract.
+//! Writing one file whose bytes are in the call: `write_content`, and `upload_asset` with its bytes, under
+//! the agent contract.
 
 use panaversity_model::file::check_text_size;
 use panaversity_model::hash::HashedBytes;
@@ -7,26 +8,29 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, me
 
 use crate::call::Call;
 use crate::commit::{FileChange, NewContent};
+use crate::spool::check_page;
 
-/// Request to write a text file.
+/// Request to write a file with this content, text or bytes.
 #[derive(Debug, Clone)]
-pub struct Write {
+pub struct Write<T> {
     /// The book; created with the schema `strict` if it does not exist.
     pub book: BookId,
-    /// The file, below `content/`.
+    /// The file.
     pub path: BookPath,
     /// The layer.
     pub layer: Layer,
-    /// The text, stored byte for byte; at most 500,000 bytes.
-    pub content: String,
+    /// The content, stored byte for byte.
+    pub content: T,
     /// Expected current hash of the file.
     pub expected: Option<ContentHash>,
 }
 
-/// Result of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Result of writing a file, by a call or an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Created, updated or unchanged.
+    /// The file.
+    pub path: BookPath,
+    /// Created, updated, or unchanged: it already had these bytes.
     pub effect: Effect,
     /// Size in bytes.
     pub size: u64,
@@ -35,8 +39,8 @@ pub struct Written {
 }
 
 impl Call {
-    /// Writes the file, or refuses.
-    pub async fn write_content(&mut self, write: Write) -> Result<Written, Error> {
+    /// Writes a text file of at most 500,000 bytes below `content/`, or refuses.
+    pub async fn write_content(&mut self, write: Write<String>) -> Result<Written, Error> {
         check_text_size(&write.content)?;
         if write.path.is_asset() {
             return Err(Refusal::SchemaViolation {
@@ -49,11 +53,24 @@ impl Call {
         if let Some(format) = media::binary_format(&write.path) {
             return Err(Refusal::NotText { path: write.path, format }.into());
         }
-        let bytes = HashedBytes::new(write.content.into_bytes());
+        let Write { book, path, layer, content, expected } = write;
+        self.write_bytes(Write { book, path, layer, content: content.into_bytes(), expected }).await
+    }
+
+    /// Writes an asset, or a file beside pages, whose bytes are few enough for a call, or refuses.
+    pub async fn put_asset(&mut self, write: Write<Vec<u8>>) -> Result<Written, Error> {
+        self.check_direct("binary_data", write.content.len() as u64)?;
+        check_page(&write.path, &write.content)?;
+        self.write_bytes(write).await
+    }
+
+    async fn write_bytes(&mut self, write: Write<Vec<u8>>) -> Result<Written, Error> {
+        let Write { book, path, layer, content, expected } = write;
+        let bytes = HashedBytes::new(content);
         let (hash, size) = (bytes.hash(), bytes.as_slice().len() as u64);
         let content = TargetContent::Present(NewContent::Bytes(bytes));
-        let change = FileChange { path: write.path, content, expected: write.expected };
-        let effect = self.change_file(&write.book, &write.layer, change).await?;
-        Ok(Written { effect, size, hash })
+        let change = FileChange { path: path.clone(), content, expected };
+        let effect = self.change_file(&book, &layer, change).await?;
+        Ok(Written { path, effect, size, hash })
     }
 }

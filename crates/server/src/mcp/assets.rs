@@ -9,8 +9,8 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::upload::{SignedPut, Upload};
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
 use panaversity_service::Call;
-use panaversity_service::assets::{AssetKept, PutAsset};
 use panaversity_service::uploads::{Announce, Announcement};
+use panaversity_service::write::{Write, Written};
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ async fn upload_now(
                 let why = format!("no bytes have another hash than {sha256}");
                 return Err(Refusal::argument("sha256", why).into());
             }
-            let put = PutAsset { book, path, bytes: Vec::new(), expected };
+            let put = Write { book, path, layer: Layer::Base, content: Vec::new(), expected };
             return Ok(Announcement::Held(call.put_asset(put).await?));
         }
         Source::Direct(bytes) => bytes,
@@ -78,7 +78,7 @@ async fn upload_now(
         let why = "it goes with file_size: leave it out beside binary_data";
         return Err(Refusal::argument("sha256", why).into());
     }
-    let put = PutAsset { book, path, bytes, expected };
+    let put = Write { book, path, layer: Layer::Base, content: bytes, expected };
     Ok(Announcement::Held(call.put_asset(put).await?))
 }
 
@@ -172,7 +172,7 @@ pub(super) async fn complete(app: &AppState, call: &mut Call, mut arguments: Arg
     Ok(kept_answer(app, call, &kept?, "presigned"))
 }
 
-fn kept_answer(app: &AppState, call: &Call, kept: &AssetKept, method: &str) -> ToolOutput {
+fn kept_answer(app: &AppState, call: &Call, kept: &Written, method: &str) -> ToolOutput {
     let status = if kept.effect == Effect::Unchanged { "skipped" } else { "success" };
     let mut body = json!({
         "status": status,

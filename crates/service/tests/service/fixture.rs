@@ -12,7 +12,6 @@ use panaversity_model::ids::UploadId;
 use panaversity_model::ports::{Journal, Objects, Publications, Tree};
 use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, ErrorCode, Layer, Schema};
-use panaversity_service::assets::AssetKept;
 use panaversity_service::call::EndedCall;
 use panaversity_service::commit::{FileChange, NewContent};
 use panaversity_service::read::{FileContent, FileRead, ReadFile};
@@ -149,7 +148,7 @@ impl ServiceFixture {
     }
 
     /// `complete_upload`, recorded as an endpoint does it.
-    pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<AssetKept, Error> {
+    pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<Written, Error> {
         let complete = async |call: &mut Call| call.complete_upload(&self.book, id).await;
         self.run(server, Operation::Upload, None, &Layer::Base, complete).await.result
     }

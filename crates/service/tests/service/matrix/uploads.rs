@@ -4,8 +4,8 @@
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::Uploads;
 use panaversity_model::{BookPath, ContentHash, Error, Layer};
-use panaversity_service::assets::AssetKept;
 use panaversity_service::uploads::Announce;
+use panaversity_service::write::Written;
 use panaversity_testkit::samples::path;
 
 use super::{Cell, cells};
@@ -58,7 +58,7 @@ impl UploadScene {
 
 struct UploadCourse {
     calls: Vec<&'static str>,
-    answer: AssetKept,
+    answer: Written,
     before: Files,
     after: Files,
     recorded: usize,
