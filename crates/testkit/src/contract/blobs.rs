@@ -1,7 +1,7 @@
 //! Contract tests of blob rows: the database's records of blobs.
 
 use panaversity_model::blob::BlobState;
-use panaversity_model::{ContentHash, Layer};
+use panaversity_model::{ContentHash, Layer, View};
 
 use super::Setup;
 use super::fixture::ContractFixture;
@@ -28,6 +28,26 @@ pub async fn known_blobs_are_found_and_unknown_ones_left_out(setup: &Setup) {
     assert_eq!(found.iter().map(|stored| stored.blob.clone()).collect::<Vec<_>>(), due);
     assert!(found.iter().all(|stored| stored.state == BlobState::Live));
     assert_eq!(fixture.journal.blobs(&[]).await.unwrap(), vec![]);
+}
+
+/// Staging the bytes of a live inline blob as an object keeps them readable: the object is not put yet.
+pub async fn staging_an_object_keeps_the_bytes_that_are_inline(setup: &Setup) {
+    let fixture = ContractFixture::new(setup);
+    let text = fixture.book.as_str().as_bytes();
+    fixture.put(&Layer::Base, &lesson(1), text).await;
+    fixture.stage(&object(text)).await;
+    assert_eq!(fixture.read(&View::base(), &lesson(1)).await.as_deref(), Some(text));
+}
+
+/// A condemned blob stays condemned, whatever a reader says of it.
+pub async fn a_mark_leaves_a_condemned_blob_condemned(setup: &Setup) {
+    let fixture = ContractFixture::new(setup);
+    let hash = ContentHash::of(fixture.book.as_str().as_bytes());
+    fixture.journal.condemn_unknown(hash, 9).await.unwrap().unwrap();
+    for mark in [BlobState::Live, BlobState::Missing] {
+        fixture.journal.mark(hash, mark).await.unwrap();
+        assert_eq!(health(&fixture, hash).await, Some(BlobState::Condemned));
+    }
 }
 
 /// A blob has the state it was last marked with; staging it makes it live again.

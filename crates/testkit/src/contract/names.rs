@@ -65,6 +65,16 @@ pub async fn a_set_can_rename_a_file_to_another_case(setup: &Setup) {
     assert_eq!(fixture.paths(&View::base()).await, vec![lower]);
 }
 
+/// A deletion of what is not there takes no name from the rest of its set, and creates no book.
+pub async fn an_unchanged_change_takes_no_name(setup: &Setup) {
+    let fixture = ContractFixture::new(setup);
+    let (upper, lower) = pair();
+    fixture.commit_one(&Layer::Base, delete(&upper, None)).await;
+    assert_eq!(fixture.journal.book(&fixture.book).await.unwrap(), None);
+    fixture.commit(&Layer::Base, vec![delete(&upper, None), write(&lower, b"a", None)]).await;
+    assert_eq!(fixture.paths(&View::base()).await, vec![lower]);
+}
+
 /// A file can't lie under another, nor another under it, in any case of letters: an asset in any
 /// book, any file where the schema allows every name for files and folders alike.
 pub async fn no_file_lies_under_another(setup: &Setup) {

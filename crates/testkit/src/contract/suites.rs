@@ -24,6 +24,7 @@ macro_rules! journal_contract {
                 r5_a_name_in_an_overlay_stands_in_nobody_else_s_way,
                 i10_a_set_cannot_bring_two_names_that_differ_only_by_case,
                 a_set_can_rename_a_file_to_another_case,
+                an_unchanged_change_takes_no_name,
                 no_file_lies_under_another,
                 no_file_of_an_overlay_lies_under_one_of_the_base,
                 a_set_can_turn_a_file_into_a_folder_and_back;
@@ -102,6 +103,8 @@ macro_rules! journal_contract {
         $crate::contract_tests! { $setup, blobs;
             shared:
                 known_blobs_are_found_and_unknown_ones_left_out,
+                staging_an_object_keeps_the_bytes_that_are_inline,
+                a_mark_leaves_a_condemned_blob_condemned,
                 a_staged_blob_is_live_whatever_it_was,
                 writing_the_bytes_again_heals_an_inline_blob;
             exclusive: damaged_blobs_count_while_a_file_holds_them;

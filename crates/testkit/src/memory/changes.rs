@@ -45,7 +45,9 @@ impl Changes for MemoryJournal {
             Ok(effects) => effects,
             Err((index, refusal)) => return Ok(Verdict::Refused(index, refusal)),
         };
-        state.ensure_book(&set);
+        if effects.contains(&Effect::Created) {
+            state.ensure_book(&set);
+        }
         state.complete_upload(&set, &effects);
         let applied =
             set.changes.iter().zip(effects).map(|(change, effect)| state.apply(&set, change, effect));
