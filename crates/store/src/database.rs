@@ -21,7 +21,7 @@ use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
 pub(crate) use postgres::answer_timeout;
-pub(crate) use sql::{Row, Session, Value, Writing, placeholders, values_list};
+pub(crate) use sql::{Row, Session, Value, Writing, placeholders, power_of_two_chunks, values_list};
 pub use url::DatabaseUrl;
 
 /// Result of a statement.

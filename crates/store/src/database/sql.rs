@@ -260,3 +260,33 @@ pub(crate) fn values_list(from: usize, rows: usize, columns: usize) -> String {
         (0..rows).map(|row| format!("({})", placeholders(from + row * columns, columns))).collect();
     lists.join(", ")
 }
+
+/// Maximum number of rows in one statement.
+const ROWS: usize = 64;
+
+/// Splits into chunks whose lengths are powers of two, so that there are few statement texts and the
+/// database's cache of prepared statements is effective.
+pub(crate) fn power_of_two_chunks<T>(mut items: &[T]) -> Vec<&[T]> {
+    let mut pieces = Vec::new();
+    while !items.is_empty() {
+        let length = items.len().min(ROWS);
+        let power = 1 << length.ilog2();
+        let (piece, rest) = items.split_at(power);
+        pieces.push(piece);
+        items = rest;
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_powers_of_two_and_keep_the_order() {
+        let items: Vec<_> = (0..203).collect();
+        let pieces = power_of_two_chunks(&items);
+        assert_eq!(pieces.iter().map(|p| p.len()).collect::<Vec<_>>(), [64, 64, 64, 8, 2, 1]);
+        assert_eq!(pieces.concat(), items);
+    }
+}

@@ -9,10 +9,10 @@ use panaversity_model::gc::{
 use panaversity_model::ports::GarbageCollection;
 use panaversity_model::{BookId, ContentHash, Fault, Timestamp};
 
-use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried, rows};
 use crate::database::{
-    Database, Dialect, Durability, Row, Session, Sql, Value, fault, placeholders, values_list,
+    Database, Dialect, Durability, Row, Session, Sql, Value, fault, placeholders, power_of_two_chunks,
+    values_list,
 };
 
 /// Condition on a version `v`: it was superseded at or before `$1`.
@@ -153,7 +153,7 @@ impl GarbageCollection for SqlJournal {
 
     async fn forget_manifests(&self, unnamed_since: Timestamp) -> Result<u64, Fault> {
         let sql = "DELETE FROM manifests WHERE named_at <= $1";
-        self.write("let manifests go", sql, vec![unnamed_since.into()]).await
+        self.write("delete manifests", sql, vec![unnamed_since.into()]).await
     }
 
     async fn forget_versions(&self, unused_since: Timestamp, limit: usize) -> Result<u64, Fault> {
@@ -166,7 +166,7 @@ impl GarbageCollection for SqlJournal {
             unkept(&self.db),
             self.db.now_sql()
         );
-        self.write("let versions go", &sql, vec![unused_since.into()]).await
+        self.write("delete versions", &sql, vec![unused_since.into()]).await
     }
 
     async fn condemn(

@@ -13,9 +13,8 @@ use panaversity_model::{BookId, BookPath, ContentHash, Fault};
 
 use super::publications::key_values;
 use super::rows::{self, BLOB};
-use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried};
-use crate::database::{Durability, Row, Value, placeholders, values_list};
+use crate::database::{Durability, Row, Value, placeholders, power_of_two_chunks, values_list};
 
 /// Columns read by [`record`], of a journal row `f` and its publication `p`.
 const RECORD: &str = "SELECT f.book_id, f.path, f.user_id, f.sha256, f.size, f.version, \

@@ -13,8 +13,7 @@ use panaversity_model::path::folders_above;
 use panaversity_model::precondition::TargetContent;
 
 use super::decide::{Batch, FoldedKey, folded_key};
-use super::transaction::power_of_two_chunks;
-use crate::database::{Database, Dialect, Session, Sql, Value, values_list};
+use crate::database::{Database, Dialect, Session, Sql, Value, power_of_two_chunks, values_list};
 
 /// Folded names of the files that a batch writes and whose grammar does not keep them disjoint.
 fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {

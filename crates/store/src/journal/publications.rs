@@ -13,10 +13,11 @@ use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 
 use super::gc::seconds_from_now;
 use super::rows::{self, BLOB, FILE};
-use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried};
 use crate::backend::Backend;
-use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault, values_list};
+use crate::database::{
+    Database, Dialect, Durability, Session, Sql, Value, fault, power_of_two_chunks, values_list,
+};
 
 /// SQL expression for the end of a lease acquired now.
 pub(super) fn lease_end(dialect: Dialect, backend: Backend) -> String {

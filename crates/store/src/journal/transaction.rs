@@ -30,10 +30,9 @@ use super::decide::{Batch, ChainState, SetOutcome, State, Writes};
 use super::publications::lease_end;
 use super::{blobs, changes, now, path_locks, rows, uploads};
 use crate::backend::Backend;
-use crate::database::{Database, Dialect, Durability, Session, Sql, Value, placeholders, values_list};
-
-/// Maximum number of rows in one statement.
-const ROWS: usize = 64;
+use crate::database::{
+    Database, Dialect, Durability, Session, Sql, Value, placeholders, power_of_two_chunks, values_list,
+};
 
 /// A decided batch, before its commit.
 pub(super) struct Prepared {
@@ -460,31 +459,4 @@ async fn insert(session: &mut Session, table: &str, on_conflict: &str, rows: &[V
 
 fn key_values(keys: &[&ChainKey]) -> Vec<Value> {
     keys.iter().flat_map(|key| [&key.book, &key.path, &key.user].map(|text| text.as_str().into())).collect()
-}
-
-/// Splits into chunks whose lengths are powers of two, so that there are few statement texts and the
-/// database's cache of prepared statements is effective.
-pub(super) fn power_of_two_chunks<T>(mut items: &[T]) -> Vec<&[T]> {
-    let mut pieces = Vec::new();
-    while !items.is_empty() {
-        let length = items.len().min(ROWS);
-        let power = 1 << length.ilog2();
-        let (piece, rest) = items.split_at(power);
-        pieces.push(piece);
-        items = rest;
-    }
-    pieces
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_are_powers_of_two_and_keep_the_order() {
-        let items: Vec<_> = (0..203).collect();
-        let pieces = power_of_two_chunks(&items);
-        assert_eq!(pieces.iter().map(|p| p.len()).collect::<Vec<_>>(), [64, 64, 64, 8, 2, 1]);
-        assert_eq!(pieces.concat(), items);
-    }
 }

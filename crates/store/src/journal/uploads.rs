@@ -12,9 +12,10 @@ use panaversity_model::upload::{Announced, Completion, Upload};
 use panaversity_model::{Fault, Timestamp};
 
 use super::gc::seconds_from_now;
-use super::transaction::power_of_two_chunks;
 use super::{SqlJournal, retried, rows};
-use crate::database::{Database, Dialect, Durability, Row, Session, Sql, Value, placeholders};
+use crate::database::{
+    Database, Dialect, Durability, Row, Session, Sql, Value, placeholders, power_of_two_chunks,
+};
 
 /// Columns read by [`upload`].
 const UPLOAD: &str =
@@ -83,7 +84,7 @@ impl Uploads for SqlJournal {
 
     async fn forget_uploads(&self, expired_since: Timestamp) -> Result<u64, Fault> {
         let sql = "DELETE FROM uploads WHERE expires_at <= $1 AND cleared_at IS NOT NULL";
-        self.write("let uploads go", sql, vec![expired_since.into()]).await
+        self.write("delete uploads", sql, vec![expired_since.into()]).await
     }
 
     async fn uncleared(&self, ids: &[UploadId]) -> Result<Vec<UploadId>, Fault> {
