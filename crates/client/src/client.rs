@@ -19,13 +19,11 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, Url};
 use serde_json::{Value, json};
 
-use crate::http_clients::HttpClients;
+use crate::http_clients::{HttpClients, root_cause};
 use crate::response::{self, Decoded, ServerError};
 
 use panaversity_model::masked_url;
 
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest total time spent waiting for a rate limit.
 pub(crate) const RATE_LIMIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest single wait that is honored of a server's `Retry-After`.
@@ -160,18 +158,6 @@ async fn read(response: Response) -> Decoded {
 /// The value of `Retry-After`, in seconds.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs)
-}
-
-/// The innermost cause, which is the useful one: `Connection refused`, not `error sending request`.
-pub(crate) fn root_cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

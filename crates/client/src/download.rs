@@ -8,7 +8,8 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode, Url};
 
-use crate::client::{ANSWER_TIMEOUT, Client, retry_after, root_cause};
+use crate::client::{Client, retry_after};
+use crate::http_clients::{ANSWER_TIMEOUT, root_cause};
 
 /// Read timeout of a download.
 const SILENCE: Duration = Duration::from_secs(30);

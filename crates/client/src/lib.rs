@@ -24,6 +24,7 @@ mod download;
 mod http_clients;
 pub mod hydrate;
 pub mod ingest;
+mod links;
 pub mod progress;
 pub mod report;
 mod response;

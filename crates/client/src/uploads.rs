@@ -18,7 +18,8 @@ use reqwest::{Body, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::client::{ANSWER_TIMEOUT, CallError, Client, HttpAnswer, retry_after, retry_pauses, root_cause};
+use crate::client::{CallError, Client, HttpAnswer, retry_after, retry_pauses};
+use crate::http_clients::{ANSWER_TIMEOUT, root_cause};
 use crate::tools::Mode;
 
 /// Size of a chunk read from a file, in bytes.

@@ -1,4 +1,4 @@
-//! Uploads of assets. Invariants: memory is bounded by [`ROOM_KIB`], whatever the sizes and number
+//! Uploads of assets. Invariants: memory is bounded by the room of a [`Sender`], whatever the sizes and number
 //! of assets; an asset counts as sent only if the server stored the bytes that were hashed here.
 //!
 //! # An asset
@@ -25,9 +25,6 @@ use crate::uploads::{Announced, PutError, Target};
 
 /// Largest asset sent inside a call, in bytes.
 const DIRECT_BYTES: u64 = 1 << 20;
-/// Memory budget of assets in flight, in KiB. One inside a call takes about four times its size:
-/// its bytes, base64, the request, and the request being sent.
-pub(super) const ROOM_KIB: u32 = 16 << 10;
 /// Memory that a streamed file takes, in KiB.
 const STREAMED_KIB: u32 = 2 << 10;
 /// Maximum number of upload URLs requested for one asset.

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::compare::Job;
 use super::source::{ReadError, read_text};
-use super::{BookPart, Doomed, IngestOptions, IngestReport, assets};
+use super::{BookPart, Doomed, IngestOptions, IngestReport};
 use crate::client::{CallError, Client};
 use crate::progress::{Progress, ProgressObserver};
 use crate::report::Problem;
@@ -17,6 +17,9 @@ use crate::uploads::Target;
 
 /// Maximum number of calls in flight.
 const IN_FLIGHT: usize = 32;
+/// Memory budget of assets in flight, in KiB. One inside a call takes about four times its size: its
+/// bytes, base64, the request, and the request being sent.
+const ROOM_KIB: u32 = 16 << 10;
 
 /// Outcome of one file.
 pub(super) enum Sent {
@@ -39,7 +42,7 @@ pub(super) struct Sender<'a> {
 
 impl<'a> Sender<'a> {
     pub(super) fn new(client: &'a Client, options: &'a IngestOptions) -> Self {
-        let room = Semaphore::new(assets::ROOM_KIB as usize);
+        let room = Semaphore::new(ROOM_KIB as usize);
         Self {
             client,
             book: &options.book_id,
