@@ -27,7 +27,9 @@ mod search;
 mod stdio;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tool_output;
 pub(crate) mod tools;
+mod write_metrics;
 
 use std::error::Error;
 use std::sync::{Arc, LazyLock};

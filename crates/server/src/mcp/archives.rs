@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
-use crate::mcp::dispatch::ToolResult;
+use crate::mcp::tool_output::ToolResult;
 use crate::signed_url::{ARCHIVE_FIELDS, archive_path};
 
 /// Most files listed in the `error_manifest` of an answer.

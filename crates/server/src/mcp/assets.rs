@@ -17,17 +17,14 @@ use serde_json::{Value, json};
 use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::base64_data::{decoded, least_bytes};
-use crate::mcp::content::count_write;
 use crate::mcp::cursor::{bad_cursor, cursor};
-use crate::mcp::dispatch::{ToolOutput, ToolResult};
+use crate::mcp::tool_output::{ToolOutput, ToolResult, put_link};
+use crate::mcp::write_metrics::count_write;
 use crate::signed_url::{UPLOAD_FIELDS, upload_path};
 
 /// Memory per byte of an asset in an answer, in bytes: a third more as base64, that again in the text
 /// copy, and both once more when they are serialised.
 pub(super) const COST_OF_AN_ANSWER: u64 = 6;
-
-/// Hint of an answer without a link because no server is known to serve it.
-const NO_LINKS: &str = "No link: over stdio nobody serves it. Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage";
 
 /// Source of an upload's bytes.
 enum Source {
@@ -100,14 +97,6 @@ fn source(call: &Call, arguments: &mut Arguments) -> Result<Source, Refusal> {
                 bytes => Ok(Source::Direct(bytes)),
             }
         }
-    }
-}
-
-/// Adds a link to an answer; without one, a hint on how to get links.
-pub(super) fn put_link(body: &mut Value, name: &str, link: Result<String, Refusal>) {
-    match link {
-        Ok(link) => body[name] = link.into(),
-        Err(_) => body["hint"] = NO_LINKS.into(),
     }
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use crate::AppState;
 use crate::mcp::arguments::Arguments;
 use crate::mcp::cursor::{bad_cursor, cursor};
-use crate::mcp::dispatch::ToolResult;
 use crate::mcp::glob::Glob;
+use crate::mcp::tool_output::ToolResult;
 
 /// Default and largest number of entries on a page.
 pub(super) const ENTRIES_A_PAGE: usize = 100;

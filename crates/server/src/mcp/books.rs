@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::cursor::{bad_cursor, cursor};
-use crate::mcp::dispatch::ToolResult;
+use crate::mcp::tool_output::ToolResult;
 
 const STRUCTURES: [(&str, Structure); 4] = [
     ("none", Structure::Nothing),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::cursor::{bad_cursor, cursor};
-use crate::mcp::dispatch::ToolResult;
+use crate::mcp::tool_output::ToolResult;
 
 const TARGET_UNKNOWN: &str = "target_manifest_hash is not known (manifests are kept 30 days after they were last named): all files are listed";
 

@@ -2,7 +2,6 @@
 
 use panaversity_model::file::FileRecord;
 use panaversity_model::path::Folder;
-use panaversity_model::precondition::Effect;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, UserId, View, media};
 use panaversity_service::Call;
@@ -13,10 +12,9 @@ use serde_json::{Value, json};
 
 use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
-use crate::mcp::assets::put_link;
 use crate::mcp::cursor::{bad_cursor, cursor};
-use crate::mcp::dispatch::{ToolOutput, ToolResult};
-use crate::metrics::UNKNOWN;
+use crate::mcp::tool_output::{ToolOutput, ToolResult, put_link};
+use crate::mcp::write_metrics::count_write;
 
 /// Scope of a read.
 #[derive(Clone, Copy)]
@@ -193,7 +191,7 @@ pub(super) async fn write(app: &AppState, call: &mut Call, arguments: Arguments)
     let (path, written) = written?;
     let body = json!({
         "status": "success",
-        "mode": mode_of(written.effect),
+        "mode": written.effect.as_str(),
         "path": path.as_str(),
         "file_size": written.size,
         "file_hash": written.hash.to_string(),
@@ -210,52 +208,6 @@ async fn write_now(call: &mut Call, mut arguments: Arguments) -> Result<(BookPat
     let expected = arguments.hash("expected_hash")?;
     let write = Write { book, path: path.clone(), layer, content, expected };
     Ok((path, call.write_content(write).await?))
-}
-
-/// Counts a write of a page or an asset.
-pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<Effect, &Error>) {
-    let mode = written.map_or("none", mode_of);
-    let book = count_under(call, written.err()).await;
-    app.metrics.written(book, written.err().map_or("success", status_of), mode, call.elapsed());
-}
-
-fn mode_of(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Created => "created",
-        Effect::Updated => "updated",
-        Effect::Unchanged | Effect::Deleted => "unchanged",
-    }
-}
-
-/// The `status` label of a write that was refused or failed.
-fn status_of(error: &Error) -> &'static str {
-    match error {
-        Error::Refused(Refusal::Conflict { .. }) => "conflict",
-        Error::Refused(Refusal::HashRequired { .. }) => "hash_required",
-        Error::Refused(Refusal::SchemaViolation { .. } | Refusal::InvalidPath { .. }) => "schema_violation",
-        Error::Refused(Refusal::NotFound { .. } | Refusal::BookNotFound(_)) => "not_found",
-        Error::Refused(
-            Refusal::InvalidArgument { .. }
-            | Refusal::NotText { .. }
-            | Refusal::NoLinks
-            | Refusal::TooLarge { .. }
-            | Refusal::UploadIncomplete { .. },
-        )
-        | Error::Broken(_) => "error",
-    }
-}
-
-/// The `book_id` label of a write: names of books that do not exist would let callers create unlimited
-/// metrics.
-async fn count_under<'a>(call: &'a Call, error: Option<&Error>) -> &'a str {
-    let Some(book) = &call.book else { return UNKNOWN };
-    let exists = match error {
-        None | Some(Error::Refused(Refusal::Conflict { .. } | Refusal::HashRequired { .. })) => true,
-        Some(Error::Refused(_)) => call.require_book(book).await.is_ok(),
-        // An engine that just failed is not queried again.
-        Some(Error::Broken(_)) => false,
-    };
-    if exists { book.as_str() } else { UNKNOWN }
 }
 
 pub(super) async fn delete(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {

@@ -15,15 +15,8 @@ use crate::error;
 use crate::mcp::arguments::{Arguments, Signature};
 use crate::mcp::assets::COST_OF_AN_ANSWER;
 use crate::mcp::message::Unreadable;
+use crate::mcp::tool_output::ToolResult;
 use crate::mcp::tools::Spec;
-
-/// Result of a successful tool call.
-pub(super) struct ToolOutput {
-    /// The structured content.
-    pub(super) body: Value,
-    /// Bytes of content written or read, if known.
-    pub(super) size: Option<u64>,
-}
 
 /// A file as a resource.
 pub(super) struct Resource {
@@ -35,15 +28,6 @@ pub(super) struct Resource {
 pub(super) enum ResourceContent {
     Text(String),
     Blob(Vec<u8>),
-}
-
-/// Result of a tool call.
-pub(super) type ToolResult = Result<ToolOutput, Error>;
-
-impl From<Value> for ToolOutput {
-    fn from(body: Value) -> Self {
-        Self { body, size: None }
-    }
 }
 
 /// Arguments of a call as received.

@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::cursor::{bad_cursor, cursor};
-use crate::mcp::dispatch::ToolResult;
 use crate::mcp::glob::Glob;
+use crate::mcp::tool_output::ToolResult;
 
 /// Cursor of a search over all books.
 #[derive(Serialize, Deserialize)]

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::AppState;
 use crate::mcp::arguments::{Arguments, Signature};
-use crate::mcp::dispatch::ToolResult;
 use crate::mcp::schemas::Shape;
+use crate::mcp::tool_output::ToolResult;
 use crate::mcp::{archives, assets, audit, books, build, content, schemas, search};
 
 type Run = for<'a> fn(&'a AppState, &'a mut Call, Arguments) -> BoxFuture<'a, ToolResult>;

@@ -1,0 +1,46 @@
+//! Metrics of writes: the labels under which a write is counted.
+
+use panaversity_model::precondition::Effect;
+use panaversity_model::{Error, Refusal};
+use panaversity_service::Call;
+
+use crate::AppState;
+use crate::metrics::UNKNOWN;
+
+/// Counts a write of a page or an asset.
+pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<Effect, &Error>) {
+    let mode = written.map_or("none", Effect::as_str);
+    let book = count_under(call, written.err()).await;
+    app.metrics.written(book, written.err().map_or("success", status_of), mode, call.elapsed());
+}
+
+/// The `status` label of a write that was refused or failed.
+fn status_of(error: &Error) -> &'static str {
+    match error {
+        Error::Refused(Refusal::Conflict { .. }) => "conflict",
+        Error::Refused(Refusal::HashRequired { .. }) => "hash_required",
+        Error::Refused(Refusal::SchemaViolation { .. } | Refusal::InvalidPath { .. }) => "schema_violation",
+        Error::Refused(Refusal::NotFound { .. } | Refusal::BookNotFound(_)) => "not_found",
+        Error::Refused(
+            Refusal::InvalidArgument { .. }
+            | Refusal::NotText { .. }
+            | Refusal::NoLinks
+            | Refusal::TooLarge { .. }
+            | Refusal::UploadIncomplete { .. },
+        )
+        | Error::Broken(_) => "error",
+    }
+}
+
+/// The `book_id` label of a write: names of books that do not exist would let callers create unlimited
+/// metrics.
+async fn count_under<'a>(call: &'a Call, error: Option<&Error>) -> &'a str {
+    let Some(book) = &call.book else { return UNKNOWN };
+    let exists = match error {
+        None | Some(Error::Refused(Refusal::Conflict { .. } | Refusal::HashRequired { .. })) => true,
+        Some(Error::Refused(_)) => call.require_book(book).await.is_ok(),
+        // An engine that just failed is not queried again.
+        Some(Error::Broken(_)) => false,
+    };
+    if exists { book.as_str() } else { UNKNOWN }
+}
