@@ -2,7 +2,6 @@
 //! [`print`](crate::failure::print), everything else to stderr: over stdio, stdout carries the
 //! protocol.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -10,10 +9,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{config, gc, hydrate, ingest, mcp, migrate, reconcile, serve};
 use crate::config::flags::{McpFlags, ServeFlags};
-use crate::config::parsed::LogSettings;
-use crate::config::{SETTINGS, Setting, Sources};
+use crate::config::{SETTINGS, Setting};
 use crate::failure::{Failure, NotYet};
-use crate::logging;
 
 /// The store where AI agents write books together and nothing is lost.
 #[derive(Parser)]
@@ -108,22 +105,6 @@ fn logged(result: Result<(), Failure>) -> Result<(), Failure> {
         }
         other => other,
     })
-}
-
-/// Reads the settings of a maintenance command, starts its log and logs warnings about the
-/// settings.
-pub(crate) fn gather(flags: BTreeMap<String, String>) -> Result<Sources, Failure> {
-    let sources = Sources::gather(flags)?;
-    logging::start(LogSettings::read(&sources)?);
-    warn_of(&sources);
-    Ok(sources)
-}
-
-/// Logs which lines of `.env` were skipped, and which names set nothing.
-pub(crate) fn warn_of(sources: &Sources) {
-    for warning in sources.warnings() {
-        tracing::warn!(target: "panaversity_fs.config", "{warning}");
-    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@
 mod dotenv;
 pub(crate) mod flags;
 pub(crate) mod links;
+pub(crate) mod log;
 pub(crate) mod parsed;
 mod settings;
 pub(crate) mod sources;
 pub(crate) mod storage;
+mod values;
 
 pub(crate) use settings::{CommandScope, Key, NAMES_ELSEWHERE, RESERVED_NAMES, SETTINGS, Setting};
 pub(crate) use sources::Sources;

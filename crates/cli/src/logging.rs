@@ -14,45 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::parsed::LogSettings;
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    Json,
-    Text,
-}
-
-/// Lowest level that is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogLevel {
-    Debug,
-    Info,
-    Warning,
-    Error,
-}
-
-impl LogLevel {
-    /// Parses the name of a level, case-insensitively. `WARN` is an alias of `WARNING`.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text.to_ascii_uppercase().as_str() {
-            "DEBUG" => Some(Self::Debug),
-            "INFO" => Some(Self::Info),
-            "WARNING" | "WARN" => Some(Self::Warning),
-            "ERROR" => Some(Self::Error),
-            _ => None,
-        }
-    }
-
-    fn filter(self) -> LevelFilter {
-        match self {
-            Self::Debug => LevelFilter::DEBUG,
-            Self::Info => LevelFilter::INFO,
-            Self::Warning => LevelFilter::WARN,
-            Self::Error => LevelFilter::ERROR,
-        }
-    }
-}
+use crate::config::log::{Form, LogLevel, LogSettings};
 
 /// Installs the global subscriber, which logs to stderr, and the panic hook. A second call does not
 /// change the subscriber.
@@ -69,8 +31,17 @@ pub(crate) fn start(settings: LogSettings) {
 
 /// Filter by target: this program's events from `level` on, those of libraries only from `WARNING`
 /// on, because below that they write several lines per request and quote what a request contains.
+fn least(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    }
+}
+
 fn filter(level: LogLevel) -> Targets {
-    let ours = level.filter();
+    let ours = least(level);
     Targets::new()
         .with_default(ours.min(LevelFilter::WARN))
         // Its warnings are about errors of clients, and quote their messages.

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 
 use crate::config::flags::ServeFlags;
 use crate::config::links::LinkSettings;
-use crate::config::parsed::{HttpSettings, LogSettings};
+use crate::config::log::LogSettings;
+use crate::config::parsed::HttpSettings;
 use crate::config::storage::StorageSettings;
 use crate::config::{Key, SETTINGS, Setting, Sources};
 use crate::failure::{Failure, print};

@@ -5,7 +5,7 @@ use clap::Args;
 use panaversity_service::gc::Swept;
 use serde_json::json;
 
-use crate::command_line::gather;
+use super::maintenance::gather;
 use crate::config::flags::McpFlags;
 use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, print};

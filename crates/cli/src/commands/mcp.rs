@@ -3,11 +3,11 @@
 
 use panaversity_server::serve_stdio;
 
-use crate::command_line::warn_of;
 use crate::config::Sources;
 use crate::config::flags::McpFlags;
 use crate::config::links::LinkSettings;
-use crate::config::parsed::{LogSettings, StoreSettings};
+use crate::config::log::LogSettings;
+use crate::config::parsed::StoreSettings;
 use crate::failure::Failure;
 use crate::logging;
 use crate::runtime::Runtime;
@@ -19,7 +19,7 @@ pub(crate) async fn run(flags: McpFlags) -> Result<(), Failure> {
     let (log, store, links) =
         (LogSettings::read(&sources)?, StoreSettings::read(&sources)?, LinkSettings::read(&sources)?);
     logging::start(log);
-    warn_of(&sources);
+    sources.log_warnings();
     let mut signals = Signals::listen()?;
     let runtime = Runtime::start(store, links).await?;
     let served = tokio::select! {

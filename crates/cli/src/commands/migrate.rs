@@ -6,7 +6,7 @@ use panaversity_store::Database;
 use panaversity_store::migrations::{self, Revision};
 use serde_json::{Value, json};
 
-use crate::command_line::gather;
+use super::maintenance::gather;
 use crate::config::flags::MigrateFlags;
 use crate::config::parsed::DatabaseSettings;
 use crate::failure::{Failure, print};

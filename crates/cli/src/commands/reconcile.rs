@@ -8,7 +8,7 @@ use panaversity_model::{AgentId, BookId, Error, Refusal};
 use panaversity_service::reconcile::{Finding, Mode, Reconciled};
 use serde_json::{Value, json};
 
-use crate::command_line::gather;
+use super::maintenance::gather;
 use crate::config::flags::McpFlags;
 use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, print};

@@ -5,10 +5,9 @@
 //! 3. On a signal stop the server: running calls are finished. A second signal ends the process at
 //!    once.
 
-use crate::command_line::warn_of;
 use crate::config::Sources;
 use crate::config::flags::ServeFlags;
-use crate::config::parsed::LogSettings;
+use crate::config::log::LogSettings;
 use crate::failure::Failure;
 use crate::http_server::{HttpServer, ServerSettings};
 use crate::logging;
@@ -19,7 +18,7 @@ pub(crate) async fn run(flags: ServeFlags) -> Result<(), Failure> {
     let sources = Sources::gather(flags.into_given())?;
     let (log, settings) = (LogSettings::read(&sources)?, ServerSettings::read(&sources)?);
     logging::start(log);
-    warn_of(&sources);
+    sources.log_warnings();
     let mut signals = Signals::listen()?;
     let mut server = tokio::select! {
         opened = HttpServer::open(settings) => opened?,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::parsed::{optional, parse_u32, public_url};
+use super::parsed::public_url;
+use super::values::{optional, parse_u32};
 use super::{ConfigError, Key, Sources};
 use panaversity_server::PublicUrl;
 

@@ -1,7 +1,6 @@
 //! The settings as types. A value that does not parse is refused with the name it was set under,
 //! the allowed values, and the value itself unless it is a secret.
 
-use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,17 +9,9 @@ use panaversity_store::{Backend, DatabaseUrl, PoolOptions};
 
 use super::sources::Given;
 use super::storage::StorageSettings;
+use super::values::{optional, parse_u32, required, unset};
 use super::{ConfigError, Key, Sources};
-use crate::logging::{Form, LogLevel};
-use panaversity_model::masked_url;
 use panaversity_server::{PublicUrl, host_of};
-
-/// Settings of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LogSettings {
-    pub(crate) level: LogLevel,
-    pub(crate) form: Form,
-}
 
 /// Settings of the database and its connection pool.
 #[derive(Clone)]
@@ -49,20 +40,6 @@ pub(crate) struct HttpSettings {
     pub(crate) production: bool,
     /// Longest time that the start waits for a database or bucket that is not up yet.
     pub(crate) startup_timeout: Duration,
-}
-
-impl LogSettings {
-    /// Parses the settings of the log.
-    pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        let level = required(sources, Key::LogLevel, "DEBUG, INFO, WARNING or ERROR", LogLevel::parse)?;
-        let form = optional(sources, Key::LogFormat, "json or text", |text| match text {
-            "json" => Some(Form::Json),
-            "text" => Some(Form::Text),
-            _ => None,
-        })?;
-        let usual = || if std::io::stderr().is_terminal() { Form::Text } else { Form::Json };
-        Ok(Self { level, form: form.unwrap_or_else(usual) })
-    }
 }
 
 impl DatabaseSettings {
@@ -132,50 +109,11 @@ impl HttpSettings {
     }
 }
 
-pub(super) fn optional<T>(
-    sources: &Sources,
-    key: Key,
-    allowed: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, ConfigError> {
-    let Some(given) = sources.text(key)? else { return Ok(None) };
-    parse(given.text.trim()).map(Some).ok_or_else(|| bad(&given, allowed))
-}
-
-pub(super) fn required<T>(
-    sources: &Sources,
-    key: Key,
-    allowed: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, ConfigError> {
-    optional(sources, key, allowed, parse)?.ok_or_else(|| unset(key))
-}
-
-pub(super) fn parse_u32(sources: &Sources, key: Key, least: u32, most: u32) -> Result<u32, ConfigError> {
-    let allowed = format!("a whole number from {least} to {most}");
-    required(sources, key, &allowed, |text| {
-        text.parse().ok().filter(|number| (least..=most).contains(number))
-    })
-}
-
 /// The URL under which clients reach this server, if set.
 pub(super) fn public_url(sources: &Sources) -> Result<Option<PublicUrl>, ConfigError> {
     let allowed = "a URL like https://books.example.com, without user, query or fragment, letters beyond ASCII in its \
                    host as xn--...";
     optional(sources, Key::PublicUrl, allowed, PublicUrl::parse)
-}
-
-/// The error for a value that does not parse. Secrets are not reported through it, but an address
-/// may contain one and is masked.
-pub(super) fn bad(given: &Given, allowed: &str) -> ConfigError {
-    let text = &given.text;
-    let shown =
-        if text.contains("://") || text.contains('@') { masked_url::mask(text) } else { text.clone() };
-    ConfigError(format!("{} is {shown:?}; allowed is {allowed}", given.name))
-}
-
-pub(super) fn unset(key: Key) -> ConfigError {
-    ConfigError(format!("{} is not set", super::Setting::of(key).names[0]))
 }
 
 fn parse_bool(text: &str) -> Option<bool> {
@@ -202,6 +140,7 @@ fn host_list(text: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::super::links::LinkSettings;
+    use super::super::log::{LogLevel, LogSettings};
     use super::*;
 
     fn refused<T>(read: fn(&Sources) -> Result<T, ConfigError>, name: &str, value: &str) -> String {

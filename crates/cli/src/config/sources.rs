@@ -86,6 +86,13 @@ impl Sources {
         let of_lines = self.dotenv.warnings.iter().cloned();
         of_lines.chain(names.filter_map(|name| warning(name))).collect()
     }
+
+    /// Logs them.
+    pub(crate) fn log_warnings(&self) {
+        for warning in self.warnings() {
+            tracing::warn!(target: "panaversity_fs.config", "{warning}");
+        }
+    }
 }
 
 fn warning(name: &str) -> Option<String> {

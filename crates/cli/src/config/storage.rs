@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use panaversity_store::{Backend, Bucket};
 
-use super::parsed::{bad, optional, required, unset};
+use super::values::{bad, optional, required, unset};
 use super::{ConfigError, Key, Setting, Sources};
 use panaversity_server::PublicUrl;
 
