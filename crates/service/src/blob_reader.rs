@@ -105,7 +105,7 @@ impl Service {
         };
         let Some(mut bytes) = self.chunk_of(stored, chunk).await? else {
             return Err(Fault::storage(format!(
-                "the blob {} was let go while it was read",
+                "the blob {} was deleted while it was read",
                 stored.blob.hash
             )));
         };

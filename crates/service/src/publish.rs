@@ -172,7 +172,7 @@ impl Service {
             }
             // On an error the path stays pending, and the next attempt reads the then current content.
             Some(found) => Some(self.bytes_of(&found.blob).await?.ok_or_else(|| {
-                Fault::storage("the file was changed, and its bytes let go, while it was published")
+                Fault::storage("the file was changed, and its bytes deleted, while it was published")
             })?),
             None => None,
         };

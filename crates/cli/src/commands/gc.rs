@@ -14,7 +14,7 @@ use crate::runtime::MaintenanceRuntime;
 /// Arguments of `gc`.
 #[derive(Args)]
 pub(crate) struct GcArgs {
-    /// Tell what would go, and let nothing go
+    /// Show what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
     /// Print JSON
@@ -66,7 +66,7 @@ fn as_text(swept: &Swept, dry_run: bool) -> String {
     let Swept { removed, unknown_objects, unknown_bytes, uploads, .. } = swept;
     format!(
         "{}: {} blobs ({} bytes), {} old versions, {} manifests, {unknown_objects} unknown objects ({unknown_bytes} bytes), {uploads} uploads",
-        if dry_run { "would let go" } else { "let go" },
+        if dry_run { "would delete" } else { "deleted" },
         removed.blobs,
         removed.bytes,
         removed.versions,

@@ -202,7 +202,7 @@ fn cut(mut bytes: Vec<u8>, range: Range<u64>) -> Result<Vec<u8>, Fault> {
 }
 
 fn purged(hash: ContentHash) -> Fault {
-    Fault::storage(format!("the blob {hash} was let go while it was read"))
+    Fault::storage(format!("the blob {hash} was deleted while it was read"))
 }
 
 fn stored_otherwise(hash: ContentHash) -> Fault {

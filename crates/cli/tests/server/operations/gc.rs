@@ -74,6 +74,6 @@ async fn an_object_nobody_knows_goes_when_it_is_older_than_the_retention() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
         text,
-        "would let go: 0 blobs (0 bytes), 0 old versions, 0 manifests, 0 unknown objects (0 bytes), 0 uploads\n"
+        "would delete: 0 blobs (0 bytes), 0 old versions, 0 manifests, 0 unknown objects (0 bytes), 0 uploads\n"
     );
 }
