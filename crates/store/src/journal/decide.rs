@@ -331,3 +331,89 @@ impl State {
         at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use panaversity_model::{BookId, Layer};
+    use panaversity_testkit::samples;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Two lessons, and two assets whose names differ only by case.
+    const PATHS: [&str; 4] = [
+        "content/01-Part/01-Chapter/01-lesson.md",
+        "content/01-Part/01-Chapter/02-lesson.md",
+        "static/img/cover.png",
+        "static/img/Cover.png",
+    ];
+
+    /// One of three contents, or `None`.
+    fn any_text() -> impl Strategy<Value = Option<u8>> {
+        prop::option::of(0u8..3)
+    }
+
+    fn any_set() -> impl Strategy<Value = ChangeSet> {
+        let change = (any_text(), any_text());
+        (0..2usize, prop::collection::btree_map(0..PATHS.len(), change, 1..=3)).prop_map(
+            |(layer, changes)| {
+                let changes = changes.into_iter().map(|(at, (text, expected))| {
+                    let expected = expected.map(|text| ContentHash::of(&[text]));
+                    let path = samples::path(PATHS[at]);
+                    match text {
+                        Some(text) => samples::write(&path, &[text], expected),
+                        None => samples::delete(&path, expected),
+                    }
+                });
+                let layer = [Layer::Base, samples::overlay("reader")][layer].clone();
+                let book = BookId::parse("ai-python").unwrap();
+                samples::change_set(&book, &layer, changes.collect())
+            },
+        )
+    }
+
+    /// Decides the sets as one batch on an empty journal; returns the outcomes, and all that they leave.
+    fn decided<'a>(sets: impl IntoIterator<Item = &'a ChangeSet>) -> (Vec<SetOutcome>, State, Writes) {
+        let mut state = State {
+            now: Timestamp::from_micros(0),
+            versions: (1..=100).collect::<Vec<_>>().into_iter(),
+            schemas: HashMap::new(),
+            chains: HashMap::new(),
+            files: HashMap::new(),
+            names: HashMap::new(),
+            open_uploads: HashSet::new(),
+        };
+        let mut writes = Writes::default();
+        let outcomes = sets.into_iter().map(|set| state.decide(set, &HashMap::new(), &mut writes)).collect();
+        (outcomes, state, writes)
+    }
+
+    fn effects(outcomes: &[SetOutcome]) -> Vec<Vec<(Effect, Option<ContentHash>, i64)>> {
+        let applied = outcomes.iter().filter_map(|outcome| match outcome {
+            SetOutcome::Applied(decided) => Some(decided),
+            _ => None,
+        });
+        applied
+            .map(|decided| decided.iter().map(|one| (one.effect, one.old, one.version)).collect())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn i10_a_refused_member_leaves_no_trace_in_its_batch(sets in prop::collection::vec(any_set(), 1..8)) {
+            let (outcomes, state, writes) = decided(&sets);
+            let accepted = sets.iter().zip(&outcomes);
+            let accepted = accepted.filter(|(_, outcome)| matches!(outcome, SetOutcome::Applied(_)));
+            let (alone, same_state, same_writes) = decided(accepted.map(|(set, _)| set));
+            prop_assert_eq!(effects(&outcomes), effects(&alone));
+            prop_assert_eq!(alone.len(), effects(&alone).len(), "without the refused ones nothing is refused");
+            prop_assert_eq!(&state.files, &same_state.files);
+            prop_assert_eq!(&state.names, &same_state.names);
+            prop_assert_eq!(&state.schemas, &same_state.schemas);
+            prop_assert_eq!(&writes.entries, &same_writes.entries);
+            prop_assert_eq!(&writes.chains, &same_writes.chains);
+            prop_assert_eq!(&writes.publications, &same_writes.publications);
+            prop_assert_eq!(&writes.books, &same_writes.books);
+        }
+    }
+}
