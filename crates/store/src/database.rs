@@ -64,6 +64,8 @@ pub struct Database {
 pub(crate) enum Engine {
     Sqlite {
         file: Arc<Path>,
+        /// The file that was opened.
+        opened: sqlite::FileIdentity,
         /// Pool of read-only connections.
         readers: SqlitePool,
         /// One connection that syncs to disk at each commit.
@@ -104,6 +106,9 @@ impl Database {
 
     /// After a change that could not be written: checks if writing succeeds now.
     pub(crate) async fn try_writing(&self) -> Sql<()> {
+        if let Engine::Sqlite { file, opened, .. } = &self.engine {
+            opened.require_in_place(file)?;
+        }
         if !self.is_unwritable.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -181,7 +181,7 @@ impl Inner {
         if durable == Durable::Yes {
             self.make_durable(key, &place)?;
         }
-        Ok(())
+        self.root.require_in_place()
     }
 
     /// Syncs the folder of a file, and once per process the folders above it.
@@ -272,7 +272,11 @@ impl Tree for FileStorage {
 
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         let key = keys::published(key);
-        self.run("remove a published file", move |inner| inner.root.remove_with_empty_folders(&key, 2)).await
+        self.run("remove a published file", move |inner| {
+            inner.root.remove_with_empty_folders(&key, 2)?;
+            inner.root.require_in_place()
+        })
+        .await
     }
 
     async fn sync(&self) -> Result<(), Fault> {
@@ -307,7 +311,8 @@ impl Tree for FileStorage {
                 .create(&name)
                 .and_then(|mut file| file.write_all(&vec![1; PROBE]).map_err(|error| errno(&error)));
             inner.root.remove(&name).and(written)?;
-            Ok(found_id(&inner.root)?.as_ref() == Some(&inner.store_id))
+            let is_ours = found_id(&inner.root)?.as_ref() == Some(&inner.store_id);
+            Ok(is_ours && inner.root.require_in_place().is_ok())
         });
         if ours.await? {
             return Ok(());

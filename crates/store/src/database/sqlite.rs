@@ -1,5 +1,6 @@
 //! `SQLite` connections: write-ahead log, one durable and one relaxed writer, many readers.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,30 @@ const ROOM: usize = 256 << 10;
 /// Maximum number of readers: a laptop has few cores; more readers only cost memory.
 const MOST_READERS: u32 = 4;
 
+/// Device and inode of a database's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    fn of(file: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(file)?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// Refuses a file that was removed, or replaced by another, since it was opened: what is written
+    /// into it would not be there after a restart.
+    pub(super) fn require_in_place(self, file: &Path) -> std::io::Result<()> {
+        if Self::of(file).is_ok_and(|there| there == self) {
+            return Ok(());
+        }
+        let why = format!("{} was moved away, removed or replaced: put it back, or restart", file.display());
+        Err(std::io::Error::new(std::io::ErrorKind::NotFound, why))
+    }
+}
+
 pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
@@ -43,6 +68,7 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
     // The first connection creates the file and enables the write-ahead log, which must not be concurrent.
     let first = patiently(&durable).await?;
     drop(first);
+    let opened = FileIdentity::of(file)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(pool.size.clamp(1, MOST_READERS))
         .acquire_timeout(pool.timeout)
@@ -52,6 +78,7 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
         .connect_lazy_with(options.clone().pragma("query_only", "ON"));
     Ok(Engine::Sqlite {
         file: file.into(),
+        opened,
         readers,
         durable,
         relaxed: writer(SqliteSynchronous::Normal),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -15,6 +15,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 /// The open root folder.
 pub(super) struct RootDir {
     root: OwnedFd,
+    /// Where it was opened.
+    path: PathBuf,
 }
 
 /// File name in an open folder, with the open folders above it.
@@ -44,7 +46,14 @@ impl RootDir {
     /// Opens the root; a link to it is followed, because the operator chose it.
     pub(super) fn open(root: &Path) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { root: rustix::fs::open(root, flags, Mode::empty())? })
+        Ok(Self { root: rustix::fs::open(root, flags, Mode::empty())?, path: root.to_owned() })
+    }
+
+    /// Refuses a root that was renamed, or replaced by another folder, since it was opened: what is
+    /// written into it would not be there after a restart.
+    pub(super) fn require_in_place(&self) -> Result<(), Errno> {
+        let (open, there) = (rustix::fs::fstat(&self.root)?, rustix::fs::stat(&self.path)?);
+        if (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino) { Ok(()) } else { Err(Errno::STALE) }
     }
 
     /// Opens the folders of a key; a missing one is created, or is `NOENT`.

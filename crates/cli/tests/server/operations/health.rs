@@ -131,6 +131,45 @@ async fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
     until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
 }
 
+/// Whether another folder takes its place, as when a backup is restored, or none.
+#[tokio::test(flavor = "multi_thread")]
+async fn i9_a_storage_folder_that_was_renamed_takes_no_write_that_a_restart_would_lose() {
+    for replaced in [false, true] {
+        let (env, server, client) = fresh(Db::Sqlite).await;
+        let large = "large\n".repeat(30_000);
+        created(&client, LESSON, "one", json!({})).await;
+        server.all_published().await;
+        let (root, moved) = (env.storage_root(), env.folder().join("moved"));
+        std::fs::rename(&root, &moved).unwrap();
+        if replaced {
+            let copied = std::process::Command::new("cp").arg("-a").args([&moved, &root]).status().unwrap();
+            assert!(copied.success());
+        }
+        until("it is unready", async || server.get("/health/ready").await.status == 503).await;
+        assert_eq!(server.get("/health/ready").await.json()["storage"]["status"], "unavailable");
+        let lost = write(&client, "content/README.md", &large, json!({})).await;
+        assert_eq!(lost.code(), "STORAGE_UNAVAILABLE", "{replaced}: {}", lost.value);
+        if replaced {
+            std::fs::remove_dir_all(&root).unwrap();
+        }
+        std::fs::rename(&moved, &root).unwrap();
+        until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
+        created(&client, "content/README.md", &large, json!({})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_file_that_was_moved_away_makes_a_server_unready() {
+    let (env, server, client) = fresh(Db::Sqlite).await;
+    created(&client, LESSON, "one", json!({})).await;
+    let (file, moved) = (env.folder().join("journal.db"), env.folder().join("moved.db"));
+    std::fs::rename(&file, &moved).unwrap();
+    until("it is unready", async || server.get("/health/ready").await.status == 503).await;
+    assert_eq!(server.get("/health/ready").await.json()["database"]["status"], "unavailable");
+    std::fs::rename(&moved, &file).unwrap();
+    until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_is_not_the_program_s_is_told_from_a_database_that_is_away() {
     let (env, server, client) = fresh_process(Db::Postgres).await;
