@@ -29,8 +29,6 @@ pub(crate) fn start(settings: LogSettings) {
     report_panics();
 }
 
-/// Filter by target: this program's events from `level` on, those of libraries only from `WARNING`
-/// on, because below that they write several lines per request and quote what a request contains.
 fn least(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -40,6 +38,8 @@ fn least(level: LogLevel) -> LevelFilter {
     }
 }
 
+/// Filter by target: this program's events from `level` on, those of libraries only from `WARNING`
+/// on, because below that they write several lines per request and quote what a request contains.
 fn filter(level: LogLevel) -> Targets {
     let ours = least(level);
     Targets::new()
