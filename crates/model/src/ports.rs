@@ -360,11 +360,10 @@ pub trait Journal:
 }
 
 /// A long list read page by page, in an order of its own; a page may be empty. Items added or removed
-/// meanwhile may or may not appear; every other item appears exactly once. After a fault it ends.
+/// meanwhile may or may not appear; every other item appears exactly once. Its reader stops at a fault.
 pub type PageStream<T> = BoxStream<'static, Result<Vec<T>, Fault>>;
 
-/// Bytes in parts of a few MiB at most, so that large content is never in memory as a whole. After a
-/// fault it ends.
+/// Bytes in parts of a few MiB at most, so that large content is never in memory as a whole.
 pub type ByteStream = PageStream<u8>;
 
 /// Object storage for large blobs: immutable, addressed by hash. Keeps I9 for them: an acknowledged

@@ -92,16 +92,22 @@ impl S3Storage {
         Ok(coming.map(|coming| self.parts(what, coming)))
     }
 
-    /// The rest of a response, at the reader's pace.
+    /// The rest of a response, at the reader's pace. After a fault it only repeats that a part was lost: a
+    /// reader that goes on never takes it for a whole.
     fn parts(&self, what: &'static str, coming: Coming) -> ByteStream {
         let storage = self.clone();
-        let read = move |mut coming: Coming| {
+        let read = move |coming: Option<Coming>| {
             let storage = storage.clone();
             async move {
-                let part = storage.repeatable(what, coming.bytes(PART)).await?;
-                Ok((!part.is_empty()).then_some((part, coming)))
+                let Some(mut coming) = coming else {
+                    return Some((Err(Fault::storage(format!("{what}: a part was lost"))), None));
+                };
+                match storage.repeatable(what, coming.bytes(PART)).await {
+                    Ok(part) => (!part.is_empty()).then_some((Ok(part), Some(coming))),
+                    Err(fault) => Some((Err(fault), None)),
+                }
             }
         };
-        stream::try_unfold(coming, read).boxed()
+        stream::unfold(Some(coming), read).boxed()
     }
 }

@@ -205,6 +205,7 @@ async fn who_goes_on_reading_after_a_cut_never_reads_another_version() {
         };
         assert_eq!(fault.is_some(), replaced, "{fault:?}");
         assert!(older.starts_with(&read) && (replaced || read.len() == older.len()));
+        assert!(!replaced || parts.try_next().await.is_err(), "what was lost does not end like a whole");
     }
 }
 
