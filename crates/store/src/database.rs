@@ -20,6 +20,7 @@ use panaversity_model::fault::FaultKind;
 use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
+use crate::file_identity::FileIdentity;
 pub(crate) use postgres::answer_timeout;
 pub(crate) use sql::{Row, Session, Value, Writing, placeholders, power_of_two_chunks, values_list};
 pub use url::DatabaseUrl;
@@ -65,7 +66,7 @@ pub(crate) enum Engine {
     Sqlite {
         file: Arc<Path>,
         /// The file that was opened.
-        opened: sqlite::FileIdentity,
+        opened: FileIdentity,
         /// Pool of read-only connections.
         readers: SqlitePool,
         /// One connection that syncs to disk at each commit.
@@ -107,7 +108,7 @@ impl Database {
     /// After a change that could not be written: checks if writing succeeds now.
     pub(crate) async fn try_writing(&self) -> Sql<()> {
         if let Engine::Sqlite { file, opened, .. } = &self.engine {
-            opened.require_in_place(file)?;
+            sqlite::require_in_place(file, *opened)?;
         }
         if !self.is_unwritable.load(Ordering::Acquire) {
             return Ok(());

@@ -29,6 +29,7 @@
 mod backend;
 mod database;
 mod exact_length;
+mod file_identity;
 mod fs;
 mod journal;
 mod keys;

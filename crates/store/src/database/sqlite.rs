@@ -1,6 +1,5 @@
 //! `SQLite` connections: write-ahead log, one durable and one relaxed writer, many readers.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, SqlitePool};
 use tokio::sync::Mutex;
 
 use super::{Engine, PoolOptions, Sql};
+use crate::file_identity::FileIdentity;
 
 /// Busy timeout: longest time to wait for a writer of another process.
 const BUSY: Duration = Duration::from_secs(10);
@@ -22,30 +22,6 @@ const MAPPED: &str = "268435456";
 const ROOM: usize = 256 << 10;
 /// Maximum number of readers: a laptop has few cores; more readers only cost memory.
 const MOST_READERS: u32 = 4;
-
-/// Device and inode of a database's file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FileIdentity {
-    device: u64,
-    inode: u64,
-}
-
-impl FileIdentity {
-    fn of(file: &Path) -> std::io::Result<Self> {
-        let metadata = std::fs::metadata(file)?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
-    }
-
-    /// Refuses a file that was removed, or replaced by another, since it was opened: what is written
-    /// into it would not be there after a restart.
-    pub(super) fn require_in_place(self, file: &Path) -> std::io::Result<()> {
-        if Self::of(file).is_ok_and(|there| there == self) {
-            return Ok(());
-        }
-        let why = format!("{} was moved away, removed or replaced: put it back, or restart", file.display());
-        Err(std::io::Error::new(std::io::ErrorKind::NotFound, why))
-    }
-}
 
 pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
     if let Some(folder) = file.parent() {
@@ -68,7 +44,7 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
     // The first connection creates the file and enables the write-ahead log, which must not be concurrent.
     let first = patiently(&durable).await?;
     drop(first);
-    let opened = FileIdentity::of(file)?;
+    let opened = FileIdentity::of_path(file).map_err(std::io::Error::from)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(pool.size.clamp(1, MOST_READERS))
         .acquire_timeout(pool.timeout)
@@ -85,6 +61,15 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
         gate: Arc::new(Mutex::new(())),
         suspicious,
     })
+}
+
+/// Refuses a file that was removed, or replaced by another, since it was opened.
+pub(super) fn require_in_place(file: &Path, opened: FileIdentity) -> std::io::Result<()> {
+    if opened.is_at(file) {
+        return Ok(());
+    }
+    let why = format!("{} was moved away, removed or replaced: put it back, or restart", file.display());
+    Err(std::io::Error::new(std::io::ErrorKind::NotFound, why))
 }
 
 /// Checks that the disk accepts as many bytes as a change may need: a database that cannot grow may

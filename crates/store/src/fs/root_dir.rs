@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::file_identity::FileIdentity;
+
 pub(super) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -15,6 +17,7 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 /// The open root folder.
 pub(super) struct RootDir {
     root: OwnedFd,
+    identity: FileIdentity,
     /// Where it was opened.
     path: PathBuf,
 }
@@ -46,14 +49,13 @@ impl RootDir {
     /// Opens the root; a link to it is followed, because the operator chose it.
     pub(super) fn open(root: &Path) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { root: rustix::fs::open(root, flags, Mode::empty())?, path: root.to_owned() })
+        let open = rustix::fs::open(root, flags, Mode::empty())?;
+        Ok(Self { identity: FileIdentity::of_open(&open)?, root: open, path: root.to_owned() })
     }
 
-    /// Refuses a root that was renamed, or replaced by another folder, since it was opened: what is
-    /// written into it would not be there after a restart.
+    /// Refuses a root that was renamed, or replaced by another folder, since it was opened.
     pub(super) fn require_in_place(&self) -> Result<(), Errno> {
-        let (open, there) = (rustix::fs::fstat(&self.root)?, rustix::fs::stat(&self.path)?);
-        if (open.st_dev, open.st_ino) == (there.st_dev, there.st_ino) { Ok(()) } else { Err(Errno::STALE) }
+        if self.identity.is_at(&self.path) { Ok(()) } else { Err(Errno::STALE) }
     }
 
     /// Opens the folders of a key; a missing one is created, or is `NOENT`.
