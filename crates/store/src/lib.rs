@@ -33,6 +33,7 @@ mod file_identity;
 mod fs;
 mod journal;
 mod keys;
+pub mod limits;
 mod metered;
 pub mod migrations;
 mod s3;

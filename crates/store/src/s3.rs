@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use crate::backend::Backend;
 use crate::exact_length::ExactLength;
 use crate::keys;
+use crate::limits::{S3_LARGE_WRITES_AT_ONCE, S3_OPERATION_TIMEOUT, S3_SINGLE_ATTEMPT_TIMEOUT};
 use crate::store_identity::{self, StoreIdentity};
 pub use connection::Bucket;
 use connection::Operators;
@@ -38,20 +39,13 @@ pub(crate) use error::explain;
 use error::{Answered, answered, is_transient};
 use multipart::{MultipartWriter, RetryPolicy};
 
-/// Time limit of a small operation in total, its retries included.
-const OBJECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Time limit of a request that is sent once: less than what its lease, or `gc`'s guard, leaves.
-const SINGLE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Largest request body in bytes that has the time limit of a small operation.
 const SMALL: usize = 1 << 20;
-/// Number of large files written concurrently, each with up to 10 MiB in memory; others wait.
-const LARGE_AT_ONCE: usize = 4;
 
 /// Time limit of an operation on this many bytes in total: enough for a link of 256 KiB per second, and
 /// the same again for retries.
 fn timeout_for(bytes: u64) -> Duration {
-    OBJECT_TIMEOUT + Duration::from_secs(bytes / (128 << 10))
+    S3_OPERATION_TIMEOUT + Duration::from_secs(bytes / (128 << 10))
 }
 
 /// Storage in a bucket: objects and published books.
@@ -81,7 +75,7 @@ impl S3Storage {
             let id = format!("{store_id}\n").into_bytes();
             storage
                 .within(
-                    OBJECT_TIMEOUT,
+                    S3_OPERATION_TIMEOUT,
                     "write the store id",
                     storage.operators.retrying.write(keys::STORE_ID, id),
                 )
@@ -96,7 +90,7 @@ impl S3Storage {
     fn connect(bucket: &Bucket, store_id: &str) -> Result<Self, Fault> {
         Ok(Self {
             operators: bucket.operators()?,
-            permits: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            permits: Arc::new(Semaphore::new(S3_LARGE_WRITES_AT_ONCE)),
             backend: bucket.backend,
             store_id: store_id.to_owned(),
             shown: bucket.shown(),
@@ -105,7 +99,7 @@ impl S3Storage {
 
     async fn found_id(&self) -> Result<Option<String>, Fault> {
         let read = self.operators.retrying.read(keys::STORE_ID);
-        let found = self.within(OBJECT_TIMEOUT, "read the store id", absent_is_none(read)).await?;
+        let found = self.within(S3_OPERATION_TIMEOUT, "read the store id", absent_is_none(read)).await?;
         Ok(found.map(|bytes| store_identity::id_in(&bytes.to_bytes())))
     }
 
@@ -134,7 +128,7 @@ impl S3Storage {
         what: &str,
         request: impl Future<Output = opendal::Result<T>> + Send,
     ) -> Result<T, Fault> {
-        let result = self.within(OBJECT_TIMEOUT, what, request).await;
+        let result = self.within(S3_OPERATION_TIMEOUT, what, request).await;
         result.map_err(|fault| Fault { outcome_unknown: false, ..fault })
     }
 
@@ -185,7 +179,7 @@ impl Objects for S3Storage {
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
         // Sent once: a repeated deletion could take effect after the object was put again.
         self.within(
-            SINGLE_ATTEMPT_TIMEOUT,
+            S3_SINGLE_ATTEMPT_TIMEOUT,
             "delete an object",
             self.operators.single_attempt.delete(&keys::object(hash)),
         )
@@ -202,7 +196,7 @@ impl Tree for S3Storage {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
         let (at, media_type) = (self.published(key), media::type_of(&key.path));
         let put = self.operators.single_attempt.write_with(&at, bytes.to_vec()).content_type(media_type);
-        self.within(SINGLE_ATTEMPT_TIMEOUT, "publish a file", put.into_future()).await?;
+        self.within(S3_SINGLE_ATTEMPT_TIMEOUT, "publish a file", put.into_future()).await?;
         Ok(())
     }
 
@@ -227,7 +221,7 @@ impl Tree for S3Storage {
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         let key = self.published(key);
         self.within(
-            SINGLE_ATTEMPT_TIMEOUT,
+            S3_SINGLE_ATTEMPT_TIMEOUT,
             "remove a published file",
             self.operators.single_attempt.delete(&key),
         )
@@ -256,7 +250,7 @@ impl Tree for S3Storage {
         if self.copied(what, &from, &to, found.content_length()).await?.is_none() {
             return Ok(false);
         }
-        self.within(SINGLE_ATTEMPT_TIMEOUT, what, self.operators.single_attempt.delete(&from)).await?;
+        self.within(S3_SINGLE_ATTEMPT_TIMEOUT, what, self.operators.single_attempt.delete(&from)).await?;
         Ok(true)
     }
 
@@ -267,7 +261,7 @@ impl Tree for S3Storage {
 
     async fn ping(&self) -> Result<(), Fault> {
         let found = absent_is_none(self.operators.single_attempt.read(keys::STORE_ID));
-        let found = self.within(SINGLE_ATTEMPT_TIMEOUT, "read the store id", found).await?;
+        let found = self.within(S3_SINGLE_ATTEMPT_TIMEOUT, "read the store id", found).await?;
         let found = found.map(|bytes| store_identity::id_in(&bytes.to_bytes()));
         store_identity::decide(found.as_deref(), &self.store_id, false, &self.shown).map(|_| ())
     }

@@ -70,6 +70,8 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let ServerSettings { store, http, links } = ServerSettings::read(&sources)?;
     let mut limits = server_limits(&store, &links).shown();
     limits.extend(panaversity_service::limits::shown());
+    let is_bucket = matches!(store.storage, StorageSettings::Bucket(_));
+    limits.extend(panaversity_store::limits::shown(&store.database.url, store.database.pool, is_bucket));
     let mut tried: Vec<Tried> = sources.warnings().into_iter().map(|why| noted("settings", why)).collect();
     let database = try_database(store.database, &mut tried).await;
     try_storage(&store.storage, database.as_ref(), &mut tried).await;

@@ -6,14 +6,13 @@
 //! # A server that stops answering
 //! A frozen server or a broken network returns nothing, not even an error, and its connections
 //! stay open.
-//! 1. The time limit of a statement is [`PoolOptions::timeout`], but no less than [`SHORTEST`] and no
-//!    more than [`LONGEST`]; then the server cancels it, and a wait for a lock at half of that. [`GRACE`]
+//! 1. The time limit of a statement is [`statement_timeout`]; then the server cancels it, and a wait for a lock at half of that. [`ANSWER_GRACE`]
 //!    later the client stops waiting, and the connection is closed.
 //! 2. Then the server counts as silent: until it answers again, a caller waits no longer than
-//!    [`WHILE_SILENT`] for a connection.
+//!    [`SILENT_SERVER_WAIT`] for a connection.
 //! 3. After a lost connection all older ones are closed when they are next acquired or released: the
 //!    cause has usually cut off all of them. If the URL names several servers, they are tried again
-//!    then (see `failover`), and also whenever a caller has waited [`LOOK_AGAIN`] for a connection.
+//!    then (see `failover`), and also whenever a caller has waited [`FAILOVER_AFTER`] for a connection.
 
 use std::io;
 use std::pin::pin;
@@ -28,18 +27,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Pg
 use super::failover::{Failover, Servers};
 use super::url::postgres::PostgresUrl;
 use super::{PoolOptions, Sql, is_lost_connection, is_read_only};
-
-/// Bounds of the time limit of a statement.
-const SHORTEST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(30);
-/// Additional time that the client waits beyond the limit at which the server cancels a statement.
-const GRACE: Duration = Duration::from_secs(1);
-/// Longest time that a caller waits for a connection to a silent server.
-const WHILE_SILENT: Duration = Duration::from_secs(2);
-/// Time that a caller waits for a connection before the other servers of the URL are tried.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// Time after which the server aborts the transaction, and releases the locks, of an idle client.
-const IDLE_IN_TRANSACTION: &str = "60s";
+use crate::limits::{
+    ANSWER_GRACE, FAILOVER_AFTER, IDLE_IN_TRANSACTION_TIMEOUT, SILENT_SERVER_WAIT, statement_timeout,
+};
 
 /// Connection pool and the state of its server. Cheap to clone.
 #[derive(Clone)]
@@ -65,7 +55,7 @@ pub(super) struct ConnectionMonitor {
 }
 
 pub(super) async fn connect(url: &PostgresUrl, options: PoolOptions) -> Sql<Postgres> {
-    let limit = options.timeout.clamp(SHORTEST, LONGEST);
+    let limit = statement_timeout(options);
     let milliseconds = |limit: Duration| limit.as_millis().to_string();
     let (statement, lock) = (milliseconds(limit), milliseconds(limit / 2));
     let pooled = url.is_behind_pooler().then(|| {
@@ -74,7 +64,7 @@ pub(super) async fn connect(url: &PostgresUrl, options: PoolOptions) -> Sql<Post
     let start_up = [
         ("statement_timeout", statement),
         ("lock_timeout", lock),
-        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION.to_owned()),
+        ("idle_in_transaction_session_timeout", milliseconds(IDLE_IN_TRANSACTION_TIMEOUT)),
     ];
     let candidates = url.candidates()?.into_iter().map(|(name, server)| {
         let cached = if pooled.is_some() { 0 } else { 512 };
@@ -88,7 +78,7 @@ pub(super) async fn connect(url: &PostgresUrl, options: PoolOptions) -> Sql<Post
     first.close().await?;
     let server = servers.options(used).clone();
     let monitor = Arc::new(ConnectionMonitor {
-        patience: limit + GRACE,
+        patience: limit + ANSWER_GRACE,
         began: Instant::now(),
         is_silent: AtomicBool::new(false),
         lost_at: AtomicU64::new(0),
@@ -134,7 +124,7 @@ impl Postgres {
     /// Connection outside a transaction; each statement is its own.
     pub(super) async fn acquire(&self) -> Sql<PostgresSession> {
         let acquired = if self.monitor.is_silent.load(Ordering::Acquire) {
-            tokio::time::timeout(WHILE_SILENT, self.acquire_somewhere()).await
+            tokio::time::timeout(SILENT_SERVER_WAIT, self.acquire_somewhere()).await
         } else {
             Ok(self.acquire_somewhere().await)
         };
@@ -156,7 +146,7 @@ impl Postgres {
         }
         let mut acquired = pin!(self.pool.acquire());
         loop {
-            match tokio::time::timeout(LOOK_AGAIN, &mut acquired).await {
+            match tokio::time::timeout(FAILOVER_AFTER, &mut acquired).await {
                 Ok(acquired) => return acquired,
                 Err(_) => drop(failover.look(&self.pool, &self.monitor)),
             }

@@ -11,17 +11,14 @@ use tokio::sync::Mutex;
 
 use super::{Engine, PoolOptions, Sql};
 use crate::file_identity::FileIdentity;
+use crate::limits::{SQLITE_BUSY_TIMEOUT, SQLITE_MOST_READERS};
 
-/// Busy timeout: longest time to wait for a writer of another process.
-const BUSY: Duration = Duration::from_secs(10);
 /// Page cache per connection, in `SQLite`'s notation for kilobytes.
 const CACHE: &str = "-8000";
 /// Bytes of the file that are memory-mapped.
 const MAPPED: &str = "268435456";
 /// Bytes of free disk space required after a change could not be written.
 const ROOM: usize = 256 << 10;
-/// Maximum number of readers: a laptop has few cores; more readers only cost memory.
-const MOST_READERS: u32 = 4;
 
 pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
     if let Some(folder) = file.parent() {
@@ -31,7 +28,7 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(BUSY)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
         .foreign_keys(true)
         .statement_cache_capacity(256)
         .pragma("cache_size", CACHE)
@@ -46,7 +43,7 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
     drop(first);
     let opened = FileIdentity::of_path(file).map_err(std::io::Error::from)?;
     let readers = SqlitePoolOptions::new()
-        .max_connections(pool.size.clamp(1, MOST_READERS))
+        .max_connections(pool.size.clamp(1, SQLITE_MOST_READERS))
         .acquire_timeout(pool.timeout)
         .test_before_acquire(false)
         .idle_timeout(None)

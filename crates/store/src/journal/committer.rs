@@ -11,7 +11,7 @@
 //!    so that a failing member does not affect the others.
 //! 6. If there was no response to COMMIT, the batch's audit entry is searched, under the chain's lock,
 //!    which waits for the lost transaction to end. If the entry exists, the change has happened. If
-//!    not, it has not, and the batch is retried. If this cannot be determined within [`RESOLVE`], the
+//!    not, it has not, and the batch is retried. If this cannot be determined within [`OUTCOME_TIMEOUT`], the
 //!    outcome is unknown; the same applies if `SQLite` could not sync, because the bytes it has written
 //!    may be found by the next start.
 //!
@@ -37,6 +37,7 @@ use crate::database::{
     Database, Dialect, Durability, Session, Sql, answer_timeout, fault, is_lost_connection, is_retryable,
     is_unsynced, was_answered,
 };
+use crate::limits::{COMMIT_TIMEOUT, OUTCOME_TIMEOUT};
 
 /// Limits of a batch: number of members, and bytes of inline blobs.
 const MEMBERS: usize = 128;
@@ -47,11 +48,6 @@ const QUEUE: usize = 1024;
 const GATHER: Duration = Duration::from_millis(2);
 /// Number of attempts for a batch after transient errors.
 const TRIES: u32 = 8;
-/// Time limit of a transaction up to its COMMIT, then of COMMIT; after the same time there are no
-/// further retries. The limit of a statement is much shorter.
-const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
-/// Longest time to determine the result of a lost COMMIT.
-const RESOLVE: Duration = Duration::from_secs(5);
 
 type Reply<T> = oneshot::Sender<Result<T, Fault>>;
 
@@ -307,7 +303,7 @@ async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome, error: &sqlx::E
     if is_unsynced(error) {
         return None;
     }
-    let until = Instant::now() + RESOLVE;
+    let until = Instant::now() + OUTCOME_TIMEOUT;
     loop {
         let (db, key, entry) = (db.clone(), key.clone(), entry.clone());
         // A separate task: a transaction cancelled in the middle would stay open in the pool.

@@ -1,27 +1,15 @@
 //! Connection to a bucket: address, credentials, time limits, retries and concurrency.
 
-use std::time::Duration;
-
 use opendal::layers::{ConcurrentLimitLayer, RetryLayer, TimeoutLayer};
 use opendal::{HttpTransporter, OperationContext, Operator, services};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use panaversity_model::Fault;
 
 use crate::backend::Backend;
-
-/// Connect timeout.
-const CONNECT: Duration = Duration::from_secs(3);
-/// Timeout of one request: a whole put, or one part of a read. Enough for texts on any link; large files
-/// are put in parts, each with more time.
-const REQUEST: Duration = Duration::from_secs(8);
-/// Timeout of one part of a large file, or of a copy within the bucket.
-const LARGE_REQUEST: Duration = Duration::from_mins(1);
-/// Number of retries after a transient error.
-pub(super) const RETRIES: usize = 3;
-/// Delays before the retries, growing from the first to the second value.
-pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Maximum number of concurrent requests; others wait.
-const AT_ONCE: usize = 64;
+use crate::limits::{
+    S3_CONNECT_TIMEOUT, S3_LARGE_REQUEST_TIMEOUT, S3_REQUEST_TIMEOUT, S3_REQUESTS_AT_ONCE, S3_RETRIES,
+    S3_RETRY_DELAYS,
+};
 
 /// A bucket behind the S3 protocol, with its credentials.
 #[derive(Clone)]
@@ -65,22 +53,24 @@ impl Bucket {
         let broken = |error: String| Fault::storage(format!("{} cannot be used: {error}", self.shown()));
         // Fails if a provider is installed already, which does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client =
-            reqwest::Client::builder().connect_timeout(CONNECT).redirect(reqwest::redirect::Policy::none());
+        let client = reqwest::Client::builder()
+            .connect_timeout(S3_CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none());
         let client = client.build().map_err(|error| broken(error.to_string()))?;
         let transport = HttpTransporter::new(ReqwestTransport::new(client));
         let operator = Operator::new(self.service()).map_err(|error| broken(error.to_string()))?;
         let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
         let within = |limit| TimeoutLayer::new().with_timeout(limit).with_io_timeout(limit);
-        let single_attempt = operator.clone().layer(within(REQUEST));
-        let retries = RetryLayer::new().with_max_times(RETRIES).with_jitter();
-        let streaming =
-            single_attempt.clone().layer(retries.with_min_delay(PAUSES.0).with_max_delay(PAUSES.1));
+        let single_attempt = operator.clone().layer(within(S3_REQUEST_TIMEOUT));
+        let retries = RetryLayer::new().with_max_times(S3_RETRIES).with_jitter();
+        let streaming = single_attempt
+            .clone()
+            .layer(retries.with_min_delay(S3_RETRY_DELAYS.0).with_max_delay(S3_RETRY_DELAYS.1));
         Ok(Operators {
-            retrying: streaming.clone().layer(ConcurrentLimitLayer::new(AT_ONCE)),
-            single_attempt: single_attempt.layer(ConcurrentLimitLayer::new(AT_ONCE)),
+            retrying: streaming.clone().layer(ConcurrentLimitLayer::new(S3_REQUESTS_AT_ONCE)),
+            single_attempt: single_attempt.layer(ConcurrentLimitLayer::new(S3_REQUESTS_AT_ONCE)),
             streaming,
-            multipart: operator.layer(within(LARGE_REQUEST)),
+            multipart: operator.layer(within(S3_LARGE_REQUEST_TIMEOUT)),
         })
     }
 

@@ -13,10 +13,10 @@ use panaversity_model::ports::{Staging, UploadWriter};
 use panaversity_model::{ContentHash, Fault};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::connection::{PAUSES, RETRIES};
 use super::error::{Answered, answered};
 use super::{S3Storage, absent_is_none, timeout_for};
 use crate::keys;
+use crate::limits::{S3_RETRIES, S3_RETRY_DELAYS};
 
 /// Size of a part, the minimum of S3: one is in memory while the previous one is sent.
 const PART: usize = 5 << 20;
@@ -253,9 +253,9 @@ struct Backoff(ExponentialBackoff);
 
 impl Default for Backoff {
     fn default() -> Self {
-        let (shortest, longest) = PAUSES;
+        let (shortest, longest) = S3_RETRY_DELAYS;
         let pauses = ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest);
-        Self(pauses.with_max_times(RETRIES).with_jitter().build())
+        Self(pauses.with_max_times(S3_RETRIES).with_jitter().build())
     }
 }
 

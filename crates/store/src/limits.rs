@@ -1,0 +1,80 @@
+//! Limits of the engines: every semaphore and timeout of the databases and of the bucket, in one place.
+//! `config check` shows them.
+
+use std::time::Duration;
+
+use crate::database::{DatabaseUrl, PoolOptions};
+
+/// Timeout of a connection to a bucket.
+pub(crate) const S3_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout of one request to a bucket: a whole put, or one part of a read. Enough for texts on any link;
+/// large files are put in parts, each with more time.
+pub(crate) const S3_REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
+/// Timeout of one part of a large file, or of a copy within the bucket.
+pub(crate) const S3_LARGE_REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// Time limit of a small operation on a bucket in total, its retries included.
+pub(crate) const S3_OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time limit of a request that is sent once: less than what its lease, or `gc`'s guard, leaves.
+pub(crate) const S3_SINGLE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Number of retries after a transient error of a bucket.
+pub(crate) const S3_RETRIES: usize = 3;
+/// Delays before the retries, growing from the first to the second value.
+pub(crate) const S3_RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Maximum number of concurrent requests to a bucket; others wait.
+pub(crate) const S3_REQUESTS_AT_ONCE: usize = 64;
+/// Number of large files written to a bucket concurrently, each with up to 10 MiB in memory; others wait.
+pub(crate) const S3_LARGE_WRITES_AT_ONCE: usize = 4;
+
+/// Busy timeout of `SQLite`: longest time to wait for a writer of another process.
+pub(crate) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of readers of `SQLite`: a laptop has few cores; more readers only cost memory.
+pub(crate) const SQLITE_MOST_READERS: u32 = 4;
+/// Additional time that a client of PostgreSQL waits beyond the limit at which the server cancels a
+/// statement.
+pub(crate) const ANSWER_GRACE: Duration = Duration::from_secs(1);
+/// Longest time that a caller waits for a connection to a silent PostgreSQL.
+pub(crate) const SILENT_SERVER_WAIT: Duration = Duration::from_secs(2);
+/// Time that a caller waits for a connection before the other servers of the URL are tried.
+pub(crate) const FAILOVER_AFTER: Duration = Duration::from_secs(2);
+/// Time after which PostgreSQL aborts the transaction, and releases the locks, of an idle client.
+pub(crate) const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(1);
+/// Time limit of a transaction up to its COMMIT, then of COMMIT; after the same time there are no
+/// further retries. The limit of a statement is much shorter.
+pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
+/// Longest time to determine the result of a lost COMMIT.
+pub(crate) const OUTCOME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time limit of a statement on PostgreSQL: the pool's timeout, within bounds. A wait for a lock has half
+/// of it.
+pub(crate) fn statement_timeout(pool: PoolOptions) -> Duration {
+    pool.timeout.clamp(Duration::from_secs(5), Duration::from_secs(30))
+}
+
+/// Name and value of each limit of these engines that no setting sets, as an operator reads them.
+pub fn shown(url: &DatabaseUrl, pool: PoolOptions, is_bucket: bool) -> Vec<(&'static str, String)> {
+    let seconds = |limit: Duration| format!("{} s", limit.as_secs());
+    let mut shown = match url {
+        DatabaseUrl::Sqlite { .. } => vec![
+            ("readers of the database", pool.size.clamp(1, SQLITE_MOST_READERS).to_string()),
+            ("wait for another process that writes", seconds(SQLITE_BUSY_TIMEOUT)),
+        ],
+        DatabaseUrl::Postgres(_) => vec![
+            ("statement of the database", seconds(statement_timeout(pool))),
+            ("wait for a lock in the database", seconds(statement_timeout(pool) / 2)),
+            ("wait for a database that does not answer", seconds(SILENT_SERVER_WAIT)),
+            ("idle transaction", seconds(IDLE_IN_TRANSACTION_TIMEOUT)),
+        ],
+    };
+    shown.push(("commit", seconds(COMMIT_TIMEOUT)));
+    if is_bucket {
+        shown.extend([
+            ("requests to the bucket at once", S3_REQUESTS_AT_ONCE.to_string()),
+            ("large files written to the bucket at once", S3_LARGE_WRITES_AT_ONCE.to_string()),
+            ("connection to the bucket", seconds(S3_CONNECT_TIMEOUT)),
+            ("request to the bucket", seconds(S3_REQUEST_TIMEOUT)),
+            ("request to the bucket with its retries", seconds(S3_OPERATION_TIMEOUT)),
+            ("part of a large file to the bucket", seconds(S3_LARGE_REQUEST_TIMEOUT)),
+        ]);
+    }
+    shown
+}
