@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fixtures::{LESSON, created, entries, manifest};
-use crate::harness::{Db, ServerProcess, TestClient, TestEnv};
+use crate::harness::{Db, Server, TestClient, TestEnv};
 
 /// State of another user that bad input must not change.
 struct Untouched {
     env: TestEnv,
-    server: ServerProcess,
+    server: Server,
     client: TestClient,
     manifest: String,
     changes: usize,
@@ -27,7 +27,7 @@ impl Untouched {
     /// A book with a file in the base and one in an overlay.
     async fn new(db: Db) -> Self {
         let env = TestEnv::new(db);
-        let server = env.start_process().await;
+        let server = env.start().await;
         let client = server.client();
         created(&client, LESSON, "the lesson", json!({})).await;
         created(&client, LESSON, "hers", json!({ "user_id": "eve" })).await;
@@ -55,14 +55,15 @@ impl Untouched {
             assert_eq!(entries(&self.client, failed).await, Vec::<serde_json::Value>::new());
         }
         assert_eq!(self.server.get("/health/ready").await.status, 200);
-        // rmcp warns about errors of clients. Of this program's warnings only those about rejected
-        // or unreadable requests are expected.
-        let is_told = |line: &String| line.contains("is not allowed") || line.contains("could not be read");
-        let ours = |line: &&String| line.contains("\"logger\":\"panaversity_fs") && !is_told(line);
-        let bad = |line: &&String| line.contains("\"ERROR\"") || (line.contains("\"WARNING\"") && ours(line));
-        let log = self.server.log();
-        let bad: Vec<_> = log.iter().filter(bad).collect();
-        assert!(bad.is_empty(), "{bad:?}");
+        // A fault, or a panic, that no answer showed is counted.
+        let metrics = self.server.get("/metrics").await.text();
+        let is_failure = |line: &&str| {
+            (line.starts_with("panaversityfs_tool_calls_total") && line.contains("status=\"failed\""))
+                || (line.starts_with("panaversityfs_http_requests_total") && line.contains("status=\"5"))
+        };
+        let failures: Vec<_> =
+            metrics.lines().filter(is_failure).filter(|line| !line.ends_with(" 0")).collect();
+        assert_eq!(failures, Vec::<&str>::new());
     }
 }
 
