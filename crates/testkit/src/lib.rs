@@ -27,7 +27,7 @@
 //! - [`faults`]: calls that fail before or after, and processes that die there.
 //! - [`contract`]: the suites, for a new engine or a new port call.
 //! - Real servers: [`postgres`], [`s3`], [`seaweed`]; [`proxy`] cuts connections to them, [`disk`] lets
-//!   disks fill up and lose power, [`client`] follows signed URLs.
+//!   disks fill up and lose power, [`client`] follows signed URLs, [`load`] calls tools without a pause.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,6 +41,7 @@ pub mod clock;
 pub mod contract;
 pub mod disk;
 pub mod faults;
+pub mod load;
 pub mod memory;
 pub mod postgres;
 pub mod proxy;

@@ -12,9 +12,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::Connection;
 use crate::server::{BenchServer, folder};
 use crate::table::Table;
+use panaversity_testkit::load::Connection;
 
 const LESSONS: usize = 350;
 const IMAGES: usize = 150;

@@ -10,9 +10,9 @@ use panaversity_testkit::s3;
 use reqwest::{Body, Client, Response};
 use serde_json::{Value, json};
 
-use crate::client::Connection;
 use crate::server::BenchServer;
 use crate::table::Table;
+use panaversity_testkit::load::Connection;
 
 const CROWD: usize = 32;
 const LARGE: usize = 16 << 20;

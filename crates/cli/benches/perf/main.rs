@@ -12,7 +12,6 @@
 )]
 
 mod archives;
-mod client;
 mod concurrent_clients;
 mod pipeline;
 mod requests;

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::client::Connection;
 use crate::server::{BINARY, BenchServer, folder};
 use crate::table::Table;
+use panaversity_testkit::load::Connection;
 
 const FILES: usize = 724;
 const SEARCHES: usize = 15;

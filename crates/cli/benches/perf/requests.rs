@@ -5,9 +5,9 @@ use std::time::Duration;
 use panaversity_testkit::postgres::Postgres;
 use serde_json::json;
 
-use crate::client::{Connection, RequestLoad, call_body, load};
 use crate::server::{BenchServer, pgbench, sqlite_commits};
 use crate::table::Table;
+use panaversity_testkit::load::{Connection, RequestLoad, call_body, load};
 
 const LASTING: Duration = Duration::from_secs(6);
 const CLIENTS: usize = 32;

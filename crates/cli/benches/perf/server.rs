@@ -85,7 +85,7 @@ impl BenchServer {
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let database = url.to_owned();
         let mut server = Self { process, address, started_in: 0.0, folder, database, bucket };
-        let mut first = crate::client::Connection::open(&server.address).await;
+        let mut first = panaversity_testkit::load::Connection::open(&server.address).await;
         first.call("list_books", serde_json::json!({})).await;
         server.started_in = began.elapsed().as_secs_f64();
         server

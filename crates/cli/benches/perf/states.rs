@@ -5,9 +5,9 @@ use std::time::Instant;
 use panaversity_testkit::postgres::Postgres;
 use serde_json::{Value, json};
 
-use crate::client::{Connection, call_body, load};
 use crate::server::BenchServer;
 use crate::table::Table;
+use panaversity_testkit::load::{Connection, call_body, load};
 
 const FILES: usize = 10_000;
 const ROUNDS: usize = 15;

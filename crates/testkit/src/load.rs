@@ -1,5 +1,5 @@
-//! Minimal load client: HTTP/1.1 with keep-alive on a plain socket, which leaves the machine's
-//! cores to the server. It supports only tool calls.
+//! Load generator for tests and benchmarks: clients on connections of their own that call tools without
+//! a pause. HTTP/1.1 with keep-alive on a plain socket, which leaves the machine's cores to the server.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,22 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// One connection.
-pub(crate) struct Connection {
+/// A connection to the HTTP endpoint of a server.
+pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    pub(crate) async fn open(address: &str) -> Self {
+    /// Connects to `HOST:PORT`.
+    pub async fn open(address: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("nodelay");
         Self { stream, buffer: Vec::with_capacity(1 << 16) }
     }
 
     /// Posts a body to `/mcp`; returns the answer's body.
-    pub(crate) async fn post(&mut self, body: &str) -> &[u8] {
+    pub async fn post(&mut self, body: &str) -> &[u8] {
         let request = format!(
             "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -40,7 +41,7 @@ impl Connection {
     }
 
     /// Calls a tool; panics unless it succeeds.
-    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub async fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let body = call_body(tool, arguments);
         let answer: Value = serde_json::from_slice(self.post(&body).await).expect("JSON");
         let result = &answer["result"];
@@ -51,7 +52,7 @@ impl Connection {
 
 /// The body of a tool call.
 #[allow(clippy::needless_pass_by_value, reason = "callers build it in place")]
-pub(crate) fn call_body(tool: &str, arguments: Value) -> String {
+pub fn call_body(tool: &str, arguments: Value) -> String {
     let params = json!({"name": tool, "arguments": arguments});
     json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string()
 }
@@ -68,15 +69,15 @@ fn body_of(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// Results of a load.
-pub(crate) struct RequestLoad {
+pub struct RequestLoad {
     /// Calls per second.
-    pub(crate) rate: f64,
+    pub rate: f64,
     each: Vec<f64>,
 }
 
 impl RequestLoad {
     /// The latency, in milliseconds, that this share of the calls did not exceed.
-    pub(crate) fn quantile(&self, share: f64) -> f64 {
+    pub fn quantile(&self, share: f64) -> f64 {
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let at = (self.each.len() as f64 * share) as usize;
         self.each[at.min(self.each.len() - 1)]
@@ -85,7 +86,7 @@ impl RequestLoad {
 
 /// Runs `clients` connections for a while, each posting `body(client, n)` as its `n`-th call
 /// without a pause.
-pub(crate) async fn load(
+pub async fn load(
     address: &str,
     clients: usize,
     lasting: Duration,
