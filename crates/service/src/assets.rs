@@ -5,7 +5,7 @@ use std::ops::Range;
 use panaversity_model::asset::{Asset, AssetType};
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::file::FileRecord;
+use panaversity_model::file::Found;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::ByteStream;
 use panaversity_model::publication::FileKey;
@@ -37,14 +37,6 @@ pub struct FoundAsset {
     /// The asset.
     pub asset: Asset,
     stored: StoredBlob,
-}
-
-/// An asset that can be read by ranges.
-#[derive(Debug, Clone)]
-pub struct OpenAsset {
-    /// Its row.
-    pub record: FileRecord,
-    blob: StoredBlob,
 }
 
 impl Call {
@@ -128,23 +120,21 @@ impl Call {
     }
 
     /// Finds a version of a file of one layer for reading by ranges; `None` for any other hash.
-    pub async fn open_version(&self, key: &FileKey, hash: ContentHash) -> Result<Option<OpenAsset>, Fault> {
+    pub async fn open_version(&self, key: &FileKey, hash: ContentHash) -> Result<Option<Found>, Fault> {
         let view = key.layer.view();
         let found = self.service.inner.journal.find_version(&key.book, &key.path, &view, hash).await?;
-        let found = found.filter(|found| found.record.layer == key.layer);
-        Ok(found.map(|found| OpenAsset { record: found.record, blob: found.blob }))
+        Ok(found.filter(|found| found.record.layer == key.layer))
     }
 }
 
 impl Service {
     /// Finds an asset of the base for reading by ranges.
-    pub async fn open_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<OpenAsset>, Fault> {
-        let found = self.inner.journal.find(book, path, &View::base()).await?;
-        Ok(found.map(|found| OpenAsset { record: found.record, blob: found.blob }))
+    pub async fn open_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<Found>, Fault> {
+        self.inner.journal.find(book, path, &View::base()).await
     }
 
-    /// The checked bytes of a range of the asset, part by part.
-    pub fn asset_parts(&self, asset: OpenAsset, range: Range<u64>) -> ByteStream {
+    /// The checked bytes of a range of a found file, part by part.
+    pub fn asset_parts(&self, asset: Found, range: Range<u64>) -> ByteStream {
         self.parts_of(asset.blob, range)
     }
 }

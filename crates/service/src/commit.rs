@@ -79,16 +79,6 @@ struct ChangeRequest<'a> {
     upload: Option<UploadId>,
 }
 
-/// Outcome of an attempt to commit that was not refused.
-pub(crate) enum CommitOutcome {
-    /// The effect of each change.
-    Done(Vec<Effect>),
-    /// Nothing was written: the blobs must be staged and put again.
-    Unstaged,
-    /// Nothing was written: the upload is already completed, or its row deleted.
-    UploadOver,
-}
-
 impl Call {
     /// Changes one file, as [`change`](Self::change).
     pub(crate) async fn change_file(
@@ -97,7 +87,8 @@ impl Call {
         layer: &Layer,
         change: FileChange,
     ) -> Result<Effect, Error> {
-        Ok(only_effect(&self.change(book, layer, vec![change]).await?))
+        let effects = self.change(book, layer, vec![change]).await?;
+        Ok(effects.first().copied().unwrap_or(Effect::Unchanged))
     }
 
     /// Changes files of one layer of a book, all or nothing, and returns the effect of each change. On
@@ -118,21 +109,23 @@ impl Call {
             if attempt.0 == Verdict::Unstaged {
                 continue;
             }
-            if let CommitOutcome::Done(done) = self.conclude(request.changes, attempt).await? {
-                return Ok(done);
-            }
-            break;
+            return match self.conclude(request.changes, attempt).await? {
+                Verdict::Committed(applied) => Ok(applied.iter().map(|applied| applied.effect).collect()),
+                other => {
+                    Err(Fault::internal(format!("a set that completes no upload ended as {other:?}")).into())
+                }
+            };
         }
         Err(Fault::storage("gc took the staged objects away again and again").into())
     }
 
     /// Completes an upload with its received content; a large blob's object must already be put. On
-    /// success `self.recorded` is set: the audit entry is written.
+    /// success `self.recorded` is set: the audit entry is written. A refusal is an error.
     pub(crate) async fn change_by_upload(
         &mut self,
         upload: &Announced,
         content: NewContent,
-    ) -> Result<CommitOutcome, Error> {
+    ) -> Result<Verdict, Error> {
         let content = TargetContent::Present(content);
         let changes = vec![FileChange { path: upload.path.clone(), content, expected: upload.expected }];
         let request =
@@ -157,22 +150,20 @@ impl Call {
         Ok((result?, since))
     }
 
-    /// Step 4, if something was committed.
+    /// Step 4, if something was committed. A refusal is an error.
     async fn conclude(
         &mut self,
         changes: Vec<FileChange>,
         (verdict, since): (Verdict, Duration),
-    ) -> Result<CommitOutcome, Error> {
+    ) -> Result<Verdict, Error> {
         match verdict {
             Verdict::Refused(_, refusal) => Err(refusal.into()),
-            Verdict::Unstaged => Ok(CommitOutcome::Unstaged),
-            Verdict::UploadOver => Ok(CommitOutcome::UploadOver),
-            Verdict::Committed(applied) => {
+            Verdict::Committed(mut applied) => {
                 self.recorded = true;
-                let done = applied.iter().map(|applied| applied.effect).collect();
-                self.service.publish_fresh(pending(applied, changes), since).await;
-                Ok(CommitOutcome::Done(done))
+                self.service.publish_fresh(pending(&mut applied, changes), since).await;
+                Ok(Verdict::Committed(applied))
             }
+            Verdict::Unstaged | Verdict::UploadOver => Ok(verdict),
         }
     }
 
@@ -353,14 +344,8 @@ fn check(
     Ok(checked)
 }
 
-/// Effect of the change of a set of one.
-pub(crate) fn only_effect(effects: &[Effect]) -> Effect {
-    effects.first().copied().unwrap_or(Effect::Unchanged)
-}
-
-/// The publications on which this commit holds the lease, with the bytes that are in memory.
-fn pending(applied: Vec<Applied>, changes: Vec<FileChange>) -> Vec<PendingPublish> {
-    let pairs = applied.into_iter().zip(changes);
+/// Takes the publications on which this commit holds the lease, with the bytes that are in memory.
+fn pending(applied: &mut [Applied], changes: Vec<FileChange>) -> Vec<PendingPublish> {
     let content = |content| match content {
         TargetContent::Absent => TargetContent::Absent,
         TargetContent::Present(NewContent::Bytes(bytes)) if bytes.as_slice().len() as u64 <= WHOLE_BYTES => {
@@ -369,11 +354,11 @@ fn pending(applied: Vec<Applied>, changes: Vec<FileChange>) -> Vec<PendingPublis
         // Larger content is not kept in memory beyond the call.
         TargetContent::Present(_) => TargetContent::Present(None),
     };
-    pairs
-        .filter_map(|(applied, change)| {
-            applied
-                .publication
-                .map(|publication| PendingPublish { publication, content: content(change.content) })
+    let publications = applied.iter_mut().map(|applied| applied.publication.take());
+    publications
+        .zip(changes)
+        .filter_map(|(publication, change)| {
+            Some(PendingPublish { publication: publication?, content: content(change.content) })
         })
         .collect()
 }

@@ -25,6 +25,7 @@
 
 use std::time::Duration;
 
+use panaversity_model::change::Verdict;
 use panaversity_model::ids::UploadId;
 use panaversity_model::media;
 use panaversity_model::ports::UploadWriter;
@@ -33,7 +34,7 @@ use panaversity_model::upload::{Announced, Permit, SignedPut, Upload};
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::call::Call;
-use crate::commit::{CommitOutcome, NewContent, only_effect};
+use crate::commit::NewContent;
 use crate::service::Service;
 use crate::write::Written;
 
@@ -152,12 +153,13 @@ impl Call {
             let (hash, content) = self.service.look(announced).await?;
             let (path, size) = (announced.path.clone(), announced.size);
             match self.change_by_upload(announced, content).await? {
-                CommitOutcome::Done(done) => {
-                    let effect = only_effect(&done);
+                Verdict::Committed(applied) => {
+                    let effect = applied.first().map_or(Effect::Unchanged, |applied| applied.effect);
                     return Ok(Some(Written { path, effect, size, hash }));
                 }
-                CommitOutcome::UploadOver => return Ok(None),
-                CommitOutcome::Unstaged => {}
+                Verdict::Unstaged => {}
+                Verdict::UploadOver => return Ok(None),
+                Verdict::Refused(_, refusal) => return Err(refusal.into()),
             }
         }
         Err(Fault::storage("gc took the staged object away again and again").into())

@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
+use panaversity_model::file::Found;
 use panaversity_model::{Fault, media};
-use panaversity_service::assets::OpenAsset;
 
 use super::HttpState;
 use super::conditional::Selection;
@@ -25,7 +25,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// A fault found in the first bytes, before anything is sent.
 pub(super) async fn respond(
     state: &HttpState,
-    file: OpenAsset,
+    file: Found,
     method: &Method,
     headers: &HeaderMap,
     cache: &str,
