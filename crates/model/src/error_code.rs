@@ -21,8 +21,10 @@ pub enum ErrorCode {
     HashRequired,
     /// A size exceeds its limit.
     TooLarge,
-    /// The host, the origin or the signed link is not allowed.
+    /// The host, the origin or the signed link is not allowed, or the caller may not do this.
     Forbidden,
+    /// The token or key is missing, unknown, expired or revoked.
+    Unauthenticated,
     /// Too many requests.
     RateLimited,
     /// The bytes received are not those announced.
@@ -52,6 +54,7 @@ impl ErrorCode {
             Self::HashRequired => "HASH_REQUIRED",
             Self::TooLarge => "TOO_LARGE",
             Self::Forbidden => "FORBIDDEN",
+            Self::Unauthenticated => "UNAUTHENTICATED",
             Self::RateLimited => "RATE_LIMITED",
             Self::UploadIncomplete => "UPLOAD_INCOMPLETE",
             Self::StorageUnavailable => "STORAGE_UNAVAILABLE",

@@ -47,6 +47,7 @@ pub mod manifest;
 pub mod masked_url;
 pub mod media;
 pub mod path;
+pub mod permission;
 pub mod ports;
 pub mod precondition;
 pub mod publication;

@@ -7,6 +7,7 @@ use crate::book::{BookId, Schema};
 use crate::error_code::ErrorCode;
 use crate::hash::ContentHash;
 use crate::path::BookPath;
+use crate::permission::Scope;
 
 /// An error that the caller can correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +84,13 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The caller's permissions do not reach so far.
+    #[error("{}", forbidden(.scope.as_ref()))]
+    Forbidden {
+        /// Scope that a token would need; `None`: the overlay is another user's, or only an overlay is the
+        /// caller's to change.
+        scope: Option<Scope>,
+    },
     /// An upload cannot be completed with the bytes received.
     #[error("{why}")]
     UploadIncomplete {
@@ -93,6 +101,13 @@ pub enum Refusal {
         /// Received size in bytes; `None`: nothing arrived.
         arrived: Option<u64>,
     },
+}
+
+fn forbidden(scope: Option<&Scope>) -> String {
+    match scope {
+        Some(scope) => format!("This needs the scope `{scope}`, which you were not given"),
+        None => "This layer of the book is not yours".to_owned(),
+    }
 }
 
 impl Refusal {
@@ -151,6 +166,7 @@ impl Refusal {
             Self::Conflict { .. } => ErrorCode::Conflict,
             Self::HashRequired { .. } => ErrorCode::HashRequired,
             Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::Forbidden { .. } => ErrorCode::Forbidden,
             Self::UploadIncomplete { .. } => ErrorCode::UploadIncomplete,
         }
     }

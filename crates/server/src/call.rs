@@ -4,6 +4,7 @@
 
 use axum::http::HeaderMap;
 use panaversity_model::audit::Operation;
+use panaversity_model::permission::Principal;
 use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal};
 use panaversity_service::{Call, EndedCall};
 
@@ -38,17 +39,17 @@ impl CallKind {
 }
 
 impl AppState {
-    /// Runs a call of an agent: authorized, recorded, logged and counted. `size` is that of the content
+    /// Runs a call of a principal: authorized, recorded, logged and counted. `size` is that of the content
     /// written or read, if known.
     pub(crate) async fn run<T>(
         &self,
         kind: CallKind,
-        agent: AgentId,
+        principal: Principal,
         operation: Operation,
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
         size: impl FnOnce(&T) -> Option<u64>,
     ) -> EndedCall<T> {
-        let ended = self.service.run(self.service.caller(agent), operation, use_case).await;
+        let ended = self.service.run(self.service.caller(principal), operation, use_case).await;
         if let CallKind::Tool(tool) = kind {
             self.metrics.tool_called(tool.name, status(ended.result.as_ref().err()), ended.call.elapsed());
         }
@@ -64,11 +65,11 @@ impl AppState {
     pub(crate) async fn run_unrecorded<T>(
         &self,
         kind: CallKind,
-        agent: AgentId,
+        principal: Principal,
         operation: Operation,
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
     ) -> EndedCall<T> {
-        let ended = self.service.run_unrecorded(self.service.caller(agent), operation, use_case).await;
+        let ended = self.service.run_unrecorded(self.service.caller(principal), operation, use_case).await;
         if let Err(error) = &ended.result {
             log(kind, &ended.call, Some(error), None);
         }
@@ -105,7 +106,7 @@ fn log(kind: CallKind, call: &Call, error: Option<&Error>, size: Option<u64>) {
             tracing::$level!(
                 target: $target,
                 request_id = %call.caller.request,
-                agent_id = call.caller.agent.as_str(),
+                agent_id = call.caller.principal.agent.as_str(),
                 book_id = call.book.as_ref().map(BookId::as_str),
                 path = call.path.as_ref().map(BookPath::as_str),
                 user_id = user(call),
@@ -139,7 +140,7 @@ fn log(kind: CallKind, call: &Call, error: Option<&Error>, size: Option<u64>) {
             user_id = user(call),
             "logged operation={} agent_id={} path={}",
             call.operation.as_str(),
-            call.caller.agent.as_str(),
+            call.caller.principal.agent.as_str(),
             call.path.as_ref().map_or("", BookPath::as_str)
         );
     }

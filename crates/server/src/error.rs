@@ -64,7 +64,8 @@ fn refused(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> M
         }
         Refusal::NotFound { suggestions, .. } => put(&mut fields, "suggestions", suggestions.clone()),
         Refusal::NotText { .. } => put(&mut fields, "argument", "path"),
-        Refusal::NoLinks => {}
+        Refusal::NoLinks | Refusal::Forbidden { scope: None } => {}
+        Refusal::Forbidden { scope: Some(scope) } => put(&mut fields, "scope", scope.to_string()),
         Refusal::BookNotFound(book) => put(&mut fields, "book_id", book.as_str()),
         Refusal::Conflict { current, .. } => put_hash(&mut fields, current.as_ref()),
         Refusal::HashRequired { current } => put_hash(&mut fields, Some(current)),
@@ -102,6 +103,12 @@ fn hint(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> &'st
         }
         Refusal::NoLinks => {
             "Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage; small files go inside the call: upload_asset with binary_data, get_asset with include_binary"
+        }
+        Refusal::Forbidden { scope: Some(_) } => {
+            "Use a token or key with this scope, or ask the operator for one; other calls are not affected"
+        }
+        Refusal::Forbidden { scope: None } => {
+            "Pass your own user_id; only overlay:any and admin reach the overlays of others, and a caller tied to a user changes no base"
         }
         Refusal::SchemaViolation { .. }
             if call.operation == Operation::Write && call.path.as_ref().is_some_and(BookPath::is_asset) =>

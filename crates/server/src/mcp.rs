@@ -39,6 +39,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::middleware;
+use panaversity_model::permission::Principal;
 use panaversity_model::suggestion::nearest_name;
 use panaversity_model::{AgentId, ErrorCode, Refusal};
 use rmcp::model::{
@@ -156,7 +157,8 @@ impl ServerHandler for McpHandler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let after = request.and_then(|request| request.cursor).filter(|cursor| !cursor.is_empty());
-        let (resources, next) = resources::list(&self.app, named(&context), after.as_deref()).await?;
+        let (resources, next) =
+            resources::list(&self.app, principal_or_unnamed(&context), after.as_deref()).await?;
         let mut list = ListResourcesResult::with_all_items(resources);
         list.next_cursor = next;
         list.meta = is_modern(&context).then(server_meta);
@@ -183,7 +185,7 @@ impl ServerHandler for McpHandler {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let app = self.app_for(&context);
-        let contents = resources::read(&app, agent_of(&context), &request.uri).await?;
+        let contents = resources::read(&app, principal_of(&context), &request.uri).await?;
         let mut result = ReadResourceResult::new(vec![contents]);
         result.meta = is_modern(&context).then(server_meta);
         Ok(result.into())
@@ -198,8 +200,14 @@ impl ServerHandler for McpHandler {
         let book = book.filter(|book| !book.is_empty());
         let (name, typed) = (&request.argument.name, &request.argument.value);
         // Resources and prompts have the same argument names.
-        let values =
-            resources::complete(&self.app, named(&context), name, typed, book.map(String::as_str)).await?;
+        let values = resources::complete(
+            &self.app,
+            principal_or_unnamed(&context),
+            name,
+            typed,
+            book.map(String::as_str),
+        )
+        .await?;
         Ok(CompleteResult::new(values))
     }
 
@@ -298,7 +306,7 @@ impl McpHandler {
         context: &RequestContext<RoleServer>,
     ) -> CallToolResult {
         let app = self.app_for(context);
-        let (body, is_error) = dispatch::dispatch(&app, tool, agent_of(context), given).await;
+        let (body, is_error) = dispatch::dispatch(&app, tool, principal_of(context), given).await;
         let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
         result.structured_content = Some(body);
         result.is_error = Some(is_error);
@@ -319,12 +327,21 @@ fn unreadable_in(context: &RequestContext<RoleServer>) -> Option<&Unreadable> {
     of_http.or_else(|| context.extensions.get())
 }
 
-/// The calling agent of a request that is not recorded: an invalid name counts as none.
-fn named(context: &RequestContext<RoleServer>) -> AgentId {
-    agent_of(context).unwrap_or_else(|_| AgentId::unnamed())
+/// The caller of a request that is not recorded: an invalid name counts as none.
+fn principal_or_unnamed(context: &RequestContext<RoleServer>) -> Principal {
+    principal_of(context).unwrap_or_else(|_| Principal::unrestricted(AgentId::unnamed()))
 }
 
-/// The calling agent: the name in the header, else the client's own name. A client's name may be
+/// The caller of a request: whom the middleware authenticated, else the agent that it claims to be.
+fn principal_of(context: &RequestContext<RoleServer>) -> Result<Principal, Refusal> {
+    let http = context.extensions.get::<Parts>();
+    match http.and_then(|parts| parts.extensions.get::<Principal>()) {
+        Some(authenticated) => Ok(authenticated.clone()),
+        None => agent_of(context).map(Principal::unrestricted),
+    }
+}
+
+/// The agent that a caller claims to be: the name in the header, else the client's own name. A client's name may be
 /// anything, so one that the log can't store is ignored.
 fn agent_of(context: &RequestContext<RoleServer>) -> Result<AgentId, Refusal> {
     let http = context.extensions.get::<Parts>();

@@ -40,6 +40,7 @@ pub(crate) use cache::ArchiveCache;
 pub use cache::{Archive, LeftOut};
 pub use download::Download;
 
+use crate::authorize::ReadAccess;
 use crate::blob_reader::LOOKUP_RETRIES;
 use crate::call::Call;
 use crate::service::Service;
@@ -116,11 +117,12 @@ impl Call {
     /// `NOT_FOUND` if the manifest is not kept, or its versions are not.
     pub async fn make_archive(
         &self,
-        book: &BookId,
+        access: &ReadAccess,
         scope: ArchiveScope,
         manifest: Option<ContentHash>,
         valid_for: Duration,
     ) -> Result<Made, Error> {
+        let book = access.book();
         for _ in 0..AGAIN {
             let state = self.service.state(book, manifest).await?;
             let versions = in_scope(&state.manifest, scope);
@@ -140,7 +142,7 @@ impl Call {
     /// The archive that a link refers to; `None`: it is no longer available.
     pub async fn open_archive(
         &self,
-        book: &BookId,
+        access: &ReadAccess,
         manifest: ContentHash,
         scope: ArchiveScope,
         layout: ContentHash,
@@ -154,6 +156,7 @@ impl Call {
         if let Some(remembered) = archives.remembered(layout) {
             return Ok(Some(remembered));
         }
+        let book = access.book();
         let Some(state) = self.service.kept(book, manifest).await? else { return Ok(None) };
         let versions = in_scope(&state, scope);
         let blob_metadata: Option<Vec<_>> =

@@ -8,9 +8,9 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::file::Found;
 use panaversity_model::path::Folder;
 use panaversity_model::ports::ByteStream;
-use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, View};
 
+use crate::authorize::ReadAccess;
 use crate::call::Call;
 use crate::read::ReadFile;
 use crate::service::Service;
@@ -49,47 +49,52 @@ impl Call {
     }
 
     /// Finds an asset.
-    pub async fn get_asset(&self, book: &BookId, path: &BookPath) -> Result<Asset, Error> {
-        match self.service.inner.journal.asset(book, path).await? {
+    pub async fn get_asset(&self, access: &ReadAccess, path: &BookPath) -> Result<Asset, Error> {
+        match self.service.inner.journal.asset(access.book(), path).await? {
             Some(asset) => Ok(asset),
-            None => Err(self.no_asset(book, path).await),
+            None => Err(self.no_asset(access, path).await),
         }
     }
 
     /// Finds an asset whose bytes are to be read, and are few enough for an answer.
-    pub async fn find_asset(&self, book: &BookId, path: &BookPath) -> Result<FoundAsset, Error> {
-        let Some((asset, stored)) = self.service.inner.journal.find_asset(book, path).await? else {
-            return Err(self.no_asset(book, path).await);
+    pub async fn find_asset(&self, access: &ReadAccess, path: &BookPath) -> Result<FoundAsset, Error> {
+        let found = self.service.inner.journal.find_asset(access.book(), path).await?;
+        let Some((asset, stored)) = found else {
+            return Err(self.no_asset(access, path).await);
         };
         self.check_direct("the asset", asset.record.size)?;
         Ok(FoundAsset { asset, stored })
     }
 
     /// The bytes of a found asset. One that was replaced, and its bytes purged, is found again.
-    pub async fn asset_bytes(&self, book: &BookId, mut found: FoundAsset) -> Result<(Asset, Vec<u8>), Error> {
+    pub async fn asset_bytes(
+        &self,
+        access: &ReadAccess,
+        mut found: FoundAsset,
+    ) -> Result<(Asset, Vec<u8>), Error> {
         for _ in 0..READ_AGAIN {
             if let Some(bytes) = self.service.bytes_of(&found.stored).await? {
                 return Ok((found.asset, bytes));
             }
-            found = self.find_asset(book, &found.asset.record.path).await?;
+            found = self.find_asset(access, &found.asset.record.path).await?;
         }
         Err(Fault::new(FaultKind::Timeout, "the asset changed again and again while it was read").into())
     }
 
-    async fn no_asset(&self, book: &BookId, path: &BookPath) -> Error {
-        let (book, path, view) = (book.clone(), path.clone(), View::base());
-        let read = ReadFile { book, path, view, version: None, unless: None };
+    async fn no_asset(&self, access: &ReadAccess, path: &BookPath) -> Error {
+        let (access, path) = (access.clone(), path.clone());
+        let read = ReadFile { access, path, version: None, unless: None };
         self.service.missing(&read).await.map_or_else(Error::from, Error::from)
     }
 
     /// A page of the assets of a book, of all types or of one.
     pub async fn list_assets(
         &self,
-        book: &BookId,
+        access: &ReadAccess,
         kind: Option<AssetType>,
         after: Option<BookPath>,
     ) -> Result<AssetPage, Error> {
-        let is_first = after.is_none();
+        let (book, is_first) = (access.book(), after.is_none());
         let folder = kind.map_or_else(Folder::everything, AssetType::folder);
         let is_meant = |path: &BookPath| match kind {
             Some(kind) => kind.lists(path),
@@ -112,7 +117,7 @@ impl Call {
             }
             if is_last {
                 if assets.is_empty() && is_first {
-                    self.require_book(book).await?;
+                    self.service.require_book(book).await?;
                 }
                 return Ok(AssetPage { assets, next: None });
             }
@@ -120,10 +125,15 @@ impl Call {
     }
 
     /// Finds a version of a file of one layer for reading by ranges; `None` for any other hash.
-    pub async fn open_version(&self, key: &FileKey, hash: ContentHash) -> Result<Option<Found>, Fault> {
-        let view = key.layer.view();
-        let found = self.service.inner.journal.find_version(&key.book, &key.path, &view, hash).await?;
-        Ok(found.filter(|found| found.record.layer == key.layer))
+    pub async fn open_version(
+        &self,
+        access: &ReadAccess,
+        path: &BookPath,
+        hash: ContentHash,
+    ) -> Result<Option<Found>, Fault> {
+        let journal = &self.service.inner.journal;
+        let found = journal.find_version(access.book(), path, &access.view(), hash).await?;
+        Ok(found.filter(|found| found.record.layer == *access.layer()))
     }
 }
 

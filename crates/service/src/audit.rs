@@ -1,8 +1,9 @@
 //! Queries of the audit log. Keeps R5: a query shows no other user's entries.
 
-use panaversity_model::Error;
 use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition};
+use panaversity_model::{AgentId, Error};
 
+use crate::authorize::AuditAccess;
 use crate::call::Call;
 use crate::json_size::{self, PAGE_BYTES};
 
@@ -21,17 +22,21 @@ impl Call {
     /// have a next one.
     pub async fn query_audit_log(
         &self,
-        filter: &EntryFilter,
+        access: &AuditAccess,
+        filter: EntryFilter,
         after: Option<EntryPosition>,
         limit: usize,
         keep: impl Fn(&AuditEntry) -> bool + Send,
     ) -> Result<EntryPage, Error> {
         const LOOKED_AT: usize = 10_000;
         const FETCHED_AT_ONCE: usize = 200;
+        let Some(filter) = within(access, filter) else {
+            return Ok(EntryPage { entries: Vec::new(), next: None });
+        };
         let (mut entries, mut position, mut looked_at, mut bytes) = (Vec::new(), after, 0, 0);
         loop {
             let fetched = limit.max(FETCHED_AT_ONCE);
-            let page = self.service.inner.journal.entries(filter, position.as_ref(), fetched).await?;
+            let page = self.service.inner.journal.entries(&filter, position.as_ref(), fetched).await?;
             let last_page = page.len() < fetched;
             looked_at += page.len();
             for entry in page {
@@ -56,4 +61,14 @@ impl Call {
             }
         }
     }
+}
+
+/// The filter narrowed to what may be read; `None`: nothing.
+fn within(access: &AuditAccess, filter: EntryFilter) -> Option<EntryFilter> {
+    let agent = match (access.only().map(AgentId::as_str), filter.agent) {
+        (Some(only), Some(agent)) if agent != only => return None,
+        (Some(only), _) => Some(only.to_owned()),
+        (None, agent) => agent,
+    };
+    Some(EntryFilter { agent, book: access.book().cloned(), layer: Some(access.layer().clone()), ..filter })
 }

@@ -1,13 +1,202 @@
-//! Authorization of calls. Every caller may do everything: there is no authentication yet.
+//! Authorization: what the caller of a call may reach, as types. Keeps R5.
+//!
+//! 1. A call whose operation its caller may do nowhere is refused before it begins.
+//! 2. A use case takes the access that it needs as an argument: [`ReadAccess`] or [`WriteAccess`] to one
+//!    layer of one book, [`SearchAccess`] to one book or all that the caller may read, [`AuditAccess`] to
+//!    entries of the log, [`VerifyAccess`] to its chains. Only the methods here make them, after checking the caller's permission, so no
+//!    use case can be called past them.
+//!
+//! The check precedes every look into the store: a refusal does not tell whether the book exists.
 
-use panaversity_model::Refusal;
+use std::ops::Deref;
+
+use panaversity_model::audit::Operation;
+use panaversity_model::permission::{Permission, Principal, Scope};
+use panaversity_model::{AgentId, BookId, Layer, Refusal, View};
 
 use crate::call::Call;
 
+/// Permission to read one layer of one book, and the base below it.
+#[derive(Debug, Clone)]
+pub struct ReadAccess {
+    book: BookId,
+    layer: Layer,
+}
+
+/// Permission to change, and to read, one layer of one book.
+#[derive(Debug, Clone)]
+pub struct WriteAccess(ReadAccess);
+
+/// Permission to search one book, or all books that the caller may read.
+#[derive(Debug, Clone)]
+pub struct SearchAccess {
+    book: Option<BookId>,
+    layer: Layer,
+    principal: Principal,
+}
+
+/// Permission to read entries of the audit log about one layer: all of them, or the caller's own.
+#[derive(Debug, Clone)]
+pub struct AuditAccess {
+    book: Option<BookId>,
+    layer: Layer,
+    /// The agent whose entries alone may be read.
+    only: Option<AgentId>,
+}
+
+/// Permission to verify the chains of one layer, of a book or of all.
+#[derive(Debug, Clone)]
+pub struct VerifyAccess {
+    book: Option<BookId>,
+    layer: Layer,
+}
+
+impl ReadAccess {
+    /// The book.
+    pub fn book(&self) -> &BookId {
+        &self.book
+    }
+
+    /// The layer.
+    pub fn layer(&self) -> &Layer {
+        &self.layer
+    }
+
+    /// The layer with the base below it.
+    pub fn view(&self) -> View {
+        self.layer.view()
+    }
+}
+
+impl Deref for WriteAccess {
+    type Target = ReadAccess;
+
+    fn deref(&self) -> &ReadAccess {
+        &self.0
+    }
+}
+
+impl SearchAccess {
+    /// The book; `None`: all that the caller may read.
+    pub(crate) fn book(&self) -> Option<&BookId> {
+        self.book.as_ref()
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.layer.view()
+    }
+
+    /// True if this book may be shown.
+    pub(crate) fn includes(&self, book: &BookId) -> bool {
+        self.principal.may(Permission::Read, Some(book))
+            && self.principal.require_layer(Permission::Read, Some(book), &self.layer).is_ok()
+    }
+}
+
+impl AuditAccess {
+    /// The book; `None`: all, and the calls about none.
+    pub(crate) fn book(&self) -> Option<&BookId> {
+        self.book.as_ref()
+    }
+
+    /// The layer.
+    pub(crate) fn layer(&self) -> &Layer {
+        &self.layer
+    }
+
+    /// The agent whose entries alone may be read; `None`: all may.
+    pub(crate) fn only(&self) -> Option<&AgentId> {
+        self.only.as_ref()
+    }
+}
+
+impl VerifyAccess {
+    /// The book; `None`: all, and the calls about none.
+    pub(crate) fn book(&self) -> Option<&BookId> {
+        self.book.as_ref()
+    }
+
+    /// The layer.
+    pub(crate) fn layer(&self) -> &Layer {
+        &self.layer
+    }
+}
+
+/// Least permission with which an operation may be asked for.
+pub fn permission_for(operation: Operation) -> Permission {
+    match operation {
+        Operation::Write | Operation::Delete | Operation::Upload | Operation::Create => Permission::Write,
+        Operation::Verify => Permission::Admin,
+        _ => Permission::Read,
+    }
+}
+
 impl Call {
-    /// Refuses a call that its caller may not make.
-    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "every caller is allowed today")]
+    /// Refuses a call that its caller may make in no book.
     pub(crate) fn authorize(&self) -> Result<(), Refusal> {
-        Ok(())
+        self.caller.principal.require(permission_for(self.operation), None)
+    }
+
+    /// Permission to read a layer of a book.
+    pub fn may_read(&mut self, book: BookId, layer: Layer) -> Result<ReadAccess, Refusal> {
+        self.access(Permission::Read, book, layer)
+    }
+
+    /// Permission to change a layer of a book.
+    pub fn may_write(&mut self, book: BookId, layer: Layer) -> Result<WriteAccess, Refusal> {
+        self.access(Permission::Write, book, layer).map(WriteAccess)
+    }
+
+    /// Permission to search a book, or for `None` all that the caller may read.
+    pub fn may_search(&mut self, book: Option<BookId>, layer: Layer) -> Result<SearchAccess, Refusal> {
+        let principal = self.caller.principal.clone();
+        if let Some(book) = book {
+            let ReadAccess { book, layer } = self.access(Permission::Read, book, layer)?;
+            return Ok(SearchAccess { book: Some(book), layer, principal });
+        }
+        principal.require(Permission::Read, None)?;
+        principal.require_layer(Permission::Read, None, &layer)?;
+        self.layer = layer.clone();
+        Ok(SearchAccess { book: None, layer, principal })
+    }
+
+    /// Permission to read the audit log: with `admin` all entries, else one's own.
+    pub fn may_audit(&mut self, book: Option<BookId>, layer: Layer) -> Result<AuditAccess, Refusal> {
+        let principal = &self.caller.principal;
+        let is_admin = match &book {
+            Some(_) => principal.may(Permission::Admin, book.as_ref()),
+            None => principal.may_everywhere(Permission::Admin),
+        };
+        principal.require(Permission::Read, book.as_ref())?;
+        principal.require_layer(Permission::Read, book.as_ref(), &layer)?;
+        let only = (!is_admin).then(|| principal.agent.clone());
+        (self.book, self.layer) = (book.clone(), layer.clone());
+        Ok(AuditAccess { book, layer, only })
+    }
+
+    /// Permission to verify the chains of a layer, of a book or of all.
+    pub fn may_verify(&mut self, book: Option<BookId>, layer: Layer) -> Result<VerifyAccess, Refusal> {
+        let principal = &self.caller.principal;
+        let needed = Permission::Admin;
+        if book.is_none() && !principal.may_everywhere(needed) {
+            return Err(Refusal::Forbidden { scope: Some(Scope::Books(needed, None)) });
+        }
+        principal.require(needed, book.as_ref())?;
+        (self.book, self.layer) = (book.clone(), layer.clone());
+        Ok(VerifyAccess { book, layer })
+    }
+
+    /// Permission to read what a signed link names: it was checked when the link was given.
+    pub fn linked(&mut self, book: BookId, layer: Layer) -> ReadAccess {
+        (self.book, self.layer) = (Some(book.clone()), layer.clone());
+        ReadAccess { book, layer }
+    }
+
+    fn access(&mut self, permission: Permission, book: BookId, layer: Layer) -> Result<ReadAccess, Refusal> {
+        let principal = &self.caller.principal;
+        principal.require(permission, Some(&book))?;
+        principal.require_layer(permission, Some(&book), &layer)?;
+        (self.book, self.layer) = (Some(book.clone()), layer.clone());
+        Ok(ReadAccess { book, layer })
     }
 }

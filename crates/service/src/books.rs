@@ -5,6 +5,7 @@ use panaversity_model::ids::ChangeId;
 use panaversity_model::ports::Creation;
 use panaversity_model::{Book, BookId, ContentHash, Error, Refusal, Schema, Timestamp};
 
+use crate::authorize::{SearchAccess, WriteAccess};
 use crate::call::Call;
 use crate::json_size::{self, PAGE_BYTES};
 use crate::service::Service;
@@ -74,11 +75,15 @@ pub struct BookPage {
 
 impl Call {
     /// Creates a book; repeating it is harmless. Returns whether the book is new.
-    pub async fn create_book(&mut self, id: &BookId, schema: Option<Schema>) -> Result<(Book, bool), Error> {
+    pub async fn create_book(
+        &mut self,
+        access: &WriteAccess,
+        schema: Option<Schema>,
+    ) -> Result<(Book, bool), Error> {
         // The entry is written only if the call changes the book, and then counts as a change.
         let change = Some(ChangeId::new(self.service.inner.ids.new_id()));
         let record = AuditDraft { change, ..self.draft(Outcome::Success) };
-        let creation = self.service.inner.journal.create_book(id, schema, &record).await?;
+        let creation = self.service.inner.journal.create_book(access.book(), schema, &record).await?;
         self.recorded = matches!(creation, Creation::Created(_) | Creation::Changed(_));
         match creation {
             Creation::Created(book) => Ok((book, true)),
@@ -87,14 +92,14 @@ impl Call {
         }
     }
 
-    /// A page of all books, or the requested one.
+    /// A page of all books that the caller may read, or the requested one.
     pub async fn list_books(
         &self,
-        only: Option<&BookId>,
+        access: &SearchAccess,
         structure: Structure,
         after: Option<BookPosition>,
     ) -> Result<BookPage, Error> {
-        let mut todo = self.service.books_to_list(only, after.as_ref()).await?;
+        let mut todo = self.service.books_to_list(access, after.as_ref()).await?;
         let more_books = todo.len() > PAGE_BOOKS;
         todo.truncate(PAGE_BOOKS);
         let mut room = Room { folders: PAGE_FOLDERS, bytes: PAGE_BYTES, is_untouched: true };
@@ -133,19 +138,25 @@ impl Call {
 impl Service {
     async fn books_to_list(
         &self,
-        only: Option<&BookId>,
+        access: &SearchAccess,
         after: Option<&BookPosition>,
     ) -> Result<Vec<Book>, Error> {
         let journal = &self.inner.journal;
-        if let Some(id) = only {
+        if let Some(id) = access.book() {
             let book = journal.book(id).await?.ok_or_else(|| Refusal::BookNotFound(id.clone()))?;
             return Ok(vec![book]);
         }
         let mut todo = Vec::new();
         if let Some(BookPosition { book, folder: Some(_) }) = after {
-            todo.extend(journal.book(book).await?);
+            todo.extend(journal.book(book).await?.filter(|book| access.includes(&book.id)));
         }
-        todo.extend(journal.books(after.map(|after| &after.book), PAGE_BOOKS + 1).await?);
+        let mut last = after.map(|after| after.book.clone());
+        while todo.len() <= PAGE_BOOKS {
+            let page = journal.books(last.as_ref(), PAGE_BOOKS + 1).await?;
+            let Some(end) = page.last() else { break };
+            last = Some(end.id.clone());
+            todo.extend(page.into_iter().filter(|book| access.includes(&book.id)));
+        }
         Ok(todo)
     }
 

@@ -1,6 +1,7 @@
 //! Calls: one road for every request of a caller.
 //!
-//! 1. **Authorize.** The caller may do this operation (see `authorize.rs`).
+//! 1. **Authorize.** The caller may do this operation somewhere; what exactly it may reach is checked as
+//!    the call goes on, and proved to the use case by a type (see `authorize.rs`).
 //! 2. **Act.** The use cases are methods of [`Call`], which only [`Service::run`] and
 //!    [`Service::run_unrecorded`] make. So none can be reached past step 1.
 //! 3. **Audit.** The entry of the call is written before its result is returned, unless the transaction
@@ -16,7 +17,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::ids::{EntryId, RequestId};
-use panaversity_model::{AgentId, BookId, BookPath, Error, Fault, Layer, Refusal};
+use panaversity_model::permission::Principal;
+use panaversity_model::{BookId, BookPath, Error, Fault, Layer, Refusal};
 
 use crate::service::Service;
 
@@ -26,8 +28,8 @@ const AFTER_A_FAULT: Duration = Duration::from_secs(3);
 /// Caller of a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The agent.
-    pub agent: AgentId,
+    /// The agent and its permissions.
+    pub principal: Principal,
     /// The request.
     pub request: RequestId,
 }
@@ -61,8 +63,8 @@ pub struct EndedCall<T> {
 
 impl Service {
     /// A caller of a new request.
-    pub fn caller(&self, agent: AgentId) -> Caller {
-        Caller { agent, request: RequestId::new(self.inner.ids.new_id()) }
+    pub fn caller(&self, principal: Principal) -> Caller {
+        Caller { principal, request: RequestId::new(self.inner.ids.new_id()) }
     }
 
     /// Runs a call by the protocol above. A panic of `use_case` becomes a fault: a bug must neither lose
@@ -120,7 +122,7 @@ impl Call {
         AuditDraft {
             id: EntryId::new(self.service.inner.ids.new_id()),
             request: self.caller.request,
-            agent: self.caller.agent.clone(),
+            agent: self.caller.principal.agent.clone(),
             operation: self.operation,
             book: self.book.clone(),
             path: self.path.clone(),

@@ -30,6 +30,7 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::upload::Announced;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Layer, Refusal, Schema};
 
+use crate::authorize::WriteAccess;
 use crate::blob_reader::WHOLE_BYTES;
 use crate::call::Call;
 use crate::publish::PendingPublish;
@@ -83,11 +84,10 @@ impl Call {
     /// Changes one file, as [`change`](Self::change).
     pub(crate) async fn change_file(
         &mut self,
-        book: &BookId,
-        layer: &Layer,
+        access: &WriteAccess,
         change: FileChange,
     ) -> Result<Effect, Error> {
-        let effects = self.change(book, layer, vec![change]).await?;
+        let effects = self.change(access, vec![change]).await?;
         Ok(effects.first().copied().unwrap_or(Effect::Unchanged))
     }
 
@@ -95,11 +95,10 @@ impl Call {
     /// success `self.recorded` is set if the transaction wrote the audit entries.
     pub async fn change(
         &mut self,
-        book: &BookId,
-        layer: &Layer,
+        access: &WriteAccess,
         changes: Vec<FileChange>,
     ) -> Result<Vec<Effect>, Error> {
-        let request = ChangeRequest { book, layer, changes, upload: None };
+        let request = ChangeRequest { book: access.book(), layer: access.layer(), changes, upload: None };
         let (schema, checked) = self.service.checked(&request).await?;
         if let Some(done) = self.service.unchanged_results(&checked, &request.changes).await? {
             return Ok(done);
@@ -206,7 +205,7 @@ impl Call {
         let set = ChangeSet {
             id: ChangeId::new(ids.new_id()),
             request: self.caller.request,
-            agent: self.caller.agent.clone(),
+            agent: self.caller.principal.agent.clone(),
             operation: self.operation,
             book: request.book.clone(),
             schema,

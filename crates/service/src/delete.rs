@@ -1,8 +1,9 @@
 //! `delete_content`: deletes one file. Keeps R3: deleting again is success.
 
 use panaversity_model::precondition::{Effect, TargetContent};
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer};
+use panaversity_model::{BookPath, ContentHash, Error};
 
+use crate::authorize::WriteAccess;
 use crate::call::Call;
 use crate::commit::FileChange;
 
@@ -11,13 +12,12 @@ impl Call {
     /// visible again.
     pub async fn delete_content(
         &mut self,
-        book: &BookId,
+        access: &WriteAccess,
         path: &BookPath,
-        layer: &Layer,
         expected: Option<ContentHash>,
     ) -> Result<bool, Error> {
-        self.require_book(book).await?;
+        self.service.require_book(access.book()).await?;
         let change = FileChange { path: path.clone(), content: TargetContent::Absent, expected };
-        Ok(self.change_file(book, layer, change).await? == Effect::Deleted)
+        Ok(self.change_file(access, change).await? == Effect::Deleted)
     }
 }

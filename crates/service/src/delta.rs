@@ -3,8 +3,9 @@
 
 use panaversity_model::delta::{ChangedFile, Shown};
 use panaversity_model::file::{FileRecord, may_be_text};
-use panaversity_model::{BookId, BookPath, Error, Timestamp, View};
+use panaversity_model::{BookPath, Error, Timestamp};
 
+use crate::authorize::ReadAccess;
 use crate::call::Call;
 use crate::json_size;
 
@@ -40,15 +41,15 @@ impl Call {
     /// The files of a view that changed at `since` or later; `after` continues a delta.
     pub async fn delta_build(
         &self,
-        book: &BookId,
-        view: &View,
+        access: &ReadAccess,
         since: Timestamp,
         with_content: bool,
         after: Option<DeltaPosition>,
     ) -> Result<DeltaPage, Error> {
-        self.require_book(book).await?;
+        let (book, view) = (access.book(), access.view());
+        self.service.require_book(book).await?;
         let last = after.as_ref().map(|after| &after.path);
-        let delta = self.service.inner.journal.changed(book, view, since, last, PAGE_FILES + 1).await?;
+        let delta = self.service.inner.journal.changed(book, &view, since, last, PAGE_FILES + 1).await?;
         let (until, total) =
             after.map_or((delta.complete_until, delta.total), |after| (after.until, after.total));
         let mut changed = delta.files;

@@ -2,8 +2,9 @@
 //! the view shows are examined.
 
 use panaversity_model::path::Prefix;
-use panaversity_model::{BookId, BookPath, Error, View};
+use panaversity_model::{BookId, BookPath, Error};
 
+use crate::authorize::SearchAccess;
 use crate::call::Call;
 
 /// Most matches on a page.
@@ -30,21 +31,20 @@ impl Call {
     /// with `prefix`, so that no others are read.
     pub async fn glob_search(
         &self,
-        book: Option<&BookId>,
+        access: &SearchAccess,
         prefix: &Prefix,
-        view: &View,
         after: Option<BookFile>,
         accepts: impl Fn(&BookPath) -> bool + Send,
     ) -> Result<MatchPage, Error> {
-        let is_first = after.is_none();
+        let (book, view, is_first) = (access.book(), access.view(), after.is_none());
         let (mut matches, mut seen, mut looked_at) = (Vec::new(), after, 0);
         while looked_at < LOOKED_AT {
             let page =
-                self.service.inner.journal.paths(book, prefix, view, seen.as_ref(), FETCHED_AT_ONCE).await?;
+                self.service.inner.journal.paths(book, prefix, &view, seen.as_ref(), FETCHED_AT_ONCE).await?;
             let last_page = page.len() < FETCHED_AT_ONCE;
             looked_at += page.len();
             seen = page.last().cloned();
-            for place in page.into_iter().filter(|(_, path)| accepts(path)) {
+            for place in page.into_iter().filter(|(book, path)| access.includes(book) && accepts(path)) {
                 if matches.len() == PAGE_MATCHES {
                     let next = matches.last().cloned();
                     return Ok(MatchPage { matches, next });
@@ -54,7 +54,7 @@ impl Call {
             if last_page {
                 // A match proves that the book exists.
                 if let Some(book) = book.filter(|_| is_first && matches.is_empty()) {
-                    self.require_book(book).await?;
+                    self.service.require_book(book).await?;
                 }
                 return Ok(MatchPage { matches, next: None });
             }
@@ -63,13 +63,19 @@ impl Call {
     }
 
     /// The ids of up to `limit` books that begin with `start`.
-    pub async fn books_named(&self, start: &str, limit: usize) -> Result<Vec<BookId>, Error> {
+    pub async fn books_named(
+        &self,
+        access: &SearchAccess,
+        start: &str,
+        limit: usize,
+    ) -> Result<Vec<BookId>, Error> {
         let (mut named, mut after) = (Vec::new(), None);
         loop {
             let page = self.service.inner.journal.books(after.as_ref(), FETCHED_AT_ONCE).await?;
             let last_page = page.len() < FETCHED_AT_ONCE;
             after = page.last().map(|book| book.id.clone());
-            named.extend(page.into_iter().map(|book| book.id).filter(|id| id.as_str().starts_with(start)));
+            let is_meant = |id: &BookId| id.as_str().starts_with(start) && access.includes(id);
+            named.extend(page.into_iter().map(|book| book.id).filter(is_meant));
             if last_page || named.len() >= limit {
                 named.truncate(limit);
                 return Ok(named);

@@ -6,18 +6,18 @@
 //! ```no_run
 //! # async fn example(service: panaversity_service::Service) -> Result<(), panaversity_model::Error> {
 //! use panaversity_model::audit::Operation;
+//! use panaversity_model::permission::Principal;
 //! use panaversity_model::{AgentId, BookId, BookPath, Layer};
 //! use panaversity_service::write::Write;
 //!
-//! let write = Write {
-//!     book: BookId::parse("ai-python")?,
-//!     path: BookPath::parse("content/01-Part/01-Chapter/01-lesson.md")?,
-//!     layer: Layer::Base,
-//!     content: "# One\n".to_owned(),
-//!     expected: None,
-//! };
-//! let caller = service.caller(AgentId::parse("writer-7")?);
-//! let ended = service.run(caller, Operation::Write, async |call| call.write_content(write).await).await;
+//! let (book, path) =
+//!     (BookId::parse("ai-python")?, BookPath::parse("content/01-Part/01-Chapter/01-lesson.md")?);
+//! let caller = service.caller(Principal::unrestricted(AgentId::parse("writer-7")?));
+//! let ended = service.run(caller, Operation::Write, async |call| {
+//!     let access = call.may_write(book, Layer::Base)?;
+//!     call.write_content(Write { access, path, content: "# One\n".to_owned(), expected: None }).await
+//! });
+//! let ended = ended.await;
 //! println!("{}", ended.result?.hash);
 //! # Ok(())
 //! # }
@@ -25,7 +25,7 @@
 //!
 //! # Where to go next
 //! - [`Service`] holds the [`Engines`] behind the ports; [`call`] is the way of every request, from its
-//!   authorization to its audit entry.
+//!   authorization to its audit entry; [`authorize`] has the permissions that use cases ask for.
 //! - Text: [`read`], [`mod@write`], [`delete`], [`glob`]. Other files: [`assets`], [`uploads`].
 //! - Books and builds: [`books`], [`plan`], [`delta`], [`archive`].
 //! - The audit log: [`audit`], [`verify`].
@@ -34,7 +34,7 @@
 pub mod archive;
 pub mod assets;
 pub mod audit;
-mod authorize;
+pub mod authorize;
 mod blob_reader;
 pub mod books;
 pub mod call;
@@ -60,6 +60,7 @@ mod utf8;
 pub mod verify;
 pub mod write;
 
+pub use authorize::ReadAccess;
 pub use call::{Call, Caller, EndedCall};
 pub use limits::Limits;
 pub use service::{Engines, Service, Stats};

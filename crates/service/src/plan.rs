@@ -7,6 +7,7 @@ use std::sync::Arc;
 use panaversity_model::manifest::{Difference, Manifest};
 use panaversity_model::{BookId, ContentHash, Error, Refusal};
 
+use crate::authorize::ReadAccess;
 use crate::call::Call;
 use crate::service::Service;
 
@@ -43,10 +44,11 @@ impl Call {
     /// Plans a build from `target` to the book's current state, or continues a plan.
     pub async fn plan_build(
         &self,
-        book: &BookId,
+        access: &ReadAccess,
         target: Option<ContentHash>,
         after: Option<PlanPosition>,
     ) -> Result<Plan, Error> {
+        let book = access.book();
         let (hash, current) = self.service.planned(book, after.as_ref()).await?;
         let unchanged = target == Some(hash);
         let known = match target {

@@ -4,8 +4,9 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::file::{FileRecord, may_be_text};
 use panaversity_model::path::Folder;
 use panaversity_model::suggestion;
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, View};
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
 
+use crate::authorize::ReadAccess;
 use crate::call::Call;
 use crate::json_size;
 use crate::service::Service;
@@ -20,12 +21,10 @@ const SUGGESTED_FROM: usize = 500;
 /// Request to read one file.
 #[derive(Debug, Clone)]
 pub struct ReadFile {
-    /// The book.
-    pub book: BookId,
+    /// The layer in whose view the path is resolved.
+    pub access: ReadAccess,
     /// The path.
     pub path: BookPath,
-    /// View in which the path is resolved.
-    pub view: View,
     /// Version to read instead of the current one.
     pub version: Option<ContentHash>,
     /// Hash for which the content is left out, if it is still the file's.
@@ -90,11 +89,11 @@ pub struct FilePage {
 impl Call {
     /// Reads one file.
     pub async fn read_file(&self, read: &ReadFile) -> Result<FileRead, Error> {
-        let journal = &self.service.inner.journal;
+        let (journal, book, view) = (&self.service.inner.journal, read.access.book(), read.access.view());
         for _ in 0..READ_AGAIN {
             let found = match read.version {
-                Some(hash) => journal.find_version(&read.book, &read.path, &read.view, hash).await?,
-                None => journal.find(&read.book, &read.path, &read.view).await?,
+                Some(hash) => journal.find_version(book, &read.path, &view, hash).await?,
+                None => journal.find(book, &read.path, &view).await?,
             };
             let Some(found) = found else { return Err(self.service.missing(read).await?.into()) };
             let record = found.record;
@@ -115,28 +114,23 @@ impl Call {
     }
 
     /// Current hash of a file, without reading its content.
-    pub async fn hash_of(
-        &self,
-        book: &BookId,
-        path: &BookPath,
-        view: &View,
-    ) -> Result<Option<ContentHash>, Error> {
-        self.require_book(book).await?;
-        let found = self.service.inner.journal.find(book, path, view).await?;
+    pub async fn hash_of(&self, access: &ReadAccess, path: &BookPath) -> Result<Option<ContentHash>, Error> {
+        self.service.require_book(access.book()).await?;
+        let found = self.service.inner.journal.find(access.book(), path, &access.view()).await?;
         Ok(found.map(|found| found.record.hash))
     }
 
     /// Reads the files below a folder, page by page, each page as of its own read.
     pub async fn read_folder(
         &self,
-        book: &BookId,
+        access: &ReadAccess,
         folder: &Folder,
-        view: &View,
         after: Option<&BookPath>,
     ) -> Result<FilePage, Error> {
-        let mut records = self.service.inner.journal.list(book, folder, view, after, PAGE_FILES + 1).await?;
+        let (book, view) = (access.book(), access.view());
+        let mut records = self.service.inner.journal.list(book, folder, &view, after, PAGE_FILES + 1).await?;
         if records.is_empty() && after.is_none() {
-            self.require_book(book).await?;
+            self.service.require_book(book).await?;
             if folder.as_str() != Folder::content().as_str() {
                 let what = format!("There are no files below `{}`", folder.as_str());
                 return Err(Refusal::not_found(what).into());
@@ -154,11 +148,6 @@ impl Call {
             next = files.last().map(|file| file.record.path.clone());
         }
         Ok(FilePage { files, next })
-    }
-
-    /// Refuses a book that does not exist.
-    pub async fn require_book(&self, book: &BookId) -> Result<(), Error> {
-        self.service.require_book(book).await
     }
 }
 
@@ -202,8 +191,9 @@ impl Service {
     /// The refusal for a file that was not found, with similar paths of its folder, else of a folder
     /// above.
     pub(crate) async fn missing(&self, read: &ReadFile) -> Result<Refusal, Fault> {
-        if self.inner.journal.book(&read.book).await?.is_none() {
-            return Ok(Refusal::BookNotFound(read.book.clone()));
+        let (book, view) = (read.access.book(), read.access.view());
+        if self.inner.journal.book(book).await?.is_none() {
+            return Ok(Refusal::BookNotFound(book.clone()));
         }
         if read.version.is_some() {
             return Ok(Refusal::not_found("The file has no such version"));
@@ -211,7 +201,7 @@ impl Service {
         let mut folder = Some(Folder::holding(&read.path));
         let mut suggestions = Vec::new();
         while let Some(here) = folder {
-            let near = self.inner.journal.list(&read.book, &here, &read.view, None, SUGGESTED_FROM).await?;
+            let near = self.inner.journal.list(book, &here, &view, None, SUGGESTED_FROM).await?;
             suggestions = suggestion::nearest(&read.path, near.into_iter().map(|record| record.path));
             if !suggestions.is_empty() {
                 break;

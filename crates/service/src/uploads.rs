@@ -31,8 +31,9 @@ use panaversity_model::media;
 use panaversity_model::ports::UploadWriter;
 use panaversity_model::precondition::Effect;
 use panaversity_model::upload::{Announced, Permit, SignedPut, Upload};
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
+use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
 
+use crate::authorize::WriteAccess;
 use crate::call::Call;
 use crate::commit::NewContent;
 use crate::service::Service;
@@ -44,8 +45,8 @@ const LOOKED_AT: usize = 5;
 /// Announcement of a large asset.
 #[derive(Debug, Clone)]
 pub struct Announce {
-    /// The book.
-    pub book: BookId,
+    /// The layer of the book: the base.
+    pub access: WriteAccess,
     /// The asset.
     pub path: BookPath,
     /// Size in bytes.
@@ -76,7 +77,8 @@ pub struct UploadReceiver {
 impl Call {
     /// Step 1: begins an upload.
     pub async fn begin_upload(&self, announce: Announce, valid_for: Duration) -> Result<Announcement, Error> {
-        let Announce { book, path, size, sha256, expected, own_route } = announce;
+        let Announce { access, path, size, sha256, expected, own_route } = announce;
+        let book = access.book().clone();
         let limit = self.service.inner.limits.asset_bytes;
         if size > limit {
             return Err(Refusal::TooLarge { what: "the asset", actual: size, limit }.into());
@@ -92,7 +94,7 @@ impl Call {
         let permit = Permit { size, media_type: media::type_of(&path), valid_for };
         let id = UploadId::new(self.service.inner.ids.new_id());
         let announced =
-            Announced { id, book, path, agent: self.caller.agent.clone(), size, sha256, expected };
+            Announced { id, book, path, agent: self.caller.principal.agent.clone(), size, sha256, expected };
         let put = self.service.inner.upload_store.presign(id, &permit).await?;
         if put.is_none() && !own_route {
             return Err(Refusal::NoLinks.into());
@@ -101,8 +103,9 @@ impl Call {
         Ok(Announcement::Begun(upload, put))
     }
 
-    /// The upload, in whatever state it is.
-    pub async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
+    /// The upload that a signed link names, in whatever state it is. The permission for it was checked
+    /// when the link was given.
+    pub async fn linked_upload(&self, id: UploadId) -> Result<Upload, Error> {
         Ok(self.service.inner.journal.upload(id).await?.ok_or_else(unknown)?)
     }
 
@@ -122,9 +125,9 @@ impl Call {
     }
 
     /// Steps 3 to 6, or the first result of an upload that is already completed.
-    pub async fn complete_upload(&mut self, book: &BookId, id: UploadId) -> Result<Written, Error> {
+    pub async fn complete_upload(&mut self, access: &WriteAccess, id: UploadId) -> Result<Written, Error> {
         let upload = self.service.inner.journal.upload(id).await?;
-        let upload = upload.filter(|upload| upload.announced.book == *book).ok_or_else(unknown)?;
+        let upload = upload.filter(|upload| upload.announced.book == *access.book()).ok_or_else(unknown)?;
         self.path = Some(upload.announced.path.clone());
         if let Some(answer) = first_answer(&upload) {
             return Ok(answer);

@@ -16,8 +16,9 @@ use std::time::Duration;
 use panaversity_model::audit::{ChainKey, EntryPosition};
 use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier, Checkpoint};
 use panaversity_model::fault::FaultKind;
-use panaversity_model::{BookId, Error, Fault, Layer, Timestamp};
+use panaversity_model::{Error, Fault, Timestamp};
 
+use crate::authorize::VerifyAccess;
 use crate::call::Call;
 use crate::service::Service;
 
@@ -79,10 +80,13 @@ impl Call {
     /// Verifies the chains of one layer: all of them, a book's, or a single file's.
     pub async fn verify_audit_chain(
         &self,
-        layer: &Layer,
-        book: Option<&BookId>,
+        access: &VerifyAccess,
         path: Option<&str>,
     ) -> Result<ChainReport, Error> {
+        let (book, layer) = (access.book(), access.layer());
+        if let Some(book) = book {
+            self.service.require_book(book).await?;
+        }
         let mut report = ChainReport::default();
         if let (Some(book), Some(path)) = (book, path) {
             let key = ChainKey { book: book.as_str().into(), path: path.into(), user: layer.as_str().into() };

@@ -4,8 +4,9 @@
 use panaversity_model::file::check_text_size;
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::precondition::{Effect, TargetContent};
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
+use panaversity_model::{BookPath, ContentHash, Error, Refusal, media};
 
+use crate::authorize::WriteAccess;
 use crate::call::Call;
 use crate::commit::{FileChange, NewContent};
 use crate::spool::check_page;
@@ -13,12 +14,10 @@ use crate::spool::check_page;
 /// Request to write a file with this content, text or bytes.
 #[derive(Debug, Clone)]
 pub struct Write<T> {
-    /// The book; created with the schema `strict` if it does not exist.
-    pub book: BookId,
+    /// The layer of the book, which is created with the schema `strict` if it does not exist.
+    pub access: WriteAccess,
     /// The file.
     pub path: BookPath,
-    /// The layer.
-    pub layer: Layer,
     /// The content, stored byte for byte.
     pub content: T,
     /// Expected current hash of the file.
@@ -53,8 +52,8 @@ impl Call {
         if let Some(format) = media::binary_format(&write.path) {
             return Err(Refusal::NotText { path: write.path, format }.into());
         }
-        let Write { book, path, layer, content, expected } = write;
-        self.write_bytes(Write { book, path, layer, content: content.into_bytes(), expected }).await
+        let Write { access, path, content, expected } = write;
+        self.write_bytes(Write { access, path, content: content.into_bytes(), expected }).await
     }
 
     /// Writes an asset, or a file beside pages, whose bytes are few enough for a call, or refuses.
@@ -65,12 +64,12 @@ impl Call {
     }
 
     async fn write_bytes(&mut self, write: Write<Vec<u8>>) -> Result<Written, Error> {
-        let Write { book, path, layer, content, expected } = write;
+        let Write { access, path, content, expected } = write;
         let bytes = HashedBytes::new(content);
         let (hash, size) = (bytes.hash(), bytes.as_slice().len() as u64);
         let content = TargetContent::Present(NewContent::Bytes(bytes));
         let change = FileChange { path: path.clone(), content, expected };
-        let effect = self.change_file(&book, &layer, change).await?;
+        let effect = self.change_file(&access, change).await?;
         Ok(Written { path, effect, size, hash })
     }
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
-use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal, View};
+use panaversity_model::permission::Principal;
+use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal};
 use panaversity_service::read::ReadFile;
 use panaversity_service::reconcile::{Finding, Mode};
 use panaversity_service::write::Write;
@@ -103,33 +104,34 @@ impl Writer {
         operation: Operation,
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let caller = self.server.caller(AgentId::unnamed());
+        let caller = self.server.caller(Principal::unrestricted(AgentId::unnamed()));
         self.server.run_unrecorded(caller, operation, use_case).await.result
     }
 
     async fn write(&self, text: &str) {
-        let write = Write {
-            book: self.book.clone(),
-            path: self.path.clone(),
-            layer: Layer::Base,
-            content: text.to_owned(),
-            expected: None,
+        let write = async |call: &mut Call| {
+            let access = call.may_write(self.book.clone(), Layer::Base)?;
+            let (path, content) = (self.path.clone(), text.to_owned());
+            call.write_content(Write { access, path, content, expected: None }).await
         };
-        self.call(Operation::Write, async |call| call.write_content(write).await).await.unwrap();
+        self.call(Operation::Write, write).await.unwrap();
     }
 
     async fn delete(&self) {
         let deleted = self.call(Operation::Delete, async |call| {
-            call.delete_content(&self.book, &self.path, &Layer::Base, None).await
+            let access = call.may_write(self.book.clone(), Layer::Base)?;
+            call.delete_content(&access, &self.path, None).await
         });
         assert_eq!(deleted.await, Ok(true));
     }
 
     /// The content of a path, its own or another's; `None` if there is no file.
     async fn read(&self, path: &BookPath) -> Option<Vec<u8>> {
-        let (book, path) = (self.book.clone(), path.clone());
-        let read = ReadFile { book, path, view: View::base(), version: None, unless: None };
-        match self.call(Operation::Read, async |call| call.read_file(&read).await).await {
+        let read = async |call: &mut Call| {
+            let access = call.may_read(self.book.clone(), Layer::Base)?;
+            call.read_file(&ReadFile { access, path: path.clone(), version: None, unless: None }).await
+        };
+        match self.call(Operation::Read, read).await {
             Ok(file) => file.content.into_text().map(String::into_bytes),
             Err(Error::Refused(Refusal::NotFound { .. } | Refusal::BookNotFound(_))) => None,
             Err(error) => panic!("{}: {error}", error.code()),

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
+use panaversity_model::permission::Principal;
 use panaversity_model::ports::{Objects, Tree, UploadStore};
+use panaversity_model::precondition::Effect;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_service::write::Write;
 use panaversity_service::{Call, Engines, Limits, Service};
@@ -103,16 +105,20 @@ async fn late_publisher(env: &TestEnv, storage: Storage) -> (Arc<Gate>, Service)
 async fn change_late(service: &Service, path: BookPath, text: Option<&str>) {
     let book = BookId::parse(BOOK).unwrap();
     let expected = Some(ContentHash::of(BEFORE.as_bytes()));
-    let agent = samples::agent("late-publisher");
-    let caller = service.caller(agent);
-    if let Some(text) = text {
-        let write = Write { book, path, layer: Layer::Base, content: text.to_owned(), expected };
-        let write = async |call: &mut Call| call.write_content(write).await;
-        service.run_unrecorded(caller, Operation::Write, write).await.result.unwrap();
-    } else {
-        let delete = async |call: &mut Call| call.delete_content(&book, &path, &Layer::Base, expected).await;
-        assert!(service.run_unrecorded(caller, Operation::Delete, delete).await.result.unwrap());
-    }
+    let caller = service.caller(Principal::unrestricted(samples::agent("late-publisher")));
+    let change = async |call: &mut Call| {
+        let access = call.may_write(book, Layer::Base)?;
+        match text {
+            Some(text) => {
+                let write = Write { access, path, content: text.to_owned(), expected };
+                assert_eq!(call.write_content(write).await?.effect, Effect::Updated);
+            }
+            None => assert!(call.delete_content(&access, &path, expected).await?),
+        }
+        Ok(())
+    };
+    let operation = if text.is_some() { Operation::Write } else { Operation::Delete };
+    service.run_unrecorded(caller, operation, change).await.result.unwrap();
 }
 
 /// Makes the other changes through the client of a real server; returns the final content.

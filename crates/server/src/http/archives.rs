@@ -20,7 +20,8 @@ use axum::http::{self, HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::{AgentId, BookId, ContentHash, Error, Fault, Refusal};
+use panaversity_model::permission::Principal;
+use panaversity_model::{AgentId, BookId, ContentHash, Error, Fault, Layer, Refusal};
 use panaversity_service::Call;
 use panaversity_service::archive::{Archive, ArchiveScope};
 
@@ -61,8 +62,8 @@ pub(super) async fn serve(
     let is_get = method == Method::GET;
     let abort = connection.map(|Extension(abort)| abort.0).unwrap_or_default();
     let use_case = async |call: &mut Call| {
-        call.book = Some(link.book.clone());
-        let archive = call.open_archive(&link.book, link.manifest, link.scope, link.layout).await?;
+        let access = call.linked(link.book.clone(), Layer::Base);
+        let archive = call.open_archive(&access, link.manifest, link.scope, link.layout).await?;
         let gone =
             || Refusal::not_found("The archive can't be given any more: files of it are lost or purged");
         let archive = archive.ok_or_else(gone)?;
@@ -77,11 +78,11 @@ pub(super) async fn serve(
         call.recorded = download.is_none();
         Ok((answer(&link.book, &archive, &asked, &tag), download))
     };
-    let agent = link.agent.clone();
+    let principal = Principal::unrestricted(link.agent.clone());
     let ended = if is_get {
-        app.run(CallKind::Archive, agent, Operation::Archive, use_case, |_| None).await
+        app.run(CallKind::Archive, principal, Operation::Archive, use_case, |_| None).await
     } else {
-        app.run_unrecorded(CallKind::Archive, agent, Operation::Archive, use_case).await
+        app.run_unrecorded(CallKind::Archive, principal, Operation::Archive, use_case).await
     };
     match ended.result {
         Ok((response, download)) => {

@@ -10,6 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use panaversity_model::audit::Operation;
+use panaversity_model::permission::Principal;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, ContentHash, Error, Layer, Refusal};
 use panaversity_service::Call;
@@ -44,16 +45,17 @@ pub(super) async fn serve(
         Err(invalid) => return closed(invalid),
     };
     let use_case = async |call: &mut Call| {
-        (call.book, call.path) = (Some(file.book.clone()), Some(file.path.clone()));
-        call.layer = file.layer.clone();
-        let version = call.open_version(&file, hash).await?;
+        let access = call.linked(file.book.clone(), file.layer.clone());
+        call.path = Some(file.path.clone());
+        let version = call.open_version(&access, &file.path, hash).await?;
         let gone = || Refusal::not_found("That version of the file is not kept any more");
         Ok(respond(&state, version.ok_or_else(gone)?, &method, &headers, CACHE).await?)
     };
+    let principal = Principal::unrestricted(agent);
     let ended = if method == Method::HEAD {
-        state.app.run_unrecorded(CallKind::Content, agent, Operation::Read, use_case).await
+        state.app.run_unrecorded(CallKind::Content, principal, Operation::Read, use_case).await
     } else {
-        state.app.run(CallKind::Content, agent, Operation::Read, use_case, |_| None).await
+        state.app.run(CallKind::Content, principal, Operation::Read, use_case, |_| None).await
     };
     ended.result.unwrap_or_else(|error| refused(&ended.call, &error))
 }

@@ -16,6 +16,7 @@ use futures::StreamExt;
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ids::UploadId;
+use panaversity_model::permission::Principal;
 use panaversity_model::publication::time_to_put;
 use panaversity_model::{AgentId, Error, ErrorCode, Fault, Refusal};
 use panaversity_service::{Call, EndedCall};
@@ -102,8 +103,8 @@ pub(super) async fn receive(
                     attempt(call, id, &size, &headers, &mut frames, stall_timeout).await
                 };
                 let size = |size: &u64| Some(*size);
-                let agent = AgentId::unnamed();
-                let ended = app.run(CallKind::Upload, agent, Operation::Upload, use_case, size).await;
+                let principal = Principal::unrestricted(AgentId::unnamed());
+                let ended = app.run(CallKind::Upload, principal, Operation::Upload, use_case, size).await;
                 answer(id, &ended)
             }
         },
@@ -137,13 +138,13 @@ async fn attempt(
     frames: &mut BodyDataStream,
     stall_timeout: Duration,
 ) -> Result<u64, Error> {
-    let upload = call.upload(id).await?;
+    let upload = call.linked_upload(id).await?;
     let announced = &upload.announced;
     (call.book, call.path) = (Some(announced.book.clone()), Some(announced.path.clone()));
     // The link's holder acts as the agent that it was given to, unless `X-Agent-Id` names another.
-    call.caller.agent = announced.agent.clone();
+    call.caller.principal.agent = announced.agent.clone();
     if let Some(claimed) = claimed_agent(headers)? {
-        call.caller.agent = claimed;
+        call.caller.principal.agent = claimed;
     }
     call.require_open(&upload).await?;
     if announced.size.to_string() != signed_size {

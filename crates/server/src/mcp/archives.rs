@@ -1,7 +1,7 @@
 //! `get_book_archive`.
 
 use panaversity_model::blob::BlobState;
-use panaversity_model::{Refusal, Timestamp};
+use panaversity_model::{Layer, Refusal, Timestamp};
 use panaversity_service::Call;
 use panaversity_service::archive::{ArchiveScope, LeftOut};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::signed_url::{ARCHIVE_FIELDS, archive_path};
 const MOST_LISTED: usize = 1_000;
 
 pub(super) async fn archive(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
-    let book = needed("book_id", arguments.book()?)?;
+    let access = call.may_read(needed("book_id", arguments.book()?)?, Layer::Base)?;
     let scope = arguments
         .choice("scope", &ArchiveScope::ALL.map(|scope| (scope.as_str(), scope)))?
         .unwrap_or(ArchiveScope::All);
@@ -24,11 +24,11 @@ pub(super) async fn archive(app: &AppState, call: &mut Call, mut arguments: Argu
         return Err(Refusal::NoLinks.into());
     }
     let valid_for = app.links.valid_for();
-    let made = call.make_archive(&book, scope, manifest, valid_for).await?;
+    let made = call.make_archive(&access, scope, manifest, valid_for).await?;
     let (state, layout) = (made.manifest.to_string(), made.archive.hash().to_string());
-    let values = [state.as_str(), scope.as_str(), layout.as_str(), call.caller.agent.as_str()];
+    let values = [state.as_str(), scope.as_str(), layout.as_str(), call.caller.principal.agent.as_str()];
     let fields: Vec<_> = ARCHIVE_FIELDS.into_iter().zip(values).collect();
-    let (url, expires) = app.links.signed(&archive_path(&book), &fields)?;
+    let (url, expires) = app.links.signed(&archive_path(access.book()), &fields)?;
     let left_out = made.archive.left_out();
     let mut body = json!({
         "status": if left_out.is_empty() { "success" } else { "partial" },

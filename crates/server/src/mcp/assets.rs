@@ -54,6 +54,7 @@ async fn upload_now(
     mut arguments: Arguments,
 ) -> Result<Announcement, Error> {
     let (book, path) = subject(&mut arguments)?;
+    let access = call.may_write(book, Layer::Base)?;
     let (sha256, expected) = (arguments.hash("sha256")?, arguments.hash("expected_hash")?);
     let bytes = match source(call, &mut arguments)? {
         Source::Empty => {
@@ -61,13 +62,13 @@ async fn upload_now(
                 let why = format!("no bytes have another hash than {sha256}");
                 return Err(Refusal::argument("sha256", why).into());
             }
-            let put = Write { book, path, layer: Layer::Base, content: Vec::new(), expected };
+            let put = Write { access, path, content: Vec::new(), expected };
             return Ok(Announcement::Held(call.put_asset(put).await?));
         }
         Source::Direct(bytes) => bytes,
         Source::Announced(size) => {
             let own_route = app.links.are_served();
-            let announce = Announce { book, path, size, sha256, expected, own_route };
+            let announce = Announce { access, path, size, sha256, expected, own_route };
             return call.begin_upload(announce, app.links.valid_for()).await;
         }
     };
@@ -75,7 +76,7 @@ async fn upload_now(
         let why = "it goes with file_size: leave it out beside binary_data";
         return Err(Refusal::argument("sha256", why).into());
     }
-    let put = Write { book, path, layer: Layer::Base, content: bytes, expected };
+    let put = Write { access, path, content: bytes, expected };
     Ok(Announcement::Held(call.put_asset(put).await?))
 }
 
@@ -153,10 +154,11 @@ fn begun(app: &AppState, upload: &Upload, put: Option<SignedPut>) -> Result<Tool
 
 pub(super) async fn complete(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
+    let access = call.may_write(book, Layer::Base)?;
     let raw = needed("upload_id", arguments.text("upload_id")?)?;
     let why = "it must be the upload_id that upload_asset gave";
     let id = UploadId::from_stored(&raw).ok_or_else(|| Refusal::argument("upload_id", why))?;
-    let kept = call.complete_upload(&book, id).await;
+    let kept = call.complete_upload(&access, id).await;
     count_write(app, call, kept.as_ref().map(|kept| kept.effect)).await;
     Ok(kept_answer(app, call, &kept?, "presigned"))
 }
@@ -172,32 +174,34 @@ fn kept_answer(app: &AppState, call: &Call, kept: &Written, method: &str) -> Too
         "file_hash_sha256": kept.hash.to_string(),
     });
     if let Some(book) = &call.book {
-        put_file_link(&mut body, app, &call.caller.agent, (book, &kept.path), kept.hash);
+        put_file_link(&mut body, app, &call.caller.principal.agent, (book, &kept.path), kept.hash);
     }
     ToolOutput { body, size: Some(kept.size) }
 }
 
 pub(super) async fn get(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
+    let access = call.may_read(book, Layer::Base)?;
     let with_bytes = arguments.flag("include_binary")?;
     if !with_bytes {
-        let asset = call.get_asset(&book, &path).await?;
-        return Ok(linked(app, call, &book, &asset).into());
+        let asset = call.get_asset(&access, &path).await?;
+        return Ok(linked(app, call, access.book(), &asset).into());
     }
-    let found = call.find_asset(&book, &path).await?;
+    let found = call.find_asset(&access, &path).await?;
     app.hold.take(found.asset.record.size * COST_OF_AN_ANSWER).await;
-    let (asset, bytes) = call.asset_bytes(&book, found).await?;
-    let mut body = linked(app, call, &book, &asset);
+    let (asset, bytes) = call.asset_bytes(&access, found).await?;
+    let mut body = linked(app, call, access.book(), &asset);
     body["binary_data"] = BASE64_STANDARD.encode(bytes).into();
     Ok(ToolOutput { body, size: Some(asset.record.size) })
 }
 
 pub(super) async fn list(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
-    let book = needed("book_id", arguments.book()?)?;
+    let access = call.may_read(needed("book_id", arguments.book()?)?, Layer::Base)?;
     let kind = arguments.asset_type()?;
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
-    let page = call.list_assets(&book, kind, after.map_err(|_| bad_cursor())?).await?;
-    let mut assets: Vec<_> = page.assets.iter().map(|asset| linked(app, call, &book, asset)).collect();
+    let page = call.list_assets(&access, kind, after.map_err(|_| bad_cursor())?).await?;
+    let mut assets: Vec<_> =
+        page.assets.iter().map(|asset| linked(app, call, access.book(), asset)).collect();
     // The hint appears once per answer.
     let hints: Vec<_> = assets.iter_mut().filter_map(|asset| asset.as_object_mut()?.remove("hint")).collect();
     let mut body = json!({ "assets": assets });
@@ -213,7 +217,7 @@ pub(super) async fn list(app: &AppState, call: &mut Call, mut arguments: Argumen
 fn linked(app: &AppState, call: &Call, book: &BookId, asset: &Asset) -> Value {
     let record = &asset.record;
     let mut body = rendered(asset);
-    put_file_link(&mut body, app, &call.caller.agent, (book, &record.path), record.hash);
+    put_file_link(&mut body, app, &call.caller.principal.agent, (book, &record.path), record.hash);
     body
 }
 
@@ -234,8 +238,9 @@ fn rendered(asset: &Asset) -> Value {
 
 pub(super) async fn delete(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let (book, path) = subject(&mut arguments)?;
+    let access = call.may_write(book, Layer::Base)?;
     let expected = arguments.hash("expected_hash")?;
-    let existed = call.delete_content(&book, &path, &Layer::Base, expected).await?;
+    let existed = call.delete_content(&access, &path, expected).await?;
     let body = json!({ "status": "success", "path": path.as_str(), "existed": existed, "namespace": Layer::Base.kind() });
     Ok(body.into())
 }

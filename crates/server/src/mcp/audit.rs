@@ -29,7 +29,7 @@ struct AuditCursor {
 
 pub(super) async fn query(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = arguments.book()?;
-    let layer = Some(Layer::of(arguments.user()?));
+    let access = call.may_audit(book, Layer::of(arguments.user()?))?;
     let glob = arguments.text("path")?.map(|raw| Glob::parse("path", &raw)).transpose()?;
     let agent = arguments.text("agent_id")?;
     if agent.as_ref().is_some_and(|agent| agent.contains(char::is_control)) {
@@ -49,9 +49,10 @@ pub(super) async fn query(_: &AppState, call: &mut Call, mut arguments: Argument
     let limit = arguments.count("limit", 1, MOST_ENTRIES)?.unwrap_or(ENTRIES_A_PAGE);
     let (path_from, path_to) = glob.as_ref().map_or(("", None), |glob| glob.prefix.range());
     let path_from = Some(path_from.to_owned()).filter(|from| !from.is_empty());
-    let filter = EntryFilter { book, path_from, path_to, agent, operation, status, layer, from, to };
+    let filter =
+        EntryFilter { path_from, path_to, agent, operation, status, from, to, ..EntryFilter::default() };
     let keep = |entry: &AuditEntry| glob.as_ref().is_none_or(|glob| glob.accepts_text(&entry.path));
-    let page = call.query_audit_log(&filter, after, limit, keep).await?;
+    let page = call.query_audit_log(&access, filter, after, limit, keep).await?;
     let mut body = json!({ "entries": page.entries.into_iter().map(rendered).collect::<Vec<_>>() });
     if let Some(next) = page.next {
         body["next_cursor"] = cursor(&AuditCursor { at: next.timestamp.micros(), id: next.id });
@@ -102,11 +103,9 @@ pub(super) async fn verify(_: &AppState, call: &mut Call, mut arguments: Argumen
     if path.is_some() && book.is_none() {
         return Err(Refusal::argument("book_id", "it is required together with path").into());
     }
-    if let Some(book) = &book {
-        call.require_book(book).await?;
-    }
+    let access = call.may_verify(book, layer)?;
     let path = path.as_ref().map(BookPath::as_str);
-    let report = call.verify_audit_chain(&layer, book.as_ref(), path).await?;
+    let report = call.verify_audit_chain(&access, path).await?;
     let body = json!({
         "valid": report.breaks.is_empty(),
         "entries_checked": report.entries_checked,

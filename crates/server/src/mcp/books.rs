@@ -1,6 +1,6 @@
 //! `list_books` and `create_book`.
 
-use panaversity_model::{BookId, Schema};
+use panaversity_model::{BookId, Layer, Schema};
 use panaversity_service::Call;
 use panaversity_service::books::{BookPosition, BookSummary, FolderNames, Structure};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ struct BookCursor {
 }
 
 pub(super) async fn list(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
-    let only = arguments.book()?;
+    let access = call.may_search(arguments.book()?, Layer::Base)?;
     let structure = arguments.choice("include_structure", &STRUCTURES)?.unwrap_or_default();
     let after = match arguments.cursor::<BookCursor>()? {
         None => None,
@@ -36,7 +36,7 @@ pub(super) async fn list(app: &AppState, call: &mut Call, mut arguments: Argumen
             Some(BookPosition { book, folder: after.folder })
         }
     };
-    let page = call.list_books(only.as_ref(), structure, after).await?;
+    let page = call.list_books(&access, structure, after).await?;
     let storage = app.service.storage_backend();
     let books: Vec<_> = page.books.into_iter().map(|book| rendered(book, structure, storage)).collect();
     let mut body = json!({ "books": books });
@@ -73,9 +73,9 @@ fn folder(names: &FolderNames) -> Value {
 }
 
 pub(super) async fn create(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
-    let id = needed("book_id", arguments.book()?)?;
+    let access = call.may_write(needed("book_id", arguments.book()?)?, Layer::Base)?;
     let schema = arguments.choice("schema", &SCHEMAS)?;
-    let (book, created) = call.create_book(&id, schema).await?;
+    let (book, created) = call.create_book(&access, schema).await?;
     let body = json!({
         "status": "success",
         "book_id": book.id.as_str(),

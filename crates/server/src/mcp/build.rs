@@ -2,7 +2,7 @@
 
 use panaversity_model::delta::{ChangedFile, Shown};
 use panaversity_model::manifest::Difference;
-use panaversity_model::{BookPath, ContentHash, Refusal, Timestamp, View};
+use panaversity_model::{BookPath, ContentHash, Layer, Refusal, Timestamp};
 use panaversity_service::Call;
 use panaversity_service::delta::DeltaPosition;
 use panaversity_service::plan::PlanPosition;
@@ -24,7 +24,7 @@ struct PlanCursor {
 }
 
 pub(super) async fn plan(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
-    let book = needed("book_id", arguments.book()?)?;
+    let access = call.may_read(needed("book_id", arguments.book()?)?, Layer::Base)?;
     let target = arguments.hash("target_manifest_hash")?;
     let after = match arguments.cursor::<PlanCursor>()? {
         None => None,
@@ -33,7 +33,7 @@ pub(super) async fn plan(_: &AppState, call: &mut Call, mut arguments: Arguments
             Some(PlanPosition { manifest, path: after.path })
         }
     };
-    let plan = call.plan_build(&book, target, after).await?;
+    let plan = call.plan_build(&access, target, after).await?;
     let mut body = json!({
         "status": if plan.changed == 0 { "unchanged" } else { "changed" },
         "manifest_hash": plan.manifest.to_string(),
@@ -79,13 +79,13 @@ struct Further {
 pub(super) async fn delta(app: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let since = needed("since", arguments.moment("since")?)?;
-    let view = View::of(arguments.user()?);
+    let access = call.may_read(book, Layer::of(arguments.user()?))?;
     let with_content = arguments.flag("include_content")?;
     let after = arguments.cursor::<Further>()?.map(|further| position(&further)).transpose()?;
     let is_first = after.is_none();
-    let page = call.delta_build(&book, &view, since, with_content, after).await?;
+    let page = call.delta_build(&access, since, with_content, after).await?;
     if is_first {
-        app.metrics.delta_built(book.as_str(), page.total);
+        app.metrics.delta_built(access.book().as_str(), page.total);
     }
     let files = page.files.into_iter().map(|(file, text)| changed(&file, text));
     let mut body = json!({

@@ -3,10 +3,10 @@
 use panaversity_model::file::FileRecord;
 use panaversity_model::path::Folder;
 use panaversity_model::publication::FileKey;
-use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, UserId, View, media};
-use panaversity_service::Call;
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
 use panaversity_service::read::{FileContent, FileRead, ReadFile};
 use panaversity_service::write::{Write, Written};
+use panaversity_service::{Call, ReadAccess};
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
@@ -36,9 +36,10 @@ pub(super) async fn read(app: &AppState, call: &mut Call, mut arguments: Argumen
     let user = arguments.user()?;
     let scope = arguments.choice("scope", &SCOPES)?.unwrap_or(Scope::File);
     let is_overlaid = user.is_some();
+    let access = call.may_read(book, Layer::of(user))?;
     let ending = match scope {
-        Scope::File => read_file(app, call, book, user, arguments).await,
-        Scope::Folder(name, depth) => read_folder(call, &book, user, arguments, name, depth).await,
+        Scope::File => read_file(app, call, access, arguments).await,
+        Scope::Folder(name, depth) => read_folder(call, &access, arguments, name, depth).await,
     };
     if is_overlaid && ending.is_ok() {
         app.metrics.overlay_read(call.elapsed());
@@ -46,13 +47,7 @@ pub(super) async fn read(app: &AppState, call: &mut Call, mut arguments: Argumen
     ending
 }
 
-async fn read_file(
-    app: &AppState,
-    call: &Call,
-    book: BookId,
-    user: Option<UserId>,
-    mut arguments: Arguments,
-) -> ToolResult {
+async fn read_file(app: &AppState, call: &Call, access: ReadAccess, mut arguments: Arguments) -> ToolResult {
     let path = needed("path", arguments.path()?)?;
     let (version, unless) = (arguments.hash("hash")?, arguments.hash("if_none_match")?);
     if version.is_some() && unless.is_some() {
@@ -67,7 +62,6 @@ async fn read_file(
             Refusal::argument("cursor", "only wider scopes have pages: leave it out for one file").into()
         );
     }
-    let view = View::of(user);
     if path.is_asset() {
         if version.is_some() {
             return Err(Refusal::argument(
@@ -76,14 +70,14 @@ async fn read_file(
             )
             .into());
         }
-        return probe_asset(call, &book, &path, &view, unless).await;
+        return probe_asset(call, &access, &path, unless).await;
     }
-    let read = ReadFile { book, path, view, version, unless };
+    let read = ReadFile { access, path, version, unless };
     let file = call.read_file(&read).await?;
     let (path, hash) = (file.record.path.as_str(), file.record.hash.to_string());
     Ok(match file.content {
         FileContent::Unchanged => json!({ "path": path, "unchanged": true, "file_hash_sha256": hash }).into(),
-        FileContent::Binary => binary(app, call, read.book, file.record).into(),
+        FileContent::Binary => binary(app, call, read.access.book().clone(), file.record).into(),
         FileContent::Text(_) => {
             let size = file.record.size;
             ToolOutput { body: rendered(file), size: Some(size) }
@@ -100,18 +94,21 @@ fn binary(app: &AppState, call: &Call, book: BookId, record: FileRecord) -> Valu
         "mime_type": media::type_of(&record.path),
     });
     let file = FileKey { book, path: record.path, layer: record.layer };
-    put_link(&mut body, "download_url", app.links.content_url(&file, record.hash, &call.caller.agent));
+    put_link(
+        &mut body,
+        "download_url",
+        app.links.content_url(&file, record.hash, &call.caller.principal.agent),
+    );
     body
 }
 
 async fn probe_asset(
     call: &Call,
-    book: &BookId,
+    access: &ReadAccess,
     path: &BookPath,
-    view: &View,
     unless: Option<ContentHash>,
 ) -> ToolResult {
-    let hash = call.hash_of(book, path, view).await?;
+    let hash = call.hash_of(access, path).await?;
     let mut body = json!({ "path": path.as_str(), "exists": hash.is_some() });
     if let Some(hash) = hash {
         body["file_hash_sha256"] = hash.to_string().into();
@@ -124,8 +121,7 @@ async fn probe_asset(
 
 async fn read_folder(
     call: &Call,
-    book: &BookId,
-    user: Option<UserId>,
+    access: &ReadAccess,
     mut arguments: Arguments,
     scope: &'static str,
     depth: usize,
@@ -141,7 +137,7 @@ async fn read_folder(
         if depth == 1 { Folder::content() } else { folder_of(&needed("path", path)?, scope, depth)? };
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
     let after = after.map_err(|_| bad_cursor())?;
-    let page = call.read_folder(book, &folder, &View::of(user), after.as_ref()).await?;
+    let page = call.read_folder(access, &folder, after.as_ref()).await?;
     let texts = page.files.iter().filter(|file| matches!(file.content, FileContent::Text(_)));
     let size = texts.map(|file| file.record.size).sum();
     let files: Vec<_> = page.files.into_iter().map(rendered).collect();
@@ -203,24 +199,24 @@ pub(super) async fn write(app: &AppState, call: &mut Call, arguments: Arguments)
 async fn write_now(call: &mut Call, mut arguments: Arguments) -> Result<(BookPath, Written), Error> {
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
-    let layer = Layer::of(arguments.user()?);
+    let access = call.may_write(book, Layer::of(arguments.user()?))?;
     let content = needed("content", arguments.text("content")?)?;
     let expected = arguments.hash("expected_hash")?;
-    let write = Write { book, path: path.clone(), layer, content, expected };
+    let write = Write { access, path: path.clone(), content, expected };
     Ok((path, call.write_content(write).await?))
 }
 
 pub(super) async fn delete(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
-    let layer = Layer::of(arguments.user()?);
+    let access = call.may_write(book, Layer::of(arguments.user()?))?;
     let expected = arguments.hash("expected_hash")?;
-    let existed = call.delete_content(&book, &path, &layer, expected).await?;
+    let existed = call.delete_content(&access, &path, expected).await?;
     let body = json!({
         "status": "success",
         "path": path.as_str(),
         "existed": existed,
-        "namespace": layer.kind(),
+        "namespace": access.layer().kind(),
     });
     Ok(body.into())
 }

@@ -3,7 +3,8 @@
 
 use panaversity_model::audit::Operation;
 use panaversity_model::file::FileRecord;
-use panaversity_model::{AgentId, BookId, BookPath, Error, Refusal, View};
+use panaversity_model::permission::Principal;
+use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal};
 use panaversity_service::Call;
 use panaversity_service::read::{FileRead, ReadFile};
 use rmcp::model::JsonObject;
@@ -43,7 +44,7 @@ pub(super) enum CallArguments {
 pub(super) async fn dispatch(
     app: &AppState,
     tool: &'static Spec,
-    agent: Result<AgentId, Refusal>,
+    principal: Result<Principal, Refusal>,
     given: CallArguments,
 ) -> (Value, bool) {
     let signature = tool.signature();
@@ -59,12 +60,12 @@ pub(super) async fn dispatch(
         arguments.forget(&unreadable.argument);
     }
     let readable = readable.map_err(|unreadable| unreadable.refusal());
-    let caller = agent.clone().unwrap_or_else(|_| AgentId::unnamed());
+    let caller = principal.clone().unwrap_or_else(|_| unnamed());
     let use_case = async |call: &mut Call| {
         arguments.note_subject(call);
         readable?;
         // Checked after `note_subject`, so that the entry of a caller without a valid name has its subject.
-        agent?;
+        principal?;
         run_tool(app, call, tool, &signature, arguments).await
     };
     let ended = app.run(CallKind::Tool(tool), caller, tool.operation, use_case, |output| output.size).await;
@@ -94,23 +95,24 @@ async fn run_tool(
 /// Reads a file of the base as a resource. An error is also returned as its JSON fields.
 pub(super) async fn read_resource(
     app: &AppState,
-    agent: Result<AgentId, Refusal>,
+    principal: Result<Principal, Refusal>,
     place: Result<(BookId, BookPath), Refusal>,
 ) -> Result<Resource, (Error, Value)> {
-    let caller = agent.clone().unwrap_or_else(|_| AgentId::unnamed());
+    let caller = principal.clone().unwrap_or_else(|_| unnamed());
     let use_case = async |call: &mut Call| {
         let (book, path) = place?;
         (call.book, call.path) = (Some(book.clone()), Some(path.clone()));
-        agent?;
-        let read = ReadFile { book, path, view: View::base(), version: None, unless: None };
+        principal?;
+        let access = call.may_read(book, Layer::Base)?;
+        let read = ReadFile { access, path, version: None, unless: None };
         let FileRead { record, content } = call.read_file(&read).await?;
         if let Some(text) = content.into_text() {
             return Ok(Resource { record, content: ResourceContent::Text(text) });
         }
         call.check_direct("the file", record.size)?;
-        let found = call.find_asset(&read.book, &read.path).await?;
+        let found = call.find_asset(&read.access, &read.path).await?;
         app.hold.take(found.asset.record.size * COST_OF_AN_ANSWER).await;
-        let (asset, bytes) = call.asset_bytes(&read.book, found).await?;
+        let (asset, bytes) = call.asset_bytes(&read.access, found).await?;
         Ok(Resource { record: asset.record, content: ResourceContent::Blob(bytes) })
     };
     let size = |file: &Resource| Some(file.record.size);
@@ -119,4 +121,9 @@ pub(super) async fn read_resource(
         let mut body = error::error_body(&error, &ended.call);
         (error, body["error"].take())
     })
+}
+
+/// Principal of a caller whose name is not valid; its call is refused.
+fn unnamed() -> Principal {
+    Principal::unrestricted(AgentId::unnamed())
 }

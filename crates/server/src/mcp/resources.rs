@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use panaversity_model::audit::Operation;
 use panaversity_model::path::Prefix;
-use panaversity_model::{AgentId, BookId, BookPath, Error, Refusal, View, media};
+use panaversity_model::permission::Principal;
+use panaversity_model::{BookId, BookPath, Error, Layer, Refusal, media};
 use panaversity_service::Call;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use rmcp::ErrorData;
@@ -49,16 +50,17 @@ pub(super) fn template() -> ResourceTemplate {
 /// A page of the list of all pages of all books, and the cursor of the next.
 pub(super) async fn list(
     app: &AppState,
-    agent: AgentId,
+    principal: Principal,
     after: Option<&str>,
 ) -> Result<(Vec<Resource>, Option<String>), ErrorData> {
     let after = after
         .map(|raw| position::<SearchCursor>(raw)?.place())
         .transpose()
         .map_err(|refusal| refused(&refusal))?;
-    let caller = app.service.caller(agent);
+    let caller = app.service.caller(principal);
     let ended = app.service.run_unrecorded(caller, Operation::Search, async |call| {
-        call.glob_search(None, &Prefix::content(), &View::base(), after, |_| true).await
+        let access = call.may_search(None, Layer::Base)?;
+        call.glob_search(&access, &Prefix::content(), after, |_| true).await
     });
     let page = ended.await.result.map_err(unavailable)?;
     let resources = page.matches.iter().map(|(book, path)| {
@@ -72,10 +74,10 @@ pub(super) async fn list(
 /// Reads a page; a URI that names no page is not found.
 pub(super) async fn read(
     app: &AppState,
-    agent: Result<AgentId, Refusal>,
+    principal: Result<Principal, Refusal>,
     uri: &str,
 ) -> Result<ResourceContents, ErrorData> {
-    let file = dispatch::read_resource(app, agent, place_of(uri)).await;
+    let file = dispatch::read_resource(app, principal, place_of(uri)).await;
     file.map(|file| contents(uri, file)).map_err(|(error, mut fields)| {
         let message = error.to_string();
         match error {
@@ -129,19 +131,20 @@ fn mime_type(path: &BookPath) -> &'static str {
 /// is already chosen.
 pub(super) async fn complete(
     app: &AppState,
-    agent: AgentId,
+    principal: Principal,
     name: &str,
     typed: &str,
     book: Option<&str>,
 ) -> Result<CompletionInfo, ErrorData> {
     let most = CompletionInfo::MAX_VALUES;
-    let ended = app.service.run_unrecorded(app.service.caller(agent), Operation::Search, async |call| {
+    let ended = app.service.run_unrecorded(app.service.caller(principal), Operation::Search, async |call| {
         Ok(match (name, book.map(BookId::parse)) {
             ("book_id", _) => {
-                let books = call.books_named(typed, most + 1).await?;
+                let access = call.may_search(None, Layer::Base)?;
+                let books = call.books_named(&access, typed, most + 1).await?;
                 books.into_iter().map(|book| book.as_str().to_owned()).collect()
             }
-            ("path", Some(Ok(book))) => pages(call, &book, typed).await?,
+            ("path", Some(Ok(book))) => pages(call, book, typed).await?,
             _ => Vec::new(),
         })
     });
@@ -151,10 +154,11 @@ pub(super) async fn complete(
     CompletionInfo::with_pagination(values, None, more).map_err(|why| ErrorData::internal_error(why, None))
 }
 
-async fn pages(call: &Call, book: &BookId, typed: &str) -> Result<Vec<String>, Error> {
+async fn pages(call: &mut Call, book: BookId, typed: &str) -> Result<Vec<String>, Error> {
     let is_page = |path: &BookPath| path.as_str().starts_with("content/");
     let Some(prefix) = Prefix::parse(typed) else { return Ok(Vec::new()) };
-    match call.glob_search(Some(book), &prefix, &View::base(), None, is_page).await {
+    let Ok(access) = call.may_search(Some(book), Layer::Base) else { return Ok(Vec::new()) };
+    match call.glob_search(&access, &prefix, None, is_page).await {
         Ok(page) => Ok(page.matches.into_iter().map(|(_, path)| path.as_str().to_owned()).collect()),
         Err(Error::Refused(_)) => Ok(Vec::new()),
         Err(error) => Err(error),

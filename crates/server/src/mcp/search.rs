@@ -1,6 +1,6 @@
 //! `glob_search`. Keeps R5: it matches only paths in the caller's view.
 
-use panaversity_model::{BookId, BookPath, Refusal, View};
+use panaversity_model::{BookId, BookPath, Layer, Refusal};
 use panaversity_service::Call;
 use panaversity_service::glob::BookFile;
 use serde::{Deserialize, Serialize};
@@ -35,14 +35,15 @@ impl SearchCursor {
 pub(super) async fn glob(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {
     let pattern = Glob::parse("pattern", &needed("pattern", arguments.text("pattern")?)?)?;
     let (book, all_books) = (arguments.book()?, arguments.flag("all_books")?);
-    let view = View::of(arguments.user()?);
+    let layer = Layer::of(arguments.user()?);
     let after = arguments.cursor::<SearchCursor>()?.map(|after| after.place()).transpose()?;
     if book.is_some() == all_books {
         let why = "give either book_id, or all_books=true to search every book";
         return Err(Refusal::argument(if all_books { "all_books" } else { "book_id" }, why).into());
     }
+    let access = call.may_search(book, layer)?;
     let accepts = |path: &BookPath| pattern.accepts(path);
-    let page = call.glob_search(book.as_ref(), &pattern.prefix, &view, after, accepts).await?;
+    let page = call.glob_search(&access, &pattern.prefix, after, accepts).await?;
     let name = |(book, path): &BookFile| {
         if all_books { format!("{}/{path}", book.as_str()) } else { path.as_str().to_owned() }
     };

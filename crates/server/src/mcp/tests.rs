@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use panaversity_model::audit::Operation;
-use panaversity_model::{BookId, BookPath};
+use panaversity_model::{BookId, BookPath, Layer};
 use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::{Engines, Limits, Service};
 use panaversity_testkit::{
@@ -403,14 +403,17 @@ async fn an_asset_too_large_for_an_answer_waits_for_no_turn() {
     let service = &client.app.service;
     let (book, path) = (BookId::parse("ai-python").unwrap(), BookPath::parse("static/videos/a.mp4").unwrap());
     let size = service.limits().direct_bytes + 1;
-    let announce = Announce { book: book.clone(), path, size, sha256: None, expected: None, own_route: true };
-    let ended = service.run(service.caller(AgentId::unnamed()), Operation::Upload, async |call| {
+    let caller = service.caller(Principal::unrestricted(AgentId::unnamed()));
+    let ended = service.run(caller, Operation::Upload, async |call| {
+        let access = call.may_write(book, Layer::Base)?;
+        let announce =
+            Announce { access: access.clone(), path, size, sha256: None, expected: None, own_route: true };
         let begun = call.begin_upload(announce, Duration::from_hours(1)).await?;
         let Announcement::Begun(upload, _) = begun else { panic!("nothing is there yet") };
         let mut incoming = call.receive(&upload).await?;
         incoming.write(&vec![7; usize::try_from(size).unwrap()]).await?;
         incoming.finish().await?;
-        call.complete_upload(&book, upload.announced.id).await
+        call.complete_upload(&access, upload.announced.id).await
     });
     ended.await.result.unwrap();
     let _all = client.app.budget.acquire(u64::MAX).await;

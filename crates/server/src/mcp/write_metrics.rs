@@ -10,7 +10,7 @@ use crate::metrics::UNKNOWN;
 /// Counts a write of a page or an asset.
 pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<Effect, &Error>) {
     let mode = written.map_or("none", Effect::as_str);
-    let book = count_under(call, written.err()).await;
+    let book = count_under(app, call, written.err()).await;
     app.metrics.written(book, written.err().map_or("success", status_of), mode, call.elapsed());
 }
 
@@ -26,6 +26,7 @@ fn status_of(error: &Error) -> &'static str {
             | Refusal::NotText { .. }
             | Refusal::NoLinks
             | Refusal::TooLarge { .. }
+            | Refusal::Forbidden { .. }
             | Refusal::UploadIncomplete { .. },
         )
         | Error::Broken(_) => "error",
@@ -34,13 +35,13 @@ fn status_of(error: &Error) -> &'static str {
 
 /// The `book_id` label of a write: names of books that do not exist would let callers create unlimited
 /// metrics.
-async fn count_under<'a>(call: &'a Call, error: Option<&Error>) -> &'a str {
+async fn count_under<'a>(app: &AppState, call: &'a Call, error: Option<&Error>) -> &'a str {
     let Some(book) = &call.book else { return UNKNOWN };
     let exists = match error {
         None | Some(Error::Refused(Refusal::Conflict { .. } | Refusal::HashRequired { .. })) => true,
-        Some(Error::Refused(_)) => call.require_book(book).await.is_ok(),
-        // An engine that just failed is not queried again.
-        Some(Error::Broken(_)) => false,
+        // An engine that just failed is not queried again, nor for a caller who may not know the book.
+        Some(Error::Broken(_) | Error::Refused(Refusal::Forbidden { .. })) => false,
+        Some(Error::Refused(_)) => app.service.require_book(book).await.is_ok(),
     };
     if exists { book.as_str() } else { UNKNOWN }
 }

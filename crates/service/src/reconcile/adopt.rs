@@ -2,6 +2,7 @@
 //! (R7), with the last published hash as its precondition (I8).
 
 use panaversity_model::audit::Operation;
+use panaversity_model::permission::Principal;
 use panaversity_model::ports::ByteStream;
 use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::FileKey;
@@ -24,23 +25,24 @@ impl Service {
         let Some(mut found) = self.inner.tree.open(&TreePath::of(key)).await? else {
             return Ok(left("it went away while it was looked at"));
         };
-        let ended = self.run(self.caller(agent.clone()), Operation::Write, async |call| {
-            (call.book, call.path) = (Some(key.book.clone()), Some(key.path.clone()));
-            call.layer = key.layer.clone();
-            let taken = self.taken_in(key, &mut found).await?;
-            if expected.is_some() && self.is_older_version(key, taken.hash()).await? {
-                // A file that is left as it is gets no entry.
-                call.recorded = true;
-                return Ok(left(
-                    "it holds an older version, as a late publication leaves it: --repair publishes the \
+        let ended =
+            self.run(self.caller(Principal::unrestricted(agent.clone())), Operation::Write, async |call| {
+                let access = call.may_write(key.book.clone(), key.layer.clone())?;
+                call.path = Some(key.path.clone());
+                let taken = self.taken_in(key, &mut found).await?;
+                if expected.is_some() && self.is_older_version(key, taken.hash()).await? {
+                    // A file that is left as it is gets no entry.
+                    call.recorded = true;
+                    return Ok(left(
+                        "it holds an older version, as a late publication leaves it: --repair publishes the \
                      newest; to go back to this one, write it with write_content",
-                ));
-            }
-            let content = TargetContent::Present(self.stage_spooled(taken).await?);
-            let change = FileChange { path: key.path.clone(), content, expected };
-            call.change_file(&key.book, &key.layer, change).await?;
-            Ok(Remedy::Adopted)
-        });
+                    ));
+                }
+                let content = TargetContent::Present(self.stage_spooled(taken).await?);
+                let change = FileChange { path: key.path.clone(), content, expected };
+                call.change_file(&access, change).await?;
+                Ok(Remedy::Adopted)
+            });
         match ended.await.result {
             Ok(remedy) => Ok(remedy),
             Err(Error::Refused(refusal)) => Ok(Remedy::Refused(refusal.to_string())),

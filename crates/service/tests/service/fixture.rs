@@ -9,16 +9,18 @@ use futures::TryStreamExt;
 use panaversity_model::audit::Operation;
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::UploadId;
+use panaversity_model::permission::Principal;
 use panaversity_model::ports::{Journal, Objects, Publications, Tree};
 use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, ErrorCode, Layer, Schema};
+use panaversity_service::authorize::WriteAccess;
 use panaversity_service::call::EndedCall;
 use panaversity_service::commit::{FileChange, NewContent};
 use panaversity_service::read::{FileContent, FileRead, ReadFile};
 use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::write::{Write, Written};
 use panaversity_service::{Call, Engines, Limits, Service};
-use panaversity_testkit::samples::{agent, book, key, overlay, view};
+use panaversity_testkit::samples::{agent, book, key, overlay};
 use panaversity_testkit::{
     Faults, FaultyJournal, FaultyObjects, FaultyTree, FaultyUploadStore, MemoryJournal, MemoryObjects,
     MemoryUploadStore, TestClock, TestIds,
@@ -98,7 +100,7 @@ impl ServiceFixture {
         layer: &Layer,
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
     ) -> EndedCall<T> {
-        let caller = server.caller(agent(AGENT));
+        let caller = server.caller(Principal::unrestricted(agent(AGENT)));
         let about_the_book = async |call: &mut Call| {
             call.book = Some(self.book.clone());
             call.path = path.cloned();
@@ -117,14 +119,11 @@ impl ServiceFixture {
         text: &str,
         expected: Option<ContentHash>,
     ) -> Result<Written, Error> {
-        let write = Write {
-            book: self.book.clone(),
-            path: path.clone(),
-            layer: layer.clone(),
-            content: text.to_owned(),
-            expected,
+        let write = async |call: &mut Call| {
+            let access = call.may_write(self.book.clone(), layer.clone())?;
+            call.write_content(Write { access, path: path.clone(), content: text.to_owned(), expected }).await
         };
-        unrecorded(server, Operation::Write, async |call| call.write_content(write).await).await
+        unrecorded(server, Operation::Write, write).await
     }
 
     /// `delete_content`.
@@ -134,13 +133,23 @@ impl ServiceFixture {
         layer: &Layer,
         path: &BookPath,
     ) -> Result<bool, Error> {
-        let delete = async |call: &mut Call| call.delete_content(&self.book, path, layer, None).await;
+        let delete = async |call: &mut Call| {
+            let access = call.may_write(self.book.clone(), layer.clone())?;
+            call.delete_content(&access, path, None).await
+        };
         unrecorded(server, Operation::Delete, delete).await
     }
 
     /// Begins an upload of the announced asset.
-    pub(crate) async fn begin(&self, server: &Service, announce: Announce) -> UploadId {
-        let begin = async |call: &mut Call| call.begin_upload(announce, Duration::from_hours(24)).await;
+    pub(crate) async fn begin(
+        &self,
+        server: &Service,
+        announce: impl FnOnce(WriteAccess) -> Announce,
+    ) -> UploadId {
+        let begin = async |call: &mut Call| {
+            let access = call.may_write(self.book.clone(), Layer::Base)?;
+            call.begin_upload(announce(access), Duration::from_hours(24)).await
+        };
         match unrecorded(server, Operation::Upload, begin).await.unwrap() {
             Announcement::Begun(upload, _) => upload.announced.id,
             Announcement::Held(kept) => panic!("it has these bytes already: {kept:?}"),
@@ -149,7 +158,10 @@ impl ServiceFixture {
 
     /// `complete_upload`, recorded as an endpoint does it.
     pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<Written, Error> {
-        let complete = async |call: &mut Call| call.complete_upload(&self.book, id).await;
+        let complete = async |call: &mut Call| {
+            let access = call.may_write(self.book.clone(), Layer::Base)?;
+            call.complete_upload(&access, id).await
+        };
         self.run(server, Operation::Upload, None, &Layer::Base, complete).await.result
     }
 
@@ -160,7 +172,10 @@ impl ServiceFixture {
         layer: &Layer,
         wanted: Vec<FileChange>,
     ) -> Vec<Effect> {
-        let change = async |call: &mut Call| call.change(&self.book, layer, wanted).await;
+        let change = async |call: &mut Call| {
+            let access = call.may_write(self.book.clone(), layer.clone())?;
+            call.change(&access, wanted).await
+        };
         unrecorded(server, Operation::Write, change).await.unwrap()
     }
 
@@ -183,18 +198,17 @@ impl ServiceFixture {
         layer: &Layer,
         path: &BookPath,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let read = ReadFile {
-            book: self.book.clone(),
-            path: path.clone(),
-            view: view(layer),
-            version: None,
-            unless: None,
+        let read = async |call: &mut Call| {
+            let access = call.may_read(self.book.clone(), layer.clone())?;
+            call.read_file(&ReadFile { access, path: path.clone(), version: None, unless: None }).await
         };
-        match reading(server, async |call| call.read_file(&read).await).await {
+        match reading(server, read).await {
             Ok(FileRead { content: FileContent::Text(text), .. }) => Ok(Some(text.into_bytes())),
             Ok(FileRead { record, .. }) => {
-                let key = key(&self.book, path, &record.layer);
-                let open = async |call: &mut Call| Ok(call.open_version(&key, record.hash).await?);
+                let open = async |call: &mut Call| {
+                    let access = call.may_read(self.book.clone(), record.layer.clone())?;
+                    Ok(call.open_version(&access, path, record.hash).await?)
+                };
                 let file = reading(server, open).await?.expect("it was found just now");
                 let (mut parts, mut bytes) = (server.asset_parts(file, 0..record.size), Vec::new());
                 while let Some(part) = parts.try_next().await? {
@@ -275,7 +289,10 @@ pub(crate) async fn unrecorded<T>(
     operation: Operation,
     use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    server.run_unrecorded(server.caller(agent(AGENT)), operation, use_case).await.result
+    server
+        .run_unrecorded(server.caller(Principal::unrestricted(agent(AGENT))), operation, use_case)
+        .await
+        .result
 }
 
 /// A call without an audit entry that changes no file.
@@ -292,5 +309,9 @@ pub(crate) async fn create_book(
     book: &BookId,
     schema: Option<Schema>,
 ) -> Result<(Book, bool), Error> {
-    unrecorded(server, Operation::Create, async |call| call.create_book(book, schema).await).await
+    unrecorded(server, Operation::Create, async |call| {
+        let access = call.may_write(book.clone(), Layer::Base)?;
+        call.create_book(&access, schema).await
+    })
+    .await
 }

@@ -165,7 +165,7 @@ impl Drop for TransferRecord {
         tracing::info!(
             target: "panaversity_fs.http",
             request_id = %self.caller.request,
-            agent_id = self.caller.agent.as_str(),
+            agent_id = self.caller.principal.agent.as_str(),
             book_id = book,
             scope = self.scope.as_str(),
             size = self.asked - self.left(),
@@ -183,6 +183,7 @@ mod tests {
     use axum::routing::get;
     use axum::{Extension, Router};
     use panaversity_model::audit::Operation;
+    use panaversity_model::permission::Principal;
     use panaversity_model::{AgentId, BookPath, Layer};
     use panaversity_service::write::Write;
     use panaversity_testkit::Faults;
@@ -198,11 +199,11 @@ mod tests {
         let path = BookPath::parse("content/01-Part/01-Chapter/01-lesson.md").unwrap();
         let content =
             (0..20_000u32).map(|n| char::from(b'!' + (n.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
-        let write = Write { book: book.clone(), path, layer: Layer::Base, content, expected: None };
-        let caller = app.service.caller(AgentId::unnamed());
+        let caller = app.service.caller(Principal::unrestricted(AgentId::unnamed()));
         let ended = app.service.run(caller.clone(), Operation::Archive, async |call| {
-            call.write_content(write).await?;
-            call.make_archive(&book, ArchiveScope::All, None, HANGS).await
+            let access = call.may_write(book, Layer::Base)?;
+            call.write_content(Write { access: access.clone(), path, content, expected: None }).await?;
+            call.make_archive(&access, ArchiveScope::All, None, HANGS).await
         });
         let (archive, app) = (ended.await.result.unwrap().archive, app.clone());
         let bytes = archive.bytes();

@@ -24,7 +24,12 @@ async fn store() -> ServiceFixture {
     let server = fixture.server();
     let ann = overlay("ann");
     fixture.put(&server, &Layer::Base, &lesson(1), &long("kept by a plan")).await;
-    reading(&server, async |call| call.plan_build(&fixture.book, None, None).await).await.unwrap();
+    reading(&server, async |call| {
+        let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+        call.plan_build(&access, None, None).await
+    })
+    .await
+    .unwrap();
     for text in [&long("replaced"), &long("held"), "small", &long("held")] {
         fixture.put(&server, &Layer::Base, &lesson(1), text).await;
     }

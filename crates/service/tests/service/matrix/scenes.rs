@@ -59,22 +59,22 @@ impl Scene {
 
     async fn act(&self, fixture: &ServiceFixture, call: &mut Call) -> Result<Vec<Effect>, Error> {
         let one = &self.wanted[0];
+        let access = call.may_write(fixture.book.clone(), self.layer.clone())?;
         match self.entry {
             EntryPoint::Write => {
                 let write = Write {
-                    book: fixture.book.clone(),
+                    access,
                     path: one.path.clone(),
-                    layer: self.layer.clone(),
                     content: String::from_utf8(wanted_bytes(one).map(<[u8]>::to_vec).unwrap()).unwrap(),
                     expected: one.expected,
                 };
                 call.write_content(write).await.map(|written| vec![written.effect])
             }
             EntryPoint::Delete => {
-                let deleted = call.delete_content(&fixture.book, &one.path, &self.layer, one.expected).await;
+                let deleted = call.delete_content(&access, &one.path, one.expected).await;
                 deleted.map(|existed| vec![if existed { Effect::Deleted } else { Effect::Unchanged }])
             }
-            EntryPoint::Set => call.change(&fixture.book, &self.layer, self.wanted.clone()).await,
+            EntryPoint::Set => call.change(&access, self.wanted.clone()).await,
         }
     }
 

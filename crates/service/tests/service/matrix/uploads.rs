@@ -46,8 +46,9 @@ impl UploadScene {
             fixture.change(&server, &Layer::Base, vec![content]).await;
             expected = Some(ContentHash::of(long(before).as_bytes()));
         }
-        let (book, size) = (fixture.book.clone(), self.bytes().len() as u64);
-        let announce = Announce { book, path: asset(), size, sha256: None, expected, own_route: true };
+        let size = self.bytes().len() as u64;
+        let announce =
+            |access| Announce { access, path: asset(), size, sha256: None, expected, own_route: true };
         let id = fixture.begin(&server, announce).await;
         fixture.upload_store.plant(id, &self.bytes());
         fixture.idle(&server).await;

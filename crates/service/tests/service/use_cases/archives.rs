@@ -35,7 +35,11 @@ async fn make_of(
     scope: ArchiveScope,
     manifest: Option<ContentHash>,
 ) -> Result<Made, Error> {
-    reading(server, async |call| call.make_archive(&fixture.book, scope, manifest, HOUR).await).await
+    let make = async |call: &mut Call| {
+        let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+        call.make_archive(&access, scope, manifest, HOUR).await
+    };
+    reading(server, make).await
 }
 
 async fn make(fixture: &ServiceFixture, server: &Service, manifest: Option<ContentHash>) -> Made {
@@ -54,7 +58,10 @@ async fn open_link(
     scope: ArchiveScope,
     layout: ContentHash,
 ) -> Option<Arc<Archive>> {
-    let open = async |call: &mut Call| Ok(call.open_archive(&fixture.book, manifest, scope, layout).await?);
+    let open = async |call: &mut Call| {
+        let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+        Ok(call.open_archive(&access, manifest, scope, layout).await?)
+    };
     reading(server, open).await.unwrap()
 }
 
@@ -109,7 +116,12 @@ async fn r5_an_archive_holds_the_base_and_nothing_else() {
     assert_eq!(unzipped(&bytes), texts([(0, short.as_str()), (1, &large)]));
     assert_eq!((made.archive.files(), made.archive.left_out()), (2, [].as_slice()));
     assert_eq!(made.archive.content_bytes(), (short.len() + large.len()) as u64);
-    let plan = reading(&server, async |call| call.plan_build(&fixture.book, None, None).await).await.unwrap();
+    let plan = reading(&server, async |call: &mut Call| {
+        let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+        call.plan_build(&access, None, None).await
+    })
+    .await
+    .unwrap();
     assert_eq!(made.manifest, plan.manifest);
 }
 
@@ -196,14 +208,8 @@ async fn i9_a_link_to_a_small_upload_opens_when_somebody_has_written_the_same_by
     let fixture = ServiceFixture::new();
     let server = fixture.server();
     let (picture, size) = (path("static/img/a.png"), 5);
-    let announce = Announce {
-        book: fixture.book.clone(),
-        path: picture,
-        size,
-        sha256: None,
-        expected: None,
-        own_route: true,
-    };
+    let announce =
+        |access| Announce { access, path: picture, size, sha256: None, expected: None, own_route: true };
     let id = fixture.begin(&server, announce).await;
     fixture.upload_store.plant(id, b"small");
     fixture.complete(&server, id).await.unwrap();

@@ -129,8 +129,9 @@ async fn r2_damage_is_not_forgotten_whichever_call_breaks_of_a_change_that_bring
             let (server, hash) = (fixture.server(), ContentHash::of(text.as_bytes()));
             assert!(fixture.read(&server, &Layer::Base, &lesson(1)).await.is_err(), "it is noticed");
             let upload = if by_upload {
-                let (book, path, size) = (fixture.book.clone(), path("static/img/a.png"), text.len() as u64);
-                let announce = Announce { book, path, size, sha256: None, expected: None, own_route: true };
+                let (path, size) = (path("static/img/a.png"), text.len() as u64);
+                let announce =
+                    |access| Announce { access, path, size, sha256: None, expected: None, own_route: true };
                 let id = fixture.begin(&server, announce).await;
                 fixture.upload_store.plant(id, text.as_bytes());
                 Some(id)

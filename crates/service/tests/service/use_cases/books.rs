@@ -17,7 +17,11 @@ async fn listed(
     let (mut books, mut pages, mut after) =
         (Vec::<(BookId, Vec<FolderNames>)>::new(), 0, None::<BookPosition>);
     loop {
-        let page = reading(server, async |call| call.list_books(only, structure, after).await).await.unwrap();
+        let list = async |call: &mut Call| {
+            let access = call.may_search(only.cloned(), Layer::Base)?;
+            call.list_books(&access, structure, after).await
+        };
+        let page = reading(server, list).await.unwrap();
         pages += 1;
         for summary in page.books {
             match books.last_mut().filter(|(id, _)| *id == summary.book.id) {
@@ -44,7 +48,10 @@ async fn a_list_of_books_goes_on_where_it_stopped_and_leaves_out_none() {
     assert_eq!(books.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ids);
     assert_eq!(pages, 3);
     assert_eq!(listed(&server, Some(&ids[7]), Structure::All).await, (vec![(ids[7].clone(), vec![])], 1));
-    let list = async |call: &mut Call| call.list_books(Some(&fixture.book), Structure::All, None).await;
+    let list = async |call: &mut Call| {
+        let access = call.may_search(Some(fixture.book.clone()), Layer::Base)?;
+        call.list_books(&access, Structure::All, None).await
+    };
     let none = reading(&server, list).await;
     assert_eq!(none.unwrap_err().code(), ErrorCode::BookNotFound);
 }
@@ -57,7 +64,10 @@ async fn the_folders_of_books_go_on_where_they_stopped_and_none_is_left_out() {
     let folder = |n: usize| format!("content/{:02}-Part/{:02}-Chapter", n / 100, n % 100);
     for (book, folders) in [(&first, 2), (&fixture.book, 1_050), (&last, 1)] {
         let wanted = (0..folders).map(|n| want(&path(&format!("{}/01-a.md", folder(n))), Some("a"), None));
-        let change = async |call: &mut Call| call.change(book, &Layer::Base, wanted.collect()).await;
+        let change = async |call: &mut Call| {
+            let access = call.may_write(book.clone(), Layer::Base)?;
+            call.change(&access, wanted.collect()).await
+        };
         unrecorded(&server, Operation::Write, change).await.unwrap();
     }
     let (books, pages) = listed(&server, None, Structure::Content).await;
@@ -79,7 +89,10 @@ async fn r5_a_book_is_summed_up_by_its_base_alone() {
     fixture.change(&server, &Layer::Base, asset).await;
     fixture.put(&server, &overlay("ann"), &lesson(2), "nobody else's business").await;
     let names = async |structure| {
-        let list = async |call: &mut Call| call.list_books(Some(&fixture.book), structure, None).await;
+        let list = async |call: &mut Call| {
+            let access = call.may_search(Some(fixture.book.clone()), Layer::Base)?;
+            call.list_books(&access, structure, None).await
+        };
         let page = reading(&server, list).await.unwrap();
         let book = &page.books[0];
         assert_eq!((book.files, book.bytes), (2, 7));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use panaversity_model::ports::{Objects, PageStream, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
-use panaversity_model::{ContentHash, ErrorCode, Fault, Layer, View};
+use panaversity_model::{ContentHash, ErrorCode, Fault, Layer};
 use panaversity_service::read::ReadFile;
 use panaversity_service::{Call, Service};
 use panaversity_testkit::MemoryObjects;
@@ -160,20 +160,20 @@ async fn what_a_plan_named_is_readable_for_thirty_days() {
     let fixture = ServiceFixture::new();
     let (server, days) = (fixture.server(), |n: u64| Duration::from_hours(24 * n));
     let planned = async |server: &Service, target| {
-        let plan = async |call: &mut Call| call.plan_build(&fixture.book, target, None).await;
+        let plan = async |call: &mut Call| {
+            let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+            call.plan_build(&access, target, None).await
+        };
         reading(server, plan).await.unwrap()
     };
     let old = fixture.put(&server, &Layer::Base, &lesson(1), &long("planned")).await.hash;
     let plan = planned(&server, None).await;
     fixture.put(&server, &Layer::Base, &lesson(1), &long("new")).await;
-    let read = ReadFile {
-        book: fixture.book.clone(),
-        path: lesson(1),
-        view: View::base(),
-        version: Some(old),
-        unless: None,
+    let read = async |call: &mut Call| {
+        let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+        call.read_file(&ReadFile { access, path: lesson(1), version: Some(old), unless: None }).await
     };
-    let read = async || reading(&server, async |call| call.read_file(&read).await).await;
+    let read = async || reading(&server, read).await;
     for _ in 0..29 {
         fixture.journal.advance(days(1));
         server.gc(Duration::ZERO, false).await.unwrap();

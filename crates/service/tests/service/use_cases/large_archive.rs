@@ -117,7 +117,8 @@ async fn r4_an_archive_beyond_4_gib_is_read_by_another_s_reader_and_never_held()
     let changes = names.iter().map(|name| write_staged(name, &blob, staged)).collect();
     fixture.journal.commit(change_set(&fixture.book, &Layer::Base, changes)).await.unwrap();
     let link_to_all = async |call: &mut Call| {
-        call.make_archive(&fixture.book, ArchiveScope::All, None, Duration::from_hours(1)).await
+        let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+        call.make_archive(&access, ArchiveScope::All, None, Duration::from_hours(1)).await
     };
     let made = reading(&server, link_to_all).await.unwrap();
     assert!(made.archive.bytes() > VIDEO * VIDEOS as u64 && made.archive.bytes() > 1 << 32);

@@ -24,7 +24,10 @@ async fn r6_every_call_leaves_its_entry_once() {
     let server = fixture.server();
     let write = async || {
         let one = vec![want(&lesson(1), Some("a"), None)];
-        let change = async |call: &mut Call| call.change(&fixture.book, &Layer::Base, one).await;
+        let change = async |call: &mut Call| {
+            let access = call.may_write(fixture.book.clone(), Layer::Base)?;
+            call.change(&access, one).await
+        };
         fixture.run(&server, Operation::Write, Some(&lesson(1)), &Layer::Base, change).await
     };
     // The transaction of its change records it.
@@ -152,10 +155,13 @@ async fn r5_a_verification_looks_at_the_chains_of_its_layer_and_no_others() {
         fixture.put(&server, &ann, &lesson(1), text).await;
     }
     let checked = async |layer: &Layer, of_book: bool, path: Option<usize>| {
-        let (book, path) = (of_book.then_some(&fixture.book), path.map(lesson));
+        let (book, path) = (of_book.then(|| fixture.book.clone()), path.map(lesson));
         let path = path.as_ref().map(panaversity_model::BookPath::as_str);
-        let report = reading(&server, async |call| call.verify_audit_chain(layer, book, path).await);
-        let report = report.await.unwrap();
+        let verify = async |call: &mut Call| {
+            let access = call.may_verify(book, layer.clone())?;
+            call.verify_audit_chain(&access, path).await
+        };
+        let report = reading(&server, verify).await.unwrap();
         assert_eq!(report.breaks, vec![]);
         report.entries_checked
     };
@@ -166,8 +172,11 @@ async fn r5_a_verification_looks_at_the_chains_of_its_layer_and_no_others() {
     assert_eq!(checked(&ann, true, Some(2)).await, 0);
     assert_eq!(checked(&ann, false, None).await, 2);
     assert_eq!(checked(&overlay("bob"), false, None).await, 0);
-    let verify = async |call: &mut Call| call.verify_audit_chain(&Layer::Base, Some(&book()), None).await;
-    assert_eq!(reading(&server, verify).await.unwrap().entries_checked, 0);
+    let verify = async |call: &mut Call| {
+        let access = call.may_verify(Some(book()), Layer::Base)?;
+        call.verify_audit_chain(&access, None).await
+    };
+    assert_eq!(reading(&server, verify).await.unwrap_err().code(), ErrorCode::BookNotFound);
 }
 
 #[tokio::test]
@@ -177,8 +186,10 @@ async fn r6_a_chain_longer_than_a_page_is_walked_to_its_end() {
     for _ in 0..1_100 {
         ended_with(&fixture, &server, Ok(())).await.result.unwrap();
     }
-    let verify =
-        async |call: &mut Call| call.verify_audit_chain(&Layer::Base, Some(&fixture.book), None).await;
+    let verify = async |call: &mut Call| {
+        let access = call.may_verify(None, Layer::Base)?;
+        call.verify_audit_chain(&access, None).await
+    };
     let report = reading(&server, verify).await.unwrap();
     assert_eq!((report.entries_checked, report.breaks), (1_100, vec![]));
 }
@@ -194,8 +205,10 @@ async fn a_query_goes_on_where_it_stopped_and_leaves_out_only_what_is_not_to_be_
     let odd = |entry: &panaversity_model::audit::AuditEntry| !entry.path.contains("0-lesson");
     let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
-        let query =
-            async |call: &mut Call| call.query_audit_log(&EntryFilter::default(), after, 4, odd).await;
+        let query = async |call: &mut Call| {
+            let access = call.may_audit(None, Layer::Base)?;
+            call.query_audit_log(&access, EntryFilter::default(), after, 4, odd).await
+        };
         let page = reading(&server, query).await.unwrap();
         assert!(page.entries.len() <= 4);
         pages += 1;
@@ -223,7 +236,8 @@ async fn a_page_of_long_entries_is_cut_by_its_size_and_leaves_out_none() {
     let (mut found, mut after, mut sizes) = (Vec::new(), None, Vec::new());
     loop {
         let query = async |call: &mut Call| {
-            call.query_audit_log(&EntryFilter::default(), after, 1_000, |_| true).await
+            let access = call.may_audit(None, Layer::Base)?;
+            call.query_audit_log(&access, EntryFilter::default(), after, 1_000, |_| true).await
         };
         let page = reading(&server, query).await.unwrap();
         sizes.push(page.entries.len());

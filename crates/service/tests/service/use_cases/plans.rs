@@ -32,7 +32,11 @@ async fn page(
     target: Option<ContentHash>,
     after: Option<PlanPosition>,
 ) -> Result<Plan, Error> {
-    reading(server, async |call| call.plan_build(&fixture.book, target, after).await).await
+    reading(server, async |call| {
+        let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+        call.plan_build(&access, target, after).await
+    })
+    .await
 }
 
 /// All pages of a plan.

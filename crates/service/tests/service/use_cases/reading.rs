@@ -5,7 +5,7 @@ use panaversity_model::{BookPath, ContentHash, Error, ErrorCode, Layer, Refusal}
 use panaversity_service::json_size::PAGE_BYTES;
 use panaversity_service::read::{FileContent, PAGE_FILES, ReadFile};
 use panaversity_service::{Call, Service};
-use panaversity_testkit::samples::{book, lesson, overlay, path, view};
+use panaversity_testkit::samples::{book, lesson, overlay, path};
 
 use crate::fixture::{Files, ServiceFixture, create_book, layers, reading, want};
 use crate::invariants::readable;
@@ -23,7 +23,8 @@ async fn pages(
     let (mut files, mut sizes, mut after) = (Vec::new(), Vec::new(), None::<BookPath>);
     loop {
         let read = async |call: &mut Call| {
-            call.read_folder(&fixture.book, &Folder::content(), &view(layer), after.as_ref()).await
+            let access = call.may_read(fixture.book.clone(), layer.clone())?;
+            call.read_folder(&access, &Folder::content(), after.as_ref()).await
         };
         let page = reading(server, read).await.unwrap();
         sizes.push(page.files.len());
@@ -106,14 +107,11 @@ async fn a_missing_file_is_answered_with_its_nearest_neighbours() {
     }
     fixture.put(&server, &overlay("ann"), &hidden, "R5: ann's own").await;
     let suggested = async |missing: &str, layer: &Layer| {
-        let read = ReadFile {
-            book: fixture.book.clone(),
-            path: path(missing),
-            view: view(layer),
-            version: None,
-            unless: None,
+        let read = async |call: &mut Call| {
+            let access = call.may_read(fixture.book.clone(), layer.clone())?;
+            call.read_file(&ReadFile { access, path: path(missing), version: None, unless: None }).await
         };
-        match reading(&server, async |call| call.read_file(&read).await).await {
+        match reading(&server, read).await {
             Err(Error::Refused(Refusal::NotFound { suggestions, .. })) => suggestions,
             other => panic!("{other:?}"),
         }
@@ -131,8 +129,11 @@ async fn what_there_is_not_is_refused_by_name() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
     let read = async |folder: Folder| {
-        let base = view(&Layer::Base);
-        reading(&server, async |call| call.read_folder(&fixture.book, &folder, &base, None).await).await
+        let read = async |call: &mut Call| {
+            let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+            call.read_folder(&access, &folder, None).await
+        };
+        reading(&server, read).await
     };
     let nowhere = read(Folder::content()).await;
     assert_eq!(nowhere.unwrap_err().code(), ErrorCode::BookNotFound);
@@ -155,14 +156,11 @@ async fn r2_an_old_version_is_read_by_its_hash_in_its_own_book_and_layer_only() 
     let other_book = book();
     create_book(&server, &other_book, None).await.unwrap();
     let version = async |book: &panaversity_model::BookId, n: usize, layer: &Layer| {
-        let read = ReadFile {
-            book: book.clone(),
-            path: lesson(n),
-            view: view(layer),
-            version: Some(old),
-            unless: None,
+        let read = async |call: &mut Call| {
+            let access = call.may_read(book.clone(), layer.clone())?;
+            call.read_file(&ReadFile { access, path: lesson(n), version: Some(old), unless: None }).await
         };
-        let file = reading(&server, async |call| call.read_file(&read).await).await;
+        let file = reading(&server, read).await;
         file.ok().map(|file| text(file.content))
     };
     assert_eq!(version(&fixture.book, 1, &overlay("ann")).await, Some(b"ann's first".to_vec()));
@@ -181,14 +179,11 @@ async fn a_file_that_still_has_the_hash_is_answered_without_its_bytes() {
     for (unless, due) in
         [(hash, FileContent::Unchanged), (ContentHash::of(b"b"), FileContent::Text("a".to_owned()))]
     {
-        let read = ReadFile {
-            book: fixture.book.clone(),
-            path: lesson(1),
-            view: view(&Layer::Base),
-            version: None,
-            unless: Some(unless),
+        let read = async |call: &mut Call| {
+            let access = call.may_read(fixture.book.clone(), Layer::Base)?;
+            call.read_file(&ReadFile { access, path: lesson(1), version: None, unless: Some(unless) }).await
         };
-        let file = reading(&server, async |call| call.read_file(&read).await).await.unwrap();
+        let file = reading(&server, read).await.unwrap();
         assert_eq!(file.content, due);
     }
 }

@@ -13,6 +13,7 @@ use panaversity_model::ports::{AuditLog, GarbageCollection, Objects, PageStream,
 use panaversity_model::precondition::Effect;
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{BookPath, ContentHash, Error, ErrorCode, Fault, Layer, Refusal};
+use panaversity_service::authorize::WriteAccess;
 use panaversity_service::uploads::Announce;
 use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{path, upload_id};
@@ -31,9 +32,16 @@ async fn begun(
     bytes: &[u8],
     sha256: Option<ContentHash>,
 ) -> UploadId {
-    let (book, size) = (fixture.book.clone(), bytes.len() as u64);
+    let size = bytes.len() as u64;
     fixture
-        .begin(server, Announce { book, path: asset(), size, sha256, expected: None, own_route: true })
+        .begin(server, |access| Announce {
+            access,
+            path: asset(),
+            size,
+            sha256,
+            expected: None,
+            own_route: true,
+        })
         .await
 }
 
@@ -94,7 +102,7 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     fixture.journal.advance(Duration::from_hours(24));
     assert_eq!(fixture.complete(&server, id).await.unwrap_err().code(), ErrorCode::NotFound);
     let open = async |call: &mut Call| {
-        let upload = call.upload(id).await?;
+        let upload = call.linked_upload(id).await?;
         Ok(call.require_open(&upload).await)
     };
     assert!(unrecorded(&server, Operation::Upload, open).await.unwrap().is_err());
@@ -140,37 +148,38 @@ async fn the_agent_contract_decides_at_both_ends() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
     let (one, two) = (long("one"), long("two"));
-    let announce = |expected, sha256| Announce {
-        book: fixture.book.clone(),
-        path: asset(),
-        size: two.len() as u64,
-        sha256,
-        expected,
-        own_route: true,
+    let announce = |expected, sha256| {
+        let size = two.len() as u64;
+        move |access| Announce { access, path: asset(), size, sha256, expected, own_route: true }
     };
-    let begin = async |announce| {
-        let use_case = async |call: &mut Call| call.begin_upload(announce, Duration::from_hours(1)).await;
+    let begin = async |announce: Box<dyn FnOnce(WriteAccess) -> Announce>| {
+        let use_case = async |call: &mut Call| {
+            let access = call.may_write(fixture.book.clone(), Layer::Base)?;
+            call.begin_upload(announce(access), Duration::from_hours(1)).await
+        };
         let begun = unrecorded(&server, Operation::Upload, use_case).await;
         begun.err().map(|error| error.code())
     };
     let hash = |text: &str| Some(ContentHash::of(text.as_bytes()));
-    assert_eq!(begin(announce(hash(&one), None)).await, Some(ErrorCode::NotFound));
+    assert_eq!(begin(Box::new(announce(hash(&one), None))).await, Some(ErrorCode::NotFound));
     let early = begun(&fixture, &server, two.as_bytes(), None).await;
     fixture.change(&server, &Layer::Base, vec![want(&asset(), Some(&one), None)]).await;
-    assert_eq!(begin(announce(None, None)).await, Some(ErrorCode::HashRequired));
-    assert_eq!(begin(announce(hash(&two), None)).await, Some(ErrorCode::Conflict));
-    assert_eq!(begin(announce(None, hash(&one))).await, None, "it has these bytes");
-    assert_eq!(begin(announce(hash(&one), None)).await, None);
+    assert_eq!(begin(Box::new(announce(None, None))).await, Some(ErrorCode::HashRequired));
+    assert_eq!(begin(Box::new(announce(hash(&two), None))).await, Some(ErrorCode::Conflict));
+    assert_eq!(begin(Box::new(announce(None, hash(&one)))).await, None, "it has these bytes");
+    assert_eq!(begin(Box::new(announce(hash(&one), None))).await, None);
     fixture.upload_store.plant(early, two.as_bytes());
     assert_eq!(
         fixture.complete(&server, early).await.unwrap_err().code(),
         ErrorCode::HashRequired,
         "somebody was first"
     );
-    let outside = Announce { path: path("static/fonts/x.woff"), ..announce(None, None) };
-    assert_eq!(begin(outside).await, Some(ErrorCode::SchemaViolation));
-    let large = Announce { size: 1 << 40, ..announce(None, None) };
-    assert_eq!(begin(large).await, Some(ErrorCode::TooLarge));
+    let plain = announce(None, None);
+    let outside = move |access| Announce { path: path("static/fonts/x.woff"), ..plain(access) };
+    assert_eq!(begin(Box::new(outside)).await, Some(ErrorCode::SchemaViolation));
+    let plain = announce(None, None);
+    let large = move |access| Announce { size: 1 << 40, ..plain(access) };
+    assert_eq!(begin(Box::new(large)).await, Some(ErrorCode::TooLarge));
     hold(&fixture, &server).await;
 }
 
@@ -254,8 +263,8 @@ async fn a_page_that_is_no_text_is_removed_and_may_be_put_again() {
     let server = fixture.server();
     // The character is split between two parts, and the text is too long for the database.
     let text = format!("{}é", "x".repeat(1 << 20 | 3)).into_bytes();
-    let announce = Announce {
-        book: fixture.book.clone(),
+    let announce = |access| Announce {
+        access,
         path: path.clone(),
         size: text.len() as u64,
         sha256: None,
@@ -281,9 +290,11 @@ async fn a_page_that_is_no_text_is_removed_and_may_be_put_again() {
 async fn an_upload_that_nobody_could_receive_is_not_begun() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
-    let (book, path) = (fixture.book.clone(), asset());
-    let announce = Announce { book, path, size: 9, sha256: None, expected: None, own_route: false };
-    let use_case = async |call: &mut Call| call.begin_upload(announce, Duration::from_hours(1)).await;
+    let use_case = async |call: &mut Call| {
+        let (access, path) = (call.may_write(fixture.book.clone(), Layer::Base)?, asset());
+        let announce = Announce { access, path, size: 9, sha256: None, expected: None, own_route: false };
+        call.begin_upload(announce, Duration::from_hours(1)).await
+    };
     let begun = unrecorded(&server, Operation::Upload, use_case).await;
     assert!(matches!(begun, Err(Error::Refused(Refusal::NoLinks))));
 }
