@@ -3,6 +3,7 @@
 //! over the environment, the environment over `.env`, and a value that does not parse stops the program
 //! before it does anything.
 
+pub(crate) mod auth;
 mod dotenv;
 pub(crate) mod flags;
 pub(crate) mod links;

@@ -10,14 +10,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use panaversity_server::{AllowedHosts, Gate, router, serve};
+use panaversity_server::auth::AuthOptions;
+use panaversity_server::{AllowedHosts, Authenticator, Gate, router, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::links::LinkSettings;
 use crate::config::parsed::{HttpSettings, StoreSettings};
-use crate::config::{ConfigError, Sources};
+use crate::config::{ConfigError, Sources, auth};
 use crate::failure::Failure;
 use crate::runtime::{Runtime, server_limits};
 use crate::startup;
@@ -32,16 +33,37 @@ pub(crate) struct ServerSettings {
     pub(crate) store: StoreSettings,
     pub(crate) http: HttpSettings,
     pub(crate) links: LinkSettings,
+    /// `None`: nobody authenticates.
+    pub(crate) auth: Option<AuthOptions>,
 }
 
 impl ServerSettings {
     /// Reads them.
     pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        Ok(Self {
+        let settings = Self {
             store: StoreSettings::read(sources)?,
             http: HttpSettings::read(sources)?,
             links: LinkSettings::read(sources)?,
-        })
+            auth: auth::read(sources)?,
+        };
+        settings.require_production()?;
+        Ok(settings)
+    }
+
+    /// Refuses in production what is only fit for trials.
+    fn require_production(&self) -> Result<(), ConfigError> {
+        if !self.http.production {
+            return Ok(());
+        }
+        let unfit = match (&self.auth, self.store.database.url.backend()) {
+            (None, _) => {
+                "there is no authentication, so everyone who reaches the server could change all books: set \
+                 PANAVERSITY_JWT_SECRET or PANAVERSITY_AUTH_SERVER_URL"
+            }
+            (Some(_), "sqlite") => "the database is SQLite: set DATABASE_URL to PostgreSQL",
+            _ => return Ok(()),
+        };
+        Err(ConfigError(format!("PANAVERSITY_ENV is production, and {unfit}")))
     }
 }
 
@@ -69,7 +91,8 @@ impl HttpServer {
 
     /// Starts a server. Dropped before it is ready, it leaves nothing listening.
     pub(crate) async fn open(settings: ServerSettings) -> Result<Self, Failure> {
-        let ServerSettings { store, http, links } = settings;
+        let ServerSettings { store, http, links, auth } = settings;
+        let auth = auth.map(Authenticator::new).transpose().map_err(Failure::Failed)?;
         let (listener, address) = bind(&http).await.map_err(|error| no_listener(&http, &error))?;
         let on_loopback = address.ip().is_loopback();
         let hosts = AllowedHosts::new(http.public_url.as_ref(), &http.allowed_hosts, on_loopback);
@@ -88,8 +111,8 @@ impl HttpServer {
             opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
             ended = &mut serving => return Err(no_longer(&ended)),
         };
-        warn_of_address(&http, address);
-        let state = runtime.state();
+        warn_of_address(&http, address, auth.is_some());
+        let state = runtime.state().with_auth(auth);
         state.listens_on(address);
         gate.open(router(state, hosts, cancelling.clone()));
         tracing::info!(
@@ -128,15 +151,16 @@ impl HttpServer {
 }
 
 /// Tells who can reach the server, and who can't reach what it links to.
-fn warn_of_address(http: &HttpSettings, address: SocketAddr) {
+fn warn_of_address(http: &HttpSettings, address: SocketAddr, authenticates: bool) {
     if address.ip().is_loopback() {
         return;
     }
-    if http.production {
+    if !authenticates {
         tracing::warn!(
             target: "panaversity_fs.server",
             address = %address,
-            "this version has no authentication: everyone who reaches this address can read and write all books"
+            "there is no authentication: everyone who reaches this address can read and change all books; set \
+             PANAVERSITY_JWT_SECRET or PANAVERSITY_AUTH_SERVER_URL"
         );
     }
     if http.public_url.is_none() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::FutureExt;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, Url};
 use serde_json::{Value, json};
 
@@ -43,6 +43,8 @@ pub struct Client {
     clients: HttpClients,
     pub(crate) endpoint: Url,
     pub(crate) agent: &'static str,
+    /// `Bearer TOKEN`; marked as sensitive, so that it is never shown.
+    authorization: Option<HeaderValue>,
 }
 
 /// Error of a call.
@@ -95,7 +97,19 @@ impl Client {
 
         let clients = HttpClients::default();
         let http = clients.to(&endpoint)?;
-        Ok(Self { http, clients, endpoint, agent })
+        Ok(Self { http, clients, endpoint, agent, authorization: None })
+    }
+
+    /// The same client, which authenticates its tool calls with this token or key. It is sent to no other
+    /// address, links included.
+    ///
+    /// # Errors
+    /// A text that does not quote the token, if that can't be sent.
+    pub fn with_token(self, token: &str) -> Result<Self, String> {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut value = value.map_err(|_| "it holds characters that no token has".to_owned())?;
+        value.set_sensitive(true);
+        Ok(Self { authorization: Some(value), ..self })
     }
 
     /// The HTTP client for a URL.
@@ -136,10 +150,12 @@ impl Client {
     }
 
     async fn ask(&self, request: &Value) -> Decoded {
-        let sent =
-            self.http.post(self.endpoint.clone()).header("X-Agent-Id", self.agent).json(request).send();
+        let mut sent = self.http.post(self.endpoint.clone()).header("X-Agent-Id", self.agent).json(request);
+        if let Some(authorization) = &self.authorization {
+            sent = sent.header(AUTHORIZATION, authorization.clone());
+        }
         // Boxed: the request's future is large, and many calls are in flight.
-        match sent.boxed().await {
+        match sent.send().boxed().await {
             Ok(response) => read(response).await,
             Err(error) => Decoded::MayPass(root_cause(&error)),
         }

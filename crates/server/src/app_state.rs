@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use panaversity_service::Service;
 
+use crate::auth::Authenticator;
+use crate::http::middleware::auth::MissingScope;
 use crate::limits::ServerLimits;
 use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::metrics::Metrics;
@@ -23,15 +25,26 @@ pub struct AppState {
     pub(crate) limits: ServerLimits,
     /// Memory budget of all calls.
     pub(crate) budget: MemoryBudget,
+    /// Authenticator of requests; `None`: everybody may do everything.
+    pub(crate) auth: Option<Authenticator>,
     /// Memory permit of the call that is answered.
     pub(crate) hold: MemoryPermit,
+    /// Scope that the call that is answered lacks.
+    pub(crate) missing_scope: MissingScope,
 }
 
 impl AppState {
     /// The state of a server over this service.
     pub fn new(service: Service, metrics: Arc<Metrics>, links: SignedUrls, limits: ServerLimits) -> Self {
         let budget = MemoryBudget::of(limits.memory_bytes);
-        Self { hold: MemoryPermit::new(budget.clone()), service, metrics, links, limits, budget }
+        let (hold, missing_scope) = (MemoryPermit::new(budget.clone()), MissingScope::default());
+        Self { service, metrics, links, limits, budget, auth: None, hold, missing_scope }
+    }
+
+    /// The state of a server that authenticates its callers.
+    #[must_use]
+    pub fn with_auth(self, auth: Option<Authenticator>) -> Self {
+        Self { auth, ..self }
     }
 
     /// Sets the address that the server listens on, for links where nothing better is known.

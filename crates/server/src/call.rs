@@ -50,6 +50,9 @@ impl AppState {
         size: impl FnOnce(&T) -> Option<u64>,
     ) -> EndedCall<T> {
         let ended = self.service.run(self.service.caller(principal), operation, use_case).await;
+        if let Err(Error::Refused(Refusal::Forbidden { scope: Some(scope) })) = &ended.result {
+            self.missing_scope.set(scope.clone());
+        }
         if let CallKind::Tool(tool) = kind {
             self.metrics.tool_called(tool.name, status(ended.result.as_ref().err()), ended.call.elapsed());
         }

@@ -29,6 +29,22 @@ impl PublicUrl {
         let host = host_of_authority(uri.authority()?)?;
         clean.then(|| Self { text: text.trim_end_matches('/').to_owned(), host })
     }
+
+    /// True if nobody else can read or change what is fetched from it: it is `https`, or this machine.
+    pub fn is_private(&self) -> bool {
+        self.text.starts_with("https:") || is_loopback(&self.host)
+    }
+
+    /// Scheme and authority of the URL.
+    pub(crate) fn origin(&self) -> &str {
+        self.text.strip_suffix(self.path()).unwrap_or(&self.text)
+    }
+
+    /// Path of the URL; empty if it has none.
+    pub(crate) fn path(&self) -> &str {
+        let after_scheme = self.text.find("://").map_or(0, |at| at + 3);
+        self.text[after_scheme..].find('/').map_or("", |at| &self.text[after_scheme + at..])
+    }
 }
 
 /// The host in a `Host` header's value, in lower case, without port.
@@ -76,6 +92,9 @@ mod tests {
             (url.text.as_str(), url.host.as_str()),
             ("https://Books.example.com:8443/fs", "books.example.com")
         );
+        assert_eq!((url.origin(), url.path()), ("https://Books.example.com:8443", "/fs"));
+        let bare = PublicUrl::parse("http://localhost:8000/").unwrap();
+        assert_eq!((bare.origin(), bare.path()), ("http://localhost:8000", ""));
         for bad in ["books.example.com", "/x", "ftp://x", "https://u:p@x", "https://x/?q", "https://"] {
             assert_eq!(PublicUrl::parse(bad), None, "{bad}");
         }

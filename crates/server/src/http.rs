@@ -16,6 +16,7 @@ mod response_body;
 mod starting;
 mod uploads;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, put};
 use panaversity_model::ErrorCode;
 use tokio_util::sync::CancellationToken;
@@ -32,12 +33,13 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
-use self::middleware::observe;
+use self::middleware::{auth, observe};
 use self::response_body::throttle::DownloadLimiter;
 pub use self::starting::{Gate, name_of};
 use self::uploads::UploadSlots;
 
 use crate::AppState;
+use crate::auth::METADATA_PATH;
 use crate::error::{self, error_response};
 
 /// State of the routes.
@@ -59,8 +61,8 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
     };
     let probes = hosts.for_probes();
 
-    let guarded = crate::mcp::router(app.clone(), stop)
-        .layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
+    let mcp = authenticated(crate::mcp::router(app.clone(), stop), &app);
+    let guarded = mcp.layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
     let open = Router::new()
         .route("/health", get(health::full))
         .route("/health/live", get(health::live))
@@ -71,6 +73,7 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .route("/uploads/{id}", put(uploads::receive))
         .route("/books/{book}/archive.zip", get(archives::serve))
         .with_state(state)
+        .merge(resource_metadata(&app))
         .layer(from_fn_with_state(Arc::new(probes), allowed_hosts::admit));
 
     Router::new()
@@ -80,6 +83,24 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .layer(CatchPanicLayer::custom(|_| error::panicked_response()))
         .layer(from_fn_with_state(app, observe::observe))
         .layer(nosniff())
+}
+
+/// The routes behind authentication, if this server authenticates.
+fn authenticated(routes: Router, app: &AppState) -> Router {
+    match &app.auth {
+        Some(auth) => routes.layer(from_fn_with_state(auth.clone(), auth::authenticate)),
+        None => routes,
+    }
+}
+
+/// Metadata by which clients find the authorization server (RFC 9728); none without authentication.
+fn resource_metadata(app: &AppState) -> Router {
+    let Some(auth) = &app.auth else { return Router::new() };
+    let metadata = auth.metadata();
+    let answer = get(async move || Json(metadata));
+    let paths =
+        BTreeSet::from(["", "/mcp", auth.resource_path()].map(|path| format!("{METADATA_PATH}{path}")));
+    paths.iter().fold(Router::new(), |routes, path| routes.route(path, answer.clone()))
 }
 
 /// Middleware that forbids browsers to guess what an answer is.

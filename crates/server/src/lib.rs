@@ -20,10 +20,12 @@
 //!
 //! # Where to go next
 //! - [`AppState::new`] takes the service, [`Metrics`] and [`SignedUrls`], which sign the links of answers.
+//! - [`Authenticator`] checks the tokens of callers; without one everybody may do everything.
 //! - [`Gate`] answers while the engines are not open yet; [`AllowedHosts`] refuses foreign hosts.
 //! - The tools are in `mcp`, the other routes in `http`, the table of errors in `error`.
 
 mod app_state;
+pub mod auth;
 mod call;
 mod error;
 mod host;
@@ -35,6 +37,7 @@ mod metrics;
 mod signed_url;
 
 pub use app_state::AppState;
+pub use auth::Authenticator;
 pub use host::{PublicUrl, host_of};
 pub use http::listener::serve;
 pub use http::middleware::allowed_hosts::AllowedHosts;

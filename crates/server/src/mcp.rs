@@ -142,11 +142,12 @@ impl ServerHandler for McpHandler {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let list = ListToolsResult::with_all_items(tools::ADVERTISED.clone());
+        let list = ListToolsResult::with_all_items(tools::offered(&principal_or_unnamed(&context)));
         if !is_modern(&context) {
             return Ok(list);
         }
-        let mut list = list.with_ttl_ms(LISTS_FRESH_MS).with_cache_scope(CacheScope::Public);
+        let scope = if self.app.auth.is_some() { CacheScope::Private } else { CacheScope::Public };
+        let mut list = list.with_ttl_ms(LISTS_FRESH_MS).with_cache_scope(scope);
         list.meta = Some(server_meta());
         Ok(list)
     }
@@ -296,7 +297,14 @@ impl McpHandler {
     fn app_for(&self, context: &RequestContext<RoleServer>) -> AppState {
         let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<MemoryPermit>());
         let hold = hold.cloned().unwrap_or_else(|| MemoryPermit::new(self.app.budget.clone()));
-        AppState { links: self.app.links.for_host(host_of(context)), hold, ..self.app.clone() }
+        let missing_scope =
+            context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get()).cloned();
+        AppState {
+            links: self.app.links.for_host(host_of(context)),
+            hold,
+            missing_scope: missing_scope.unwrap_or_default(),
+            ..self.app.clone()
+        }
     }
 
     async fn answer(

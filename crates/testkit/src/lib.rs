@@ -27,7 +27,8 @@
 //! - [`faults`]: calls that fail before or after, and processes that die there.
 //! - [`contract`]: the suites, for a new engine or a new port call.
 //! - Real servers: [`postgres`], [`s3`], [`seaweed`]; [`proxy`] cuts connections to them, [`disk`] lets
-//!   disks fill up and lose power, [`client`] follows signed URLs, [`load`] calls tools without a pause.
+//!   disks fill up and lose power, [`client`] follows signed URLs, [`load`] calls tools without a pause,
+//!   [`authorization_server`] issues tokens.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,6 +37,7 @@
     reason = "test code fails by panicking"
 )]
 
+pub mod authorization_server;
 pub mod client;
 pub mod clock;
 pub mod contract;

@@ -67,9 +67,12 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let sources = Sources::gather(flags.into_given())?;
     let settings = effective(&sources)?;
     LogSettings::read(&sources)?;
-    let ServerSettings { store, http, links } = ServerSettings::read(&sources)?;
+    let ServerSettings { store, http, links, auth } = ServerSettings::read(&sources)?;
     let mut limits = server_limits(&store, &links).shown();
     limits.extend(panaversity_service::limits::shown());
+    if auth.is_some() {
+        limits.extend(panaversity_server::auth::shown_limits());
+    }
     let is_bucket = matches!(store.storage, StorageSettings::Bucket(_));
     limits.extend(panaversity_store::limits::shown(&store.database.url, store.database.pool, is_bucket));
     let mut tried: Vec<Tried> = sources.warnings().into_iter().map(|why| noted("settings", why)).collect();

@@ -2,10 +2,17 @@
 
 use panaversity_client::{Client, SyncError};
 
+use crate::config::ConfigError;
+use crate::config::sources::secret_of_environment;
+
 /// The server's URL when neither `--url` nor `PANAVERSITY_URL` is set.
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
-/// Address of the server.
+/// Name of the token or key of a server that authenticates its callers.
+const TOKEN: &str = "PANAVERSITY_TOKEN";
+
+/// Address of the server. Its token, if it needs one, is read from `PANAVERSITY_TOKEN`, or from the file
+/// that `PANAVERSITY_TOKEN_FILE` names.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ServerArgs {
     /// The server's URL [default: env `PANAVERSITY_URL`, else local port 8000]
@@ -20,6 +27,13 @@ impl ServerArgs {
         let given = by_flag.or_else(|| Some(("PANAVERSITY_URL", std::env::var("PANAVERSITY_URL").ok()?)));
         let (name, url) =
             given.filter(|(_, url)| !url.is_empty()).unwrap_or_else(|| ("--url", DEFAULT_URL.to_owned()));
-        Client::new(&url, agent).map_err(|why| SyncError::usage(format!("{name} {why}")))
+        let client = Client::new(&url, agent).map_err(|why| SyncError::usage(format!("{name} {why}")))?;
+        // Never a flag: command lines are seen by other users and kept in histories.
+        match secret_of_environment(TOKEN).map_err(|ConfigError(why)| SyncError::usage(why))? {
+            Some(token) => {
+                client.with_token(&token).map_err(|why| SyncError::usage(format!("{TOKEN}: {why}")))
+            }
+            None => Ok(client),
+        }
     }
 }

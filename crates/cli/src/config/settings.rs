@@ -35,6 +35,14 @@ pub(crate) enum Key {
     Port,
     AllowedHosts,
     StartupTimeout,
+    JwtSecret,
+    JwtAlgorithm,
+    AuthIssuer,
+    AuthAudience,
+    AuthServerUrl,
+    AuthJwksPath,
+    JwksCacheTtl,
+    ResourceServerUrl,
     Env,
 }
 
@@ -95,23 +103,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::Port, scope: CommandScope::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
     Setting { key: Key::AllowedHosts, scope: CommandScope::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
     Setting { key: Key::StartupTimeout, scope: CommandScope::Serve, names: &["PANAVERSITY_STARTUP_TIMEOUT"], default: Some("60"), value: "SECONDS", help: "How long the start waits for a database or bucket that is not up yet; 0: not at all", secret: false },
+    Setting { key: Key::JwtSecret, scope: CommandScope::Serve, names: &["PANAVERSITY_JWT_SECRET"], default: None, value: "SECRET", help: "Shared secret that signs the tokens of callers; a second one, after a space, while it is rotated", secret: true },
+    Setting { key: Key::JwtAlgorithm, scope: CommandScope::Serve, names: &["PANAVERSITY_JWT_ALGORITHM"], default: Some("HS256"), value: "NAME", help: "Algorithm of tokens signed by the secret: HS256, HS384 or HS512", secret: false },
+    Setting { key: Key::AuthIssuer, scope: CommandScope::Serve, names: &["PANAVERSITY_AUTH_ISSUER"], default: None, value: "ISSUER", help: "Issuer that tokens must name; unset: the authorization server, if there is one", secret: false },
+    Setting { key: Key::AuthAudience, scope: CommandScope::Serve, names: &["PANAVERSITY_AUTH_AUDIENCE"], default: None, value: "AUDIENCE", help: "Audience that tokens must name; unset: the URL of this resource", secret: false },
+    Setting { key: Key::AuthServerUrl, scope: CommandScope::Serve, names: &["PANAVERSITY_AUTH_SERVER_URL"], default: None, value: "URL", help: "Authorization server whose tokens are accepted, by the keys that it publishes", secret: false },
+    Setting { key: Key::AuthJwksPath, scope: CommandScope::Serve, names: &["PANAVERSITY_AUTH_JWKS_PATH"], default: Some("/.well-known/jwks.json"), value: "PATH", help: "Path of its keys", secret: false },
+    Setting { key: Key::JwksCacheTtl, scope: CommandScope::Serve, names: &["PANAVERSITY_JWKS_CACHE_TTL"], default: Some("3600"), value: "SECONDS", help: "How long its keys are used before they are fetched again", secret: false },
+    Setting { key: Key::ResourceServerUrl, scope: CommandScope::Serve, names: &["PANAVERSITY_RESOURCE_SERVER_URL"], default: None, value: "URL", help: "URL of this server in tokens; unset: the public URL with /mcp", secret: false },
     Setting { key: Key::Env, scope: CommandScope::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
 ];
 
 /// Names that this program knows but that are not settings of the server.
-pub(crate) const NAMES_ELSEWHERE: &[&str] = &["PANAVERSITY_URL"];
+pub(crate) const NAMES_ELSEWHERE: &[&str] =
+    &["PANAVERSITY_URL", "PANAVERSITY_TOKEN", "PANAVERSITY_TOKEN_FILE"];
 
 /// Settings of the product that this version does not have yet. Setting one gives a warning that it
 /// has no effect, which matters most where it was meant to protect something.
 pub(crate) const RESERVED_NAMES: &[&str] = &[
-    "PANAVERSITY_JWT_SECRET",
-    "PANAVERSITY_JWT_ALGORITHM",
-    "PANAVERSITY_AUTH_ISSUER",
-    "PANAVERSITY_AUTH_AUDIENCE",
-    "PANAVERSITY_AUTH_SERVER_URL",
-    "PANAVERSITY_AUTH_JWKS_PATH",
-    "PANAVERSITY_JWKS_CACHE_TTL",
-    "PANAVERSITY_RESOURCE_SERVER_URL",
     "PANAVERSITY_CORS_ORIGINS",
     "PANAVERSITY_TRUSTED_PROXIES",
     "PANAVERSITY_RATE_LIMIT_PER_SECOND",

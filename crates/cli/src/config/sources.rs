@@ -139,6 +139,15 @@ fn one_of(
     }
 }
 
+/// A secret of a command that reads no other settings: the variable itself, or the file that `NAME_FILE`
+/// names.
+pub(crate) fn secret_of_environment(name: &str) -> Result<Option<String>, ConfigError> {
+    let file = format!("{name}_FILE");
+    let set = [name, &file].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let given = one_of(&set.collect(), name, Some(&file), "")?;
+    Ok(given.map(|given| given.text.trim().to_owned()))
+}
+
 /// Reads the file of a secret, without the final line end that editors add.
 fn secret(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
@@ -249,7 +258,7 @@ mod tests {
             "DATABASE_URL",
             "DATABASE_URL_FILE",
             "PANAVERSITY_S3_SECRET_ACCESS_KEY",
-            "PANAVERSITY_JWT_SECRET",
+            "PANAVERSITY_CORS_ORIGINS",
             "PANAVERSITY_REDIS_URL",
             "PANAVERSITY_SIGNIN_KEY",
             "PANAVERSITY_signing_key",
@@ -270,7 +279,7 @@ mod tests {
         let names = [
             "PANAVERSITY_STORAGE_ROT",
             "PANAVERSITY_QQ",
-            "PANAVERSITY_JWT_SECRET",
+            "PANAVERSITY_CORS_ORIGINS",
             "PANAVERSITY_REDIS_URL_FILE",
             "PANAVERSITY_ENV",
             "PANAVERSITY_URL",
@@ -280,7 +289,7 @@ mod tests {
         assert_eq!(
             Sources::of(&[], &given, &[("PANAVERSITY_LOG_LEVL", "x")]).warnings(),
             [
-                "PANAVERSITY_JWT_SECRET has no effect: this version does not have that setting yet",
+                "PANAVERSITY_CORS_ORIGINS has no effect: this version does not have that setting yet",
                 "PANAVERSITY_LOG_LEVL is no setting and has no effect; did you mean PANAVERSITY_LOG_LEVEL?",
                 "PANAVERSITY_QQ is no setting and has no effect",
                 "PANAVERSITY_REDIS_URL_FILE has no effect: this version does not have that setting yet",

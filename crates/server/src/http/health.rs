@@ -10,6 +10,7 @@ use panaversity_service::health::{Health, Probe};
 use serde_json::{Value, json};
 
 use super::HttpState;
+use crate::auth::Authenticator;
 
 /// `GET /health/live`: the process answers.
 pub(super) async fn live() -> Response {
@@ -32,21 +33,22 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Response {
 pub(super) async fn full(State(state): State<HttpState>) -> Response {
     let health = state.app.service.health().await;
     let up = health.database.up && health.storage.up;
-    (code(up), Json(report(&health, state.began.elapsed()))).into_response()
+    let auth = state.app.auth.as_ref().map_or_else(|| vec!["none"], Authenticator::methods);
+    (code(up), Json(report(&health, state.began.elapsed(), &auth))).into_response()
 }
 
 fn code(up: bool) -> StatusCode {
     if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-fn report(health: &Health, uptime: Duration) -> Value {
+fn report(health: &Health, uptime: Duration, auth: &[&str]) -> Value {
     json!({
         "status": status(health),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": uptime.as_secs(),
         "database": engine(&health.database),
         "storage": engine(&health.storage),
-        "auth": "none",
+        "auth": auth.join(", "),
         "pending_publications": health.pending_publications,
         "damaged_blobs": health.damaged_blobs,
         "audit_chain": {
@@ -120,7 +122,7 @@ mod tests {
                 "valid": true, "checked_at": "2025-12-04T10:30:00.000000Z", "full_pass_age_seconds": 7,
             },
         });
-        assert_eq!(report(&healthy(), Duration::from_secs(61)), expected);
+        assert_eq!(report(&healthy(), Duration::from_secs(61), &["none"]), expected);
     }
 
     #[test]
@@ -132,6 +134,6 @@ mod tests {
         let mut broken = healthy();
         broken.verified.breaks.insert(key.clone(), ChainError { key, id: None, reason: "cut off".into() });
         assert_eq!(status(&broken), "degraded");
-        assert_eq!(report(&broken, Duration::ZERO)["audit_chain"]["valid"], false);
+        assert_eq!(report(&broken, Duration::ZERO, &["none"])["audit_chain"]["valid"], false);
     }
 }

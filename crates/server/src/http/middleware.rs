@@ -1,5 +1,6 @@
 //! Middleware of the routes, one file for each thing that is checked or observed.
 
 pub(crate) mod allowed_hosts;
+pub(crate) mod auth;
 pub(crate) mod body_limit;
 pub(crate) mod observe;

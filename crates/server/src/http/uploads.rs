@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, RawQuery, State};
@@ -98,10 +97,8 @@ pub(super) async fn receive(
         Ok((id, size)) => match state.uploads.begin(id) {
             Err(busy) => turned_away(&busy),
             Ok(_arrival) => {
-                let use_case = async |call: &mut Call| {
-                    let stall_timeout = app.limits.upload_stall_timeout;
-                    attempt(call, id, &size, &headers, &mut frames, stall_timeout).await
-                };
+                let use_case =
+                    async |call: &mut Call| attempt(call, id, &size, &headers, &mut frames, app).await;
                 let size = |size: &u64| Some(*size);
                 let principal = Principal::unrestricted(AgentId::unnamed());
                 let ended = app.run(CallKind::Upload, principal, Operation::Upload, use_case, size).await;
@@ -136,14 +133,17 @@ async fn attempt(
     signed_size: &str,
     headers: &HeaderMap,
     frames: &mut BodyDataStream,
-    stall_timeout: Duration,
+    app: &AppState,
 ) -> Result<u64, Error> {
     let upload = call.linked_upload(id).await?;
     let announced = &upload.announced;
     (call.book, call.path) = (Some(announced.book.clone()), Some(announced.path.clone()));
-    // The link's holder acts as the agent that it was given to, unless `X-Agent-Id` names another.
+    // The link's holder acts as the agent that it was given to, unless `X-Agent-Id` names another and
+    // nobody is authenticated.
     call.caller.principal.agent = announced.agent.clone();
-    if let Some(claimed) = claimed_agent(headers)? {
+    if app.auth.is_none()
+        && let Some(claimed) = claimed_agent(headers)?
+    {
         call.caller.principal.agent = claimed;
     }
     call.require_open(&upload).await?;
@@ -161,7 +161,7 @@ async fn attempt(
     let deadline = Instant::now() + time_to_put(announced.size);
     loop {
         let late = |_| Fault::new(FaultKind::Timeout, "the next bytes of an upload did not come in time");
-        let until = deadline.min(Instant::now() + stall_timeout);
+        let until = deadline.min(Instant::now() + app.limits.upload_stall_timeout);
         match tokio::time::timeout_at(until, frames.next()).await.map_err(late)? {
             Some(Ok(frame)) => incoming.write(&frame).await?,
             Some(Err(_)) => return Err(Refusal::argument("body", "it broke off").into()),

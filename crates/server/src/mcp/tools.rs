@@ -7,7 +7,9 @@ use futures::future::BoxFuture;
 use panaversity_model::audit::Operation::{
     self, Archive, Create, Delete, Delta, List, Plan, Query, Read, Search, Upload, Verify, Write,
 };
+use panaversity_model::permission::Principal;
 use panaversity_service::Call;
+use panaversity_service::authorize::permission_for;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
@@ -95,6 +97,13 @@ pub(super) static ALL: [Spec; 16] = [
 /// Answer of `tools/list`, built once.
 pub(super) static ADVERTISED: LazyLock<Vec<Tool>> =
     LazyLock::new(|| ALL.iter().map(Spec::advertised).collect());
+
+/// The tools that a caller may call, in the table's order.
+pub(super) fn offered(principal: &Principal) -> Vec<Tool> {
+    let may_call = |tool: &Spec| principal.may(permission_for(tool.operation), None);
+    let tools = ALL.iter().zip(ADVERTISED.iter());
+    tools.filter(|(spec, _)| may_call(spec)).map(|(_, tool)| tool.clone()).collect()
+}
 
 /// The tool with that name.
 pub(super) fn find(name: &str) -> Option<&'static Spec> {

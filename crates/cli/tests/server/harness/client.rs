@@ -16,6 +16,7 @@ pub(crate) struct TestClient {
     url: String,
     http: reqwest::Client,
     agent: Option<String>,
+    token: Option<String>,
 }
 
 impl TestClient {
@@ -24,7 +25,7 @@ impl TestClient {
         PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
         let http =
             reqwest::Client::builder().tls_certs_only([]).no_proxy().timeout(TEST_TIMEOUT).build().unwrap();
-        Self { url: format!("http://{address}"), http, agent: None }
+        Self { url: format!("http://{address}"), http, agent: None, token: None }
     }
 
     /// The same client, which may outlive the server.
@@ -41,6 +42,13 @@ impl TestClient {
     #[must_use]
     pub(crate) fn of_agent(mut self, agent: &str) -> Self {
         self.agent = Some(agent.to_owned());
+        self
+    }
+
+    /// The same client, with this bearer token.
+    #[must_use]
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(format!("Bearer {token}"));
         self
     }
 
@@ -80,6 +88,7 @@ impl TestClient {
     ) -> Option<Reply> {
         let mut all: BTreeMap<String, &str> = BTreeMap::from([("content-type".into(), "application/json")]);
         all.extend(self.agent.iter().map(|agent| ("x-agent-id".into(), agent.as_str())));
+        all.extend(self.token.iter().map(|token| ("authorization".into(), token.as_str())));
         all.extend(headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), *value)));
         let mut request = self.http.post(format!("{}{path}", self.url)).body(body);
         for (name, value) in all {

@@ -16,7 +16,7 @@ const SKIPPED: &str = ".env lines 1, 2, 3, 4, 8 cannot be read and are skipped";
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_of_others_stop_no_command_and_are_told_once() {
     let env = TestEnv::new(Db::Sqlite);
-    fs::write(env.folder().join(".env"), format!("{OTHERS}PANAVERSITY_ENV=production\n")).unwrap();
+    fs::write(env.folder().join(".env"), format!("{OTHERS}PANAVERSITY_RETENTION_DAYS=29\n")).unwrap();
     let server = env.start_process().await;
     created(&server.client(), LESSON, "one", json!({})).await;
     let told = |log: &str| log.matches(SKIPPED).count();

@@ -133,6 +133,13 @@ async fn the_errors_are_these() {
     let folder_twice =
         json!({ "book_id": BOOK, "asset_type": "img", "filename": "static/img/x.png", "file_size": 1 });
     let folder_twice = client.call("upload_asset", folder_twice).await;
+    let secured = crate::auth::secured(Db::Sqlite);
+    let locked = secured.start().await;
+    let reader = crate::auth::holder(&locked, "read", json!({ "user_id": "ann" }));
+    let expired = locked.client().with_token(&crate::auth::token("read", json!({ "exp": 1 })));
+    let rpc_error = async |client: &crate::harness::TestClient| {
+        client.post("/mcp", LIST, &[]).await.json()["error"].clone()
+    };
     let samples = [
         ("a missing argument", error(&client.call("read_content", json!({ "book_id": BOOK })).await)),
         ("an unknown argument", error(&write(&client, LESSON, "x", json!({ "expected": "x" })).await)),
@@ -177,6 +184,10 @@ async fn the_errors_are_these() {
                 .await["error"]
                 .clone(),
         ),
+        ("no token", rpc_error(&locked).await),
+        ("an expired token", rpc_error(&expired).await),
+        ("a missing scope", error(&write(&reader, LESSON, "x", json!({})).await)),
+        ("the overlay of another user", error(&read(&reader, LESSON, json!({ "user_id": "eve" })).await)),
         ("no such route", client.get("/nowhere").await.json()["error"].clone()),
     ];
     let samples: serde_json::Map<_, _> =

@@ -1,0 +1,116 @@
+//! Settings of authentication. It is on as soon as a shared secret or an authorization server is set.
+
+use std::time::Duration;
+
+use panaversity_server::PublicUrl;
+use panaversity_server::auth::{AuthOptions, JwksOptions, LEAST_INTERVAL, SecretAlgorithm};
+
+use super::parsed::public_url;
+use super::values::{bad, optional, parse_u32, required};
+use super::{ConfigError, Key, Sources};
+
+/// Least length of a secret, in bytes: that of the smallest signature (RFC 7518, section 3.2).
+const SHORTEST_SECRET: usize = 32;
+/// Most secrets at once: the current one, and another while it is rotated.
+const MOST_SECRETS: usize = 2;
+/// Texts that documentation and examples use as secrets.
+const KNOWN_SECRETS: [&str; 4] = ["secret", "changeme", "change-me", "your-secret"];
+
+/// Parses the settings of authentication; `None`: nobody authenticates.
+pub(crate) fn read(sources: &Sources) -> Result<Option<AuthOptions>, ConfigError> {
+    let secrets = secrets(sources)?;
+    let server = server_url(sources)?;
+    if secrets.is_empty() && server.is_none() {
+        return Ok(None);
+    }
+    let issuer = optional(sources, Key::AuthIssuer, "the issuer of tokens", plain_text)?;
+    let audience = optional(sources, Key::AuthAudience, "the audience of tokens", plain_text)?;
+    let jwks = match &server {
+        Some(server) => Some(JwksOptions {
+            url: jwks_url(sources, server)?,
+            time_to_live: time_to_live(sources)?,
+            least_interval: LEAST_INTERVAL,
+        }),
+        None => None,
+    };
+    Ok(Some(AuthOptions {
+        secrets,
+        secret_algorithm: required(sources, Key::JwtAlgorithm, "HS256, HS384 or HS512", secret_algorithm)?,
+        jwks,
+        issuer: issuer.or_else(|| server.as_ref().map(|server| server.text.clone())),
+        audiences: audience.into_iter().collect(),
+        resource: resource(sources)?,
+        authorization_server: server,
+    }))
+}
+
+fn secrets(sources: &Sources) -> Result<Vec<Vec<u8>>, ConfigError> {
+    let Some(given) = sources.text(Key::JwtSecret)? else { return Ok(Vec::new()) };
+    let secrets: Vec<_> = given.text.split_whitespace().collect();
+    if secrets.is_empty() || secrets.len() > MOST_SECRETS {
+        return Err(ConfigError(format!(
+            "{} holds {} secrets; allowed are one or two",
+            given.name,
+            secrets.len()
+        )));
+    }
+    for secret in &secrets {
+        let known = secret.to_ascii_lowercase();
+        if secret.len() < SHORTEST_SECRET || KNOWN_SECRETS.iter().any(|word| known.starts_with(word)) {
+            return Err(ConfigError(format!(
+                "{} can be guessed: take at least {SHORTEST_SECRET} characters from a random generator, such as \
+                 `openssl rand -hex 32`",
+                given.name
+            )));
+        }
+    }
+    Ok(secrets.into_iter().map(|secret| secret.as_bytes().to_vec()).collect())
+}
+
+fn secret_algorithm(text: &str) -> Option<SecretAlgorithm> {
+    match text {
+        "HS256" => Some(SecretAlgorithm::Hs256),
+        "HS384" => Some(SecretAlgorithm::Hs384),
+        "HS512" => Some(SecretAlgorithm::Hs512),
+        _ => None,
+    }
+}
+
+/// The authorization server. Its keys decide who gets in, so they come encrypted, or from this machine.
+fn server_url(sources: &Sources) -> Result<Option<PublicUrl>, ConfigError> {
+    let Some(given) = sources.text(Key::AuthServerUrl)? else { return Ok(None) };
+    let url = PublicUrl::parse(given.text.trim()).filter(PublicUrl::is_private);
+    let allowed = "a URL like https://login.example.com; http only for localhost";
+    url.map(Some).ok_or_else(|| bad(&given, allowed))
+}
+
+fn jwks_url(sources: &Sources, server: &PublicUrl) -> Result<String, ConfigError> {
+    let path = required(sources, Key::AuthJwksPath, "a path like /.well-known/jwks.json", |text| {
+        (text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
+    })?;
+    Ok(format!("{}{path}", server.text))
+}
+
+fn time_to_live(sources: &Sources) -> Result<Duration, ConfigError> {
+    Ok(Duration::from_secs(u64::from(parse_u32(sources, Key::JwksCacheTtl, 10, 7 * 24 * 3600)?)))
+}
+
+/// The URL of this resource, which tokens must name as their audience.
+fn resource(sources: &Sources) -> Result<PublicUrl, ConfigError> {
+    let allowed = "a URL like https://books.example.com/mcp";
+    if let Some(url) = optional(sources, Key::ResourceServerUrl, allowed, PublicUrl::parse)? {
+        return Ok(url);
+    }
+    let public = public_url(sources)?.and_then(|url| PublicUrl::parse(&format!("{}/mcp", url.text)));
+    public.ok_or_else(|| {
+        ConfigError(
+            "authentication needs the URL that tokens name: set PANAVERSITY_PUBLIC_URL, or \
+             PANAVERSITY_RESOURCE_SERVER_URL"
+                .to_owned(),
+        )
+    })
+}
+
+fn plain_text(text: &str) -> Option<String> {
+    (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.to_owned())
+}

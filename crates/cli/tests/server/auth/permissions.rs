@@ -1,0 +1,254 @@
+//! What a token may reach: every tool by scope, every list by book, every overlay by user (R5).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{holder, secured};
+use crate::fixtures::{BOOK, LESSON, TOOLS, about, created, entries, sha256, with};
+use crate::harness::{Db, Server, TestClient};
+
+/// A book that only some tokens may reach.
+const OTHER: &str = "secret-book";
+
+/// Each tool with its least scope and the arguments of a call about a book.
+fn tools() -> Vec<(&'static str, &'static str, Value)> {
+    let asset = json!({ "asset_type": "img", "filename": "a.png" });
+    vec![
+        ("read_content", "read", json!({ "path": LESSON })),
+        ("write_content", "write", json!({ "path": LESSON, "content": "one" })),
+        ("delete_content", "write", json!({ "path": LESSON })),
+        ("upload_asset", "write", with(asset.clone(), json!({ "binary_data": "AAAA" }))),
+        ("complete_upload", "write", json!({ "upload_id": "0193a000-0000-7000-8000-000000000000" })),
+        ("get_asset", "read", asset.clone()),
+        ("list_assets", "read", json!({})),
+        ("delete_asset", "write", asset),
+        ("list_books", "read", json!({})),
+        ("create_book", "write", json!({})),
+        ("glob_search", "read", json!({ "pattern": "**" })),
+        ("plan_build", "read", json!({})),
+        ("delta_build", "read", json!({ "since": "2025-01-01T00:00:00Z" })),
+        ("get_book_archive", "read", json!({})),
+        ("query_audit_log", "read", json!({})),
+        ("verify_audit_chain", "admin", json!({})),
+    ]
+}
+
+/// True if a token with this scope has a permission.
+fn includes(scope: &str, needed: &str) -> bool {
+    let rank = |name: &str| ["none", "read", "write", "admin"].iter().position(|one| *one == name).unwrap();
+    rank(scope) >= rank(needed)
+}
+
+/// HTTP status, code and challenge of a call.
+async fn verdict(client: &TestClient, tool: &str, arguments: &Value) -> (u16, String, String) {
+    let params = json!({ "name": tool, "arguments": arguments });
+    let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let reply = client.post("/mcp", message.to_string(), &[]).await;
+    let challenge = reply.headers.get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
+    let error = &reply.json()["result"]["structuredContent"]["error"];
+    (reply.status, error["code"].as_str().unwrap_or_default().to_owned(), challenge.unwrap_or_default())
+}
+
+async fn offered(client: &TestClient) -> BTreeSet<String> {
+    let list = client.rpc(json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {} })).await;
+    let tools = list["result"]["tools"].as_array().unwrap();
+    tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Two books, each with a lesson, and an overlay of eve in both.
+async fn two_books(server: &Server) {
+    let admin = holder(server, "admin", json!({}));
+    for book in [BOOK, OTHER] {
+        for (content, user) in [("the lesson", json!({})), ("eve's own words", json!({ "user_id": "eve" }))] {
+            let write = with(json!({ "book_id": book, "path": LESSON, "content": content }), user);
+            admin.call("write_content", write).await.expect_ok();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_tool_asks_for_its_scope_and_is_offered_to_those_who_have_it() {
+    let env = secured(Db::Sqlite);
+    let server = env.start().await;
+    two_books(&server).await;
+    let tools = tools();
+    assert_eq!(tools.len(), TOOLS);
+    for scope in ["none", "read", "write", "admin"] {
+        let here = if scope == "none" { "openid overlay:any".to_owned() } else { format!("{scope}:{BOOK}") };
+        let everywhere = if scope == "none" { here.clone() } else { scope.to_owned() };
+        for scopes in [&here, &everywhere] {
+            let client = holder(&server, scopes, json!({}));
+            let due = tools
+                .iter()
+                .filter(|(_, needed, _)| includes(scope, needed))
+                .map(|(name, ..)| (*name).to_owned());
+            assert_eq!(offered(&client).await, due.collect(), "{scopes}");
+            for (tool, needed, arguments) in &tools {
+                for book in [BOOK, OTHER, "no-such-book"] {
+                    let arguments = with(json!({ "book_id": book }), arguments.clone());
+                    let is_allowed = includes(scope, needed) && (book == BOOK || scopes == &everywhere);
+                    let (status, code, challenge) = verdict(&client, tool, &arguments).await;
+                    if is_allowed {
+                        assert_ne!((status, code.as_str()), (403, "FORBIDDEN"), "{tool} {scopes} {book}");
+                        continue;
+                    }
+                    assert_eq!((status, code.as_str()), (403, "FORBIDDEN"), "{tool} {scopes} {book}");
+                    assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+                    assert!(challenge.contains(&format!("scope=\"{needed}")), "{tool}: {challenge}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r5_lists_searches_resources_and_completions_name_only_books_that_may_be_read() {
+    for db in Db::both() {
+        let env = secured(db);
+        let server = env.start().await;
+        two_books(&server).await;
+        let client = holder(&server, &format!("write:{BOOK}"), json!({}));
+        let all = json!({ "pattern": "**", "all_books": true });
+        let rpc = |method: &str, params: Value| json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let complete = json!({ "ref": { "type": "ref/resource", "uri": "book://{book_id}/{+path}" }, "argument": { "name": "book_id", "value": "" } });
+        let complete_path = with(
+            complete.clone(),
+            json!({
+            "argument": { "name": "path", "value": "content" }, "context": { "arguments": { "book_id": OTHER } } }),
+        );
+        for answer in [
+            client.call("list_books", json!({ "include_structure": "all" })).await.expect_ok(),
+            client.call("glob_search", all.clone()).await.expect_ok(),
+            client.rpc(rpc("resources/list", json!({}))).await,
+            client.rpc(rpc("completion/complete", complete)).await,
+        ] {
+            let text = answer.to_string();
+            assert!(text.contains(BOOK) && !text.contains(OTHER), "{text}");
+        }
+        let text = client.rpc(rpc("completion/complete", complete_path)).await.to_string();
+        assert!(!text.contains("01-lesson"), "{text}");
+        let uri = format!("book://{OTHER}/{LESSON}");
+        let reply = client.post("/mcp", rpc("resources/read", json!({ "uri": uri })).to_string(), &[]).await;
+        assert_eq!(reply.status, 403);
+        assert!(!reply.text().contains("the lesson"), "{}", reply.text());
+        // The answer is the same whether there is such a book or not.
+        for tool in ["read_content", "plan_build"] {
+            let call = async |book: &str| {
+                let arguments = json!({ "book_id": book, "path": LESSON });
+                let arguments = if tool == "plan_build" { json!({ "book_id": book }) } else { arguments };
+                client.call(tool, arguments).await.value.to_string().replace(book, "B")
+            };
+            assert_eq!(call(OTHER).await, call("no-such-book").await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r5_an_overlay_is_reached_by_its_user_by_overlay_any_and_by_admin_and_by_nobody_else() {
+    for db in Db::both() {
+        let env = secured(db);
+        let server = env.start().await;
+        two_books(&server).await;
+        let of_eve = json!({ "user_id": "eve" });
+        for (scopes, user, reaches) in [
+            ("write", Some("eve"), true),
+            ("write overlay:any", None, true),
+            ("write overlay:any", Some("bob"), true),
+            ("admin", None, true),
+            (&*format!("admin:{BOOK}"), Some("bob"), true),
+            ("write", None, false),
+            ("write", Some("bob"), false),
+            (&*format!("write admin:{OTHER}"), None, false),
+        ] {
+            let user = user.map_or(json!({}), |user| json!({ "user_id": user }));
+            let client = holder(&server, scopes, user.clone());
+            for (tool, arguments) in [
+                ("read_content", about(LESSON, of_eve.clone())),
+                ("read_content", with(json!({ "book_id": BOOK, "scope": "book" }), of_eve.clone())),
+                ("glob_search", with(json!({ "book_id": BOOK, "pattern": "**" }), of_eve.clone())),
+                (
+                    "delta_build",
+                    with(
+                        json!({ "book_id": BOOK, "since": "2025-01-01T00:00:00Z", "include_content": true }),
+                        of_eve.clone(),
+                    ),
+                ),
+                ("query_audit_log", with(json!({ "book_id": BOOK }), of_eve.clone())),
+            ] {
+                let answer = client.call(tool, arguments).await;
+                assert_eq!(answer.ok, reaches, "{scopes} {user} {tool}: {}", answer.value);
+                if !reaches {
+                    assert_eq!(answer.code(), "FORBIDDEN");
+                    assert!(!answer.value.to_string().contains("own words"));
+                }
+            }
+            let write = about(
+                LESSON,
+                with(
+                    json!({ "content": "mine", "expected_hash": sha256("eve's own words") }),
+                    of_eve.clone(),
+                ),
+            );
+            let write = client.call("write_content", write).await;
+            assert_eq!(write.ok, reaches, "{scopes} {user}: {}", write.value);
+            if reaches {
+                let back = json!({ "content": "eve's own words", "expected_hash": sha256("mine") });
+                client.call("write_content", about(LESSON, with(back, of_eve.clone()))).await.expect_ok();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_is_tied_to_a_user_reads_the_base_and_changes_none_of_it() {
+    let env = secured(Db::Sqlite);
+    let server = env.start().await;
+    two_books(&server).await;
+    let client = holder(&server, "write", json!({ "user_id": "bob" }));
+    assert_eq!(
+        client.call("read_content", about(LESSON, json!({}))).await.expect_ok()["content"],
+        "the lesson"
+    );
+    for (tool, arguments) in [
+        ("write_content", about(LESSON, json!({ "content": "his", "expected_hash": sha256("the lesson") }))),
+        ("delete_content", about(LESSON, json!({}))),
+        (
+            "upload_asset",
+            json!({ "book_id": BOOK, "asset_type": "img", "filename": "a.png", "binary_data": "AAAA" }),
+        ),
+        ("create_book", json!({ "book_id": "bobs-book" })),
+    ] {
+        let answer = client.call(tool, arguments).await;
+        assert_eq!(answer.code(), "FORBIDDEN", "{tool}: {}", answer.value);
+        assert!(answer.value["error"]["hint"].as_str().unwrap().contains("user_id"));
+    }
+    created(&client, LESSON, "his", json!({ "user_id": "bob" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_shows_all_entries_to_admin_and_to_others_their_own() {
+    for db in Db::both() {
+        let env = secured(db);
+        let server = env.start().await;
+        two_books(&server).await;
+        let other = holder(&server, "write", json!({ "sub": "other-agent" }));
+        created(&other, "content/README.md", "hers", json!({})).await;
+        let agents = |entries: Vec<Value>| -> BTreeSet<String> {
+            entries.iter().map(|entry| entry["agent_id"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(agents(entries(&other, json!({})).await), BTreeSet::from(["other-agent".to_owned()]));
+        let foreign = entries(&other, json!({ "agent_id": "writer-7" })).await;
+        assert_eq!(foreign, Vec::<Value>::new());
+        let admin = holder(&server, "admin", json!({}));
+        assert_eq!(agents(entries(&admin, json!({})).await).len(), 2);
+        let of_book = holder(&server, &format!("admin:{BOOK}"), json!({ "sub": "book-admin" }));
+        assert_eq!(agents(entries(&of_book, json!({ "book_id": BOOK })).await).len(), 2);
+        assert_eq!(agents(entries(&of_book, json!({})).await), BTreeSet::from(["book-admin".to_owned()]));
+        let refused = entries(&admin, json!({ "status": "refused" })).await;
+        assert_eq!(refused, Vec::<Value>::new());
+        assert_eq!(other.call("verify_audit_chain", json!({})).await.code(), "FORBIDDEN");
+        let refused = entries(&admin, json!({ "status": "refused" })).await;
+        assert_eq!(refused[0]["error_code"], "FORBIDDEN", "a refusal is recorded");
+    }
+}

@@ -1,0 +1,181 @@
+//! Key set of an authorization server (RFC 7517), fetched and cached.
+//!
+//! 1. Keys are fetched when the first token needs one, and again when they are older than their time to
+//!    live, or when a token names a key that is not among them.
+//! 2. Between two fetches at least [`JwksOptions::least_interval`] passes, whatever tokens name, so that forged ones
+//!    cause no load on the authorization server. One request fetches; of the others only those wait whose
+//!    key is not known.
+//! 3. While the authorization server is away, the keys fetched last are used.
+//!
+//! Only keys for signatures with RS256, ES256 and `EdDSA` are kept.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::StreamExt;
+use jsonwebtoken::jwk::{self, AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Longest time of one fetch.
+pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Least time between two fetches, unless a test asks for another.
+pub const LEAST_INTERVAL: Duration = Duration::from_secs(10);
+/// Most bytes of a key set.
+const MOST_BYTES: usize = 256 << 10;
+
+/// Options of a key set.
+#[derive(Debug, Clone)]
+pub struct JwksOptions {
+    /// URL of the set.
+    pub url: String,
+    /// Time after which the keys are fetched again.
+    pub time_to_live: Duration,
+    /// Least time between two fetches.
+    pub least_interval: Duration,
+}
+
+/// A cached key set.
+pub(super) struct JwkSet {
+    options: JwksOptions,
+    client: reqwest::Client,
+    cache: RwLock<KeyCache>,
+    /// Time of the last fetch, begun under this lock.
+    fetching: Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct KeyCache {
+    keys: Vec<CachedKey>,
+    fetched_at: Option<Instant>,
+}
+
+struct CachedKey {
+    id: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+/// Result of looking for a key.
+pub(super) enum KeyLookup {
+    /// The key.
+    Found(DecodingKey),
+    /// The set has no such key.
+    Unknown,
+    /// The set could not be fetched, now or before.
+    Unavailable,
+}
+
+impl JwkSet {
+    pub(super) fn new(options: JwksOptions) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            .timeout(FETCH_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { options, client, cache: RwLock::default(), fetching: Mutex::default() })
+    }
+
+    /// The key with this id for this algorithm. A token without an id gets the only key that there is for
+    /// its algorithm.
+    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> KeyLookup {
+        let (known, is_fresh) = self.known(id, algorithm);
+        if let (Some(key), true) = (&known, is_fresh) {
+            return KeyLookup::Found(key.clone());
+        }
+        let mut tried_at = match known {
+            Some(key) => match self.fetching.try_lock() {
+                Ok(tried_at) => tried_at,
+                Err(_) => return KeyLookup::Found(key),
+            },
+            None => self.fetching.lock().await,
+        };
+        if tried_at.is_none_or(|at| at.elapsed() >= self.options.least_interval) {
+            *tried_at = Some(Instant::now());
+            match self.fetch().await {
+                Ok(keys) => {
+                    let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+                    *cache = KeyCache { keys, fetched_at: Some(Instant::now()) };
+                }
+                Err(why) => tracing::warn!(
+                    target: "panaversity_fs.auth",
+                    error = why,
+                    "the key set of the authorization server could not be fetched (see PANAVERSITY_AUTH_SERVER_URL)"
+                ),
+            }
+        }
+        drop(tried_at);
+        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        match (cache.find(id, algorithm), cache.fetched_at) {
+            (Some(key), _) => KeyLookup::Found(key),
+            (None, Some(_)) => KeyLookup::Unknown,
+            (None, None) => KeyLookup::Unavailable,
+        }
+    }
+
+    /// A cached key, and whether the cache is fresh.
+    fn known(&self, id: Option<&str>, algorithm: Algorithm) -> (Option<DecodingKey>, bool) {
+        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = cache.fetched_at.is_some_and(|at| at.elapsed() < self.options.time_to_live);
+        (cache.find(id, algorithm), is_fresh)
+    }
+
+    async fn fetch(&self) -> Result<Vec<CachedKey>, String> {
+        let answer = self.client.get(&self.options.url).send().await.map_err(in_words)?;
+        if !answer.status().is_success() {
+            return Err(format!("the answer is {}", answer.status()));
+        }
+        let (mut bytes, mut body) = (Vec::new(), answer.bytes_stream());
+        while let Some(some) = body.next().await {
+            bytes.extend_from_slice(&some.map_err(in_words)?);
+            if bytes.len() > MOST_BYTES {
+                return Err("it is too large".to_owned());
+            }
+        }
+        let set: jwk::JwkSet = serde_json::from_slice(&bytes).map_err(|_| "it is no key set".to_owned())?;
+        Ok(set.keys.iter().filter_map(CachedKey::of).collect())
+    }
+}
+
+impl KeyCache {
+    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+        let mut fitting = self.keys.iter().filter(|key| key.algorithm == algorithm);
+        match id {
+            Some(_) => fitting.find(|key| key.id.as_deref() == id).map(|key| key.key.clone()),
+            None => fitting.next().filter(|_| fitting.next().is_none()).map(|key| key.key.clone()),
+        }
+    }
+}
+
+impl CachedKey {
+    /// The key, if it is for signatures with an algorithm that is accepted.
+    fn of(jwk: &Jwk) -> Option<Self> {
+        let algorithm = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => Algorithm::RS256,
+            AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
+                Algorithm::ES256
+            }
+            AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+                Algorithm::EdDSA
+            }
+            _ => return None,
+        };
+        let named = jwk.common.key_algorithm.map(|named| named.to_string());
+        let is_for_it = named.is_none_or(|named| named == format!("{algorithm:?}"));
+        let is_for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+        if !is_for_it || !is_for_signatures {
+            return None;
+        }
+        Some(Self { id: jwk.common.key_id.clone(), algorithm, key: DecodingKey::from_jwk(jwk).ok()? })
+    }
+}
+
+/// The error without its URL, which may hold a password.
+fn in_words(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    match std::error::Error::source(&error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

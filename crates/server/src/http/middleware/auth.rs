@@ -1,0 +1,96 @@
+//! Authentication of requests to `/mcp`, before their bodies are read.
+//!
+//! A request without a valid token gets 401 with the way to one (`WWW-Authenticate`, RFC 6750 and 9728).
+//! A call that needs a scope which its token lacks is answered with 403 and that scope, so that a client
+//! can ask for it; the body is still the call's answer. Tokens in the query are refused: they would be
+//! in logs.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{Request, State};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Json, Response};
+use panaversity_model::ErrorCode;
+use panaversity_model::permission::Scope;
+use serde_json::{Value, json};
+
+use crate::auth::{AuthError, Authenticator};
+use crate::error::{self, AGAIN_IN_SECONDS};
+use crate::mcp::message::INVALID_REQUEST;
+
+/// Scope that a call of the request lacked.
+#[derive(Clone, Default)]
+pub(crate) struct MissingScope(Arc<OnceLock<Scope>>);
+
+impl MissingScope {
+    /// Records the scope; the first one counts.
+    pub(crate) fn set(&self, scope: Scope) {
+        let _ = self.0.set(scope);
+    }
+}
+
+/// Authenticates a request, and adds its principal to it.
+pub(crate) async fn authenticate(
+    State(authenticator): State<Authenticator>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let authenticated = if has_token_in_query(request.uri()) {
+        Err(AuthError::Malformed("it must be in a header, not in the query"))
+    } else {
+        authenticator.authenticate(request.headers()).await
+    };
+    let principal = match authenticated {
+        Ok(principal) => principal,
+        Err(error) => return refused(&authenticator, error),
+    };
+    let missing = MissingScope::default();
+    request.extensions_mut().insert(principal);
+    request.extensions_mut().insert(missing.clone());
+    let mut response = next.run(request).await;
+    if let Some(scope) = missing.0.get() {
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        response.headers_mut().insert(WWW_AUTHENTICATE, authenticator.step_up(scope));
+    }
+    response
+}
+
+fn has_token_in_query(uri: &Uri) -> bool {
+    let names = uri.query().unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or(""));
+    names.into_iter().any(|name| matches!(name, "access_token" | "token" | "api_key" | "x-api-key"))
+}
+
+fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
+    let message = reason.message();
+    tracing::info!(target: "panaversity_fs.auth", reason = message, "a request was not authenticated");
+    let (status, code, hint) = match reason {
+        AuthError::Missing | AuthError::Invalid(_) => (
+            StatusCode::UNAUTHORIZED,
+            ErrorCode::Unauthenticated,
+            "Get a token from the authorization server or the operator, and send it as Authorization: Bearer; the commands read it from PANAVERSITY_TOKEN",
+        ),
+        AuthError::Malformed(_) => (
+            StatusCode::BAD_REQUEST,
+            ErrorCode::Unauthenticated,
+            "Send one token, in the header Authorization: Bearer, or x-api-key",
+        ),
+        AuthError::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Timeout,
+            "The authorization server's keys can't be fetched: repeat the request in a few seconds",
+        ),
+    };
+    let error = json!({
+        "code": INVALID_REQUEST,
+        "message": message,
+        "data": { "code": code.as_str(), "hint": hint },
+    });
+    let mut response = (status, Json(error::rpc_answer(&Value::Null, &error))).into_response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, authenticator.challenge(reason));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, AGAIN_IN_SECONDS);
+    }
+    response
+}
