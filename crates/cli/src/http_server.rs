@@ -112,7 +112,7 @@ impl HttpServer {
             ended = &mut serving => return Err(no_longer(&ended)),
         };
         warn_of_address(&http, address, auth.is_some());
-        let state = runtime.state().with_auth(auth);
+        let state = runtime.state().with_auth(auth).with_rate_limit(http.rate);
         state.listens_on(address);
         gate.open(router(state, hosts, cancelling.clone()));
         tracing::info!(

@@ -7,7 +7,7 @@ use panaversity_service::Service;
 
 use crate::auth::Authenticator;
 use crate::http::middleware::auth::MissingScope;
-use crate::limits::ServerLimits;
+use crate::limits::{RateLimit, ServerLimits};
 use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::metrics::Metrics;
 use crate::signed_url::SignedUrls;
@@ -45,6 +45,13 @@ impl AppState {
     #[must_use]
     pub fn with_auth(self, auth: Option<Authenticator>) -> Self {
         Self { auth, ..self }
+    }
+
+    /// The state of a server that limits the rate of each caller's requests.
+    #[must_use]
+    pub fn with_rate_limit(mut self, rate: RateLimit) -> Self {
+        self.limits.rate = rate;
+        self
     }
 
     /// Sets the address that the server listens on, for links where nothing better is known.

@@ -33,6 +33,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
+use self::middleware::rate_limit::{self, RateLimiter};
 use self::middleware::{auth, observe};
 use self::response_body::throttle::DownloadLimiter;
 pub use self::starting::{Gate, name_of};
@@ -61,7 +62,7 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
     };
     let probes = hosts.for_probes();
 
-    let mcp = authenticated(crate::mcp::router(app.clone(), stop), &app);
+    let mcp = authenticated(rate_limited(crate::mcp::router(app.clone(), stop), &app), &app);
     let guarded = mcp.layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
     let open = Router::new()
         .route("/health", get(health::full))
@@ -83,6 +84,14 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .layer(CatchPanicLayer::custom(|_| error::panicked_response()))
         .layer(from_fn_with_state(app, observe::observe))
         .layer(nosniff())
+}
+
+/// The routes behind the rate limit, if there is one.
+fn rate_limited(routes: Router, app: &AppState) -> Router {
+    match RateLimiter::new(app.limits.rate, app.auth.is_some()) {
+        Some(limiter) => routes.layer(from_fn_with_state(limiter, rate_limit::limit_rate)),
+        None => routes,
+    }
 }
 
 /// The routes behind authentication, if this server authenticates.

@@ -42,7 +42,7 @@ pub use host::{PublicUrl, host_of};
 pub use http::listener::serve;
 pub use http::middleware::allowed_hosts::AllowedHosts;
 pub use http::{Gate, name_of, router};
-pub use limits::{ConnectionLimits, ServerLimits};
+pub use limits::{ConnectionLimits, RateLimit, ServerLimits};
 pub use mcp::serve_stdio;
 pub use metrics::Metrics;
 pub use signed_url::{PublishedKey, SignedUrlOptions, SignedUrls};

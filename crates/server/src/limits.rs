@@ -18,6 +18,8 @@ const USUAL_REQUEST_BYTES: u64 = 4 << 20;
 pub struct ServerLimits {
     /// Limits of connections.
     pub connections: ConnectionLimits,
+    /// Rate of requests to `/mcp` of one caller; none unless it is set.
+    pub rate: RateLimit,
     /// Bytes of memory that large bodies and answers of all calls share.
     pub memory_bytes: u64,
     /// Most bytes of an MCP request: one that contains an asset of the largest size inside a call, in
@@ -50,6 +52,7 @@ impl ServerLimits {
         let request_bytes = (direct_bytes / 2 * 3 + (64 << 10)).max(USUAL_REQUEST_BYTES);
         Self {
             connections: ConnectionLimits::for_descriptors(descriptors),
+            rate: RateLimit { per_second: 0, burst: 0 },
             memory_bytes: direct_bytes.saturating_mul(DIRECT_ASSETS_IN_MEMORY),
             request_bytes: usize::try_from(request_bytes).unwrap_or(usize::MAX),
             request_timeout: Duration::from_mins(3),
@@ -88,6 +91,15 @@ impl ServerLimits {
             ("database for a scrape", seconds(self.scrape_timeout)),
         ]
     }
+}
+
+/// Rate of requests that a caller may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests per second in the long run; 0: no limit.
+    pub per_second: u32,
+    /// Requests at once after a pause; 0: as many as per second.
+    pub burst: u32,
 }
 
 /// Limits of connections. Whatever is beyond them, a client that reads and writes at a sensible pace

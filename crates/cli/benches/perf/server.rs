@@ -64,6 +64,7 @@ impl BenchServer {
         let began = Instant::now();
         let mut process = Command::new(BINARY)
             .args(["serve", "--server-port", "0", "--log-format", "json"])
+            .env("PANAVERSITY_RATE_LIMIT_PER_SECOND", "0")
             .env("DATABASE_URL", url)
             .env("PANAVERSITY_STORAGE_ROOT", folder.path().join("data"))
             .envs(bucket.iter().flatten().map(|(name, value)| (name, value)))

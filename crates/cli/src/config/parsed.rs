@@ -11,7 +11,7 @@ use super::sources::Given;
 use super::storage::StorageSettings;
 use super::values::{optional, parse_u32, required, unset};
 use super::{ConfigError, Key, Sources};
-use panaversity_server::{PublicUrl, host_of};
+use panaversity_server::{PublicUrl, RateLimit, host_of};
 
 /// Settings of the database and its connection pool.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub(crate) struct HttpSettings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) production: bool,
+    /// Rate of MCP requests of one caller.
+    pub(crate) rate: RateLimit,
     /// Longest time that the start waits for a database or bucket that is not up yet.
     pub(crate) startup_timeout: Duration,
 }
@@ -99,6 +101,10 @@ impl HttpSettings {
                 "production" => Some(true),
                 _ => None,
             })?,
+            rate: RateLimit {
+                per_second: parse_u32(sources, Key::RatePerSecond, 0, 1_000_000)?,
+                burst: parse_u32(sources, Key::RateBurst, 0, 1_000_000)?,
+            },
             startup_timeout: Duration::from_secs(u64::from(parse_u32(
                 sources,
                 Key::StartupTimeout,

@@ -43,6 +43,8 @@ pub(crate) enum Key {
     AuthJwksPath,
     JwksCacheTtl,
     ResourceServerUrl,
+    RatePerSecond,
+    RateBurst,
     Env,
 }
 
@@ -111,6 +113,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::AuthJwksPath, scope: CommandScope::Serve, names: &["PANAVERSITY_AUTH_JWKS_PATH"], default: Some("/.well-known/jwks.json"), value: "PATH", help: "Path of its keys", secret: false },
     Setting { key: Key::JwksCacheTtl, scope: CommandScope::Serve, names: &["PANAVERSITY_JWKS_CACHE_TTL"], default: Some("3600"), value: "SECONDS", help: "How long its keys are used before they are fetched again", secret: false },
     Setting { key: Key::ResourceServerUrl, scope: CommandScope::Serve, names: &["PANAVERSITY_RESOURCE_SERVER_URL"], default: None, value: "URL", help: "URL of this server in tokens; unset: the public URL with /mcp", secret: false },
+    Setting { key: Key::RatePerSecond, scope: CommandScope::Serve, names: &["PANAVERSITY_RATE_LIMIT_PER_SECOND"], default: Some("1000"), value: "N", help: "MCP requests per second of one agent, or of one address without authentication; 0: no limit", secret: false },
+    Setting { key: Key::RateBurst, scope: CommandScope::Serve, names: &["PANAVERSITY_RATE_LIMIT_BURST"], default: Some("2000"), value: "N", help: "MCP requests at once after a pause", secret: false },
     Setting { key: Key::Env, scope: CommandScope::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
 ];
 
@@ -120,13 +124,8 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] =
 
 /// Settings of the product that this version does not have yet. Setting one gives a warning that it
 /// has no effect, which matters most where it was meant to protect something.
-pub(crate) const RESERVED_NAMES: &[&str] = &[
-    "PANAVERSITY_CORS_ORIGINS",
-    "PANAVERSITY_TRUSTED_PROXIES",
-    "PANAVERSITY_RATE_LIMIT_PER_SECOND",
-    "PANAVERSITY_RATE_LIMIT_BURST",
-    "PANAVERSITY_REDIS_URL",
-];
+pub(crate) const RESERVED_NAMES: &[&str] =
+    &["PANAVERSITY_CORS_ORIGINS", "PANAVERSITY_TRUSTED_PROXIES", "PANAVERSITY_REDIS_URL"];
 
 impl Setting {
     /// The setting of a key.

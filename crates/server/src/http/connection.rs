@@ -8,6 +8,7 @@
 //! cancelled, the connection is over or about to be.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
+use crate::http::middleware::rate_limit::ClientAddress;
 use crate::limits::ConnectionLimits;
 
 /// Token that aborts its connection, and is cancelled when the connection is gone. It is an extension
@@ -115,6 +117,8 @@ pub(super) struct Connection<S> {
     began: usize,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Address of the client, if there is one.
+    client: Option<ClientAddress>,
     abort: ConnectionAbort,
     aborted: Pin<Box<WaitForCancellationFutureOwned>>,
     _gone: DropGuard,
@@ -129,11 +133,22 @@ impl<S> Connection<S> {
             limits,
             requests: RunningRequests::default(),
             began: 0,
+            client: None,
             stalled: None,
             aborted: Box::pin(token.clone().cancelled_owned()),
             abort: ConnectionAbort(token.clone()),
             _gone: token.drop_guard(),
         }
+    }
+
+    /// The same connection, of a client at this address.
+    pub(super) fn with_client(self, address: IpAddr) -> Self {
+        Self { client: Some(ClientAddress(address)), ..self }
+    }
+
+    /// Address of the client, if there is one.
+    pub(super) fn client(&self) -> Option<ClientAddress> {
+        self.client
     }
 
     /// The token of this connection.

@@ -4,3 +4,4 @@ pub(crate) mod allowed_hosts;
 pub(crate) mod auth;
 pub(crate) mod body_limit;
 pub(crate) mod observe;
+pub(crate) mod rate_limit;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{holder, secured};
 use crate::fixtures::{BOOK, LESSON, TOOLS, about, created, entries, sha256, with};
-use crate::harness::{Db, Server, TestClient};
+use crate::harness::{Db, Server, TestClient, TestEnv};
 
 /// A book that only some tokens may reach.
 const OTHER: &str = "secret-book";
@@ -224,6 +224,43 @@ async fn a_caller_who_is_tied_to_a_user_reads_the_base_and_changes_none_of_it() 
         assert!(answer.value["error"]["hint"].as_str().unwrap().contains("user_id"));
     }
     created(&client, LESSON, "his", json!({ "user_id": "bob" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_beyond_its_rate_is_told_when_to_return_and_no_other_agent_is_held_up() {
+    let env = secured(Db::Sqlite)
+        .with("PANAVERSITY_RATE_LIMIT_PER_SECOND", "1")
+        .with("PANAVERSITY_RATE_LIMIT_BURST", "5");
+    let server = env.start().await;
+    let (greedy, other) = (
+        holder(&server, "read", json!({ "sub": "greedy" })),
+        holder(&server, "read", json!({ "sub": "other" })),
+    );
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+    let mut refused = Vec::new();
+    for _ in 0..20 {
+        let reply = greedy.post("/mcp", list, &[]).await;
+        if reply.status != 200 {
+            refused.push(reply);
+        }
+    }
+    assert!(refused.len() >= 10, "{}", refused.len());
+    for reply in &refused {
+        assert_eq!(reply.status, 429);
+        assert_eq!(reply.headers["retry-after"], "1");
+        assert_eq!(reply.json()["error"]["data"]["code"], "RATE_LIMITED");
+    }
+    assert_eq!(other.post("/mcp", list, &[]).await.status, 200);
+    assert_eq!(server.get("/health").await.status, 200, "probes are not limited");
+    let anonymous = TestEnv::new(Db::Sqlite)
+        .with("PANAVERSITY_RATE_LIMIT_PER_SECOND", "1")
+        .with("PANAVERSITY_RATE_LIMIT_BURST", "2");
+    let server = anonymous.start().await;
+    let mut statuses = Vec::new();
+    for agent in ["one", "two", "three", "four"] {
+        statuses.push(server.client().of_agent(agent).post("/mcp", list, &[]).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 429, 429], "names that callers claim open no new bucket");
 }
 
 #[tokio::test(flavor = "multi_thread")]

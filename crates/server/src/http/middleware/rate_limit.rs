@@ -1,0 +1,140 @@
+//! Rate limit of requests to `/mcp`: per agent where callers authenticate, else per address.
+//!
+//! Each caller has a bucket of `burst` requests that fills by `per_second` (GCRA). A request beyond it gets
+//! 429 with `Retry-After`, before its body is read, and costs its caller nothing more.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::extract::{Request, State};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Json, Response};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota};
+use panaversity_model::permission::Principal;
+use panaversity_model::{AgentId, ErrorCode};
+use serde_json::{Value, json};
+
+use crate::error;
+use crate::limits::RateLimit;
+use crate::mcp::message::INVALID_REQUEST;
+
+/// Requests after which callers whose buckets are full again are forgotten, so that memory stays bounded by
+/// the callers of the last moments.
+const FORGOTTEN_EVERY: u32 = 10_000;
+
+/// Address of the client of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum CallerKey {
+    Agent(AgentId),
+    Address(IpAddr),
+    /// A request without an address, as in tests without a listener.
+    Unknown,
+}
+
+/// The buckets of all callers. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct RateLimiter {
+    buckets: Arc<DefaultKeyedRateLimiter<CallerKey>>,
+    clock: DefaultClock,
+    checked: Arc<AtomicU32>,
+    authenticates: bool,
+}
+
+impl RateLimiter {
+    /// A limiter; `None` if there is no limit.
+    pub(crate) fn new(limit: RateLimit, authenticates: bool) -> Option<Self> {
+        let per_second = NonZeroU32::new(limit.per_second)?;
+        let burst = NonZeroU32::new(limit.burst).unwrap_or(per_second);
+        let quota = Quota::per_second(per_second).allow_burst(burst);
+        Some(Self {
+            buckets: Arc::new(DefaultKeyedRateLimiter::keyed(quota)),
+            clock: DefaultClock::default(),
+            checked: Arc::default(),
+            authenticates,
+        })
+    }
+
+    /// Seconds after which the caller may try again, if it may not now.
+    fn check(&self, key: &CallerKey) -> Result<(), u64> {
+        if self.checked.fetch_add(1, Ordering::Relaxed) % FORGOTTEN_EVERY == FORGOTTEN_EVERY - 1 {
+            self.buckets.retain_recent();
+        }
+        let checked = self.buckets.check_key(key);
+        // A whole number of seconds, and never too early.
+        checked.map_err(|until| until.wait_time_from(self.clock.now()).as_secs() + 1)
+    }
+
+    fn key_of(&self, request: &Request) -> CallerKey {
+        let extensions = request.extensions();
+        match (self.authenticates, extensions.get::<Principal>(), extensions.get::<ClientAddress>()) {
+            (true, Some(principal), _) => CallerKey::Agent(principal.agent.clone()),
+            (_, _, Some(ClientAddress(address))) => CallerKey::Address(*address),
+            (_, _, None) => CallerKey::Unknown,
+        }
+    }
+}
+
+/// Passes a request on if its caller is within its rate.
+pub(crate) async fn limit_rate(State(limiter): State<RateLimiter>, request: Request, next: Next) -> Response {
+    match limiter.check(&limiter.key_of(&request)) {
+        Ok(()) => next.run(request).await,
+        Err(seconds) => refused(seconds),
+    }
+}
+
+fn refused(seconds: u64) -> Response {
+    let error = json!({
+        "code": INVALID_REQUEST,
+        "message": "Too many requests of this caller",
+        "data": {
+            "code": ErrorCode::RateLimited.as_str(),
+            "hint": "Wait for the seconds of Retry-After, then repeat the request; call several files at once with wider scopes and searches",
+            "retry_after_seconds": seconds,
+        },
+    });
+    let body = Json(error::rpc_answer(&Value::Null, &error));
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, body).into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn address(last: u8) -> CallerKey {
+        CallerKey::Address(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)))
+    }
+
+    #[test]
+    fn a_caller_beyond_its_burst_waits_and_others_do_not() {
+        let limiter = RateLimiter::new(RateLimit { per_second: 1, burst: 3 }, false).unwrap();
+        let taken = (0..5).filter(|_| limiter.check(&address(1)).is_ok()).count();
+        assert_eq!(taken, 3);
+        assert_eq!(limiter.check(&address(1)), Err(1));
+        assert_eq!(limiter.check(&address(2)), Ok(()));
+        assert!(RateLimiter::new(RateLimit { per_second: 0, burst: 3 }, false).is_none());
+    }
+
+    #[test]
+    fn callers_who_went_away_are_forgotten() {
+        let limiter = RateLimiter::new(RateLimit { per_second: 1_000_000, burst: 1 }, false).unwrap();
+        for n in 0..FORGOTTEN_EVERY {
+            let [.., high, low] = n.to_be_bytes();
+            let key = CallerKey::Address(IpAddr::V4(Ipv4Addr::new(10, 0, high, low)));
+            let _ = limiter.check(&key);
+        }
+        assert!(limiter.buckets.len() < 5_000, "{}", limiter.buckets.len());
+    }
+}
