@@ -9,6 +9,7 @@
 //! 1. Every caller with the scope for a book has its base; one tied to a user only reads it.
 //! 2. An overlay is open to its owner, to `overlay:any`, and to `admin` of the book.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::agent::AgentId;
@@ -127,6 +128,22 @@ impl Principal {
         let Some(Grants { scopes, .. }) = &self.grants else { return true };
         let grants = |scope: &Scope| matches!(scope, Scope::Books(granted, None) if *granted >= permission);
         scopes.iter().any(grants)
+    }
+
+    /// The books in which the permission is granted, in order; `None`: in all.
+    pub fn books(&self, permission: Permission) -> Option<BTreeSet<BookId>> {
+        if self.may_everywhere(permission) {
+            return None;
+        }
+        let scopes = self.grants.iter().flat_map(|grants| &grants.scopes);
+        Some(
+            scopes
+                .filter_map(|scope| match scope {
+                    Scope::Books(granted, book) if *granted >= permission => book.clone(),
+                    _ => None,
+                })
+                .collect(),
+        )
     }
 
     /// Refuses a permission that is not granted in the book, or for `None` in any.

@@ -49,7 +49,8 @@ pub struct AuthOptions {
     pub secret_algorithm: SecretAlgorithm,
     /// Key set of the authorization server.
     pub jwks: Option<JwksOptions>,
-    /// Required issuer.
+    /// Required issuer of all tokens. Those signed by a key of the authorization server's set come from it,
+    /// if no other issuer is given.
     pub issuer: Option<String>,
     /// Accepted audiences; the URL of this resource if none are given.
     pub audiences: Vec<String>,
@@ -104,7 +105,7 @@ pub(crate) enum AuthError {
 struct Claims {
     sub: String,
     #[serde(default)]
-    scope: Option<String>,
+    scope: Option<Scopes>,
     #[serde(default)]
     scp: Option<Scopes>,
     #[serde(default)]
@@ -142,14 +143,19 @@ impl Authenticator {
             [] => vec![options.resource.text.clone()],
             given => given.to_vec(),
         };
-        let validation = |algorithm| {
+        // Some servers name themselves with a slash at the end.
+        let server =
+            options.authorization_server.as_ref().map(|url| [url.text.clone(), format!("{}/", url.text)]);
+        let of_secrets = options.issuer.map(|issuer| vec![issuer]);
+        let of_keys = of_secrets.clone().or(server.map(Vec::from));
+        let validation = |algorithm, issuers: Option<Vec<String>>| {
             let mut validation = Validation::new(algorithm);
             validation.leeway = LEEWAY_SECONDS;
             validation.validate_nbf = true;
             validation.set_audience(&audiences);
             let mut required = vec!["exp", "sub", "aud"];
-            if let Some(issuer) = &options.issuer {
-                validation.set_issuer(&[issuer]);
+            if let Some(issuers) = issuers {
+                validation.set_issuer(&issuers);
                 required.push("iss");
             }
             validation.set_required_spec_claims(&required);
@@ -158,8 +164,8 @@ impl Authenticator {
         Ok(Self {
             inner: Arc::new(TokenChecks {
                 secrets,
-                secret_validation: validation(options.secret_algorithm.algorithm()),
-                jwks_validation: validation(Algorithm::RS256),
+                secret_validation: validation(options.secret_algorithm.algorithm(), of_secrets),
+                jwks_validation: validation(Algorithm::RS256, of_keys),
                 jwks: options.jwks.map(JwkSet::new).transpose()?,
                 resource: options.resource,
                 authorization_server: options.authorization_server,
@@ -170,7 +176,7 @@ impl Authenticator {
     /// Authenticates a request by its headers.
     pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthError> {
         let token = bearer_token(headers)?;
-        let header = decode_header(token).map_err(|_| AuthError::Malformed("it is no JWT"))?;
+        let header = decode_header(token).map_err(|_| AuthError::Invalid("it is no JWT"))?;
         let is_by_secret = matches!(header.alg, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
         if is_by_secret {
             return self.by_secret(token);
@@ -226,13 +232,17 @@ impl Authenticator {
     pub(crate) fn metadata(&self) -> Value {
         let servers: Vec<_> = self.inner.authorization_server.iter().map(|url| url.text.as_str()).collect();
         let scopes: Vec<_> = Permission::ALL.into_iter().map(Permission::as_str).collect();
-        json!({
+        let mut metadata = json!({
             "resource": self.inner.resource.text,
             "resource_name": "PanaversityFS",
-            "authorization_servers": servers,
             "scopes_supported": scopes,
             "bearer_methods_supported": ["header"],
-        })
+        });
+        // Empty lists are left out (RFC 9728, section 2).
+        if !servers.is_empty() {
+            metadata["authorization_servers"] = json!(servers);
+        }
+        metadata
     }
 
     /// Path of this resource's URL.
@@ -280,7 +290,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthError> {
     let token = if has_scheme {
         let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
         if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(AuthError::Malformed("the scheme must be Bearer"));
+            return Err(AuthError::Invalid("the scheme must be Bearer"));
         }
         token.trim()
     } else {
@@ -288,7 +298,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthError> {
     };
     match token.len() {
         0 => Err(AuthError::Missing),
-        length if length > MOST_TOKEN_BYTES => Err(AuthError::Malformed("it is too long")),
+        length if length > MOST_TOKEN_BYTES => Err(AuthError::Invalid("it is too long")),
         _ => Ok(token),
     }
 }
@@ -313,13 +323,12 @@ fn principal(
     let agent = AgentId::parse(&claims.sub).map_err(|_| AuthError::Invalid("sub is no name of an agent"))?;
     let user = claims.user_id.as_deref().map(UserId::parse).transpose();
     let user = user.map_err(|_| AuthError::Invalid("user_id is no user's"))?;
-    let listed = match claims.scp {
-        Some(Scopes::Text(text)) => text,
-        Some(Scopes::List(list)) => list.join(" "),
-        None => String::new(),
-    };
-    let text = claims.scope.map_or(listed.clone(), |scope| format!("{scope} {listed}"));
-    Ok(Principal::limited(agent, Scope::parse_list(&text), user))
+    let texts = [claims.scope, claims.scp].into_iter().flatten().map(|scopes| match scopes {
+        Scopes::Text(text) => text,
+        Scopes::List(list) => list.join(" "),
+    });
+    let scopes = texts.flat_map(|text| Scope::parse_list(&text)).collect();
+    Ok(Principal::limited(agent, scopes, user))
 }
 
 /// Name and value of each limit of authentication, as an operator reads them.

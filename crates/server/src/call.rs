@@ -50,9 +50,7 @@ impl AppState {
         size: impl FnOnce(&T) -> Option<u64>,
     ) -> EndedCall<T> {
         let ended = self.service.run(self.service.caller(principal), operation, use_case).await;
-        if let Err(Error::Refused(Refusal::Forbidden { scope: Some(scope) })) = &ended.result {
-            self.missing_scope.set(scope.clone());
-        }
+        self.note_missing_scope(ended.result.as_ref().err());
         if let CallKind::Tool(tool) = kind {
             self.metrics.tool_called(tool.name, status(ended.result.as_ref().err()), ended.call.elapsed());
         }
@@ -73,10 +71,18 @@ impl AppState {
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
     ) -> EndedCall<T> {
         let ended = self.service.run_unrecorded(self.service.caller(principal), operation, use_case).await;
+        self.note_missing_scope(ended.result.as_ref().err());
         if let Err(error) = &ended.result {
             log(kind, &ended.call, Some(error), None);
         }
         ended
+    }
+
+    /// Records the scope that a call lacked, for the HTTP answer.
+    pub(crate) fn note_missing_scope(&self, error: Option<&Error>) {
+        if let Some(Error::Refused(Refusal::Forbidden { scope: Some(scope) })) = error {
+            self.missing_scope.set(scope.clone());
+        }
     }
 }
 

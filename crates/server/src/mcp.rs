@@ -142,7 +142,7 @@ impl ServerHandler for McpHandler {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let list = ListToolsResult::with_all_items(tools::offered(&principal_or_unnamed(&context)));
+        let list = ListToolsResult::with_all_items(tools::offered(&self.principal_or_unnamed(&context)));
         if !is_modern(&context) {
             return Ok(list);
         }
@@ -159,7 +159,8 @@ impl ServerHandler for McpHandler {
     ) -> Result<ListResourcesResult, ErrorData> {
         let after = request.and_then(|request| request.cursor).filter(|cursor| !cursor.is_empty());
         let (resources, next) =
-            resources::list(&self.app, principal_or_unnamed(&context), after.as_deref()).await?;
+            resources::list(&self.app_for(&context), self.principal_or_unnamed(&context), after.as_deref())
+                .await?;
         let mut list = ListResourcesResult::with_all_items(resources);
         list.next_cursor = next;
         list.meta = is_modern(&context).then(server_meta);
@@ -186,7 +187,7 @@ impl ServerHandler for McpHandler {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let app = self.app_for(&context);
-        let contents = resources::read(&app, principal_of(&context), &request.uri).await?;
+        let contents = resources::read(&app, self.principal_of(&context), &request.uri).await?;
         let mut result = ReadResourceResult::new(vec![contents]);
         result.meta = is_modern(&context).then(server_meta);
         Ok(result.into())
@@ -202,8 +203,8 @@ impl ServerHandler for McpHandler {
         let (name, typed) = (&request.argument.name, &request.argument.value);
         // Resources and prompts have the same argument names.
         let values = resources::complete(
-            &self.app,
-            principal_or_unnamed(&context),
+            &self.app_for(&context),
+            self.principal_or_unnamed(&context),
             name,
             typed,
             book.map(String::as_str),
@@ -293,6 +294,22 @@ fn capabilities() -> ServerCapabilities {
 }
 
 impl McpHandler {
+    /// The caller of a request that is not recorded: an invalid name counts as none.
+    fn principal_or_unnamed(&self, context: &RequestContext<RoleServer>) -> Principal {
+        self.principal_of(context).unwrap_or_else(|_| Principal::unrestricted(AgentId::unnamed()))
+    }
+
+    /// The caller of a request: whom the middleware authenticated, else the agent that it claims to be. Where
+    /// callers authenticate, one that nobody has authenticated may do nothing.
+    fn principal_of(&self, context: &RequestContext<RoleServer>) -> Result<Principal, Refusal> {
+        let http = context.extensions.get::<Parts>();
+        match http.and_then(|parts| parts.extensions.get::<Principal>()) {
+            Some(authenticated) => Ok(authenticated.clone()),
+            None if self.app.auth.is_some() => Ok(Principal::limited(AgentId::unnamed(), Vec::new(), None)),
+            None => agent_of(context).map(Principal::unrestricted),
+        }
+    }
+
     /// State for one request: links start at the request's host, and the memory permit is its own.
     fn app_for(&self, context: &RequestContext<RoleServer>) -> AppState {
         let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<MemoryPermit>());
@@ -314,7 +331,7 @@ impl McpHandler {
         context: &RequestContext<RoleServer>,
     ) -> CallToolResult {
         let app = self.app_for(context);
-        let (body, is_error) = dispatch::dispatch(&app, tool, principal_of(context), given).await;
+        let (body, is_error) = dispatch::dispatch(&app, tool, self.principal_of(context), given).await;
         let mut result = CallToolResult::success(vec![ContentBlock::text(body.to_string())]);
         result.structured_content = Some(body);
         result.is_error = Some(is_error);
@@ -333,20 +350,6 @@ fn host_of(context: &RequestContext<RoleServer>) -> Option<&str> {
 fn unreadable_in(context: &RequestContext<RoleServer>) -> Option<&Unreadable> {
     let of_http = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get());
     of_http.or_else(|| context.extensions.get())
-}
-
-/// The caller of a request that is not recorded: an invalid name counts as none.
-fn principal_or_unnamed(context: &RequestContext<RoleServer>) -> Principal {
-    principal_of(context).unwrap_or_else(|_| Principal::unrestricted(AgentId::unnamed()))
-}
-
-/// The caller of a request: whom the middleware authenticated, else the agent that it claims to be.
-fn principal_of(context: &RequestContext<RoleServer>) -> Result<Principal, Refusal> {
-    let http = context.extensions.get::<Parts>();
-    match http.and_then(|parts| parts.extensions.get::<Principal>()) {
-        Some(authenticated) => Ok(authenticated.clone()),
-        None => agent_of(context).map(Principal::unrestricted),
-    }
 }
 
 /// The agent that a caller claims to be: the name in the header, else the client's own name. A client's name may be

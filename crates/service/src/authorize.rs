@@ -8,6 +8,7 @@
 //!
 //! The check precedes every look into the store: a refusal does not tell whether the book exists.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use panaversity_model::audit::Operation;
@@ -25,7 +26,10 @@ pub struct ReadAccess {
 
 /// Permission to change, and to read, one layer of one book.
 #[derive(Debug, Clone)]
-pub struct WriteAccess(ReadAccess);
+pub struct WriteAccess {
+    read: ReadAccess,
+    may_create: bool,
+}
 
 /// Permission to search one book, or all books that the caller may read.
 #[derive(Debug, Clone)]
@@ -72,7 +76,14 @@ impl Deref for WriteAccess {
     type Target = ReadAccess;
 
     fn deref(&self) -> &ReadAccess {
-        &self.0
+        &self.read
+    }
+}
+
+impl WriteAccess {
+    /// True if a write may create the book: the caller may change its base.
+    pub(crate) fn may_create(&self) -> bool {
+        self.may_create
     }
 }
 
@@ -86,10 +97,12 @@ impl SearchAccess {
         self.layer.view()
     }
 
-    /// True if this book may be shown.
-    pub(crate) fn includes(&self, book: &BookId) -> bool {
-        self.principal.may(Permission::Read, Some(book))
-            && self.principal.require_layer(Permission::Read, Some(book), &self.layer).is_ok()
+    /// The books to search, in order; `None`: all there are.
+    pub(crate) fn books(&self) -> Option<BTreeSet<BookId>> {
+        match &self.book {
+            Some(book) => Some(BTreeSet::from([book.clone()])),
+            None => self.principal.books(Permission::Read),
+        }
     }
 }
 
@@ -144,7 +157,9 @@ impl Call {
 
     /// Permission to change a layer of a book.
     pub fn may_write(&mut self, book: BookId, layer: Layer) -> Result<WriteAccess, Refusal> {
-        self.access(Permission::Write, book, layer).map(WriteAccess)
+        let read = self.access(Permission::Write, book, layer)?;
+        let base = self.caller.principal.require_layer(Permission::Write, Some(&read.book), &Layer::Base);
+        Ok(WriteAccess { read, may_create: base.is_ok() })
     }
 
     /// Permission to search a book, or for `None` all that the caller may read.

@@ -147,16 +147,20 @@ impl Service {
             return Ok(vec![book]);
         }
         let mut todo = Vec::new();
+        if let Some(books) = access.books() {
+            for id in books {
+                let is_due =
+                    after.is_none_or(|after| id > after.book || (id == after.book && after.folder.is_some()));
+                if is_due && todo.len() <= PAGE_BOOKS {
+                    todo.extend(journal.book(&id).await?);
+                }
+            }
+            return Ok(todo);
+        }
         if let Some(BookPosition { book, folder: Some(_) }) = after {
-            todo.extend(journal.book(book).await?.filter(|book| access.includes(&book.id)));
+            todo.extend(journal.book(book).await?);
         }
-        let mut last = after.map(|after| after.book.clone());
-        while todo.len() <= PAGE_BOOKS {
-            let page = journal.books(last.as_ref(), PAGE_BOOKS + 1).await?;
-            let Some(end) = page.last() else { break };
-            last = Some(end.id.clone());
-            todo.extend(page.into_iter().filter(|book| access.includes(&book.id)));
-        }
+        todo.extend(journal.books(after.map(|after| &after.book), PAGE_BOOKS + 1).await?);
         Ok(todo)
     }
 

@@ -4,7 +4,8 @@
 //!    the call goes on, and proved to the use case by a type (see `authorize.rs`).
 //! 2. **Act.** The use cases are methods of [`Call`], which only [`Service::run`] and
 //!    [`Service::run_unrecorded`] make. So none can be reached past step 1.
-//! 3. **Audit.** The entry of the call is written before its result is returned, unless the transaction
+//! 3. **Audit.** The entry of the call, in the chain of its subject or, if the caller may not reach that,
+//!    in the chain of no book, is written before its result is returned, unless the transaction
 //!    of its change wrote it. A success that can't be recorded becomes a fault; a failure stays what it
 //!    was, and after a fault its entry is waited for a short time only.
 //!
@@ -140,7 +141,12 @@ impl Call {
         if self.recorded {
             return result;
         }
-        let appended = self.service.inner.journal.append(self.draft(outcome_of(&result)));
+        let mut draft = self.draft(outcome_of(&result));
+        if matches!(result, Err(Error::Refused(Refusal::Forbidden { .. }))) {
+            // The chain of a subject tells who knows it that others used it; and it need not exist.
+            (draft.book, draft.path, draft.layer) = (None, None, Layer::Base);
+        }
+        let appended = self.service.inner.journal.append(draft);
         let appended = match &result {
             Err(Error::Broken(_)) => tokio::time::timeout(AFTER_A_FAULT, appended).await,
             _ => Ok(appended.await),

@@ -98,6 +98,9 @@ impl Call {
         access: &WriteAccess,
         changes: Vec<FileChange>,
     ) -> Result<Vec<Effect>, Error> {
+        if !access.may_create() {
+            self.service.require_book(access.book()).await?;
+        }
         let request = ChangeRequest { book: access.book(), layer: access.layer(), changes, upload: None };
         let (schema, checked) = self.service.checked(&request).await?;
         if let Some(done) = self.service.unchanged_results(&checked, &request.changes).await? {

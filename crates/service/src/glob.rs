@@ -36,30 +36,40 @@ impl Call {
         after: Option<BookFile>,
         accepts: impl Fn(&BookPath) -> bool + Send,
     ) -> Result<MatchPage, Error> {
-        let (book, view, is_first) = (access.book(), access.view(), after.is_none());
+        let is_first = after.is_none();
         let (mut matches, mut seen, mut looked_at) = (Vec::new(), after, 0);
-        while looked_at < LOOKED_AT {
-            let page =
-                self.service.inner.journal.paths(book, prefix, &view, seen.as_ref(), FETCHED_AT_ONCE).await?;
-            let last_page = page.len() < FETCHED_AT_ONCE;
-            looked_at += page.len();
-            seen = page.last().cloned();
-            for place in page.into_iter().filter(|(book, path)| access.includes(book) && accepts(path)) {
-                if matches.len() == PAGE_MATCHES {
-                    let next = matches.last().cloned();
-                    return Ok(MatchPage { matches, next });
-                }
-                matches.push(place);
+        for book in searched(access) {
+            // Books before the last one seen are done.
+            if matches!((&book, &seen), (Some(book), Some((last, _))) if book < last) {
+                continue;
             }
-            if last_page {
-                // A match proves that the book exists.
-                if let Some(book) = book.filter(|_| is_first && matches.is_empty()) {
-                    self.service.require_book(book).await?;
+            loop {
+                if looked_at >= LOOKED_AT {
+                    return Ok(MatchPage { matches, next: seen });
                 }
-                return Ok(MatchPage { matches, next: None });
+                let (journal, view) = (&self.service.inner.journal, access.view());
+                let page =
+                    journal.paths(book.as_ref(), prefix, &view, seen.as_ref(), FETCHED_AT_ONCE).await?;
+                let last_page = page.len() < FETCHED_AT_ONCE;
+                looked_at += page.len();
+                seen = page.last().cloned().or(seen);
+                for place in page.into_iter().filter(|(_, path)| accepts(path)) {
+                    if matches.len() == PAGE_MATCHES {
+                        let next = matches.last().cloned();
+                        return Ok(MatchPage { matches, next });
+                    }
+                    matches.push(place);
+                }
+                if last_page {
+                    break;
+                }
             }
         }
-        Ok(MatchPage { matches, next: seen })
+        // A match proves that the book exists.
+        if let Some(book) = access.book().filter(|_| is_first && matches.is_empty()) {
+            self.service.require_book(book).await?;
+        }
+        Ok(MatchPage { matches, next: None })
     }
 
     /// The ids of up to `limit` books that begin with `start`.
@@ -69,12 +79,21 @@ impl Call {
         start: &str,
         limit: usize,
     ) -> Result<Vec<BookId>, Error> {
+        if let Some(books) = access.books() {
+            let mut named = Vec::new();
+            for id in books.into_iter().filter(|id| id.as_str().starts_with(start)) {
+                if named.len() < limit && self.service.inner.journal.book(&id).await?.is_some() {
+                    named.push(id);
+                }
+            }
+            return Ok(named);
+        }
         let (mut named, mut after) = (Vec::new(), None);
         loop {
             let page = self.service.inner.journal.books(after.as_ref(), FETCHED_AT_ONCE).await?;
             let last_page = page.len() < FETCHED_AT_ONCE;
             after = page.last().map(|book| book.id.clone());
-            let is_meant = |id: &BookId| id.as_str().starts_with(start) && access.includes(id);
+            let is_meant = |id: &BookId| id.as_str().starts_with(start);
             named.extend(page.into_iter().map(|book| book.id).filter(is_meant));
             if last_page || named.len() >= limit {
                 named.truncate(limit);
@@ -82,4 +101,9 @@ impl Call {
             }
         }
     }
+}
+
+/// The books to search, one after the other; `None`: all at once.
+fn searched(access: &SearchAccess) -> Vec<Option<BookId>> {
+    access.books().map_or_else(|| vec![None], |books| books.into_iter().map(Some).collect())
 }

@@ -3,8 +3,9 @@
 //! The RSA key is a file beside this module, because ring makes none; it signs nothing but tests.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -133,6 +134,8 @@ struct ServerState {
     /// `None`: it answers with 503.
     keys: Mutex<Option<Vec<Value>>>,
     fetches: AtomicUsize,
+    /// Milliseconds before an answer.
+    delay: AtomicU64,
 }
 
 impl AuthorizationServer {
@@ -155,6 +158,11 @@ impl AuthorizationServer {
         *self.state.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
+    /// From now on every answer takes this long.
+    pub fn answer_after(&self, delay: Duration) {
+        self.state.delay.store(u64::try_from(delay.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+
     /// Number of times that its keys were asked for.
     pub fn fetches(&self) -> usize {
         self.state.fetches.load(Ordering::Relaxed)
@@ -169,7 +177,11 @@ async fn serve(listener: TcpListener, state: Arc<ServerState>) {
             let answer = service_fn(move |_| {
                 state.fetches.fetch_add(1, Ordering::Relaxed);
                 let keys = state.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                async move { Ok::<_, Infallible>(key_set(keys)) }
+                let delay = Duration::from_millis(state.delay.load(Ordering::Relaxed));
+                async move {
+                    tokio::time::sleep(delay).await;
+                    Ok::<_, Infallible>(key_set(keys))
+                }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answer)

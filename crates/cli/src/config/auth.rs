@@ -9,8 +9,6 @@ use super::parsed::public_url;
 use super::values::{bad, optional, parse_u32, required};
 use super::{ConfigError, Key, Sources};
 
-/// Least length of a secret, in bytes: that of the smallest signature (RFC 7518, section 3.2).
-const SHORTEST_SECRET: usize = 32;
 /// Most secrets at once: the current one, and another while it is rotated.
 const MOST_SECRETS: usize = 2;
 /// Texts that documentation and examples use as secrets.
@@ -18,10 +16,11 @@ const KNOWN_SECRETS: [&str; 4] = ["secret", "changeme", "change-me", "your-secre
 
 /// Parses the settings of authentication; `None`: nobody authenticates.
 pub(crate) fn read(sources: &Sources) -> Result<Option<AuthOptions>, ConfigError> {
-    let secrets = secrets(sources)?;
+    let algorithm = required(sources, Key::JwtAlgorithm, "HS256, HS384 or HS512", secret_algorithm)?;
+    let secrets = secrets(sources, algorithm)?;
     let server = server_url(sources)?;
     if secrets.is_empty() && server.is_none() {
-        return Ok(None);
+        return none_is_meant(sources).map(|()| None);
     }
     let issuer = optional(sources, Key::AuthIssuer, "the issuer of tokens", plain_text)?;
     let audience = optional(sources, Key::AuthAudience, "the audience of tokens", plain_text)?;
@@ -35,16 +34,41 @@ pub(crate) fn read(sources: &Sources) -> Result<Option<AuthOptions>, ConfigError
     };
     Ok(Some(AuthOptions {
         secrets,
-        secret_algorithm: required(sources, Key::JwtAlgorithm, "HS256, HS384 or HS512", secret_algorithm)?,
+        secret_algorithm: algorithm,
         jwks,
-        issuer: issuer.or_else(|| server.as_ref().map(|server| server.text.clone())),
+        issuer,
         audiences: audience.into_iter().collect(),
         resource: resource(sources)?,
         authorization_server: server,
     }))
 }
 
-fn secrets(sources: &Sources) -> Result<Vec<Vec<u8>>, ConfigError> {
+/// Refuses settings of an authentication that is not on: somebody meant it to be.
+fn none_is_meant(sources: &Sources) -> Result<(), ConfigError> {
+    for key in
+        [Key::AuthIssuer, Key::AuthAudience, Key::AuthJwksPath, Key::ResourceServerUrl, Key::JwtAlgorithm]
+    {
+        if let Some(given) = sources.given(key)? {
+            return Err(ConfigError(format!(
+                "{} is set, but nobody would be authenticated: set PANAVERSITY_JWT_SECRET or \
+                 PANAVERSITY_AUTH_SERVER_URL, or remove it",
+                given.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Least length of a secret, in bytes: that of its signature (RFC 7518, section 3.2).
+fn shortest_secret(algorithm: SecretAlgorithm) -> usize {
+    match algorithm {
+        SecretAlgorithm::Hs256 => 32,
+        SecretAlgorithm::Hs384 => 48,
+        SecretAlgorithm::Hs512 => 64,
+    }
+}
+
+fn secrets(sources: &Sources, algorithm: SecretAlgorithm) -> Result<Vec<Vec<u8>>, ConfigError> {
     let Some(given) = sources.text(Key::JwtSecret)? else { return Ok(Vec::new()) };
     let secrets: Vec<_> = given.text.split_whitespace().collect();
     if secrets.is_empty() || secrets.len() > MOST_SECRETS {
@@ -54,11 +78,12 @@ fn secrets(sources: &Sources) -> Result<Vec<Vec<u8>>, ConfigError> {
             secrets.len()
         )));
     }
+    let shortest = shortest_secret(algorithm);
     for secret in &secrets {
         let known = secret.to_ascii_lowercase();
-        if secret.len() < SHORTEST_SECRET || KNOWN_SECRETS.iter().any(|word| known.starts_with(word)) {
+        if secret.len() < shortest || KNOWN_SECRETS.iter().any(|word| known.starts_with(word)) {
             return Err(ConfigError(format!(
-                "{} can be guessed: take at least {SHORTEST_SECRET} characters from a random generator, such as \
+                "{} can be guessed: take at least {shortest} characters from a random generator, such as \
                  `openssl rand -hex 32`",
                 given.name
             )));

@@ -5,23 +5,27 @@
 //! 2. Between two fetches at least [`JwksOptions::least_interval`] passes, whatever tokens name, so that forged ones
 //!    cause no load on the authorization server. One request fetches; of the others only those wait whose
 //!    key is not known.
-//! 3. While the authorization server is away, the keys fetched last are used.
+//! 3. While the authorization server is away, the keys fetched last are used, for a day at most.
 //!
 //! Only keys for signatures with RS256, ES256 and `EdDSA` are kept.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::StreamExt;
 use jsonwebtoken::jwk::{self, AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Longest time of one fetch.
 pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Least time between two fetches, unless a test asks for another.
 pub const LEAST_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest time that keys are used beyond their time to live while they can't be fetched: a key that was
+/// withdrawn must not be accepted for ever.
+const LONGEST_USE: Duration = Duration::from_hours(24);
 /// Most bytes of a key set.
 const MOST_BYTES: usize = 256 << 10;
 
@@ -36,13 +40,14 @@ pub struct JwksOptions {
     pub least_interval: Duration,
 }
 
-/// A cached key set.
+/// A cached key set. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct JwkSet {
-    options: JwksOptions,
+    options: Arc<JwksOptions>,
     client: reqwest::Client,
-    cache: RwLock<KeyCache>,
-    /// Time of the last fetch, begun under this lock.
-    fetching: Mutex<Option<Instant>>,
+    cache: Arc<RwLock<KeyCache>>,
+    /// Time of the last fetch, made under this lock.
+    fetching: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Default)]
@@ -74,7 +79,7 @@ impl JwkSet {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { options, client, cache: RwLock::default(), fetching: Mutex::default() })
+        Ok(Self { options: Arc::new(options), client, cache: Arc::default(), fetching: Arc::default() })
     }
 
     /// The key with this id for this algorithm. A token without an id gets the only key that there is for
@@ -84,18 +89,32 @@ impl JwkSet {
         if let (Some(key), true) = (&known, is_fresh) {
             return KeyLookup::Found(key.clone());
         }
-        let mut tried_at = match known {
-            Some(key) => match self.fetching.try_lock() {
-                Ok(tried_at) => tried_at,
-                Err(_) => return KeyLookup::Found(key),
-            },
-            None => self.fetching.lock().await,
-        };
-        if tried_at.is_none_or(|at| at.elapsed() >= self.options.least_interval) {
+        if let Some(key) = known {
+            if let Ok(tried_at) = self.fetching.clone().try_lock_owned() {
+                drop(self.refresh(tried_at));
+            }
+            return KeyLookup::Found(key);
+        }
+        // A task that broke has fetched nothing.
+        let _ = self.refresh(self.fetching.clone().lock_owned().await).await;
+        match self.known(id, algorithm) {
+            (Some(key), _) => KeyLookup::Found(key),
+            (None, true) => KeyLookup::Unknown,
+            (None, false) => KeyLookup::Unavailable,
+        }
+    }
+
+    /// Fetches the keys if a fetch is due, in a task of its own: a caller that goes away must not end it.
+    fn refresh(&self, mut tried_at: OwnedMutexGuard<Option<Instant>>) -> JoinHandle<()> {
+        let set = self.clone();
+        tokio::spawn(async move {
+            if tried_at.is_some_and(|at| at.elapsed() < set.options.least_interval) {
+                return;
+            }
             *tried_at = Some(Instant::now());
-            match self.fetch().await {
+            match set.fetch().await {
                 Ok(keys) => {
-                    let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+                    let mut cache = set.cache.write().unwrap_or_else(PoisonError::into_inner);
                     *cache = KeyCache { keys, fetched_at: Some(Instant::now()) };
                 }
                 Err(why) => tracing::warn!(
@@ -104,21 +123,16 @@ impl JwkSet {
                     "the key set of the authorization server could not be fetched (see PANAVERSITY_AUTH_SERVER_URL)"
                 ),
             }
-        }
-        drop(tried_at);
-        let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-        match (cache.find(id, algorithm), cache.fetched_at) {
-            (Some(key), _) => KeyLookup::Found(key),
-            (None, Some(_)) => KeyLookup::Unknown,
-            (None, None) => KeyLookup::Unavailable,
-        }
+        })
     }
 
-    /// A cached key, and whether the cache is fresh.
+    /// A cached key that may still be used, and whether the cache is fresh.
     fn known(&self, id: Option<&str>, algorithm: Algorithm) -> (Option<DecodingKey>, bool) {
         let cache = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = cache.fetched_at.is_some_and(|at| at.elapsed() < self.options.time_to_live);
-        (cache.find(id, algorithm), is_fresh)
+        let age = cache.fetched_at.map_or(Duration::MAX, |at| at.elapsed());
+        let is_usable = age < self.options.time_to_live.saturating_add(LONGEST_USE);
+        let key = cache.find(id, algorithm).filter(|_| is_usable);
+        (key, age < self.options.time_to_live)
     }
 
     async fn fetch(&self) -> Result<Vec<CachedKey>, String> {
@@ -142,7 +156,11 @@ impl KeyCache {
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
         let mut fitting = self.keys.iter().filter(|key| key.algorithm == algorithm);
         match id {
-            Some(_) => fitting.find(|key| key.id.as_deref() == id).map(|key| key.key.clone()),
+            Some(_) if self.keys.iter().any(|key| key.id.is_some()) => {
+                fitting.find(|key| key.id.as_deref() == id).map(|key| key.key.clone())
+            }
+            // A set without ids can only mean its one key.
+            Some(_) => fitting.next().filter(|_| fitting.next().is_none()).map(|key| key.key.clone()),
             None => fitting.next().filter(|_| fitting.next().is_none()).map(|key| key.key.clone()),
         }
     }

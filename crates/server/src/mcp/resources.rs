@@ -62,7 +62,9 @@ pub(super) async fn list(
         let access = call.may_search(None, Layer::Base)?;
         call.glob_search(&access, &Prefix::content(), after, |_| true).await
     });
-    let page = ended.await.result.map_err(unavailable)?;
+    let ended = ended.await;
+    app.note_missing_scope(ended.result.as_ref().err());
+    let page = ended.result.map_err(unavailable)?;
     let resources = page.matches.iter().map(|(book, path)| {
         Resource::new(address(book, path), path.as_str()).with_mime_type(mime_type(path))
     });
@@ -148,7 +150,9 @@ pub(super) async fn complete(
             _ => Vec::new(),
         })
     });
-    let mut values: Vec<String> = ended.await.result.map_err(unavailable)?;
+    let ended = ended.await;
+    app.note_missing_scope(ended.result.as_ref().err());
+    let mut values: Vec<String> = ended.result.map_err(unavailable)?;
     let more = values.len() > most;
     values.truncate(most);
     CompletionInfo::with_pagination(values, None, more).map_err(|why| ErrorData::internal_error(why, None))

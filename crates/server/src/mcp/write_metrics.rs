@@ -1,5 +1,6 @@
 //! Metrics of writes: the labels under which a write is counted.
 
+use panaversity_model::permission::Permission;
 use panaversity_model::precondition::Effect;
 use panaversity_model::{Error, Refusal};
 use panaversity_service::Call;
@@ -41,6 +42,7 @@ async fn count_under<'a>(app: &AppState, call: &'a Call, error: Option<&Error>) 
         None | Some(Error::Refused(Refusal::Conflict { .. } | Refusal::HashRequired { .. })) => true,
         // An engine that just failed is not queried again, nor for a caller who may not know the book.
         Some(Error::Broken(_) | Error::Refused(Refusal::Forbidden { .. })) => false,
+        Some(Error::Refused(_)) if !call.caller.principal.may(Permission::Write, Some(book)) => false,
         Some(Error::Refused(_)) => app.service.require_book(book).await.is_ok(),
     };
     if exists { book.as_str() } else { UNKNOWN }

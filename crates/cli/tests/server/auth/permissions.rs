@@ -224,6 +224,47 @@ async fn a_caller_who_is_tied_to_a_user_reads_the_base_and_changes_none_of_it() 
         assert!(answer.value["error"]["hint"].as_str().unwrap().contains("user_id"));
     }
     created(&client, LESSON, "his", json!({ "user_id": "bob" })).await;
+    let new = json!({ "book_id": "bobs-book", "path": LESSON, "content": "x", "user_id": "bob" });
+    assert_eq!(client.call("write_content", new).await.code(), "BOOK_NOT_FOUND", "nor does it make a book");
+    let books = holder(&server, "admin", json!({})).call("list_books", json!({})).await.expect_ok();
+    assert_eq!(books["books"].as_array().unwrap().len(), 2, "{books}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_call_does_not_tell_through_the_log_whether_others_used_its_subject() {
+    let env = secured(Db::Sqlite);
+    let server = env.start().await;
+    two_books(&server).await;
+    let client = holder(&server, &format!("read:{BOOK}"), json!({ "sub": "prober" }));
+    for book in [OTHER, "no-such-book"] {
+        let answer = client.call("read_content", json!({ "book_id": book, "path": LESSON })).await;
+        assert_eq!(answer.code(), "FORBIDDEN");
+    }
+    let own = entries(&client, json!({ "status": "refused" })).await;
+    assert_eq!(own.len(), 2);
+    for entry in &own {
+        assert_eq!((&entry["book_id"], &entry["path"]), (&json!(""), &json!("")), "{entry}");
+    }
+    let admin = holder(&server, "admin", json!({}));
+    assert_eq!(admin.call("verify_audit_chain", json!({})).await.expect_ok()["valid"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_any_scope_names_the_scope_it_needs() {
+    let env = secured(Db::Sqlite);
+    let server = env.start().await;
+    let client = holder(&server, "openid", json!({}));
+    for method in ["resources/list", "completion/complete"] {
+        let params = if method == "resources/list" {
+            json!({})
+        } else {
+            json!({ "ref": { "type": "ref/resource", "uri": "book://{book_id}/{+path}" }, "argument": { "name": "book_id", "value": "" } })
+        };
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let reply = client.post("/mcp", message.to_string(), &[]).await;
+        assert_eq!(reply.status, 403, "{method}");
+        assert!(reply.headers["www-authenticate"].to_str().unwrap().contains("scope=\"read\""), "{method}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

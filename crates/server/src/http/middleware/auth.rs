@@ -44,7 +44,10 @@ pub(crate) async fn authenticate(
     };
     let principal = match authenticated {
         Ok(principal) => principal,
-        Err(error) => return refused(&authenticator, error),
+        Err(error) => {
+            super::discard(request.into_body()).await;
+            return refused(&authenticator, error);
+        }
     };
     let missing = MissingScope::default();
     request.extensions_mut().insert(principal);
@@ -59,7 +62,9 @@ pub(crate) async fn authenticate(
 
 fn has_token_in_query(uri: &Uri) -> bool {
     let names = uri.query().unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or(""));
-    names.into_iter().any(|name| matches!(name, "access_token" | "token" | "api_key" | "x-api-key"))
+    names.into_iter().any(|name| {
+        ["access_token", "token", "api_key", "x-api-key"].iter().any(|one| name.eq_ignore_ascii_case(one))
+    })
 }
 
 fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {

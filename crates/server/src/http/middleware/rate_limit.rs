@@ -87,7 +87,10 @@ impl RateLimiter {
 pub(crate) async fn limit_rate(State(limiter): State<RateLimiter>, request: Request, next: Next) -> Response {
     match limiter.check(&limiter.key_of(&request)) {
         Ok(()) => next.run(request).await,
-        Err(seconds) => refused(seconds),
+        Err(seconds) => {
+            super::discard(request.into_body()).await;
+            refused(seconds)
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Books: creating them, and listing them with their files page by page. Proves R5 for lists.
 
 use panaversity_model::audit::Operation;
-use panaversity_model::{BookId, ErrorCode, Layer, Schema};
+use panaversity_model::path::Prefix;
+use panaversity_model::permission::{Principal, Scope};
+use panaversity_model::{BookId, BookPath, ErrorCode, Layer, Schema};
 use panaversity_service::books::{BookPosition, FolderNames, Structure};
 use panaversity_service::{Call, Service};
-use panaversity_testkit::samples::{lesson, overlay, path};
+use panaversity_testkit::samples::{agent, lesson, overlay, path};
 
 use crate::fixture::{ServiceFixture, create_book, reading, unrecorded, want};
 
@@ -115,4 +117,50 @@ async fn creating_a_book_again_is_harmless_and_its_schema_stays_once_it_has_file
     fixture.put(&server, &Layer::Base, &path("content/intro.md"), "a").await;
     assert_eq!(create(None).await.unwrap().0.schema, Schema::Docusaurus);
     assert_eq!(create(Some(Schema::Strict)).await.unwrap_err().code(), ErrorCode::Conflict);
+}
+
+#[tokio::test]
+async fn r5_a_search_in_all_books_goes_page_by_page_through_those_that_may_be_read() {
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    let books = ["aaa", "bbb", "ccc", "ddd"].map(|id| BookId::parse(id).unwrap());
+    for book in &books {
+        let wanted = (0..1_100).map(|n| want(&lesson(n), Some("a"), None)).collect();
+        let change = async |call: &mut Call| {
+            let access = call.may_write(book.clone(), Layer::Base)?;
+            call.change(&access, wanted).await
+        };
+        unrecorded(&server, Operation::Write, change).await.unwrap();
+    }
+    let scopes = Scope::parse_list("read:ddd write:bbb overlay:any read:nothing-here");
+    let reader = Principal::limited(agent("reader"), scopes, None);
+    let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let search = async |call: &mut Call| {
+            let access = call.may_search(None, Layer::Base)?;
+            call.glob_search(&access, &Prefix::content(), after, |_| true).await
+        };
+        let caller = server.caller(reader.clone());
+        let page = server.run_unrecorded(caller, Operation::Search, search).await.result.unwrap();
+        found.extend(page.matches);
+        (after, pages) = (page.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut due: Vec<_> =
+        [1, 3].into_iter().flat_map(|at| (0..1_100).map(move |n| (at, lesson(n)))).collect();
+    due.sort();
+    assert_eq!((found.len(), pages), (2_200, 3));
+    let is_due = |((book, path), (at, lesson)): (&(BookId, BookPath), &(usize, BookPath))| {
+        *book == books[*at] && path == lesson
+    };
+    assert!(found.iter().zip(&due).all(is_due), "every path once, in order");
+    let list = async |call: &mut Call| {
+        let access = call.may_search(None, Layer::Base)?;
+        call.list_books(&access, Structure::Nothing, None).await
+    };
+    let listed = server.run_unrecorded(server.caller(reader), Operation::List, list).await.result.unwrap();
+    let listed: Vec<_> = listed.books.into_iter().map(|summary| summary.book.id).collect();
+    assert_eq!(listed, [books[1].clone(), books[3].clone()]);
 }
