@@ -95,7 +95,8 @@ impl HttpServer {
         let auth = auth.map(Authenticator::new).transpose().map_err(Failure::Failed)?;
         let (listener, address) = bind(&http).await.map_err(|error| no_listener(&http, &error))?;
         let on_loopback = address.ip().is_loopback();
-        let hosts = AllowedHosts::new(http.public_url.as_ref(), &http.allowed_hosts, on_loopback);
+        let hosts = AllowedHosts::new(http.public_url.as_ref(), &http.allowed_hosts, on_loopback)
+            .with_origins(http.cors_origins.clone());
         let (database, storage) = (store.database.url.backend(), store.storage.backend().name());
         let (closing, cancelling) = (CancellationToken::new(), CancellationToken::new());
         let gate = Gate::new(hosts.clone(), database, storage);

@@ -1,8 +1,8 @@
 //! Parser of host names in URLs, `Host` and `Origin`: one for settings and requests, so that the host
 //! check compares the names that an operator allowed.
 
-use axum::http::Uri;
 use axum::http::uri::Authority;
+use axum::http::{HeaderValue, Uri};
 
 /// Names that always mean this machine.
 pub(crate) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -44,6 +44,24 @@ impl PublicUrl {
     pub(crate) fn path(&self) -> &str {
         let after_scheme = self.text.find("://").map_or(0, |at| at + 3);
         self.text[after_scheme..].find('/').map_or("", |at| &self.text[after_scheme + at..])
+    }
+}
+
+/// Origin of a web page, as browsers send it (RFC 6454, section 6.2): scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(HeaderValue);
+
+impl Origin {
+    /// Parses an origin with `http` or `https`; there are no wildcards.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = PublicUrl::parse(text)?;
+        let is_bare = url.text == text && url.path().is_empty() && !text.contains('*');
+        is_bare.then(|| HeaderValue::from_str(&text.to_ascii_lowercase()).ok()).flatten().map(Self)
+    }
+
+    /// Value of the header `Origin`.
+    pub(crate) fn header(&self) -> &HeaderValue {
+        &self.0
     }
 }
 
@@ -95,6 +113,10 @@ mod tests {
         assert_eq!((url.origin(), url.path()), ("https://Books.example.com:8443", "/fs"));
         let bare = PublicUrl::parse("http://localhost:8000/").unwrap();
         assert_eq!((bare.origin(), bare.path()), ("http://localhost:8000", ""));
+        assert!(Origin::parse("http://localhost:3000").is_some());
+        for bad in ["*", "localhost:3000", "http://localhost/", "https://*.example.com", "null"] {
+            assert_eq!(Origin::parse(bad), None, "{bad}");
+        }
         for bad in ["books.example.com", "/x", "ftp://x", "https://u:p@x", "https://x/?q", "https://"] {
             assert_eq!(PublicUrl::parse(bad), None, "{bad}");
         }

@@ -18,17 +18,18 @@ mod uploads;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, put};
 use panaversity_model::ErrorCode;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub(crate) use self::connection::ConnectionAbort;
@@ -42,6 +43,10 @@ use self::uploads::UploadSlots;
 use crate::AppState;
 use crate::auth::METADATA_PATH;
 use crate::error::{self, error_response};
+use crate::host::Origin;
+
+/// Time for which a browser need not ask again whether a page may call this server.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_mins(10);
 
 /// State of the routes.
 #[derive(Clone)]
@@ -60,7 +65,7 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         downloads: DownloadLimiter::new(&app.limits),
         uploads: UploadSlots::new(app.limits.uploads_at_once),
     };
-    let probes = hosts.for_probes();
+    let (probes, origins) = (hosts.for_probes(), hosts.origins().to_vec());
 
     let mcp = authenticated(rate_limited(crate::mcp::router(app.clone(), stop), &app), &app);
     let guarded = mcp.layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
@@ -77,12 +82,15 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .merge(resource_metadata(&app))
         .layer(from_fn_with_state(Arc::new(probes), allowed_hosts::admit));
 
-    Router::new()
+    let routes = Router::new()
         .merge(guarded)
         .merge(open)
         .fallback(nowhere)
-        .layer(CatchPanicLayer::custom(|_| error::panicked_response()))
+        .layer(CatchPanicLayer::custom(|_| error::panicked_response()));
+    cross_origin(routes, &origins)
         .layer(from_fn_with_state(app, observe::observe))
+        .layer(unless_set(header::REFERRER_POLICY, "no-referrer"))
+        .layer(unless_set(header::CACHE_CONTROL, "no-store"))
         .layer(nosniff())
 }
 
@@ -110,6 +118,29 @@ fn resource_metadata(app: &AppState) -> Router {
     let paths =
         BTreeSet::from(["", "/mcp", auth.resource_path()].map(|path| format!("{METADATA_PATH}{path}")));
     paths.iter().fold(Router::new(), |routes, path| routes.route(path, answer.clone()))
+}
+
+/// The routes for web pages of the allowed origins, preflight requests included; without origins, for none.
+fn cross_origin(routes: Router, origins: &[Origin]) -> Router {
+    const HEADERS: [&str; 6] =
+        ["x-api-key", "x-agent-id", "mcp-protocol-version", "mcp-method", "mcp-name", "range"];
+    if origins.is_empty() {
+        return routes;
+    }
+    let named = HEADERS.map(HeaderName::from_static);
+    let headers = [header::AUTHORIZATION, header::CONTENT_TYPE].into_iter().chain(named);
+    let cors = CorsLayer::new()
+        .allow_origin(origins.iter().map(|origin| origin.header().clone()).collect::<Vec<_>>())
+        .allow_methods([Method::GET, Method::POST, Method::PUT])
+        .allow_headers(headers.collect::<Vec<_>>())
+        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER, header::ETAG, header::CONTENT_RANGE])
+        .max_age(PREFLIGHT_MAX_AGE);
+    routes.layer(cors)
+}
+
+/// Middleware that sets a header of answers that do not have it.
+fn unless_set(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
 
 /// Middleware that forbids browsers to guess what an answer is.

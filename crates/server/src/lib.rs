@@ -38,7 +38,7 @@ mod signed_url;
 
 pub use app_state::AppState;
 pub use auth::Authenticator;
-pub use host::{PublicUrl, host_of};
+pub use host::{Origin, PublicUrl, host_of};
 pub use http::listener::serve;
 pub use http::middleware::allowed_hosts::AllowedHosts;
 pub use http::{Gate, name_of, router};

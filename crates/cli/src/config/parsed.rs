@@ -11,7 +11,7 @@ use super::sources::Given;
 use super::storage::StorageSettings;
 use super::values::{optional, parse_u32, required, unset};
 use super::{ConfigError, Key, Sources};
-use panaversity_server::{PublicUrl, RateLimit, host_of};
+use panaversity_server::{Origin, PublicUrl, RateLimit, host_of};
 
 /// Settings of the database and its connection pool.
 #[derive(Clone)]
@@ -37,6 +37,8 @@ pub(crate) struct HttpSettings {
     pub(crate) port: u16,
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) allowed_hosts: Vec<String>,
+    /// Origins of web pages that may call this server.
+    pub(crate) cors_origins: Vec<Origin>,
     pub(crate) production: bool,
     /// Rate of MCP requests of one caller.
     pub(crate) rate: RateLimit,
@@ -96,6 +98,13 @@ impl HttpSettings {
                 host_list,
             )?
             .unwrap_or_default(),
+            cors_origins: optional(
+                sources,
+                Key::CorsOrigins,
+                "origins separated by commas, like https://app.example.com,http://localhost:3000",
+                origin_list,
+            )?
+            .unwrap_or_default(),
             production: required(sources, Key::Env, "development or production", |text| match text {
                 "development" => Some(false),
                 "production" => Some(true),
@@ -141,6 +150,11 @@ fn listening_host(text: &str) -> Option<String> {
 fn host_list(text: &str) -> Option<Vec<String>> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts.map(|part| if part.contains('*') { None } else { host_of(part) }).collect()
+}
+
+fn origin_list(text: &str) -> Option<Vec<Origin>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(Origin::parse).collect()
 }
 
 #[cfg(test)]

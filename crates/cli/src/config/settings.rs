@@ -34,6 +34,7 @@ pub(crate) enum Key {
     Host,
     Port,
     AllowedHosts,
+    CorsOrigins,
     StartupTimeout,
     JwtSecret,
     JwtAlgorithm,
@@ -104,6 +105,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::Host, scope: CommandScope::Serve, names: &["PANAVERSITY_SERVER_HOST"], default: Some("127.0.0.1"), value: "HOST", help: "The address to listen on", secret: false },
     Setting { key: Key::Port, scope: CommandScope::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
     Setting { key: Key::AllowedHosts, scope: CommandScope::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
+    Setting { key: Key::CorsOrigins, scope: CommandScope::Serve, names: &["PANAVERSITY_CORS_ORIGINS"], default: None, value: "ORIGINS", help: "Origins of web pages that may call this server, separated by commas", secret: false },
     Setting { key: Key::StartupTimeout, scope: CommandScope::Serve, names: &["PANAVERSITY_STARTUP_TIMEOUT"], default: Some("60"), value: "SECONDS", help: "How long the start waits for a database or bucket that is not up yet; 0: not at all", secret: false },
     Setting { key: Key::JwtSecret, scope: CommandScope::Serve, names: &["PANAVERSITY_JWT_SECRET"], default: None, value: "SECRET", help: "Shared secret that signs the tokens of callers; a second one, after a space, while it is rotated", secret: true },
     Setting { key: Key::JwtAlgorithm, scope: CommandScope::Serve, names: &["PANAVERSITY_JWT_ALGORITHM"], default: Some("HS256"), value: "NAME", help: "Algorithm of tokens signed by the secret: HS256, HS384 or HS512", secret: false },
@@ -124,8 +126,7 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] =
 
 /// Settings of the product that this version does not have yet. Setting one gives a warning that it
 /// has no effect, which matters most where it was meant to protect something.
-pub(crate) const RESERVED_NAMES: &[&str] =
-    &["PANAVERSITY_CORS_ORIGINS", "PANAVERSITY_TRUSTED_PROXIES", "PANAVERSITY_REDIS_URL"];
+pub(crate) const RESERVED_NAMES: &[&str] = &["PANAVERSITY_TRUSTED_PROXIES", "PANAVERSITY_REDIS_URL"];
 
 impl Setting {
     /// The setting of a key.

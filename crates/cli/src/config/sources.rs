@@ -258,7 +258,7 @@ mod tests {
             "DATABASE_URL",
             "DATABASE_URL_FILE",
             "PANAVERSITY_S3_SECRET_ACCESS_KEY",
-            "PANAVERSITY_CORS_ORIGINS",
+            "PANAVERSITY_TRUSTED_PROXIES",
             "PANAVERSITY_REDIS_URL",
             "PANAVERSITY_SIGNIN_KEY",
             "PANAVERSITY_signing_key",
@@ -279,7 +279,7 @@ mod tests {
         let names = [
             "PANAVERSITY_STORAGE_ROT",
             "PANAVERSITY_QQ",
-            "PANAVERSITY_CORS_ORIGINS",
+            "PANAVERSITY_TRUSTED_PROXIES",
             "PANAVERSITY_REDIS_URL_FILE",
             "PANAVERSITY_ENV",
             "PANAVERSITY_URL",
@@ -289,11 +289,11 @@ mod tests {
         assert_eq!(
             Sources::of(&[], &given, &[("PANAVERSITY_LOG_LEVL", "x")]).warnings(),
             [
-                "PANAVERSITY_CORS_ORIGINS has no effect: this version does not have that setting yet",
                 "PANAVERSITY_LOG_LEVL is no setting and has no effect; did you mean PANAVERSITY_LOG_LEVEL?",
                 "PANAVERSITY_QQ is no setting and has no effect",
                 "PANAVERSITY_REDIS_URL_FILE has no effect: this version does not have that setting yet",
                 "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
+                "PANAVERSITY_TRUSTED_PROXIES has no effect: this version does not have that setting yet",
             ]
         );
     }

@@ -275,6 +275,69 @@ async fn a_client_that_sends_a_large_body_first_still_learns_that_its_token_is_r
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn only_web_pages_of_the_configured_origins_may_call_the_server() {
+    let app = "https://app.example.com";
+    let env = secured(Db::Sqlite).with("PANAVERSITY_CORS_ORIGINS", &format!("{app}, http://localhost:3000"));
+    let server = env.start().await;
+    let preflight = async |origin: &str| {
+        let headers = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization,content-type,mcp-protocol-version"),
+        ];
+        server.send("OPTIONS", "/mcp", &headers, "").await
+    };
+    let allowed = preflight(app).await;
+    assert_eq!(
+        (allowed.status, allowed.headers["access-control-allow-origin"].to_str().unwrap()),
+        (200, app)
+    );
+    let headers = allowed.headers["access-control-allow-headers"].to_str().unwrap().to_owned();
+    assert!(headers.contains("authorization") && headers.contains("mcp-protocol-version"), "{headers}");
+    let bearer = format!("Bearer {}", token("read", json!({})));
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+    let reply = server.post("/mcp", list, &[("origin", app), ("authorization", &bearer)]).await;
+    assert_eq!((reply.status, reply.headers["access-control-allow-origin"].to_str().unwrap()), (200, app));
+    assert!(!reply.headers.contains_key("access-control-allow-credentials"));
+    let exposed = reply.headers["access-control-expose-headers"].to_str().unwrap().to_owned();
+    assert!(exposed.contains("www-authenticate"), "{exposed}");
+    for foreign in
+        ["https://evil.example", "http://app.example.com", "https://app.example.com.evil.example", "null"]
+    {
+        assert!(!preflight(foreign).await.headers.contains_key("access-control-allow-origin"), "{foreign}");
+        let reply = server.post("/mcp", list, &[("origin", foreign), ("authorization", &bearer)]).await;
+        assert!(!reply.headers.contains_key("access-control-allow-origin"), "{foreign}");
+        assert_eq!(reply.status, 403, "{foreign}");
+    }
+    for bad in ["*", "app.example.com", "https://app.example.com/", "https://*.example.com"] {
+        let output = config_check(&secured(Db::Sqlite).with("PANAVERSITY_CORS_ORIGINS", bad));
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_not_kept_by_caches_nor_guessed_at_by_browsers() {
+    let env = secured(Db::Sqlite);
+    let server = env.start().await;
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+    for reply in [
+        server.post("/mcp", list, &[]).await,
+        server.get("/health").await,
+        server.get("/nowhere").await,
+        server.get("/books/ai-python/static/img/none.png").await,
+    ] {
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(reply.headers[name], value, "{reply:?}");
+        }
+        assert!(!reply.headers.contains_key("access-control-allow-origin"));
+    }
+}
+
 #[test]
 fn production_needs_authentication_and_postgres_and_a_secret_needs_chance() {
     let production = |db| TestEnv::new(db).with("PANAVERSITY_ENV", "production");

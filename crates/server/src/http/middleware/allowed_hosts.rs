@@ -12,12 +12,14 @@ use panaversity_model::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::error;
-use crate::host::{LOOPBACK, PublicUrl, host_of, host_of_origin};
+use crate::host::{LOOPBACK, Origin, PublicUrl, host_of, host_of_origin};
 
 /// Which hosts a request may be addressed to.
 #[derive(Debug, Clone)]
 pub struct AllowedHosts {
     allowed: Vec<String>,
+    /// Origins of web pages that may call this server, exactly.
+    origins: Vec<Origin>,
     on_loopback: bool,
     check: bool,
 }
@@ -37,7 +39,18 @@ impl AllowedHosts {
         let named: Vec<_> = allowed.iter().cloned().chain(public).collect();
         let check = on_loopback || !named.is_empty();
         let allowed = LOOPBACK.iter().map(|&name| name.to_owned()).chain(named).collect();
-        Self { allowed, on_loopback, check }
+        Self { allowed, origins: Vec::new(), on_loopback, check }
+    }
+
+    /// The same, and web pages of these origins may call this server.
+    #[must_use]
+    pub fn with_origins(self, origins: Vec<Origin>) -> Self {
+        Self { origins, ..self }
+    }
+
+    /// Origins of web pages that may call this server.
+    pub(crate) fn origins(&self) -> &[Origin] {
+        &self.origins
     }
 
     /// The same for health and metrics: orchestrators and scrapers call a server by its bare
@@ -58,6 +71,7 @@ impl AllowedHosts {
             return Err(Refused::Host);
         }
         match only(headers, &header::ORIGIN).map_err(|()| Refused::Origin)? {
+            Some(origin) if self.origins.iter().any(|allowed| allowed.header() == origin) => Ok(()),
             Some(origin) if !self.allows(host_of_origin(origin)) => Err(Refused::Origin),
             _ => Ok(()),
         }
