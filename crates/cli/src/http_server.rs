@@ -113,7 +113,7 @@ impl HttpServer {
             ended = &mut serving => return Err(no_longer(&ended)),
         };
         warn_of_address(&http, address, auth.is_some());
-        let state = runtime.state().with_auth(auth).with_rate_limit(http.rate);
+        let state = runtime.state().with_auth(auth).with_rate_limit(http.rate).behind(http.proxies.clone());
         state.listens_on(address);
         gate.open(router(state, hosts, cancelling.clone()));
         tracing::info!(

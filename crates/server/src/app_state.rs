@@ -7,6 +7,7 @@ use panaversity_service::Service;
 
 use crate::auth::Authenticator;
 use crate::http::middleware::auth::MissingScope;
+use crate::http::middleware::client_address::TrustedProxies;
 use crate::limits::{RateLimit, ServerLimits};
 use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::metrics::Metrics;
@@ -27,6 +28,8 @@ pub struct AppState {
     pub(crate) budget: MemoryBudget,
     /// Authenticator of requests; `None`: everybody may do everything.
     pub(crate) auth: Option<Authenticator>,
+    /// Proxies whose word on the client's address is believed.
+    pub(crate) proxies: TrustedProxies,
     /// Memory permit of the call that is answered.
     pub(crate) hold: MemoryPermit,
     /// Scope that the call that is answered lacks.
@@ -38,13 +41,29 @@ impl AppState {
     pub fn new(service: Service, metrics: Arc<Metrics>, links: SignedUrls, limits: ServerLimits) -> Self {
         let budget = MemoryBudget::of(limits.memory_bytes);
         let (hold, missing_scope) = (MemoryPermit::new(budget.clone()), MissingScope::default());
-        Self { service, metrics, links, limits, budget, auth: None, hold, missing_scope }
+        Self {
+            service,
+            metrics,
+            links,
+            limits,
+            budget,
+            auth: None,
+            proxies: TrustedProxies::default(),
+            hold,
+            missing_scope,
+        }
     }
 
     /// The state of a server that authenticates its callers.
     #[must_use]
     pub fn with_auth(self, auth: Option<Authenticator>) -> Self {
         Self { auth, ..self }
+    }
+
+    /// The state of a server behind these proxies.
+    #[must_use]
+    pub fn behind(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// The state of a server that limits the rate of each caller's requests.

@@ -41,6 +41,7 @@ pub use auth::Authenticator;
 pub use host::{Origin, PublicUrl, host_of};
 pub use http::listener::serve;
 pub use http::middleware::allowed_hosts::AllowedHosts;
+pub use http::middleware::client_address::TrustedProxies;
 pub use http::{Gate, name_of, router};
 pub use limits::{ConnectionLimits, RateLimit, ServerLimits};
 pub use mcp::serve_stdio;

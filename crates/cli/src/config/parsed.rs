@@ -11,7 +11,7 @@ use super::sources::Given;
 use super::storage::StorageSettings;
 use super::values::{optional, parse_u32, required, unset};
 use super::{ConfigError, Key, Sources};
-use panaversity_server::{Origin, PublicUrl, RateLimit, host_of};
+use panaversity_server::{Origin, PublicUrl, RateLimit, TrustedProxies, host_of};
 
 /// Settings of the database and its connection pool.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub(crate) struct HttpSettings {
     pub(crate) allowed_hosts: Vec<String>,
     /// Origins of web pages that may call this server.
     pub(crate) cors_origins: Vec<Origin>,
+    /// Proxies whose word on the client's address is believed.
+    pub(crate) proxies: TrustedProxies,
     pub(crate) production: bool,
     /// Rate of MCP requests of one caller.
     pub(crate) rate: RateLimit,
@@ -103,6 +105,13 @@ impl HttpSettings {
                 Key::CorsOrigins,
                 "origins separated by commas, like https://app.example.com,http://localhost:3000",
                 origin_list,
+            )?
+            .unwrap_or_default(),
+            proxies: optional(
+                sources,
+                Key::TrustedProxies,
+                "addresses and networks separated by commas, like 10.0.0.0/8,192.168.7.1",
+                TrustedProxies::parse,
             )?
             .unwrap_or_default(),
             production: required(sources, Key::Env, "development or production", |text| match text {

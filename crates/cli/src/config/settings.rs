@@ -35,6 +35,7 @@ pub(crate) enum Key {
     Port,
     AllowedHosts,
     CorsOrigins,
+    TrustedProxies,
     StartupTimeout,
     JwtSecret,
     JwtAlgorithm,
@@ -106,6 +107,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::Port, scope: CommandScope::Serve, names: &["PANAVERSITY_SERVER_PORT", "PORT"], default: Some("8000"), value: "PORT", help: "The port to listen on; 0: any free one", secret: false },
     Setting { key: Key::AllowedHosts, scope: CommandScope::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
     Setting { key: Key::CorsOrigins, scope: CommandScope::Serve, names: &["PANAVERSITY_CORS_ORIGINS"], default: None, value: "ORIGINS", help: "Origins of web pages that may call this server, separated by commas", secret: false },
+    Setting { key: Key::TrustedProxies, scope: CommandScope::Serve, names: &["PANAVERSITY_TRUSTED_PROXIES"], default: None, value: "NETWORKS", help: "Addresses and networks of the proxies whose X-Forwarded-For names the client, separated by commas", secret: false },
     Setting { key: Key::StartupTimeout, scope: CommandScope::Serve, names: &["PANAVERSITY_STARTUP_TIMEOUT"], default: Some("60"), value: "SECONDS", help: "How long the start waits for a database or bucket that is not up yet; 0: not at all", secret: false },
     Setting { key: Key::JwtSecret, scope: CommandScope::Serve, names: &["PANAVERSITY_JWT_SECRET"], default: None, value: "SECRET", help: "Shared secret that signs the tokens of callers; a second one, after a space, while it is rotated", secret: true },
     Setting { key: Key::JwtAlgorithm, scope: CommandScope::Serve, names: &["PANAVERSITY_JWT_ALGORITHM"], default: Some("HS256"), value: "NAME", help: "Algorithm of tokens signed by the secret: HS256, HS384 or HS512", secret: false },
@@ -126,7 +128,7 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] =
 
 /// Settings of the product that this version does not have yet. Setting one gives a warning that it
 /// has no effect, which matters most where it was meant to protect something.
-pub(crate) const RESERVED_NAMES: &[&str] = &["PANAVERSITY_TRUSTED_PROXIES", "PANAVERSITY_REDIS_URL"];
+pub(crate) const RESERVED_NAMES: &[&str] = &["PANAVERSITY_REDIS_URL"];
 
 impl Setting {
     /// The setting of a key.

@@ -258,7 +258,6 @@ mod tests {
             "DATABASE_URL",
             "DATABASE_URL_FILE",
             "PANAVERSITY_S3_SECRET_ACCESS_KEY",
-            "PANAVERSITY_TRUSTED_PROXIES",
             "PANAVERSITY_REDIS_URL",
             "PANAVERSITY_SIGNIN_KEY",
             "PANAVERSITY_signing_key",
@@ -279,7 +278,6 @@ mod tests {
         let names = [
             "PANAVERSITY_STORAGE_ROT",
             "PANAVERSITY_QQ",
-            "PANAVERSITY_TRUSTED_PROXIES",
             "PANAVERSITY_REDIS_URL_FILE",
             "PANAVERSITY_ENV",
             "PANAVERSITY_URL",
@@ -293,7 +291,6 @@ mod tests {
                 "PANAVERSITY_QQ is no setting and has no effect",
                 "PANAVERSITY_REDIS_URL_FILE has no effect: this version does not have that setting yet",
                 "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
-                "PANAVERSITY_TRUSTED_PROXIES has no effect: this version does not have that setting yet",
             ]
         );
     }

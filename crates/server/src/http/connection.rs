@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-use crate::http::middleware::rate_limit::ClientAddress;
+use crate::http::middleware::client_address::ClientAddress;
 use crate::limits::ConnectionLimits;
 
 /// Token that aborts its connection, and is cancelled when the connection is gone. It is an extension

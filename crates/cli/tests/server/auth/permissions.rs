@@ -302,6 +302,15 @@ async fn a_caller_beyond_its_rate_is_told_when_to_return_and_no_other_agent_is_h
         statuses.push(server.client().of_agent(agent).post("/mcp", list, &[]).await.status);
     }
     assert_eq!(statuses, [200, 200, 429, 429], "names that callers claim open no new bucket");
+    let forged = [("x-forwarded-for", "203.0.113.7")];
+    assert_eq!(server.post("/mcp", list, &forged).await.status, 429, "nor do addresses");
+    let behind = anonymous.with("PANAVERSITY_TRUSTED_PROXIES", "127.0.0.0/8");
+    let server = behind.start().await;
+    let mut statuses = Vec::new();
+    for client in ["203.0.113.7", "1.1.1.1, 203.0.113.7", "203.0.113.7", "203.0.113.8"] {
+        statuses.push(server.post("/mcp", list, &[("x-forwarded-for", client)]).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 429, 200], "a trusted proxy tells clients apart");
 }
 
 #[tokio::test(flavor = "multi_thread")]

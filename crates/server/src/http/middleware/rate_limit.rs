@@ -19,6 +19,7 @@ use panaversity_model::permission::Principal;
 use panaversity_model::{AgentId, ErrorCode};
 use serde_json::{Value, json};
 
+use super::client_address::ClientAddress;
 use crate::error;
 use crate::limits::RateLimit;
 use crate::mcp::message::INVALID_REQUEST;
@@ -26,10 +27,6 @@ use crate::mcp::message::INVALID_REQUEST;
 /// Requests after which callers whose buckets are full again are forgotten, so that memory stays bounded by
 /// the callers of the last moments.
 const FORGOTTEN_EVERY: u32 = 10_000;
-
-/// Address of the client of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// Whose requests are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
