@@ -43,12 +43,14 @@ struct LoadFile {
     in_doubt: Option<LoadTarget>,
     /// Number of changes applied.
     changes: usize,
+    /// What was asked and answered, for a failed test.
+    history: Vec<String>,
 }
 
 impl LoadFile {
     /// Changes the file, or repeats the change in doubt; returns false if there was no answer at
-    /// all.
-    async fn change(&mut self, client: &TestClient) -> bool {
+    /// all, or it came when none `counts` any more.
+    async fn change(&mut self, client: &TestClient, counts: &AtomicBool) -> bool {
         let wished = self.in_doubt.clone().unwrap_or_else(|| self.wish());
         let mut arguments = json!({ "book_id": BOOK, "path": self.path });
         if let Some(held) = &self.holds {
@@ -62,7 +64,10 @@ impl LoadFile {
             }
         };
         let answer = tokio::time::timeout(BOUND, client.try_call(tool, arguments)).await;
-        let Some(answer) = answer.expect("an answer in bounded time") else {
+        let answer = answer.expect("an answer in bounded time");
+        let said = answer.as_ref().map_or("no answer".to_owned(), |answer| answer.value.to_string());
+        self.history.push(format!("{tool} {:?}: {said}", first_line(wished.0.as_ref())));
+        let Some(answer) = answer.filter(|_| counts.load(Ordering::Acquire)) else {
             self.in_doubt = Some(wished);
             return false;
         };
@@ -92,20 +97,25 @@ impl LoadFile {
         let absent = ["NOT_FOUND", "BOOK_NOT_FOUND"].contains(&answer.code());
         let now =
             if absent { None } else { Some(answer.expect_ok()["content"].as_str().unwrap().to_owned()) };
-        let first_line = |content: &Option<String>| content.as_ref().map(|text| text[..33].to_owned());
         if now != self.holds {
-            let doubt = self.in_doubt.as_ref().map(|LoadTarget(wished)| first_line(wished));
+            let doubt = self.in_doubt.as_ref().map(|LoadTarget(wished)| first_line(wished.as_ref()));
             assert!(
                 self.in_doubt.as_ref().is_some_and(|LoadTarget(wished)| *wished == now),
-                "{} holds {:?}, but was left with {:?}; in doubt is {doubt:?}",
+                "{} holds {:?}, but was left with {:?}; in doubt is {doubt:?}; {:#?}",
                 self.path,
-                first_line(&now),
-                first_line(&self.holds),
+                first_line(now.as_ref()),
+                first_line(self.holds.as_ref()),
+                &self.history[self.history.len().saturating_sub(8)..],
             );
             self.changes += 1;
         }
         (self.holds, self.in_doubt) = (now, None);
     }
+}
+
+/// The first line of a content, which is different for each.
+fn first_line(content: Option<&String>) -> Option<&str> {
+    content.map(|text| &text[..33])
 }
 
 /// The writers' files, while nobody writes.
@@ -114,6 +124,8 @@ pub(super) struct LoadFiles(Vec<Vec<LoadFile>>);
 /// Running writers.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
+    /// False: answers are as if they had not come.
+    counts: Arc<AtomicBool>,
     /// Number of changes that were answered with success.
     changed: Arc<AtomicUsize>,
     tasks: Vec<JoinHandle<Vec<LoadFile>>>,
@@ -127,6 +139,7 @@ impl LoadFiles {
             holds: None,
             in_doubt: None,
             changes: 0,
+            history: Vec::new(),
         };
         let of_writer =
             |writer: usize| (0..FILES_A_WRITER).map(|n| file(writer * FILES_A_WRITER + n)).collect();
@@ -141,14 +154,15 @@ impl LoadFiles {
     /// Starts the writers, which run until they are stopped or get no answer.
     pub(super) fn load(self, server: &TestClient) -> Load {
         let (stop, changed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let counts = Arc::new(AtomicBool::new(true));
         let write = |(number, mut files): (usize, Vec<LoadFile>)| {
             let client = server.client().of_agent(&format!("writer-{number}"));
-            let (stop, changed) = (stop.clone(), changed.clone());
+            let (stop, counts, changed) = (stop.clone(), counts.clone(), changed.clone());
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let file = random_below(files.len());
                     let before = files[file].changes;
-                    if !files[file].change(&client).await {
+                    if !files[file].change(&client, &counts).await {
                         break;
                     }
                     changed.fetch_add(files[file].changes - before, Ordering::Relaxed);
@@ -157,7 +171,7 @@ impl LoadFiles {
             })
         };
         let tasks = self.0.into_iter().enumerate().map(write).collect();
-        Load { stop, changed, tasks }
+        Load { stop, counts, changed, tasks }
     }
 
     /// Asserts that every file has its expected content and is published so, that the log has each
@@ -193,6 +207,11 @@ impl Load {
     /// Waits a while, so that the fault hits at a random moment.
     pub(super) async fn for_a_while(&self, milliseconds: u64) {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    /// From now on no answer counts, as if the machine could not send it any more.
+    pub(super) fn hears_nothing(&self) {
+        self.counts.store(false, Ordering::Release);
     }
 
     /// Waits until some changes have succeeded, however slow that is.
