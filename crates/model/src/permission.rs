@@ -123,16 +123,16 @@ impl Principal {
         scopes.iter().any(|scope| scope.grants(permission, book))
     }
 
-    /// True if the permission is granted for the whole server, not only in some books.
-    pub fn may_everywhere(&self, permission: Permission) -> bool {
+    /// True if the permission is granted in the book, or for `None` in the whole server.
+    pub fn may_all(&self, permission: Permission, book: Option<&BookId>) -> bool {
         let Some(Grants { scopes, .. }) = &self.grants else { return true };
         let grants = |scope: &Scope| matches!(scope, Scope::Books(granted, None) if *granted >= permission);
-        scopes.iter().any(grants)
+        scopes.iter().any(grants) || (book.is_some() && self.may(permission, book))
     }
 
     /// The books in which the permission is granted, in order; `None`: in all.
     pub fn books(&self, permission: Permission) -> Option<BTreeSet<BookId>> {
-        if self.may_everywhere(permission) {
+        if self.may_all(permission, None) {
             return None;
         }
         let scopes = self.grants.iter().flat_map(|grants| &grants.scopes);
@@ -163,16 +163,12 @@ impl Principal {
         layer: &Layer,
     ) -> Result<(), Refusal> {
         let Some(Grants { scopes, user }) = &self.grants else { return Ok(()) };
-        let is_admin = match book {
-            Some(_) => self.may(Permission::Admin, book),
-            None => self.may_everywhere(Permission::Admin),
-        };
         let is_open = match (layer, user) {
             (Layer::Base, None) => true,
             (Layer::Base, Some(_)) => permission == Permission::Read,
             (Layer::Overlay(owner), user) => user.as_ref() == Some(owner),
         };
-        if is_open || is_admin || scopes.contains(&Scope::AnyOverlay) {
+        if is_open || self.may_all(Permission::Admin, book) || scopes.contains(&Scope::AnyOverlay) {
             return Ok(());
         }
         Err(Refusal::Forbidden { scope: None })
@@ -212,7 +208,7 @@ mod tests {
         let (one, two) = (book("one-book"), book("two-book"));
         assert!(writer.may(Permission::Read, Some(&one)) && writer.may(Permission::Write, Some(&one)));
         assert!(!writer.may(Permission::Admin, Some(&one)) && !writer.may(Permission::Read, Some(&two)));
-        assert!(writer.may(Permission::Write, None) && !writer.may_everywhere(Permission::Read));
+        assert!(writer.may(Permission::Write, None) && !writer.may_all(Permission::Read, None));
         let nobody = Principal::limited(agent(), Scope::parse_list("overlay:any openid"), None);
         assert!(Permission::ALL.into_iter().all(|permission| !nobody.may(permission, None)));
         let refused = writer.require(Permission::Write, Some(&two)).unwrap_err();

@@ -178,12 +178,9 @@ impl Call {
     /// Permission to read the audit log: with `admin` all entries, else one's own.
     pub fn may_audit(&mut self, book: Option<BookId>, layer: Layer) -> Result<AuditAccess, Refusal> {
         let principal = &self.caller.principal;
-        let is_admin = match &book {
-            Some(_) => principal.may(Permission::Admin, book.as_ref()),
-            None => principal.may_everywhere(Permission::Admin),
-        };
         principal.require(Permission::Read, book.as_ref())?;
         principal.require_layer(Permission::Read, book.as_ref(), &layer)?;
+        let is_admin = principal.may_all(Permission::Admin, book.as_ref());
         let only = (!is_admin).then(|| principal.agent.clone());
         (self.book, self.layer) = (book.clone(), layer.clone());
         Ok(AuditAccess { book, layer, only })
@@ -193,10 +190,9 @@ impl Call {
     pub fn may_verify(&mut self, book: Option<BookId>, layer: Layer) -> Result<VerifyAccess, Refusal> {
         let principal = &self.caller.principal;
         let needed = Permission::Admin;
-        if book.is_none() && !principal.may_everywhere(needed) {
-            return Err(Refusal::Forbidden { scope: Some(Scope::Books(needed, None)) });
+        if !principal.may_all(needed, book.as_ref()) {
+            return Err(Refusal::Forbidden { scope: Some(Scope::Books(needed, book)) });
         }
-        principal.require(needed, book.as_ref())?;
         (self.book, self.layer) = (book.clone(), layer.clone());
         Ok(VerifyAccess { book, layer })
     }
