@@ -10,6 +10,7 @@ use panaversity_service::Call;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::mcp::message::INVALID_REQUEST;
 use crate::signed_url::InvalidSignature;
 
 /// Value of `Retry-After` while the server is busy.
@@ -45,6 +46,13 @@ pub(crate) fn tool_error_body(error: &Error, call: &Call, remedy: impl Fn(&str) 
 /// A JSON-RPC error for a request whose tool is not known yet; `id` is null if it is unknown.
 pub(crate) fn rpc_error(id: &Value, rpc_code: i32, message: &str, code: ErrorCode) -> Value {
     rpc_answer(id, &json!({ "code": rpc_code, "message": message, "data": { "code": code.as_str() } }))
+}
+
+/// Answer to a request that middleware refuses before its message, and so its id, is read. `data` has the
+/// code and the hint.
+pub(crate) fn refused_request(status: StatusCode, message: &str, data: &Value) -> Response {
+    let error = json!({ "code": INVALID_REQUEST, "message": message, "data": data });
+    (status, Json(rpc_answer(&Value::Null, &error))).into_response()
 }
 
 /// The JSON-RPC message that answers the request of this id with an error.

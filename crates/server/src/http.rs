@@ -8,6 +8,7 @@ mod assets;
 mod conditional;
 mod connection;
 mod content;
+mod discard;
 mod file_response;
 mod health;
 pub(crate) mod listener;
@@ -35,7 +36,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
 use self::middleware::rate_limit::{self, RateLimiter};
-use self::middleware::{auth, client_address, observe};
+use self::middleware::{auth, observe};
 use self::response_body::throttle::DownloadLimiter;
 pub use self::starting::{Gate, name_of};
 use self::uploads::UploadSlots;
@@ -88,7 +89,6 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .fallback(nowhere)
         .layer(CatchPanicLayer::custom(|_| error::panicked_response()));
     cross_origin(routes, &origins)
-        .layer(from_fn_with_state(app.proxies.clone(), client_address::resolve))
         .layer(from_fn_with_state(app, observe::observe))
         .layer(unless_set(header::REFERRER_POLICY, "no-referrer"))
         .layer(unless_set(header::CACHE_CONTROL, "no-store"))
@@ -97,7 +97,7 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
 
 /// The routes behind the rate limit, if there is one.
 fn rate_limited(routes: Router, app: &AppState) -> Router {
-    match RateLimiter::new(app.limits.rate, app.auth.is_some()) {
+    match RateLimiter::new(app.limits.rate, app.auth.is_some(), app.proxies.clone()) {
         Some(limiter) => routes.layer(from_fn_with_state(limiter, rate_limit::limit_rate)),
         None => routes,
     }

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-use crate::http::middleware::client_address::ClientAddress;
+use crate::http::middleware::client_address::PeerAddress;
 use crate::limits::ConnectionLimits;
 
 /// Token that aborts its connection, and is cancelled when the connection is gone. It is an extension
@@ -117,8 +117,8 @@ pub(super) struct Connection<S> {
     began: usize,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Address of the client, if there is one.
-    client: Option<ClientAddress>,
+    /// Address of the peer, if there is one.
+    peer: Option<PeerAddress>,
     abort: ConnectionAbort,
     aborted: Pin<Box<WaitForCancellationFutureOwned>>,
     _gone: DropGuard,
@@ -133,7 +133,7 @@ impl<S> Connection<S> {
             limits,
             requests: RunningRequests::default(),
             began: 0,
-            client: None,
+            peer: None,
             stalled: None,
             aborted: Box::pin(token.clone().cancelled_owned()),
             abort: ConnectionAbort(token.clone()),
@@ -141,14 +141,14 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The same connection, of a client at this address.
-    pub(super) fn with_client(self, address: IpAddr) -> Self {
-        Self { client: Some(ClientAddress(address)), ..self }
+    /// The same connection, of a peer at this address.
+    pub(super) fn with_peer(self, address: IpAddr) -> Self {
+        Self { peer: Some(PeerAddress(address)), ..self }
     }
 
-    /// Address of the client, if there is one.
-    pub(super) fn client(&self) -> Option<ClientAddress> {
-        self.client
+    /// Address of the peer, if there is one.
+    pub(super) fn peer(&self) -> Option<PeerAddress> {
+        self.peer
     }
 
     /// The token of this connection.

@@ -59,7 +59,7 @@ pub async fn serve(
         };
         // Without it a streamed response waits for the acknowledgement of its first half.
         let _ = stream.set_nodelay(true);
-        let connection = Connection::new(stream, limits).with_client(peer.ip().to_canonical());
+        let connection = Connection::new(stream, limits).with_peer(peer.ip().to_canonical());
         let Some(entry) = table.admit(peer, connection.abort(), connection.requests()) else { continue };
         let (router, closing) = (router.clone(), closing.clone());
         tasks.spawn(async move {
@@ -78,13 +78,13 @@ pub(super) async fn serve_connection<S>(connection: Connection<S>, router: Route
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (abort, requests, client) = (connection.abort(), connection.requests(), connection.client());
+    let (abort, requests, peer) = (connection.abort(), connection.requests(), connection.peer());
     let service = service_fn(move |request: Request<Incoming>| {
         let (running, router, abort) = (requests.begin(), router.clone(), abort.clone());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(abort);
-        if let Some(client) = client {
-            request.extensions_mut().insert(client);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
         }
         async move { router.oneshot(request).await.map(|response| running.until_sent(response)) }
     });

@@ -23,6 +23,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::HttpState;
+use super::discard::discard_rest;
 use crate::AppState;
 use crate::call::{CallKind, claimed_agent};
 use crate::error::{self, AGAIN_IN_SECONDS, error_response, status_of};
@@ -107,24 +108,10 @@ pub(super) async fn receive(
         },
     };
     if !answer.status().is_success() {
-        read_away(app, frames).await;
+        let (most, within) = (app.service.limits().asset_bytes, app.limits.upload_stall_timeout);
+        discard_rest(frames, most, within).await;
     }
     answer
-}
-
-/// Reads the rest of the body, so that a client that reads the response only after sending still gets
-/// it.
-async fn read_away(app: &AppState, mut frames: BodyDataStream) {
-    let (mut seen, limit) = (0, app.service.limits().asset_bytes);
-    let reading = async {
-        while let Some(Ok(frame)) = frames.next().await {
-            seen += frame.len() as u64;
-            if seen > limit {
-                return;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(app.limits.upload_stall_timeout, reading).await;
 }
 
 async fn attempt(

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Response};
 use panaversity_model::ErrorCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::error;
 use crate::host::{LOOPBACK, Origin, PublicUrl, host_of, host_of_origin};
@@ -126,15 +126,12 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let error = json!({
-            "code": -32600,
-            "message": format!("The {} of this request is not allowed.", self.name()),
-            "data": {
-                "code": ErrorCode::Forbidden.as_str(),
-                "hint": "Call the server by localhost or its public name, or ask the operator to add the name to PANAVERSITY_ALLOWED_HOSTS.",
-            },
+        let message = format!("The {} of this request is not allowed.", self.name());
+        let data = json!({
+            "code": ErrorCode::Forbidden.as_str(),
+            "hint": "Call the server by localhost or its public name, or ask the operator to add the name to PANAVERSITY_ALLOWED_HOSTS.",
         });
-        (StatusCode::FORBIDDEN, Json(error::rpc_answer(&Value::Null, &error))).into_response()
+        error::refused_request(StatusCode::FORBIDDEN, &message, &data)
     }
 }
 

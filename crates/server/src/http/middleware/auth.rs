@@ -11,14 +11,14 @@ use axum::extract::{Request, State};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::Response;
 use panaversity_model::ErrorCode;
 use panaversity_model::permission::Scope;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::auth::{AuthError, Authenticator};
 use crate::error::{self, AGAIN_IN_SECONDS};
-use crate::mcp::message::INVALID_REQUEST;
+use crate::http::discard::discard;
 
 /// Scope that a call of the request lacked.
 #[derive(Clone, Default)]
@@ -45,7 +45,7 @@ pub(crate) async fn authenticate(
     let principal = match authenticated {
         Ok(principal) => principal,
         Err(error) => {
-            super::discard(request.into_body()).await;
+            discard(request.into_body()).await;
             return refused(&authenticator, error);
         }
     };
@@ -87,12 +87,8 @@ fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
             "The authorization server's keys can't be fetched: repeat the request in a few seconds",
         ),
     };
-    let error = json!({
-        "code": INVALID_REQUEST,
-        "message": message,
-        "data": { "code": code.as_str(), "hint": hint },
-    });
-    let mut response = (status, Json(error::rpc_answer(&Value::Null, &error))).into_response();
+    let mut response =
+        error::refused_request(status, &message, &json!({ "code": code.as_str(), "hint": hint }));
     response.headers_mut().insert(WWW_AUTHENTICATE, authenticator.challenge(reason));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, AGAIN_IN_SECONDS);

@@ -7,15 +7,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::middleware::Next;
-use axum::response::Response;
 use ipnet::IpNet;
 
-/// Address of the client of a request.
+/// Address of the peer of a request's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ClientAddress(pub(crate) IpAddr);
+pub(crate) struct PeerAddress(pub(crate) IpAddr);
 
 /// Networks of proxies whose `X-Forwarded-For` is believed.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +31,7 @@ impl TrustedProxies {
     }
 
     /// The client behind this peer.
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn client(&self, PeerAddress(peer): PeerAddress, headers: &HeaderMap) -> IpAddr {
         if !self.trusts(peer) {
             return peer;
         }
@@ -51,19 +48,6 @@ impl TrustedProxies {
         }
         nearest
     }
-}
-
-/// Replaces the connection's address by the client's.
-pub(crate) async fn resolve(
-    State(proxies): State<TrustedProxies>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if let Some(ClientAddress(peer)) = request.extensions().get::<ClientAddress>().copied() {
-        let client = proxies.client(peer, request.headers());
-        request.extensions_mut().insert(ClientAddress(client));
-    }
-    next.run(request).await
 }
 
 #[cfg(test)]
@@ -89,7 +73,7 @@ mod tests {
             for line in forwarded {
                 headers.append("x-forwarded-for", HeaderValue::from_static(line));
             }
-            let found = proxies.client(peer.parse().unwrap(), &headers);
+            let found = proxies.client(PeerAddress(peer.parse().unwrap()), &headers);
             assert_eq!(found, client.parse::<IpAddr>().unwrap(), "{peer} {forwarded:?}");
         }
         for bad in ["10.0.0.0/33", "proxy.example.com", "10.0.0.1;10.0.0.2"] {

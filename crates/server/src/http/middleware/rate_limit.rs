@@ -12,17 +12,17 @@ use axum::extract::{Request, State};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::Response;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use panaversity_model::permission::Principal;
 use panaversity_model::{AgentId, ErrorCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::client_address::ClientAddress;
+use super::client_address::{PeerAddress, TrustedProxies};
 use crate::error;
+use crate::http::discard::discard;
 use crate::limits::RateLimit;
-use crate::mcp::message::INVALID_REQUEST;
 
 /// Requests after which callers whose buckets are full again are forgotten, so that memory stays bounded by
 /// the callers of the last moments.
@@ -44,11 +44,12 @@ pub(crate) struct RateLimiter {
     clock: DefaultClock,
     checked: Arc<AtomicU32>,
     authenticates: bool,
+    proxies: TrustedProxies,
 }
 
 impl RateLimiter {
     /// A limiter; `None` if there is no limit.
-    pub(crate) fn new(limit: RateLimit, authenticates: bool) -> Option<Self> {
+    pub(crate) fn new(limit: RateLimit, authenticates: bool, proxies: TrustedProxies) -> Option<Self> {
         let per_second = NonZeroU32::new(limit.per_second)?;
         let burst = NonZeroU32::new(limit.burst).unwrap_or(per_second);
         let quota = Quota::per_second(per_second).allow_burst(burst);
@@ -57,6 +58,7 @@ impl RateLimiter {
             clock: DefaultClock::default(),
             checked: Arc::default(),
             authenticates,
+            proxies,
         })
     }
 
@@ -72,9 +74,9 @@ impl RateLimiter {
 
     fn key_of(&self, request: &Request) -> CallerKey {
         let extensions = request.extensions();
-        match (self.authenticates, extensions.get::<Principal>(), extensions.get::<ClientAddress>()) {
+        match (self.authenticates, extensions.get::<Principal>(), extensions.get::<PeerAddress>()) {
             (true, Some(principal), _) => CallerKey::Agent(principal.agent.clone()),
-            (_, _, Some(ClientAddress(address))) => CallerKey::Address(*address),
+            (_, _, Some(peer)) => CallerKey::Address(self.proxies.client(*peer, request.headers())),
             (_, _, None) => CallerKey::Unknown,
         }
     }
@@ -85,24 +87,20 @@ pub(crate) async fn limit_rate(State(limiter): State<RateLimiter>, request: Requ
     match limiter.check(&limiter.key_of(&request)) {
         Ok(()) => next.run(request).await,
         Err(seconds) => {
-            super::discard(request.into_body()).await;
+            discard(request.into_body()).await;
             refused(seconds)
         }
     }
 }
 
 fn refused(seconds: u64) -> Response {
-    let error = json!({
-        "code": INVALID_REQUEST,
-        "message": "Too many requests of this caller",
-        "data": {
-            "code": ErrorCode::RateLimited.as_str(),
-            "hint": "Wait for the seconds of Retry-After, then repeat the request; call several files at once with wider scopes and searches",
-            "retry_after_seconds": seconds,
-        },
+    let data = json!({
+        "code": ErrorCode::RateLimited.as_str(),
+        "hint": "Wait for the seconds of Retry-After, then repeat the request; call several files at once with wider scopes and searches",
+        "retry_after_seconds": seconds,
     });
-    let body = Json(error::rpc_answer(&Value::Null, &error));
-    let mut response = (StatusCode::TOO_MANY_REQUESTS, body).into_response();
+    let message = "Too many requests of this caller";
+    let mut response = error::refused_request(StatusCode::TOO_MANY_REQUESTS, message, &data);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
@@ -119,17 +117,24 @@ mod tests {
 
     #[test]
     fn a_caller_beyond_its_burst_waits_and_others_do_not() {
-        let limiter = RateLimiter::new(RateLimit { per_second: 1, burst: 3 }, false).unwrap();
+        let limiter =
+            RateLimiter::new(RateLimit { per_second: 1, burst: 3 }, false, TrustedProxies::default())
+                .unwrap();
         let taken = (0..5).filter(|_| limiter.check(&address(1)).is_ok()).count();
         assert_eq!(taken, 3);
         assert_eq!(limiter.check(&address(1)), Err(1));
         assert_eq!(limiter.check(&address(2)), Ok(()));
-        assert!(RateLimiter::new(RateLimit { per_second: 0, burst: 3 }, false).is_none());
+        assert!(
+            RateLimiter::new(RateLimit { per_second: 0, burst: 3 }, false, TrustedProxies::default())
+                .is_none()
+        );
     }
 
     #[test]
     fn callers_who_went_away_are_forgotten() {
-        let limiter = RateLimiter::new(RateLimit { per_second: 1_000_000, burst: 1 }, false).unwrap();
+        let limiter =
+            RateLimiter::new(RateLimit { per_second: 1_000_000, burst: 1 }, false, TrustedProxies::default())
+                .unwrap();
         for n in 0..FORGOTTEN_EVERY {
             let [.., high, low] = n.to_be_bytes();
             let key = CallerKey::Address(IpAddr::V4(Ipv4Addr::new(10, 0, high, low)));
