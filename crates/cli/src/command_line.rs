@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{config, gc, hydrate, ingest, mcp, migrate, reconcile, serve};
+use crate::commands::{config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{SETTINGS, Setting};
 use crate::failure::{Failure, NotYet};
@@ -43,6 +43,8 @@ enum Command {
     Ingest(ingest::IngestArgs),
     /// Get a book into a folder, through a running server
     Hydrate(hydrate::HydrateArgs),
+    /// Create, list and revoke API keys of agents
+    Keys(keys::KeysArgs),
     /// Compare the storage with the database, and mend or adopt what differs
     Reconcile(reconcile::ReconcileArgs),
     /// Let go of what nobody can ask for any more
@@ -66,6 +68,7 @@ pub fn run() -> ExitCode {
             Command::Config(args) => ended(config::run(args).await),
             Command::Ingest(args) => ingest::run(args).await,
             Command::Hydrate(args) => hydrate::run(args).await,
+            Command::Keys(args) => ended(keys::run(args).await),
             Command::Reconcile(args) => ended(reconcile::run(args).await),
             Command::Gc(args) => ended(gc::run(args).await),
         }

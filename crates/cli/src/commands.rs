@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod gc;
 pub(crate) mod hydrate;
 pub(crate) mod ingest;
+pub(crate) mod keys;
 mod maintenance;
 pub(crate) mod mcp;
 pub(crate) mod migrate;

@@ -8,9 +8,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use panaversity_server::auth::AuthOptions;
+use panaversity_server::auth::{ApiKeySet, AuthOptions};
 use panaversity_server::{AllowedHosts, Authenticator, Gate, router, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -28,13 +29,17 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How long cancelled calls may take to end.
 const AFTER_CANCEL: Duration = Duration::from_secs(2);
 
+/// Reason why a server of production does not start.
+pub(crate) const NOBODY_AUTHENTICATES: &str = "PANAVERSITY_ENV is production, and there is no authentication, so everyone who reaches the server could \
+     change all books: set PANAVERSITY_JWT_SECRET or PANAVERSITY_AUTH_SERVER_URL, or create an API key with \
+     `panaversity-fs keys create`";
+
 /// Settings of an HTTP server.
 pub(crate) struct ServerSettings {
     pub(crate) store: StoreSettings,
     pub(crate) http: HttpSettings,
     pub(crate) links: LinkSettings,
-    /// `None`: nobody authenticates.
-    pub(crate) auth: Option<AuthOptions>,
+    pub(crate) auth: AuthOptions,
 }
 
 impl ServerSettings {
@@ -50,20 +55,19 @@ impl ServerSettings {
         Ok(settings)
     }
 
-    /// Refuses in production what is only fit for trials.
+    /// Refuses in production what is only fit for trials. Whether callers must authenticate is known only once
+    /// the database is open; see [`NOBODY_AUTHENTICATES`].
     fn require_production(&self) -> Result<(), ConfigError> {
         if !self.http.production {
             return Ok(());
         }
-        let unfit = match (&self.auth, self.store.database.url.backend()) {
-            (None, _) => {
-                "there is no authentication, so everyone who reaches the server could change all books: set \
-                 PANAVERSITY_JWT_SECRET or PANAVERSITY_AUTH_SERVER_URL"
-            }
-            (Some(_), "sqlite") => "the database is SQLite: set DATABASE_URL to PostgreSQL",
-            _ => return Ok(()),
-        };
-        Err(ConfigError(format!("PANAVERSITY_ENV is production, and {unfit}")))
+        if self.store.database.url.backend() == "sqlite" {
+            return Err(ConfigError(
+                "PANAVERSITY_ENV is production, and the database is SQLite: set DATABASE_URL to PostgreSQL"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -92,7 +96,6 @@ impl HttpServer {
     /// Starts a server. Dropped before it is ready, it leaves nothing listening.
     pub(crate) async fn open(settings: ServerSettings) -> Result<Self, Failure> {
         let ServerSettings { store, http, links, auth } = settings;
-        let auth = auth.map(Authenticator::new).transpose().map_err(Failure::Failed)?;
         let (listener, address) = bind(&http).await.map_err(|error| no_listener(&http, &error))?;
         let on_loopback = address.ip().is_loopback();
         let hosts = AllowedHosts::new(http.public_url.as_ref(), &http.allowed_hosts, on_loopback)
@@ -112,7 +115,14 @@ impl HttpServer {
             opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
             ended = &mut serving => return Err(no_longer(&ended)),
         };
-        warn_of_address(&http, address, auth.is_some());
+        let auth = match authenticator(auth, &runtime, http.production).await {
+            Ok(auth) => auth,
+            Err(failure) => {
+                runtime.stop().await;
+                return Err(failure);
+            }
+        };
+        warn_of_address(&http, address, auth.is_required());
         let state = runtime.state().with_auth(auth).with_rate_limit(http.rate).behind(http.proxies.clone());
         state.listens_on(address);
         gate.open(router(state, hosts, cancelling.clone()));
@@ -151,6 +161,21 @@ impl HttpServer {
     }
 }
 
+/// The authenticator of a server; in production it must be of use.
+async fn authenticator(
+    options: AuthOptions,
+    runtime: &Runtime,
+    production: bool,
+) -> Result<Authenticator, Failure> {
+    let keys = ApiKeySet::open(Arc::new(runtime.api_keys())).await;
+    let keys = keys.map_err(|fault| Failure::Failed(format!("the API keys can't be read: {fault}")))?;
+    let auth = Authenticator::new(options, keys).map_err(Failure::Failed)?;
+    if production && !auth.is_required() {
+        return Err(Failure::Failed(NOBODY_AUTHENTICATES.to_owned()));
+    }
+    Ok(auth)
+}
+
 /// Tells who can reach the server, and who can't reach what it links to.
 fn warn_of_address(http: &HttpSettings, address: SocketAddr, authenticates: bool) {
     if address.ip().is_loopback() {
@@ -161,7 +186,8 @@ fn warn_of_address(http: &HttpSettings, address: SocketAddr, authenticates: bool
             target: "panaversity_fs.server",
             address = %address,
             "there is no authentication: everyone who reaches this address can read and change all books; set \
-             PANAVERSITY_JWT_SECRET or PANAVERSITY_AUTH_SERVER_URL"
+             PANAVERSITY_JWT_SECRET or PANAVERSITY_AUTH_SERVER_URL, or create an API key with `panaversity-fs keys \
+             create`"
         );
     }
     if http.public_url.is_none() {

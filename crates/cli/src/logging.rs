@@ -59,7 +59,8 @@ fn report_panics() {
     }));
 }
 
-fn now() -> Timestamp {
+/// The time of this machine.
+pub(crate) fn now() -> Timestamp {
     let nanos = time::OffsetDateTime::now_utc().unix_timestamp_nanos();
     Timestamp::from_micros(i64::try_from(nanos / 1_000).unwrap_or(i64::MAX))
 }

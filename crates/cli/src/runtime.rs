@@ -14,7 +14,7 @@ use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{
     Backend, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver, S3Storage,
-    SqlJournal,
+    SqlApiKeys, SqlJournal,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
@@ -69,6 +69,19 @@ pub(crate) async fn connect_existing(settings: DatabaseSettings) -> Result<Datab
         )));
     }
     connect(settings).await
+}
+
+/// Connects to a database that exists and has this program's schema.
+pub(crate) async fn connect_current(settings: DatabaseSettings) -> Result<Database, Failure> {
+    let database = connect_existing(settings).await?;
+    let at = migrations::current(&database).await.map_err(migration_failed)?;
+    if at == Some(migrations::newest()) {
+        return Ok(database);
+    }
+    let found = at.map_or("is empty".to_owned(), |at| format!("is at revision {at}"));
+    Err(Failure::Failed(format!(
+        "the database {found}, not at this program's: start the server, or run `panaversity-fs migrate upgrade`"
+    )))
 }
 
 /// What a refused or failed migration tells the operator.
@@ -134,6 +147,11 @@ impl Runtime {
     /// What requests are answered with.
     pub(crate) fn state(&self) -> AppState {
         self.state.clone()
+    }
+
+    /// The API keys of this store.
+    pub(crate) fn api_keys(&self) -> SqlApiKeys {
+        SqlApiKeys::new(self.database.clone())
     }
 
     /// Stops everything, in the reverse order. No request is running by now.
@@ -210,14 +228,7 @@ pub(crate) struct MaintenanceRuntime {
 impl MaintenanceRuntime {
     /// Opens them over a database of this program's schema and its storage; creates neither.
     pub(crate) async fn open(settings: StoreSettings) -> Result<Self, Failure> {
-        let database = connect_existing(settings.database).await?;
-        let at = migrations::current(&database).await.map_err(migration_failed)?;
-        if at != Some(migrations::newest()) {
-            let found = at.map_or("is empty".to_owned(), |at| format!("is at revision {at}"));
-            return Err(Failure::Failed(format!(
-                "the database {found}, not at this program's: start the server, or run `panaversity-fs migrate upgrade`"
-            )));
-        }
+        let database = connect_current(settings.database).await?;
         if !DatabaseIdentity::of(&database).await.map_err(|fault| unreadable(&fault))?.is_paired {
             let shown = settings.storage.shown();
             return Err(Failure::Failed(format!(

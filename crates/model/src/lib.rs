@@ -28,6 +28,7 @@
 //! - [`ports`]: the interfaces that the engines implement, and the fakes of the tests.
 
 pub mod agent;
+pub mod api_key;
 pub mod asset;
 pub mod audit;
 pub mod blob;

@@ -85,6 +85,11 @@ impl Scope {
         text.split(' ').filter_map(Self::parse).collect()
     }
 
+    /// The list that [`parse_list`](Self::parse_list) parses.
+    pub fn format_list(scopes: &[Self]) -> String {
+        scopes.iter().map(Self::to_string).collect::<Vec<_>>().join(" ")
+    }
+
     fn grants(&self, permission: Permission, book: Option<&BookId>) -> bool {
         match self {
             Self::Books(granted, None) => *granted >= permission,

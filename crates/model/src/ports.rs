@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use uuid::Uuid;
 
+use crate::api_key::{ApiKey, ApiKeyId, ApiKeyList, NewApiKey};
 use crate::asset::Asset;
 use crate::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
 use crate::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
@@ -357,6 +358,17 @@ pub trait Journal:
     async fn ping(&self) -> Result<(), Fault>;
     /// `sqlite` or `postgresql`, as named in results.
     fn backend(&self) -> &'static str;
+}
+
+/// API keys; see [`api_key`](crate::api_key).
+#[async_trait]
+pub trait ApiKeys: Send + Sync {
+    /// Stores a new key, durably.
+    async fn create_api_key(&self, key: &NewApiKey) -> Result<ApiKey, Fault>;
+    /// All keys, revoked and expired ones included.
+    async fn api_keys(&self) -> Result<ApiKeyList, Fault>;
+    /// Revokes a key, durably; one that is revoked stays as it is. `None`: there is no such key.
+    async fn revoke_api_key(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, Fault>;
 }
 
 /// A long list read page by page, in an order of its own; a page may be empty. Items added or removed

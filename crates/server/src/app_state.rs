@@ -26,7 +26,7 @@ pub struct AppState {
     pub(crate) limits: ServerLimits,
     /// Memory budget of all calls.
     pub(crate) budget: MemoryBudget,
-    /// Authenticator of requests; `None`: everybody may do everything.
+    /// Authenticator of requests; `None`, as over stdio: everybody may do everything.
     pub(crate) auth: Option<Authenticator>,
     /// Proxies whose word on the client's address is believed.
     pub(crate) proxies: TrustedProxies,
@@ -56,8 +56,13 @@ impl AppState {
 
     /// The state of a server that authenticates its callers.
     #[must_use]
-    pub fn with_auth(self, auth: Option<Authenticator>) -> Self {
-        Self { auth, ..self }
+    pub fn with_auth(self, auth: Authenticator) -> Self {
+        Self { auth: Some(auth), ..self }
+    }
+
+    /// True if callers must authenticate.
+    pub(crate) fn authenticates(&self) -> bool {
+        self.auth.as_ref().is_some_and(Authenticator::is_required)
     }
 
     /// The state of a server behind these proxies.

@@ -68,7 +68,7 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
     };
     let (probes, origins) = (hosts.for_probes(), hosts.origins().to_vec());
 
-    let mcp = authenticated(rate_limited(crate::mcp::router(app.clone(), stop), &app), &app);
+    let mcp = limited_to_callers(crate::mcp::router(app.clone(), stop), &app);
     let guarded = mcp.layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
     let open = Router::new()
         .route("/health", get(health::full))
@@ -95,29 +95,34 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .layer(nosniff())
 }
 
-/// The routes behind the rate limit, if there is one.
-fn rate_limited(routes: Router, app: &AppState) -> Router {
-    match RateLimiter::new(app.limits.rate, app.auth.is_some(), app.proxies.clone()) {
-        Some(limiter) => routes.layer(from_fn_with_state(limiter, rate_limit::limit_rate)),
-        None => routes,
+/// The routes behind authentication and the rate limit, where there are such.
+///
+/// 1. The caller is identified, if this server authenticates.
+/// 2. Its rate is limited; one that is not identified counts by its address.
+/// 3. One that is not identified is refused.
+fn limited_to_callers(mut routes: Router, app: &AppState) -> Router {
+    if let Some(auth) = &app.auth {
+        routes = routes.layer(from_fn_with_state(auth.clone(), auth::require));
     }
+    if let Some(limiter) = RateLimiter::new(app.limits.rate, app.proxies.clone()) {
+        routes = routes.layer(from_fn_with_state(limiter, rate_limit::limit_rate));
+    }
+    if let Some(auth) = &app.auth {
+        routes = routes.layer(from_fn_with_state(auth.clone(), auth::identify));
+    }
+    routes
 }
 
-/// The routes behind authentication, if this server authenticates.
-fn authenticated(routes: Router, app: &AppState) -> Router {
-    match &app.auth {
-        Some(auth) => routes.layer(from_fn_with_state(auth.clone(), auth::authenticate)),
-        None => routes,
-    }
-}
-
-/// Metadata by which clients find the authorization server (RFC 9728); none without authentication.
+/// Metadata by which clients find the authorization server (RFC 9728); nothing while nobody has to
+/// authenticate.
 fn resource_metadata(app: &AppState) -> Router {
-    let Some(auth) = &app.auth else { return Router::new() };
-    let metadata = auth.metadata();
-    let answer = get(async move || Json(metadata));
+    let Some(auth) = app.auth.clone() else { return Router::new() };
     let paths =
         BTreeSet::from(["", "/mcp", auth.resource_path()].map(|path| format!("{METADATA_PATH}{path}")));
+    let answer = get(async move || match auth.metadata() {
+        Some(metadata) => Json(metadata).into_response(),
+        None => nowhere().await,
+    });
     paths.iter().fold(Router::new(), |routes, path| routes.route(path, answer.clone()))
 }
 

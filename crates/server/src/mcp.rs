@@ -146,7 +146,7 @@ impl ServerHandler for McpHandler {
         if !is_modern(&context) {
             return Ok(list);
         }
-        let scope = if self.app.auth.is_some() { CacheScope::Private } else { CacheScope::Public };
+        let scope = if self.app.authenticates() { CacheScope::Private } else { CacheScope::Public };
         let mut list = list.with_ttl_ms(LISTS_FRESH_MS).with_cache_scope(scope);
         list.meta = Some(server_meta());
         Ok(list)
@@ -305,7 +305,7 @@ impl McpHandler {
         let http = context.extensions.get::<Parts>();
         match http.and_then(|parts| parts.extensions.get::<Principal>()) {
             Some(authenticated) => Ok(authenticated.clone()),
-            None if self.app.auth.is_some() => Ok(Principal::limited(AgentId::unnamed(), Vec::new(), None)),
+            None if self.app.authenticates() => Ok(Principal::limited(AgentId::unnamed(), Vec::new(), None)),
             None => agent_of(context).map(Principal::unrestricted),
         }
     }

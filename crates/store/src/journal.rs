@@ -120,7 +120,7 @@ impl SqlJournal {
 }
 
 /// Runs a whole transaction, with retries after conflicts with another writer.
-async fn retried<T, F>(what: &str, mut act: impl FnMut() -> F) -> Result<T, Fault>
+pub(crate) async fn retried<T, F>(what: &str, mut act: impl FnMut() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Sql<T>> + Send,
 {

@@ -23,9 +23,11 @@
 //! - [`Database`] and [`DatabaseUrl`]: the addresses of both databases, and the connections to them.
 //! - [`migrations`]: the schema, up and down.
 //! - [`SqlJournal`]: the ports of the journal; one transaction decides a change.
+//! - [`SqlApiKeys`]: the API keys.
 //! - [`FileStorage`] and [`S3Storage`]: the ports of objects, tree and uploads. [`Metered`] counts what is
 //!   asked of them, [`StorageProbe`] tries a storage out.
 
+mod api_keys;
 mod backend;
 mod database;
 mod exact_length;
@@ -40,6 +42,7 @@ mod s3;
 mod storage_probe;
 mod store_identity;
 
+pub use api_keys::SqlApiKeys;
 pub use backend::Backend;
 pub use database::{Database, DatabaseUrl, PoolOptions};
 pub use fs::FileStorage;

@@ -59,10 +59,15 @@ static ALL: &[Scripts] = &[
         sqlite: pair!("sqlite", "0004_uploads"),
         postgres: pair!("postgres", "0004_uploads"),
     },
+    Scripts {
+        revision: Revision { number: 5, name: "api_keys", destroys_audit: false },
+        sqlite: pair!("sqlite", "0005_api_keys"),
+        postgres: pair!("postgres", "0005_api_keys"),
+    },
 ];
 
 /// Tables required for serving.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "store",
     "books",
     "chains",
@@ -73,6 +78,7 @@ const TABLES: [&str; 10] = [
     "publications",
     "audit_log",
     "uploads",
+    "api_keys",
 ];
 
 /// SQL for the revision and the number of existing [`TABLES`]. Read from the catalogue, so that it does

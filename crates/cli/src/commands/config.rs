@@ -3,16 +3,18 @@
 //!
 //! 1. Every setting with its value and source; the limits of a server.
 //! 2. Database: reachable, and its schema is that of this program.
-//! 3. Storage: put, get, list, delete, in a bucket also copy; and it belongs to this database.
-//! 4. Listening address: it can be bound on this machine.
-//! 5. Public URL: a server answers there. One that is not started yet is no failure.
-//! 6. CDN: an asset is visible through it, an overlay and an object are not.
+//! 3. Authentication: there is one, by tokens or API keys; none is a failure in production.
+//! 4. Storage: put, get, list, delete, in a bucket also copy; and it belongs to this database.
+//! 5. Listening address: it can be bound on this machine.
+//! 6. Public URL: a server answers there. One that is not started yet is no failure.
+//! 7. CDN: an asset is visible through it, an overlay and an object are not.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use panaversity_store::{Database, DatabaseIdentity, ProbeFiles, StorageProbe, migrations};
+use panaversity_model::ports::ApiKeys;
+use panaversity_store::{Database, DatabaseIdentity, ProbeFiles, SqlApiKeys, StorageProbe, migrations};
 use serde_json::{Value, json};
 
 use crate::config::flags::ServeFlags;
@@ -22,7 +24,7 @@ use crate::config::parsed::HttpSettings;
 use crate::config::storage::StorageSettings;
 use crate::config::{Key, SETTINGS, Setting, Sources};
 use crate::failure::{Failure, print};
-use crate::http_server::{ServerSettings, bind};
+use crate::http_server::{NOBODY_AUTHENTICATES, ServerSettings, bind};
 use crate::runtime::{connect, migration_failed, server_limits};
 
 /// Timeout of a request over the network.
@@ -70,13 +72,14 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let ServerSettings { store, http, links, auth } = ServerSettings::read(&sources)?;
     let mut limits = server_limits(&store, &links).shown();
     limits.extend(panaversity_service::limits::shown());
-    if auth.is_some() {
-        limits.extend(panaversity_server::auth::shown_limits());
-    }
+    limits.extend(panaversity_server::auth::shown_limits());
     let is_bucket = matches!(store.storage, StorageSettings::Bucket(_));
     limits.extend(panaversity_store::limits::shown(&store.database.url, store.database.pool, is_bucket));
     let mut tried: Vec<Tried> = sources.warnings().into_iter().map(|why| noted("settings", why)).collect();
     let database = try_database(store.database, &mut tried).await;
+    if auth.tokens.is_none() {
+        try_api_keys(database.as_ref(), http.production, &mut tried).await;
+    }
     try_storage(&store.storage, database.as_ref(), &mut tried).await;
     if let Some(database) = database {
         database.close().await;
@@ -148,6 +151,22 @@ async fn try_database(
     }
     database.close().await;
     None
+}
+
+/// Without tokens, callers authenticate only by API keys.
+async fn try_api_keys(database: Option<&Database>, production: bool, tried: &mut Vec<Tried>) {
+    let keys = match database {
+        Some(database) => SqlApiKeys::new(database.clone()).api_keys().await.map(|list| list.keys.len()),
+        None => Ok(0),
+    };
+    tried.push(match keys {
+        Ok(0) if production => bad("authentication", NOBODY_AUTHENTICATES),
+        Ok(0) => {
+            noted("authentication", "there is none: everyone who reaches the server can change all books")
+        }
+        Ok(keys) => good("authentication", format!("by API keys; the database has {keys}")),
+        Err(fault) => bad("authentication", format!("the API keys can't be read: {fault}")),
+    });
 }
 
 async fn try_storage(storage: &StorageSettings, database: Option<&Database>, tried: &mut Vec<Tried>) {

@@ -1,9 +1,11 @@
-//! Settings of authentication. It is on as soon as a shared secret or an authorization server is set.
+//! Settings of authentication. It is on as soon as a shared secret or an authorization server is set, or the
+//! database has an API key.
 
 use std::time::Duration;
 
 use panaversity_server::PublicUrl;
-use panaversity_server::auth::{AuthOptions, JwksOptions, LEAST_INTERVAL, SecretAlgorithm};
+use panaversity_server::auth::{AuthOptions, JwksOptions, LEAST_INTERVAL, SecretAlgorithm, TokenOptions};
+use secrecy::SecretString;
 
 use super::parsed::public_url;
 use super::values::{bad, optional, parse_u32, required};
@@ -14,13 +16,14 @@ const MOST_SECRETS: usize = 2;
 /// Texts that documentation and examples use as secrets.
 const KNOWN_SECRETS: [&str; 4] = ["secret", "changeme", "change-me", "your-secret"];
 
-/// Parses the settings of authentication; `None`: nobody authenticates.
-pub(crate) fn read(sources: &Sources) -> Result<Option<AuthOptions>, ConfigError> {
+/// Parses the settings of authentication. API keys are in the database.
+pub(crate) fn read(sources: &Sources) -> Result<AuthOptions, ConfigError> {
     let algorithm = required(sources, Key::JwtAlgorithm, "HS256, HS384 or HS512", secret_algorithm)?;
     let secrets = secrets(sources, algorithm)?;
     let server = server_url(sources)?;
     if secrets.is_empty() && server.is_none() {
-        return none_is_meant(sources).map(|()| None);
+        none_is_meant(sources)?;
+        return Ok(AuthOptions { tokens: None, resource: public_resource(sources)? });
     }
     let issuer = optional(sources, Key::AuthIssuer, "the issuer of tokens", plain_text)?;
     let audience = optional(sources, Key::AuthAudience, "the audience of tokens", plain_text)?;
@@ -32,15 +35,15 @@ pub(crate) fn read(sources: &Sources) -> Result<Option<AuthOptions>, ConfigError
         }),
         None => None,
     };
-    Ok(Some(AuthOptions {
+    let tokens = TokenOptions {
         secrets,
         secret_algorithm: algorithm,
         jwks,
         issuer,
         audiences: audience.into_iter().collect(),
-        resource: resource(sources)?,
         authorization_server: server,
-    }))
+    };
+    Ok(AuthOptions { tokens: Some(tokens), resource: Some(resource(sources)?) })
 }
 
 /// Refuses settings of an authentication that is not on: somebody meant it to be.
@@ -68,7 +71,7 @@ fn shortest_secret(algorithm: SecretAlgorithm) -> usize {
     }
 }
 
-fn secrets(sources: &Sources, algorithm: SecretAlgorithm) -> Result<Vec<Vec<u8>>, ConfigError> {
+fn secrets(sources: &Sources, algorithm: SecretAlgorithm) -> Result<Vec<SecretString>, ConfigError> {
     let Some(given) = sources.text(Key::JwtSecret)? else { return Ok(Vec::new()) };
     let secrets: Vec<_> = given.text.split_whitespace().collect();
     if secrets.is_empty() || secrets.len() > MOST_SECRETS {
@@ -89,7 +92,7 @@ fn secrets(sources: &Sources, algorithm: SecretAlgorithm) -> Result<Vec<Vec<u8>>
             )));
         }
     }
-    Ok(secrets.into_iter().map(|secret| secret.as_bytes().to_vec()).collect())
+    Ok(secrets.into_iter().map(SecretString::from).collect())
 }
 
 fn secret_algorithm(text: &str) -> Option<SecretAlgorithm> {
@@ -126,14 +129,18 @@ fn resource(sources: &Sources) -> Result<PublicUrl, ConfigError> {
     if let Some(url) = optional(sources, Key::ResourceServerUrl, allowed, PublicUrl::parse)? {
         return Ok(url);
     }
-    let public = public_url(sources)?.and_then(|url| PublicUrl::parse(&format!("{}/mcp", url.text)));
-    public.ok_or_else(|| {
+    public_resource(sources)?.ok_or_else(|| {
         ConfigError(
             "authentication needs the URL that tokens name: set PANAVERSITY_PUBLIC_URL, or \
              PANAVERSITY_RESOURCE_SERVER_URL"
                 .to_owned(),
         )
     })
+}
+
+/// The URL of this resource where only the public URL is set.
+fn public_resource(sources: &Sources) -> Result<Option<PublicUrl>, ConfigError> {
+    Ok(public_url(sources)?.and_then(|url| PublicUrl::parse(&format!("{}/mcp", url.text))))
 }
 
 fn plain_text(text: &str) -> Option<String> {

@@ -1,5 +1,6 @@
 //! Authentication and authorization: who gets in, and what they may reach (R5, R7).
 
+mod api_keys;
 mod permissions;
 mod tokens;
 

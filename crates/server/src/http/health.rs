@@ -33,7 +33,7 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Response {
 pub(super) async fn full(State(state): State<HttpState>) -> Response {
     let health = state.app.service.health().await;
     let up = health.database.up && health.storage.up;
-    let auth = state.app.auth.as_ref().map_or_else(|| vec!["none"], Authenticator::methods);
+    let auth = state.app.auth.as_ref().map(Authenticator::methods).unwrap_or_default();
     (code(up), Json(report(&health, state.began.elapsed(), &auth))).into_response()
 }
 
@@ -48,7 +48,7 @@ fn report(health: &Health, uptime: Duration, auth: &[&str]) -> Value {
         "uptime_seconds": uptime.as_secs(),
         "database": engine(&health.database),
         "storage": engine(&health.storage),
-        "auth": auth.join(", "),
+        "auth": if auth.is_empty() { "none".to_owned() } else { auth.join(", ") },
         "pending_publications": health.pending_publications,
         "damaged_blobs": health.damaged_blobs,
         "audit_chain": {

@@ -128,7 +128,7 @@ async fn attempt(
     // The link's holder acts as the agent that it was given to, unless `X-Agent-Id` names another and
     // nobody is authenticated.
     call.caller.principal.agent = announced.agent.clone();
-    if app.auth.is_none()
+    if !app.authenticates()
         && let Some(claimed) = claimed_agent(headers)?
     {
         call.caller.principal.agent = claimed;

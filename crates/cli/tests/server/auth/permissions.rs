@@ -293,6 +293,11 @@ async fn a_caller_beyond_its_rate_is_told_when_to_return_and_no_other_agent_is_h
     }
     assert_eq!(other.post("/mcp", list, &[]).await.status, 200);
     assert_eq!(server.get("/health").await.status, 200, "probes are not limited");
+    let mut guesses = Vec::new();
+    for n in 0..8 {
+        guesses.push(server.client().with_token(&format!("guess-{n}")).post("/mcp", list, &[]).await.status);
+    }
+    assert_eq!(guesses, [401, 401, 401, 401, 401, 429, 429, 429], "guesses count by their address");
     let anonymous = TestEnv::new(Db::Sqlite)
         .with("PANAVERSITY_RATE_LIMIT_PER_SECOND", "1")
         .with("PANAVERSITY_RATE_LIMIT_BURST", "2");

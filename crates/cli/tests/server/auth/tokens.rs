@@ -339,14 +339,13 @@ async fn answers_are_not_kept_by_caches_nor_guessed_at_by_browsers() {
 }
 
 #[test]
-fn production_needs_authentication_and_postgres_and_a_secret_needs_chance() {
+fn production_needs_postgres_and_a_secret_needs_chance() {
     let production = |db| TestEnv::new(db).with("PANAVERSITY_ENV", "production");
     let secure = |env: TestEnv| {
         env.with("PANAVERSITY_JWT_SECRET", SECRET).with("PANAVERSITY_RESOURCE_SERVER_URL", RESOURCE)
     };
     let guessed = |secret: &str| secured(Db::Sqlite).with("PANAVERSITY_JWT_SECRET", secret);
     for (env, said) in [
-        (production(Db::Postgres), "there is no authentication"),
         (secure(production(Db::Sqlite)), "the database is SQLite"),
         (guessed("short"), "can be guessed"),
         (guessed("secretsecretsecretsecretsecretsecret"), "can be guessed"),

@@ -31,26 +31,37 @@ impl MissingScope {
     }
 }
 
-/// Authenticates a request, and adds its principal to it.
-pub(crate) async fn authenticate(
+/// Identifies the caller of a request: adds its principal, or the reason why it has none. The request goes
+/// on either way, so that refused ones count against the rate of their address.
+pub(crate) async fn identify(
     State(authenticator): State<Authenticator>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let authenticated = if has_token_in_query(request.uri()) {
+    let authenticated = if authenticator.is_required() && has_token_in_query(request.uri()) {
         Err(AuthError::Malformed("it must be in a header, not in the query"))
     } else {
         authenticator.authenticate(request.headers()).await
     };
-    let principal = match authenticated {
-        Ok(principal) => principal,
-        Err(error) => {
-            discard(request.into_body()).await;
-            return refused(&authenticator, error);
-        }
-    };
+    match authenticated {
+        Ok(Some(principal)) => drop(request.extensions_mut().insert(principal)),
+        Ok(None) => {}
+        Err(error) => drop(request.extensions_mut().insert(error)),
+    }
+    next.run(request).await
+}
+
+/// Refuses a request whose caller is not identified.
+pub(crate) async fn require(
+    State(authenticator): State<Authenticator>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(error) = request.extensions().get::<AuthError>().copied() {
+        discard(request.into_body()).await;
+        return refused(&authenticator, error);
+    }
     let missing = MissingScope::default();
-    request.extensions_mut().insert(principal);
     request.extensions_mut().insert(missing.clone());
     let mut response = next.run(request).await;
     if let Some(scope) = missing.0.get() {
@@ -84,7 +95,7 @@ fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
         AuthError::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::Timeout,
-            "The authorization server's keys can't be fetched: repeat the request in a few seconds",
+            "The keys that tokens are checked with can't be read now: repeat the request in a few seconds",
         ),
     };
     let mut response =

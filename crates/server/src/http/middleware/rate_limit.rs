@@ -43,13 +43,12 @@ pub(crate) struct RateLimiter {
     buckets: Arc<DefaultKeyedRateLimiter<CallerKey>>,
     clock: DefaultClock,
     checked: Arc<AtomicU32>,
-    authenticates: bool,
     proxies: TrustedProxies,
 }
 
 impl RateLimiter {
     /// A limiter; `None` if there is no limit.
-    pub(crate) fn new(limit: RateLimit, authenticates: bool, proxies: TrustedProxies) -> Option<Self> {
+    pub(crate) fn new(limit: RateLimit, proxies: TrustedProxies) -> Option<Self> {
         let per_second = NonZeroU32::new(limit.per_second)?;
         let burst = NonZeroU32::new(limit.burst).unwrap_or(per_second);
         let quota = Quota::per_second(per_second).allow_burst(burst);
@@ -57,7 +56,6 @@ impl RateLimiter {
             buckets: Arc::new(DefaultKeyedRateLimiter::keyed(quota)),
             clock: DefaultClock::default(),
             checked: Arc::default(),
-            authenticates,
             proxies,
         })
     }
@@ -74,10 +72,10 @@ impl RateLimiter {
 
     fn key_of(&self, request: &Request) -> CallerKey {
         let extensions = request.extensions();
-        match (self.authenticates, extensions.get::<Principal>(), extensions.get::<PeerAddress>()) {
-            (true, Some(principal), _) => CallerKey::Agent(principal.agent.clone()),
-            (_, _, Some(peer)) => CallerKey::Address(self.proxies.client(*peer, request.headers())),
-            (_, _, None) => CallerKey::Unknown,
+        match (extensions.get::<Principal>(), extensions.get::<PeerAddress>()) {
+            (Some(principal), _) => CallerKey::Agent(principal.agent.clone()),
+            (None, Some(peer)) => CallerKey::Address(self.proxies.client(*peer, request.headers())),
+            (None, None) => CallerKey::Unknown,
         }
     }
 }
@@ -118,22 +116,18 @@ mod tests {
     #[test]
     fn a_caller_beyond_its_burst_waits_and_others_do_not() {
         let limiter =
-            RateLimiter::new(RateLimit { per_second: 1, burst: 3 }, false, TrustedProxies::default())
-                .unwrap();
+            RateLimiter::new(RateLimit { per_second: 1, burst: 3 }, TrustedProxies::default()).unwrap();
         let taken = (0..5).filter(|_| limiter.check(&address(1)).is_ok()).count();
         assert_eq!(taken, 3);
         assert_eq!(limiter.check(&address(1)), Err(1));
         assert_eq!(limiter.check(&address(2)), Ok(()));
-        assert!(
-            RateLimiter::new(RateLimit { per_second: 0, burst: 3 }, false, TrustedProxies::default())
-                .is_none()
-        );
+        assert!(RateLimiter::new(RateLimit { per_second: 0, burst: 3 }, TrustedProxies::default()).is_none());
     }
 
     #[test]
     fn callers_who_went_away_are_forgotten() {
         let limiter =
-            RateLimiter::new(RateLimit { per_second: 1_000_000, burst: 1 }, false, TrustedProxies::default())
+            RateLimiter::new(RateLimit { per_second: 1_000_000, burst: 1 }, TrustedProxies::default())
                 .unwrap();
         for n in 0..FORGOTTEN_EVERY {
             let [.., high, low] = n.to_be_bytes();

@@ -1,0 +1,190 @@
+//! API keys: made and revoked by the command, accepted and refused by every running server.
+
+use std::time::{Duration, Instant};
+
+use panaversity_model::Timestamp;
+use panaversity_model::api_key::ApiKeySecret;
+use panaversity_testkit::postgres::Postgres;
+use serde_json::{Value, json};
+
+use super::{holder, knock, now, secured};
+use crate::fixtures::{LESSON, created, entries, read, write};
+use crate::harness::{Db, Server, TestEnv, until};
+
+/// Time within which all servers refuse a revoked key.
+const REVOKED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Runs `keys`; returns what it prints as JSON.
+fn keys(env: &TestEnv, arguments: &[&str]) -> Value {
+    let output = env.command().arg("keys").args(arguments).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Creates a key; returns its text and its id.
+fn create_key(env: &TestEnv, agent: &str, more: &[&str]) -> (String, String) {
+    let created = keys(env, &[&["create", "--agent", agent], more].concat());
+    let text = |name: &str| created[name].as_str().unwrap().to_owned();
+    (text("key"), text("id"))
+}
+
+/// The moment that many seconds from now.
+fn in_seconds(seconds: u64) -> String {
+    Timestamp::from_micros(i64::try_from((now() + seconds) * 1_000_000).unwrap()).to_string()
+}
+
+async fn status_of(server: &Server, key: &str) -> u16 {
+    knock(server, &[("x-api-key", key)]).await.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_key_turns_authentication_on_and_a_revoked_one_is_refused_within_5_seconds_everywhere() {
+    for db in Db::both() {
+        let env = TestEnv::new(db);
+        let mut servers = vec![env.start().await];
+        if db == Db::Postgres {
+            servers.push(env.start().await);
+        }
+        let open = servers[0].client().of_agent("somebody");
+        created(&open, LESSON, "one", json!({})).await;
+        let (key, id) = create_key(&env, "writer-7", &["--scope", "write"]);
+        for server in &servers {
+            until("nobody gets in without a key", async || knock(server, &[]).await.0 == 401).await;
+            assert_eq!(server.get("/health").await.json()["auth"], "api-key");
+            let (status, code, challenge) = knock(server, &[]).await;
+            assert_eq!((status, code.as_str()), (401, "UNAUTHENTICATED"));
+            assert_eq!(
+                challenge, "Bearer scope=\"read\"",
+                "a server that knows no URL of its own names none"
+            );
+            assert_eq!(status_of(server, &key).await, 200);
+        }
+        let client = servers[0].client().with_token(&key).of_agent("somebody-else");
+        created(&client, "content/README.md", "two", json!({})).await;
+        let refused = client.call("query_audit_log", json!({ "agent_id": "somebody" })).await;
+        assert!(
+            refused.expect_ok()["entries"].as_array().unwrap().is_empty(),
+            "others' entries are for admin"
+        );
+        assert!(entries(&client, json!({})).await.iter().all(|entry| entry["agent_id"] == "writer-7"));
+
+        let listed = keys(&env, &["list"]).to_string();
+        assert!(listed.contains(&id) && !listed.contains(&key[4..]), "{listed}");
+        let began = Instant::now();
+        assert_eq!(keys(&env, &["revoke", &id])["status"], "revoked");
+        for server in &servers {
+            until("the key is refused", async || status_of(server, &key).await == 401).await;
+            assert!(began.elapsed() < REVOKED_WITHIN, "{:?}", began.elapsed());
+            assert_eq!(knock(server, &[]).await.0, 401, "authentication stays on");
+        }
+        assert_eq!(keys(&env, &["list"])["keys"][0]["status"], "revoked");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_permits_what_its_scopes_name_beside_tokens() {
+    let env = secured(Db::Sqlite);
+    let (key, _) =
+        create_key(&env, "writer-7", &["--scope", "write", "--book", "other-book", "--expires", "2d"]);
+    let (reader, _) = create_key(&env, "reader-1", &["--scope", "read"]);
+    let server = env.start().await;
+    assert_eq!(server.get("/health").await.json()["auth"], "jwt-secret, api-key");
+    created(&holder(&server, "admin", json!({})), LESSON, "one", json!({})).await;
+    let (client, reader) = (server.client().with_token(&key), server.client().with_token(&reader));
+    assert_eq!(read(&reader, LESSON, json!({})).await.expect_ok()["content"], "one");
+    assert_eq!(write(&reader, LESSON, "two", json!({})).await.code(), "FORBIDDEN");
+    assert_eq!(read(&client, LESSON, json!({})).await.code(), "FORBIDDEN");
+    let elsewhere = json!({ "book_id": "other-book", "path": LESSON, "content": "two" });
+    assert_eq!(client.call("write_content", elsewhere).await.expect_ok()["mode"], "created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_good_is_refused() {
+    let env = TestEnv::new(Db::Sqlite).with("PANAVERSITY_PUBLIC_URL", "http://localhost:8000");
+    let (key, _) = create_key(&env, "writer-7", &["--scope", "admin"]);
+    let soon = Instant::now() + Duration::from_secs(2);
+    let (ending, _) = create_key(&env, "writer-7", &["--scope", "admin", "--expires", &in_seconds(2)]);
+    let server = env.start().await;
+    assert_eq!(status_of(&server, &key).await, 200);
+    let metadata = server.get("/.well-known/oauth-protected-resource/mcp").await.json();
+    assert_eq!(metadata["resource"], "http://localhost:8000/mcp");
+    assert!(metadata.get("authorization_servers").is_none(), "{metadata}");
+    let random = &key[4..52];
+    for (what, text) in [
+        ("cut short", key[..key.len() - 1].to_owned()),
+        ("longer", format!("{key}0")),
+        ("in capitals", key.to_uppercase()),
+        ("with another last digit", format!("{}{}", &key[..59], if key.ends_with('0') { '1' } else { '0' })),
+        ("whole but unknown", ApiKeySecret::from_random([7; 24]).expose().to_owned()),
+        ("without its prefix", key[4..].to_owned()),
+        ("twice in one header", format!("{key}, {key}")),
+        ("of an SQL injection", format!("pfs_{random}' OR '1'")),
+        ("a JWT", super::token("admin", json!({}))),
+    ] {
+        let (status, code, challenge) = knock(&server, &[("authorization", &format!("Bearer {text}"))]).await;
+        assert_eq!((status, code.as_str()), (401, "UNAUTHENTICATED"), "{what}");
+        assert!(challenge.contains("error=\"invalid_token\""), "{what}: {challenge}");
+    }
+    let both = [("x-api-key", key.as_str()), ("authorization", &format!("Bearer {key}"))];
+    assert_eq!(knock(&server, &both).await.0, 400, "one is enough");
+    let in_query = server.client().post(&format!("/mcp?api_key={key}"), "{}", &[]).await;
+    assert_eq!(in_query.status, 400);
+    until("the key that ends is refused", async || status_of(&server, &ending).await == 401).await;
+    assert!(Instant::now() >= soon - Duration::from_secs(1), "not before its end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_read_again_let_nobody_in() {
+    let postgres = Postgres::start();
+    let env = TestEnv::new(Db::Sqlite).with("DATABASE_URL", &postgres.create_database());
+    let migrated = env.command().args(["migrate", "upgrade"]).output().unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
+    let (key, _) = create_key(&env, "writer-7", &["--scope", "admin"]);
+    let server = env.start().await;
+    assert_eq!(status_of(&server, &key).await, 200);
+    drop(postgres);
+    until("a revocation might have been missed", async || status_of(&server, &key).await == 503).await;
+    assert_eq!(knock(&server, &[]).await.0, 401, "without a key nothing changes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_production_server_starts_with_a_key_alone() {
+    let env = TestEnv::new(Db::Postgres).with("PANAVERSITY_ENV", "production");
+    let check = |env: &TestEnv| {
+        let output = env.command().args(["config", "check"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = check(&env);
+    assert!(told.contains("FAILED authentication") && told.contains("keys create"), "{told}");
+    let refused = env.command().arg("serve").output().unwrap();
+    let log = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && log.contains("there is no authentication"), "{log}");
+    create_key(&env, "operator", &["--scope", "admin"]);
+    assert!(check(&env).contains("authentication: by API keys"), "{}", check(&env));
+    let server = env.start().await;
+    assert_eq!(knock(&server, &[]).await.0, 401);
+}
+
+#[test]
+fn the_command_says_what_is_wrong() {
+    let env = TestEnv::new(Db::Sqlite);
+    for (arguments, code, told) in [
+        (&["create", "--agent", "system", "--scope", "read"][..], 2, "--agent"),
+        (&["create", "--agent", "a", "--scope", "root"], 2, "read, write, admin"),
+        (&["create", "--agent", "a", "--scope", "read", "--book", "../x"], 2, "--book"),
+        (&["create", "--agent", "a", "--scope", "read", "--expires", "2020-01-01"], 2, "over already"),
+        (&["create", "--agent", "a"], 2, "--scope"),
+        (&["revoke", "nonsense"], 2, "keys list"),
+        (&["revoke", "0123456789ab"], 1, "there is no key 0123456789ab"),
+    ] {
+        let output = env.command().arg("keys").args(arguments).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(told), "{arguments:?}: {error}");
+    }
+    let none = env.command().args(["keys", "list"]).output().unwrap();
+    assert!(String::from_utf8(none.stdout).unwrap().contains("keys create"));
+    let made = env.command().args(["keys", "create", "--agent", "a", "--scope", "read"]).output().unwrap();
+    let made = String::from_utf8(made.stdout).unwrap();
+    assert!(made.starts_with("pfs_") && made.contains("shown only once"), "{made}");
+}

@@ -1,0 +1,87 @@
+//! API keys of the store, in memory, by hash.
+//!
+//! 1. All keys are read before the server starts, then every [`READ_EVERY`], in a task of its own. So a
+//!    request waits for no query, and unknown keys cause none.
+//! 2. A key that was created, was revoked or has expired counts after the next reading. A reading that is
+//!    older than [`LONGEST_USE`] is not used: a revoked key is refused after 5 seconds, or nobody is let in.
+//! 3. Expiry is measured by the database's clock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use panaversity_model::Fault;
+use panaversity_model::api_key::{ApiKeyHash, ApiKeyList, ApiKeySecret, ApiKeyStatus};
+use panaversity_model::permission::Principal;
+use panaversity_model::ports::ApiKeys;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::AuthError;
+
+/// Time between two readings.
+pub(super) const READ_EVERY: Duration = Duration::from_secs(1);
+/// Longest time that a reading is used.
+pub(super) const LONGEST_USE: Duration = Duration::from_secs(5);
+/// Longest time of a reading.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The API keys of a store, kept up to date until this is dropped.
+pub struct ApiKeySet {
+    reading: watch::Receiver<KeyReading>,
+    _reader: AbortOnDropHandle<()>,
+}
+
+struct KeyReading {
+    began: Instant,
+    /// True if there is any key, revoked and expired ones included.
+    is_any: bool,
+    active: HashMap<ApiKeyHash, Principal>,
+}
+
+impl KeyReading {
+    fn new(began: Instant, list: &ApiKeyList) -> Self {
+        let active = list.keys.iter().filter(|key| key.status(list.now) == ApiKeyStatus::Active);
+        let active = active.map(|key| (key.granted.hash, key.principal())).collect();
+        Self { began, is_any: !list.keys.is_empty(), active }
+    }
+}
+
+impl ApiKeySet {
+    /// Reads the keys, and goes on to read them.
+    pub async fn open(keys: Arc<dyn ApiKeys>) -> Result<Self, Fault> {
+        let began = Instant::now();
+        let (sender, reading) = watch::channel(KeyReading::new(began, &keys.api_keys().await?));
+        let reader = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(READ_EVERY).await;
+                let began = Instant::now();
+                let read = timeout(READ_TIMEOUT, keys.api_keys()).await;
+                match read.unwrap_or_else(|_| Err(Fault::database("the API keys were not read in time"))) {
+                    Ok(list) => drop(sender.send_replace(KeyReading::new(began, &list))),
+                    Err(fault) => {
+                        tracing::debug!(target: "panaversity_fs.auth", error = %fault, "the API keys could not be read");
+                    }
+                }
+            }
+        });
+        Ok(Self { reading, _reader: AbortOnDropHandle::new(reader) })
+    }
+
+    /// True if the store has a key, revoked and expired ones included.
+    pub(super) fn is_used(&self) -> bool {
+        self.reading.borrow().is_any
+    }
+
+    /// The holder of a key.
+    pub(super) fn find(&self, text: &str) -> Result<Principal, AuthError> {
+        let key = ApiKeySecret::parse(text).ok_or(AuthError::Invalid("it is no whole API key"))?;
+        let reading = self.reading.borrow();
+        if reading.began.elapsed() > LONGEST_USE {
+            return Err(AuthError::Unavailable);
+        }
+        let found = reading.active.get(&key.hash()).cloned();
+        found.ok_or(AuthError::Invalid("this API key is unknown, expired or revoked"))
+    }
+}
