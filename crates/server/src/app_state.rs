@@ -26,6 +26,8 @@ pub struct AppState {
     pub(crate) limits: ServerLimits,
     /// Memory budget of all calls.
     pub(crate) budget: MemoryBudget,
+    /// Memory budget of all bodies that have arrived and are not answered yet.
+    pub(crate) bodies: MemoryBudget,
     /// Authenticator of requests; `None`, as over stdio: everybody may do everything.
     pub(crate) auth: Option<Authenticator>,
     /// Proxies whose word on the client's address is believed.
@@ -40,13 +42,14 @@ impl AppState {
     /// The state of a server over this service.
     pub fn new(service: Service, metrics: Arc<Metrics>, links: SignedUrls, limits: ServerLimits) -> Self {
         let budget = MemoryBudget::of(limits.memory_bytes);
-        let (hold, missing_scope) = (MemoryPermit::new(budget.clone()), MissingScope::default());
+        let (hold, missing_scope) = (MemoryPermit::new(budget.clone(), None), MissingScope::default());
         Self {
             service,
             metrics,
             links,
             limits,
             budget,
+            bodies: MemoryBudget::of(limits.bodies_bytes),
             auth: None,
             proxies: TrustedProxies::default(),
             hold,

@@ -1,7 +1,7 @@
 //! Authentication: who a request comes from, by its bearer token. Keeps R7: an authenticated agent is
 //! never mixed with one that a caller merely claims to be.
 //!
-//! A token is a JWT ([`jwt`]) or an API key ([`api_keys`]). Callers must have one as soon as a way to issue
+//! A token is a JWT (`jwt.rs`) or an API key (`api_keys.rs`). Callers must have one as soon as a way to issue
 //! tokens is configured or the store has an API key; until then everybody may do everything.
 
 mod api_keys;

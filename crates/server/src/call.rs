@@ -2,13 +2,18 @@
 //! whatever transport and route it came by. A log line contains no content, and no answer the detail of
 //! a fault.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
 use panaversity_model::audit::Operation;
-use panaversity_model::permission::Principal;
-use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal};
+use panaversity_model::fault::FaultKind;
+use panaversity_model::permission::{Permission, Principal};
+use panaversity_model::{AgentId, BookId, BookPath, Error, Fault, Layer, Refusal};
+use panaversity_service::authorize::permission_for;
 use panaversity_service::{Call, EndedCall};
 
 use crate::AppState;
+use crate::limits::ServerLimits;
 use crate::mcp::tools::{Group, Spec};
 
 /// Kind of a call.
@@ -36,6 +41,14 @@ impl CallKind {
             Self::Content => "GET content",
         }
     }
+
+    /// Longest time to its result; transfers of whole files have limits of their own.
+    fn timeout(self, limits: &ServerLimits) -> Option<Duration> {
+        match self {
+            Self::Tool(_) | Self::Resource => Some(limits.call_timeout),
+            Self::Upload | Self::Archive | Self::Content => None,
+        }
+    }
 }
 
 impl AppState {
@@ -49,6 +62,12 @@ impl AppState {
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
         size: impl FnOnce(&T) -> Option<u64>,
     ) -> EndedCall<T> {
+        let use_case = async |call: &mut Call| match kind.timeout(&self.limits) {
+            Some(limit) => {
+                tokio::time::timeout(limit, use_case(call)).await.unwrap_or_else(|_| Err(late(call)))
+            }
+            None => use_case(call).await,
+        };
         let ended = self.service.run(self.service.caller(principal), operation, use_case).await;
         self.note_missing_scope(ended.result.as_ref().err());
         if let CallKind::Tool(tool) = kind {
@@ -83,6 +102,16 @@ impl AppState {
         if let Some(Error::Refused(Refusal::Forbidden { scope: Some(scope) })) = error {
             self.missing_scope.set(scope.clone());
         }
+    }
+}
+
+/// The fault of a call that took too long. Its commit, if it had come to one, goes on.
+fn late(call: &Call) -> Error {
+    let fault = Fault::new(FaultKind::Timeout, "the call took longer than a call may");
+    if permission_for(call.operation) == Permission::Write {
+        fault.with_unknown_outcome().into()
+    } else {
+        fault.into()
     }
 }
 

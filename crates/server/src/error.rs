@@ -206,7 +206,10 @@ fn broken(fault: &Fault, call: &Call) -> Map<String, Value> {
             "The database's schema does not fit this server",
             "Repeating the call does not help. Tell the operator: `panaversity-fs migrate current` shows what the database is at, `panaversity-fs migrate upgrade` brings it up to this version",
         ),
-        FaultKind::Timeout => ("The call took too long", "Repeat the same call in a few seconds"),
+        FaultKind::Timeout => (
+            "The call took too long",
+            "Repeat the same call in a few seconds; if it takes too long again, ask for less: one book, one folder, one user",
+        ),
         FaultKind::Corrupt if fault.path.is_some() && fault.path != call.path => (
             "The stored bytes of one of the files are damaged and are not served",
             "Read the other files one by one with read_content; write the one that `path` names again with write_content if you know what it held, else tell the operator the request_id",

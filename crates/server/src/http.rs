@@ -35,6 +35,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
+use self::middleware::caller_share::{self, CallerShares};
 use self::middleware::rate_limit::{self, RateLimiter};
 use self::middleware::{auth, observe};
 use self::response_body::throttle::DownloadLimiter;
@@ -95,12 +96,14 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .layer(nosniff())
 }
 
-/// The routes behind authentication and the rate limit, where there are such.
+/// The routes behind authentication and the limits of each caller.
 ///
 /// 1. The caller is identified, if this server authenticates.
-/// 2. Its rate is limited; one that is not identified counts by its address.
+/// 2. Its rate is limited, if there is such a limit; one that is not identified counts by its address.
 /// 3. One that is not identified is refused.
+/// 4. Its running calls, and the memory that they hold, are limited.
 fn limited_to_callers(mut routes: Router, app: &AppState) -> Router {
+    routes = routes.layer(from_fn_with_state(CallerShares::new(app), caller_share::share));
     if let Some(auth) = &app.auth {
         routes = routes.layer(from_fn_with_state(auth.clone(), auth::require));
     }

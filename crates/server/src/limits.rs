@@ -11,7 +11,9 @@ const OTHER_DESCRIPTORS: usize = 256;
 /// or one as it is sent.
 const DIRECT_ASSETS_IN_MEMORY: u64 = 6;
 /// Most bytes of an MCP request, unless an asset in base64 needs more.
-const USUAL_REQUEST_BYTES: u64 = 4 << 20;
+const USUAL_REQUEST_BYTES: u64 = 16 << 20;
+/// Bytes of all bodies of MCP requests, unless two of the largest need more.
+const USUAL_BODIES_BYTES: u64 = 128 << 20;
 
 /// Limits of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,12 @@ pub struct ServerLimits {
     pub connections: ConnectionLimits,
     /// Rate of requests to `/mcp` of one caller; none unless it is set.
     pub rate: RateLimit,
+    /// Calls of one caller that run at once.
+    pub calls_per_caller: usize,
+    /// Longest time of a call of a tool or resource, from its body to its result.
+    pub call_timeout: Duration,
+    /// Bytes of all bodies of MCP requests that have arrived and are not answered yet.
+    pub bodies_bytes: u64,
     /// Bytes of memory that large bodies and answers of all calls share.
     pub memory_bytes: u64,
     /// Most bytes of an MCP request: one that contains an asset of the largest size inside a call, in
@@ -53,6 +61,9 @@ impl ServerLimits {
         Self {
             connections: ConnectionLimits::for_descriptors(descriptors),
             rate: RateLimit { per_second: 0, burst: 0 },
+            calls_per_caller: 512,
+            call_timeout: Duration::from_mins(1),
+            bodies_bytes: USUAL_BODIES_BYTES.max(2 * request_bytes),
             memory_bytes: direct_bytes.saturating_mul(DIRECT_ASSETS_IN_MEMORY),
             request_bytes: usize::try_from(request_bytes).unwrap_or(usize::MAX),
             request_timeout: Duration::from_mins(3),
@@ -78,8 +89,12 @@ impl ServerLimits {
             ("head of a request", seconds(connections.header_timeout)),
             ("idle connection", seconds(connections.idle_timeout)),
             ("write without progress", seconds(connections.write_timeout)),
+            ("calls of one caller at once", self.calls_per_caller.to_string()),
+            ("MCP call", seconds(self.call_timeout)),
             ("MCP request", mebibytes(self.request_bytes as u64)),
-            ("body of an MCP request, and its answer", seconds(self.request_timeout)),
+            ("bodies of all MCP requests", mebibytes(self.bodies_bytes)),
+            ("bodies, and memory, of one caller", "half".to_owned()),
+            ("transfer of an MCP request, and of its answer", seconds(self.request_timeout)),
             ("next bytes of an MCP request", seconds(self.request_stall_timeout)),
             ("memory for large bodies and answers", mebibytes(self.memory_bytes)),
             ("uploads at once", self.uploads_at_once.to_string()),

@@ -313,7 +313,7 @@ impl McpHandler {
     /// State for one request: links start at the request's host, and the memory permit is its own.
     fn app_for(&self, context: &RequestContext<RoleServer>) -> AppState {
         let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<MemoryPermit>());
-        let hold = hold.cloned().unwrap_or_else(|| MemoryPermit::new(self.app.budget.clone()));
+        let hold = hold.cloned().unwrap_or_else(|| MemoryPermit::new(self.app.budget.clone(), None));
         let missing_scope =
             context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get()).cloned();
         AppState {

@@ -44,10 +44,12 @@ pub enum FaultMode {
     VanishBefore,
     /// The process dies after the call: it was carried out, no later one is.
     VanishAfter,
+    /// The call never ends, and nothing was done.
+    Hang,
 }
 
 impl FaultMode {
-    /// Every way to fail, for a matrix.
+    /// Every way to fail that ends, for a matrix.
     pub const ALL: [Self; 4] = [Self::FailBefore, Self::FailAfter, Self::VanishBefore, Self::VanishAfter];
 }
 
@@ -132,6 +134,7 @@ impl Faults {
             Some(FaultMode::FailBefore | FaultMode::VanishBefore) => {
                 Err(Fault::new(kind, format!("{name} was made to fail")))
             }
+            Some(FaultMode::Hang) => std::future::pending().await,
             Some(FaultMode::FailAfter | FaultMode::VanishAfter) => {
                 call.await?;
                 let fault = Fault::new(kind, format!("{name} was made to lose its answer"));

@@ -3,6 +3,7 @@
 pub(crate) mod allowed_hosts;
 pub(crate) mod auth;
 pub(crate) mod body_limit;
+pub(crate) mod caller_share;
 pub(crate) mod client_address;
 pub(crate) mod observe;
 pub(crate) mod rate_limit;

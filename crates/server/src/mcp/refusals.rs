@@ -3,7 +3,7 @@
 //! text, are replaced; their status and headers stay.
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use panaversity_model::ErrorCode;
@@ -14,6 +14,7 @@ use super::envelope::Envelope;
 use super::message::{self, INVALID_REQUEST, PARSE_ERROR, Rejection};
 use super::methods;
 use crate::error;
+use crate::memory_budget::BodiesFull;
 
 const INTERNAL_ERROR: i32 = -32603;
 pub(crate) const VERSION_HEADER: &str = "mcp-protocol-version";
@@ -159,6 +160,24 @@ pub(crate) fn too_large(id: &Value, most: usize) -> Response {
 pub(crate) fn too_slow(id: &Value) -> Response {
     let message = "The body took too long to arrive";
     respond(StatusCode::REQUEST_TIMEOUT, &error::rpc_error(id, INVALID_REQUEST, message, ErrorCode::Timeout))
+}
+
+pub(crate) fn too_many_bodies(id: &Value, full: BodiesFull) -> Response {
+    let (status, code, message) = match full {
+        BodiesFull::OfCaller => (
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::RateLimited,
+            "The calls of this caller hold as many bytes as one caller may: let some end first",
+        ),
+        BodiesFull::OfAll => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Timeout,
+            "The server holds as many bodies as it may: repeat the call in a few seconds",
+        ),
+    };
+    let mut response = respond(status, &error::rpc_error(id, INVALID_REQUEST, message, code));
+    response.headers_mut().insert(RETRY_AFTER, error::AGAIN_IN_SECONDS);
+    response
 }
 
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {

@@ -74,8 +74,13 @@ pub(crate) fn app(faults: &Faults) -> AppState {
 
 impl Client {
     async fn new() -> Self {
+        Self::with_call_timeout(Duration::from_mins(1)).await
+    }
+
+    async fn with_call_timeout(timeout: Duration) -> Self {
         let faults = Faults::new();
-        let app = app(&faults);
+        let mut app = app(&faults);
+        app.limits.call_timeout = timeout;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let router = router(app.clone(), CancellationToken::new());
@@ -220,7 +225,7 @@ async fn what_is_no_message_is_refused_in_the_protocol_s_words() {
         assert_eq!((reply.status, &reply.body["error"]["code"]), (400, &json!(code)), "{}", reply.body);
         assert_eq!(reply.body["error"]["data"]["code"], json!("INVALID_ARGUMENT"));
     }
-    let reply = client.post("", vec![b' '; 16 << 20]).await;
+    let reply = client.post("", vec![b' '; (16 << 20) + 1]).await;
     assert_eq!(reply.status, 413);
     assert_eq!(reply.body["error"]["data"]["code"], json!("TOO_LARGE"));
     let form = client.send("POST /mcp HTTP/1.1\r\nContent-Type: text/plain", b"{}").await;
@@ -420,6 +425,29 @@ async fn an_asset_too_large_for_an_answer_waits_for_no_turn() {
     let get = json!({ "book_id": "ai-python", "asset_type": "videos", "filename": "a.mp4", "include_binary": true });
     let refused = tokio::time::timeout(Duration::from_secs(20), client.refused("get_asset", get)).await;
     assert_eq!(refused.expect("it is refused at once").0, "TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_ends_and_tells_whether_it_may_have_changed_something() {
+    let client = Client::with_call_timeout(Duration::from_millis(300)).await;
+    let asset = json!({ "book_id": "ai-python", "asset_type": "img", "filename": "a.png" });
+    let (mut put, mut get) = (asset.clone(), asset);
+    put["binary_data"] = BASE64_STANDARD.encode(vec![7; 1_000_000]).into();
+    get["include_binary"] = true.into();
+    client.call("upload_asset", put).await;
+    let all = client.app.budget.acquire(u64::MAX).await;
+    let late = client.call("get_asset", get.clone()).await;
+    assert_eq!((&late["error"]["code"], &late["error"]["outcome"]), (&json!("TIMEOUT"), &Value::Null));
+    drop(all);
+    assert_eq!(client.call("get_asset", get).await["file_size"], 1_000_000, "the next one has its own time");
+    let newest = client.call("query_audit_log", json!({ "status": "failed" })).await;
+    assert_eq!(newest["entries"][0]["error_code"], "TIMEOUT", "{newest}");
+
+    client.faults.reset();
+    client.faults.arm(0, FaultMode::Hang);
+    let write = json!({ "book_id": "ai-python", "path": LESSON, "content": "one" });
+    let late = client.call("write_content", write).await;
+    assert_eq!((&late["error"]["code"], &late["error"]["outcome"]), (&json!("TIMEOUT"), &json!("unknown")));
 }
 
 #[tokio::test]

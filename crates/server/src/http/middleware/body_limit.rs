@@ -3,7 +3,8 @@
 //! request where the body tells it.
 //!
 //! A body may contain a whole asset in base64. So that many at once do not fill the memory, a large
-//! one is read under a permit of the memory budget, and kept no longer than it takes to parse it.
+//! one is read under a permit of the memory budget, and kept no longer than it takes to parse it. All
+//! bodies together, small ones too, have a budget that each takes from as its bytes arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +20,14 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::caller_share::CallerShare;
 use crate::AppState;
 use crate::http::ConnectionAbort;
 use crate::limits::ServerLimits;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::message::{self, ParsedText};
 use crate::mcp::refusals::{self, Question, is_json};
-use crate::memory_budget::{MemoryPermit, SMALL, with_guard};
+use crate::memory_budget::{BodyBudget, BodyPermits, MemoryPermit, SMALL, with_guard};
 
 /// A body beyond the limit is read on up to here, or twice the limit, and thrown away, so that a
 /// client which sends first and listens later still gets the answer.
@@ -46,8 +48,12 @@ pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: N
         return refusals::in_protocol(next.run(request).await, &Question::default(), None).await;
     }
     let (mut parts, body) = request.into_parts();
-    let hold = MemoryPermit::new(app.budget.clone());
-    let body = match read(body, &parts.headers, &app.limits, &hold).await {
+    let share = parts.extensions.get::<CallerShare>();
+    let hold = MemoryPermit::new(app.budget.clone(), share.map(|share| share.memory.clone()));
+    let bodies = BodyBudget { all: app.bodies.clone(), share: share.map(|share| share.bodies.clone()) };
+    // Kept until the call has its answer.
+    let mut arrived = BodyPermits::new(bodies);
+    let body = match read(body, &parts.headers, &app.limits, &hold, &mut arrived).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
@@ -146,6 +152,7 @@ async fn read(
     headers: &HeaderMap,
     limits: &ServerLimits,
     hold: &MemoryPermit,
+    arrived: &mut BodyPermits,
 ) -> Result<Bytes, Response> {
     let most = limits.request_bytes;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -179,6 +186,9 @@ async fn read(
         if !fits(seen) {
             whole = Vec::new();
             continue;
+        }
+        if let Err(full) = arrived.grow(seen) {
+            return Err(refusals::too_many_bodies(&id_in(&head), full));
         }
         if !has_permit && seen as u64 > SMALL {
             has_permit = true;
@@ -226,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn a_permit_lasts_until_the_last_piece_of_the_answer_has_gone() {
         let budget = MemoryBudget::of(2 << 20);
-        let hold = MemoryPermit::new(budget.clone());
+        let hold = MemoryPermit::new(budget.clone(), None);
         hold.take(2 << 20).await;
         let answer = held_until_sent(
             Response::new(Body::from(vec![7; 600 << 10])),

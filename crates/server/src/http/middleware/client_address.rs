@@ -3,16 +3,33 @@
 //! Proxies append the address that they see, so the entries are read from the last to the first: the
 //! first one that is no trusted proxy is the client. A client may put anything before it, and has no
 //! influence on it.
+//!
+//! Requests are counted together by their agent, or else by their client's address; of IPv6 by the network of
+//! 64 bits that one client has for itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use ipnet::IpNet;
+use panaversity_model::AgentId;
+use panaversity_model::permission::Principal;
 
 /// Address of the peer of a request's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PeerAddress(pub(crate) IpAddr);
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum CallerKey {
+    /// An agent that is authenticated.
+    Agent(AgentId),
+    /// The address of anybody else.
+    Address(IpAddr),
+    /// A request without an address, as in tests without a listener.
+    Unknown,
+}
 
 /// Networks of proxies whose `X-Forwarded-For` is believed.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +45,16 @@ impl TrustedProxies {
 
     fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The caller of a request, once it is identified.
+    pub(crate) fn caller(&self, request: &Request) -> CallerKey {
+        let extensions = request.extensions();
+        match (extensions.get::<Principal>(), extensions.get::<PeerAddress>()) {
+            (Some(principal), _) => CallerKey::Agent(principal.agent.clone()),
+            (None, Some(peer)) => CallerKey::Address(network(self.client(*peer, request.headers()))),
+            (None, None) => CallerKey::Unknown,
+        }
     }
 
     /// The client behind this peer.
@@ -50,8 +77,17 @@ impl TrustedProxies {
     }
 }
 
+/// The address itself, or the network of 64 bits that it is in.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use axum::http::HeaderValue;
 
     use super::*;
@@ -79,5 +115,24 @@ mod tests {
         for bad in ["10.0.0.0/33", "proxy.example.com", "10.0.0.1;10.0.0.2"] {
             assert!(TrustedProxies::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_agent_is_counted_by_name_and_others_by_address_or_network() {
+        let proxies = TrustedProxies::default();
+        let caller = |principal: Option<Principal>, peer: &str| {
+            let mut request = Request::new(Body::empty());
+            request.extensions_mut().insert(PeerAddress(peer.parse().unwrap()));
+            if let Some(principal) = principal {
+                request.extensions_mut().insert(principal);
+            }
+            proxies.caller(&request)
+        };
+        let agent = AgentId::parse("writer-7").unwrap();
+        let principal = Principal::unrestricted(agent.clone());
+        assert_eq!(caller(Some(principal), "203.0.113.9"), CallerKey::Agent(agent));
+        assert_ne!(caller(None, "203.0.113.9"), caller(None, "203.0.113.8"));
+        assert_eq!(caller(None, "2001:db8:1:2::3"), caller(None, "2001:db8:1:2:ffff::"));
+        assert_ne!(caller(None, "2001:db8:1:2::3"), caller(None, "2001:db8:1:3::3"));
     }
 }

@@ -3,7 +3,6 @@
 //! Each caller has a bucket of `burst` requests that fills by `per_second` (GCRA). A request beyond it gets
 //! 429 with `Retry-After`, before its body is read, and costs its caller nothing more.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,11 +14,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
-use panaversity_model::permission::Principal;
-use panaversity_model::{AgentId, ErrorCode};
+use panaversity_model::ErrorCode;
 use serde_json::json;
 
-use super::client_address::{PeerAddress, TrustedProxies};
+use super::client_address::{CallerKey, TrustedProxies};
 use crate::error;
 use crate::http::discard::discard;
 use crate::limits::RateLimit;
@@ -27,15 +25,6 @@ use crate::limits::RateLimit;
 /// Requests after which callers whose buckets are full again are forgotten, so that memory stays bounded by
 /// the callers of the last moments.
 const FORGOTTEN_EVERY: u32 = 10_000;
-
-/// Whose requests are counted together.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum CallerKey {
-    Agent(AgentId),
-    Address(IpAddr),
-    /// A request without an address, as in tests without a listener.
-    Unknown,
-}
 
 /// The buckets of all callers. Cheap to clone.
 #[derive(Clone)]
@@ -69,35 +58,24 @@ impl RateLimiter {
         // A whole number of seconds, and never too early.
         checked.map_err(|until| until.wait_time_from(self.clock.now()).as_secs() + 1)
     }
-
-    fn key_of(&self, request: &Request) -> CallerKey {
-        let extensions = request.extensions();
-        match (extensions.get::<Principal>(), extensions.get::<PeerAddress>()) {
-            (Some(principal), _) => CallerKey::Agent(principal.agent.clone()),
-            (None, Some(peer)) => CallerKey::Address(self.proxies.client(*peer, request.headers())),
-            (None, None) => CallerKey::Unknown,
-        }
-    }
 }
 
 /// Passes a request on if its caller is within its rate.
 pub(crate) async fn limit_rate(State(limiter): State<RateLimiter>, request: Request, next: Next) -> Response {
-    match limiter.check(&limiter.key_of(&request)) {
+    match limiter.check(&limiter.proxies.caller(&request)) {
         Ok(()) => next.run(request).await,
         Err(seconds) => {
             discard(request.into_body()).await;
-            refused(seconds)
+            let hint = "Wait for the seconds of Retry-After, then repeat the request; call several files at once with wider scopes and searches";
+            refused("Too many requests of this caller", hint, seconds)
         }
     }
 }
 
-fn refused(seconds: u64) -> Response {
-    let data = json!({
-        "code": ErrorCode::RateLimited.as_str(),
-        "hint": "Wait for the seconds of Retry-After, then repeat the request; call several files at once with wider scopes and searches",
-        "retry_after_seconds": seconds,
-    });
-    let message = "Too many requests of this caller";
+/// The answer to a request of a caller that has sent too many.
+pub(super) fn refused(message: &str, hint: &str, seconds: u64) -> Response {
+    let data =
+        json!({ "code": ErrorCode::RateLimited.as_str(), "hint": hint, "retry_after_seconds": seconds });
     let mut response = error::refused_request(StatusCode::TOO_MANY_REQUESTS, message, &data);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
@@ -105,7 +83,7 @@ fn refused(seconds: u64) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
