@@ -43,7 +43,7 @@ enum Command {
     Ingest(ingest::IngestArgs),
     /// Get a book into a folder, through a running server
     Hydrate(hydrate::HydrateArgs),
-    /// Create, list and revoke API keys of agents
+    /// Create, list and revoke API keys of agents; rotate the key that signs links
     Keys(keys::KeysArgs),
     /// Compare the storage with the database, and mend or adopt what differs
     Reconcile(reconcile::ReconcileArgs),

@@ -8,13 +8,15 @@ use std::time::Duration;
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Objects, Tree, UploadStore};
-use panaversity_server::{AppState, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls};
+use panaversity_server::{
+    AppState, LinkKeyRing, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls,
+};
 use panaversity_service::reconcile::QuickScan;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{
     Backend, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver, S3Storage,
-    SqlApiKeys, SqlJournal,
+    SqlApiKeys, SqlJournal, SqlLinkKeys,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
@@ -132,12 +134,14 @@ impl Runtime {
                 "files published since the last clean point are published again"
             );
         }
-        let key = match &links.signing_key {
-            Some(key) => key.clone(),
-            None => journal.signing_key().await.map_err(|fault| unreadable(&fault))?,
+        let keys = if let Some(keys) = &links.signing_keys {
+            LinkKeyRing::fixed(keys.clone())
+        } else {
+            let stored = Arc::new(SqlLinkKeys::new(database.clone()));
+            LinkKeyRing::of_store(stored, links.valid_for).await.map_err(|fault| unreadable(&fault))?
         };
         let limits = server_limits(&settings, &links);
-        let state = AppState::new(service.clone(), metrics, signed_urls(links, key, backend), limits);
+        let state = AppState::new(service.clone(), metrics, signed_urls(links, keys, backend), limits);
         let stopping = CancellationToken::new();
         let kept = in_background(&service, &stopping);
         let look = tokio::spawn(look_for_foreign_files(service.clone()));
@@ -310,10 +314,10 @@ pub(crate) fn server_limits(settings: &StoreSettings, links: &LinkSettings) -> S
     ServerLimits::new(descriptors.unwrap_or(usize::MAX), settings.limits.direct_bytes, links.archive_timeout)
 }
 
-fn signed_urls(links: LinkSettings, key: Vec<u8>, backend: Backend) -> SignedUrls {
+fn signed_urls(links: LinkSettings, keys: LinkKeyRing, backend: Backend) -> SignedUrls {
     let published_key: PublishedKey = Arc::new(move |file| backend.published(file));
     SignedUrls::new(SignedUrlOptions {
-        key,
+        keys,
         public_url: links.public_url,
         cdn: links.cdn_base_url.map(|url| (url, published_key)),
         valid_for: links.valid_for,

@@ -44,6 +44,7 @@ pub mod grammar;
 pub mod hash;
 pub mod ids;
 pub mod layer;
+pub mod link_key;
 pub mod manifest;
 pub mod masked_url;
 pub mod media;

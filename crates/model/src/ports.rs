@@ -24,9 +24,11 @@ use crate::gc::{
 use crate::hash::ContentHash;
 use crate::ids::{LeaseId, StagingId, UploadId};
 use crate::layer::{Layer, View};
+use crate::link_key::LinkKeyList;
 use crate::manifest::{ManifestRow, Stamp};
 use crate::path::{BookPath, Folder, Prefix};
 use crate::publication::{Attempt, FileKey, Publication, Settled};
+
 use crate::storage_listing::{ObjectEntry, PublishedFile, TreeEntry, TreePath};
 use crate::timestamp::Timestamp;
 use crate::upload::{Announced, Permit, SignedPut, Upload, UploadEntry};
@@ -369,6 +371,15 @@ pub trait ApiKeys: Send + Sync {
     async fn api_keys(&self) -> Result<ApiKeyList, Fault>;
     /// Revokes a key, durably; one that is revoked stays as it is. `None`: there is no such key.
     async fn revoke_api_key(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, Fault>;
+}
+
+/// Signing keys of links; see [`link_key`](crate::link_key).
+#[async_trait]
+pub trait LinkKeys: Send + Sync {
+    /// The keys, newest first; the first is generated if there is none.
+    async fn link_keys(&self) -> Result<LinkKeyList, Fault>;
+    /// Adds a key, durably, and deletes those that no valid link can have.
+    async fn rotate_link_key(&self) -> Result<(), Fault>;
 }
 
 /// A long list read page by page, in an order of its own; a page may be empty. Items added or removed

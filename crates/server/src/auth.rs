@@ -97,7 +97,7 @@ impl Authenticator {
         }
         match &self.inner.tokens {
             Some(tokens) => tokens.check(token).await.map(Some),
-            None => Err(AuthError::Invalid("it is no API key, which begins with pfs_")),
+            None => Err(AuthError::Invalid("it is no API key, and this server takes nothing else")),
         }
     }
 

@@ -22,9 +22,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Refusal};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 use crate::host::{PublicUrl, host_of, is_loopback};
+use crate::link_keys::LinkKeyRing;
 
 /// Characters that are not percent-encoded in a query's value (RFC 3986, unreserved).
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -72,8 +74,8 @@ pub type PublishedKey = Arc<dyn Fn(&FileKey) -> String + Send + Sync>;
 
 /// Options of [`SignedUrls`].
 pub struct SignedUrlOptions {
-    /// Secret key of the signatures, the same on every server of a database.
-    pub key: Vec<u8>,
+    /// Keys of the signatures, the same on every server of a database.
+    pub keys: LinkKeyRing,
     /// URL under which clients reach this server.
     pub public_url: Option<PublicUrl>,
     /// Base URL of a CDN for the storage's public files, and the spelling of keys there.
@@ -169,7 +171,7 @@ impl SignedUrls {
     fn signed_until(&self, base: &str, path: &str, fields: &[(&str, &str)], expires: u64) -> String {
         let until = expires.to_string();
         let all = fields.iter().copied().chain([(EXPIRES, until.as_str())]);
-        let signature = hex::encode(self.mac(path, all.clone()).finalize().into_bytes());
+        let signature = hex::encode(self.signature(path, all.clone()));
         let mut url = format!("{base}{}", utf8_percent_encode(path, PLAIN_PATH));
         for (n, (name, value)) in all.chain([(SIGNATURE, signature.as_str())]).enumerate() {
             let mark = if n == 0 { '?' } else { '&' };
@@ -202,11 +204,9 @@ impl SignedUrls {
         if !pairs.is_empty() {
             return Err(InvalidSignature::Forged);
         }
-        let fields = names.iter().copied().zip(values.iter().map(String::as_str));
-        let mac = self.mac(path, fields.chain([(EXPIRES, until.as_str())]));
-        // Compares in constant time.
-        mac.verify_slice(&hex::decode(&signature).map_err(|_| InvalidSignature::Forged)?)
-            .map_err(|_| InvalidSignature::Forged)?;
+        if !self.is_signed(path, &signature, names.iter().copied().zip(&values).chain([(EXPIRES, &until)])) {
+            return Err(InvalidSignature::Forged);
+        }
         let expires: u64 = until.parse().map_err(|_| InvalidSignature::Forged)?;
         if unix_now() >= expires {
             return Err(InvalidSignature::Expired);
@@ -214,18 +214,23 @@ impl SignedUrls {
         values.try_into().map_err(|_| InvalidSignature::Forged)
     }
 
-    fn mac<'a>(&self, path: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) -> Hmac<Sha256> {
-        let mut mac = keyed(&self.inner.options.key);
-        let mut take = |text: &str| {
-            mac.update(&(text.len() as u64).to_be_bytes());
-            mac.update(text.as_bytes());
-        };
-        take(path);
-        for (name, value) in fields {
-            take(name);
-            take(value);
-        }
-        mac
+    /// True if a key made this signature.
+    fn is_signed<'a>(
+        &self,
+        path: &str,
+        signature: &str,
+        fields: impl Iterator<Item = (&'a str, &'a String)> + Clone,
+    ) -> bool {
+        let Ok(signature) = hex::decode(signature) else { return false };
+        let fields = fields.map(|(name, value)| (name, value.as_str()));
+        // Each comparison takes constant time.
+        let made = |key: &SecretString| mac(key, path, fields.clone()).verify_slice(&signature).is_ok();
+        self.inner.options.keys.accepted().iter().any(made)
+    }
+
+    fn signature<'a>(&self, path: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
+        let keys = self.inner.options.keys.accepted();
+        keys.first().map(|key| mac(key, path, fields).finalize().into_bytes().to_vec()).unwrap_or_default()
     }
 
     /// Base URL of links, without a trailing slash.
@@ -239,8 +244,18 @@ impl SignedUrls {
 }
 
 #[allow(clippy::expect_used, reason = "HMAC takes keys of any length (RFC 2104, section 3)")]
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("a key of any length")
+fn mac<'a>(key: &SecretString, path: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) -> Hmac<Sha256> {
+    let mut mac = Hmac::new_from_slice(key.expose_secret().as_bytes()).expect("a key of any length");
+    let mut take = |text: &str| {
+        mac.update(&(text.len() as u64).to_be_bytes());
+        mac.update(text.as_bytes());
+    };
+    take(path);
+    for (name, value) in fields {
+        take(name);
+        take(value);
+    }
+    mac
 }
 
 fn unix_now() -> u64 {
@@ -255,7 +270,7 @@ mod tests {
         let published: PublishedKey =
             Arc::new(|key| format!("books/{}", key.location()).replace('é', "=C3=A9").replace('#', "=23"));
         SignedUrls::new(SignedUrlOptions {
-            key: b"a key of this test".to_vec(),
+            keys: LinkKeyRing::fixed(vec!["a key of this test".into(), "the key before".into()]),
             public_url: public_url.and_then(PublicUrl::parse),
             cdn: cdn.and_then(PublicUrl::parse).map(|url| (url, published)),
             valid_for: Duration::from_hours(1),
@@ -310,7 +325,7 @@ mod tests {
             assert_eq!(open(&links, &changed), Err(InvalidSignature::Forged), "{changed}");
         }
         let other = SignedUrls::new(SignedUrlOptions {
-            key: b"another key".to_vec(),
+            keys: LinkKeyRing::fixed(vec!["another key".into()]),
             public_url: None,
             cdn: None,
             valid_for: Duration::from_hours(1),

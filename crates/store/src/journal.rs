@@ -13,7 +13,6 @@ mod manifests;
 mod path_locks;
 mod publications;
 mod rows;
-mod signing;
 mod store_identity;
 mod transaction;
 mod uploads;

@@ -23,7 +23,7 @@
 //! - [`Database`] and [`DatabaseUrl`]: the addresses of both databases, and the connections to them.
 //! - [`migrations`]: the schema, up and down.
 //! - [`SqlJournal`]: the ports of the journal; one transaction decides a change.
-//! - [`SqlApiKeys`]: the API keys.
+//! - [`SqlApiKeys`]: the API keys; [`SqlLinkKeys`]: the keys that links are signed with.
 //! - [`FileStorage`] and [`S3Storage`]: the ports of objects, tree and uploads. [`Metered`] counts what is
 //!   asked of them, [`StorageProbe`] tries a storage out.
 
@@ -36,6 +36,7 @@ mod fs;
 mod journal;
 mod keys;
 pub mod limits;
+mod link_keys;
 mod metered;
 pub mod migrations;
 mod s3;
@@ -47,6 +48,7 @@ pub use backend::Backend;
 pub use database::{Database, DatabaseUrl, PoolOptions};
 pub use fs::FileStorage;
 pub use journal::{DatabaseIdentity, SqlJournal};
+pub use link_keys::SqlLinkKeys;
 pub use metered::{Metered, OPERATIONS, OperationObserver};
 pub use s3::{Bucket, S3Storage};
 pub use storage_probe::{ProbeFiles, ProbeStep, StorageProbe};

@@ -64,10 +64,15 @@ static ALL: &[Scripts] = &[
         sqlite: pair!("sqlite", "0005_api_keys"),
         postgres: pair!("postgres", "0005_api_keys"),
     },
+    Scripts {
+        revision: Revision { number: 6, name: "signing_keys", destroys_audit: false },
+        sqlite: pair!("sqlite", "0006_signing_keys"),
+        postgres: pair!("postgres", "0006_signing_keys"),
+    },
 ];
 
 /// Tables required for serving.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "store",
     "books",
     "chains",
@@ -79,6 +84,7 @@ const TABLES: [&str; 11] = [
     "audit_log",
     "uploads",
     "api_keys",
+    "signing_keys",
 ];
 
 /// SQL for the revision and the number of existing [`TABLES`]. Read from the catalogue, so that it does

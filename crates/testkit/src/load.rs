@@ -11,6 +11,23 @@ use tokio::net::TcpStream;
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// Lines of further headers.
+    headers: String,
+}
+
+/// Where and as whom a load calls: `HOST:PORT`, and a bearer token if there is one.
+#[derive(Debug, Clone, Default)]
+pub struct Endpoint {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// The token.
+    pub token: Option<String>,
+}
+
+impl From<&String> for Endpoint {
+    fn from(address: &String) -> Self {
+        Self { address: address.clone(), token: None }
+    }
 }
 
 impl Connection {
@@ -18,13 +35,24 @@ impl Connection {
     pub async fn open(address: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("nodelay");
-        Self { stream, buffer: Vec::with_capacity(1 << 16) }
+        Self { stream, buffer: Vec::with_capacity(1 << 16), headers: String::new() }
+    }
+
+    /// Connects to an endpoint, with its token.
+    pub async fn to(endpoint: &Endpoint) -> Self {
+        let headers = endpoint
+            .token
+            .as_ref()
+            .map(|token| format!("Authorization: Bearer {token}\r\n"))
+            .unwrap_or_default();
+        Self { headers, ..Self::open(&endpoint.address).await }
     }
 
     /// Posts a body to `/mcp`; returns the answer's body.
     pub async fn post(&mut self, body: &str) -> &[u8] {
         let request = format!(
-            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}Content-Length: {}\r\n\r\n{body}",
+            self.headers,
             body.len()
         );
         self.stream.write_all(request.as_bytes()).await.expect("the server reads");
@@ -87,17 +115,17 @@ impl RequestLoad {
 /// Runs `clients` connections for a while, each posting `body(client, n)` as its `n`-th call
 /// without a pause.
 pub async fn load(
-    address: &str,
+    endpoint: impl Into<Endpoint>,
     clients: usize,
     lasting: Duration,
     body: impl Fn(usize, usize) -> String + Send + Sync + Clone + 'static,
 ) -> RequestLoad {
-    let began = Instant::now();
+    let (began, endpoint) = (Instant::now(), endpoint.into());
     let tasks: Vec<_> = (0..clients)
         .map(|client| {
-            let (address, body) = (address.to_owned(), body.clone());
+            let (endpoint, body) = (endpoint.clone(), body.clone());
             tokio::spawn(async move {
-                let mut connection = Connection::open(&address).await;
+                let mut connection = Connection::to(&endpoint).await;
                 let mut each = Vec::new();
                 while began.elapsed() < lasting {
                     let body = body(client, each.len());

@@ -34,8 +34,6 @@ pub(crate) async fn large_files(table: &mut Table) {
 async fn on(table: &mut Table, storage: &str, server: BenchServer) {
     let mut agent = Connection::open(&server.address).await;
     agent.call("create_book", json!({"book_id": BOOK, "schema": "docusaurus"})).await;
-    // Fails if a provider is installed already, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().build().expect("a client");
     let mut row = async |what: String, concurrent_clients: &mut (dyn Future<Output = ()> + Unpin)| {
         server.forget_peak();

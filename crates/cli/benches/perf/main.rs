@@ -1,7 +1,7 @@
 //! Benchmarks: the real server against yardsticks measured in the same minute.
 //!
 //! `cargo bench -p panaversity-fs --bench perf [-- ROW...]`, where a ROW is one of `write`, `read`,
-//! `plan`, `pipeline`, `archive`, `start`, `concurrent_clients`. `PANAVERSITY_REAL_BOOK` names a
+//! `plan`, `pipeline`, `archive`, `start`, `concurrent_clients`, `authentication`, `attacks`. `PANAVERSITY_REAL_BOOK` names a
 //! folder to use as the book of the pipeline rows instead of a generated one. Ratios are comparable
 //! across machines, absolute figures are not.
 
@@ -12,6 +12,8 @@
 )]
 
 mod archives;
+mod attacks;
+mod authentication;
 mod concurrent_clients;
 mod pipeline;
 mod requests;
@@ -24,6 +26,8 @@ use table::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    // Fails if a provider is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     let runs = |row: &str| wanted.is_empty() || wanted.iter().any(|name| name == row);
     let (mut table, cluster) = (Table::default(), Postgres::durable());
@@ -47,6 +51,12 @@ async fn main() {
     }
     if runs("concurrent_clients") {
         concurrent_clients::large_files(&mut table).await;
+    }
+    if runs("authentication") {
+        authentication::cost(&mut table).await;
+    }
+    if runs("attacks") {
+        attacks::beside_each(&mut table).await;
     }
     table.print();
 }

@@ -20,23 +20,26 @@ pub(crate) struct BenchServer {
     pub(crate) started_in: f64,
     folder: TempDir,
     database: String,
-    bucket: Option<BenchSettings>,
+    settings: BenchSettings,
 }
 
-/// Settings of a bucket as storage.
-type BenchSettings = Vec<(&'static str, String)>;
+/// Settings of a server beyond its database and folder.
+pub(crate) type BenchSettings = Vec<(&'static str, String)>;
 
 impl BenchServer {
     pub(crate) async fn on_sqlite() -> Self {
+        Self::with_settings(Vec::new()).await
+    }
+
+    /// A server on `SQLite` with more settings.
+    pub(crate) async fn with_settings(settings: BenchSettings) -> Self {
         let folder = folder();
         let url = format!("sqlite:{}", folder.path().join("journal.db").display());
-        Self::start(folder, &url, None).await
+        Self::start(folder, &url, settings).await
     }
 
     /// A server with its objects and its tree in a bucket.
     pub(crate) async fn on_bucket(bucket: &s3::TestBucket) -> Self {
-        let folder = folder();
-        let url = format!("sqlite:{}", folder.path().join("journal.db").display());
         let place = vec![
             ("PANAVERSITY_STORAGE_BACKEND", "s3".to_owned()),
             ("PANAVERSITY_S3_BUCKET", bucket.name().to_owned()),
@@ -45,7 +48,7 @@ impl BenchServer {
             ("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID.to_owned()),
             ("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY.to_owned()),
         ];
-        Self::start(folder, &url, Some(place)).await
+        Self::with_settings(place).await
     }
 
     /// The same server after a kill: a new process on the same data.
@@ -53,21 +56,21 @@ impl BenchServer {
         let _ = self.process.kill();
         let _ = self.process.wait();
         let folder = std::mem::replace(&mut self.folder, folder());
-        Self::start(folder, &self.database.clone(), self.bucket.take()).await
+        Self::start(folder, &self.database.clone(), std::mem::take(&mut self.settings)).await
     }
 
     pub(crate) async fn on_postgres(cluster: &Postgres) -> Self {
-        Self::start(folder(), &cluster.create_database(), None).await
+        Self::start(folder(), &cluster.create_database(), Vec::new()).await
     }
 
-    async fn start(folder: TempDir, url: &str, bucket: Option<BenchSettings>) -> Self {
+    async fn start(folder: TempDir, url: &str, settings: BenchSettings) -> Self {
         let began = Instant::now();
         let mut process = Command::new(BINARY)
             .args(["serve", "--server-port", "0", "--log-format", "json"])
             .env("PANAVERSITY_RATE_LIMIT_PER_SECOND", "0")
             .env("DATABASE_URL", url)
             .env("PANAVERSITY_STORAGE_ROOT", folder.path().join("data"))
-            .envs(bucket.iter().flatten().map(|(name, value)| (name, value)))
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .current_dir(folder.path())
             .stderr(Stdio::piped())
             .spawn()
@@ -85,11 +88,18 @@ impl BenchServer {
         // The log is discarded, but its pipe must be read.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let database = url.to_owned();
-        let mut server = Self { process, address, started_in: 0.0, folder, database, bucket };
-        let mut first = panaversity_testkit::load::Connection::open(&server.address).await;
-        first.call("list_books", serde_json::json!({})).await;
+        let mut server = Self { process, address, started_in: 0.0, folder, database, settings };
+        // An answer of any status; where callers authenticate, this one does not.
+        let answer = reqwest::get(format!("{}/health/ready", server.url())).await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
         server.started_in = began.elapsed().as_secs_f64();
         server
+    }
+
+    /// A command of the program on this server's database; its output.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = Command::new(BINARY).args(arguments).env("DATABASE_URL", &self.database).output();
+        output.expect("the command runs").stdout
     }
 
     pub(crate) fn url(&self) -> String {

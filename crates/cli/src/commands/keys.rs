@@ -1,20 +1,20 @@
-//! `keys`: API keys of agents that get no tokens from an authorization server. A key is shown once, when
-//! it is created; the database keeps its hash. Running servers accept a new key, and refuse a revoked one,
-//! within 5 seconds.
+//! `keys`: API keys of agents that get no tokens from an authorization server, and the key that signs links.
+//! An API key is shown once, when it is created; the database keeps its hash. Running servers accept a new
+//! one, and refuse a revoked one, within 5 seconds.
 
 use clap::{Args, Subcommand};
 use panaversity_model::api_key::{
     API_KEY_RANDOM_BYTES, ApiKey, ApiKeyId, ApiKeyList, ApiKeySecret, NewApiKey,
 };
 use panaversity_model::permission::{Permission, Scope};
-use panaversity_model::ports::ApiKeys;
+use panaversity_model::ports::{ApiKeys, LinkKeys};
 use panaversity_model::{AgentId, BookId, Fault, Timestamp};
-use panaversity_store::SqlApiKeys;
+use panaversity_store::{Database, SqlApiKeys, SqlLinkKeys};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 use time::macros::format_description;
 
-use super::maintenance::gather;
+use super::maintenance::{DatabaseArgs, gather};
 use crate::config::flags::MigrateFlags;
 use crate::config::parsed::DatabaseSettings;
 use crate::failure::{Failure, print};
@@ -51,12 +51,17 @@ enum KeysAction {
         #[arg(long, value_name = "WHEN")]
         expires: Option<String>,
         #[command(flatten)]
-        shared: CommonArgs,
+        shared: DatabaseArgs,
     },
     /// List the keys, without their secrets
     List {
         #[command(flatten)]
-        shared: CommonArgs,
+        shared: DatabaseArgs,
+    },
+    /// Replace the key that signs links; links of the old one work until they expire
+    RotateSigningKey {
+        #[command(flatten)]
+        shared: DatabaseArgs,
     },
     /// Revoke a key: servers refuse it within 5 seconds
     #[command(after_help = "Example: panaversity-fs keys revoke 3f9c0a1b2d4e")]
@@ -64,17 +69,8 @@ enum KeysAction {
         /// The id that `keys list` shows
         id: String,
         #[command(flatten)]
-        shared: CommonArgs,
+        shared: DatabaseArgs,
     },
-}
-
-#[derive(Args)]
-struct CommonArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    flags: MigrateFlags,
 }
 
 /// Runs `keys`.
@@ -108,6 +104,15 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), Failure> {
                 shown.map(|(key, status)| line(key, status)).collect::<Vec<_>>().join("\n")
             })
         }
+        KeysAction::RotateSigningKey { shared } => {
+            let rotated = async |database: Database| SqlLinkKeys::new(database).rotate_link_key().await;
+            with_database(shared.flags, rotated).await?;
+            print(if shared.json {
+                "{\"status\":\"success\"}"
+            } else {
+                "rotated; servers sign with the new key after 30 seconds, and accept links of the old one until they expire"
+            })
+        }
         KeysAction::Revoke { id, shared } => {
             let id = ApiKeyId::parse(&id).map_err(|refusal| usage("ID", &refusal))?;
             let revoked = with_keys(shared.flags, async |keys| keys.revoke_api_key(&id).await).await?;
@@ -126,16 +131,24 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), Failure> {
     }
 }
 
-/// Opens the database of these settings for one command over its keys.
+/// Runs an act on the API keys of these settings' database.
 async fn with_keys<T>(
     flags: MigrateFlags,
     act: impl AsyncFnOnce(&SqlApiKeys) -> Result<T, Fault>,
 ) -> Result<T, Failure> {
+    with_database(flags, async |database| act(&SqlApiKeys::new(database)).await).await
+}
+
+/// Runs an act on the database of these settings.
+async fn with_database<T>(
+    flags: MigrateFlags,
+    act: impl AsyncFnOnce(Database) -> Result<T, Fault>,
+) -> Result<T, Failure> {
     let settings = DatabaseSettings::read(&gather(flags.into_given())?)?;
     let database = connect_current(settings).await?;
-    let result = act(&SqlApiKeys::new(database.clone())).await;
+    let result = act(database.clone()).await;
     database.close().await;
-    result.map_err(|fault| Failure::Failed(format!("the API keys can't be used: {fault}")))
+    result.map_err(|fault| Failure::Failed(format!("the keys can't be used: {fault}")))
 }
 
 fn random_key() -> Result<ApiKeySecret, Failure> {

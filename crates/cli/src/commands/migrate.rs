@@ -6,8 +6,7 @@ use panaversity_store::Database;
 use panaversity_store::migrations::{self, Revision};
 use serde_json::{Value, json};
 
-use super::maintenance::gather;
-use crate::config::flags::MigrateFlags;
+use super::maintenance::{DatabaseArgs, gather};
 use crate::config::parsed::DatabaseSettings;
 use crate::failure::{Failure, print};
 use crate::runtime::{connect, connect_existing, migration_failed};
@@ -27,7 +26,7 @@ enum MigrateAction {
         #[arg(value_name = "REV", default_value = "head")]
         to: String,
         #[command(flatten)]
-        shared: CommonArgs,
+        shared: DatabaseArgs,
     },
     /// Move down to REV, or by so many revisions
     Downgrade {
@@ -38,12 +37,12 @@ enum MigrateAction {
         #[arg(long)]
         destroy_audit: bool,
         #[command(flatten)]
-        shared: CommonArgs,
+        shared: DatabaseArgs,
     },
     /// Show the database's revision
     Current {
         #[command(flatten)]
-        shared: CommonArgs,
+        shared: DatabaseArgs,
     },
     /// List the revisions this program knows
     History {
@@ -57,17 +56,8 @@ enum MigrateAction {
         #[arg(value_name = "REV")]
         to: String,
         #[command(flatten)]
-        shared: CommonArgs,
+        shared: DatabaseArgs,
     },
-}
-
-#[derive(Args)]
-struct CommonArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    flags: MigrateFlags,
 }
 
 /// Runs `migrate`.
@@ -111,13 +101,13 @@ pub(crate) async fn run(args: MigrateArgs) -> Result<(), Failure> {
     }
 }
 
-fn read(shared: CommonArgs) -> Result<(DatabaseSettings, bool), Failure> {
+fn read(shared: DatabaseArgs) -> Result<(DatabaseSettings, bool), Failure> {
     let sources = gather(shared.flags.into_given())?;
     Ok((DatabaseSettings::read(&sources)?, shared.json))
 }
 
 /// Connects; a missing `SQLite` file is created.
-async fn open(shared: CommonArgs) -> Result<(Database, bool), Failure> {
+async fn open(shared: DatabaseArgs) -> Result<(Database, bool), Failure> {
     let (settings, json) = read(shared)?;
     Ok((connect(settings).await?, json))
 }

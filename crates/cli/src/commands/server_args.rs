@@ -1,6 +1,7 @@
 //! Arguments shared by the commands that connect to a server.
 
 use panaversity_client::{Client, SyncError};
+use secrecy::ExposeSecret;
 
 use crate::config::ConfigError;
 use crate::config::sources::secret_of_environment;
@@ -30,9 +31,9 @@ impl ServerArgs {
         let client = Client::new(&url, agent).map_err(|why| SyncError::usage(format!("{name} {why}")))?;
         // Never a flag: command lines are seen by other users and kept in histories.
         match secret_of_environment(TOKEN).map_err(|ConfigError(why)| SyncError::usage(why))? {
-            Some(token) => {
-                client.with_token(&token).map_err(|why| SyncError::usage(format!("{TOKEN}: {why}")))
-            }
+            Some(token) => client
+                .with_token(token.expose_secret())
+                .map_err(|why| SyncError::usage(format!("{TOKEN}: {why}"))),
             None => Ok(client),
         }
     }

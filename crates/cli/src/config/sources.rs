@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
 use panaversity_model::suggestion::nearest_name;
+use secrecy::SecretString;
 
 use super::dotenv::{self, DotEnv};
 use super::flags::file_flag;
@@ -18,14 +20,21 @@ const OURS: &str = "PANAVERSITY_";
 const LONGEST_SECRET: u64 = 64 * 1024;
 
 /// A value, and the name it was set under.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) struct Given {
     pub(crate) text: String,
     pub(crate) name: String,
 }
 
+/// Without the text, which may be a secret.
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Given({}=***)", self.name)
+    }
+}
+
 /// The values of all sources.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Sources {
     flags: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
@@ -141,11 +150,11 @@ fn one_of(
 
 /// A secret of a command that reads no other settings: the variable itself, or the file that `NAME_FILE`
 /// names.
-pub(crate) fn secret_of_environment(name: &str) -> Result<Option<String>, ConfigError> {
+pub(crate) fn secret_of_environment(name: &str) -> Result<Option<SecretString>, ConfigError> {
     let file = format!("{name}_FILE");
     let set = [name, &file].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
     let given = one_of(&set.collect(), name, Some(&file), "")?;
-    Ok(given.map(|given| given.text.trim().to_owned()))
+    Ok(given.map(|given| given.text.trim().into()))
 }
 
 /// Reads the file of a secret, without the final line end that editors add.

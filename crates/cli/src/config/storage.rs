@@ -79,7 +79,7 @@ fn s3(sources: &Sources) -> Result<Bucket, ConfigError> {
         region,
         endpoint,
         access_key_id: needed(sources, Key::S3AccessKeyId)?,
-        secret_access_key: needed(sources, Key::S3Secret)?,
+        secret_access_key: needed(sources, Key::S3Secret)?.into(),
     })
 }
 
@@ -92,7 +92,7 @@ fn supabase(sources: &Sources) -> Result<Bucket, ConfigError> {
         region: needed(sources, Key::S3Region)?,
         endpoint: Some(endpoint),
         access_key_id: needed(sources, Key::SupabaseAccessKeyId)?,
-        secret_access_key: needed(sources, Key::SupabaseSecret)?,
+        secret_access_key: needed(sources, Key::SupabaseSecret)?.into(),
     })
 }
 

@@ -10,7 +10,7 @@ use panaversity_testkit::authorization_server::SigningKey;
 use serde_json::{Value, json};
 
 use crate::fixtures::with;
-use crate::harness::{Server, TestBackend, TestClient, TestEnv};
+use crate::harness::{Server, TestBackend, TestClient, TestEnv, log_watch};
 
 /// Shared secret of the servers in these tests.
 const SECRET: &str = "kQ3vX7pL9sT2wZ5yB8nC1mD4fG6hJ0rE";
@@ -33,7 +33,9 @@ fn claims(scope: &str, more: Value) -> Value {
 
 /// A good token with these scopes.
 pub(crate) fn token(scope: &str, more: Value) -> String {
-    SigningKey::secret(SECRET).token("1", &claims(scope, more))
+    let token = SigningKey::secret(SECRET).token("1", &claims(scope, more));
+    log_watch::secret(&token);
+    token
 }
 
 /// A client with such a token.

@@ -3,6 +3,7 @@
 
 mod backend;
 mod client;
+pub(crate) mod log_watch;
 mod process;
 mod template;
 
@@ -115,11 +116,15 @@ impl TestEnv {
         let mut settings = self.files.settings();
         settings.insert("DATABASE_URL".to_owned(), self.database.clone());
         settings.extend(self.more.clone());
+        for (name, value) in &settings {
+            log_watch::setting(name, value);
+        }
         settings
     }
 
     /// Starts a server in this process.
     pub(crate) async fn start(&self) -> Server {
+        log_watch::begin();
         let settings = self.settings();
         // Every connection is a process of the database; the servers of all tests share one cluster.
         let mut all = BTreeMap::from([
@@ -157,6 +162,14 @@ impl TestEnv {
     pub(crate) fn temporary_files(&self) -> Vec<String> {
         let files = self.files.below(".panaversity/tmp/").into_keys();
         files.filter(|name| Path::new(name).extension().is_none_or(|end| end != "lock")).collect()
+    }
+}
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            log_watch::require_none();
+        }
     }
 }
 

@@ -72,7 +72,7 @@ async fn late_publisher(env: &TestEnv, storage: Storage) -> (Arc<Gate>, Service)
                 region: s3::REGION.to_owned(),
                 endpoint: Some(env.bucket().endpoint().to_owned()),
                 access_key_id: s3::ACCESS_KEY_ID.to_owned(),
-                secret_access_key: s3::SECRET_ACCESS_KEY.to_owned(),
+                secret_access_key: s3::SECRET_ACCESS_KEY.into(),
             };
             let bucket = S3Storage::open(&bucket, journal.store_id(), false).await.unwrap();
             (bucket.clone(), bucket.clone(), bucket)

@@ -4,6 +4,7 @@ use opendal::layers::{ConcurrentLimitLayer, RetryLayer, TimeoutLayer};
 use opendal::{HttpTransporter, OperationContext, Operator, services};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use panaversity_model::Fault;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::backend::Backend;
 use crate::limits::{
@@ -25,7 +26,7 @@ pub struct Bucket {
     /// Id of the access key.
     pub access_key_id: String,
     /// Secret of the access key.
-    pub secret_access_key: String,
+    pub secret_access_key: SecretString,
 }
 
 /// Clients of a bucket with different limits and retries.
@@ -79,7 +80,7 @@ impl Bucket {
             .bucket(&self.name)
             .region(&self.region)
             .access_key_id(&self.access_key_id)
-            .secret_access_key(&self.secret_access_key)
+            .secret_access_key(self.secret_access_key.expose_secret())
             .disable_config_load()
             .disable_ec2_metadata();
         match &self.endpoint {

@@ -26,7 +26,7 @@ fn settings(bucket: &s3::TestBucket) -> Bucket {
         region: s3::REGION.to_owned(),
         endpoint: Some(bucket.endpoint().to_owned()),
         access_key_id: s3::ACCESS_KEY_ID.to_owned(),
-        secret_access_key: s3::SECRET_ACCESS_KEY.to_owned(),
+        secret_access_key: s3::SECRET_ACCESS_KEY.into(),
     }
 }
 

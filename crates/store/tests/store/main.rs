@@ -8,6 +8,7 @@ mod bucket;
 mod changes;
 mod engines;
 mod folder;
+mod link_keys;
 mod migrations;
 mod power;
 mod seaweed;

@@ -17,7 +17,7 @@ fn settings() -> Bucket {
         region: s3::REGION.to_owned(),
         endpoint: Some(server.endpoint()),
         access_key_id: s3::ACCESS_KEY_ID.to_owned(),
-        secret_access_key: s3::SECRET_ACCESS_KEY.to_owned(),
+        secret_access_key: s3::SECRET_ACCESS_KEY.into(),
     }
 }
 

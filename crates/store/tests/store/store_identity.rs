@@ -33,29 +33,6 @@ async fn one_takes(url: &str) {
     assert!(!may_take(&later).await);
 }
 
-async fn one_key(url: &str) {
-    let (_, journal) = open(url).await;
-    let (_, another) = open(url).await;
-    let asked = [&*journal, &*another, &*journal, &*another].map(SqlJournal::signing_key);
-    let keys = join_all(asked).await.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
-    assert!(keys.iter().all(|key| *key == keys[0]));
-    let digits = keys[0].iter().collect::<std::collections::BTreeSet<_>>().len();
-    assert!(keys[0].len() == 64 && digits > 8, "64 digits that nobody guesses");
-    let (_, later) = open(url).await;
-    assert_eq!(later.signing_key().await.unwrap(), keys[0]);
-}
-
-#[tokio::test]
-async fn all_servers_sign_with_the_key_that_the_first_has_drawn_on_sqlite() {
-    let folder = TempDir::new().unwrap();
-    one_key(&sqlite_url(&folder)).await;
-}
-
-#[tokio::test]
-async fn all_servers_sign_with_the_key_that_the_first_has_drawn_on_postgresql() {
-    one_key(&postgres::shared().create_database()).await;
-}
-
 #[tokio::test]
 async fn of_many_first_starts_one_takes_its_storage_on_sqlite() {
     let folder = TempDir::new().unwrap();

@@ -8,8 +8,8 @@ use panaversity_testkit::postgres::Postgres;
 use serde_json::{Value, json};
 
 use super::{holder, knock, now, secured};
-use crate::fixtures::{LESSON, created, entries, read, write};
-use crate::harness::{Db, Server, TestEnv, until};
+use crate::fixtures::{BOOK, LESSON, created, entries, read, write};
+use crate::harness::{Db, Server, TestEnv, log_watch, until};
 
 /// Time within which all servers refuse a revoked key.
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
@@ -25,6 +25,7 @@ fn keys(env: &TestEnv, arguments: &[&str]) -> Value {
 fn create_key(env: &TestEnv, agent: &str, more: &[&str]) -> (String, String) {
     let created = keys(env, &[&["create", "--agent", agent], more].concat());
     let text = |name: &str| created[name].as_str().unwrap().to_owned();
+    log_watch::secret(&text("key"));
     (text("key"), text("id"))
 }
 
@@ -163,6 +164,36 @@ async fn a_production_server_starts_with_a_key_alone() {
     assert!(check(&env).contains("authentication: by API keys"), "{}", check(&env));
     let server = env.start().await;
     assert_eq!(knock(&server, &[]).await.0, 401);
+}
+
+/// The second server stands for one that has not read the new key yet, and for one that has.
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_were_signed_before_a_rotation_work_after_it_on_every_server() {
+    let env = TestEnv::new(Db::Postgres);
+    let first = env.start().await;
+    created(&first.client(), LESSON, "one", json!({})).await;
+    let link = async |server: &Server| {
+        let archive = server.client().call("get_book_archive", json!({ "book_id": BOOK })).await.expect_ok();
+        archive["archive_url"].as_str().unwrap().replace(server.url(), "")
+    };
+    let before = link(&first).await;
+    assert_eq!(keys(&env, &["rotate-signing-key"])["status"], "success");
+    let second = env.start().await;
+    for link in [before.clone(), link(&first).await, link(&second).await] {
+        for server in [&first, &second] {
+            assert_eq!(server.get(&link).await.status, 200);
+        }
+    }
+    let settings = [("signing-key-of-before", 200), ("another-signing-key", 403)];
+    for (other, status) in settings {
+        let old = TestEnv::new(Db::Sqlite).with("PANAVERSITY_SIGNING_KEY", "signing-key-of-before");
+        let server = old.start().await;
+        created(&server.client(), LESSON, "one", json!({})).await;
+        let link = link(&server).await;
+        server.stop().await;
+        let new = old.with("PANAVERSITY_SIGNING_KEY", &format!("the-new-signing-key {other}"));
+        assert_eq!(new.start().await.get(&link).await.status, status, "{other}");
+    }
 }
 
 #[test]

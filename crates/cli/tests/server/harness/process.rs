@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::TEST_TIMEOUT;
 use super::client::TestClient;
+use super::{TEST_TIMEOUT, log_watch};
 
 /// The stderr of a server so far.
 #[derive(Clone, Default)]
@@ -33,6 +33,7 @@ impl Log {
         for line in stderr.split(b'\n') {
             let Ok(line) = line else { return };
             let line = String::from_utf8_lossy(&line).into_owned();
+            log_watch::search(&line);
             let said: Value = serde_json::from_str(&line).unwrap_or_default();
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             let listens = said["message"].as_str().is_some_and(|text| text.starts_with(begins));

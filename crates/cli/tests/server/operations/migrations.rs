@@ -89,7 +89,14 @@ fn what_is_printed_for_people_says_where_the_schema_is() {
         none.starts_with("current: none, there is no database sqlite:") && none.lines().count() == 1,
         "{none}"
     );
-    let all = ["0001 initial", "0002 changes_by_time", "0003 garbage", "0004 uploads", "0005 api_keys"];
+    let all = [
+        "0001 initial",
+        "0002 changes_by_time",
+        "0003 garbage",
+        "0004 uploads",
+        "0005 api_keys",
+        "0006 signing_keys",
+    ];
     let (lines, newest) =
         (all.map(|revision| format!("upgraded to {revision}\n")).concat(), all[all.len() - 1]);
     assert_eq!(said(&["upgrade"]), format!("{lines}current: {newest}\n"));

@@ -1,0 +1,8 @@
+-- Keys that links are signed with, for all servers; the newest signs, and older ones are accepted for a while.
+CREATE TABLE signing_keys (
+    key        TEXT NOT NULL PRIMARY KEY,
+    created_at TEXT NOT NULL
+) WITHOUT ROWID;
+INSERT INTO signing_keys (key, created_at)
+SELECT signing_key, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') FROM store WHERE signing_key IS NOT NULL;
+ALTER TABLE store DROP COLUMN signing_key;

@@ -1,0 +1,34 @@
+//! Signing keys of links are the same for all servers of a store, on both databases (I11).
+
+use futures::future::join_all;
+use panaversity_model::ports::LinkKeys;
+use panaversity_store::SqlLinkKeys;
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+use crate::engines::{open, sqlite_url};
+
+/// The keys, newest first.
+async fn keys(store: &SqlLinkKeys) -> Vec<String> {
+    let list = store.link_keys().await.unwrap();
+    assert!(list.keys.is_sorted_by_key(|key| std::cmp::Reverse(key.created_at)));
+    assert!(list.keys.iter().all(|key| key.created_at <= list.now));
+    list.keys.iter().map(|key| key.key.expose_secret().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i11_all_servers_sign_with_the_key_that_the_first_has_generated_until_it_is_rotated() {
+    let folder = TempDir::new().unwrap();
+    for url in [sqlite_url(&folder), panaversity_testkit::postgres::shared().create_database()] {
+        let ((one, _), (other, _)) = (open(&url).await, open(&url).await);
+        let (one, other) = (SqlLinkKeys::new(one), SqlLinkKeys::new(other));
+        let read = join_all([&one, &other, &one, &other].map(keys)).await;
+        assert!(read.iter().all(|keys| keys.len() == 1 && *keys == read[0]), "{read:?}");
+        let first = read[0][0].clone();
+        let digits = first.bytes().collect::<std::collections::BTreeSet<_>>().len();
+        assert!(first.len() == 64 && digits > 8, "64 digits that nobody guesses");
+        other.rotate_link_key().await.unwrap();
+        let rotated = keys(&one).await;
+        assert!(rotated.len() == 2 && rotated[1] == first && rotated[0] != first, "{rotated:?}");
+    }
+}
