@@ -15,8 +15,8 @@ use panaversity_service::reconcile::QuickScan;
 use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{
-    Backend, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver, S3Storage,
-    SqlApiKeys, SqlJournal, SqlLinkKeys,
+    Backend, CachedObjects, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver,
+    S3Storage, SharedRedis, SqlApiKeys, SqlJournal, SqlLinkKeys,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
@@ -123,7 +123,14 @@ impl Runtime {
         let metrics = Metrics::new(backend.name(), &OPERATIONS)
             .map_err(|error| Failure::Failed(format!("the metrics are wrong: {error}")))?;
         let metrics = Arc::new(metrics);
-        let engines = metered(engines(&journal, &settings.storage).await?, &metrics, backend.name());
+        let redis = settings.redis.as_ref().map(|url| SharedRedis::open(url, journal.store_id()));
+        let redis = redis.transpose().map_err(|why| {
+            Failure::Failed(format!("Redis cannot be used: {why} (see PANAVERSITY_REDIS_URL)"))
+        })?;
+        let mut engines = metered(engines(&journal, &settings.storage).await?, &metrics, backend.name());
+        if let Some(redis) = &redis {
+            engines.objects = CachedObjects::new(engines.objects, redis.clone());
+        }
         let service = Service::new(engines, settings.limits);
         let again = service.recheck_published().await.map_err(|fault| unreadable(&fault))?;
         if again > 0 {
@@ -141,7 +148,8 @@ impl Runtime {
             LinkKeyRing::of_store(stored, links.valid_for).await.map_err(|fault| unreadable(&fault))?
         };
         let limits = server_limits(&settings, &links);
-        let state = AppState::new(service.clone(), metrics, signed_urls(links, keys, backend), limits);
+        let state = AppState::new(service.clone(), metrics, signed_urls(links, keys, backend), limits)
+            .sharing_rates(redis.map(|redis| Arc::new(redis) as _));
         let stopping = CancellationToken::new();
         let kept = in_background(&service, &stopping);
         let look = tokio::spawn(look_for_foreign_files(service.clone()));

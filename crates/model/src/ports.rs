@@ -373,6 +373,16 @@ pub trait ApiKeys: Send + Sync {
     async fn revoke_api_key(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, Fault>;
 }
 
+/// Rates of callers that all servers of a store count together.
+#[async_trait]
+pub trait SharedRates: Send + Sync {
+    /// Takes one from a caller's bucket, which holds `burst` and fills by `per_second`; or tells when there
+    /// is one. `None`: the shared state is away, and each server counts for itself.
+    async fn take(&self, caller: &str, per_second: u32, burst: u32) -> Option<Result<(), Duration>>;
+    /// True if the shared state answered last.
+    fn is_up(&self) -> bool;
+}
+
 /// Signing keys of links; see [`link_key`](crate::link_key).
 #[async_trait]
 pub trait LinkKeys: Send + Sync {

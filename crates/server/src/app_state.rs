@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use panaversity_model::ports::SharedRates;
 use panaversity_service::Service;
 
 use crate::auth::Authenticator;
@@ -32,6 +33,8 @@ pub struct AppState {
     pub(crate) auth: Option<Authenticator>,
     /// Proxies whose word on the client's address is believed.
     pub(crate) proxies: TrustedProxies,
+    /// Rates that all servers count together, if they do.
+    pub(crate) shared_rates: Option<Arc<dyn SharedRates>>,
     /// Memory permit of the call that is answered.
     pub(crate) hold: MemoryPermit,
     /// Scope that the call that is answered lacks.
@@ -52,6 +55,7 @@ impl AppState {
             bodies: MemoryBudget::of(limits.bodies_bytes),
             auth: None,
             proxies: TrustedProxies::default(),
+            shared_rates: None,
             hold,
             missing_scope,
         }
@@ -79,6 +83,12 @@ impl AppState {
     pub fn with_rate_limit(mut self, rate: RateLimit) -> Self {
         self.limits.rate = rate;
         self
+    }
+
+    /// The state of a server that counts the rates of its callers with others.
+    #[must_use]
+    pub fn sharing_rates(self, shared_rates: Option<Arc<dyn SharedRates>>) -> Self {
+        Self { shared_rates, ..self }
     }
 
     /// Sets the address that the server listens on, for links where nothing better is known.

@@ -107,7 +107,7 @@ fn limited_to_callers(mut routes: Router, app: &AppState) -> Router {
     if let Some(auth) = &app.auth {
         routes = routes.layer(from_fn_with_state(auth.clone(), auth::require));
     }
-    if let Some(limiter) = RateLimiter::new(app.limits.rate, app.proxies.clone()) {
+    if let Some(limiter) = RateLimiter::new(app.limits.rate, app.shared_rates.clone(), app.proxies.clone()) {
         routes = routes.layer(from_fn_with_state(limiter, rate_limit::limit_rate));
     }
     if let Some(auth) = &app.auth {

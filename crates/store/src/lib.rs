@@ -24,6 +24,7 @@
 //! - [`migrations`]: the schema, up and down.
 //! - [`SqlJournal`]: the ports of the journal; one transaction decides a change.
 //! - [`SqlApiKeys`]: the API keys; [`SqlLinkKeys`]: the keys that links are signed with.
+//! - [`SharedRedis`]: rates and frequently read objects that servers share.
 //! - [`FileStorage`] and [`S3Storage`]: the ports of objects, tree and uploads. [`Metered`] counts what is
 //!   asked of them, [`StorageProbe`] tries a storage out.
 
@@ -39,6 +40,7 @@ pub mod limits;
 mod link_keys;
 mod metered;
 pub mod migrations;
+mod redis;
 mod s3;
 mod storage_probe;
 mod store_identity;
@@ -50,5 +52,6 @@ pub use fs::FileStorage;
 pub use journal::{DatabaseIdentity, SqlJournal};
 pub use link_keys::SqlLinkKeys;
 pub use metered::{Metered, OPERATIONS, OperationObserver};
+pub use redis::{CachedObjects, RedisUrl, SharedRedis};
 pub use s3::{Bucket, S3Storage};
 pub use storage_probe::{ProbeFiles, ProbeStep, StorageProbe};

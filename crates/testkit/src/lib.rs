@@ -26,7 +26,7 @@
 //! - [`memory`]: the fakes; [`samples`] and [`clock`]: what a test fills and drives them with.
 //! - [`faults`]: calls that fail before or after, and processes that die there.
 //! - [`contract`]: the suites, for a new engine or a new port call.
-//! - Real servers: [`postgres`], [`s3`], [`seaweed`]; [`proxy`] cuts connections to them, [`disk`] lets
+//! - Real servers: [`postgres`], [`s3`], [`seaweed`], [`redis`]; [`proxy`] cuts connections to them, [`disk`] lets
 //!   disks fill up and lose power, [`client`] follows signed URLs, [`load`] calls tools without a pause,
 //!   [`authorization_server`] issues tokens.
 
@@ -47,6 +47,7 @@ pub mod load;
 pub mod memory;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;
 pub mod s3;
 pub mod samples;
 pub mod seaweed;

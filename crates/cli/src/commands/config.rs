@@ -5,9 +5,10 @@
 //! 2. Database: reachable, and its schema is that of this program.
 //! 3. Authentication: there is one, by tokens or API keys; none is a failure in production.
 //! 4. Storage: put, get, list, delete, in a bucket also copy; and it belongs to this database.
-//! 5. Listening address: it can be bound on this machine.
-//! 6. Public URL: a server answers there. One that is not started yet is no failure.
-//! 7. CDN: an asset is visible through it, an overlay and an object are not.
+//! 5. Redis, if there is one: it answers. One that does not is no failure.
+//! 6. Listening address: it can be bound on this machine.
+//! 7. Public URL: a server answers there. One that is not started yet is no failure.
+//! 8. CDN: an asset is visible through it, an overlay and an object are not.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -83,6 +84,15 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     try_storage(&store.storage, database.as_ref(), &mut tried).await;
     if let Some(database) = database {
         database.close().await;
+    }
+    if let Some(redis) = &store.redis {
+        tried.push(match redis.ping().await {
+            Ok(()) => good("Redis", "answers"),
+            Err(why) => noted(
+                "Redis",
+                format!("{why}; servers work without it, each for itself (see PANAVERSITY_REDIS_URL)"),
+            ),
+        });
     }
     try_address(&http, &mut tried).await;
     try_public_url(&http, &mut tried).await;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use panaversity_service::Limits;
-use panaversity_store::{Backend, DatabaseUrl, PoolOptions};
+use panaversity_store::{Backend, DatabaseUrl, PoolOptions, RedisUrl};
 
 use super::sources::Given;
 use super::storage::StorageSettings;
@@ -28,6 +28,8 @@ pub(crate) struct StoreSettings {
     pub(crate) limits: Limits,
     /// Time that replaced or deleted content is kept before `gc` removes it.
     pub(crate) retention: Duration,
+    /// Redis that the servers of the store share.
+    pub(crate) redis: Option<RedisUrl>,
 }
 
 /// Settings of the HTTP server.
@@ -82,6 +84,7 @@ impl StoreSettings {
             },
             storage,
             retention: Duration::from_hours(u64::from(days) * 24),
+            redis: redis_url(sources)?,
         })
     }
 }
@@ -131,6 +134,16 @@ impl HttpSettings {
             )?)),
         })
     }
+}
+
+/// The address of Redis. It may contain a password, so an error never shows it.
+fn redis_url(sources: &Sources) -> Result<Option<RedisUrl>, ConfigError> {
+    let Some(given) = sources.text(Key::RedisUrl)? else { return Ok(None) };
+    let allowed =
+        "redis://host:6379/0, with user:password@ before the host if there are such, or rediss:// for TLS";
+    let url = RedisUrl::parse(given.text.trim());
+    url.map(Some)
+        .ok_or_else(|| ConfigError(format!("{} is no address of a Redis; allowed is {allowed}", given.name)))
 }
 
 /// The URL under which clients reach this server, if set.

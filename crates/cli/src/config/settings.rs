@@ -47,6 +47,7 @@ pub(crate) enum Key {
     ResourceServerUrl,
     RatePerSecond,
     RateBurst,
+    RedisUrl,
     Env,
 }
 
@@ -119,6 +120,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::ResourceServerUrl, scope: CommandScope::Serve, names: &["PANAVERSITY_RESOURCE_SERVER_URL"], default: None, value: "URL", help: "URL of this server in tokens; unset: the public URL with /mcp", secret: false },
     Setting { key: Key::RatePerSecond, scope: CommandScope::Serve, names: &["PANAVERSITY_RATE_LIMIT_PER_SECOND"], default: Some("1000"), value: "N", help: "MCP requests per second of one agent, or of one address without authentication; 0: no limit", secret: false },
     Setting { key: Key::RateBurst, scope: CommandScope::Serve, names: &["PANAVERSITY_RATE_LIMIT_BURST"], default: Some("2000"), value: "N", help: "MCP requests at once after a pause", secret: false },
+    Setting { key: Key::RedisUrl, scope: CommandScope::Mcp, names: &["PANAVERSITY_REDIS_URL"], default: None, value: "URL", help: "Redis in which servers share rates of callers and content that is read often; all works without it", secret: true },
     Setting { key: Key::Env, scope: CommandScope::Serve, names: &["PANAVERSITY_ENV"], default: Some("development"), value: "NAME", help: "development or production", secret: false },
 ];
 
@@ -128,7 +130,7 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] =
 
 /// Settings of the product that this version does not have yet. Setting one gives a warning that it
 /// has no effect, which matters most where it was meant to protect something.
-pub(crate) const RESERVED_NAMES: &[&str] = &["PANAVERSITY_REDIS_URL"];
+pub(crate) const RESERVED_NAMES: &[&str] = &["PANAVERSITY_WEB"];
 
 impl Setting {
     /// The setting of a key.

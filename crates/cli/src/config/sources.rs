@@ -287,7 +287,7 @@ mod tests {
         let names = [
             "PANAVERSITY_STORAGE_ROT",
             "PANAVERSITY_QQ",
-            "PANAVERSITY_REDIS_URL_FILE",
+            "PANAVERSITY_WEB",
             "PANAVERSITY_ENV",
             "PANAVERSITY_URL",
             "PANAVERSITY_DATABASE_URL_FILE",
@@ -298,8 +298,8 @@ mod tests {
             [
                 "PANAVERSITY_LOG_LEVL is no setting and has no effect; did you mean PANAVERSITY_LOG_LEVEL?",
                 "PANAVERSITY_QQ is no setting and has no effect",
-                "PANAVERSITY_REDIS_URL_FILE has no effect: this version does not have that setting yet",
                 "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
+                "PANAVERSITY_WEB has no effect: this version does not have that setting yet",
             ]
         );
     }

@@ -12,6 +12,7 @@ mod memory;
 mod metrics;
 mod migrations;
 mod reconcile;
+mod redis;
 mod seaweed;
 mod starting;
 mod stopping;

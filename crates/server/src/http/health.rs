@@ -34,7 +34,12 @@ pub(super) async fn full(State(state): State<HttpState>) -> Response {
     let health = state.app.service.health().await;
     let up = health.database.up && health.storage.up;
     let auth = state.app.auth.as_ref().map(Authenticator::methods).unwrap_or_default();
-    (code(up), Json(report(&health, state.began.elapsed(), &auth))).into_response()
+    let mut report = report(&health, state.began.elapsed(), &auth);
+    if let Some(shared) = &state.app.shared_rates {
+        // No part of the overall status: everything works without it.
+        report["redis"] = json!({ "status": if shared.is_up() { "ok" } else { "unavailable" } });
+    }
+    (code(up), Json(report)).into_response()
 }
 
 fn code(up: bool) -> StatusCode {

@@ -7,6 +7,7 @@
 //! Requests are counted together by their agent, or else by their client's address; of IPv6 by the network of
 //! 64 bits that one client has for itself.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -29,6 +30,16 @@ pub(crate) enum CallerKey {
     Address(IpAddr),
     /// A request without an address, as in tests without a listener.
     Unknown,
+}
+
+impl fmt::Display for CallerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(agent) => write!(f, "agent:{}", agent.as_str()),
+            Self::Address(address) => write!(f, "address:{address}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
 }
 
 /// Networks of proxies whose `X-Forwarded-For` is believed.

@@ -1,5 +1,8 @@
 //! Rate limit of requests to `/mcp`: per agent where callers authenticate, else per address.
 //!
+//! Where servers share the counting, a caller has one bucket for all of them; else, and while the shared state
+//! is away, one on each server.
+//!
 //! Each caller has a bucket of `burst` requests that fills by `per_second` (GCRA). A request beyond it gets
 //! 429 with `Retry-After`, before its body is read, and costs its caller nothing more.
 
@@ -15,6 +18,7 @@ use axum::response::Response;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use panaversity_model::ErrorCode;
+use panaversity_model::ports::SharedRates;
 use serde_json::json;
 
 use super::client_address::{CallerKey, TrustedProxies};
@@ -32,12 +36,18 @@ pub(crate) struct RateLimiter {
     buckets: Arc<DefaultKeyedRateLimiter<CallerKey>>,
     clock: DefaultClock,
     checked: Arc<AtomicU32>,
+    limit: RateLimit,
+    shared: Option<Arc<dyn SharedRates>>,
     proxies: TrustedProxies,
 }
 
 impl RateLimiter {
     /// A limiter; `None` if there is no limit.
-    pub(crate) fn new(limit: RateLimit, proxies: TrustedProxies) -> Option<Self> {
+    pub(crate) fn new(
+        limit: RateLimit,
+        shared: Option<Arc<dyn SharedRates>>,
+        proxies: TrustedProxies,
+    ) -> Option<Self> {
         let per_second = NonZeroU32::new(limit.per_second)?;
         let burst = NonZeroU32::new(limit.burst).unwrap_or(per_second);
         let quota = Quota::per_second(per_second).allow_burst(burst);
@@ -45,12 +55,24 @@ impl RateLimiter {
             buckets: Arc::new(DefaultKeyedRateLimiter::keyed(quota)),
             clock: DefaultClock::default(),
             checked: Arc::default(),
+            limit: RateLimit { per_second: per_second.get(), burst: burst.get() },
+            shared,
             proxies,
         })
     }
 
     /// Seconds after which the caller may try again, if it may not now.
-    fn check(&self, key: &CallerKey) -> Result<(), u64> {
+    async fn check(&self, key: &CallerKey) -> Result<(), u64> {
+        let RateLimit { per_second, burst } = self.limit;
+        let shared = match &self.shared {
+            Some(shared) => shared.take(&key.to_string(), per_second, burst).await,
+            None => None,
+        };
+        shared.map_or_else(|| self.check_here(key), |taken| taken.map_err(|wait| wait.as_secs() + 1))
+    }
+
+    /// The same, of this server alone.
+    fn check_here(&self, key: &CallerKey) -> Result<(), u64> {
         if self.checked.fetch_add(1, Ordering::Relaxed) % FORGOTTEN_EVERY == FORGOTTEN_EVERY - 1 {
             self.buckets.retain_recent();
         }
@@ -62,7 +84,7 @@ impl RateLimiter {
 
 /// Passes a request on if its caller is within its rate.
 pub(crate) async fn limit_rate(State(limiter): State<RateLimiter>, request: Request, next: Next) -> Response {
-    match limiter.check(&limiter.proxies.caller(&request)) {
+    match limiter.check(&limiter.proxies.caller(&request)).await {
         Ok(()) => next.run(request).await,
         Err(seconds) => {
             discard(request.into_body()).await;
@@ -94,23 +116,26 @@ mod tests {
     #[test]
     fn a_caller_beyond_its_burst_waits_and_others_do_not() {
         let limiter =
-            RateLimiter::new(RateLimit { per_second: 1, burst: 3 }, TrustedProxies::default()).unwrap();
-        let taken = (0..5).filter(|_| limiter.check(&address(1)).is_ok()).count();
+            RateLimiter::new(RateLimit { per_second: 1, burst: 3 }, None, TrustedProxies::default()).unwrap();
+        let taken = (0..5).filter(|_| limiter.check_here(&address(1)).is_ok()).count();
         assert_eq!(taken, 3);
-        assert_eq!(limiter.check(&address(1)), Err(1));
-        assert_eq!(limiter.check(&address(2)), Ok(()));
-        assert!(RateLimiter::new(RateLimit { per_second: 0, burst: 3 }, TrustedProxies::default()).is_none());
+        assert_eq!(limiter.check_here(&address(1)), Err(1));
+        assert_eq!(limiter.check_here(&address(2)), Ok(()));
+        assert!(
+            RateLimiter::new(RateLimit { per_second: 0, burst: 3 }, None, TrustedProxies::default())
+                .is_none()
+        );
     }
 
     #[test]
     fn callers_who_went_away_are_forgotten() {
         let limiter =
-            RateLimiter::new(RateLimit { per_second: 1_000_000, burst: 1 }, TrustedProxies::default())
+            RateLimiter::new(RateLimit { per_second: 1_000_000, burst: 1 }, None, TrustedProxies::default())
                 .unwrap();
         for n in 0..FORGOTTEN_EVERY {
             let [.., high, low] = n.to_be_bytes();
             let key = CallerKey::Address(IpAddr::V4(Ipv4Addr::new(10, 0, high, low)));
-            let _ = limiter.check(&key);
+            let _ = limiter.check_here(&key);
         }
         assert!(limiter.buckets.len() < 5_000, "{}", limiter.buckets.len());
     }
