@@ -2,16 +2,20 @@
 completions.
 
 Usage: drive.py CONVERSATION MODE URL | drive.py CONVERSATION MODE PROGRAM ARGUMENT...
-MODE is auto, legacy or 2026-07-28.
+MODE is auto, legacy or 2026-07-28. PANAVERSITY_TOKEN is the token to send over HTTP, if there is one.
 """
 
 import asyncio
 import json
+import os
 import re
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 from mcp_types import PromptReference, ResourceTemplateReference
 
 LARGEST_PAGE = 500_000
@@ -90,12 +94,24 @@ async def get_prompts(client, said):
         assert result.completion.values == completion["values"], (completion, result)
 
 
+@asynccontextmanager
+async def reachable(target, over_http):
+    """The server as the SDK's client takes it: a program, a URL, or a transport that sends a token."""
+    token = os.environ.get("PANAVERSITY_TOKEN")
+    if not over_http:
+        yield StdioServerParameters(command=target[0], args=target[1:])
+    elif token is None:
+        yield target[0]
+    else:
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
+            yield streamable_http_client(target[0], http_client=http)
+
+
 async def hold(conversation, mode, target):
     over_http = target[0].startswith("http")
-    server = target[0] if over_http else StdioServerParameters(command=target[0], args=target[1:])
     book = f"python-{mode}-{'http' if over_http else 'stdio'}"
     kept = {"book": book, "large": "x" * (LARGEST_PAGE + 1)}
-    async with Client(server, mode=mode) as client:
+    async with reachable(target, over_http) as server, Client(server, mode=mode) as client:
         offered = {tool.name for tool in await all_of(client.list_tools, "tools")}
         driven = {call["tool"] for call in conversation["calls"]}
         assert offered == driven, f"tools that are not driven, or not there: {offered ^ driven}"

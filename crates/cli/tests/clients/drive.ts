@@ -3,7 +3,8 @@
 // errors too.
 //
 // Usage: drive.ts CONVERSATION MODE URL | drive.ts CONVERSATION MODE PROGRAM ARGUMENT...
-// MODE is v1 for version 1 of the SDK; auto, legacy or 2026-07-28 for version 2.
+// MODE is v1 for version 1 of the SDK; auto, legacy or 2026-07-28 for version 2. PANAVERSITY_TOKEN is
+// the token to send over HTTP, if there is one.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -107,7 +108,9 @@ const client: Client =
     mode === "v1" ? new v1.Client(me) : new v2.Client(me, { versionNegotiation: { mode: negotiation } });
 const http = mode === "v1" ? v1Http.StreamableHTTPClientTransport : v2.StreamableHTTPClientTransport;
 const stdio = mode === "v1" ? v1Stdio.StdioClientTransport : v2Stdio.StdioClientTransport;
-await (client as any).connect(overHttp ? new http(new URL(target[0])) : new stdio(program));
+const token = process.env.PANAVERSITY_TOKEN;
+const requestInit = token ? { headers: { Authorization: `Bearer ${token}` } } : {};
+await (client as any).connect(overHttp ? new http(new URL(target[0]), { requestInit }) : new stdio(program));
 const offered = (await all((params) => client.listTools(params), "tools")).map(({ name }) => name);
 const driven = [...new Set<string>(calls.map(({ tool }: Call) => tool))];
 assert.deepEqual(offered.sort(), driven.toSorted(), "a tool is not driven, or not there");

@@ -1,9 +1,11 @@
 """Says byte for byte what no SDK says, and looks at the answers.
 
 Usage: unreadable.py MESSAGES URL | unreadable.py MESSAGES PROGRAM ARGUMENT...
+PANAVERSITY_TOKEN is the token to send over HTTP, if there is one.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,9 @@ HELLO = {
 
 def post(url, text, **headers):
     """The answer to a body."""
-    request = Request(url, text, {"Content-Type": "application/json", **headers})
+    token = os.environ.get("PANAVERSITY_TOKEN")
+    bearer = {"Authorization": f"Bearer {token}"} if token else {}
+    request = Request(url, text, {"Content-Type": "application/json", **bearer, **headers})
     try:
         return json.load(urlopen(request))
     except HTTPError as error:
