@@ -41,7 +41,7 @@ impl PublicUrl {
     }
 
     /// Path of the URL; empty if it has none.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         let after_scheme = self.text.find("://").map_or(0, |at| at + 3);
         self.text[after_scheme..].find('/').map_or("", |at| &self.text[after_scheme + at..])
     }

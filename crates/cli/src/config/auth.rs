@@ -125,8 +125,9 @@ fn time_to_live(sources: &Sources) -> Result<Duration, ConfigError> {
 
 /// The URL of this resource, which tokens must name as their audience.
 fn resource(sources: &Sources) -> Result<PublicUrl, ConfigError> {
-    let allowed = "a URL like https://books.example.com/mcp";
-    if let Some(url) = optional(sources, Key::ResourceServerUrl, allowed, PublicUrl::parse)? {
+    let allowed = "a URL like https://books.example.com/mcp, its path of letters, digits and -._~/";
+    let parsed = |text: &str| PublicUrl::parse(text).filter(has_plain_path);
+    if let Some(url) = optional(sources, Key::ResourceServerUrl, allowed, parsed)? {
         return Ok(url);
     }
     public_resource(sources)?.ok_or_else(|| {
@@ -140,7 +141,13 @@ fn resource(sources: &Sources) -> Result<PublicUrl, ConfigError> {
 
 /// The URL of this resource where only the public URL is set.
 fn public_resource(sources: &Sources) -> Result<Option<PublicUrl>, ConfigError> {
-    Ok(public_url(sources)?.and_then(|url| PublicUrl::parse(&format!("{}/mcp", url.text))))
+    let url = public_url(sources)?.and_then(|url| PublicUrl::parse(&format!("{}/mcp", url.text)));
+    Ok(url.filter(has_plain_path))
+}
+
+/// True if the path has only unreserved characters (RFC 3986, section 2.3): it becomes part of a route.
+fn has_plain_path(url: &PublicUrl) -> bool {
+    url.path().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte))
 }
 
 fn plain_text(text: &str) -> Option<String> {

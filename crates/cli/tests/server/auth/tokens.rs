@@ -356,6 +356,10 @@ fn production_needs_postgres_and_a_secret_needs_chance() {
             "http only for localhost",
         ),
         (secured(Db::Sqlite).with("PANAVERSITY_JWT_ALGORITHM", "none"), "HS256, HS384 or HS512"),
+        (
+            secured(Db::Sqlite).with("PANAVERSITY_RESOURCE_SERVER_URL", "https://books.example.com/{mcp}"),
+            "its path of letters",
+        ),
         (secured(Db::Sqlite).with("PANAVERSITY_JWT_ALGORITHM", "HS512"), "at least 64 characters"),
         (TestEnv::new(Db::Sqlite).with("PANAVERSITY_AUTH_ISSUER", "x"), "nobody would be authenticated"),
     ] {
