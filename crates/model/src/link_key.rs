@@ -15,6 +15,9 @@ use crate::timestamp::Timestamp;
 /// Age from which on links are signed with a key.
 pub const ACTIVATION: Duration = Duration::from_secs(30);
 
+/// Margin for servers that read the keys a little later, and for clocks that differ.
+const MARGIN: Duration = Duration::from_mins(1);
+
 /// A key with the time of its creation.
 #[derive(Debug, Clone)]
 pub struct LinkKey {
@@ -38,7 +41,7 @@ impl LinkKeyList {
     pub fn accepted(self, valid_for: Duration) -> Vec<SecretString> {
         let is_active = |key: &LinkKey| key.created_at <= self.now.before(ACTIVATION);
         let signer = self.keys.iter().position(is_active).unwrap_or(self.keys.len().saturating_sub(1));
-        let replaced_since = self.now.before(ACTIVATION).before(valid_for);
+        let replaced_since = self.now.before(ACTIVATION).before(MARGIN).before(valid_for);
         let mut successor = None;
         let mut accepted = Vec::with_capacity(self.keys.len());
         for (n, LinkKey { key, created_at }) in self.keys.into_iter().enumerate() {
@@ -74,8 +77,8 @@ mod tests {
         assert_eq!(accepted(&[0], 0), ["0"], "the first key signs at once");
         assert_eq!(accepted(&[1_000, 0], 1_029), ["0", "1000"]);
         assert_eq!(accepted(&[1_000, 0], 1_030), ["1000", "0"]);
-        assert_eq!(accepted(&[1_000, 0], 1_129), ["1000", "0"]);
-        assert_eq!(accepted(&[1_000, 0], 1_130), ["1000"]);
+        assert_eq!(accepted(&[1_000, 0], 1_189), ["1000", "0"]);
+        assert_eq!(accepted(&[1_000, 0], 1_190), ["1000"]);
         assert_eq!(accepted(&[1_010, 1_000, 0], 1_035), ["1000", "1010", "0"]);
         assert_eq!(accepted(&[5, 0], 6), ["0", "5"]);
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 const MOST_CONNECTIONS: usize = 10_000;
 /// Descriptors that are left to the database, the storage and the log.
 const OTHER_DESCRIPTORS: usize = 256;
-/// Memory for bodies and answers, in assets of the largest size inside a call: two as they are received,
-/// or one as it is sent.
-const DIRECT_ASSETS_IN_MEMORY: u64 = 6;
+/// Memory for bodies and answers, in assets of the largest size inside a call: four as they are received, or
+/// two as they are sent. One caller has half of it.
+const DIRECT_ASSETS_IN_MEMORY: u64 = 12;
 /// Most bytes of an MCP request, unless an asset in base64 needs more.
 const USUAL_REQUEST_BYTES: u64 = 16 << 20;
 /// Bytes of all bodies of MCP requests, unless two of the largest need more.
@@ -26,6 +26,8 @@ pub struct ServerLimits {
     pub calls_per_caller: usize,
     /// Longest time of a call of a tool or resource, from its body to its result.
     pub call_timeout: Duration,
+    /// Longest time of a call that completes an upload or verifies the audit log.
+    pub large_call_timeout: Duration,
     /// Bytes of all bodies of MCP requests that have arrived and are not answered yet.
     pub bodies_bytes: u64,
     /// Bytes of memory that large bodies and answers of all calls share.
@@ -63,8 +65,9 @@ impl ServerLimits {
             rate: RateLimit { per_second: 0, burst: 0 },
             calls_per_caller: 512,
             call_timeout: Duration::from_mins(1),
+            large_call_timeout: Duration::from_mins(15),
             bodies_bytes: USUAL_BODIES_BYTES.max(2 * request_bytes),
-            memory_bytes: direct_bytes.saturating_mul(DIRECT_ASSETS_IN_MEMORY),
+            memory_bytes: direct_bytes.saturating_mul(DIRECT_ASSETS_IN_MEMORY).max(4 * request_bytes),
             request_bytes: usize::try_from(request_bytes).unwrap_or(usize::MAX),
             request_timeout: Duration::from_mins(3),
             request_stall_timeout: Duration::from_secs(15),
@@ -91,6 +94,7 @@ impl ServerLimits {
             ("write without progress", seconds(connections.write_timeout)),
             ("calls of one caller at once", self.calls_per_caller.to_string()),
             ("MCP call", seconds(self.call_timeout)),
+            ("MCP call that completes an upload or verifies the log", seconds(self.large_call_timeout)),
             ("MCP request", mebibytes(self.request_bytes as u64)),
             ("bodies of all MCP requests", mebibytes(self.bodies_bytes)),
             ("bodies, and memory, of one caller", "half".to_owned()),

@@ -38,6 +38,11 @@ impl MemoryBudget {
         Self { units: Arc::new(Semaphore::new(total as usize)), total }
     }
 
+    /// Bytes that there are in all.
+    fn bytes(&self) -> u64 {
+        u64::from(self.total) * UNIT
+    }
+
     /// True if somebody holds a permit.
     pub(crate) fn is_used(&self) -> bool {
         self.units.available_permits() < self.total as usize
@@ -78,10 +83,12 @@ impl MemoryPermit {
         Self { budget, share, permit: Arc::default() }
     }
 
-    /// Acquires a permit for so many bytes. The one it had is released first: no call waits for a permit
+    /// Acquires a permit for so many bytes, or for the caller's whole share where it has fewer. The one it had is released first: no call waits for a permit
     /// while it has one, so none deadlock.
     pub(crate) async fn take(&self, bytes: u64) {
         drop(self.permit().take());
+        let most = self.share.as_ref().map_or(u64::MAX, MemoryBudget::bytes);
+        let bytes = bytes.min(most);
         let of_caller = match &self.share {
             Some(share) => share.acquire(bytes).await,
             None => None,
@@ -129,6 +136,11 @@ impl BodyPermits {
     /// A body of which nothing has arrived.
     pub(crate) fn new(budget: BodyBudget) -> Self {
         Self { budget, held: Vec::with_capacity(2), units: 0 }
+    }
+
+    /// Gives all permits back.
+    pub(crate) fn release(&mut self) {
+        (self.held, self.units) = (Vec::new(), 0);
     }
 
     /// Acquires what is missing for so many bytes.
@@ -206,7 +218,7 @@ mod tests {
         let mut waiting = Box::pin(second.take(8 << 20));
         assert!(futures::poll!(&mut waiting).is_pending());
         let other = MemoryPermit::new(budget.clone(), Some(budget.share()));
-        other.take(10 << 20).await;
+        other.take(u64::MAX).await;
         drop(first.transfer());
         waiting.await;
         assert!(share.is_used());

@@ -83,6 +83,7 @@ impl Call {
         // The entry is written only if the call changes the book, and then counts as a change.
         let change = Some(ChangeId::new(self.service.inner.ids.new_id()));
         let record = AuditDraft { change, ..self.draft(Outcome::Success) };
+        self.committing = true;
         let creation = self.service.inner.journal.create_book(access.book(), schema, &record).await?;
         self.recorded = matches!(creation, Creation::Created(_) | Creation::Changed(_));
         match creation {

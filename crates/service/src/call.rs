@@ -50,6 +50,8 @@ pub struct Call {
     /// Whether no audit entry is left to write: the transaction of its change wrote them, or the call gave
     /// nothing away.
     pub recorded: bool,
+    /// Whether a commit was begun, which goes on if the call is given up.
+    pub committing: bool,
     pub(crate) service: Service,
     began: Duration,
 }
@@ -96,6 +98,7 @@ impl Service {
             path: None,
             layer: Layer::Base,
             recorded: false,
+            committing: false,
             service: self.clone(),
             began: self.inner.clock.monotonic(),
         };

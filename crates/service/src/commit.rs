@@ -139,12 +139,13 @@ impl Call {
 
     /// Steps 2 and 3. Also returns a time before the commit, and so before the leases that it took.
     async fn stage_and_commit(
-        &self,
+        &mut self,
         schema: Schema,
         request: &ChangeRequest<'_>,
     ) -> Result<(Verdict, Duration), Fault> {
         let (set, staged) = self.stage(schema, request).await?;
         let since = self.service.inner.clock.monotonic();
+        self.committing = true;
         let result = self.service.commit(set).await;
         if staged && !matches!(result, Ok(Verdict::Committed(_))) {
             self.service.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);

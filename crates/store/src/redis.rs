@@ -4,18 +4,21 @@
 //! 1. A command gets [`COMMAND_TIMEOUT`]. One that fails or takes longer counts as "Redis is away".
 //! 2. While it is away no command is sent, so that no request waits for it; a task tries every
 //!    [`RETRY_EVERY`] whether it is back.
-//! 3. All keys begin with the id of the store, so that several may share a Redis. None holds anything of an
-//!    overlay that can be found without the hash of its content.
+//!    Each try has a connection of its own: an old one may be dead without anybody knowing it.
+//! 3. All keys begin with the id of the store, so that several may share a Redis.
+//!
+//! Who can read the Redis can read cached content, that of overlays too; who can write to it can delay
+//! callers. It is as much a part of the servers as their database.
 
 mod object_cache;
 mod rates;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use redis::RedisResult;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{RedisError, RedisResult};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -36,7 +39,7 @@ pub struct RedisUrl(SecretString);
 /// A Redis that the servers of a store share. Cheap to clone.
 #[derive(Clone)]
 pub struct SharedRedis {
-    connection: ConnectionManager,
+    connection: Arc<RwLock<ConnectionManager>>,
     prefix: Arc<str>,
     is_up: Arc<AtomicBool>,
     _watch: Arc<AbortOnDropHandle<()>>,
@@ -76,9 +79,10 @@ impl SharedRedis {
             .set_response_timeout(Some(COMMAND_TIMEOUT))
             .set_number_of_retries(0);
         let client = redis::Client::open(url.expose_secret()).map_err(|error| error.to_string())?;
-        let connection = client.get_connection_manager_lazy(config).map_err(|error| error.to_string())?;
+        let open = move || client.get_connection_manager_lazy(config.clone());
+        let connection = Arc::new(RwLock::new(open().map_err(|error| error.to_string())?));
         let is_up = Arc::new(AtomicBool::new(false));
-        let watch = tokio::spawn(watch(connection.clone(), is_up.clone()));
+        let watch = tokio::spawn(watch(open, connection.clone(), is_up.clone()));
         Ok(Self {
             connection,
             prefix: format!("panaversity:{store_id}:").into(),
@@ -92,6 +96,10 @@ impl SharedRedis {
         self.is_up.load(Ordering::Relaxed)
     }
 
+    fn connection(&self) -> ConnectionManager {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -103,7 +111,12 @@ impl SharedRedis {
         }
         match timeout(COMMAND_TIMEOUT, command).await {
             Ok(Ok(answer)) => Some(answer),
-            Ok(Err(error)) => self.is_away(&error.to_string()),
+            Ok(Err(error)) if is_connection_error(&error) => self.is_away(&error.to_string()),
+            Ok(Err(error)) => {
+                // It answers, but refuses this: it is full, or of another version.
+                tracing::debug!(target: "panaversity_fs.redis", %error, "Redis refused a command");
+                None
+            }
             Err(_) => self.is_away("no answer in time"),
         }
     }
@@ -120,13 +133,25 @@ impl SharedRedis {
     }
 }
 
+fn is_connection_error(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
+}
+
 /// Tries whether Redis is back, while it is away.
-async fn watch(mut connection: ConnectionManager, is_up: Arc<AtomicBool>) {
+async fn watch(
+    open: impl Fn() -> RedisResult<ConnectionManager>,
+    connection: Arc<RwLock<ConnectionManager>>,
+    is_up: Arc<AtomicBool>,
+) {
     loop {
-        if !is_up.load(Ordering::Relaxed) {
-            let ping: Result<RedisResult<String>, _> =
-                timeout(CONNECT_TIMEOUT, redis::cmd("PING").query_async(&mut connection)).await;
-            if matches!(ping, Ok(Ok(_))) && !is_up.swap(true, Ordering::Relaxed) {
+        if !is_up.load(Ordering::Relaxed)
+            && let Ok(mut fresh) = open()
+        {
+            let ping = redis::cmd("PING");
+            let answer = timeout(CONNECT_TIMEOUT, ping.query_async::<String>(&mut fresh)).await;
+            if matches!(answer, Ok(Ok(_))) {
+                *connection.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+                is_up.store(true, Ordering::Relaxed);
                 tracing::info!(target: "panaversity_fs.redis", "Redis answers");
             }
         }

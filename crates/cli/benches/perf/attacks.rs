@@ -24,8 +24,10 @@ const ATTACKERS: usize = 8;
 /// Connections of the attacks that only keep connections.
 const IDLE_ATTACKERS: usize = 2_000;
 const LESSON: &str = "content/01-Part/01-Chapter/01-lesson.md";
-/// Greatest p95 of the well-behaved client, and greatest peak of the server.
-const BAR_MS: f64 = 50.0;
+/// Greatest p95 of the well-behaved client: this often its p95 alone in the same minute, and these milliseconds,
+/// as attackers and server share the cores.
+const BAR: (f64, f64) = (3.0, 25.0);
+/// Greatest peak of the server.
 const BAR_MB: f64 = 300.0;
 
 /// Number of answers by status and code.
@@ -194,13 +196,14 @@ async fn row(
         *answers.entry(answer).or_default() += number;
     }
     let right = answers.keys().all(|answer| answer == "RATE_LIMITED" || expected.contains(&answer.as_str()));
-    let (quick, small) = (beside[1] < BAR_MS, peak < BAR_MB);
+    let limit = BAR.0 * alone[1] + BAR.1;
+    let (quick, small) = (beside[1] < limit, peak < BAR_MB);
     say(&format!("  {name}: attackers got {answers:?}"));
     table.add(
         &format!("beside {name}"),
         format!("p50 {:.1}, p95 {:.1} ms; peak {peak:.0} MB", beside[0], beside[1]),
         format!("alone: p50 {:.1}, p95 {:.1} ms", alone[0], alone[1]),
-        format!("p95 {BAR_MS} ms, {BAR_MB} MB, right codes"),
+        format!("p95 {limit:.0} ms, {BAR_MB} MB, right codes"),
         right && quick && small,
     );
 }

@@ -183,9 +183,9 @@ fn end(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
     let date = format_description!("[year]-[month]-[day]");
     let end = match days {
-        Some(days) => {
-            Some(Timestamp::from_micros(now.micros().saturating_add(i64::from(days) * MICROS_PER_DAY)))
-        }
+        Some(days) => Some(Timestamp::from_micros(
+            now.micros().saturating_add(i64::from(days).saturating_mul(MICROS_PER_DAY)),
+        )),
         None => Timestamp::parse(text).or_else(|| {
             let midnight = time::Date::parse(text, &date).ok()?.midnight().assume_utc();
             Some(Timestamp::from_micros(midnight.unix_timestamp() * 1_000_000))

@@ -4,7 +4,8 @@
 //!    request waits for no query, and unknown keys cause none.
 //! 2. A key that was created, was revoked or has expired counts after the next reading. A reading that is
 //!    older than [`LONGEST_USE`] is not used: a revoked key is refused after 5 seconds, or nobody is let in.
-//! 3. Expiry is measured by the database's clock.
+//! 3. A server that has seen a key authenticates its callers until it ends, whatever becomes of the keys.
+//! 4. Expiry is measured by the database's clock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub struct ApiKeySet {
 
 struct KeyReading {
     began: Instant,
-    /// True if there is any key, revoked and expired ones included.
+    /// True if there is, or ever was, any key, revoked and expired ones included.
     is_any: bool,
     active: HashMap<ApiKeyHash, Principal>,
 }
@@ -54,16 +55,28 @@ impl ApiKeySet {
         let began = Instant::now();
         let (sender, reading) = watch::channel(KeyReading::new(began, &keys.api_keys().await?));
         let reader = tokio::spawn(async move {
+            let mut told = false;
             loop {
                 tokio::time::sleep(READ_EVERY).await;
                 let began = Instant::now();
                 let read = timeout(READ_TIMEOUT, keys.api_keys()).await;
                 match read.unwrap_or_else(|_| Err(Fault::database("the API keys were not read in time"))) {
-                    Ok(list) => drop(sender.send_replace(KeyReading::new(began, &list))),
+                    Ok(list) => sender.send_modify(|before| {
+                        // A table that was emptied, as by a restore, must not let everybody in.
+                        let was_any = before.is_any;
+                        *before = KeyReading::new(began, &list);
+                        before.is_any |= was_any;
+                    }),
                     Err(fault) => {
-                        tracing::debug!(target: "panaversity_fs.auth", error = %fault, "the API keys could not be read");
+                        let is_stale = sender.borrow().began.elapsed() > LONGEST_USE;
+                        if is_stale && !told {
+                            tracing::warn!(target: "panaversity_fs.auth", error = %fault, "the API keys can't be read: holders of keys get 503");
+                        }
+                        told = is_stale;
+                        continue;
                     }
                 }
+                told = false;
             }
         });
         Ok(Self { reading, _reader: AbortOnDropHandle::new(reader) })

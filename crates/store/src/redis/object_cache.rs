@@ -1,8 +1,8 @@
 //! Cache of small objects by their hash, in front of an object storage. Only objects are worth it: content up
 //! to the inline limit comes with the row that names it.
 //!
-//! What is read from the cache is checked by its hash, so whoever can write to Redis can slow a server down
-//! and cannot change what it serves.
+//! What is read from the cache is checked by its hash, so whoever can write to Redis cannot change what a
+//! server serves.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,14 +39,14 @@ impl CachedObjects {
 
     /// The cached object. Reading it keeps it longer.
     async fn cached(&self, hash: ContentHash) -> Option<Vec<u8>> {
-        let mut connection = self.redis.connection.clone();
+        let mut connection = self.redis.connection();
         let read = connection.get_ex(self.key(hash), Expiry::EX(KEPT.as_secs()));
         let found: Option<Vec<u8>> = self.redis.ask(read).await?;
         found.filter(|bytes| ContentHash::of(bytes) == hash)
     }
 
     async fn keep(&self, hash: ContentHash, bytes: Vec<u8>) {
-        let mut connection = self.redis.connection.clone();
+        let mut connection = self.redis.connection();
         let _: Option<()> = self.redis.ask(connection.set_ex(self.key(hash), bytes, KEPT.as_secs())).await;
     }
 }

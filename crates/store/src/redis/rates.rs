@@ -16,7 +16,9 @@ use super::SharedRedis;
 const TAKE: &str = r"
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
-local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + ARGV[1]
+local full_at = tonumber(redis.call('GET', KEYS[1]) or now) or now
+-- No bucket is ever emptier than empty, whatever the key holds.
+full_at = math.min(math.max(full_at, now), now + ARGV[1] * ARGV[2]) + ARGV[1]
 local wait = full_at - now - ARGV[1] * ARGV[2]
 if wait > 0 then return math.ceil(wait) end
 redis.call('SET', KEYS[1], string.format('%.0f', full_at), 'PX', math.ceil((full_at - now) / 1000))
@@ -29,7 +31,7 @@ impl SharedRates for SharedRedis {
         let (script, key) = (Script::new(TAKE), self.key(&format!("rate:{caller}")));
         let mut call = script.key(key);
         call.arg(f64::from(1_000_000) / f64::from(per_second.max(1))).arg(burst.max(1));
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection();
         let wait: u64 = self.ask(call.invoke_async(&mut connection)).await?;
         Some(if wait == 0 { Ok(()) } else { Err(Duration::from_micros(wait)) })
     }

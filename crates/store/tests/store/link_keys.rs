@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use panaversity_model::ports::LinkKeys;
-use panaversity_store::SqlLinkKeys;
+use panaversity_store::{SqlLinkKeys, migrations};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
@@ -30,5 +30,37 @@ async fn i11_all_servers_sign_with_the_key_that_the_first_has_generated_until_it
         other.rotate_link_key().await.unwrap();
         let rotated = keys(&one).await;
         assert!(rotated.len() == 2 && rotated[1] == first && rotated[0] != first, "{rotated:?}");
+        if url.starts_with("postgres") {
+            let age = format!(
+                "UPDATE signing_keys SET created_at = clock_timestamp() - interval '9 days' WHERE key = '{}'",
+                rotated[0]
+            );
+            panaversity_testkit::postgres::shared().query(&url, &age);
+            panaversity_testkit::postgres::shared().query(&url, &format!("UPDATE signing_keys SET created_at = clock_timestamp() - interval '20 days' WHERE key = '{first}'"));
+            one.rotate_link_key().await.unwrap();
+            let kept = keys(&one).await;
+            assert!(
+                kept.len() == 2 && kept[1] == rotated[0],
+                "one that was replaced 9 days ago is gone: {kept:?}"
+            );
+        }
     }
+}
+
+/// A link of before the upgrade works after it, and one of after it after a downgrade.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_signing_key_is_kept_by_the_migration_up_and_down() {
+    let postgres = panaversity_testkit::postgres::shared();
+    let url = postgres.create_database();
+    let (db, journal) = open(&url).await;
+    migrations::downgrade(&db, 5, false).await.unwrap();
+    postgres.query(&url, "UPDATE store SET signing_key = repeat('ab', 32)");
+    migrations::upgrade(&db, None).await.unwrap();
+    let store = SqlLinkKeys::new(db.clone());
+    assert_eq!(keys(&store).await, ["ab".repeat(32)]);
+    store.rotate_link_key().await.unwrap();
+    let newest = keys(&store).await[0].clone();
+    migrations::downgrade(&db, 5, false).await.unwrap();
+    assert_eq!(postgres.query(&url, "SELECT signing_key FROM store").trim(), newest);
+    journal.close().await;
 }

@@ -4,8 +4,11 @@ use std::time::{Duration, Instant};
 
 use panaversity_model::Timestamp;
 use panaversity_model::api_key::ApiKeySecret;
-use panaversity_testkit::postgres::Postgres;
+use panaversity_testkit::load::call_body;
+use panaversity_testkit::postgres::{self, Postgres};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{holder, knock, now, secured};
 use crate::fixtures::{BOOK, LESSON, created, entries, read, write};
@@ -166,7 +169,41 @@ async fn a_production_server_starts_with_a_key_alone() {
     assert_eq!(knock(&server, &[]).await.0, 401);
 }
 
-/// The second server stands for one that has not read the new key yet, and for one that has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_revoked_while_a_body_arrives_does_not_write() {
+    let env = TestEnv::new(Db::Sqlite);
+    let (key, id) = create_key(&env, "thief", &["--scope", "write"]);
+    let server = env.start().await;
+    let body = call_body("write_content", json!({ "book_id": BOOK, "path": LESSON, "content": "stolen" }));
+    let (first, last) = body.split_at(body.len() - 1);
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{first}",
+        body.len()
+    );
+    let address = server.url().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    keys(&env, &["revoke", &id]);
+    until("the key is refused", async || status_of(&server, &key).await == 401).await;
+    stream.write_all(last.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(env.published().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_seen_a_key_stays_closed_whatever_becomes_of_the_table() {
+    let env = TestEnv::new(Db::Postgres);
+    let (key, _) = create_key(&env, "writer-7", &["--scope", "read"]);
+    let server = env.start().await;
+    assert_eq!(status_of(&server, &key).await, 200);
+    postgres::shared().query(env.database_url(), "TRUNCATE api_keys");
+    until("the keys are gone", async || status_of(&server, &key).await == 401).await;
+    assert_eq!(knock(&server, &[]).await.0, 401);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_were_signed_before_a_rotation_work_after_it_on_every_server() {
     let env = TestEnv::new(Db::Postgres);
@@ -179,11 +216,23 @@ async fn links_that_were_signed_before_a_rotation_work_after_it_on_every_server(
     let before = link(&first).await;
     assert_eq!(keys(&env, &["rotate-signing-key"])["status"], "success");
     let second = env.start().await;
-    for link in [before.clone(), link(&first).await, link(&second).await] {
-        for server in [&first, &second] {
-            assert_eq!(server.get(&link).await.status, 200);
+    let at_once = [before.clone(), link(&first).await, link(&second).await];
+    // As if that were a minute ago: the new key signs, and links of the old one still work.
+    let age = "UPDATE signing_keys SET created_at = created_at - interval '1 minute'";
+    postgres::shared().query(env.database_url(), age);
+    let third = env.start().await;
+    let later = link(&third).await;
+    until("a running server has read the new key", async || first.get(&later).await.status == 200).await;
+    for link in at_once.iter().chain([&later]) {
+        for server in [&first, &second, &third] {
+            until("it is accepted", async || server.get(link).await.status == 200).await;
         }
     }
+    let forget = "DELETE FROM signing_keys WHERE created_at < (SELECT max(created_at) FROM signing_keys)";
+    postgres::shared().query(env.database_url(), forget);
+    let fourth = env.start().await;
+    assert_eq!(fourth.get(&later).await.status, 200, "it was signed with the new key");
+    assert_eq!(fourth.get(&before).await.status, 403, "and the others with the old one");
     let settings = [("signing-key-of-before", 200), ("another-signing-key", 403)];
     for (other, status) in settings {
         let old = TestEnv::new(Db::Sqlite).with("PANAVERSITY_SIGNING_KEY", "signing-key-of-before");

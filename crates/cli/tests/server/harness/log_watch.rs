@@ -35,6 +35,9 @@ pub(super) fn setting(name: &str, value: &str) {
     if ends.iter().any(|end| name.ends_with(end)) {
         value.split_whitespace().for_each(secret);
     }
+    if let Some((credentials, _)) = value.split_once("://").and_then(|(_, rest)| rest.split_once('@')) {
+        credentials.split(':').skip(1).for_each(secret);
+    }
 }
 
 /// Begins to watch the events of servers in this process.

@@ -79,6 +79,8 @@ async fn a_redis_that_answers_no_more_delays_one_request_and_no_other() {
     assert_eq!(statuses(&server, 20).await, [200; 20]);
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(state(&server).await, "unavailable");
+    proxy.heal();
+    becomes(&server, "ok").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,7 +78,7 @@ fn has_token_in_query(uri: &Uri) -> bool {
     })
 }
 
-fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
+pub(super) fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
     let message = reason.message();
     tracing::info!(target: "panaversity_fs.auth", reason = message, "a request was not authenticated");
     let (status, code, hint) = match reason {

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::auth::refused;
 use super::caller_share::CallerShare;
 use crate::AppState;
 use crate::http::ConnectionAbort;
@@ -27,7 +28,7 @@ use crate::limits::ServerLimits;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::message::{self, ParsedText};
 use crate::mcp::refusals::{self, Question, is_json};
-use crate::memory_budget::{BodyBudget, BodyPermits, MemoryPermit, SMALL, with_guard};
+use crate::memory_budget::{BodiesFull, BodyBudget, BodyPermits, MemoryPermit, SMALL, with_guard};
 
 /// A body beyond the limit is read on up to here, or twice the limit, and thrown away, so that a
 /// client which sends first and listens later still gets the answer.
@@ -42,21 +43,32 @@ const HEAD_BYTES: usize = 1 << 10;
 const COST_OF_A_BODY: u64 = 2;
 /// What of a large answer is handed on at once.
 const PIECE_BYTES: usize = 256 << 10;
+/// A caller whose body takes longer is identified again: its key may have been revoked meanwhile.
+const IDENTIFIED_FOR: Duration = Duration::from_millis(100);
 /// Reads the body, repairs what may be missing, and puts refusals into the protocol's words.
 pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return refusals::in_protocol(next.run(request).await, &Question::default(), None).await;
     }
     let (mut parts, body) = request.into_parts();
-    let share = parts.extensions.get::<CallerShare>();
-    let hold = MemoryPermit::new(app.budget.clone(), share.map(|share| share.memory.clone()));
-    let bodies = BodyBudget { all: app.bodies.clone(), share: share.map(|share| share.bodies.clone()) };
+    let began = Instant::now();
+    let share = parts.extensions.get::<CallerShare>().cloned();
+    let hold = MemoryPermit::new(app.budget.clone(), share.as_ref().map(|share| share.memory.clone()));
+    let bodies =
+        BodyBudget { all: app.bodies.clone(), share: share.as_ref().map(|share| share.bodies.clone()) };
     // Kept until the call has its answer.
     let mut arrived = BodyPermits::new(bodies);
     let body = match read(body, &parts.headers, &app.limits, &hold, &mut arrived).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
+    if let Some(auth) = app.auth.as_ref().filter(|_| began.elapsed() > IDENTIFIED_FOR) {
+        match auth.authenticate(&parts.headers).await {
+            Ok(Some(principal)) => drop(parts.extensions.insert(principal)),
+            Ok(None) => {}
+            Err(error) => return refused(auth, error),
+        }
+    }
     if !is_json(&parts.headers) {
         return refusals::unsupported_media_type(&Question::of(body).id());
     }
@@ -87,19 +99,24 @@ pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: N
     let version = parts.headers.get(refusals::VERSION_HEADER).cloned();
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     let answer = refusals::in_protocol(answer, &question, version.as_ref()).await;
-    held_until_sent(answer, &hold, app.limits.request_timeout, abort)
+    held_until_sent(answer, (&hold, share), app.limits.request_timeout, abort)
 }
 
-/// The answer, which keeps the call's memory permit until it is sent. It is passed on in pieces, each of
-/// which keeps the permit, because a piece may wait for a slow client. A client that takes longer than
-/// `timeout` for all of it loses its connection, so that the permit is free again.
+/// The answer, which keeps the call's permits until it is sent. It is passed on in pieces, each of
+/// which keeps the permits, because a piece may wait for a slow client. A client that takes longer than
+/// `timeout` for all of it loses its connection, so that the permits are free again. An answer of up to
+/// [`KEPT_BYTES`] for which no memory was set aside fits into the buffers of its connection.
 fn held_until_sent(
     mut answer: Response,
-    hold: &MemoryPermit,
+    (hold, share): (&MemoryPermit, Option<CallerShare>),
     timeout: Duration,
     abort: Option<ConnectionAbort>,
 ) -> Response {
-    let Some(permit) = hold.transfer() else { return answer };
+    let permit = hold.transfer();
+    let is_small = answer.body().size_hint().upper().is_some_and(|bytes| bytes <= KEPT_BYTES as u64);
+    if permit.is_none() && is_small {
+        return answer;
+    }
     if let Some(length) = answer.body().size_hint().exact() {
         answer.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
@@ -111,7 +128,7 @@ fn held_until_sent(
             abort.cancel();
         }
     });
-    let kept = Arc::new((permit, over));
+    let kept = Arc::new((permit, share, over));
     answer.map(|body| {
         let frames = body.into_data_stream().flat_map(|frame| stream::iter(in_pieces(frame)));
         Body::from_stream(frames.map(move |piece| piece.map(|bytes| with_guard(bytes, kept.clone()))))
@@ -164,9 +181,9 @@ async fn read(
     let room = declared.filter(|bytes| fits(*bytes)).unwrap_or_default();
     // A body of unknown length takes a permit once it has become large.
     let mut has_permit = declared.is_some();
-    hold.take(room as u64 * COST_OF_A_BODY).await;
-    let deadline = Instant::now() + limits.request_timeout;
-    let mut whole = Vec::with_capacity(room);
+    take(hold, room, limits).await?;
+    let mut deadline = Instant::now() + limits.request_timeout;
+    let (mut whole, mut no_room) = (Vec::with_capacity(room), None);
     let mut head = Vec::with_capacity(HEAD_BYTES.min(room));
     let (mut seen, mut chunks) = (0, body.into_data_stream());
     loop {
@@ -187,16 +204,32 @@ async fn read(
             whole = Vec::new();
             continue;
         }
-        if let Err(full) = arrived.grow(seen) {
-            return Err(refusals::too_many_bodies(&id_in(&head), full));
+        if no_room.is_none() {
+            no_room = arrived.grow(seen).err();
+        }
+        if no_room.is_some() {
+            // The rest is read away, so that the client gets the answer.
+            whole = Vec::new();
+            arrived.release();
+            continue;
         }
         if !has_permit && seen as u64 > SMALL {
             has_permit = true;
-            hold.take(most as u64 * COST_OF_A_BODY).await;
+            take(hold, most, limits).await?;
+            deadline = Instant::now() + limits.request_timeout;
         }
         whole.extend_from_slice(&chunk);
     }
+    if let Some(full) = no_room {
+        return Err(refusals::too_many_bodies(&id_in(&head), full));
+    }
     if fits(seen) { Ok(whole.into()) } else { Err(refusals::too_large(&id_in(&head), most)) }
+}
+
+/// Waits for memory for a body of so many bytes.
+async fn take(hold: &MemoryPermit, bytes: usize, limits: &ServerLimits) -> Result<(), Response> {
+    let taken = tokio::time::timeout(limits.call_timeout, hold.take(bytes as u64 * COST_OF_A_BODY)).await;
+    taken.map_err(|_| refusals::too_many_bodies(&Value::Null, BodiesFull::OfAll))
 }
 
 /// The id of the request whose body begins so.
@@ -240,7 +273,7 @@ mod tests {
         hold.take(2 << 20).await;
         let answer = held_until_sent(
             Response::new(Body::from(vec![7; 600 << 10])),
-            &hold,
+            (&hold, None),
             Duration::from_mins(1),
             None,
         );

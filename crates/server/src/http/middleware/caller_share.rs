@@ -3,7 +3,8 @@
 //!
 //! 1. A request beyond [`calls_per_caller`](crate::limits::ServerLimits::calls_per_caller) gets 429 with
 //!    `Retry-After`, before its body is read.
-//! 2. The share goes on with the request; its body and its answer take their memory from it.
+//! 2. The share goes on with the request; its body and its answer take their memory from it. The call counts
+//!    until its answer is sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,8 @@ const LEAST_FORGOTTEN: usize = 1_024;
 #[derive(Clone)]
 pub(crate) struct CallerShare {
     calls: Arc<Semaphore>,
+    /// Permit of the call that this clone belongs to, kept until its answer is sent.
+    _call: Option<Arc<OwnedSemaphorePermit>>,
     /// For large bodies and answers.
     pub(crate) memory: MemoryBudget,
     /// For all bodies.
@@ -62,8 +65,8 @@ impl CallerShares {
         }
     }
 
-    /// A caller's share, and a permit for one more call if there is one.
-    fn admit(&self, key: CallerKey) -> Option<(CallerShare, OwnedSemaphorePermit)> {
+    /// A caller's share with a permit for one more call, if there is one.
+    fn admit(&self, key: CallerKey) -> Option<CallerShare> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         if shares.of.len() >= shares.forget_at && !shares.of.contains_key(&key) {
             shares.of.retain(|_, share| share.is_used(self.calls));
@@ -71,11 +74,12 @@ impl CallerShares {
         }
         let share = shares.of.entry(key).or_insert_with(|| CallerShare {
             calls: Arc::new(Semaphore::new(self.calls)),
+            _call: None,
             memory: self.memory.share(),
             bodies: self.bodies.share(),
         });
         let permit = share.calls.clone().try_acquire_owned().ok()?;
-        Some((share.clone(), permit))
+        Some(CallerShare { _call: Some(Arc::new(permit)), ..share.clone() })
     }
 }
 
@@ -87,7 +91,7 @@ impl CallerShare {
 
 /// Passes a request on with its caller's share, if the caller may have one more call.
 pub(crate) async fn share(State(shares): State<CallerShares>, mut request: Request, next: Next) -> Response {
-    let Some((share, _call)) = shares.admit(shares.proxies.caller(&request)) else {
+    let Some(share) = shares.admit(shares.proxies.caller(&request)) else {
         discard(request.into_body()).await;
         let (message, hint) = (
             "Too many calls of this caller run at once",

@@ -57,9 +57,14 @@ async fn a_call_that_takes_too_long_ends_and_tells_whether_it_may_have_changed_s
     let newest = client.call("query_audit_log", json!({ "status": "failed" })).await;
     assert_eq!(newest["entries"][0]["error_code"], "TIMEOUT", "{newest}");
 
+    let write = |path: &str| json!({ "book_id": "ai-python", "path": path, "content": "one" });
     client.faults.reset();
-    client.faults.arm(0, FaultMode::Hang);
-    let write = json!({ "book_id": "ai-python", "path": LESSON, "content": "one" });
-    let late = client.call("write_content", write).await;
-    assert_eq!((&late["error"]["code"], &late["error"]["outcome"]), (&json!("TIMEOUT"), &json!("unknown")));
+    client.call("write_content", write(LESSON)).await;
+    let commit = client.faults.calls().iter().position(|call| *call == "journal.commit").unwrap();
+    for (hanging, outcome) in [(0, Value::Null), (commit, json!("unknown"))] {
+        client.faults.reset();
+        client.faults.arm(hanging, FaultMode::Hang);
+        let late = client.call("write_content", write("content/README.md")).await;
+        assert_eq!((&late["error"]["code"], &late["error"]["outcome"]), (&json!("TIMEOUT"), &outcome));
+    }
 }
