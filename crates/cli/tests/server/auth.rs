@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod permissions;
+mod random_callers;
 mod tokens;
 
 use std::time::{SystemTime, UNIX_EPOCH};
