@@ -92,6 +92,13 @@ impl Audience {
             let caller = Caller { agent, scopes, user, identity: Identity::Token };
             self.serve(&caller, Request::to_everything(&self.library, n * 11)).await.unwrap();
         }
+        // The seeder has read each book as each user, those without an overlay in it included.
+        let scopes = vec![format!("admin:{}", books[3])];
+        let agent = format!("visitor-{}", self.number());
+        let caller = Caller { agent, scopes, user: None, identity: Identity::Token };
+        let arguments = json!({ "book_id": books[3], "user_id": users[0] });
+        let request = Request::Tool { name: "query_audit_log".to_owned(), arguments };
+        self.serve(&caller, [request]).await.unwrap();
     }
 
     async fn serve(
@@ -187,7 +194,7 @@ impl Audience {
             prop_assert_eq!(&text, &answer["structuredContent"]);
             let entries = answer["structuredContent"]["entries"].take();
             for entry in entries.as_array().into_iter().flatten() {
-                self.check_entry(caller, entry)?;
+                self.check_entry(caller, sent, entry)?;
             }
             all = format!("{:?} {}", reply.headers, shown_json(&answer["structuredContent"]));
         }
@@ -199,11 +206,13 @@ impl Audience {
     }
 
     /// Checks an entry of the audit log: it is the caller's own, or about a book that the caller administers.
-    fn check_entry(&self, caller: &Caller, entry: &Value) -> Result<(), TestCaseError> {
+    fn check_entry(&self, caller: &Caller, sent: &str, entry: &Value) -> Result<(), TestCaseError> {
         let (agent, book) = (text(&entry["agent_id"]), text(&entry["book_id"]));
         let is_admin = caller.is_admin_of_all() || caller.may("admin", &book);
         prop_assert!(agent == caller.agent || is_admin, "{caller:?} is shown {entry}");
-        let sent = self.sent.lock().unwrap().get(&agent).cloned().unwrap_or_default();
+        // What the entry's agent once sent, and what this caller sent to find it.
+        let mut sent = sent.to_owned();
+        sent.extend(self.sent.lock().unwrap().get(&agent).cloned());
         let context = Context { caller, sent: &sent, url: "/mcp", link_of: None };
         let leak = context.leak(&self.library, &shown_json(entry));
         prop_assert!(leak.is_none(), "{leak:?} is shown to {caller:?} in {entry}");
