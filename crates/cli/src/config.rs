@@ -6,6 +6,8 @@
 pub(crate) mod auth;
 mod dotenv;
 pub(crate) mod flags;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod links;
 pub(crate) mod log;
 pub(crate) mod parsed;

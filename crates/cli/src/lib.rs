@@ -27,6 +27,9 @@ mod signals;
 mod startup;
 
 pub use command_line::run;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use config::fuzzing;
 pub use failure::Failure;
 pub use http_server::HttpServer;
 

@@ -5,6 +5,8 @@
 //! tokens is configured or the store has an API key; until then everybody may do everything.
 
 mod api_keys;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod jwks;
 mod jwt;
 mod ring_provider;

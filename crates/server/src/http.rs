@@ -10,6 +10,8 @@ mod connection;
 mod content;
 mod discard;
 mod file_response;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod health;
 pub(crate) mod listener;
 pub(crate) mod middleware;

@@ -28,6 +28,9 @@ mod app_state;
 pub mod auth;
 mod call;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod http;
 mod limits;

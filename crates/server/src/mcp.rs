@@ -16,6 +16,8 @@ mod content;
 mod cursor;
 mod dispatch;
 pub(crate) mod envelope;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod glob;
 pub(crate) mod message;
 mod methods;

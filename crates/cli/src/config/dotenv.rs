@@ -66,14 +66,24 @@ pub(super) fn read(
         }
         Err(error) => return Err(ConfigError(format!("{shown} cannot be read: {error}"))),
     };
+    parse(&shown.to_string(), &bytes, names, inherited)
+}
+
+/// Parses the bytes of a file; `shown` is its name in messages. See [`read`].
+pub(super) fn parse(
+    shown: &str,
+    bytes: &[u8],
+    names: Names,
+    inherited: impl Fn(&str) -> Option<String>,
+) -> Result<DotEnv, ConfigError> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(ConfigError(format!("{shown} is UTF-16: save it as UTF-8")));
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let lines =
         bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
     let mut reader = Reader {
-        shown: shown.to_string(),
+        shown: shown.to_owned(),
         lines,
         names,
         all: BTreeMap::new(),
