@@ -2,7 +2,7 @@
 # Each recipe is one line; what takes more lives in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo clean-demo test clients site docs torture bench lint
+.PHONY: help demo clean-demo test clients site docs torture fuzz bench lint
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ TORTURE_ENV ?= RUST_BACKTRACE=1
 torture: ## run the long tests, one after the other
 	scripts/install-test-tools && $(TORTURE_ENV) cargo test --release --workspace -- --ignored --test-threads 1 --nocapture
 
+fuzz: ## run each fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain
+	scripts/fuzz
+
 bench: ## measure speed and memory against this machine's own yardsticks
 	scripts/bench
 
@@ -39,5 +42,5 @@ lint: ## formatting, dependencies, lints, documentation
 	cargo fmt --all --check
 	scripts/check-dependencies
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --workspace --all-targets --features panaversity-fs/conformance -- -D warnings
+	cargo clippy --workspace --all-targets --features panaversity-fs/conformance,panaversity-fs/fuzzing -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
