@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use panaversity_server::fuzzing::{open, sign};
-use panaversity_server::{PublicUrl, SignedUrlOptions, SignedUrls};
+use panaversity_server::{LinkKeyRing, PublicUrl, SignedUrlOptions, SignedUrls};
 
 const BASE: &str = "https://books.example.com";
 
 static LINKS: LazyLock<SignedUrls> = LazyLock::new(|| {
     SignedUrls::new(SignedUrlOptions {
-        key: b"the key of the fuzz target".to_vec(),
+        keys: LinkKeyRing::fixed(vec!["the key of the fuzz target".into()]),
         public_url: PublicUrl::parse(BASE),
         cdn: None,
         valid_for: Duration::from_hours(10_000),
