@@ -388,8 +388,9 @@ pub trait SharedRates: Send + Sync {
 pub trait LinkKeys: Send + Sync {
     /// The keys, newest first; the first is generated if there is none.
     async fn link_keys(&self) -> Result<LinkKeyList, Fault>;
-    /// Adds a key, durably, and deletes those that no valid link can have.
-    async fn rotate_link_key(&self) -> Result<(), Fault>;
+    /// Adds a key, durably, and deletes those that no valid link can have; or, `at_once`, all others: then
+    /// their links are refused as soon as servers have read the keys again.
+    async fn rotate_link_key(&self, at_once: bool) -> Result<(), Fault>;
 }
 
 /// A long list read page by page, in an order of its own; a page may be empty. Items added or removed

@@ -74,21 +74,21 @@ impl LinkKeys for SqlLinkKeys {
         list().map_err(|error| fault("read the signing keys", &error))
     }
 
-    async fn rotate_link_key(&self) -> Result<(), Fault> {
+    async fn rotate_link_key(&self, at_once: bool) -> Result<(), Fault> {
         let add = self.generate("1 = 1");
         let age = match self.db.dialect() {
             Dialect::Sqlite => format!("strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-{KEPT_DAYS} days')"),
             Dialect::Postgres => format!("clock_timestamp() - interval '{KEPT_DAYS} days'"),
         };
         // A key was replaced when the next one was created.
-        let forget = format!(
-            "DELETE FROM signing_keys WHERE created_at < \
-             (SELECT max(next.created_at) FROM signing_keys next WHERE next.created_at < {age})"
+        let replaced = format!(
+            "WHERE created_at < (SELECT max(next.created_at) FROM signing_keys next WHERE next.created_at < {age})"
         );
+        let forget = format!("DELETE FROM signing_keys {}", if at_once { "" } else { &replaced });
         retried("rotate the signing key", || async {
             let mut session = self.db.begin(Durability::PowerCut).await?;
-            session.execute(add.as_str(), Vec::new()).await?;
             session.execute(forget.as_str(), Vec::new()).await?;
+            session.execute(add.as_str(), Vec::new()).await?;
             session.commit().await
         })
         .await

@@ -60,6 +60,9 @@ enum KeysAction {
     },
     /// Replace the key that signs links; links of the old one work until they expire
     RotateSigningKey {
+        /// Refuse links of the old key within 5 seconds, as after a leak
+        #[arg(long)]
+        now: bool,
         #[command(flatten)]
         shared: DatabaseArgs,
     },
@@ -104,11 +107,13 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), Failure> {
                 shown.map(|(key, status)| line(key, status)).collect::<Vec<_>>().join("\n")
             })
         }
-        KeysAction::RotateSigningKey { shared } => {
-            let rotated = async |database: Database| SqlLinkKeys::new(database).rotate_link_key().await;
+        KeysAction::RotateSigningKey { now, shared } => {
+            let rotated = async |database: Database| SqlLinkKeys::new(database).rotate_link_key(now).await;
             with_database(shared.flags, rotated).await?;
             print(if shared.json {
                 "{\"status\":\"success\"}"
+            } else if now {
+                "rotated; links that were signed before are refused within 5 seconds"
             } else {
                 "rotated; servers sign with the new key after 30 seconds, and accept links of the old one until they expire"
             })

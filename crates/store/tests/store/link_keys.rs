@@ -27,9 +27,15 @@ async fn i11_all_servers_sign_with_the_key_that_the_first_has_generated_until_it
         let first = read[0][0].clone();
         let digits = first.bytes().collect::<std::collections::BTreeSet<_>>().len();
         assert!(first.len() == 64 && digits > 8, "64 digits that nobody guesses");
-        other.rotate_link_key().await.unwrap();
+        other.rotate_link_key(false).await.unwrap();
         let rotated = keys(&one).await;
         assert!(rotated.len() == 2 && rotated[1] == first && rotated[0] != first, "{rotated:?}");
+        one.rotate_link_key(true).await.unwrap();
+        let alone = keys(&other).await;
+        assert!(alone.len() == 1 && !rotated.contains(&alone[0]), "{alone:?}");
+        one.rotate_link_key(false).await.unwrap();
+        let rotated = keys(&one).await;
+        let first = alone[0].clone();
         if url.starts_with("postgres") {
             let age = format!(
                 "UPDATE signing_keys SET created_at = clock_timestamp() - interval '9 days' WHERE key = '{}'",
@@ -37,7 +43,7 @@ async fn i11_all_servers_sign_with_the_key_that_the_first_has_generated_until_it
             );
             panaversity_testkit::postgres::shared().query(&url, &age);
             panaversity_testkit::postgres::shared().query(&url, &format!("UPDATE signing_keys SET created_at = clock_timestamp() - interval '20 days' WHERE key = '{first}'"));
-            one.rotate_link_key().await.unwrap();
+            one.rotate_link_key(false).await.unwrap();
             let kept = keys(&one).await;
             assert!(
                 kept.len() == 2 && kept[1] == rotated[0],
@@ -58,7 +64,7 @@ async fn the_signing_key_is_kept_by_the_migration_up_and_down() {
     migrations::upgrade(&db, None).await.unwrap();
     let store = SqlLinkKeys::new(db.clone());
     assert_eq!(keys(&store).await, ["ab".repeat(32)]);
-    store.rotate_link_key().await.unwrap();
+    store.rotate_link_key(false).await.unwrap();
     let newest = keys(&store).await[0].clone();
     migrations::downgrade(&db, 5, false).await.unwrap();
     assert_eq!(postgres.query(&url, "SELECT signing_key FROM store").trim(), newest);

@@ -233,6 +233,9 @@ async fn links_that_were_signed_before_a_rotation_work_after_it_on_every_server(
     let fourth = env.start().await;
     assert_eq!(fourth.get(&later).await.status, 200, "it was signed with the new key");
     assert_eq!(fourth.get(&before).await.status, 403, "and the others with the old one");
+    keys(&env, &["rotate-signing-key", "--now"]);
+    until("the old key is refused at once", async || fourth.get(&later).await.status == 403).await;
+    assert_eq!(fourth.get(&link(&fourth).await).await.status, 200);
     let settings = [("signing-key-of-before", 200), ("another-signing-key", 403)];
     for (other, status) in settings {
         let old = TestEnv::new(Db::Sqlite).with("PANAVERSITY_SIGNING_KEY", "signing-key-of-before");
