@@ -150,19 +150,19 @@ async fn a_name_that_sets_nothing_is_reported_with_the_nearest_known() {
     let env = TestEnv::new(Db::Sqlite)
         .with("PANAVERSITY_STORAGE_ROT", "x")
         .with("PANAVERSITY_FROBNICATE", "x")
-        .with("PANAVERSITY_REDIS_URL", "hunter2")
+        .with("PANAVERSITY_WEB", "hunter22")
         .with("PANAVERSITY_PORT", "9");
     let server = env.start_process().await;
     let log = server.log().join("\n");
     for said in [
         "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
         "PANAVERSITY_FROBNICATE is no setting and has no effect",
-        "PANAVERSITY_REDIS_URL has no effect: this version does not have that setting yet",
+        "PANAVERSITY_WEB has no effect: this version does not have that setting yet",
         "did you mean PANAVERSITY_SERVER_PORT?",
     ] {
         assert!(log.contains(said), "{said} is not in {log}");
     }
-    assert!(!log.contains("hunter2"));
+    assert!(!log.contains("hunter22"));
 }
 
 #[test]
