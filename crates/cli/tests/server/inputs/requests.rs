@@ -2,12 +2,13 @@
 //! The answer is a JSON-RPC error, and the server keeps serving.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Untouched;
-use crate::fixtures::{BOOK, LESSON};
+use crate::fixtures::{BOOK, LESSON, fresh, write};
 use crate::harness::{Db, Reply, TEST_TIMEOUT};
 
 /// A write that would succeed.
@@ -225,4 +226,34 @@ async fn a_name_given_twice_does_not_store_half_of_each() {
         "the lesson"
     );
     untouched.is_well().await;
+}
+
+/// A client that has closed its half counts as gone: it may or may not get its answer, and repeats the call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_closed_connection_is_closed_at_once_and_half_a_request_does_nothing() {
+    let (env, server, client) = fresh(Db::Sqlite).await;
+    let body = a_write("whole");
+    let address = server.url().strip_prefix("http://").unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    for sent in [0, body.len() - 1, body.len()] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body.as_bytes()[..sent]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer);
+        assert!(ended.is_ok(), "{sent}: the connection hangs: {ended:?}");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(sent == body.len() || !answer.starts_with("HTTP/1.1 2"), "{sent}: {answer}");
+        if sent < body.len() {
+            assert!(env.published().is_empty(), "{sent}");
+        }
+    }
+    write(&client, "content/README.md", "whole", json!({})).await.expect_ok();
+    server.all_published().await;
+    assert_eq!(env.published().into_values().collect::<Vec<_>>(), [b"whole".to_vec()]);
 }
