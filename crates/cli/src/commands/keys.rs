@@ -119,7 +119,7 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), Failure> {
             })
         }
         KeysAction::Revoke { id, shared } => {
-            let id = ApiKeyId::parse(&id).map_err(|refusal| usage("ID", &refusal))?;
+            let id = ApiKeyId::parse(&id).map_err(|refusal| Failure::Usage(refusal.to_string()))?;
             let revoked = with_keys(shared.flags, async |keys| keys.revoke_api_key(&id).await).await?;
             let Some(revoked) = revoked else {
                 let id = id.as_str();

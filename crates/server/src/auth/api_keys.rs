@@ -61,22 +61,21 @@ impl ApiKeySet {
                 let began = Instant::now();
                 let read = timeout(READ_TIMEOUT, keys.api_keys()).await;
                 match read.unwrap_or_else(|_| Err(Fault::database("the API keys were not read in time"))) {
-                    Ok(list) => sender.send_modify(|before| {
-                        // A table that was emptied, as by a restore, must not let everybody in.
-                        let was_any = before.is_any;
-                        *before = KeyReading::new(began, &list);
-                        before.is_any |= was_any;
-                    }),
-                    Err(fault) => {
-                        let is_stale = sender.borrow().began.elapsed() > LONGEST_USE;
-                        if is_stale && !told {
-                            tracing::warn!(target: "panaversity_fs.auth", error = %fault, "the API keys can't be read: holders of keys get 503");
-                        }
-                        told = is_stale;
-                        continue;
+                    Ok(list) => {
+                        told = false;
+                        sender.send_modify(|before| {
+                            // A table that was emptied, as by a restore, must not let everybody in.
+                            let was_any = before.is_any;
+                            *before = KeyReading::new(began, &list);
+                            before.is_any |= was_any;
+                        });
                     }
+                    Err(fault) if !told && sender.borrow().began.elapsed() > LONGEST_USE => {
+                        told = true;
+                        tracing::warn!(target: "panaversity_fs.auth", error = %fault, "the API keys can't be read: holders of keys get 503");
+                    }
+                    Err(_) => {}
                 }
-                told = false;
             }
         });
         Ok(Self { reading, _reader: AbortOnDropHandle::new(reader) })
