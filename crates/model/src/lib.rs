@@ -35,6 +35,7 @@ pub mod blob;
 pub mod book;
 pub mod chain;
 pub mod change;
+pub mod connection_pool;
 pub mod delta;
 pub mod error_code;
 pub mod fault;

@@ -15,6 +15,7 @@ use crate::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
 use crate::book::{Book, BookId, Schema};
 use crate::chain::ChainRecord;
 use crate::change::{ChangeSet, Verdict};
+use crate::connection_pool::PoolUsage;
 use crate::delta::Delta;
 use crate::fault::Fault;
 use crate::file::{FileMetadata, FileRecord, Found};
@@ -28,7 +29,6 @@ use crate::link_key::LinkKeyList;
 use crate::manifest::{ManifestRow, Stamp};
 use crate::path::{BookPath, Folder, Prefix};
 use crate::publication::{Attempt, FileKey, Publication, Settled};
-
 use crate::storage_listing::{ObjectEntry, PublishedFile, TreeEntry, TreePath};
 use crate::timestamp::Timestamp;
 use crate::upload::{Announced, Permit, SignedPut, Upload, UploadEntry};
@@ -360,6 +360,8 @@ pub trait Journal:
     async fn ping(&self) -> Result<(), Fault>;
     /// `sqlite` or `postgresql`, as named in results.
     fn backend(&self) -> &'static str;
+    /// Use of the connections to the database.
+    fn pool_usage(&self) -> PoolUsage;
 }
 
 /// API keys; see [`api_key`](crate::api_key).

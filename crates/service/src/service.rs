@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::ports::{Clock, IdGenerator, Journal, Objects, Tree, UploadStore};
 use panaversity_model::{BookId, Fault};
 use tokio::sync::{Notify, Semaphore};
@@ -97,6 +98,11 @@ impl Service {
     /// Kind of the storage to which files are published, as named in results.
     pub fn storage_backend(&self) -> &'static str {
         self.inner.tree.backend()
+    }
+
+    /// Use of the connections to the database.
+    pub fn pool_usage(&self) -> PoolUsage {
+        self.inner.journal.pool_usage()
     }
 
     /// Number of journal rows of each book.

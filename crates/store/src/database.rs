@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use panaversity_model::Fault;
+use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::fault::FaultKind;
 use sqlx::SqlitePool;
 use tokio::sync::Mutex;
@@ -81,6 +82,11 @@ pub(crate) enum Engine {
     Postgres(postgres::Postgres),
 }
 
+fn pool_usage(open: u32, idle: usize, max: u32) -> PoolUsage {
+    let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(open);
+    PoolUsage { in_use: open - idle, idle, max }
+}
+
 impl Database {
     /// Connects; a missing SQLite file is created.
     ///
@@ -123,6 +129,19 @@ impl Database {
         session.commit().await?;
         self.note_write_result(true);
         Ok(())
+    }
+
+    /// Use of the connections; on `SQLite` those of readers and both writers.
+    pub(crate) fn pool_usage(&self) -> PoolUsage {
+        match &self.engine {
+            Engine::Sqlite { readers, durable, relaxed, .. } => {
+                let pools = [readers, durable, relaxed];
+                let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
+                let idle = pools.iter().map(|pool| pool.num_idle()).sum();
+                pool_usage(pools.iter().map(|pool| pool.size()).sum(), idle, max)
+            }
+            Engine::Postgres(server) => server.pool_usage(),
+        }
     }
 
     /// Closes all connections.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use panaversity_model::audit::AuditDraft;
 use panaversity_model::change::{ChangeSet, Verdict};
+use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::file::FileMetadata;
 use panaversity_model::ports::{Changes, Journal};
 use panaversity_model::publication::FileKey;
@@ -149,6 +150,10 @@ impl Journal for SqlJournal {
         let found = self.read("ping", &migrations::shape_sql(self.db.dialect()), Vec::new()).await?;
         migrations::require_shape(found.first())?;
         self.db.try_writing().await.map_err(|error| fault("try to write", &error))
+    }
+
+    fn pool_usage(&self) -> PoolUsage {
+        self.db.pool_usage()
     }
 
     fn backend(&self) -> &'static str {

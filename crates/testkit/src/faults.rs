@@ -15,6 +15,7 @@ use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, En
 use panaversity_model::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
 use panaversity_model::chain::ChainRecord;
 use panaversity_model::change::{ChangeSet, Verdict};
+use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::delta::Delta;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::{FileMetadata, FileRecord, Found};
@@ -367,6 +368,7 @@ faulty! { Publications for FaultyJournal, "journal", Database;
 faulty! { Journal for FaultyJournal, "journal", Database;
     fn ping() -> ();
     plain fn backend() -> &'static str;
+    plain fn pool_usage() -> PoolUsage;
 }
 faulty! { Objects for FaultyObjects, "objects", Storage;
     fn put(hash: ContentHash, bytes: &[u8]) -> ();

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use panaversity_model::connection_pool::PoolUsage;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres as Driver};
@@ -35,6 +36,8 @@ use crate::limits::{
 #[derive(Clone)]
 pub(crate) struct Postgres {
     pool: PgPool,
+    /// Connections that are kept for the next call; the others are closed as they are released.
+    kept: u32,
     monitor: Arc<ConnectionMonitor>,
     pooled: Option<Limits>,
     /// `None` if there is one server and its kind does not matter.
@@ -85,7 +88,7 @@ pub(super) async fn connect(url: &PostgresUrl, options: PoolOptions) -> Sql<Post
     });
     let failover = (!servers.is_one()).then(|| Arc::new(Failover::new(servers, used)));
     let pool = pool(options, &monitor, failover.as_ref()).connect_lazy_with(server);
-    Ok(Postgres { pool, monitor, pooled, failover })
+    Ok(Postgres { pool, kept: options.size.max(1), monitor, pooled, failover })
 }
 
 /// Sets the application name that the server's operator sees, unless one is given.
@@ -134,7 +137,8 @@ impl Postgres {
         }
         let connection = Some(acquired?);
         let (monitor, pooled) = (self.monitor.clone(), self.pooled.is_some());
-        Ok(PostgresSession { connection, monitor, pooled, is_open: false, is_busy: false })
+        let pool = (self.pool.clone(), self.kept);
+        Ok(PostgresSession { connection, pool, monitor, pooled, is_open: false, is_busy: false })
     }
 
     /// Connection of the pool, to the server to be used.
@@ -170,6 +174,11 @@ impl Postgres {
                 .await?;
         }
         Ok(session)
+    }
+
+    pub(super) fn pool_usage(&self) -> PoolUsage {
+        let max = self.pool.options().get_max_connections();
+        super::pool_usage(self.pool.size(), self.pool.num_idle(), max)
     }
 
     pub(super) async fn close(&self) {
@@ -221,6 +230,8 @@ impl ConnectionMonitor {
 pub(crate) struct PostgresSession {
     /// Present until the session is dropped.
     connection: Option<PoolConnection<Driver>>,
+    /// Its pool, and the number of connections that this keeps idle.
+    pool: (PgPool, u32),
     monitor: Arc<ConnectionMonitor>,
     /// The server is behind a pooler.
     pooled: bool,
@@ -278,6 +289,8 @@ impl Drop for PostgresSession {
                     connection.close_on_drop();
                 }
             });
+        } else if self.pool.0.num_idle() >= self.pool.1 as usize {
+            connection.close_on_drop();
         }
     }
 }

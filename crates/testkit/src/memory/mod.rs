@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey};
 use panaversity_model::blob::StoredBlob;
+use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::file::{FileRecord, Found};
 use panaversity_model::ids::{LeaseId, StagingId, UploadId};
 use panaversity_model::ports::{ByteStream, Journal, PageStream};
@@ -65,6 +66,10 @@ impl MemoryJournal {
 impl Journal for MemoryJournal {
     async fn ping(&self) -> Result<(), Fault> {
         Ok(())
+    }
+
+    fn pool_usage(&self) -> PoolUsage {
+        PoolUsage::default()
     }
 
     fn backend(&self) -> &'static str {

@@ -207,3 +207,44 @@ async fn without_a_connection_to_spare_callers_wait_a_while_and_are_told() {
     gets_ready(&server).await;
     assert_chained(&server).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_opens_its_size_and_its_overflow_under_load_and_keeps_its_size() {
+    let url = shared().create_database();
+    let env = impatient(&url).with("DATABASE_POOL_SIZE", "2").with("DATABASE_MAX_OVERFLOW", "3");
+    let server = env.start().await;
+    let client = server.client();
+    created(&client, LESSON, "one", json!({})).await;
+    server.all_published().await;
+    let open = || -> u32 {
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND application_name = 'panaversity-fs'";
+        shared().query(&url, sql).trim().parse().unwrap()
+    };
+
+    let lock = shared().lock(&url, "file_journal");
+    let reads = (0..12).map(|_| {
+        let client = client.client();
+        tokio::spawn(async move { read(&client, LESSON, json!({})).await })
+    });
+    let reads: Vec<_> = reads.collect();
+    until("all connections are used", async || open() == 5).await;
+    drop(lock);
+    for answer in reads {
+        answer.await.unwrap();
+    }
+    until("the overflow is closed", async || open() <= 2).await;
+    let scraped = server.get("/metrics").await.text();
+    let sample =
+        |name: &str| scraped.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned)).unwrap();
+    assert_eq!(sample("panaversityfs_database_connections_max "), "5");
+    let used: u32 = ["in_use", "idle"]
+        .map(|state| {
+            sample(&format!("panaversityfs_database_connections{{state=\"{state}\"}} "))
+                .parse::<u32>()
+                .unwrap()
+        })
+        .iter()
+        .sum();
+    assert!((1..=2).contains(&used), "{used} connections");
+}
