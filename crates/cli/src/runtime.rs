@@ -120,7 +120,8 @@ impl Runtime {
         let backend = settings.storage.backend();
         let journal =
             SqlJournal::open(database.clone(), backend).await.map_err(|fault| unreadable(&fault))?;
-        let metrics = Metrics::new(backend.name(), &OPERATIONS)
+        let limits = server_limits(&settings, &links);
+        let metrics = Metrics::new(backend.name(), &OPERATIONS, limits.books_with_metrics)
             .map_err(|error| Failure::Failed(format!("the metrics are wrong: {error}")))?;
         let metrics = Arc::new(metrics);
         let redis = settings.redis.as_ref().map(|url| SharedRedis::open(url, journal.store_id()));
@@ -147,7 +148,6 @@ impl Runtime {
             let stored = Arc::new(SqlLinkKeys::new(database.clone()));
             LinkKeyRing::of_store(stored, links.valid_for).await.map_err(|fault| unreadable(&fault))?
         };
-        let limits = server_limits(&settings, &links);
         let state = AppState::new(service.clone(), metrics, signed_urls(links, keys, backend), limits)
             .sharing_rates(redis.map(|redis| Arc::new(redis) as _));
         let stopping = CancellationToken::new();

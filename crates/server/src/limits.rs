@@ -51,8 +51,12 @@ pub struct ServerLimits {
     pub next_part_timeout: Duration,
     /// Longest time of one download of an archive.
     pub archive_timeout: Duration,
-    /// Longest time that a scrape of the metrics waits for the database.
+    /// Longest time that a health check waits for the database and the storage.
+    pub probe_timeout: Duration,
+    /// Longest time that a scrape of the metrics waits for the database and the storage.
     pub scrape_timeout: Duration,
+    /// Books with metrics of their own; the others are counted together.
+    pub books_with_metrics: usize,
 }
 
 impl ServerLimits {
@@ -77,7 +81,9 @@ impl ServerLimits {
             first_part_timeout: Duration::from_secs(5),
             next_part_timeout: Duration::from_mins(1),
             archive_timeout,
+            probe_timeout: Duration::from_secs(3),
             scrape_timeout: Duration::from_secs(2),
+            books_with_metrics: 200,
         }
     }
 
@@ -107,7 +113,9 @@ impl ServerLimits {
             ("wait for the first part of a download", seconds(self.first_part_timeout)),
             ("wait for the next part of a download", seconds(self.next_part_timeout)),
             ("download of an archive", seconds(self.archive_timeout)),
-            ("database for a scrape", seconds(self.scrape_timeout)),
+            ("answer of database and storage to a health check", seconds(self.probe_timeout)),
+            ("answer of database and storage to a scrape", seconds(self.scrape_timeout)),
+            ("books with metrics of their own", self.books_with_metrics.to_string()),
         ]
     }
 }

@@ -1,27 +1,26 @@
 //! Metrics: the names, types and labels of the contract, all of them present from the first scrape.
 //! Label values are bounded: a known tool, a known route, an existing book or `unknown`.
 
-use std::collections::BTreeSet;
+mod book_labels;
+mod registration;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use panaversity_service::Service;
 use panaversity_service::archive::ArchiveScope;
-use prometheus::core::Collector;
+use panaversity_service::health::Probe;
 use prometheus::{
-    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
+
+use self::book_labels::BookLabels;
+use self::registration::{counter, counters, files_by, gauge, gauges, seconds, seconds_by};
 
 /// Label of a book or a tool that does not exist.
 pub(crate) const UNKNOWN: &str = "unknown";
-
-/// Buckets of durations, from half a millisecond to half a minute, in seconds.
-const BUCKETS: [f64; 15] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// Buckets of file counts, from one file to a whole large book.
-const COUNT_BUCKETS: [f64; 10] = [0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0];
 
 /// Values of the `status` label of a write.
 const WRITE_STATUSES: [&str; 6] =
@@ -31,6 +30,9 @@ const WRITE_STATUSES: [&str; 6] =
 /// that leaves files out; the client disconnected; it timed out; bytes were found corrupt; they could
 /// not be read.
 const ARCHIVE_STATUSES: [&str; 6] = ["success", "partial", "cut", "timeout", "corrupt", "failed"];
+
+/// Values of the `mode` label of a write.
+const WRITE_MODES: [&str; 5] = ["created", "updated", "unchanged", "merged", "none"];
 
 /// All metrics.
 pub struct Metrics {
@@ -50,28 +52,32 @@ pub struct Metrics {
     chain_valid: IntGauge,
     rollbacks: IntCounter,
     storage_operations: IntCounterVec,
-    /// The books shown with a count; locked while one scrape updates the gauges.
-    shown: tokio::sync::Mutex<BTreeSet<String>>,
+    database_up: IntGauge,
+    storage_up: IntGauge,
+    connections: IntGaugeVec,
+    connections_max: IntGauge,
+    books: BookLabels,
+    /// Locked while one scrape updates the gauges.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl Metrics {
-    /// All metrics, at zero, for this kind of storage and its operations.
+    /// All metrics, at zero, for this kind of storage and its operations. At most `books` books have
+    /// series of their own.
     ///
     /// # Errors
     /// Never, unless a name below is misspelt or used twice.
-    pub fn new(backend: &str, operations: &[&str]) -> Result<Self, Error> {
+    pub fn new(backend: &str, operations: &[&str], books: usize) -> Result<Self, Error> {
         let registry = Registry::new();
         let into = &registry;
+        let write = ["book_id", "status", "mode"];
+        let archive = ["book_id", "scope", "status"];
+        let operation = ["backend", "operation", "status"];
         let metrics = Self {
-            writes: counters(into, "write_total", "Writes, by outcome", &["book_id", "status", "mode"])?,
-            write_seconds: histograms(into, "write_duration_seconds", "Time a write takes", &["book_id"])?,
-            archives: counters(
-                into,
-                "archive_total",
-                "Downloads of archives, by how they ended",
-                &["book_id", "scope", "status"],
-            )?,
-            archive_seconds: histograms(
+            writes: counters(into, "write_total", "Writes, by outcome", &write)?,
+            write_seconds: seconds_by(into, "write_duration_seconds", "Time a write takes", &["book_id"])?,
+            archives: counters(into, "archive_total", "Downloads of archives, by how they ended", &archive)?,
+            archive_seconds: seconds_by(
                 into,
                 "archive_duration_seconds",
                 "Time a download takes",
@@ -79,36 +85,44 @@ impl Metrics {
             )?,
             archive_memory: gauge(into, "archive_memory_bytes", "Bytes that archives hold in memory")?,
             tool_calls: counters(into, "tool_calls_total", "Tool calls, by outcome", &["tool", "status"])?,
-            tool_seconds: histograms(into, "tool_duration_seconds", "Time a tool call takes", &["tool"])?,
-            overlay_seconds: histogram(into, "overlay_latency_seconds", "Time a read with user_id takes")?,
-            delta_files: {
-                let opts = histogram_opts("delta_files_count", "Files that a delta names");
-                registered(into, HistogramVec::new(opts.buckets(COUNT_BUCKETS.to_vec()), &["book_id"])?)?
-            },
+            tool_seconds: seconds_by(into, "tool_duration_seconds", "Time a tool call takes", &["tool"])?,
+            overlay_seconds: seconds(into, "overlay_latency_seconds", "Time a read with user_id takes")?,
+            delta_files: files_by(into, "delta_files_count", "Files that a delta names", &["book_id"])?,
             http_requests: counters(into, "http_requests_total", "HTTP requests", &["route", "status"])?,
-            journal_entries: {
-                let opts = opts("journal_entries_total", "Files in the journal, overlays included");
-                registered(into, IntGaugeVec::new(opts, &["book_id"])?)?
-            },
+            journal_entries: gauges(
+                into,
+                "journal_entries_total",
+                "Files in the journal, overlays included",
+                &["book_id"],
+            )?,
             pending_publications: gauge(into, "pending_publications", "Paths the tree does not show yet")?,
             chain_valid: gauge(
                 into,
                 "audit_chain_valid",
                 "1 while no audit chain is known to be broken, else 0",
             )?,
-            rollbacks: {
-                let help = "Commits that failed or were refused after a blob was staged";
-                registered(into, IntCounter::with_opts(opts("storage_rollback_total", help))?)?
-            },
+            rollbacks: counter(
+                into,
+                "storage_rollback_total",
+                "Commits that failed or were refused after a blob was staged",
+            )?,
             storage_operations: counters(
                 into,
                 "storage_operations_total",
-                "What was asked of the storage, by outcome",
-                &["backend", "operation", "status"],
+                "Operations of the storage, by outcome",
+                &operation,
             )?,
-            shown: tokio::sync::Mutex::default(),
+            database_up: gauge(into, "database_up", "1 if the database answered this scrape, else 0")?,
+            storage_up: gauge(into, "storage_up", "1 if the storage answered this scrape, else 0")?,
+            connections: gauges(into, "database_connections", "Open connections, by use", &["state"])?,
+            connections_max: gauge(into, "database_connections_max", "Most connections that may be open")?,
+            books: BookLabels::new(books),
+            refreshing: tokio::sync::Mutex::default(),
             registry,
         };
+        gauges(&metrics.registry, "build_info", "1, for the version of this server", &["version"])?
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         metrics.show_all(backend, operations);
         Ok(metrics)
     }
@@ -138,6 +152,9 @@ impl Metrics {
                 self.storage_operations.with_label_values(&[backend, operation, status]);
             }
         }
+        for state in ["in_use", "idle"] {
+            self.connections.with_label_values(&[state]);
+        }
         self.chain_valid.set(1);
     }
 
@@ -149,13 +166,14 @@ impl Metrics {
 
     /// Counts a finished write; `book` is an existing book or [`UNKNOWN`].
     pub(crate) fn written(&self, book: &str, status: &'static str, mode: &'static str, took: Duration) {
+        let book = self.books.label(book);
         self.writes.with_label_values(&[book, status, mode]).inc();
         self.write_seconds.with_label_values(&[book]).observe(took.as_secs_f64());
     }
 
     /// Counts a finished download of an archive of an existing book.
     pub(crate) fn archive_sent(&self, book: &str, scope: &'static str, status: &'static str, took: Duration) {
-        self.archives.with_label_values(&[book, scope, status]).inc();
+        self.archives.with_label_values(&[self.books.label(book), scope, status]).inc();
         self.archive_seconds.with_label_values(&[scope]).observe(took.as_secs_f64());
     }
 
@@ -174,7 +192,7 @@ impl Metrics {
     pub(crate) fn delta_built(&self, book: &str, files: usize) {
         // No book has more files than a float counts exactly.
         let files = u32::try_from(files).unwrap_or(u32::MAX);
-        self.delta_files.with_label_values(&[book]).observe(f64::from(files));
+        self.delta_files.with_label_values(&[self.books.label(book)]).observe(f64::from(files));
     }
 
     /// Counts an answered request; `route` is one of the route table.
@@ -182,11 +200,11 @@ impl Metrics {
         self.http_requests.with_label_values(&[route, status_text(status, &mut [0; 5])]).inc();
     }
 
-    /// All metrics, in Prometheus' text format. Never fails: without the database, or after `timeout`,
-    /// it shows the last known values.
+    /// All metrics, in Prometheus' text format. Never fails: what does not answer within `timeout` is
+    /// down, and its other gauges keep their last values.
     pub(crate) async fn scrape(&self, service: &Service, timeout: Duration) -> Vec<u8> {
-        if let Ok(mut shown) = self.shown.try_lock() {
-            self.refresh(service, timeout, &mut shown).await;
+        if let Ok(_refreshing) = self.refreshing.try_lock() {
+            self.refresh(service, timeout).await;
         }
         let mut text = Vec::with_capacity(16 * 1024);
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -195,26 +213,65 @@ impl Metrics {
         text
     }
 
-    async fn refresh(&self, service: &Service, timeout: Duration, shown: &mut BTreeSet<String>) {
+    async fn refresh(&self, service: &Service, timeout: Duration) {
         let rollbacks = service.stats().rollbacks.load(Ordering::Relaxed);
         self.rollbacks.inc_by(rollbacks.saturating_sub(self.rollbacks.get()));
         self.archive_memory.set(i64::try_from(service.archive_memory()).unwrap_or(i64::MAX));
         self.chain_valid.set(i64::from(service.verified().breaks.is_empty()));
-        let asked = async { tokio::join!(service.pending_publications(), service.journal_counts()) };
-        let Ok((pending, counts)) = tokio::time::timeout(timeout, asked).await else { return };
+        // Before this scrape's own queries.
+        let pool = service.pool_usage();
+        self.connections.with_label_values(&["in_use"]).set(pool.in_use.into());
+        self.connections.with_label_values(&["idle"]).set(pool.idle.into());
+        self.connections_max.set(pool.max.into());
+        let counts = async { tokio::join!(service.pending_publications(), service.journal_counts()) };
+        let ((database, storage), counts) =
+            tokio::join!(service.readiness(timeout), tokio::time::timeout(timeout, counts));
+        let up = |probe: Probe| i64::from(probe.up);
+        self.database_up.set(up(database));
+        self.storage_up.set(up(storage));
+        let Ok((pending, counts)) = counts else { return };
         if let Ok(pending) = pending {
             self.pending_publications.set(pending);
         }
         if let Ok(counts) = counts {
-            for (book, rows) in &counts {
-                self.journal_entries.with_label_values(&[book.as_str()]).set(*rows);
-            }
-            let now: BTreeSet<_> = counts.iter().map(|(book, _)| book.as_str().to_owned()).collect();
-            for gone in shown.difference(&now) {
-                let _ = self.journal_entries.remove_label_values(&[gone]);
-            }
-            *shown = now;
+            self.count_files(&counts.iter().map(|(book, rows)| (book.as_str(), *rows)).collect());
         }
+    }
+
+    /// Sets the number of files of each book; those without series of their own count together. A book
+    /// that has no files any more loses its series when another one needs the room.
+    fn count_files(&self, rows: &BTreeMap<&str, i64>) {
+        for gone in self.books.evict(|book| !rows.contains_key(book)) {
+            self.remove_series_of(&gone);
+        }
+        let mut others = 0;
+        for (book, rows) in rows {
+            match self.books.label(book) {
+                UNKNOWN => others += rows,
+                book => self.journal_entries.with_label_values(&[book]).set(*rows),
+            }
+        }
+        self.journal_entries.with_label_values(&[UNKNOWN]).set(others);
+        for empty in self.books.all().iter().filter(|book| !rows.contains_key(book.as_str())) {
+            self.journal_entries.with_label_values(&[empty]).set(0);
+        }
+    }
+
+    /// Removes all series of a book; each removal fails if there is no such series.
+    fn remove_series_of(&self, book: &str) {
+        for status in WRITE_STATUSES {
+            for mode in WRITE_MODES {
+                let _ = self.writes.remove_label_values(&[book, status, mode]);
+            }
+        }
+        for scope in ArchiveScope::ALL {
+            for status in ARCHIVE_STATUSES {
+                let _ = self.archives.remove_label_values(&[book, scope.as_str(), status]);
+            }
+        }
+        let _ = self.write_seconds.remove_label_values(&[book]);
+        let _ = self.delta_files.remove_label_values(&[book]);
+        let _ = self.journal_entries.remove_label_values(&[book]);
     }
 }
 
@@ -225,35 +282,6 @@ fn status_text(status: u16, room: &mut [u8; 5]) -> &str {
     let _ = write!(rest, "{status}");
     let left = rest.len();
     std::str::from_utf8(&room[..5 - left]).unwrap_or("0")
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("panaversityfs")
-}
-
-fn histogram_opts(name: &str, help: &str) -> HistogramOpts {
-    HistogramOpts::new(name, help).namespace("panaversityfs").buckets(BUCKETS.to_vec())
-}
-
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
-    registered(registry, IntCounterVec::new(opts(name, help), labels)?)
-}
-
-fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, Error> {
-    registered(registry, HistogramVec::new(histogram_opts(name, help), labels)?)
-}
-
-fn histogram(registry: &Registry, name: &str, help: &str) -> Result<Histogram, Error> {
-    registered(registry, Histogram::with_opts(histogram_opts(name, help))?)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, Error> {
-    registered(registry, IntGauge::with_opts(opts(name, help))?)
 }
 
 #[cfg(test)]
@@ -268,7 +296,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_there_before_anything_happened() {
-        let text = text(&Metrics::new("fs", &["put", "publish"]).unwrap());
+        let text = text(&Metrics::new("fs", &["put", "publish"], 200).unwrap());
         for series in [
             r#"panaversityfs_write_total{book_id="unknown",mode="none",status="error"} 0"#,
             r#"panaversityfs_write_total{book_id="unknown",mode="created",status="success"} 0"#,
@@ -297,8 +325,34 @@ mod tests {
     }
 
     #[test]
+    fn ten_thousand_books_share_a_bounded_number_of_series() {
+        let metrics = Metrics::new("fs", &["put"], 200).unwrap();
+        let books: Vec<_> = (0..10_000).map(|number| format!("book-{number:05}")).collect();
+        for book in &books {
+            metrics.written(book, "success", "created", Duration::from_millis(3));
+            metrics.written(book, "conflict", "none", Duration::from_millis(3));
+            metrics.archive_sent(book, "all", "success", Duration::from_millis(3));
+            metrics.delta_built(book, 3);
+        }
+        metrics.count_files(&books.iter().map(|book| (book.as_str(), 7)).collect());
+        let full = text(&metrics);
+        assert!(full.lines().count() < 200 * 36 + 300, "{} lines", full.lines().count());
+        for series in [
+            r#"panaversityfs_write_total{book_id="unknown",mode="created",status="success"} 9800"#,
+            r#"panaversityfs_journal_entries_total{book_id="unknown"} 68600"#,
+            r#"panaversityfs_journal_entries_total{book_id="book-00199"} 7"#,
+        ] {
+            assert!(full.lines().any(|line| line == series), "{series} is missing");
+        }
+        metrics.count_files(&BTreeMap::from([("book-09999", 7)]));
+        let left = text(&metrics);
+        assert!(!left.contains("book-00000"), "a book that is gone makes room");
+        assert!(left.contains(r#"panaversityfs_journal_entries_total{book_id="book-09999"} 7"#));
+    }
+
+    #[test]
     fn what_happens_is_counted() {
-        let metrics = Metrics::new("fs", &["put", "publish"]).unwrap();
+        let metrics = Metrics::new("fs", &["put", "publish"], 200).unwrap();
         metrics.written("ai-python", "success", "updated", Duration::from_millis(3));
         metrics.tool_called("write_content", "success", Duration::from_millis(3));
         metrics.overlay_read(Duration::from_millis(1));

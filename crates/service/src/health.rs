@@ -7,9 +7,6 @@ use panaversity_model::Fault;
 use crate::service::Service;
 use crate::verify::Verified;
 
-/// Timeout of a probe.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// Result of probing one engine.
 #[derive(Debug, Clone)]
 pub struct Probe {
@@ -39,27 +36,29 @@ pub struct Health {
 }
 
 impl Service {
-    /// Probes the engines only, to decide if traffic may be sent to this server.
-    pub async fn readiness(&self) -> (Probe, Probe) {
+    /// Probes the engines only, to decide if traffic may be sent to this server. One that does not answer
+    /// within `timeout` is down.
+    pub async fn readiness(&self, timeout: Duration) -> (Probe, Probe) {
         let (journal, tree) = (&self.inner.journal, &self.inner.tree);
-        tokio::join!(self.probe(journal.backend(), journal.ping()), self.probe(tree.backend(), tree.ping()))
+        tokio::join!(
+            self.probe(journal.backend(), journal.ping(), timeout),
+            self.probe(tree.backend(), tree.ping(), timeout)
+        )
     }
 
-    /// Probes the engines and reads all counts.
-    pub async fn health(&self) -> Health {
-        let (database, storage) = self.readiness().await;
-        let (mut pending_publications, mut damaged_blobs) = (None, None);
-        if database.up {
-            let counts = async { tokio::join!(self.inner.journal.pending(), self.inner.journal.damaged()) };
-            if let Ok((pending, damaged)) = tokio::time::timeout(PROBE_TIMEOUT, counts).await {
-                (pending_publications, damaged_blobs) = (pending.ok(), damaged.ok());
-            }
-        }
+    /// Probes the engines and reads all counts, within `timeout`; a count that is not read by then is
+    /// unknown.
+    pub async fn health(&self, timeout: Duration) -> Health {
+        let ((database, storage), pending, damaged) = tokio::join!(
+            self.readiness(timeout),
+            tokio::time::timeout(timeout, self.inner.journal.pending()),
+            tokio::time::timeout(timeout, self.inner.journal.damaged()),
+        );
         Health {
             database,
             storage,
-            pending_publications,
-            damaged_blobs,
+            pending_publications: pending.ok().and_then(Result::ok),
+            damaged_blobs: damaged.ok().and_then(Result::ok),
             verified: self.verified(),
             full_pass_age: self.full_pass_age(),
         }
@@ -69,9 +68,10 @@ impl Service {
         &self,
         backend: &'static str,
         ping: impl Future<Output = Result<(), Fault>> + Send,
+        timeout: Duration,
     ) -> Probe {
         let began = self.inner.clock.monotonic();
-        let answer = tokio::time::timeout(PROBE_TIMEOUT, ping).await;
+        let answer = tokio::time::timeout(timeout, ping).await;
         if let Ok(Err(fault)) = &answer {
             tracing::warn!(backend, error = %fault, "a health probe failed");
         }

@@ -19,7 +19,7 @@ pub(super) async fn live() -> Response {
 
 /// `GET /health/ready`: traffic may be sent to this server.
 pub(super) async fn ready(State(state): State<HttpState>) -> Response {
-    let (database, storage) = state.app.service.readiness().await;
+    let (database, storage) = state.app.service.readiness(state.app.limits.probe_timeout).await;
     let up = database.up && storage.up;
     let body = json!({
         "status": if up { "ok" } else { "unavailable" },
@@ -31,7 +31,7 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Response {
 
 /// `GET /health`: all known state.
 pub(super) async fn full(State(state): State<HttpState>) -> Response {
-    let health = state.app.service.health().await;
+    let health = state.app.service.health(state.app.limits.probe_timeout).await;
     let up = health.database.up && health.storage.up;
     let auth = state.app.auth.as_ref().map(Authenticator::methods).unwrap_or_default();
     let mut report = report(&health, state.began.elapsed(), &auth);

@@ -65,7 +65,7 @@ pub(crate) fn app(faults: &Faults) -> AppState {
         cdn: None,
         valid_for: Duration::from_hours(1),
     });
-    let metrics = Metrics::new("fs", &["put"]).unwrap();
+    let metrics = Metrics::new("fs", &["put"], 200).unwrap();
     AppState::new(
         Service::new(engines, limits),
         Arc::new(metrics),

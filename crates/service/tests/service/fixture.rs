@@ -31,6 +31,8 @@ use crate::trees::FragileTree;
 /// Small inline limit, so that small texts become objects.
 pub(crate) const LIMITS: Limits =
     Limits { inline_bytes: 64, direct_bytes: 10 << 20, asset_bytes: 100 << 20, publish_overlays: true };
+/// Longest time that health checks in these tests wait for an engine.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Agent of the calls in these tests.
 pub(crate) const AGENT: &str = "writer-7";
 

@@ -44,6 +44,14 @@ async fn health_has_every_field_of_the_contract() {
     }
 }
 
+/// Asserts that a scrape says which of the engines is up.
+fn assert_up(scraped: &str, database: u8, storage: u8) {
+    for (engine, up) in [("database", database), ("storage", storage)] {
+        let sample = format!("panaversityfs_{engine}_up {up}");
+        assert!(scraped.lines().any(|line| line == sample), "no {sample} in {scraped}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_gone_makes_a_server_unready_but_not_dead() {
     let postgres = Postgres::start();
@@ -86,7 +94,10 @@ async fn a_database_that_is_gone_makes_a_server_unready_but_not_dead() {
     let names = |text: &str| {
         text.lines().filter(|line| line.starts_with("# TYPE")).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(names(&server.get("/metrics").await.text()), names(&scraped), "metrics are there without it");
+    let without = server.get("/metrics").await.text();
+    assert_eq!(names(&without), names(&scraped), "metrics are there without it");
+    assert_up(&scraped, 1, 1);
+    assert_up(&without, 0, 1);
     server.stop().await;
 }
 
@@ -102,6 +113,7 @@ async fn a_storage_that_is_gone_makes_a_server_unready() {
     std::fs::write(&temporary, "in the way").unwrap();
     until("it is unready", async || server.get("/health/ready").await.status == 503).await;
     assert_eq!(server.get("/health").await.json()["storage"]["status"], "unavailable");
+    assert_up(&server.get("/metrics").await.text(), 1, 0);
     assert_eq!(
         read(&client, LESSON, json!({})).await.expect_ok()["content"],
         "one",
@@ -114,6 +126,7 @@ async fn a_storage_that_is_gone_makes_a_server_unready() {
     std::fs::rename(&moved, &temporary).unwrap();
     until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
     created(&client, "content/README.md", &"large\n".repeat(30_000), json!({})).await;
+    assert_up(&server.get("/metrics").await.text(), 1, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

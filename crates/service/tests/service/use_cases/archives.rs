@@ -20,7 +20,7 @@ use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::{lesson, overlay, path};
 use zip::ZipArchive;
 
-use crate::fixture::{ServiceFixture, long, reading, want};
+use crate::fixture::{PROBE_TIMEOUT, ServiceFixture, long, reading, want};
 use crate::trees::TEST_TIMEOUT;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -285,7 +285,7 @@ async fn r2_what_is_known_to_be_lost_is_left_out_and_listed() {
         let left_out = made.archive.left_out();
         assert_eq!((left_out.len(), left_out[0].path.as_str()), (1, lesson(1).as_str()));
         assert_eq!(left_out[0].state, BlobState::Missing);
-        assert_eq!(server.health().await.damaged_blobs, Some(1), "it is marked");
+        assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(1), "it is marked");
         let other = open(&fixture, &fixture.server(), &made).await.expect("any server finds the same layout");
         assert_eq!(other.left_out(), left_out);
         fixture.write(&server, &Layer::Base, &lesson(1), &large, None).await.unwrap();
@@ -309,7 +309,7 @@ async fn what_was_missing_for_a_while_is_back_in_the_next_archive() {
     assert_eq!(server.stats().damaged_reads.load(Ordering::Relaxed), 1, "it is noticed once");
     fixture.objects.damage(hash, Some(large.clone().into_bytes()));
     assert_eq!(make(&fixture, &server, None).await.archive.hash(), whole);
-    assert_eq!(server.health().await.damaged_blobs, Some(0));
+    assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(0));
     // A blob that was corrupt once is checked only by a full read.
     fixture.journal.mark(hash, BlobState::Corrupt).await.unwrap();
     assert_eq!(make(&fixture, &server, None).await.archive.left_out()[0].state, BlobState::Corrupt);
@@ -354,7 +354,7 @@ async fn an_object_is_not_missing_because_one_look_did_not_find_it() {
     let objects = Blinking { inner: fixture.objects.clone(), blinked: AtomicBool::new(false) };
     let server = fixture.server_with(Arc::new(objects));
     assert_eq!(make(&fixture, &server, None).await.archive.left_out(), []);
-    assert_eq!(server.health().await.damaged_blobs, Some(0));
+    assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(0));
 }
 
 #[tokio::test]
@@ -376,7 +376,7 @@ async fn r2_what_turns_out_bad_on_the_way_ends_the_download_and_is_left_out_next
     };
     assert_eq!(fault.kind.code(), ErrorCode::Corrupt);
     assert!(right.starts_with(&sent), "nothing wrong has left");
-    assert_eq!(server.health().await.damaged_blobs, Some(1));
+    assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(1));
     for server in [server, fixture.server()] {
         assert!(open(&fixture, &server, &made).await.is_none(), "that archive is gone");
         let next = make(&fixture, &server, None).await;

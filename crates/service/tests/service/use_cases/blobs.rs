@@ -14,7 +14,7 @@ use panaversity_service::uploads::Announce;
 use panaversity_testkit::FaultMode;
 use panaversity_testkit::samples::{lesson, path};
 
-use crate::fixture::{ServiceFixture, long};
+use crate::fixture::{PROBE_TIMEOUT, ServiceFixture, long};
 use crate::invariants::hold;
 
 /// Damage that a broken disk does to a file.
@@ -43,11 +43,11 @@ async fn r2_a_damaged_blob_is_never_served_but_marked_and_counted_until_it_is_wr
     for damage in DAMAGES {
         let (fixture, text) = damaged(damage).await;
         let server = fixture.server();
-        assert_eq!(server.health().await.damaged_blobs, Some(0), "nobody has noticed");
+        assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(0), "nobody has noticed");
         for _ in 0..2 {
             let read = fixture.read(&server, &Layer::Base, &lesson(1)).await;
             assert_eq!(read.unwrap_err().code(), ErrorCode::Corrupt);
-            assert_eq!(server.health().await.damaged_blobs, Some(1));
+            assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(1));
         }
         assert_eq!(server.stats().damaged_reads.load(Ordering::Relaxed), 2);
 
@@ -55,7 +55,7 @@ async fn r2_a_damaged_blob_is_never_served_but_marked_and_counted_until_it_is_wr
         assert_eq!(again.effect, Effect::Unchanged);
         let read = fixture.read(&server, &Layer::Base, &lesson(1)).await.unwrap();
         assert_eq!(read, Some(text.into_bytes()));
-        assert_eq!(server.health().await.damaged_blobs, Some(0));
+        assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(0));
         hold(&fixture, &server).await;
     }
 }
@@ -101,7 +101,11 @@ async fn i9_a_damaged_blob_is_healed_by_the_write_that_is_acknowledged_whichever
                 }
                 let read = fixture.read(&server, &Layer::Base, &lesson(1)).await;
                 assert_eq!(read, Ok(Some(text.into_bytes())), "call {call}: {failure:?}");
-                assert_eq!(server.health().await.damaged_blobs, Some(0), "call {call}: {failure:?}");
+                assert_eq!(
+                    server.health(PROBE_TIMEOUT).await.damaged_blobs,
+                    Some(0),
+                    "call {call}: {failure:?}"
+                );
                 if !reached {
                     assert!(call >= 4, "there are calls to break");
                     break;
@@ -173,7 +177,7 @@ async fn a_storage_that_does_not_answer_is_no_damage() {
     let read = fixture.read(&server, &Layer::Base, &lesson(1)).await;
     assert_eq!(fixture.faults.calls()[1], "objects.get");
     assert_eq!(read.unwrap_err().code(), ErrorCode::StorageUnavailable);
-    assert_eq!(server.health().await.damaged_blobs, Some(0));
+    assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(0));
     assert!(fixture.read(&server, &Layer::Base, &lesson(1)).await.is_ok());
 }
 

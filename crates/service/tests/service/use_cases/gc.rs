@@ -16,7 +16,7 @@ use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::lesson;
 use tokio::sync::Semaphore;
 
-use crate::fixture::{ServiceFixture, long, reading};
+use crate::fixture::{PROBE_TIMEOUT, ServiceFixture, long, reading};
 use crate::invariants::hold;
 use crate::trees::TEST_TIMEOUT;
 
@@ -114,7 +114,7 @@ async fn i9_a_deletion_that_comes_after_its_guard_has_ended_costs_nothing() {
     assert_eq!(collecting.await.unwrap().unwrap().removed.blobs, 0, "it was not its own any more");
     assert!(fixture.objects.contents().contains_key(&written.hash), "it is put again from the tree");
     hold(&fixture, &server).await;
-    assert_eq!(server.health().await.damaged_blobs, Some(0));
+    assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(0));
 }
 
 #[tokio::test]

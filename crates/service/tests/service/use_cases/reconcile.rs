@@ -11,7 +11,7 @@ use panaversity_testkit::FaultMode;
 use panaversity_testkit::memory::location;
 use panaversity_testkit::samples::{agent, key, lesson, overlay, path};
 
-use crate::fixture::{AGENT, LIMITS, ServiceFixture, long};
+use crate::fixture::{AGENT, LIMITS, PROBE_TIMEOUT, ServiceFixture, long};
 use crate::invariants::{entries, hold};
 
 /// Runs it; returns the findings by location: the difference and the action taken.
@@ -207,10 +207,10 @@ async fn r2_damaged_objects_are_named_and_restored_from_the_published_copy() {
         fixture.objects.damage(hash, bytes);
         let (told, _) = run(&server, Mode::Report).await;
         assert_eq!(told, BTreeMap::from([(hash.to_string(), (trouble, "left"))]));
-        assert_eq!(server.health().await.damaged_blobs, Some(1), "and health shows it");
+        assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(1), "and health shows it");
         let (told, done) = run(&server, Mode::Repair).await;
         assert_eq!((told[&hash.to_string()], done.left), ((trouble, "restored"), 0));
-        assert_eq!(server.health().await.damaged_blobs, Some(0));
+        assert_eq!(server.health(PROBE_TIMEOUT).await.damaged_blobs, Some(0));
         hold(&fixture, &server).await;
     }
 }
