@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
 use panaversity_model::ports::SharedRates;
 use panaversity_service::Service;
 
@@ -13,6 +14,7 @@ use crate::limits::{RateLimit, ServerLimits};
 use crate::memory_budget::{MemoryBudget, MemoryPermit};
 use crate::metrics::Metrics;
 use crate::signed_url::SignedUrls;
+use crate::trace::TraceId;
 
 /// State of a server. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ pub struct AppState {
     pub(crate) hold: MemoryPermit,
     /// Scope that the call that is answered lacks.
     pub(crate) missing_scope: MissingScope,
+    /// Trace of the request that is answered.
+    pub(crate) trace: Option<TraceId>,
 }
 
 impl AppState {
@@ -58,6 +62,7 @@ impl AppState {
             shared_rates: None,
             hold,
             missing_scope,
+            trace: None,
         }
     }
 
@@ -89,6 +94,11 @@ impl AppState {
     #[must_use]
     pub fn sharing_rates(self, shared_rates: Option<Arc<dyn SharedRates>>) -> Self {
         Self { shared_rates, ..self }
+    }
+
+    /// The state for a request with these headers.
+    pub(crate) fn traced(&self, headers: &HeaderMap) -> Self {
+        Self { trace: TraceId::of(headers), ..self.clone() }
     }
 
     /// Sets the address that the server listens on, for links where nothing better is known.

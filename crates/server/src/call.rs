@@ -77,8 +77,8 @@ impl AppState {
         }
         match &ended.result {
             Ok(_) if matches!(kind, CallKind::Archive) => {}
-            Ok(result) => log(kind, &ended.call, None, size(result)),
-            Err(error) => log(kind, &ended.call, Some(error), None),
+            Ok(result) => self.log(kind, &ended.call, None, size(result)),
+            Err(error) => self.log(kind, &ended.call, Some(error), None),
         }
         ended
     }
@@ -94,7 +94,7 @@ impl AppState {
         let ended = self.service.run_unrecorded(self.service.caller(principal), operation, use_case).await;
         self.note_missing_scope(ended.result.as_ref().err());
         if let Err(error) = &ended.result {
-            log(kind, &ended.call, Some(error), None);
+            self.log(kind, &ended.call, Some(error), None);
         }
         ended
     }
@@ -103,6 +103,71 @@ impl AppState {
     pub(crate) fn note_missing_scope(&self, error: Option<&Error>) {
         if let Some(Error::Refused(Refusal::Forbidden { scope: Some(scope) })) = error {
             self.missing_scope.set(scope.clone());
+        }
+    }
+
+    /// Logs one line per call, one per recorded change, one per fault.
+    fn log(&self, kind: CallKind, call: &Call, error: Option<&Error>, size: Option<u64>) {
+        let (status, duration_ms) = (status(error), call.elapsed_ms());
+        let trace_id = self.trace.as_ref().map(tracing::field::display);
+        if let Some(Error::Broken(fault)) = error {
+            tracing::error!(
+                target: "panaversity_fs.tools",
+                request_id = %call.caller.request,
+                trace_id,
+                code = fault.kind.code().as_str(),
+                outcome_unknown = fault.outcome_unknown,
+                path = fault.path.as_ref().map(BookPath::as_str),
+                error = %fault,
+                "{} failed",
+                kind.name()
+            );
+        }
+        // A target is a compile-time constant, so there is one line for each group and level.
+        macro_rules! line {
+            ($level:ident, $target:literal) => {
+                tracing::$level!(
+                    target: $target,
+                    request_id = %call.caller.request,
+                trace_id,
+                    agent_id = call.caller.principal.agent.as_str(),
+                    book_id = call.book.as_ref().map(BookId::as_str),
+                    path = call.path.as_ref().map(BookPath::as_str),
+                    user_id = user(call),
+                    size,
+                    duration_ms,
+                    status,
+                    error_code = error.map(|error| error.code().as_str()),
+                    "{}",
+                    kind.name()
+                )
+            };
+            ($target:literal) => {
+                if status == "failed" { line!(warn, $target) } else { line!(info, $target) }
+            };
+        }
+        match kind {
+            CallKind::Tool(Spec { group: Group::Content, .. }) | CallKind::Resource => {
+                line!("panaversity_fs.tools.content");
+            }
+            CallKind::Tool(Spec { group: Group::Assets, .. }) => line!("panaversity_fs.tools.assets"),
+            CallKind::Tool(Spec { group: Group::Books, .. }) => line!("panaversity_fs.tools.books"),
+            CallKind::Tool(Spec { group: Group::Build, .. }) => line!("panaversity_fs.tools.build"),
+            CallKind::Tool(Spec { group: Group::Audit, .. }) => line!("panaversity_fs.tools.audit"),
+            CallKind::Upload | CallKind::Archive | CallKind::Content => line!("panaversity_fs.http"),
+        }
+        if error.is_none() && call.recorded {
+            tracing::info!(
+                target: "panaversity_fs.audit",
+                request_id = %call.caller.request,
+                trace_id,
+                book_id = call.book.as_ref().map(BookId::as_str),
+                user_id = user(call),
+                "logged operation={} agent_id={} path={}",
+                call.operation.as_str(),
+                call.caller.principal.agent.as_str(),
+                call.path.as_ref().map_or("", BookPath::as_str)
+            );
         }
     }
 }
@@ -118,67 +183,6 @@ fn status(error: Option<&Error>) -> &'static str {
         None => "success",
         Some(Error::Refused(_)) => "refused",
         Some(Error::Broken(_)) => "failed",
-    }
-}
-
-/// Logs one line per call, one per recorded change, one per fault.
-fn log(kind: CallKind, call: &Call, error: Option<&Error>, size: Option<u64>) {
-    let (status, duration_ms) = (status(error), call.elapsed_ms());
-    if let Some(Error::Broken(fault)) = error {
-        tracing::error!(
-            target: "panaversity_fs.tools",
-            request_id = %call.caller.request,
-            code = fault.kind.code().as_str(),
-            outcome_unknown = fault.outcome_unknown,
-            path = fault.path.as_ref().map(BookPath::as_str),
-            error = %fault,
-            "{} failed",
-            kind.name()
-        );
-    }
-    // A target is a compile-time constant, so there is one line for each group and level.
-    macro_rules! line {
-        ($level:ident, $target:literal) => {
-            tracing::$level!(
-                target: $target,
-                request_id = %call.caller.request,
-                agent_id = call.caller.principal.agent.as_str(),
-                book_id = call.book.as_ref().map(BookId::as_str),
-                path = call.path.as_ref().map(BookPath::as_str),
-                user_id = user(call),
-                size,
-                duration_ms,
-                status,
-                error_code = error.map(|error| error.code().as_str()),
-                "{}",
-                kind.name()
-            )
-        };
-        ($target:literal) => {
-            if status == "failed" { line!(warn, $target) } else { line!(info, $target) }
-        };
-    }
-    match kind {
-        CallKind::Tool(Spec { group: Group::Content, .. }) | CallKind::Resource => {
-            line!("panaversity_fs.tools.content");
-        }
-        CallKind::Tool(Spec { group: Group::Assets, .. }) => line!("panaversity_fs.tools.assets"),
-        CallKind::Tool(Spec { group: Group::Books, .. }) => line!("panaversity_fs.tools.books"),
-        CallKind::Tool(Spec { group: Group::Build, .. }) => line!("panaversity_fs.tools.build"),
-        CallKind::Tool(Spec { group: Group::Audit, .. }) => line!("panaversity_fs.tools.audit"),
-        CallKind::Upload | CallKind::Archive | CallKind::Content => line!("panaversity_fs.http"),
-    }
-    if error.is_none() && call.recorded {
-        tracing::info!(
-            target: "panaversity_fs.audit",
-            request_id = %call.caller.request,
-            book_id = call.book.as_ref().map(BookId::as_str),
-            user_id = user(call),
-            "logged operation={} agent_id={} path={}",
-            call.operation.as_str(),
-            call.caller.principal.agent.as_str(),
-            call.path.as_ref().map_or("", BookPath::as_str)
-        );
     }
 }
 

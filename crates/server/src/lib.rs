@@ -39,6 +39,7 @@ mod mcp;
 mod memory_budget;
 mod metrics;
 mod signed_url;
+mod trace;
 
 pub use app_state::AppState;
 pub use auth::Authenticator;

@@ -63,6 +63,7 @@ use crate::AppState;
 use crate::call::claimed_agent;
 use crate::http::middleware::body_limit;
 use crate::memory_budget::MemoryPermit;
+use crate::trace::TraceId;
 use dispatch::CallArguments;
 use message::Unreadable;
 pub(crate) use message::answerable_id;
@@ -314,14 +315,15 @@ impl McpHandler {
 
     /// State for one request: links start at the request's host, and the memory permit is its own.
     fn app_for(&self, context: &RequestContext<RoleServer>) -> AppState {
-        let hold = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<MemoryPermit>());
+        let http = context.extensions.get::<Parts>();
+        let hold = http.and_then(|parts| parts.extensions.get::<MemoryPermit>());
         let hold = hold.cloned().unwrap_or_else(|| MemoryPermit::new(self.app.budget.clone(), None));
-        let missing_scope =
-            context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get()).cloned();
+        let missing_scope = http.and_then(|parts| parts.extensions.get()).cloned();
         AppState {
             links: self.app.links.for_host(host_of(context)),
             hold,
             missing_scope: missing_scope.unwrap_or_default(),
+            trace: http.and_then(|parts| TraceId::of(&parts.headers)),
             ..self.app.clone()
         }
     }

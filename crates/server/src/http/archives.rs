@@ -54,7 +54,7 @@ pub(super) async fn serve(
     connection: Option<Extension<ConnectionAbort>>,
     headers: HeaderMap,
 ) -> Response {
-    let app = &state.app;
+    let app = &state.app.traced(&headers);
     let link = match opened(app, &book, &query.unwrap_or_default()) {
         Ok(link) => link,
         Err(invalid) => return closed(invalid),

@@ -51,11 +51,11 @@ pub(super) async fn serve(
         let gone = || Refusal::not_found("That version of the file is not kept any more");
         Ok(respond(&state, version.ok_or_else(gone)?, &method, &headers, CACHE).await?)
     };
-    let principal = Principal::unrestricted(agent);
+    let (app, principal) = (state.app.traced(&headers), Principal::unrestricted(agent));
     let ended = if method == Method::HEAD {
-        state.app.run_unrecorded(CallKind::Content, principal, Operation::Read, use_case).await
+        app.run_unrecorded(CallKind::Content, principal, Operation::Read, use_case).await
     } else {
-        state.app.run(CallKind::Content, principal, Operation::Read, use_case, |_| None).await
+        app.run(CallKind::Content, principal, Operation::Read, use_case, |_| None).await
     };
     ended.result.unwrap_or_else(|error| refused(&ended.call, &error))
 }

@@ -88,7 +88,7 @@ pub(super) async fn receive(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let app = &state.app;
+    let app = &state.app.traced(&headers);
     let mut frames = body.into_data_stream();
     let opened = app.links.open(&upload_path(&id), &query.unwrap_or_default(), UPLOAD_FIELDS);
     let opened =

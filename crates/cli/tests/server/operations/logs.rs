@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh_process, read, write};
+use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh_process, read, sha256, write};
 use crate::harness::{Db, ServerProcess, TestEnv};
 
 const SECRET: &str = "the secret sentence of this lesson";
@@ -164,4 +164,38 @@ fn the_text_form_and_the_level_are_as_set() {
     );
     assert!(rest.contains(&format!(" book_id={BOOK} path={LESSON} size=3 ")), "{call}");
     assert_eq!(stderr_of_a_call(&[("PANAVERSITY_LOG_LEVEL", "WARNING")]), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_joins_the_error_the_log_and_the_audit_entry_and_a_trace_id_the_caller_s_log() {
+    let (env, server, client) = fresh_process(Db::Sqlite).await;
+    let large = "large\n".repeat(30_000);
+    created(&client, LESSON, &large, json!({})).await;
+    let hash = sha256(&large);
+    std::fs::write(env.storage_root().join(".panaversity/objects").join(&hash[..2]).join(&hash), "damaged")
+        .unwrap();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let call = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": { "name": "read_content", "arguments": { "book_id": BOOK, "path": LESSON } },
+    });
+    let header = format!("00-{trace}-00f067aa0ba902b7-01");
+    let answer = client.post("/mcp", call.to_string(), &[("traceparent", &header)]).await.json();
+    let error = &answer["result"]["structuredContent"]["error"];
+    assert_eq!(error["code"], "CORRUPT", "{answer}");
+    let request = error["request_id"].as_str().unwrap().to_owned();
+
+    let arguments = json!({ "book_id": BOOK, "path": LESSON, "operation": "READ" });
+    let entry = client.call("query_audit_log", arguments).await.expect_ok()["entries"][0].clone();
+    assert_eq!((&entry["request_id"], &entry["status"]), (&json!(request), &json!("failed")));
+    let about = || {
+        let mut lines = lines(&server);
+        lines.retain(|line| line["request_id"] == request.as_str());
+        lines
+    };
+    crate::harness::until("the fault and the call are logged", async || about().len() == 2).await;
+    for line in about() {
+        assert_eq!(line["trace_id"], trace, "{line}");
+    }
+    assert!(lines(&server).iter().any(|line| line["trace_id"].is_null() && !line["request_id"].is_null()));
 }

@@ -81,6 +81,7 @@ impl ArchiveBody {
         if let Err(fault) = &next {
             self.tally.ends(if fault.kind == FaultKind::Corrupt { "corrupt" } else { "failed" });
             tracing::warn!(target: "panaversity_fs.http", request_id = %self.tally.caller.request,
+                trace_id = self.tally.app.trace.as_ref().map(tracing::field::display),
                 error = %fault, "an archive was cut off");
         }
         next
@@ -165,6 +166,7 @@ impl Drop for TransferRecord {
         tracing::info!(
             target: "panaversity_fs.http",
             request_id = %self.caller.request,
+            trace_id = self.app.trace.as_ref().map(tracing::field::display),
             agent_id = self.caller.principal.agent.as_str(),
             book_id = book,
             scope = self.scope.as_str(),
