@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
+use crate::commands::{
+    book, completions, config, gc, health, hydrate, ingest, keys, mcp, migrate, reconcile, serve, slo,
+};
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{SETTINGS, Setting};
 use crate::failure::{Failure, NotYet};
@@ -32,23 +34,43 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve MCP, health and metrics over HTTP (the default)
+    #[command(after_help = "Example: panaversity-fs serve --server-port 9000 --storage-root ./data")]
     Serve(ServeFlags),
     /// Serve MCP over stdin and stdout, for one local agent
+    #[command(
+        after_help = "Example: panaversity-fs mcp --database-url sqlite:notes.db --storage-root ./notes"
+    )]
     Mcp(McpFlags),
     /// Move the database's schema up or down, or tell where it is
     Migrate(migrate::MigrateArgs),
     /// Show and try the configuration
     Config(config::ConfigArgs),
+    /// Create, list and delete books
+    Book(book::BookArgs),
     /// Put a folder into a book, through a running server
+    #[command(
+        after_help = "Example: panaversity-fs ingest --book-id ai-python --source-dir ./docs --schema docusaurus"
+    )]
     Ingest(ingest::IngestArgs),
     /// Get a book into a folder, through a running server
+    #[command(after_help = "Example: panaversity-fs hydrate --book-id ai-python --output-dir ./site/docs")]
     Hydrate(hydrate::HydrateArgs),
     /// Create, list and revoke API keys of agents; rotate the key that signs links
     Keys(keys::KeysArgs),
     /// Compare the storage with the database, and mend or adopt what differs
+    #[command(
+        after_help = "Examples:\n  panaversity-fs reconcile\n  panaversity-fs reconcile --repair --book-id ai-python"
+    )]
     Reconcile(reconcile::ReconcileArgs),
-    /// Let go of what nobody can ask for any more
+    /// Delete what nobody can ask for any more
+    #[command(after_help = "Examples:\n  panaversity-fs gc --dry-run\n  panaversity-fs gc")]
     Gc(gc::GcArgs),
+    /// Ask a running server how it is
+    Health(health::HealthArgs),
+    /// Measure the success criteria of a running installation
+    Slo(slo::SloArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
 }
 
 /// Parses the command line and runs the command.
@@ -71,6 +93,10 @@ pub fn run() -> ExitCode {
             Command::Keys(args) => ended(keys::run(args).await),
             Command::Reconcile(args) => ended(reconcile::run(args).await),
             Command::Gc(args) => ended(gc::run(args).await),
+            Command::Book(args) => ended(book::run(args).await),
+            Command::Health(args) => ended(health::run(args).await),
+            Command::Slo(args) => ended(slo::run(args).await),
+            Command::Completions(args) => ended(completions::run(&args, command_line())),
         }
     });
     // A thread blocked on stdin would keep a graceful shutdown from ending.
@@ -122,6 +148,25 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         command_line().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_shows_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+                walk(inner, &format!("{path} {}", inner.get_name()));
+            }
+            if command.get_subcommands().next().is_none() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(
+                    help.contains(&format!("{path} "))
+                        || help.contains(&format!("{path}\n"))
+                        || help.ends_with(path),
+                    "{path}: {help}"
+                );
+            }
+        }
+        walk(&command_line(), "panaversity-fs");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod archive;
 mod client;
 mod digest;
 mod download;
+pub mod health;
 mod http_clients;
 pub mod hydrate;
 pub mod ingest;

@@ -229,6 +229,9 @@ pub trait Books: Send + Sync {
         schema: Option<Schema>,
         record: &AuditDraft,
     ) -> Result<Creation, Fault>;
+    /// Deletes a book without files, durably; `record` is appended to its chain in the same transaction.
+    /// False: it has files, or does not exist, and nothing is changed.
+    async fn delete_book(&self, id: &BookId, record: &AuditDraft) -> Result<bool, Fault>;
     /// Time of the last change of the book: a file of the base was written or deleted, or the book was
     /// created or its schema changed. Never decreases. `None`: only overlays have changed.
     async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault>;

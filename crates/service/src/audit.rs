@@ -1,11 +1,12 @@
 //! Queries of the audit log. Keeps R5: a query shows no other user's entries.
 
 use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition};
-use panaversity_model::{AgentId, Error};
+use panaversity_model::{AgentId, Error, Fault};
 
 use crate::authorize::AuditAccess;
 use crate::call::Call;
 use crate::json_size::{self, PAGE_BYTES};
+use crate::service::Service;
 
 /// A page of the log.
 #[derive(Debug, Clone)]
@@ -60,6 +61,19 @@ impl Call {
                 return Ok(EntryPage { entries, next: position });
             }
         }
+    }
+}
+
+impl Service {
+    /// Number of entries, at most two, whose agent is none (R7): the database refuses such entries, so that
+    /// one tells of a database that was changed.
+    pub async fn entries_without_agent(&self) -> Result<u64, Fault> {
+        let mut found = 0;
+        for agent in ["", "system"] {
+            let filter = EntryFilter { agent: Some(agent.to_owned()), ..EntryFilter::default() };
+            found += self.inner.journal.entries(&filter, None, 1).await?.len() as u64;
+        }
+        Ok(found)
     }
 }
 

@@ -40,6 +40,7 @@ pub mod books;
 pub mod call;
 pub mod commit;
 pub mod delete;
+mod delete_book;
 pub mod delta;
 pub mod gc;
 pub mod glob;

@@ -336,6 +336,7 @@ faulty! { Books for FaultyJournal, "journal", Database;
     fn book(id: &BookId) -> Option<Book>;
     fn books(after: Option<&BookId>, limit: usize) -> Vec<Book>;
     fn create_book(id: &BookId, schema: Option<Schema>, record: &AuditDraft) -> Creation;
+    fn delete_book(id: &BookId, record: &AuditDraft) -> bool;
     fn last_changed(id: &BookId) -> Option<Timestamp>;
     fn journal_counts() -> Vec<(BookId, i64)>;
 }

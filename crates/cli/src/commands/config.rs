@@ -41,6 +41,7 @@ pub(crate) struct ConfigArgs {
 #[derive(Subcommand)]
 enum ConfigAction {
     /// Show what the settings come to, and try them
+    #[command(after_help = "Example: panaversity-fs config check --json")]
     Check {
         /// Print JSON
         #[arg(long)]

@@ -54,11 +54,13 @@ enum KeysAction {
         shared: DatabaseArgs,
     },
     /// List the keys, without their secrets
+    #[command(after_help = "Example: panaversity-fs keys list --json")]
     List {
         #[command(flatten)]
         shared: DatabaseArgs,
     },
     /// Replace the key that signs links; links of the old one work until they expire
+    #[command(after_help = "Example: panaversity-fs keys rotate-signing-key --now")]
     RotateSigningKey {
         /// Refuse links of the old key within 5 seconds, as after a leak
         #[arg(long)]

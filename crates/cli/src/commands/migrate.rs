@@ -21,6 +21,7 @@ pub(crate) struct MigrateArgs {
 #[derive(Subcommand)]
 enum MigrateAction {
     /// Move up to the newest revision, or to REV
+    #[command(after_help = "Example: panaversity-fs migrate upgrade --database-url postgresql://fs@db/fs")]
     Upgrade {
         /// `head`, or a revision's number
         #[arg(value_name = "REV", default_value = "head")]
@@ -29,6 +30,9 @@ enum MigrateAction {
         shared: DatabaseArgs,
     },
     /// Move down to REV, or by so many revisions
+    #[command(
+        after_help = "Examples:\n  panaversity-fs migrate downgrade -1\n  panaversity-fs migrate downgrade 4"
+    )]
     Downgrade {
         /// A revision's number (0: an empty database), or -1, -2, ... counted from the current one
         #[arg(value_name = "REV", allow_negative_numbers = true)]
@@ -40,17 +44,20 @@ enum MigrateAction {
         shared: DatabaseArgs,
     },
     /// Show the database's revision
+    #[command(after_help = "Example: panaversity-fs migrate current --json")]
     Current {
         #[command(flatten)]
         shared: DatabaseArgs,
     },
     /// List the revisions this program knows
+    #[command(after_help = "Example: panaversity-fs migrate history")]
     History {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Record REV as the database's revision, changing nothing else
+    #[command(after_help = "Example: panaversity-fs migrate stamp head")]
     Stamp {
         /// `head`, or a revision's number
         #[arg(value_name = "REV")]

@@ -1,14 +1,13 @@
 //! `reconcile`: compares the storage with the journal, and repairs or adopts differences. It may
 //! run while servers run. Exit codes: 0 nothing differs or all is mended, 1 something is left.
 
-use std::process::Command;
-
 use clap::Args;
-use panaversity_model::{AgentId, BookId, Error, Refusal};
+use panaversity_model::{BookId, Error, Refusal};
 use panaversity_service::reconcile::{Finding, Mode, Reconciled};
 use serde_json::{Value, json};
 
 use super::maintenance::gather;
+use super::operator::operator;
 use crate::config::flags::McpFlags;
 use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, print};
@@ -89,16 +88,7 @@ fn mode(args: &ReconcileArgs) -> Result<Mode, Failure> {
     if !args.adopt {
         return Ok(Mode::Report);
     }
-    let name = args.agent_id.clone().or_else(user_name).unwrap_or_default();
-    AgentId::parse(&name).map(Mode::Adopt).map_err(|_| {
-        Failure::Usage(format!("{name:?} is no name for the audit log: say who adopts with --agent-id"))
-    })
-}
-
-/// Name of the operating system's user who runs this process.
-fn user_name() -> Option<String> {
-    let output = Command::new("id").arg("-un").output().ok()?;
-    String::from_utf8(output.stdout).ok().filter(|_| output.status.success())
+    operator(args.agent_id.as_deref()).map(Mode::Adopt)
 }
 
 fn as_text(finding: &Finding) -> String {

@@ -1,6 +1,7 @@
 //! Operations: buckets, configuration, health, metrics, logs, starting, stopping, migrating.
 
 mod addresses;
+mod book;
 mod buckets;
 mod commands;
 mod configuration;
@@ -14,6 +15,7 @@ mod migrations;
 mod reconcile;
 mod redis;
 mod seaweed;
+mod slo;
 mod starting;
 mod stopping;
 mod store_identity;

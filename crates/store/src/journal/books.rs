@@ -6,7 +6,7 @@ use panaversity_model::ports::{Books, Creation};
 use panaversity_model::{Book, BookId, Fault, Schema, Timestamp};
 
 use super::{SqlJournal, retried, rows, transaction};
-use crate::database::{Dialect, Durability, Session, Sql, Value, fault};
+use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault};
 
 const BOOK: &str = "SELECT book_id, schema, created_at FROM books";
 
@@ -51,6 +51,22 @@ impl Books for SqlJournal {
         })
     }
 
+    async fn delete_book(&self, id: &BookId, record: &AuditDraft) -> Result<bool, Fault> {
+        retried("delete a book", || async {
+            let mut session = self.db.begin(Durability::PowerCut).await?;
+            lock(&self.db, &mut session, id).await?;
+            let delete = "DELETE FROM books WHERE book_id = $1 AND NOT EXISTS \
+                          (SELECT 1 FROM file_journal f WHERE f.book_id = $1)";
+            if session.execute(delete, vec![id.as_str().into()]).await? == 0 {
+                return Ok(false);
+            }
+            transaction::record(&self.db, &mut session, record).await?;
+            session.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
     async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
         // The audit log never loses an entry, so deletions count too; its index of changes finds the newest
         // directly. An entry without hashes changed no file; one without a path is about the book itself.
@@ -88,18 +104,24 @@ enum CreationKind {
     Fixed,
 }
 
-/// Creates a book or changes its schema, under a lock that commits of this book share, so that no file
-/// is added under a schema that is about to change.
-async fn create(
-    db: &crate::database::Database,
-    session: &mut Session,
-    id: &BookId,
-    schema: Option<Schema>,
-) -> Sql<(CreationKind, crate::database::Row)> {
+/// Acquires the lock that commits of this book share, so that no file is added while the book is created,
+/// changed or deleted.
+async fn lock(db: &Database, session: &mut Session, id: &BookId) -> Sql<()> {
     if db.dialect() == Dialect::Postgres {
         let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
         session.execute(lock, vec![id.as_str().into()]).await?;
     }
+    Ok(())
+}
+
+/// Creates a book or changes its schema, under its [`lock`].
+async fn create(
+    db: &Database,
+    session: &mut Session,
+    id: &BookId,
+    schema: Option<Schema>,
+) -> Sql<(CreationKind, crate::database::Row)> {
+    lock(db, session, id).await?;
     let insert = format!(
         "INSERT INTO books (book_id, schema, created_at) VALUES ($1, $2, {}) ON CONFLICT (book_id) DO NOTHING",
         db.now_sql()

@@ -119,6 +119,44 @@ pub async fn of_concurrent_creators_of_a_book_one_made_it(setup: &Setup) {
     assert_eq!(makers, 1, "{created:?}");
 }
 
+/// A book without files is deleted; one with files, in whatever layer, stays.
+pub async fn a_book_is_deleted_only_without_files(setup: &Setup) {
+    let fixture = ContractFixture::new(setup);
+    let delete = async || fixture.journal.delete_book(&fixture.book, &creation()).await.unwrap();
+    assert!(!delete().await, "there is no such book");
+    for layer in [Layer::Base, overlay("reader")] {
+        fixture.put(&layer, &lesson(1), b"a").await;
+        assert!(!delete().await, "it has a file");
+        fixture.delete(&layer, &lesson(1)).await;
+        assert!(delete().await);
+        assert_eq!(fixture.journal.book(&fixture.book).await.unwrap(), None);
+        assert!(!delete().await, "it is gone");
+    }
+}
+
+/// A book is never deleted under a write: a file always has its book.
+pub async fn a_book_is_never_deleted_under_a_write(setup: &Setup) {
+    for _ in 0..10 {
+        let fixture = ContractFixture::new(setup);
+        fixture.journal.create_book(&fixture.book, None, &creation()).await.unwrap();
+        run_concurrently(2, |task| {
+            let fixture = fixture.clone();
+            async move {
+                if task == 0 {
+                    fixture.journal.delete_book(&fixture.book, &creation()).await.unwrap();
+                } else {
+                    fixture.put(&Layer::Base, &lesson(1), b"a").await;
+                }
+            }
+        })
+        .await;
+        assert!(
+            fixture.journal.book(&fixture.book).await.unwrap().is_some(),
+            "the write came last, or first"
+        );
+    }
+}
+
 /// Books are listed by id, page by page.
 pub async fn books_are_listed_by_id(setup: &Setup) {
     let fixture = ContractFixture::new(setup);

@@ -78,7 +78,7 @@ macro_rules! journal_contract {
                 creating_a_book_is_idempotent,
                 a_book_keeps_its_schema_once_it_has_files,
                 r1_a_schema_never_changes_under_a_write,
-                of_concurrent_creators_of_a_book_one_made_it,
+                a_book_is_deleted_only_without_files, a_book_is_never_deleted_under_a_write, of_concurrent_creators_of_a_book_one_made_it,
                 books_are_listed_by_id,
                 a_book_knows_when_it_last_changed,
                 a_book_knows_its_rows_and_when_it_was_written;

@@ -55,6 +55,15 @@ impl Books for MemoryJournal {
         Ok(creation)
     }
 
+    async fn delete_book(&self, id: &BookId, record: &AuditDraft) -> Result<bool, Fault> {
+        let mut state = self.state();
+        if state.rows(id).next().is_some() || state.books.remove(id).is_none() {
+            return Ok(false);
+        }
+        state.append(record);
+        Ok(true)
+    }
+
     async fn last_changed(&self, id: &BookId) -> Result<Option<Timestamp>, Fault> {
         let state = self.state();
         let base = state.chains.iter().filter(|(chain, _)| chain.book == id.as_str() && chain.user == BASE);
