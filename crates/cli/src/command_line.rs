@@ -10,6 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::commands::{
     book, completions, config, gc, health, hydrate, ingest, keys, mcp, migrate, reconcile, serve, slo,
 };
+use crate::commands::{audit, config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{SETTINGS, Setting};
 use crate::failure::{Failure, NotYet};
@@ -71,6 +72,8 @@ enum Command {
     Slo(slo::SloArgs),
     /// Print the completions of a shell
     Completions(completions::CompletionsArgs),
+    /// Query, verify and export the audit log
+    Audit(audit::AuditArgs),
 }
 
 /// Parses the command line and runs the command.
@@ -97,6 +100,7 @@ pub fn run() -> ExitCode {
             Command::Health(args) => ended(health::run(args).await),
             Command::Slo(args) => ended(slo::run(args).await),
             Command::Completions(args) => ended(completions::run(&args, command_line())),
+            Command::Audit(args) => ended(audit::run(args).await),
         }
     });
     // A thread blocked on stdin would keep a graceful shutdown from ending.

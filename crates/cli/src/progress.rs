@@ -1,11 +1,11 @@
-//! Progress of `ingest` and `hydrate` on stderr: a bar if stderr is a terminal, otherwise periodic
+//! Progress of `ingest`, `hydrate` and `audit` on stderr: a bar if stderr is a terminal, otherwise periodic
 //! lines. Invariant: nothing is written to stdout, which carries results only.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use panaversity_client::progress::{PhaseObserver, ProgressObserver, Unit};
 
 use crate::report::say;
@@ -55,6 +55,32 @@ impl PhaseObserver for Bar {
 }
 
 impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Counts of a work whose end is not known, shown on a terminal only and cleared when it ends.
+pub(crate) struct Counter(ProgressBar);
+
+impl Counter {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        // Hidden unless stderr is a terminal.
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        Self(bar)
+    }
+
+    /// Shows a text that takes a while to make only where it is seen.
+    pub(crate) fn show(&self, text: impl FnOnce() -> String) {
+        if !self.0.is_hidden() {
+            self.0.set_message(text());
+            self.0.tick();
+        }
+    }
+}
+
+impl Drop for Counter {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -9,8 +9,9 @@ use crate::error_code::ErrorCode;
 use crate::hash::ContentHash;
 use crate::ids::{ChangeId, EntryId, RequestId};
 use crate::layer::Layer;
-use crate::path::BookPath;
+use crate::path::{BookPath, Prefix};
 use crate::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Operation requested by a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,8 +213,9 @@ fn printable(message: &str) -> String {
     kept
 }
 
-/// A row of the audit log, exactly as stored: nothing in it is trusted before it is verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A row of the audit log, exactly as stored: nothing in it is trusted before it is verified. As JSON it is
+/// an object of all columns, under their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the columns are named and explained in contract §8")]
 pub struct AuditEntry {
     pub id: String,
@@ -271,6 +273,15 @@ pub struct EntryFilter {
     pub from: Option<Timestamp>,
     /// Latest time, inclusive.
     pub to: Option<Timestamp>,
+}
+
+impl EntryFilter {
+    /// The filter narrowed to paths that begin with a prefix.
+    #[must_use]
+    pub fn below(self, prefix: &Prefix) -> Self {
+        let (from, path_to) = prefix.range();
+        Self { path_from: Some(from.to_owned()).filter(|from| !from.is_empty()), path_to, ..self }
+    }
 }
 
 /// Position in the log, newest first, after which the next page begins.

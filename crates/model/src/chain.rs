@@ -80,9 +80,9 @@ impl ChainVerifier {
         &self.record.key
     }
 
-    /// Number of entries according to the chain's row.
-    pub fn count(&self) -> i64 {
-        self.record.count
+    /// The chain's row.
+    pub fn record(&self) -> &ChainRecord {
+        &self.record
     }
 
     /// Number of entries still expected according to the chain's row; later ones were added since.
@@ -114,16 +114,26 @@ impl ChainVerifier {
         self.trail.last = Some(entry.entry_hash.clone());
     }
 
+    /// Defects found so far.
+    pub fn breaks(&self) -> &[ChainError] {
+        &self.breaks
+    }
+
     /// Compares the end of the chain with its row and the journal; returns all defects found.
     pub fn finish(mut self) -> Vec<ChainError> {
+        if self.trail.holds != self.record.journal {
+            self.report(None, "the journal says something else than the last recorded change");
+        }
+        self.finish_without_journal()
+    }
+
+    /// Same as [`finish`](Self::finish) where the journal is not at hand, as in an export.
+    pub fn finish_without_journal(mut self) -> Vec<ChainError> {
         if self.remaining() > 0 {
             let missing = self.remaining();
             self.report(None, &format!("{missing} of {} entries are missing", self.record.count));
         } else if self.trail.last != self.record.tip {
             self.report(None, "the last entry is not the chain's tip: rows were cut off or replaced");
-        }
-        if self.trail.holds != self.record.journal {
-            self.report(None, "the journal says something else than the last recorded change");
         }
         self.breaks
     }

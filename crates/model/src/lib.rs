@@ -31,6 +31,7 @@ pub mod agent;
 pub mod api_key;
 pub mod asset;
 pub mod audit;
+pub mod audit_export;
 pub mod blob;
 pub mod book;
 pub mod chain;

@@ -65,6 +65,7 @@ use crate::http::middleware::body_limit;
 use crate::memory_budget::MemoryPermit;
 use crate::trace::TraceId;
 use dispatch::CallArguments;
+pub use glob::Glob;
 use message::Unreadable;
 pub(crate) use message::answerable_id;
 use stdio::Lines;

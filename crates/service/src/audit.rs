@@ -1,4 +1,9 @@
-//! Queries of the audit log. Keeps R5: a query shows no other user's entries.
+//! Queries of the audit log. Keeps R5: a query shows no other user's entries. The operator's are in
+//! [`AuditReader`].
+
+mod reader;
+
+pub use reader::AuditReader;
 
 use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition};
 use panaversity_model::{AgentId, Error, Fault};

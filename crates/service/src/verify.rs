@@ -9,24 +9,26 @@
 //!
 //! A break stays in `/health` until a later pass finds the chain whole.
 
+mod chains;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use panaversity_model::audit::{ChainKey, EntryPosition};
-use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier, Checkpoint};
-use panaversity_model::fault::FaultKind;
+use panaversity_model::audit::ChainKey;
+use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier};
 use panaversity_model::{Error, Fault, Timestamp};
 
 use crate::authorize::VerifyAccess;
 use crate::call::Call;
 use crate::service::Service;
+pub use chains::ChainScope;
+pub(crate) use chains::verify as verify_chains;
+use chains::{CHAINS_A_PAGE, Reached, orphaned_chain};
 
 const ROUND_EVERY: Duration = Duration::from_secs(20);
 /// Most microseconds between the timestamp of an entry and its commit.
 const OVERLAP_MICROS: i64 = 30_000_000;
-const CHAINS_A_PAGE: usize = 200;
-const ENTRIES_A_PAGE: i64 = 500;
 /// Most new chains walked in one round, and most entries of the rolling pass.
 const NEW_CHAINS_A_ROUND: usize = 2_000;
 const ENTRIES_A_ROUND: u64 = 20_000;
@@ -38,6 +40,8 @@ const MOST_BREAKS: usize = 100;
 /// Result of a verification.
 #[derive(Debug, Clone, Default)]
 pub struct ChainReport {
+    /// Chains walked.
+    pub chains: u64,
     /// Entries checked.
     pub entries_checked: u64,
     /// Breaks found, at most 100.
@@ -70,12 +74,6 @@ struct Rounds {
     reached: HashMap<ChainKey, Reached>,
 }
 
-/// Position up to which a chain was walked.
-struct Reached {
-    trail: Checkpoint,
-    after: Option<EntryPosition>,
-}
-
 impl Call {
     /// Verifies the chains of one layer: all of them, a book's, or a single file's.
     pub async fn verify_audit_chain(
@@ -87,99 +85,15 @@ impl Call {
         if let Some(book) = book {
             self.service.require_book(book).await?;
         }
-        let mut report = ChainReport::default();
-        if let (Some(book), Some(path)) = (book, path) {
-            let key = ChainKey { book: book.as_str().into(), path: path.into(), user: layer.as_str().into() };
-            match self.service.inner.journal.chain(&key).await? {
-                Some(record) => drop(self.service.walk(ChainVerifier::new(record), None, &mut report).await?),
-                None if !self.service.inner.journal.chain_entries(&key, None, 1).await?.is_empty() => {
-                    report.breaks.push(orphaned_chain(key));
-                }
-                None => {}
-            }
-            return Ok(report);
-        }
-        let mut after = None;
-        loop {
-            let page =
-                self.service.inner.journal.chains(Some(layer), book, after.as_ref(), CHAINS_A_PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.key.clone());
-            for record in page {
-                self.service.walk(ChainVerifier::new(record), None, &mut report).await?;
-            }
-        }
-        let gone = self.service.inner.journal.orphaned_chains(Some(layer), book, MOST_BREAKS).await?;
-        report.breaks.extend(gone.into_iter().map(orphaned_chain));
-        report.breaks.truncate(MOST_BREAKS);
-        Ok(report)
+        let scope =
+            ChainScope { book: book.cloned(), path: path.map(str::to_owned), layer: Some(layer.clone()) };
+        chains::verify::<Fault>(&*self.service.inner.journal, &scope, &mut |_| Ok(()))
+            .await
+            .map_err(Error::from)
     }
 }
 
 impl Service {
-    /// Walks a chain; returns how far. An entry that can't be read counts as a break, and other chains
-    /// are still walked.
-    async fn walk(
-        &self,
-        walk: ChainVerifier,
-        from: Option<EntryPosition>,
-        report: &mut ChainReport,
-    ) -> Result<Option<Reached>, Fault> {
-        let key = walk.key().clone();
-        match self.walk_readable(walk, from, report).await {
-            Ok(reached) => Ok(Some(reached)),
-            Err(fault) if fault.kind == FaultKind::Corrupt => {
-                report.breaks.push(ChainError {
-                    key,
-                    id: None,
-                    reason: "an entry cannot be read".to_owned(),
-                });
-                Ok(None)
-            }
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// Walks a chain from a position to the end that its row names, and one entry beyond.
-    async fn walk_readable(
-        &self,
-        mut walk: ChainVerifier,
-        from: Option<EntryPosition>,
-        report: &mut ChainReport,
-    ) -> Result<Reached, Fault> {
-        let (key, mut after) = (walk.key().clone(), from);
-        while walk.remaining() > 0 {
-            let wanted = usize::try_from(walk.remaining().min(ENTRIES_A_PAGE)).unwrap_or(1);
-            let page = self.inner.journal.chain_entries(&key, after.as_ref(), wanted).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(EntryPosition { timestamp: last.timestamp, id: last.id.clone() });
-            report.entries_checked += page.len() as u64;
-            for entry in &page {
-                walk.step(entry);
-            }
-        }
-        let room = MOST_BREAKS.saturating_sub(report.breaks.len());
-        let reached = Reached { trail: walk.trail(), after };
-        let breaks = self.beyond(&key, &walk, &reached).await?.into_iter().chain(walk.finish());
-        report.breaks.extend(breaks.take(room));
-        Ok(reached)
-    }
-
-    /// Checks for an entry beyond the tip. Either it was appended since the row was read, and then the
-    /// row counts it by now, or it was inserted bypassing the log.
-    async fn beyond(
-        &self,
-        key: &ChainKey,
-        walk: &ChainVerifier,
-        reached: &Reached,
-    ) -> Result<Option<ChainError>, Fault> {
-        let extra = self.inner.journal.chain_entries(key, reached.after.as_ref(), 1).await?;
-        let Some(extra) = extra.into_iter().next() else { return Ok(None) };
-        let grown = self.inner.journal.chain(key).await?.is_some_and(|record| record.count > walk.count());
-        let reason = "the entry stands beyond the chain's tip: it was added behind the log's back".to_owned();
-        Ok((!grown).then(|| ChainError { key: key.clone(), id: Some(extra.id), reason }))
-    }
-
     /// State of the background verifier.
     pub fn verified(&self) -> Verified {
         self.inner.verifier.verified.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -255,7 +169,9 @@ impl Service {
             Some(from) => (ChainVerifier::resume(record, from.trail), from.after),
             None => (ChainVerifier::new(record), None),
         };
-        let reached = self.walk(walk, after, &mut report).await?.filter(|_| report.breaks.is_empty());
+        let reached = chains::walk::<Fault>(&*self.inner.journal, walk, after, &mut report, &mut |_| Ok(()))
+            .await?
+            .filter(|_| report.breaks.is_empty());
         let checked = report.entries_checked;
         self.note(|verified| match report.breaks.into_iter().next() {
             None => {
@@ -282,8 +198,4 @@ impl Service {
     fn note(&self, change: impl FnOnce(&mut Verified)) {
         change(&mut self.inner.verifier.verified.lock().unwrap_or_else(PoisonError::into_inner));
     }
-}
-
-fn orphaned_chain(key: ChainKey) -> ChainError {
-    ChainError { key, id: None, reason: "its chain's row is gone".to_owned() }
 }

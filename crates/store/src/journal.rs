@@ -24,7 +24,7 @@ use panaversity_model::audit::AuditDraft;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::file::FileMetadata;
-use panaversity_model::ports::{Changes, Journal};
+use panaversity_model::ports::{AuditLog, Changes, Journal};
 use panaversity_model::publication::FileKey;
 use panaversity_model::{Fault, Timestamp};
 
@@ -61,6 +61,18 @@ impl SqlJournal {
         let store_id = store_identity::store_id(&db).await?;
         let committer = Committer::start(db.clone(), backend);
         Ok(Arc::new(Self { db, committer, store_id, backend }))
+    }
+
+    /// The audit log alone, for commands that only read: it asks for no permission to write.
+    pub fn audit_log(db: Database) -> Arc<dyn AuditLog> {
+        // Only commits ask for the backend and the id.
+        let backend = Backend::Fs;
+        Arc::new(Self {
+            committer: Committer::start(db.clone(), backend),
+            db,
+            store_id: String::new(),
+            backend,
+        })
     }
 
     /// Id shared by database and storage.

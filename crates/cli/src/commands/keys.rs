@@ -12,9 +12,8 @@ use panaversity_model::{AgentId, BookId, Fault, Timestamp};
 use panaversity_store::{Database, SqlApiKeys, SqlLinkKeys};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
-use time::macros::format_description;
 
-use super::maintenance::{DatabaseArgs, gather};
+use super::maintenance::{DatabaseArgs, gather, moment};
 use crate::config::flags::MigrateFlags;
 use crate::config::parsed::DatabaseSettings;
 use crate::failure::{Failure, print};
@@ -188,15 +187,11 @@ fn scopes(names: &[String], books: &[String]) -> Result<Vec<Scope>, Failure> {
 /// The end of a key.
 fn end(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
-    let date = format_description!("[year]-[month]-[day]");
     let end = match days {
         Some(days) => Some(Timestamp::from_micros(
             now.micros().saturating_add(i64::from(days).saturating_mul(MICROS_PER_DAY)),
         )),
-        None => Timestamp::parse(text).or_else(|| {
-            let midnight = time::Date::parse(text, &date).ok()?.midnight().assume_utc();
-            Some(Timestamp::from_micros(midnight.unix_timestamp() * 1_000_000))
-        }),
+        None => moment(text),
     };
     let end = end.ok_or_else(|| {
         Failure::Usage(format!(

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use panaversity_model::Timestamp;
+use time::macros::format_description;
 
 use crate::config::Sources;
 use crate::config::flags::MigrateFlags;
@@ -26,4 +28,12 @@ pub(super) fn gather(flags: BTreeMap<String, String>) -> Result<Sources, Failure
     logging::start(LogSettings::read(&sources)?);
     sources.log_warnings();
     Ok(sources)
+}
+
+/// A time in RFC 3339, or the midnight in UTC with which a date begins.
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).or_else(|| {
+        let date = time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
+        Some(Timestamp::from_micros(date.midnight().assume_utc().unix_timestamp() * 1_000_000))
+    })
 }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod book;
+mod audit;
 mod buckets;
 mod commands;
 mod configuration;

@@ -39,15 +39,20 @@ impl AuditEntry {
         ];
         let mut digest = Sha256::new_with_prefix("panaversity-audit-1");
         for column in columns {
-            match column {
-                None => digest.update([0]),
-                Some(text) => {
-                    digest.update([1]);
-                    digest.update(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
-                    digest.update(text.as_bytes());
-                }
-            }
+            add_column(&mut digest, column);
         }
         ContentHash::from_bytes(digest.finalize().into()).to_string()
+    }
+}
+
+/// Adds a column in its canonical form.
+pub(crate) fn add_column(digest: &mut Sha256, column: Option<&str>) {
+    match column {
+        None => digest.update([0]),
+        Some(text) => {
+            digest.update([1]);
+            digest.update(u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+            digest.update(text.as_bytes());
+        }
     }
 }

@@ -6,7 +6,7 @@ use panaversity_model::chain::ChainError;
 use panaversity_model::{BookPath, Layer, Refusal, Timestamp};
 use panaversity_service::Call;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::AppState;
 use crate::mcp::arguments::Arguments;
@@ -47,13 +47,13 @@ pub(super) async fn query(_: &AppState, call: &mut Call, mut arguments: Argument
     let after =
         after.map(|after| EntryPosition { timestamp: Timestamp::from_micros(after.at), id: after.id });
     let limit = arguments.count("limit", 1, MOST_ENTRIES)?.unwrap_or(ENTRIES_A_PAGE);
-    let (path_from, path_to) = glob.as_ref().map_or(("", None), |glob| glob.prefix.range());
-    let path_from = Some(path_from.to_owned()).filter(|from| !from.is_empty());
-    let filter =
-        EntryFilter { path_from, path_to, agent, operation, status, from, to, ..EntryFilter::default() };
+    let mut filter = EntryFilter { agent, operation, status, from, to, ..EntryFilter::default() };
+    if let Some(glob) = &glob {
+        filter = filter.below(&glob.prefix);
+    }
     let keep = |entry: &AuditEntry| glob.as_ref().is_none_or(|glob| glob.accepts_text(&entry.path));
     let page = call.query_audit_log(&access, filter, after, limit, keep).await?;
-    let mut body = json!({ "entries": page.entries.into_iter().map(rendered).collect::<Vec<_>>() });
+    let mut body = json!({ "entries": page.entries });
     if let Some(next) = page.next {
         body["next_cursor"] = cursor(&AuditCursor { at: next.timestamp.micros(), id: next.id });
     }
@@ -68,32 +68,6 @@ fn moment(arguments: &mut Arguments, name: &str, earlier: &str) -> Result<Option
         }
         (named, called_earlier) => Ok(named.or(called_earlier)),
     }
-}
-
-/// An entry as JSON with all columns.
-fn rendered(entry: AuditEntry) -> Value {
-    let columns = [
-        ("id", Some(entry.id)),
-        ("timestamp", Some(entry.timestamp.to_string())),
-        ("agent_id", Some(entry.agent_id)),
-        ("operation", Some(entry.operation)),
-        ("book_id", Some(entry.book_id)),
-        ("path", Some(entry.path)),
-        ("user_id", Some(entry.user_id)),
-        ("status", Some(entry.status)),
-        ("error_code", entry.error_code),
-        ("error_message", entry.error_message),
-        ("request_id", Some(entry.request_id)),
-        ("change_id", entry.change_id),
-        ("old_content_hash", entry.old_content_hash),
-        ("new_content_hash", entry.new_content_hash),
-        ("prev_hash", entry.prev_hash),
-        ("entry_hash", Some(entry.entry_hash)),
-    ];
-    let columns = columns.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text)));
-    let mut fields: Map<_, _> = columns.collect();
-    fields.insert("execution_time_ms".to_owned(), entry.execution_time_ms.into());
-    Value::Object(fields)
 }
 
 pub(super) async fn verify(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {

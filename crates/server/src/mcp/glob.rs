@@ -5,17 +5,17 @@ use panaversity_model::path::{MAX_BYTES, Prefix};
 use panaversity_model::{BookPath, Refusal};
 
 /// A parsed glob.
-#[derive(Debug)]
-pub(super) struct Glob {
+#[derive(Debug, Clone)]
+pub struct Glob {
     matcher: GlobMatcher,
     /// Prefix of every matching path.
-    pub(super) prefix: Prefix,
+    pub prefix: Prefix,
 }
 
 impl Glob {
     /// Parses the argument of that name. Paths are relative to the book, so a leading `/` or `./` is
     /// ignored.
-    pub(super) fn parse(argument: &str, raw: &str) -> Result<Self, Refusal> {
+    pub fn parse(argument: &str, raw: &str) -> Result<Self, Refusal> {
         let mut raw = raw;
         while let Some(rest) = raw.strip_prefix("./").or_else(|| raw.strip_prefix('/')) {
             raw = rest;
@@ -36,7 +36,8 @@ impl Glob {
         self.accepts_text(path.as_str())
     }
 
-    pub(super) fn accepts_text(&self, path: &str) -> bool {
+    /// True if a path as stored matches.
+    pub fn accepts_text(&self, path: &str) -> bool {
         self.matcher.is_match(path)
     }
 }

@@ -37,6 +37,8 @@ fn a_command_that_only_looks_creates_neither_a_database_nor_a_storage() {
         ("reconcile --adopt --agent-id ada --storage-root ./none", 1, "there is no database sqlite:"),
         ("gc --database-url sqlite:./none/x.db", 1, "there is no database sqlite:"),
         ("gc --dry-run", 1, "there is no database sqlite:"),
+        ("audit query", 1, "there is no database sqlite:"),
+        ("audit export --output ./export.jsonl", 1, "there is no database sqlite:"),
         ("migrate current --database-url sqlite:./typo.db", 0, ""),
         ("migrate downgrade -1 --database-url sqlite:./typo.db", 1, "there is no database sqlite:"),
         ("migrate downgrade 0 --destroy-audit", 1, "there is no database sqlite:"),
@@ -95,7 +97,7 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
 #[test]
 fn asking_where_the_schema_is_leaves_an_empty_database_empty() {
     let env = TestEnv::unmigrated(Db::Postgres);
-    for line in ["migrate current", "config check", "gc", "reconcile"] {
+    for line in ["migrate current", "config check", "gc", "reconcile", "audit verify"] {
         run(&env, line);
         let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
         assert_eq!(shared().query(env.database_url(), tables).trim(), "0", "{line}");
@@ -118,6 +120,9 @@ async fn a_result_that_cannot_be_written_is_a_failure_and_a_reader_that_left_is_
         "config check --json",
         "gc --dry-run",
         "gc --json",
+        "audit query",
+        "audit verify",
+        "audit verify --json",
         "reconcile",
         "reconcile --json",
     ] {

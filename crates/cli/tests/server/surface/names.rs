@@ -45,7 +45,7 @@ fn printed(env: &TestEnv, arguments: &[&str]) -> String {
 #[test]
 fn the_commands_are_these() {
     let env = TestEnv::new(Db::Sqlite);
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["serve"],
         &["mcp"],
@@ -61,6 +61,10 @@ fn the_commands_are_these() {
         &["hydrate"],
         &["reconcile"],
         &["gc"],
+        &["audit"],
+        &["audit", "query"],
+        &["audit", "verify"],
+        &["audit", "export"],
     ];
     let mut all = String::new();
     for command in commands {
