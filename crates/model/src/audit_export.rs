@@ -39,6 +39,7 @@ const FORMAT: &str = "panaversity-audit-export-1";
 /// A line of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "most lines are entries")]
 pub enum ExportLine {
     /// Begins a chain.
     Chain(ChainTip),
@@ -121,8 +122,9 @@ impl TipDigest {
             ExportLine::Chain(chain) => {
                 self.chains += 1;
                 let count = chain.count.to_string();
-                let columns = [&chain.book_id, &chain.path, &chain.user_id];
-                columns.into_iter().for_each(|column| add_column(&mut self.digest, Some(column)));
+                for column in [&chain.book_id, &chain.path, &chain.user_id] {
+                    add_column(&mut self.digest, Some(column));
+                }
                 add_column(&mut self.digest, chain.tip.as_deref());
                 add_column(&mut self.digest, Some(&count));
             }

@@ -17,7 +17,7 @@ pub struct ExportError {
     /// Number of the line, from 1.
     pub line: u64,
     /// The chain and the entry, where they are known.
-    pub chain: Option<ChainError>,
+    pub chain: Option<Box<ChainError>>,
     /// Description of the defect.
     pub reason: String,
 }
@@ -144,6 +144,6 @@ impl ExportVerifier {
     fn broken(&self, found: ChainError) -> ExportError {
         let ChainKey { book, path, user } = &found.key;
         let reason = format!("{}, in the chain of {book:?}, {path:?}, {user:?}", found.reason);
-        ExportError { line: self.line, reason, chain: Some(found) }
+        ExportError { line: self.line, reason, chain: Some(Box::new(found)) }
     }
 }

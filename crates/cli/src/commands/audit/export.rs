@@ -52,7 +52,9 @@ pub(super) async fn run(args: ExportArgs) -> Result<(), Failure> {
     if report.breaks.is_empty() {
         return Ok(());
     }
-    report.breaks.iter().for_each(|found| say(&break_line(found)));
+    for found in &report.breaks {
+        say(&break_line(found));
+    }
     Err(Failure::Failed(
         "the log is exported as it is, but it is broken: `audit verify` says where".to_owned(),
     ))

@@ -45,7 +45,7 @@ pub(super) fn verify(path: &Path, earlier: Option<EarlierExport>) -> Result<Veri
     let end = match checked {
         Ok(end) => end,
         Err(error) => {
-            let mut shown = error.chain.as_ref().map_or_else(|| json!({}), break_json);
+            let mut shown = error.chain.as_deref().map_or_else(|| json!({}), break_json);
             shown["line"] = error.line.into();
             shown["reason"] = error.reason.as_str().into();
             let line = printable(&format!("{}: {error}", path.display()));

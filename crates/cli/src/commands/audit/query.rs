@@ -108,7 +108,7 @@ fn text_line(entry: &AuditEntry) -> String {
     }
     if let Some(code) = &entry.error_code {
         let message = entry.error_message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
-        line.push_str(&format!("  {code}{message}"));
+        line = format!("{line}  {code}{message}");
     }
     printable(&line)
 }
