@@ -30,20 +30,20 @@ pub(crate) struct AuditArgs {
 #[derive(Subcommand)]
 enum AuditAction {
     /// Print entries, newest first
-    #[command(
-        after_help = "Example: panaversity-fs audit query --book-id ai-python --path 'content/**' --since 2026-11-01"
-    )]
+    #[command(after_help = "Example: panaversity-fs audit query --book-id ai-python --path 'content/**' \
+        --since 2026-11-01")]
     Query(query::QueryArgs),
     /// Verify the chains in the database, or a file that `audit export` wrote
     #[command(after_help = "Examples:\n  panaversity-fs audit verify\n  \
         panaversity-fs audit verify --against audit-2026-10.jsonl\n  \
         panaversity-fs audit verify audit-2026-11.jsonl --against audit-2026-10.jsonl\n\n\
-        Exit code 1 if anything is broken. --against finds even a log that the owner of the database rewrote.")]
+        Exit code 1 if anything is broken. --against finds even a log that the owner of the database \
+        rewrote.")]
     Verify(verify::VerifyArgs),
     /// Write the log with the digest of its chains, as JSON lines that can be verified offline
     #[command(after_help = "Example: panaversity-fs audit export --output audit-2026-11.jsonl\n\n\
-        Each chain is exported up to a tip that is read once; later entries are not in it. A log that is broken \
-        is exported too, with exit code 1.")]
+        Each chain is exported up to a tip that is read once; later entries are not in it. A log that is \
+        broken is exported too, with exit code 1.")]
     Export(export::ExportArgs),
 }
 

@@ -1,5 +1,5 @@
-//! `audit` through the binary (R6): what was exported verifies offline, what was tampered with in the database
-//! is named, and a log that its owner rewrote consistently is found by `--against`.
+//! `audit` through the binary (R6): what was exported verifies offline, what was tampered with in the
+//! database is named, and a log that its owner rewrote consistently is found by `--against`.
 
 use std::fs;
 use std::process::Output;
@@ -152,12 +152,11 @@ async fn r6_an_export_made_while_writers_write_verifies() {
             n
         };
         let exporting = async {
-            let command = env.folder().to_owned();
             for n in 0..4 {
                 let mut run = env.command();
                 run.args(["audit", "export", "--output", &format!("{n}.jsonl")]);
                 let done = tokio::task::spawn_blocking(move || run.output().unwrap()).await.unwrap();
-                assert!(done.status.success(), "{done:?} in {command:?}");
+                assert!(done.status.success(), "{done:?}");
             }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         };
@@ -212,7 +211,8 @@ async fn r6_what_was_tampered_with_is_named_and_a_consistent_rewrite_is_found_on
         let link = entry.prev_hash.as_ref().map_or("NULL".to_owned(), |hash| format!("'{hash}'"));
         let (id, hash) = (&entry.id, &entry.entry_hash);
         sql(&format!(
-            "UPDATE audit_log SET agent_id = 'mallory', prev_hash = {link}, entry_hash = '{hash}' WHERE id = '{id}'; \
+            "UPDATE audit_log SET agent_id = 'mallory', prev_hash = {link}, entry_hash = '{hash}' \
+             WHERE id = '{id}'; \
              UPDATE chains SET tip = '{hash}' WHERE path = '{LESSON}' AND user_id = '{user}'"
         ));
         prev = Some(entry.entry_hash);
