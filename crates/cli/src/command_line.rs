@@ -11,6 +11,7 @@ use crate::commands::{
     book, completions, config, gc, health, hydrate, ingest, keys, mcp, migrate, reconcile, serve, slo,
 };
 use crate::commands::{audit, config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
+use crate::commands::{backup, config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{SETTINGS, Setting};
 use crate::failure::{Failure, NotYet};
@@ -74,6 +75,8 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Query, verify and export the audit log
     Audit(audit::AuditArgs),
+    /// Copy a store on SQLite and a folder, while servers serve it
+    Backup(backup::BackupArgs),
 }
 
 /// Parses the command line and runs the command.
@@ -101,6 +104,7 @@ pub fn run() -> ExitCode {
             Command::Slo(args) => ended(slo::run(args).await),
             Command::Completions(args) => ended(completions::run(&args, command_line())),
             Command::Audit(args) => ended(audit::run(args).await),
+            Command::Backup(args) => ended(backup::run(args).await),
         }
     });
     // A thread blocked on stdin would keep a graceful shutdown from ending.

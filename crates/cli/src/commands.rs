@@ -3,6 +3,7 @@
 pub(crate) mod book;
 pub(crate) mod completions;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod gc;
 pub(crate) mod health;

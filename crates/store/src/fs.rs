@@ -10,6 +10,7 @@
 mod atomic_file;
 mod instance_lock;
 mod listing;
+mod object_copy;
 mod root_dir;
 mod upload_store;
 mod walk;
@@ -35,6 +36,7 @@ use crate::keys;
 use crate::store_identity::{self, StoreIdentity};
 use atomic_file::{AtomicFile, stream_of};
 use instance_lock::InstanceLock;
+pub(crate) use object_copy::{CopyTarget, ObjectCopy};
 use root_dir::{OpenPath, RootDir};
 
 /// Bytes written by a probe of the folder.

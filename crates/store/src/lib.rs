@@ -27,9 +27,11 @@
 //! - [`SharedRedis`]: rates and frequently read objects that servers share.
 //! - [`FileStorage`] and [`S3Storage`]: the ports of objects, tree and uploads. [`Metered`] counts what is
 //!   asked of them, [`StorageProbe`] tries a storage out.
+//! - [`Backup`]: a copy of a store on `SQLite` and a folder, while servers serve it.
 
 mod api_keys;
 mod backend;
+mod backup;
 mod database;
 mod exact_length;
 mod file_identity;
@@ -47,6 +49,7 @@ mod store_identity;
 
 pub use api_keys::SqlApiKeys;
 pub use backend::Backend;
+pub use backup::{BACKUP_DATABASE, BACKUP_STORAGE, Backup, BackupError, CopiedObjects, DamagedObject};
 pub use database::{Database, DatabaseUrl, PoolOptions};
 pub use fs::FileStorage;
 pub use journal::{DatabaseIdentity, SqlJournal};

@@ -3,6 +3,7 @@
 mod addresses;
 mod book;
 mod audit;
+mod backup;
 mod buckets;
 mod commands;
 mod configuration;

@@ -46,6 +46,7 @@ fn printed(env: &TestEnv, arguments: &[&str]) -> String {
 fn the_commands_are_these() {
     let env = TestEnv::new(Db::Sqlite);
     let commands: [&[&str]; 19] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["serve"],
         &["mcp"],
@@ -65,6 +66,7 @@ fn the_commands_are_these() {
         &["audit", "query"],
         &["audit", "verify"],
         &["audit", "export"],
+        &["backup"],
     ];
     let mut all = String::new();
     for command in commands {
