@@ -8,6 +8,7 @@ mod buckets;
 mod commands;
 mod configuration;
 mod dotenv;
+mod dumps;
 mod gc;
 mod health;
 mod logs;
