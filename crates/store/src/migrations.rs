@@ -71,6 +71,9 @@ static ALL: &[Scripts] = &[
     },
 ];
 
+/// The revision that adds API keys.
+const API_KEYS: u32 = 5;
+
 /// Tables required for serving.
 const TABLES: [&str; 12] = [
     "store",
@@ -149,6 +152,15 @@ pub fn newest() -> u32 {
     ALL.last().map_or(0, |scripts| scripts.revision.number)
 }
 
+/// Data that a downgrade may drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DowngradeConsent {
+    /// The audit log.
+    pub audit_log: bool,
+    /// API keys, if there are any.
+    pub api_keys: bool,
+}
+
 /// Upgrades to `to`, or to the newest revision; returns the revisions that ran.
 pub async fn upgrade(db: &Database, to: Option<u32>) -> Result<Vec<Revision>, MigrationError> {
     let to = to.unwrap_or_else(newest);
@@ -167,7 +179,11 @@ pub async fn upgrade(db: &Database, to: Option<u32>) -> Result<Vec<Revision>, Mi
 }
 
 /// Downgrades to `to` (0: an empty database); returns the revisions that were undone.
-pub async fn downgrade(db: &Database, to: u32, destroy_audit: bool) -> Result<Vec<Revision>, MigrationError> {
+pub async fn downgrade(
+    db: &Database,
+    to: u32,
+    consent: DowngradeConsent,
+) -> Result<Vec<Revision>, MigrationError> {
     if to > 0 {
         known(to)?;
     }
@@ -176,12 +192,7 @@ pub async fn downgrade(db: &Database, to: u32, destroy_audit: bool) -> Result<Ve
     refuse_newer(from)?;
     let mut ran = Vec::new();
     for scripts in ALL.iter().rev().filter(|s| s.revision.number <= from && s.revision.number > to) {
-        if scripts.revision.destroys_audit && !destroy_audit {
-            return Err(MigrationError::Refused(format!(
-                "going back from revision {} drops the audit log; add --destroy-audit if that is meant",
-                scripts.revision.number
-            )));
-        }
+        refuse_loss(&mut session, scripts.revision, consent).await?;
         session.script(pair_of(db, scripts).down).await?;
         let number = i64::from(scripts.revision.number);
         session.execute("DELETE FROM schema_migrations WHERE revision = $1", vec![number.into()]).await?;
@@ -189,6 +200,31 @@ pub async fn downgrade(db: &Database, to: u32, destroy_audit: bool) -> Result<Ve
     }
     session.commit().await?;
     Ok(ran)
+}
+
+/// Refuses to drop what is not in `consent`.
+async fn refuse_loss(
+    session: &mut Session,
+    revision: Revision,
+    consent: DowngradeConsent,
+) -> Result<(), MigrationError> {
+    let number = revision.number;
+    if revision.destroys_audit && !consent.audit_log {
+        return Err(MigrationError::Refused(format!(
+            "going back from revision {number} drops the audit log; add --destroy-audit if that is meant"
+        )));
+    }
+    if number != API_KEYS || consent.api_keys {
+        return Ok(());
+    }
+    let row = session.row("SELECT count(*) AS keys FROM api_keys", Vec::new()).await?;
+    match row.map_or(Ok(0), |row| row.int("keys"))? {
+        0 => Ok(()),
+        keys => Err(MigrationError::Refused(format!(
+            "going back from revision {number} drops {keys} API key(s), after which a server without tokens lets \
+             everybody in; add --drop-api-keys if that is meant"
+        ))),
+    }
 }
 
 /// Current revision of the database; `None`: it was never migrated. Writes nothing.

@@ -3,7 +3,7 @@
 
 use clap::{Args, Subcommand};
 use panaversity_store::Database;
-use panaversity_store::migrations::{self, Revision};
+use panaversity_store::migrations::{self, DowngradeConsent, Revision};
 use serde_json::{Value, json};
 
 use super::maintenance::{DatabaseArgs, gather};
@@ -40,6 +40,9 @@ enum MigrateAction {
         /// Go down even where that drops the audit log
         #[arg(long)]
         destroy_audit: bool,
+        /// Go down even where that drops API keys
+        #[arg(long)]
+        drop_api_keys: bool,
         #[command(flatten)]
         shared: DatabaseArgs,
     },
@@ -76,12 +79,13 @@ pub(crate) async fn run(args: MigrateArgs) -> Result<(), Failure> {
             let result = migrations::upgrade(&database, to).await;
             moved("upgraded to", result.map_err(migration_failed), &database, json).await
         }
-        MigrateAction::Downgrade { to, destroy_audit, shared } => {
+        MigrateAction::Downgrade { to, destroy_audit, drop_api_keys, shared } => {
+            let consent = DowngradeConsent { audit_log: destroy_audit, api_keys: drop_api_keys };
             let target = Target::parse(&to)?;
             let (settings, json) = read(shared)?;
             let database = connect_existing(settings).await?;
             let result = match target.from(current(&database).await?) {
-                Ok(to) => migrations::downgrade(&database, to, destroy_audit).await.map_err(migration_failed),
+                Ok(to) => migrations::downgrade(&database, to, consent).await.map_err(migration_failed),
                 Err(failure) => Err(failure),
             };
             moved("took back", result, &database, json).await

@@ -22,4 +22,5 @@ mod slo;
 mod starting;
 mod stopping;
 mod store_identity;
+mod upgrades;
 mod waiting;

@@ -59,14 +59,14 @@ async fn the_signing_key_is_kept_by_the_migration_up_and_down() {
     let postgres = panaversity_testkit::postgres::shared();
     let url = postgres.create_database();
     let (db, journal) = open(&url).await;
-    migrations::downgrade(&db, 5, false).await.unwrap();
+    migrations::downgrade(&db, 5, migrations::DowngradeConsent::default()).await.unwrap();
     postgres.query(&url, "UPDATE store SET signing_key = repeat('ab', 32)");
     migrations::upgrade(&db, None).await.unwrap();
     let store = SqlLinkKeys::new(db.clone());
     assert_eq!(keys(&store).await, ["ab".repeat(32)]);
     store.rotate_link_key(false).await.unwrap();
     let newest = keys(&store).await[0].clone();
-    migrations::downgrade(&db, 5, false).await.unwrap();
+    migrations::downgrade(&db, 5, migrations::DowngradeConsent::default()).await.unwrap();
     assert_eq!(postgres.query(&url, "SELECT signing_key FROM store").trim(), newest);
     journal.close().await;
 }

@@ -3,7 +3,7 @@
 use panaversity_model::ErrorCode;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Books, Changes, Journal};
-use panaversity_store::migrations::{self, MigrationError};
+use panaversity_store::migrations::{self, DowngradeConsent, MigrationError};
 use panaversity_store::{Database, DatabaseUrl};
 use panaversity_testkit::postgres;
 use panaversity_testkit::samples::{book, change_set, draft, lesson, write};
@@ -24,14 +24,15 @@ async fn goes_forward_and_back(url: &str) {
 
     let newest = ran.last().unwrap().number;
     assert_eq!(migrations::current(&db).await, Ok(Some(newest)));
-    let refused = migrations::downgrade(&db, 0, false).await.unwrap_err();
+    let refused = migrations::downgrade(&db, 0, DowngradeConsent::default()).await.unwrap_err();
     assert!(
         matches!(&refused, MigrationError::Refused(why) if why.contains("--destroy-audit")),
         "{refused:?}"
     );
     assert_eq!(migrations::current(&db).await, Ok(Some(newest)), "a refused downgrade changes nothing");
 
-    assert_eq!(migrations::downgrade(&db, 0, true).await.unwrap().len(), ran.len());
+    let consent = DowngradeConsent { audit_log: true, ..DowngradeConsent::default() };
+    assert_eq!(migrations::downgrade(&db, 0, consent).await.unwrap().len(), ran.len());
     assert_eq!(migrations::current(&db).await, Ok(None));
     assert_eq!(migrations::upgrade(&db, None).await.unwrap(), ran, "and forward again");
 
