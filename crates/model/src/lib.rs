@@ -60,6 +60,7 @@ pub mod storage_listing;
 pub mod suggestion;
 pub mod timestamp;
 pub mod upload;
+pub mod validation;
 pub mod zip;
 
 pub use agent::AgentId;

@@ -32,6 +32,11 @@ pub fn type_of(path: &BookPath) -> &'static str {
     }
 }
 
+/// True if the extension is a registered one.
+pub fn is_known(path: &BookPath) -> bool {
+    type_of(path) != UNKNOWN
+}
+
 /// Binary format denoted by the extension, with its article; `None`: the file may be text.
 pub fn binary_format(path: &BookPath) -> Option<&'static str> {
     let extension = extension(path);

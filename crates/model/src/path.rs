@@ -70,6 +70,11 @@ impl BookPath {
         self.0.starts_with("content/") && extension.is_some_and(|end| end == "md" || end == "mdx")
     }
 
+    /// True if its extension says MDX.
+    pub fn is_mdx(&self) -> bool {
+        Path::new(self.name()).extension().is_some_and(|end| end == "mdx")
+    }
+
     /// First segment that is a device name on Windows (`aux.md`, `COM1`); an archive that contains it
     /// cannot be unpacked there.
     pub fn windows_device(&self) -> Option<&str> {
