@@ -12,6 +12,7 @@ use crate::commands::{
 };
 use crate::commands::{audit, config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
 use crate::commands::{backup, config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
+use crate::commands::{config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve, validate};
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{SETTINGS, Setting};
 use crate::failure::{Failure, NotYet};
@@ -77,6 +78,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Copy a store on SQLite and a folder, while servers serve it
     Backup(backup::BackupArgs),
+    /// Check books for what would break a build: links, front matter, paths, lost files
+    Validate(validate::ValidateArgs),
 }
 
 /// Parses the command line and runs the command.
@@ -105,6 +108,7 @@ pub fn run() -> ExitCode {
             Command::Completions(args) => ended(completions::run(&args, command_line())),
             Command::Audit(args) => ended(audit::run(args).await),
             Command::Backup(args) => ended(backup::run(args).await),
+            Command::Validate(args) => ended(validate::run(args).await),
         }
     });
     // A thread blocked on stdin would keep a graceful shutdown from ending.

@@ -18,3 +18,4 @@ pub(crate) mod reconcile;
 pub(crate) mod serve;
 mod server_args;
 pub(crate) mod slo;
+pub(crate) mod validate;

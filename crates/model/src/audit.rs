@@ -40,11 +40,13 @@ pub enum Operation {
     Upload,
     /// A link to an archive was made, or an archive downloaded.
     Archive,
+    /// A book was validated.
+    Validate,
 }
 
 impl Operation {
     /// All operations, for schemas and filters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Read,
         Self::Write,
         Self::Delete,
@@ -57,6 +59,7 @@ impl Operation {
         Self::Verify,
         Self::Upload,
         Self::Archive,
+        Self::Validate,
     ];
 
     /// Name as stored.
@@ -74,6 +77,7 @@ impl Operation {
             Self::Verify => "VERIFY",
             Self::Upload => "UPLOAD",
             Self::Archive => "ARCHIVE",
+            Self::Validate => "VALIDATE",
         }
     }
 }

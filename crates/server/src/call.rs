@@ -46,7 +46,9 @@ impl CallKind {
         match self {
             // Its time is that of the file, which is hashed once more.
             Self::Tool(tool) if tool.name == "complete_upload" => Some(limits.large_call_timeout),
-            Self::Tool(tool) if tool.operation == Operation::Verify => Some(limits.large_call_timeout),
+            Self::Tool(tool) if matches!(tool.operation, Operation::Verify | Operation::Validate) => {
+                Some(limits.large_call_timeout)
+            }
             Self::Tool(_) | Self::Resource => Some(limits.call_timeout),
             Self::Upload | Self::Archive | Self::Content => None,
         }

@@ -31,6 +31,7 @@ mod stdio;
 pub(crate) mod tests;
 mod tool_output;
 pub(crate) mod tools;
+pub(crate) mod validation;
 mod write_metrics;
 
 use std::error::Error;

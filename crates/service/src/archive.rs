@@ -212,7 +212,7 @@ impl Service {
     }
 
     /// Step 3: checks the objects.
-    async fn look_for_objects(
+    pub(crate) async fn look_for_objects(
         &self,
         versions: &[(&str, ContentHash)],
         blob_metadata: &mut [BlobMetadata],

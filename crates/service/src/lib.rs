@@ -27,7 +27,7 @@
 //! - [`Service`] holds the [`Engines`] behind the ports; [`call`] is the way of every request, from its
 //!   authorization to its audit entry; [`authorize`] has the permissions that use cases ask for.
 //! - Text: [`read`], [`mod@write`], [`delete`], [`glob`]. Other files: [`assets`], [`uploads`].
-//! - Books and builds: [`books`], [`plan`], [`delta`], [`archive`].
+//! - Books and builds: [`books`], [`plan`], [`delta`], [`archive`], [`validate`].
 //! - The audit log: [`audit`], [`verify`].
 //! - Upkeep: [`publish`], [`reconcile`], [`gc`], [`health`].
 
@@ -58,6 +58,7 @@ mod spool;
 mod upload_cleanup;
 pub mod uploads;
 mod utf8;
+pub mod validate;
 pub mod verify;
 pub mod write;
 

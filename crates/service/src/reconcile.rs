@@ -17,10 +17,12 @@
 //! Memory is bounded by one page of names and one text.
 
 mod adopt;
+mod base_copy;
 mod files;
 mod foreign_files;
 mod objects;
 
+pub(crate) use base_copy::told;
 pub use foreign_files::QuickScan;
 
 use panaversity_model::{AgentId, BookId, Fault};
@@ -146,7 +148,7 @@ pub struct Reconciled {
 }
 
 /// Callback that receives each finding as it is made.
-pub type Tell<'a> = &'a mut (dyn FnMut(Finding) + Send);
+pub type Tell<'a> = &'a mut (dyn FnMut(Finding) + Send + Sync);
 
 /// A run in progress.
 struct Run<'a> {

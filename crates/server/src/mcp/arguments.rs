@@ -157,9 +157,14 @@ impl Arguments {
 
     /// A boolean; false if left out.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Refusal> {
+        self.flag_or(name, false)
+    }
+
+    /// A boolean; `default` if left out.
+    pub(super) fn flag_or(&mut self, name: &str, default: bool) -> Result<bool, Refusal> {
         let given = self.0.remove(name).unwrap_or_default();
         match &given {
-            Value::Null => Ok(false),
+            Value::Null => Ok(default),
             Value::Bool(flag) => Ok(*flag),
             Value::String(text) if text.trim().eq_ignore_ascii_case("true") => Ok(true),
             Value::String(text) if text.trim().eq_ignore_ascii_case("false") => Ok(false),

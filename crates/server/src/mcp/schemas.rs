@@ -233,6 +233,22 @@ pub(super) fn archive() -> Shape {
     }
 }
 
+pub(super) fn validate() -> Shape {
+    Shape {
+        input: input(
+            &["book_id"],
+            json!({
+                "book_id": book(),
+                "strict": { "type": "boolean", "description": "Warnings make it invalid too" },
+                "include_warnings": { "type": "boolean", "description": "Default true" },
+            }),
+        ),
+        output: output(json!({
+            "valid": flag(), "summary": { "type": "object" }, "errors": list(), "warnings": list(),
+        })),
+    }
+}
+
 pub(super) fn query() -> Shape {
     let glob = "Glob: * stays within a folder, ** does not";
     let default = format!("Default {ENTRIES_A_PAGE}");

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use futures::future::BoxFuture;
 use panaversity_model::audit::Operation::{
-    self, Archive, Create, Delete, Delta, List, Plan, Query, Read, Search, Upload, Verify, Write,
+    self, Archive, Create, Delete, Delta, List, Plan, Query, Read, Search, Upload, Validate, Verify, Write,
 };
 use panaversity_model::permission::Principal;
 use panaversity_service::Call;
@@ -17,7 +17,7 @@ use crate::AppState;
 use crate::mcp::arguments::{Arguments, Signature};
 use crate::mcp::schemas::Shape;
 use crate::mcp::tool_output::ToolResult;
-use crate::mcp::{archives, assets, audit, books, build, content, schemas, search};
+use crate::mcp::{archives, assets, audit, books, build, content, schemas, search, validation};
 
 type Run = for<'a> fn(&'a AppState, &'a mut Call, Arguments) -> BoxFuture<'a, ToolResult>;
 
@@ -43,7 +43,7 @@ pub(crate) struct Spec {
 }
 
 #[rustfmt::skip]
-pub(super) static ALL: [Spec; 16] = [
+pub(super) static ALL: [Spec; 17] = [
     Spec { name: "read_content", title: "Read content", operation: Read, group: Content, shape: schemas::read,
         run: |app, call, args| Box::pin(content::read(app, call, args)),
         about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Gives file_hash_sha256, which write_content needs. With user_id the user's overlay wins. Of a static/ path only tells whether it exists; of a file that is no text also its type and download_url." },
@@ -86,6 +86,9 @@ pub(super) static ALL: [Spec; 16] = [
     Spec { name: "get_book_archive", title: "Get book archive", operation: Archive, group: Build, shape: schemas::archive,
         run: |app, call, args| Box::pin(archives::archive(app, call, args)),
         about: "A link to the book's state as a ZIP: GET archive_url, no headers needed, Range to resume. It stays that state while others write. partial: files whose bytes are lost are left out and listed in error_manifest." },
+    Spec { name: "validate_book", title: "Validate book", operation: Validate, group: Build, shape: schemas::validate,
+        run: |app, call, args| Box::pin(validation::validate(app, call, args)),
+        about: "Check the base before a build: paths, front matter, broken links and images, two pages with one route, lost or foreign files. Changes nothing. Each error has path, message (with line) and suggestion: repair, then validate again. Warnings may be meant." },
     Spec { name: "query_audit_log", title: "Query audit log", operation: Query, group: Audit, shape: schemas::query,
         run: |app, call, args| Box::pin(audit::query(app, call, args)),
         about: "Who did what and when, newest first; every filter must match. Without user_id the base's entries, with it that user's. A short page may have next_cursor too." },

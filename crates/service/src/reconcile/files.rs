@@ -36,7 +36,7 @@ impl Run<'_> {
 
     /// Confirms a suspected difference: the journal's record must be unchanged, without a pending
     /// publication, and a second comparison must find the difference too.
-    async fn really_wrong(
+    pub(super) async fn really_wrong(
         &self,
         record: PublishedFile,
     ) -> Result<Option<(PublishedFile, Discrepancy)>, Fault> {
@@ -127,7 +127,7 @@ impl Run<'_> {
     }
 }
 
-fn unmended(trouble: Discrepancy) -> Remedy {
+pub(super) fn unmended(trouble: Discrepancy) -> Remedy {
     left(match trouble {
         Discrepancy::Different => {
             "reconcile --adopt takes it in as a new version, --repair puts the old one back"

@@ -65,7 +65,7 @@ impl Service {
     }
 
     /// The journal's records for these entries.
-    async fn known(&self, page: &[TreeEntry]) -> Result<HashMap<FileKey, PublishedFile>, Fault> {
+    pub(super) async fn known(&self, page: &[TreeEntry]) -> Result<HashMap<FileKey, PublishedFile>, Fault> {
         let keys: Vec<_> = page.iter().filter_map(|seen| seen.spot.key().ok()).collect();
         let records = self.inner.journal.records_of(&keys).await?;
         Ok(records.into_iter().map(|record| (record.key.clone(), record)).collect())
@@ -80,14 +80,23 @@ impl Run<'_> {
             let known = self.service.known(&page).await?;
             for seen in page {
                 let key = seen.spot.key();
-                if key.as_ref().is_ok_and(|key| known.contains_key(key))
-                    || !self.still_strange(&seen, &key).await?
-                {
-                    continue;
+                if !key.as_ref().is_ok_and(|key| known.contains_key(key)) {
+                    self.report_foreign(&seen, key).await?;
                 }
-                let remedy = self.receive(&seen, key).await?;
-                self.found(Discrepancy::Foreign, seen.spot.shown(), remedy);
             }
+        }
+        Ok(())
+    }
+
+    /// Treats an entry that the journal does not know, if that is still so.
+    pub(super) async fn report_foreign(
+        &mut self,
+        seen: &TreeEntry,
+        key: Result<FileKey, Refusal>,
+    ) -> Result<(), Fault> {
+        if self.still_strange(seen, &key).await? {
+            let remedy = self.receive(seen, key).await?;
+            self.found(Discrepancy::Foreign, seen.spot.shown(), remedy);
         }
         Ok(())
     }
