@@ -1,6 +1,8 @@
 //! `validate`: checks books as the tool `validate_book` does, on the store itself. It changes nothing and
 //! may run while servers run. Exit codes: 0 every book is valid, 1 one is not.
 
+use std::io::{IsTerminal, stderr};
+
 use clap::Args;
 use panaversity_client::progress::{PhaseObserver, ProgressObserver, Unit};
 use panaversity_model::validation::ValidationReport;
@@ -61,6 +63,10 @@ async fn validate_all(
     for book in books {
         let mut bar: Option<Box<dyn PhaseObserver>> = None;
         let mut progress = |done: usize, all: usize| {
+            // What is not a terminal wants the result alone.
+            if !stderr().is_terminal() {
+                return;
+            }
             let begin = || TerminalProgress.begin(format!("validate {book}:"), all as u64, Unit::Files);
             bar.get_or_insert_with(begin).done(done as u64);
         };

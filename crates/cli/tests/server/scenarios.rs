@@ -61,4 +61,5 @@ mod resources;
 mod search;
 mod static_files;
 mod uploads;
+mod validation;
 mod writing;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::manifest::Manifest;
-use crate::path::{BookPath, lies_under};
+use crate::path::BookPath;
 use crate::suggestion::nearest_name;
 
 /// Most files of one name, and most names of one folder, that are considered for a suggestion.
@@ -56,18 +56,20 @@ impl BookPaths {
             };
             return twins.iter().max_by_key(shared).map(String::as_str);
         }
-        let siblings = self.below(folder).take(CONSIDERED).filter_map(|path| {
-            let name = path.get(folder.len() + 1..)?;
-            (!name.contains('/')).then_some(name)
-        });
-        let near = nearest_name(name, siblings)?;
-        self.manifest.files.get_key_value(&format!("{folder}/{near}")).map(|(path, _)| path.as_str())
+        let siblings = self.below(folder).take(CONSIDERED);
+        let mut by_stem: HashMap<&str, &str> = HashMap::new();
+        for path in siblings.filter(|path| path.rsplit_once('/').is_some_and(|(of, _)| of == folder)) {
+            by_stem.entry(stem(path)).or_insert(path);
+        }
+        // Extensions would make any two pages alike.
+        let near = nearest_name(stem(path), by_stem.keys().copied())?;
+        by_stem.get(near).copied()
     }
 
-    fn below<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        let from = format!("{folder}/");
-        let paths = self.manifest.files.range(from..).map(|(path, _)| path.as_str());
-        paths.take_while(move |path| lies_under(path, folder))
+    fn below<'a>(&'a self, folder: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let prefix = format!("{folder}/");
+        let paths = self.manifest.files.range(prefix.clone()..).map(|(path, _)| path.as_str());
+        paths.take_while(move |path| path.starts_with(&prefix))
     }
 
     fn indexes(&self) -> &Indexes {
@@ -89,4 +91,10 @@ impl BookPaths {
 
 fn folded(path: &str) -> Option<String> {
     BookPath::parse(path).ok().map(|path| path.folded())
+}
+
+/// Name of a file without its extension.
+fn stem(path: &str) -> &str {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }

@@ -29,6 +29,7 @@ fn tools() -> Vec<(&'static str, &'static str, Value)> {
         ("plan_build", "read", json!({})),
         ("delta_build", "read", json!({ "since": "2025-01-01T00:00:00Z" })),
         ("get_book_archive", "read", json!({})),
+        ("validate_book", "read", json!({})),
         ("query_audit_log", "read", json!({})),
         ("verify_audit_chain", "admin", json!({})),
     ]

@@ -19,6 +19,7 @@ fn good() -> Vec<(&'static str, Value)> {
         ("plan_build", json!({ "book_id": BOOK })),
         ("glob_search", json!({ "book_id": BOOK, "pattern": "**" })),
         ("delta_build", json!({ "book_id": BOOK, "since": "2026-01-01T00:00:00Z" })),
+        ("validate_book", json!({ "book_id": BOOK })),
         ("query_audit_log", json!({ "book_id": BOOK })),
         ("verify_audit_chain", json!({ "book_id": BOOK })),
     ]
@@ -87,6 +88,8 @@ fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
         ("list_books", "cursor", also(vec![json!("%%%"), json!(long), json!("\0")])),
         ("create_book", "schema", also(vec![json!("Strict"), json!("hugo")])),
         ("plan_build", "target_manifest_hash", also(vec![json!("latest")])),
+        ("validate_book", "strict", vec![json!("yes"), json!(1), json!([])]),
+        ("validate_book", "include_warnings", vec![json!("no"), json!(0), json!({})]),
         (
             "query_audit_log",
             "limit",
@@ -176,6 +179,7 @@ async fn a_missing_argument_is_refused_by_name_and_null_counts_as_missing() {
         ("delete_content", &["book_id", "path"]),
         ("create_book", &["book_id"]),
         ("plan_build", &["book_id"]),
+        ("validate_book", &["book_id"]),
         ("glob_search", &["pattern", "book_id"]),
         ("delta_build", &["book_id", "since"]),
     ] {

@@ -11,7 +11,7 @@ use super::Untouched;
 use crate::fixtures::{BOOK, LESSON, NO_HASH};
 use crate::harness::Db;
 
-const TOOLS: [&str; 8] = [
+const TOOLS: [&str; 9] = [
     "read_content",
     "write_content",
     "delete_content",
@@ -20,6 +20,7 @@ const TOOLS: [&str; 8] = [
     "plan_build",
     "query_audit_log",
     "verify_audit_chain",
+    "validate_book",
 ];
 const NAMES: [&str; 24] = [
     "book_id",

@@ -36,6 +36,7 @@ fn a_command_that_only_looks_creates_neither_a_database_nor_a_storage() {
         ("reconcile", 1, "there is no database sqlite:"),
         ("reconcile --adopt --agent-id ada --storage-root ./none", 1, "there is no database sqlite:"),
         ("gc --database-url sqlite:./none/x.db", 1, "there is no database sqlite:"),
+        ("validate", 1, "there is no database sqlite:"),
         ("gc --dry-run", 1, "there is no database sqlite:"),
         ("audit query", 1, "there is no database sqlite:"),
         ("audit export --output ./export.jsonl", 1, "there is no database sqlite:"),
@@ -60,7 +61,7 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
         let env = TestEnv::unmigrated(db);
         let never_served = run(&env, "migrate upgrade");
         assert!(never_served.status.success());
-        for command in ["reconcile", "gc"] {
+        for command in ["reconcile", "gc", "validate"] {
             let output = run(&env, &format!("{command} --storage-root ./none"));
             let stderr = String::from_utf8(output.stderr).unwrap();
             assert_eq!(
@@ -76,7 +77,9 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
         fs::create_dir(&foreign).unwrap();
         let before = names(env.folder());
         for root in ["./none", "./none/deep", "./foreign"] {
-            for command in ["reconcile", "reconcile --repair", "gc", "serve --server-port 0", "mcp"] {
+            for command in
+                ["reconcile", "reconcile --repair", "gc", "validate", "serve --server-port 0", "mcp"]
+            {
                 let output = run(&env, &format!("{command} --storage-root {root}"));
                 let stderr = String::from_utf8(output.stderr).unwrap();
                 assert_eq!(output.status.code(), Some(1), "{command}: {stderr}");
@@ -97,7 +100,7 @@ async fn a_command_that_refuses_a_storage_does_not_create_it() {
 #[test]
 fn asking_where_the_schema_is_leaves_an_empty_database_empty() {
     let env = TestEnv::unmigrated(Db::Postgres);
-    for line in ["migrate current", "config check", "gc", "reconcile", "audit verify"] {
+    for line in ["migrate current", "config check", "gc", "reconcile", "validate", "audit verify"] {
         run(&env, line);
         let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
         assert_eq!(shared().query(env.database_url(), tables).trim(), "0", "{line}");
@@ -125,6 +128,8 @@ async fn a_result_that_cannot_be_written_is_a_failure_and_a_reader_that_left_is_
         "audit verify --json",
         "reconcile",
         "reconcile --json",
+        "validate",
+        "validate --json",
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let output = env.command().args(line.split(' ')).stdout(full).output().unwrap();

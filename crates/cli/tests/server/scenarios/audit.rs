@@ -71,6 +71,7 @@ async fn every_call_leaves_an_entry_whatever_came_of_it(on: TestBackend) {
     client.call("create_book", json!({ "book_id": BOOK })).await.expect_ok();
     client.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
     client.call("verify_audit_chain", json!({})).await.expect_ok();
+    client.call("validate_book", json!({ "book_id": BOOK })).await.expect_ok();
     delete(&client, LESSON, json!({})).await.expect_ok();
     delete(&client, LESSON, json!({})).await.expect_ok();
     assert!(!client.call("query_audit_log", json!({ "limit": 0 })).await.ok);
@@ -96,6 +97,7 @@ async fn every_call_leaves_an_entry_whatever_came_of_it(on: TestBackend) {
         ("CREATE", "success", "", false),
         ("PLAN", "success", "", false),
         ("VERIFY", "success", "", false),
+        ("VALIDATE", "success", "", false),
         ("DELETE", "success", "", true),
         ("DELETE", "success", "", false),
         ("QUERY", "refused", "INVALID_ARGUMENT", false),

@@ -66,6 +66,7 @@ fn questions() -> Vec<(&'static str, Value)> {
     }
     all.push(("plan_build", json!({ "book_id": BOOK })));
     all.push(("plan_build", json!({ "book_id": BOOK, "target_manifest_hash": sha256("words of eve") })));
+    all.push(("validate_book", json!({ "book_id": BOOK })));
     for pattern in ["**", "content/01-Part/01-Chapter/*", "**/*hidden*", HERS_ALONE] {
         all.push(("glob_search", json!({ "book_id": BOOK, "pattern": pattern })));
         all.push(("glob_search", json!({ "all_books": true, "pattern": pattern })));
@@ -123,7 +124,7 @@ async fn r5_nothing_a_stranger_asks_shows_an_overlay(on: TestBackend) {
     created(&without, "content/README.md", "readme", json!({})).await;
     for who in [json!({}), json!({ "user_id": "bob" })] {
         for (tool, arguments) in questions() {
-            let has_user = !matches!(tool, "list_books" | "plan_build");
+            let has_user = !matches!(tool, "list_books" | "plan_build" | "validate_book");
             let arguments = if has_user { with(arguments, who.clone()) } else { arguments };
             let answer = settled(with_eve.call(tool, arguments.clone()).await);
             // A name that the caller sent, here or in a call that the log has, reveals nothing.

@@ -67,6 +67,7 @@ fn the_commands_are_these() {
         &["audit", "verify"],
         &["audit", "export"],
         &["backup"],
+        &["validate"],
     ];
     let mut all = String::new();
     for command in commands {
