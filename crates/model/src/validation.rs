@@ -5,13 +5,14 @@
 //! - Paths that the book's schema refuses, and names that Windows cannot unpack.
 //! - Front matter that is no YAML mapping, or has a field of a type that Docusaurus refuses.
 //! - Links, images, reference definitions, imports and HTML attributes whose target the book lacks.
-//! - Pages with one route.
+//! - Pages with one id or one route.
 //!
 //! # Limits
 //! Of a page only its route and its links to routes are kept. The lists of issues are cut at
 //! [`LISTED_ISSUES`] each; their counts are exact. A link that may be right on some site is never an error:
 //! base path, trailing slashes and generated pages are unknown here.
 
+mod advice;
 mod book_paths;
 mod expressions;
 mod front_matter;
@@ -24,7 +25,6 @@ mod targets;
 mod yaml;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::book::Schema;
@@ -34,6 +34,7 @@ use book_paths::BookPaths;
 use issues::IssueList;
 pub use issues::{Issue, LISTED_ISSUES, Severity, ValidationReport, ValidationSummary};
 use links::{LinkKind, PageLink};
+use routes::PageIdentity;
 use targets::Resolution;
 
 /// Links to routes that are kept until the routes of all pages are known; further ones are not checked.
@@ -50,7 +51,9 @@ struct RouteLink {
 pub struct BookValidation {
     paths: BookPaths,
     issues: IssueList,
-    /// The page at each route.
+    /// The first page of each id.
+    ids: HashMap<String, Arc<BookPath>>,
+    /// The first page at each route.
     routes: HashMap<String, Arc<BookPath>>,
     /// The route of each page that has a kept link.
     route_of: HashMap<Arc<BookPath>, String>,
@@ -67,6 +70,7 @@ impl BookValidation {
         Self {
             paths: BookPaths::new(manifest),
             issues,
+            ids: HashMap::new(),
             routes: HashMap::new(),
             route_of: HashMap::new(),
             route_links: Vec::new(),
@@ -82,10 +86,8 @@ impl BookValidation {
     pub fn add_page(&mut self, path: &BookPath, text: &str) {
         let page = Arc::new(path.clone());
         let head = front_matter::read(path, text, &mut self.issues);
-        let route = head.fields.as_ref().and_then(|fields| routes::route_of(path, fields));
-        if let Some(route) = &route {
-            self.claim_route(&page, route);
-        }
+        let identity = head.fields.as_ref().and_then(|fields| routes::identity_of(path, fields));
+        let route = identity.and_then(|identity| self.claim(&page, identity));
         let kept_before = self.route_links.len();
         links::for_each(path, head.body, |link| self.check_link(&page, &link));
         if self.route_links.len() > kept_before
@@ -101,38 +103,41 @@ impl BookValidation {
             let Some(own) = self.route_of.get(&link.page) else { continue };
             let target = targets::pathname(&link.target).unwrap_or_default();
             if !routes::leads_somewhere(own, &target, |route| self.routes.contains_key(route)) {
-                self.issues.add_with(Severity::Warning, || targets::no_route(&self.paths, link));
+                self.issues.add_with(Severity::Warning, || advice::no_route(&self.paths, link));
             }
         }
         self.issues.finish(self.paths.manifest())
     }
 
-    fn claim_route(&mut self, page: &Arc<BookPath>, route: &str) {
-        match self.routes.entry(route.to_owned()) {
-            Entry::Vacant(free) => {
-                free.insert(page.clone());
-            }
-            Entry::Occupied(taken) => {
-                let other = taken.get();
-                self.issues.add(Issue {
-                    path: page.as_str().to_owned(),
-                    line: None,
-                    severity: Severity::Error,
-                    message: format!(
-                        "its route `{route}` is also that of `{other}`: one of them can't be reached"
-                    ),
-                    suggestion: "give one of them another `slug` in its front matter, or another name"
-                        .to_owned(),
-                });
-            }
+    /// Notes id and route of a page, and reports the page that has them already; returns the route.
+    fn claim(&mut self, page: &Arc<BookPath>, PageIdentity { id, route }: PageIdentity) -> Option<String> {
+        let other = self.ids.entry(id.clone()).or_insert_with(|| page.clone());
+        let taken = (other != page).then(|| {
+            let message = format!("its id `{id}` is also that of `{other}`: Docusaurus refuses both");
+            (message, "give one of them another `id` in its front matter, or another name")
+        });
+        let taken = taken.or_else(|| {
+            let route = route.as_ref()?;
+            let other = self.routes.get(route)?;
+            let message =
+                format!("its route `{route}/` is also that of `{other}`: one of them can't be reached");
+            Some((message, "give one of them another `slug` in its front matter, or another name"))
+        });
+        if let Some(route) = &route {
+            self.routes.entry(route.clone()).or_insert_with(|| page.clone());
         }
+        if let Some((message, suggestion)) = taken {
+            let (path, suggestion) = (page.as_str().to_owned(), suggestion.to_owned());
+            self.issues.add(Issue { path, line: None, severity: Severity::Error, message, suggestion });
+        }
+        route
     }
 
     fn check_link(&mut self, page: &Arc<BookPath>, link: &PageLink) {
         match targets::resolve(&self.paths, page, link) {
             Resolution::Fine => {}
             Resolution::Broken(severity, fault) => {
-                self.issues.add_with(severity, || targets::broken(&self.paths, page, link, severity, &fault));
+                self.issues.add_with(severity, || advice::broken(&self.paths, page, link, severity, &fault));
             }
             Resolution::Route if link.kind == LinkKind::Definition => {}
             Resolution::Route => {

@@ -1,5 +1,5 @@
-//! Routes of pages, computed as the docs plugin of Docusaurus does with its default settings: front matter
-//! `slug` and `id`, number prefixes stripped, index pages in the place of their folder. Summaries are
+//! Ids and routes of pages, computed as the docs plugin of Docusaurus does by default: front matter `slug`
+//! and `id`, number prefixes stripped, index pages in the place of their folder. Summaries are
 //! pages like others: `01-x.summary.md` has the route `x.summary`.
 //!
 //! A route is relative to that of the docs, begins with `/` and ends without one.
@@ -20,10 +20,19 @@ pub(super) struct RouteFields {
 /// Segments of routes that Docusaurus generates, apart from pages.
 const GENERATED: [&str; 2] = ["category", "tags"];
 
-/// The route of a page; `None`: it has none.
-pub(super) fn route_of(path: &BookPath, fields: &RouteFields) -> Option<String> {
+/// Identity of a page in a site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PageIdentity {
+    /// Id, by which sidebars name it; two pages with one id end a build.
+    pub(super) id: String,
+    /// Route; `None`: a draft, which is not published.
+    pub(super) route: Option<String>,
+}
+
+/// The identity of a page; `None`: it is no page of the site.
+pub(super) fn identity_of(path: &BookPath, fields: &RouteFields) -> Option<PageIdentity> {
     let source = path.as_str().strip_prefix("content/")?;
-    if !path.is_page() || fields.is_draft || is_excluded(source) {
+    if !path.is_page() || is_excluded(source) {
         return None;
     }
     let (folder, name) = source.rsplit_once('/').unwrap_or(("", source));
@@ -36,14 +45,14 @@ pub(super) fn route_of(path: &BookPath, fields: &RouteFields) -> Option<String> 
         folder_route.push('/');
         folder_route.push_str(&strip(segment));
     }
-    if let Some(slug) = &fields.slug {
-        return Some(resolved(&folder_route, slug).unwrap_or_default());
-    }
-    if is_index(stem, folder) {
-        return Some(folder_route);
-    }
-    let name = fields.id.clone().unwrap_or_else(|| strip(stem));
-    Some(resolved(&folder_route, &name).unwrap_or_default())
+    let own = fields.id.clone().unwrap_or_else(|| strip(stem));
+    let route = match &fields.slug {
+        Some(slug) => resolved(&folder_route, slug).unwrap_or_default(),
+        None if is_index(stem, folder) => folder_route.clone(),
+        None => resolved(&folder_route, &own).unwrap_or_default(),
+    };
+    let id = format!("{folder_route}/{own}").trim_start_matches('/').to_owned();
+    Some(PageIdentity { id, route: Some(route).filter(|_| !fields.is_draft) })
 }
 
 /// True if a relative link of the page at `own` leads to a route, to a generated page or out of the docs.
@@ -74,7 +83,7 @@ fn resolved(folder: &str, target: &str) -> Option<String> {
 }
 
 /// True for files that the docs plugin leaves out by default.
-fn is_excluded(source: &str) -> bool {
+pub(super) fn is_excluded(source: &str) -> bool {
     source.split('/').any(|segment| segment.starts_with('_') || segment == "__tests__")
 }
 
@@ -110,7 +119,7 @@ mod tests {
     use super::*;
 
     fn route(path: &str, fields: &RouteFields) -> Option<String> {
-        route_of(&BookPath::parse(path).unwrap(), fields)
+        identity_of(&BookPath::parse(path).unwrap(), fields)?.route
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn a_link_that_leads_somewhere_is_no_issue() {
         "[x](/any/route) [x](/any/route/) [x](./other) [x](other/) [x](..) [x](../../blog) [x](Next)",
         "[x](./Next#a) [x](category/x) [x](../../../outside.md) [x](../../src/pages/x.md) [x]({link})",
         "[x][r] [x]: y\n\n[r]: ./01-other.md\n\n[note]: remember this\n\n[Anna]: Hello",
-        "<img src=\"./img.png\"/> <a href='./01-other.md'>x</a> <a href=\"./anywhere\">x</a> <img src={x}/>",
+        "<img src=\"./img.png\"/> <a href='https://x.org'>x</a> <a href=\"./anywhere\">x</a> <img src={x}/>",
         "import P from './_part.mdx'\nimport C from './comp'\nimport D from './data'\nimport S from '@site/src/x'",
         "import R from '!!raw-loader!./data.json?x'\nimport react from 'react'",
         "`[x](./none.md)` ![x](./img.png) <!-- [x](./none.md) -->",
@@ -107,6 +107,11 @@ fn a_link_that_leads_nowhere_is_told_with_the_right_spelling() {
             "error the image `zzz.gif` leads to no file: there is no `content/01-Part/zzz.gif` \
              => create `content/01-Part/zzz.gif`, or correct the link",
         ),
+        (
+            "[x](./_part.mdx)",
+            "error the link `./_part.mdx` leads to a partial, which has no page of its own \
+             => import it, or give it and its folders names without a leading `_`",
+        ),
         ("![x]()", "error the image has no target => give it one, or remove it"),
         ("[x]()", "warning the link has no target => give it one, or remove it"),
         ("[x](100%.md)", "error the link `100%.md` has a `%` that is no escape => write `%25` for `%`"),
@@ -144,6 +149,11 @@ fn a_link_that_leads_nowhere_is_told_with_the_right_spelling() {
             "<a href=\"./zzz.md\">x</a>",
             "warning the attribute `./zzz.md` leads to no file: there is no `content/01-Part/zzz.md` \
              => create `content/01-Part/zzz.md`, or correct the link",
+        ),
+        (
+            "<a href='./01-other.md'>x</a>",
+            "warning the attribute `./01-other.md` stays as it is: in HTML a build replaces no file by its page \
+             => write a Markdown link: `[text](./01-other.md)`",
         ),
         (
             "import X from './Zzz'",
@@ -196,25 +206,43 @@ fn paths_are_judged_by_the_book_s_schema() {
 }
 
 #[test]
-fn two_pages_with_one_route_are_told() {
-    for (one, other, route) in [
-        (("content/01-a.md", ""), ("content/02-a.md", ""), "/a"),
-        (("content/a/README.md", ""), ("content/a/index.mdx", ""), "/a"),
-        (("content/a.md", ""), ("content/a/a.md", ""), "/a"),
-        (("content/b.md", "---\nslug: /x/y\n---\n"), ("content/x/c.md", "---\nid: y\n---\n"), "/x/y"),
+fn two_pages_with_one_route_or_one_id_are_told() {
+    let route = |route: &str, other: &str| {
+        format!(
+            "its route `{route}/` is also that of `{other}`: one of them can't be reached \
+             => give one of them another `slug` in its front matter, or another name"
+        )
+    };
+    let id = |id: &str, other: &str| {
+        format!(
+            "its id `{id}` is also that of `{other}`: Docusaurus refuses both \
+             => give one of them another `id` in its front matter, or another name"
+        )
+    };
+    for (one, other, wanted) in [
+        (("content/01-a.md", ""), ("content/02-a.md", ""), id("a", "content/01-a.md")),
+        (
+            ("content/01-a/1-b.md", "---\nslug: /x\n---\n"),
+            ("content/02-a/2-b.md", "---\ndraft: true\n---\n"),
+            id("a/b", "content/01-a/1-b.md"),
+        ),
+        (("content/a/README.md", ""), ("content/a/index.mdx", ""), route("/a", "content/a/README.md")),
+        (("content/a.md", ""), ("content/a/a.md", ""), route("/a", "content/a.md")),
+        (("content/README.md", ""), ("content/b.md", "---\nslug: /\n---\n"), route("", "content/README.md")),
+        (
+            ("content/b.md", "---\nslug: /x/y\n---\n"),
+            ("content/x/c.md", "---\nid: y\n---\n"),
+            route("/x/y", "content/b.md"),
+        ),
     ] {
         let report = validate(Schema::Docusaurus, &[one, other]);
-        let wanted = format!(
-            "error {}: its route `{route}` is also that of `{}`: one of them can't be reached \
-             => give one of them another `slug` in its front matter, or another name",
-            other.0, one.0
-        );
-        assert_eq!(told(&report), [wanted]);
+        assert_eq!(told(&report), [format!("error {}: {wanted}", other.0)]);
     }
     let fine = [
         ("content/01-a.md", ""),
         ("content/01-a.summary.md", ""),
-        ("content/02-a.md", "---\ndraft: true\n---\n"),
+        ("content/b.md", "---\nslug: /c\ndraft: true\n---\n"),
+        ("content/c.md", ""),
         ("content/03-a.md", "---\nbroken: [\n---\n"),
         ("content/_a.md", ""),
     ];

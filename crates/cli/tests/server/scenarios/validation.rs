@@ -103,8 +103,8 @@ async fn each_fault_of_a_book_is_told_once_by_the_tool_and_by_the_command(on: Te
          `content/01-a/Pic.svg` => write `./pic.svg`: upper and lower case matter",
         "error content/01-a/type.md: line 2: `sidebar_position` must be a number, but is text \
          => write `sidebar_position: 2`",
-        "error content/02-b/02-same.md: its route `/b/same` is also that of `content/02-b/01-same.md`: one of them \
-         can't be reached => give one of them another `slug` in its front matter, or another name",
+        "error content/02-b/02-same.md: its id `b/same` is also that of `content/02-b/01-same.md`: Docusaurus refuses \
+         both => give one of them another `id` in its front matter, or another name",
         "error content/changed.md: the published copy of the file is not what the book holds \
          => reconcile --adopt takes it in as a new version, --repair puts the old one back",
         "error content/missing.md: the published copy of the file is missing \
