@@ -111,7 +111,7 @@ fn fault_of(field: &YamlField) -> Option<(String, String)> {
     if *kind == YamlKind::Opaque {
         return None;
     }
-    let empty = *kind == YamlKind::Text && text.is_empty();
+    let empty = (*kind == YamlKind::Text && text.is_empty()) || (*kind == YamlKind::List && items.is_empty());
     let (wanted, example) = if TEXT.contains(&name) {
         if name == "id" && is_text(*kind) && text.contains('/') {
             let message = "`id` contains `/`, which Docusaurus refuses".to_owned();
@@ -146,10 +146,11 @@ fn fault_of(field: &YamlField) -> Option<(String, String)> {
         let admits = |item: &YamlKind| {
             is_text(*item) || *item == YamlKind::Opaque || (name == "tags" && *item == YamlKind::Mapping)
         };
-        if *kind == YamlKind::List && items.iter().all(admits) {
+        // Only tags may be an empty list.
+        if *kind == YamlKind::List && items.iter().all(admits) && !(empty && name == "keywords") {
             return None;
         }
-        if *kind == YamlKind::List {
+        if *kind == YamlKind::List && !empty {
             let odd = items.iter().find(|item| !admits(item)).map_or("something else", |kind| kind.shown());
             let message = format!("an entry of `{name}` is {odd}, not text");
             return Some((message, format!("write `{name}: [one, two]`")));
@@ -187,7 +188,7 @@ mod tests {
             "---\r\ntitle: x\r\nslug: /y\r\n---\r\ntext",
             "\u{feff}---\ntitle: 2026\nsidebar_position: 1.5\ntags: [a, 2, {label: b, permalink: /b}]\n---\n",
             "---\nslug: 2026-01-31\nsidebar_position: \"3\"\ndraft: 'true'\ndescription: ''\n---\n",
-            "---\ndisplayed_sidebar: null\npagination_next: null\nunknown: [[1]]\nkeywords: [a]\n---\n",
+            "---\ndisplayed_sidebar: null\npagination_next: null\nunknown: [[1]]\nkeywords: [a]\ntags: []\n---\n",
             "---toml\nslug = 1\n---\n",
             "----\nno front matter\n",
             "\n---\nno front matter\n",
@@ -215,6 +216,7 @@ mod tests {
             ("---\ntitle: true\n---\n", "line 2: `title` must be text, but is a boolean"),
             ("---\ndraft: no\n---\n", "line 2: `draft` must be true or false, but is text"),
             ("---\ntags: a, b\n---\n", "line 2: `tags` must be a list of texts, but is text"),
+            ("---\nkeywords: []\n---\n", "line 2: `keywords` must be a list of texts, but is empty"),
             ("---\nkeywords: [a, {b: c}]\n---\n", "line 2: an entry of `keywords` is a mapping, not text"),
             (
                 "---\npagination_next: 1\ndisplayed_sidebar: {}\n---\n",

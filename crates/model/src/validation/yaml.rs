@@ -8,6 +8,9 @@ use std::collections::HashSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
+/// Characters of a name that a message shows.
+const SHOWN: usize = 100;
+
 /// Type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum YamlKind {
@@ -103,6 +106,15 @@ pub(super) fn read(text: &str) -> Result<YamlDocument, YamlError> {
 impl Reader {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlError> {
         let line = span.start.line().max(1);
+        if let Event::Scalar(_, _, _, Some(tag))
+        | Event::SequenceStart(_, Some(tag))
+        | Event::MappingStart(_, Some(tag)) = &event
+            && tag.handle == "!"
+            && !tag.suffix.is_empty()
+        {
+            let suffix: String = tag.suffix.chars().take(SHOWN).collect();
+            return Err(YamlError { line, why: format!("the tag `!{suffix}` is unknown") });
+        }
         match event {
             Event::Scalar(text, style, _, tag) => {
                 let kind = if tag.is_some() { YamlKind::Opaque } else { kind_of(&text, style) };
@@ -140,7 +152,7 @@ impl Reader {
                 open.at_key = false;
                 let is_scalar = !matches!(kind, YamlKind::List | YamlKind::Mapping | YamlKind::Opaque);
                 if is_scalar && text != "<<" && !keys.insert(text.to_owned()) {
-                    let name: String = text.chars().take(100).collect();
+                    let name: String = text.chars().take(SHOWN).collect();
                     return Err(YamlError { line, why: format!("the key `{name}` occurs twice") });
                 }
                 if depth == 1 {
@@ -264,6 +276,7 @@ mod tests {
         let twice = read("a: 1\nb: 2\na: 3\n").unwrap_err();
         assert_eq!((twice.line, twice.why.as_str()), (3, "the key `a` occurs twice"));
         assert!(read("x: {a: 1, a: 2}").is_err());
+        assert_eq!(read("x: !env SLUG").unwrap_err().why, "the tag `!env` is unknown");
         assert_eq!(read("just text").unwrap(), YamlDocument::Other(YamlKind::Text));
         assert_eq!(read("- a\n- b").unwrap(), YamlDocument::Other(YamlKind::List));
         assert_eq!(read("# a comment").unwrap(), YamlDocument::Other(YamlKind::Null));
