@@ -265,7 +265,7 @@ fn name() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(
+    fn whatever_a_page_holds_its_issues_name_lines_that_it_has(
         bytes in prop::collection::vec(any::<u8>(), 0..400),
         pieces in prop::collection::vec(
             prop::sample::select(vec![
@@ -276,7 +276,12 @@ proptest! {
     ) {
         for text in [String::from_utf8_lossy(&bytes).into_owned(), pieces.concat()] {
             for path in ["content/a.mdx", "content/b/c.md"] {
-                validate(Schema::Docusaurus, &[(path, &text), ("content/b/d.png", "")]);
+                let report = validate(Schema::Docusaurus, &[(path, &text), ("content/b/d.png", "")]);
+                let lines = text.matches('\n').count() + 1;
+                for issue in report.errors.iter().chain(&report.warnings) {
+                    prop_assert_eq!(&issue.path, path);
+                    prop_assert!(issue.line.is_none_or(|line| (1..=lines).contains(&line)), "{:?} {:?}", issue, text);
+                }
             }
         }
     }
