@@ -11,3 +11,4 @@ mod publisher;
 mod reading;
 mod reconcile;
 mod uploads;
+mod validate;
