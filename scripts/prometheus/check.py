@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy/grafana/dashboard.json"
 PROMETHEUS = ROOT / "deploy/prometheus"
 OPERATIONS = ROOT / "docs/guide/operations.md"
+GUIDE = ROOT / "docs/guide/monitoring.md"
 LOAD_SECONDS, PICTURE_SECONDS = 20, 180
 # The queries that the contract promises, as it writes them.
 PROMISED = ["rate(panaversityfs_write_total[5m])", 'rate(panaversityfs_write_total{status="error"}[5m])',
@@ -84,6 +85,12 @@ def check_rules(processes):
                 problem(f"{where}: {link} is no heading")
 
 
+def criteria():
+    """The queries of the guide's table of success criteria."""
+    rows = [line for line in GUIDE.read_text().splitlines() if line.startswith("| SC-")]
+    return [query for row in rows for query in re.findall(r"`([^`]*panaversityfs_[^`]*)`", row)]
+
+
 def check_names(metrics):
     known = set()
     for name, kind in re.findall(r"^# TYPE (\w+) (\w+)$", metrics, re.M):
@@ -118,9 +125,9 @@ def main(arguments):
             Path(drawn).write_text(picture.draw(DASHBOARD, processes, PICTURE_SECONDS - 15))
         check_panels(processes)
         check_rules(processes)
-        for query in PROMISED:
-            if asked("contract", processes, query) == []:
-                problem(f"contract: empty: {query}")
+        for query in PROMISED + criteria():
+            if asked("promised query", processes, query) == []:
+                problem(f"promised query: empty: {query}")
         metrics = get(f"http://{processes.server}/metrics")
         check_metrics(metrics)
         check_names(metrics)
