@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,8 @@ GUIDE = ROOT / "docs/guide/monitoring.md"
 LOAD_SECONDS, PICTURE_SECONDS = 20, 180
 # The queries that the contract promises, as it writes them.
 PROMISED = ["rate(panaversityfs_write_total[5m])", 'rate(panaversityfs_write_total{status="error"}[5m])',
-            "histogram_quantile(0.99, panaversityfs_write_duration_seconds_bucket)", "panaversityfs_archive_memory_bytes"]
+            "histogram_quantile(0.99, panaversityfs_write_duration_seconds_bucket)",
+            "panaversityfs_archive_memory_bytes"]
 # The name is fixed, though it is a gauge's.
 ADMITTED = 'panaversityfs_journal_entries_total non-counter metrics should not have "_total" suffix'
 SELECTOR = re.compile(r"\b(?:panaversityfs_\w+|up)\b(?:\{[^}]*\})?")
@@ -136,4 +138,6 @@ def main(arguments):
     return 1 if problems else 0
 
 
+# So that the programs are stopped and their data is removed then too.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 sys.exit(main(sys.argv[1:]))

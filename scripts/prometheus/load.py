@@ -24,7 +24,8 @@ class Caller:
 
     def __init__(self, address, name, number):
         self.connection = http.client.HTTPConnection(address, timeout=30)
-        self.headers = {"Content-Type": "application/json", "X-Agent-Id": name, "X-Forwarded-For": f"10.0.0.{number}"}
+        self.headers = {"Content-Type": "application/json", "X-Agent-Id": name,
+                        "X-Forwarded-For": f"10.0.0.{number}"}
         self.ids = itertools.count(1)
 
     def request(self, method, path, body=None, headers=None):
@@ -69,7 +70,8 @@ def reading(caller, turn):
     for _ in range(4):
         caller.call("read_content", book_id=book, path=lesson(random.randrange(20)), user_id=user)
     if turn % 8 == 0:
-        caller.call("write_content", book_id=book, path=lesson(turn % 20), content=f"{user} {turn}", user_id=user)
+        caller.call("write_content", book_id=book, path=lesson(turn % 20), content=f"{user} {turn}",
+                    user_id=user)
     caller.call("glob_search", book_id=book, pattern="content/**/*.md")
     caller.call("list_books")
 
@@ -77,7 +79,7 @@ def reading(caller, turn):
 def building(caller, turn):
     """A plan, a delta, an archive by its link."""
     book = list(BOOKS)[turn % len(BOOKS)]
-    since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=2)
+    since = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=2)
     caller.call("plan_build", book_id=book)
     caller.call("delta_build", book_id=book, since=since.isoformat())
     link = caller.call("get_book_archive", book_id=book, scope=("all", "content", "assets")[turn // 3 % 3])
@@ -88,11 +90,11 @@ def building(caller, turn):
 def uploading(caller, turn):
     """Images inside the call and by a URL, and two creators of one large file: one stages it in vain."""
     book = list(BOOKS)[turn % len(BOOKS)]
-    image = os.urandom(180_000)
-    caller.call("upload_asset", book_id=book, asset_type="img", filename=f"figure-{turn % 20}-{turn}.png",
-                binary_data=base64.b64encode(image).decode())
-    caller.call("get_asset", book_id=book, asset_type="img", filename=f"figure-{turn % 20}-{turn}.png", include_binary=True)
-    ticket = caller.call("upload_asset", book_id=book, asset_type="slides", filename=f"deck-{turn}.pdf", file_size=300_000)
+    image = {"book_id": book, "asset_type": "img", "filename": f"figure-{turn}.png"}
+    caller.call("upload_asset", **image, binary_data=base64.b64encode(os.urandom(180_000)).decode())
+    caller.call("get_asset", **image, include_binary=True)
+    ticket = caller.call("upload_asset", book_id=book, asset_type="slides", filename=f"deck-{turn}.pdf",
+                         file_size=300_000)
     if "upload_url" in ticket:
         caller.follow(ticket["upload_url"], "PUT", os.urandom(300_000), ticket.get("headers"))
         caller.call("complete_upload", book_id=book, upload_id=ticket["upload_id"])
@@ -100,8 +102,8 @@ def uploading(caller, turn):
 
 def racing(caller, turn):
     """One of a pair: both create one large page at the same moment."""
-    caller.call("write_content", book_id="robotics", path=f"content/08-Races/01-Chapter/{turn % 100:02}-r{turn}.md",
-                content=random.choice("abcdefgh") * 200_000)
+    path = f"content/08-Races/01-Chapter/{turn % 100:02}-r{turn}.md"
+    caller.call("write_content", book_id="robotics", path=path, content=random.choice("abcdefgh") * 200_000)
     time.sleep(1)
 
 
@@ -116,7 +118,8 @@ def seed(address):
     caller = Caller(address, "importer", 1)
     for book, files in BOOKS.items():
         for number in range(files):
-            caller.call("write_content", book_id=book, path=lesson(number), content=f"# Lesson {number}\n" * 40)
+            caller.call("write_content", book_id=book, path=lesson(number),
+                        content=f"# Lesson {number}\n" * 40)
             time.sleep(0.012)
 
 
@@ -139,13 +142,15 @@ def run(address, seconds):
                 what(caller, turn)
             except (http.client.HTTPException, OSError):
                 caller.connection.close()
-            time.sleep(pause * (1 + 0.7 * math.sin(time.monotonic() / 25 + number)) * random.uniform(0.6, 1.4))
+            wave = 1 + 0.7 * math.sin(time.monotonic() / 25 + number)
+            time.sleep(pause * wave * random.uniform(0.6, 1.4))
         barrier.abort()
 
     kinds = [(writing, .12), (writing, .15), (reading, .15), (reading, .2), (building, .5), (uploading, .8),
              (looping, .5)]
-    threads = [threading.Thread(target=work, args=(what, number, pause)) for number, (what, pause) in enumerate(kinds, 2)]
-    threads += [threading.Thread(target=work, args=(racing, number, 0)) for number in (20, 21)]
+    threads = [threading.Thread(target=work, args=(what, number, pause), daemon=True)
+               for number, (what, pause) in enumerate(kinds, 2)]
+    threads += [threading.Thread(target=work, args=(racing, number, 0), daemon=True) for number in (20, 21)]
     for thread in threads:
         thread.start()
     for thread in threads:

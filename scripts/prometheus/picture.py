@@ -6,8 +6,10 @@ import time
 from xml.sax.saxutils import escape
 
 COLUMN, UNIT, GAP, TOP = 64, 30, 8, 56
-COLOURS = ["#3274d9", "#56a64b", "#e0752d", "#c4162a", "#8f3bb8", "#1f9e9e", "#b5930a", "#e0559a", "#6c7a89", "#7eb26d"]
+COLOURS = ["#3274d9", "#56a64b", "#e0752d", "#c4162a", "#8f3bb8", "#1f9e9e", "#b5930a",
+           "#e0559a", "#6c7a89", "#7eb26d"]
 NAMED = {"green": "#2f9e44", "orange": "#e8890c", "red": "#d6293e", "blue": "#3274d9"}
+VARIABLES = {"$__rate_interval": "15s", "$__range": "5m", "$job": ".*", "$instance": ".*", "$book": ".*"}
 POINTS = 90
 
 
@@ -21,7 +23,7 @@ def panels(dashboard):
 
 def concrete(query):
     """A panel's query with its variables replaced, for a server that is scraped every second."""
-    for name, value in {"$__rate_interval": "15s", "$__range": "5m", "$job": ".*", "$instance": ".*", "$book": ".*"}.items():
+    for name, value in VARIABLES.items():
         query = query.replace(name, value)
     return query
 
@@ -37,7 +39,8 @@ def shown(value, unit):
     for scale, letter in scales:
         if abs(value) >= scale:
             return f"{value / scale:.3g} {letter}{'B' if unit == 'decbytes' else ends}"
-    return f"{value:.3g}{' B' if unit == 'decbytes' else ends}"
+    words = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{words}{' B' if unit == 'decbytes' else ends}"
 
 
 def nice(largest):
@@ -87,7 +90,8 @@ def bars(panel, processes, x, y, w, h):
     for place, one in enumerate(found):
         top, value = y + 40 + place * 44, float(one["value"][1])
         out += [text(x + 14, top + 8, named(target, one["metric"])),
-                f'<rect x="{x + 14:.0f}" y="{top + 14:.0f}" width="{(w - 90) * value / most:.0f}" height="16" fill="{NAMED["blue"]}"/>',
+                f'<rect x="{x + 14:.0f}" y="{top + 14:.0f}" width="{(w - 90) * value / most:.0f}" height="16" '
+                f'fill="{NAMED["blue"]}"/>',
                 text(x + w - 14, top + 27, shown(value, "short"), 13, anchor="end", weight="bold")]
     return out
 
@@ -96,8 +100,8 @@ def ranges(panel, processes, start, end):
     """(legend, [(moment, value)]) of all series of a panel."""
     step = max(1, (end - start) / POINTS)
     for target in panel["targets"]:
-        found = processes.api("query_range", query=concrete(target["expr"]), start=start, end=end, step=step)["result"]
-        for one in found:
+        query = concrete(target["expr"])
+        for one in processes.api("query_range", query=query, start=start, end=end, step=step)["result"]:
             points = [(t, float(v)) for t, v in one["values"] if math.isfinite(float(v))]
             if points:
                 yield named(target, one["metric"]), points
@@ -129,8 +133,9 @@ def timeline(panel, processes, x, y, w, h, start, end):
                 runs[-1][1] = number
             else:
                 runs.append([number, number, value])
-        out += [f'<rect x="{x + 80 + a * width:.1f}" y="{top:.0f}" width="{(b - a + 1) * width:.1f}" height="{each - 8:.0f}" '
-                f'fill="{colour_of(panel, value)}" fill-opacity="0.75"/>' for a, b, value in runs]
+        out += [f'<rect x="{x + 80 + a * width:.1f}" y="{top:.0f}" width="{(b - a + 1) * width:.1f}" '
+                f'height="{each - 8:.0f}" fill="{colour_of(panel, value)}" fill-opacity="0.75"/>'
+                for a, b, value in runs]
     return out
 
 
@@ -176,10 +181,12 @@ def lines(panel, processes, x, y, w, h, start, end):
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
     for limit, colour in zip(limits, ("#d6293e",) if len(limits) == 1 else ("#e8890c", "#d6293e")):
         height = at(start, limit).split(",")[1]
-        out.append(f'<path d="M{x + 64:.0f} {height}H{x + 64 + wide:.0f}" stroke="{colour}" stroke-dasharray="6 4"/>')
+        out.append(f'<path d="M{x + 64:.0f} {height}H{x + 64 + wide:.0f}" stroke="{colour}" '
+                   f'stroke-dasharray="6 4"/>')
     for place, (legend, points) in enumerate(series):
         left, height = x + 14 + place % 2 * (w / 2 - 8), y + h - 8 - (rows - 1 - place // 2) * 15
-        out += [f'<rect x="{left:.0f}" y="{height - 8:.0f}" width="9" height="9" fill="{COLOURS[place % len(COLOURS)]}"/>',
+        out += [f'<rect x="{left:.0f}" y="{height - 8:.0f}" width="9" height="9" '
+                f'fill="{COLOURS[place % len(COLOURS)]}"/>',
                 text(left + 14, height, f"{legend}  {shown(points[-1][1], unit)}", 10)]
     return out
 
@@ -207,7 +214,8 @@ def draw(dashboard, processes, seconds):
         else:
             out += lines(panel, processes, x, y, w, h, start, end)
     width, height = 24 * COLUMN + GAP, bottom + GAP
-    head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            f'font-family="Helvetica, Arial, sans-serif"><rect width="100%" height="100%" fill="#f2f5f8"/>')
+    head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+            f'height="{height}" font-family="Helvetica, Arial, sans-serif">'
+            f'<rect width="100%" height="100%" fill="#f2f5f8"/>')
     title = text(GAP + 2, 34, "PanaversityFS", 20, "#1f2933", weight="bold")
     return "\n".join([head, title, *out, "</svg>", ""])

@@ -69,7 +69,8 @@ class Processes:
         """Starts a program, and gives the first port that its log says it listens on."""
         log = self.folder / f"{name}.log"
         with log.open("w") as out:
-            process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL,
+                                       stdout=out, stderr=out)
         self.running.append(process)
 
         def address():
@@ -83,8 +84,9 @@ class Processes:
     def start_server(self):
         """With a rate limit that one caller of many exceeds; callers are told apart by X-Forwarded-For."""
         return self.launch("server", [
-            self.program, "serve", "--database-url", f"sqlite:{self.folder}/books.db", "--storage-backend", "fs",
-            "--storage-root", self.folder / "books", "--server-host", "127.0.0.1", "--server-port", "0",
+            self.program, "serve", "--database-url", f"sqlite:{self.folder}/books.db",
+            "--storage-backend", "fs", "--storage-root", self.folder / "books",
+            "--server-host", "127.0.0.1", "--server-port", "0",
             "--trusted-proxies", "127.0.0.1", "--rate-limit-per-second", "100", "--rate-limit-burst", "100",
             "--log-level", "INFO", "--log-format", "json"])
 
