@@ -8,11 +8,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    book, completions, config, gc, health, hydrate, ingest, keys, mcp, migrate, reconcile, serve, slo,
+    audit, backup, book, completions, config, gc, health, hydrate, ingest, keys, mcp, migrate, reconcile,
+    serve, slo, validate,
 };
-use crate::commands::{audit, config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
-use crate::commands::{backup, config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve};
-use crate::commands::{config, gc, hydrate, ingest, keys, mcp, migrate, reconcile, serve, validate};
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{SETTINGS, Setting};
 use crate::failure::{Failure, NotYet};

@@ -1,9 +1,9 @@
 //! The commands, one file each.
 
-pub(crate) mod book;
-pub(crate) mod completions;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod book;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod gc;
 pub(crate) mod health;

@@ -50,7 +50,7 @@ pub use http::middleware::client_address::TrustedProxies;
 pub use http::{Gate, name_of, router};
 pub use limits::{ConnectionLimits, RateLimit, ServerLimits};
 pub use link_keys::LinkKeyRing;
-pub use mcp::{Glob, serve_stdio};
 pub use mcp::validation::validation_body;
+pub use mcp::{Glob, serve_stdio};
 pub use metrics::Metrics;
 pub use signed_url::{PublishedKey, SignedUrlOptions, SignedUrls};

@@ -1,9 +1,9 @@
 //! Operations: buckets, configuration, health, metrics, logs, starting, stopping, migrating.
 
 mod addresses;
-mod book;
 mod audit;
 mod backup;
+mod book;
 mod buckets;
 mod commands;
 mod configuration;

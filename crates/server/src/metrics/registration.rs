@@ -7,9 +7,10 @@ use prometheus::{
     Registry,
 };
 
-/// Buckets of durations, from half a millisecond to half a minute, in seconds.
-const SECONDS: [f64; 15] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Buckets of durations, from half a millisecond to the minute that an archive may take and beyond, in
+/// seconds.
+const SECONDS: [f64; 17] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
 
 /// Buckets of file counts, from one file to a whole large book.
 const FILES: [f64; 10] = [0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0];
