@@ -3,8 +3,10 @@
 //! 1. The port: from now on who connects is answered; until 3, that the server is starting.
 //! 2. The engines. What is not up yet is waited for (see [`startup`]).
 //! 3. The routes over them take the place of that answer, on the same connections.
-//! 4. Stopping: no new connections, running calls end by themselves; after [`DRAIN`] what is left is
-//!    cancelled. Then the engines stop.
+//! 4. Stopping: readiness says 503 and every answer closes its connection, while requests are still served
+//!    for the shutdown delay, so that a load balancer sends them elsewhere. Then no new connections; running
+//!    calls end by themselves, and after the shutdown timeout what is left is cancelled. Then the engines
+//!    stop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,8 +26,6 @@ use crate::failure::Failure;
 use crate::runtime::{Runtime, server_limits};
 use crate::startup;
 
-/// How long running calls may go on after a stop was asked for.
-const DRAIN: Duration = Duration::from_secs(20);
 /// How long cancelled calls may take to end.
 const AFTER_CANCEL: Duration = Duration::from_secs(2);
 
@@ -81,6 +81,10 @@ pub struct HttpServer {
     closing: DropGuard,
     /// Ends the running calls.
     cancelling: CancellationToken,
+    /// Makes the server unready, and its connections end.
+    draining: CancellationToken,
+    shutdown_delay: Duration,
+    shutdown_timeout: Duration,
 }
 
 impl HttpServer {
@@ -125,6 +129,7 @@ impl HttpServer {
         warn_of_address(&http, address, auth.is_required());
         let state = runtime.state().with_auth(auth).with_rate_limit(http.rate).behind(http.proxies.clone());
         state.listens_on(address);
+        let draining = state.draining();
         gate.open(router(state, hosts, cancelling.clone()));
         tracing::info!(
             target: "panaversity_fs.server",
@@ -134,7 +139,17 @@ impl HttpServer {
             storage,
             "listening on http://{address}"
         );
-        Ok(Self { address, runtime, serving, closing, cancelling })
+        let HttpSettings { shutdown_delay, shutdown_timeout, .. } = http;
+        Ok(Self {
+            address,
+            runtime,
+            serving,
+            closing,
+            cancelling,
+            draining,
+            shutdown_delay,
+            shutdown_timeout,
+        })
     }
 
     /// The address it listens on.
@@ -147,11 +162,16 @@ impl HttpServer {
         no_longer(&(&mut self.serving).await)
     }
 
-    /// Stops it: running calls are finished, then cancelled, then the engines stop.
+    /// Stops it by step 4 above.
     pub async fn stop(self) {
         let Self { runtime, mut serving, closing, cancelling, .. } = self;
+        self.draining.cancel();
+        if !serving.is_finished() {
+            tokio::time::sleep(self.shutdown_delay).await;
+        }
         drop(closing);
-        if !serving.is_finished() && tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
+        if !serving.is_finished() && tokio::time::timeout(self.shutdown_timeout, &mut serving).await.is_err()
+        {
             tracing::warn!(target: "panaversity_fs.server", "some calls did not end in time and are cancelled");
             cancelling.cancel();
             let _ = tokio::time::timeout(AFTER_CANCEL, &mut serving).await;

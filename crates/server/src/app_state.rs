@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use panaversity_model::ports::SharedRates;
 use panaversity_service::Service;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
 use crate::http::middleware::auth::MissingScope;
@@ -37,6 +38,8 @@ pub struct AppState {
     pub(crate) proxies: TrustedProxies,
     /// Rates that all servers count together, if they do.
     pub(crate) shared_rates: Option<Arc<dyn SharedRates>>,
+    /// Cancelled when the server is about to stop.
+    pub(crate) draining: CancellationToken,
     /// Memory permit of the call that is answered.
     pub(crate) hold: MemoryPermit,
     /// Scope that the call that is answered lacks.
@@ -60,6 +63,7 @@ impl AppState {
             auth: None,
             proxies: TrustedProxies::default(),
             shared_rates: None,
+            draining: CancellationToken::new(),
             hold,
             missing_scope,
             trace: None,
@@ -94,6 +98,12 @@ impl AppState {
     #[must_use]
     pub fn sharing_rates(self, shared_rates: Option<Arc<dyn SharedRates>>) -> Self {
         Self { shared_rates, ..self }
+    }
+
+    /// The token by which a server that is about to stop says that it is not ready, and closes connections
+    /// after their next answer.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
     }
 
     /// The state for a request with these headers.

@@ -48,6 +48,10 @@ pub(crate) struct HttpSettings {
     pub(crate) rate: RateLimit,
     /// Longest time that the start waits for a database or bucket that is not up yet.
     pub(crate) startup_timeout: Duration,
+    /// Time for which a server that stops goes on serving, and is not ready.
+    pub(crate) shutdown_delay: Duration,
+    /// Longest time for which running calls go on after that.
+    pub(crate) shutdown_timeout: Duration,
 }
 
 impl DatabaseSettings {
@@ -92,6 +96,7 @@ impl StoreSettings {
 impl HttpSettings {
     /// Parses the settings of the HTTP server.
     pub(crate) fn read(sources: &Sources) -> Result<Self, ConfigError> {
+        let seconds = |key, most| Ok(Duration::from_secs(u64::from(parse_u32(sources, key, 0, most)?)));
         Ok(Self {
             host: required(sources, Key::Host, "an IP address or a host name", listening_host)?,
             port: required(sources, Key::Port, "a port from 0 to 65535", |text| text.parse().ok())?,
@@ -126,12 +131,9 @@ impl HttpSettings {
                 per_second: parse_u32(sources, Key::RatePerSecond, 0, 1_000_000)?,
                 burst: parse_u32(sources, Key::RateBurst, 0, 1_000_000)?,
             },
-            startup_timeout: Duration::from_secs(u64::from(parse_u32(
-                sources,
-                Key::StartupTimeout,
-                0,
-                86_400,
-            )?)),
+            startup_timeout: seconds(Key::StartupTimeout, 86_400)?,
+            shutdown_delay: seconds(Key::ShutdownDelay, 3_600)?,
+            shutdown_timeout: seconds(Key::ShutdownTimeout, 3_600)?,
         })
     }
 }

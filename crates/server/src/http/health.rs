@@ -19,6 +19,9 @@ pub(super) async fn live() -> Response {
 
 /// `GET /health/ready`: traffic may be sent to this server.
 pub(super) async fn ready(State(state): State<HttpState>) -> Response {
+    if state.app.draining.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "stopping" }))).into_response();
+    }
     let (database, storage) = state.app.service.readiness(state.app.limits.probe_timeout).await;
     let up = database.up && storage.up;
     let body = json!({

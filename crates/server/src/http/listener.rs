@@ -19,6 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,7 +36,8 @@ use crate::limits::ConnectionLimits;
 /// Pause after an error that is not a connection's own, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves routes on a listener until `closing` is cancelled and the running requests have ended.
+/// Serves routes on a listener until `closing` is cancelled and the running requests have ended. Clients that
+/// had connected by then are still served, one request each.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -46,7 +48,11 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = closing.cancelled() => break,
+            // Those that wait in the backlog would be reset.
+            () = closing.cancelled() => match listener.accept().now_or_never() {
+                Some(accepted) => accepted,
+                None => break,
+            },
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -305,6 +311,27 @@ mod tests {
         closing.cancel();
         drop(half_sent);
         serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_had_connected_before_the_stop_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, closing) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let router = Router::new().route("/", axum::routing::get(|| async { "answered" }));
+        let mut waiting = Vec::new();
+        for _ in 0..LIMITS.per_address {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            waiting.push(client);
+        }
+        closing.cancel();
+        serve(listener, router, LIMITS, closing).await.unwrap();
+        for mut client in waiting {
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with("answered"), "{answer}");
+        }
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
     }
 
     #[test]

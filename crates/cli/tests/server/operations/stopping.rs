@@ -141,3 +141,21 @@ async fn a_second_signal_ends_it_at_once() {
     shared().query(env.database_url(), "INSERT INTO go VALUES (true)");
     lock.join().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_waits_for_its_balancer_serves_on_but_is_not_ready_and_closes_connections() {
+    let env = TestEnv::new(Db::Sqlite).with("PANAVERSITY_SHUTDOWN_DELAY", "600");
+    let server = env.start_process().await;
+    let client = server.client();
+    created(&client, LESSON, "one", json!({})).await;
+    server.signal("-TERM");
+    until("it is not ready", async || server.get("/health/ready").await.status == 503).await;
+    let ready = server.get("/health/ready").await;
+    assert_eq!(ready.json(), json!({ "status": "stopping" }));
+    assert_eq!(ready.headers["connection"], "close");
+    assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "one");
+    created(&client, "content/README.md", "late", json!({})).await;
+    assert_eq!(server.get("/health/live").await.status, 200);
+    // A second signal ends it at once.
+    assert_eq!(server.terminate().await.code(), Some(1));
+}

@@ -1,6 +1,9 @@
-//! Observation of requests: each is counted under its route and status.
+//! Observation of requests: each is counted under its route and status. Answers of a server that is about
+//! to stop close their connections, so that no client sends another request into the stop.
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -13,7 +16,10 @@ const NO_ROUTE: &str = "unmatched";
 pub(crate) async fn observe(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let nested = is_mcp(request.uri().path());
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    if app.draining.is_cancelled() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     // A nested service hides its route behind a wildcard, or has none.
     let label = match &route {
         _ if nested => "/mcp",
