@@ -19,7 +19,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -36,6 +35,10 @@ use crate::limits::ConnectionLimits;
 /// Pause after an error that is not a connection's own, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Time for which connections are still accepted once the listener is to close, and for which each waits for
+/// its first request: those in the backlog would be reset.
+const BACKLOG_TIME: Duration = Duration::from_millis(100);
+
 /// Serves routes on a listener until `closing` is cancelled and the running requests have ended. Clients that
 /// had connected by then are still served, one request each.
 pub async fn serve(
@@ -45,14 +48,12 @@ pub async fn serve(
     closing: CancellationToken,
 ) -> io::Result<()> {
     let (table, tasks) = (ConnectionTable::new(limits), TaskTracker::new());
+    let nothing = RunningRequests::default();
+    let mut closed = pin!(closed(&closing, &nothing));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            // Those that wait in the backlog would be reset.
-            () = closing.cancelled() => match listener.accept().now_or_never() {
-                Some(accepted) => accepted,
-                None => break,
-            },
+            () = &mut closed => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -85,6 +86,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (abort, requests, peer) = (connection.abort(), connection.requests(), connection.peer());
+    let begun = requests.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (running, router, abort) = (requests.begin(), router.clone(), abort.clone());
         let mut request = request.map(Body::new);
@@ -101,9 +103,17 @@ where
     tokio::select! {
         // A connection's error is its client's, who is gone.
         _ = serving.as_mut() => return,
-        () = closing.cancelled() => serving.as_mut().graceful_shutdown(),
+        () = closed(&closing, &begun) => serving.as_mut().graceful_shutdown(),
     }
     let _ = serving.await;
+}
+
+/// Waits for `closing`, and then for the first request of a connection that has sent none yet.
+async fn closed(closing: &CancellationToken, begun: &RunningRequests) {
+    closing.cancelled().await;
+    if begun.began() == 0 {
+        tokio::time::sleep(BACKLOG_TIME).await;
+    }
 }
 
 /// Whether an error of `accept` is that of the connection it would have returned.
