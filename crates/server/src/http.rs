@@ -20,11 +20,13 @@ mod starting;
 mod uploads;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
@@ -38,6 +40,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
 use self::middleware::caller_share::{self, CallerShares};
+use self::middleware::client_address::CallerKey;
 use self::middleware::rate_limit::{self, RateLimiter};
 use self::middleware::{auth, observe};
 use self::response_body::throttle::DownloadLimiter;
@@ -59,6 +62,14 @@ struct HttpState {
     began: Instant,
     downloads: DownloadLimiter,
     uploads: UploadSlots,
+}
+
+impl FromRequestParts<HttpState> for CallerKey {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Infallible> {
+        Ok(state.app.proxies.caller(&parts.extensions, &parts.headers))
+    }
 }
 
 /// All routes. `stop` ends requests that still run when the drain timeout is over.

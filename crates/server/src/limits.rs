@@ -103,7 +103,7 @@ impl ServerLimits {
             ("MCP call that completes an upload or verifies the log", seconds(self.large_call_timeout)),
             ("MCP request", mebibytes(self.request_bytes as u64)),
             ("bodies of all MCP requests", mebibytes(self.bodies_bytes)),
-            ("bodies, and memory, of one caller", "half".to_owned()),
+            ("bodies, memory, uploads and parts of downloads of one caller", "half".to_owned()),
             ("transfer of an MCP request, and of its answer", seconds(self.request_timeout)),
             ("next bytes of an MCP request", seconds(self.request_stall_timeout)),
             ("memory for large bodies and answers", mebibytes(self.memory_bytes)),

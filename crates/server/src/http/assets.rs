@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::HttpState;
 use super::file_response::respond;
+use super::middleware::client_address::CallerKey;
 use crate::error::{broken_response, error_response};
 
 /// Cache policy: browsers and CDNs may use an asset this long without asking again.
@@ -19,11 +20,12 @@ pub(super) async fn serve(
     State(state): State<HttpState>,
     method: Method,
     uri: Uri,
+    caller: CallerKey,
     headers: HeaderMap,
 ) -> Response {
     let Some((book, path)) = named(uri.path()) else { return nothing() };
     match state.app.service.open_asset(&book, &path).await {
-        Ok(Some(asset)) => match respond(&state, asset, &method, &headers, CACHE).await {
+        Ok(Some(asset)) => match respond(&state, asset, &method, &headers, &caller, CACHE).await {
             Ok(response) => response,
             Err(fault) => broken(&path, &fault),
         },

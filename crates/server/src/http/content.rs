@@ -18,6 +18,7 @@ use panaversity_service::Call;
 use super::HttpState;
 use super::assets::file_named;
 use super::file_response::respond;
+use super::middleware::client_address::CallerKey;
 use crate::call::CallKind;
 use crate::error;
 use crate::signed_url::{CONTENT_FIELDS, InvalidSignature, content_path};
@@ -38,6 +39,7 @@ pub(super) async fn serve(
     method: Method,
     uri: Uri,
     RawQuery(query): RawQuery,
+    caller: CallerKey,
     headers: HeaderMap,
 ) -> Response {
     let ContentLink { file, hash, agent } = match opened(&state, uri.path(), &query.unwrap_or_default()) {
@@ -49,7 +51,7 @@ pub(super) async fn serve(
         call.path = Some(file.path.clone());
         let version = call.open_version(&access, &file.path, hash).await?;
         let gone = || Refusal::not_found("That version of the file is not kept any more");
-        Ok(respond(&state, version.ok_or_else(gone)?, &method, &headers, CACHE).await?)
+        Ok(respond(&state, version.ok_or_else(gone)?, &method, &headers, &caller, CACHE).await?)
     };
     let (app, principal) = (state.app.traced(&headers), Principal::unrestricted(agent));
     let ended = if method == Method::HEAD {

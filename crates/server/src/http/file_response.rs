@@ -15,6 +15,7 @@ use panaversity_model::{Fault, media};
 
 use super::HttpState;
 use super::conditional::Selection;
+use super::middleware::client_address::CallerKey;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -28,6 +29,7 @@ pub(super) async fn respond(
     file: Found,
     method: &Method,
     headers: &HeaderMap,
+    caller: &CallerKey,
     cache: &str,
 ) -> Result<Response, Fault> {
     let (length, tag) = (file.record.size, format!("\"{}\"", file.record.hash));
@@ -38,7 +40,7 @@ pub(super) async fn respond(
     let body = match range {
         Some(range) if *method == Method::GET => {
             let bytes = range.end - range.start;
-            state.downloads.body(state.app.service.asset_parts(file, range), bytes).await?
+            state.downloads.body(caller, state.app.service.asset_parts(file, range), bytes).await?
         }
         _ => Body::empty(),
     };

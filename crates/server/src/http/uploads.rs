@@ -1,9 +1,10 @@
 //! `PUT /uploads/{id}`: receives large uploads if the storage has no presigned URLs. Invariant: an
 //! upload is stored only whole, by a link signed for it, with the signed size; it is never in memory as
 //! a whole, and its next bytes have a timeout. A link can't fill a disk: each upload is
-//! received once at a time, a bounded number concurrently, and none for longer than its size allows.
+//! received once at a time, a bounded number concurrently, half of them of one caller, and none for longer
+//! than its size allows.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, BodyDataStream};
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use super::HttpState;
 use super::discard::discard_rest;
+use super::middleware::client_address::CallerKey;
 use crate::AppState;
 use crate::call::{CallKind, claimed_agent};
 use crate::error::{self, AGAIN_IN_SECONDS, error_response, status_of};
@@ -33,7 +35,7 @@ use crate::signed_url::{InvalidSignature, UPLOAD_FIELDS, upload_path};
 #[derive(Clone)]
 pub(super) struct UploadSlots {
     at_once: usize,
-    all: Arc<Mutex<HashSet<UploadId>>>,
+    all: Arc<Mutex<HashMap<UploadId, CallerKey>>>,
 }
 
 /// Entry of one of them, removed when it is dropped.
@@ -47,6 +49,8 @@ struct UploadSlot {
 enum Busy {
     /// Another request is sending the same upload.
     Same,
+    /// The caller sends half of the most concurrent uploads.
+    Own,
     /// The limit of concurrent uploads is reached.
     Others,
 }
@@ -57,19 +61,22 @@ impl UploadSlots {
         Self { at_once, all: Arc::default() }
     }
 
-    fn begin(&self, id: UploadId) -> Result<UploadSlot, Busy> {
+    fn begin(&self, id: UploadId, caller: CallerKey) -> Result<UploadSlot, Busy> {
         let mut all = self.all();
-        if all.contains(&id) {
+        if all.contains_key(&id) {
             return Err(Busy::Same);
+        }
+        if all.values().filter(|other| **other == caller).count() >= self.at_once.div_ceil(2) {
+            return Err(Busy::Own);
         }
         if all.len() >= self.at_once {
             return Err(Busy::Others);
         }
-        all.insert(id);
+        all.insert(id, caller);
         Ok(UploadSlot { all: self.clone(), id })
     }
 
-    fn all(&self) -> MutexGuard<'_, HashSet<UploadId>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<UploadId, CallerKey>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,6 +92,7 @@ pub(super) async fn receive(
     State(state): State<HttpState>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    caller: CallerKey,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -95,7 +103,7 @@ pub(super) async fn receive(
         opened.and_then(|[size]| Ok((UploadId::from_stored(&id).ok_or(InvalidSignature::Forged)?, size)));
     let answer = match opened {
         Err(invalid) => closed(invalid),
-        Ok((id, size)) => match state.uploads.begin(id) {
+        Ok((id, size)) => match state.uploads.begin(id, caller) {
             Err(busy) => turned_away(&busy),
             Ok(_arrival) => {
                 let use_case =
@@ -192,6 +200,12 @@ fn turned_away(busy: &Busy) -> Response {
             "Another request is sending this upload now.",
             "Let it end, then call complete_upload; if it broke off, repeat the request in a few seconds.",
         ),
+        Busy::Own => error_response(
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::RateLimited,
+            "You send too many uploads at once.",
+            "Let one of them end, then repeat the request.",
+        ),
         Busy::Others => error_response(
             StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::Timeout,
@@ -215,14 +229,17 @@ mod tests {
     #[test]
     fn an_upload_arrives_once_at_a_time_and_few_do_at_all() {
         let (all, id) = (UploadSlots::new(32), |n| UploadId::new(uuid::Uuid::from_u128(n)));
-        let first = all.begin(id(0)).unwrap();
-        assert_eq!(all.begin(id(0)).err(), Some(Busy::Same));
-        let others: Vec<_> = (1..32).map(|n| all.begin(id(n)).unwrap()).collect();
-        assert_eq!(all.begin(id(99)).err(), Some(Busy::Others));
+        let address = |last: u8| CallerKey::Address(std::net::Ipv4Addr::new(10, 0, 0, last).into());
+        let first = all.begin(id(0), address(1)).unwrap();
+        assert_eq!(all.begin(id(0), address(2)).err(), Some(Busy::Same));
+        let own: Vec<_> = (1..16).map(|n| all.begin(id(n), address(1)).unwrap()).collect();
+        assert_eq!(all.begin(id(99), address(1)).err(), Some(Busy::Own), "half are for others");
+        let others: Vec<_> = (16..32).map(|n| all.begin(id(n), address(2)).unwrap()).collect();
+        assert_eq!(all.begin(id(99), address(3)).err(), Some(Busy::Others));
         drop(first);
-        assert!(all.begin(id(0)).is_ok() && all.begin(id(99)).is_ok());
-        assert_eq!(all.begin(id(1)).err(), Some(Busy::Same));
-        drop(others);
-        assert!(all.begin(id(1)).is_ok());
+        let again = all.begin(id(0), address(1)).unwrap();
+        assert_eq!(all.begin(id(1), address(3)).err(), Some(Busy::Same));
+        drop((own, others, again));
+        assert!(all.begin(id(1), address(1)).is_ok());
     }
 }

@@ -91,7 +91,7 @@ impl CallerShare {
 
 /// Passes a request on with its caller's share, if the caller may have one more call.
 pub(crate) async fn share(State(shares): State<CallerShares>, mut request: Request, next: Next) -> Response {
-    let Some(share) = shares.admit(shares.proxies.caller(&request)) else {
+    let Some(share) = shares.admit(shares.proxies.caller(request.extensions(), request.headers())) else {
         discard(request.into_body()).await;
         let (message, hint) = (
             "Too many calls of this caller run at once",

@@ -11,8 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 use panaversity_model::AgentId;
 use panaversity_model::permission::Principal;
@@ -59,11 +58,10 @@ impl TrustedProxies {
     }
 
     /// The caller of a request, once it is identified.
-    pub(crate) fn caller(&self, request: &Request) -> CallerKey {
-        let extensions = request.extensions();
+    pub(crate) fn caller(&self, extensions: &Extensions, headers: &HeaderMap) -> CallerKey {
         match (extensions.get::<Principal>(), extensions.get::<PeerAddress>()) {
             (Some(principal), _) => CallerKey::Agent(principal.agent.clone()),
-            (None, Some(peer)) => CallerKey::Address(network(self.client(*peer, request.headers()))),
+            (None, Some(peer)) => CallerKey::Address(network(self.client(*peer, headers))),
             (None, None) => CallerKey::Unknown,
         }
     }
@@ -99,6 +97,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::extract::Request;
     use axum::http::HeaderValue;
 
     use super::*;
@@ -137,7 +136,7 @@ mod tests {
             if let Some(principal) = principal {
                 request.extensions_mut().insert(principal);
             }
-            proxies.caller(&request)
+            proxies.caller(request.extensions(), request.headers())
         };
         let agent = AgentId::parse("writer-7").unwrap();
         let principal = Principal::unrestricted(agent.clone());

@@ -84,7 +84,7 @@ impl RateLimiter {
 
 /// Passes a request on if its caller is within its rate.
 pub(crate) async fn limit_rate(State(limiter): State<RateLimiter>, request: Request, next: Next) -> Response {
-    match limiter.check(&limiter.proxies.caller(&request)).await {
+    match limiter.check(&limiter.proxies.caller(request.extensions(), request.headers())).await {
         Ok(()) => next.run(request).await,
         Err(seconds) => {
             discard(request.into_body()).await;

@@ -1,11 +1,12 @@
 //! Response bodies of files, in bounded memory for clients of any speed. Invariant: a semaphore bounds
 //! the parts of large files in memory, however slow the clients are; a file that fits in one part never
-//! waits for others.
+//! waits for others; and one caller has at most half of the parts.
 //!
 //! A part keeps its permit while any of its bytes are in memory. A client that takes no bytes for long
 //! loses the connection, which frees the permit: see [`connection`](crate::http::connection).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -14,18 +15,24 @@ use panaversity_model::Fault;
 use panaversity_model::blob::CHUNK_BYTES;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::ByteStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use crate::http::middleware::client_address::CallerKey;
 use crate::limits::ServerLimits;
 use crate::memory_budget::with_guard;
 
 /// Largest frame of a part that is passed on.
 const FRAME_BYTES: usize = 256 << 10;
 
-/// Semaphore over parts of large files.
+/// Number of callers from which on those without downloads are forgotten.
+const LEAST_FORGOTTEN: usize = 1_024;
+
+/// Semaphores over parts of large files: of all callers, and of each.
 #[derive(Clone)]
 pub(crate) struct DownloadLimiter {
     permits: Arc<Semaphore>,
+    shares: Arc<Mutex<HashMap<CallerKey, Weak<Semaphore>>>>,
+    share_size: usize,
     first_part_timeout: Duration,
     next_part_timeout: Duration,
 }
@@ -35,8 +42,8 @@ struct FileBody {
     rest: Bytes,
     /// Source of the parts; `None`: it failed.
     parts: Option<ByteStream>,
-    /// Semaphore of the parts; `None`: the file needs no permits.
-    permits: Option<Arc<Semaphore>>,
+    /// Semaphores of the parts, the caller's and that of all; `None`: the file needs no permits.
+    permits: Option<[Arc<Semaphore>; 2]>,
     next_part_timeout: Duration,
 }
 
@@ -45,6 +52,8 @@ impl DownloadLimiter {
     pub(crate) fn new(limits: &ServerLimits) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(limits.download_parts_at_once)),
+            shares: Arc::default(),
+            share_size: limits.download_parts_at_once.div_ceil(2),
             first_part_timeout: limits.first_part_timeout,
             next_part_timeout: limits.next_part_timeout,
         }
@@ -55,8 +64,13 @@ impl DownloadLimiter {
     ///
     /// # Errors
     /// A timeout when no permit became free in time.
-    pub(crate) async fn body(&self, parts: ByteStream, bytes: u64) -> Result<Body, Fault> {
-        let permits = (bytes > CHUNK_BYTES as u64).then(|| self.permits.clone());
+    pub(crate) async fn body(
+        &self,
+        caller: &CallerKey,
+        parts: ByteStream,
+        bytes: u64,
+    ) -> Result<Body, Fault> {
+        let permits = (bytes > CHUNK_BYTES as u64).then(|| [self.share_of(caller), self.permits.clone()]);
         let next_part_timeout = self.next_part_timeout;
         let mut file = FileBody { rest: Bytes::new(), parts: Some(parts), permits, next_part_timeout };
         file.rest = file.part(self.first_part_timeout).await?.unwrap_or_default();
@@ -64,6 +78,22 @@ impl DownloadLimiter {
             let frame = file.next().await?;
             Some((frame, file))
         })))
+    }
+}
+
+impl DownloadLimiter {
+    /// The caller's semaphore, which lives as long as its downloads.
+    fn share_of(&self, caller: &CallerKey) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(caller).and_then(Weak::upgrade) {
+            return share;
+        }
+        if shares.len() >= LEAST_FORGOTTEN {
+            shares.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(Semaphore::new(self.share_size));
+        shares.insert(caller.clone(), Arc::downgrade(&share));
+        share
     }
 }
 
@@ -98,10 +128,15 @@ impl FileBody {
     }
 }
 
-async fn acquire(permits: &Arc<Semaphore>, timeout: Duration) -> Result<OwnedSemaphorePermit, Fault> {
-    let permit = tokio::time::timeout(timeout, permits.clone().acquire_owned()).await;
-    let permit = permit.map_err(|_| Fault::new(FaultKind::Timeout, "too many files are under way"))?;
-    permit.map_err(|closed| Fault::internal(closed.to_string()))
+/// A permit of each semaphore, in their order.
+async fn acquire(
+    [share, all]: &[Arc<Semaphore>; 2],
+    timeout: Duration,
+) -> Result<[OwnedSemaphorePermit; 2], Fault> {
+    let permits = async { Ok([share.clone().acquire_owned().await?, all.clone().acquire_owned().await?]) };
+    let permits = tokio::time::timeout(timeout, permits).await;
+    let permits = permits.map_err(|_| Fault::new(FaultKind::Timeout, "too many files are under way"))?;
+    permits.map_err(|closed: AcquireError| Fault::internal(closed.to_string()))
 }
 
 /// Frees the rest of a chunk's memory if only a small range of it is used.
@@ -123,8 +158,13 @@ mod tests {
     }
 
     async fn file(limiter: &DownloadLimiter, parts: usize) -> Result<Body, Fault> {
+        file_for(0, limiter, parts).await
+    }
+
+    async fn file_for(caller: u8, limiter: &DownloadLimiter, parts: usize) -> Result<Body, Fault> {
+        let caller = CallerKey::Address(std::net::Ipv4Addr::new(10, 0, 0, caller).into());
         let all = stream::repeat_with(|| Ok(vec![7; 1 << 20])).take(parts);
-        limiter.body(all.boxed(), (parts as u64) << 20).await
+        limiter.body(&caller, all.boxed(), (parts as u64) << 20).await
     }
 
     #[tokio::test]
@@ -165,13 +205,33 @@ mod tests {
             ..DownloadLimiter::new(&limits())
         };
         let mut slow = Vec::new();
-        for _ in 0..limits().download_parts_at_once {
-            slow.push(file(&limiter, 2).await.unwrap());
+        for n in 0..limits().download_parts_at_once {
+            slow.push(file_for(u8::from(n % 2 == 0), &limiter, 2).await.unwrap());
         }
         assert!(file(&limiter, 1).await.is_ok());
         assert_eq!(file(&limiter, 2).await.unwrap_err().kind, FaultKind::Timeout);
         slow.pop();
         assert!(file(&limiter, 2).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_caller_who_reads_nothing_leaves_half_of_the_parts_to_others() {
+        let limiter = DownloadLimiter {
+            first_part_timeout: Duration::from_millis(1),
+            ..DownloadLimiter::new(&limits())
+        };
+        let mut unread = Vec::new();
+        for _ in 0..limits().download_parts_at_once / 2 {
+            unread.push(file_for(1, &limiter, 2).await.unwrap());
+        }
+        assert_eq!(file_for(1, &limiter, 2).await.unwrap_err().kind, FaultKind::Timeout);
+        assert!(file_for(2, &limiter, 2).await.is_ok());
+        drop(unread);
+        assert!(file_for(1, &limiter, 2).await.is_ok());
+        for n in 0..=255 {
+            drop(file_for(n, &limiter, 2).await.unwrap());
+        }
+        assert!(limiter.shares.lock().unwrap().values().all(|share| share.strong_count() == 0));
     }
 
     #[test]
