@@ -36,7 +36,9 @@ fn export_after(mut id: u64, lengths: &[u8]) -> Vec<String> {
         lines.push(ExportLine::Chain(ChainTip::from(&record)));
         lines.extend(entries);
     }
-    lines.iter().for_each(|line| tips.add(line));
+    for line in &lines {
+        tips.add(line);
+    }
     lines.push(ExportLine::End(tips.end(None)));
     lines.iter().map(|line| line.to_json() + "\n").collect()
 }
