@@ -2,7 +2,7 @@
 # Each recipe is one line; what takes more lives in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo clean-demo test clients site docs monitoring torture fuzz bench lint
+.PHONY: help demo clean-demo test clients site docs monitoring rolling-restart torture fuzz bench lint
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ docs: ## generate docs/reference from the snapshots of the tests
 
 monitoring: ## check dashboard and alerts with Prometheus and a server under load; after make test
 	@scripts/monitoring
+
+rolling-restart: ## restart three servers behind HAProxy under load, one after the other; after make test
+	@scripts/rolling-restart
 
 # What takes longer: more rounds, kill -9 under load, two servers on one database.
 # Settings for the long tests go here, so that one place says how they are run.
