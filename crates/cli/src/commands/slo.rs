@@ -87,7 +87,7 @@ fn as_json(measured: &[Measured]) -> String {
 
 fn as_text(measured: &[Measured]) -> String {
     let row = |id: &str, name: &str, target: &str, value: &str, verdict: &str| {
-        format!("{id:<9} {name:<44} {target:<22} {value:<14} {verdict}")
+        format!("{id:<9} {name:<50} {target:<10} {value:<12} {verdict}")
     };
     let head = row("criterion", "name", "target", "measured", "verdict");
     let rows =
