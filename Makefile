@@ -44,9 +44,10 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain
 bench: ## measure speed and memory against this machine's own yardsticks
 	scripts/bench
 
-lint: ## formatting, dependencies, lints, documentation
+lint: ## formatting, dependencies, links, lints, documentation
 	cargo fmt --all --check
 	scripts/check-dependencies
+	scripts/check-links
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --all-targets --features panaversity-fs/conformance,panaversity-fs/fuzzing -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
