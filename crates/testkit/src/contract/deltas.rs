@@ -30,7 +30,14 @@ async fn delta(fixture: &ContractFixture, view: &View, since: Timestamp) -> Delt
 
 /// A time between the changes so far and the next ones.
 async fn from_here(fixture: &ContractFixture) -> Timestamp {
-    delta(fixture, &View::base(), Timestamp::default()).await.complete_until
+    // SQLite's clock has milliseconds, and a change of this one would be told again.
+    let began = fixture.journal.now().await.unwrap();
+    loop {
+        let until = delta(fixture, &View::base(), Timestamp::default()).await.complete_until;
+        if until > began {
+            return until;
+        }
+    }
 }
 
 /// The files of a delta, each as its hash, or as the layer in which it was deleted.
