@@ -18,8 +18,8 @@ RUN apt-get update \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin panaversity \
     && install -d -o 10001 -g 10001 -m 0750 /data
 COPY --from=build --chmod=0755 /out/panaversity-fs /usr/local/bin/panaversity-fs
+# No DATABASE_URL: beside DATABASE_URL_FILE it would be refused. Without one it is SQLite below /data.
 ENV PANAVERSITY_SERVER_HOST=0.0.0.0 \
-    DATABASE_URL=sqlite:/data/panaversity_fs.db \
     PANAVERSITY_STORAGE_ROOT=/data/files
 USER 10001:10001
 WORKDIR /data
