@@ -2,7 +2,7 @@
 # Each recipe is one line; what takes more lives in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo clean-demo test clients site docs monitoring rolling-restart torture fuzz bench lint
+.PHONY: help demo clean-demo test guides clients site docs monitoring rolling-restart torture fuzz bench lint
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ site: ## build the example Docusaurus site from the store, look at it in a brows
 
 docs: ## generate docs/reference from the snapshots of the tests
 	@scripts/docs
+
+guides: ## run the commands of README.md and the guides, compare what they print; after make test
+	@scripts/check-guides
 
 monitoring: ## check dashboard and alerts with Prometheus and a server under load; after make test
 	@scripts/monitoring
