@@ -1,5 +1,5 @@
-//! Progress of `ingest`, `hydrate` and `audit` on stderr: a bar if stderr is a terminal, otherwise periodic
-//! lines. Invariant: nothing is written to stdout, which carries results only.
+//! Progress of commands on stderr: a bar if stderr is a terminal, otherwise periodic lines of those that talk
+//! to a server. Invariant: nothing is written to stdout, which carries results only.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::Mutex;
@@ -55,6 +55,51 @@ impl PhaseObserver for Bar {
 }
 
 impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Progress of a command that works on the store itself: a bar where the end is known, else a count. Nothing if
+/// stderr is no terminal, or a program reads the result.
+pub(crate) struct MaintenanceProgress(ProgressBar);
+
+impl MaintenanceProgress {
+    pub(crate) fn new(as_json: bool) -> Self {
+        let target = if as_json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        Self(ProgressBar::with_draw_target(None, target))
+    }
+
+    /// True if somebody sees it.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.0.is_hidden()
+    }
+
+    /// Shows how many are done, and of how many if that is known.
+    pub(crate) fn at(&self, phase: &'static str, done: u64, total: Option<u64>) {
+        let (total, template) = match total {
+            Some(total) => (total, "{msg} [{bar:40}] {pos}/{len} {eta}"),
+            None => (0, "{msg} {pos}"),
+        };
+        if self.0.message() != phase {
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                self.0.set_style(style.progress_chars("=> "));
+            }
+            self.0.set_message(phase);
+        }
+        self.0.update(|state| {
+            state.set_len(total.max(done));
+            state.set_pos(done);
+        });
+    }
+
+    /// Prints something without the bar in its line.
+    pub(crate) fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
+}
+
+impl Drop for MaintenanceProgress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

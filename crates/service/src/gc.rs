@@ -55,6 +55,9 @@ pub struct Swept {
     pub uploads: u64,
 }
 
+/// Callback that receives what a run has deleted so far, and what it expected to delete when it began.
+pub type GcWatch<'a> = &'a mut (dyn FnMut(&Swept, &GcEstimate) + Send);
+
 impl Service {
     /// Deletes what is older than the retention; with `dry_run` only counts it.
     ///
@@ -62,6 +65,19 @@ impl Service {
     /// A fault of the database, or of the storage if none of several objects could be deleted; deletions
     /// made until then stay.
     pub async fn gc(&self, retention: Duration, dry_run: bool) -> Result<Swept, Fault> {
+        self.gc_with_progress(retention, dry_run, None).await
+    }
+
+    /// As [`gc`](Self::gc), and reports the progress of deletions; for that it first counts what there is.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn gc_with_progress(
+        &self,
+        retention: Duration,
+        dry_run: bool,
+        mut watch: Option<GcWatch<'_>>,
+    ) -> Result<Swept, Fault> {
         let journal = &self.inner.journal;
         let now = journal.now().await?;
         let cutoffs = RetentionCutoffs {
@@ -78,14 +94,21 @@ impl Service {
         }
         swept.removed.manifests = journal.forget_manifests(cutoffs.unnamed_since).await?;
         self.keep_what_manifests_name(cutoffs).await?;
+        let expected = if watch.is_some() { journal.survey(cutoffs).await? } else { GcEstimate::default() };
+        let mut report = |swept: &Swept| {
+            if let Some(watch) = &mut watch {
+                watch(swept, &expected);
+            }
+        };
         loop {
             let gone = journal.forget_versions(cutoffs.unused_since, VERSIONS_AT_ONCE).await?;
             swept.removed.versions += gone;
+            report(&swept);
             if gone == 0 {
                 break;
             }
         }
-        self.sweep_blobs(cutoffs.unused_since, &mut swept).await?;
+        self.sweep_blobs(cutoffs.unused_since, &mut swept, &mut report).await?;
         self.sweep_unknown(cutoffs.unused_since, false, &mut swept).await?;
         swept.uploads = self.remove_abandoned(false).await?;
         self.forget_uploads(cutoffs.unused_since).await?;
@@ -121,7 +144,12 @@ impl Service {
     }
 
     /// Step 3: condemns and deletes blobs.
-    async fn sweep_blobs(&self, unused_since: Timestamp, swept: &mut Swept) -> Result<(), Fault> {
+    async fn sweep_blobs(
+        &self,
+        unused_since: Timestamp,
+        swept: &mut Swept,
+        report: &mut (dyn FnMut(&Swept) + Send),
+    ) -> Result<(), Fault> {
         let mut after = None;
         loop {
             let began = self.inner.clock.monotonic();
@@ -129,6 +157,7 @@ impl Service {
             let gone = self.carry_out(sentence.condemned, began, swept).await?;
             swept.removed.blobs += gone.len() as u64;
             swept.removed.bytes += gone.iter().map(|gone| gone.size).sum::<u64>();
+            report(swept);
             after = sentence.next;
             if after.is_none() {
                 return Ok(());

@@ -150,6 +150,20 @@ pub struct Reconciled {
 /// Callback that receives each finding as it is made.
 pub type Tell<'a> = &'a mut (dyn FnMut(Finding) + Send + Sync);
 
+/// Progress of a run: how many it has looked at of what it looks at now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconcileProgress {
+    /// Objects that versions reference.
+    Objects(u64),
+    /// Files of the journal, in all layers.
+    Files(u64),
+    /// Entries of the tree.
+    Entries(u64),
+}
+
+/// Callback that receives the progress after each page.
+pub type ReconcileWatch<'a> = &'a mut (dyn FnMut(ReconcileProgress) + Send + Sync);
+
 /// A run in progress.
 struct Run<'a> {
     service: &'a Service,
@@ -159,6 +173,7 @@ struct Run<'a> {
     aside: String,
     done: Reconciled,
     tell: Tell<'a>,
+    watch: ReconcileWatch<'a>,
 }
 
 impl Service {
@@ -172,9 +187,23 @@ impl Service {
         mode: &Mode,
         tell: Tell<'_>,
     ) -> Result<Reconciled, Fault> {
+        self.reconcile_with_progress(book, mode, tell, &mut |_| {}).await
+    }
+
+    /// As [`reconcile`](Self::reconcile), and reports its progress.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn reconcile_with_progress(
+        &self,
+        book: Option<&BookId>,
+        mode: &Mode,
+        tell: Tell<'_>,
+        watch: ReconcileWatch<'_>,
+    ) -> Result<Reconciled, Fault> {
         let began = self.inner.journal.now().await?.to_string();
         let aside = format!("{}Z", began[..19].replace(':', "-"));
-        let mut run = Run { service: self, book, mode, aside, done: Reconciled::default(), tell };
+        let mut run = Run { service: self, book, mode, aside, done: Reconciled::default(), tell, watch };
         if book.is_none() {
             run.objects().await?;
             run.unknown_objects().await?;

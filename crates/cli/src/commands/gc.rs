@@ -2,13 +2,15 @@
 //! abort it is run again.
 
 use clap::Args;
-use panaversity_service::gc::Swept;
+use panaversity_model::gc::GcEstimate;
+use panaversity_service::gc::{GcWatch, Swept};
 use serde_json::json;
 
 use super::maintenance::gather;
 use crate::config::flags::McpFlags;
 use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, print};
+use crate::progress::MaintenanceProgress;
 use crate::runtime::MaintenanceRuntime;
 
 /// Arguments of `gc`.
@@ -30,8 +32,15 @@ pub(crate) async fn run(args: GcArgs) -> Result<(), Failure> {
     let settings = StoreSettings::read(&sources)?;
     let retention = settings.retention;
     let beside = MaintenanceRuntime::open(settings).await?;
-    let swept = beside.service.gc(retention, args.dry_run).await;
+    let progress = MaintenanceProgress::new(args.json);
+    let mut show = |swept: &Swept, expected: &GcEstimate| {
+        let done = swept.removed.versions + swept.removed.blobs;
+        progress.at("gc: old versions and blobs", done, Some(expected.versions + expected.blobs));
+    };
+    let watch: Option<GcWatch<'_>> = if progress.is_shown() { Some(&mut show) } else { None };
+    let swept = beside.service.gc_with_progress(retention, args.dry_run, watch).await;
     beside.close().await;
+    drop(progress);
     let swept = swept.map_err(|fault| {
         Failure::Failed(format!(
             "gc stopped: {fault} (nothing that is still named was touched; run it again)"

@@ -3,7 +3,7 @@
 
 use clap::Args;
 use panaversity_model::{BookId, Error, Refusal};
-use panaversity_service::reconcile::{Finding, Mode, Reconciled};
+use panaversity_service::reconcile::{Finding, Mode, ReconcileProgress, Reconciled};
 use serde_json::{Value, json};
 
 use super::maintenance::gather;
@@ -11,6 +11,7 @@ use super::operator::operator;
 use crate::config::flags::McpFlags;
 use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, print};
+use crate::progress::MaintenanceProgress;
 use crate::runtime::MaintenanceRuntime;
 
 /// Maximum number of findings listed in a JSON document; all are counted.
@@ -46,10 +47,18 @@ pub(crate) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
     let sources = gather(args.flags.into_given())?;
     let beside = MaintenanceRuntime::open(StoreSettings::read(&sources)?).await?;
     let (mut listed, mut printed, as_json) = (Vec::new(), Ok(()), args.json);
+    let progress = MaintenanceProgress::new(as_json);
+    let files = if progress.is_shown() { files_of(&beside, book.as_ref()).await } else { None };
+    let mut show = |now: ReconcileProgress| match now {
+        ReconcileProgress::Objects(done) => progress.at("reconcile: objects", done, None),
+        ReconcileProgress::Files(done) => progress.at("reconcile: files", done, files),
+        ReconcileProgress::Entries(done) => progress.at("reconcile: published copy", done, None),
+    };
     let mut tell = |finding: Finding| {
         if !as_json {
             // A failed write to stdout does not stop a repair halfway; it is reported at the end.
-            printed = std::mem::replace(&mut printed, Ok(())).and_then(|()| print(&as_text(&finding)));
+            let before = std::mem::replace(&mut printed, Ok(()));
+            printed = before.and_then(|()| progress.beside(|| print(&as_text(&finding))));
         } else if listed.len() < LISTED {
             listed.push(shown(&finding));
         }
@@ -63,17 +72,28 @@ pub(crate) async fn run(args: ReconcileArgs) -> Result<(), Failure> {
                 "there is no book {id}; --adopt would create it from what lies below books/{id}"
             )))
         }
-        book => beside.service.reconcile(book.as_ref(), &mode, &mut tell).await.map_err(|fault| {
-            Failure::Failed(format!(
-                "reconcile stopped: {fault} (what it has mended stays mended; run it again)"
-            ))
-        }),
+        book => {
+            let done = beside.service.reconcile_with_progress(book.as_ref(), &mode, &mut tell, &mut show);
+            done.await.map_err(|fault| {
+                Failure::Failed(format!(
+                    "reconcile stopped: {fault} (what it has mended stays mended; run it again)"
+                ))
+            })
+        }
     };
     beside.close().await;
+    drop(progress);
     let done = done?;
     printed?;
     print(&if as_json { summary_json(&done, &listed) } else { summary(&done) })?;
     if done.left == 0 { Ok(()) } else { Err(Failure::Logged) }
+}
+
+/// Number of files of the book, or of all; `None` if it can't be told.
+async fn files_of(beside: &MaintenanceRuntime, book: Option<&BookId>) -> Option<u64> {
+    let counts = beside.service.journal_counts().await.ok()?;
+    let of_book = counts.iter().filter(|(id, _)| book.is_none_or(|book| book == id));
+    u64::try_from(of_book.map(|(_, files)| files).sum::<i64>()).ok()
 }
 
 fn unknown(error: &Error) -> bool {

@@ -15,6 +15,7 @@ mod logs;
 mod memory;
 mod metrics;
 mod migrations;
+mod progress;
 mod reconcile;
 mod redis;
 mod seaweed;

@@ -26,7 +26,7 @@ impl Service {
     /// found.
     pub(crate) async fn compare_base_copy(&self, book: &BookId, tell: Tell<'_>) -> Result<bool, Fault> {
         let (mode, aside, done) = (&Mode::Report, String::new(), Reconciled::default());
-        let mut run = Run { service: self, book: Some(book), mode, aside, done, tell };
+        let mut run = Run { service: self, book: Some(book), mode, aside, done, tell, watch: &mut |_| {} };
         let (sizes, is_complete) = run.listed_base(book).await?;
         run.compare_listed(&sizes).await?;
         Ok(is_complete)

@@ -3,7 +3,7 @@
 use panaversity_model::storage_listing::{PublishedFile, TreePath};
 use panaversity_model::{Fault, Layer};
 
-use super::{Discrepancy, Mode, Remedy, Run, left};
+use super::{Discrepancy, Mode, ReconcileProgress, Remedy, Run, left};
 use crate::blob_reader::measure;
 
 /// Files read in one statement.
@@ -12,11 +12,12 @@ const AT_ONCE: usize = 100;
 impl Run<'_> {
     /// Compares every file of the journal with the tree.
     pub(super) async fn files(&mut self) -> Result<(), Fault> {
-        let mut after = None;
+        let (mut after, mut seen) = (None, 0);
         loop {
             let page = self.service.inner.journal.records(self.book, after.as_ref(), AT_ONCE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.key.clone());
+            seen += page.len() as u64;
             let mut wrong = Vec::new();
             for record in page {
                 if record.pending {
@@ -27,6 +28,7 @@ impl Run<'_> {
                 }
             }
             self.settle_files(wrong).await?;
+            (self.watch)(ReconcileProgress::Files(seen));
         }
     }
 

@@ -8,7 +8,7 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::{Kind, PublishedFile, TreeEntry};
 use panaversity_model::{Error, Fault, Refusal};
 
-use super::{Discrepancy, Mode, Remedy, Run, left};
+use super::{Discrepancy, Mode, ReconcileProgress, Remedy, Run, left};
 use crate::service::Service;
 
 /// Reason why an entry of a special kind is not adopted.
@@ -75,15 +75,18 @@ impl Service {
 impl Run<'_> {
     /// Lists the tree and treats its foreign files.
     pub(super) async fn foreign_files(&mut self) -> Result<(), Fault> {
+        let mut seen = 0;
         let mut listing = self.service.inner.tree.list_files(self.book);
         while let Some(page) = listing.try_next().await? {
+            seen += page.len() as u64;
             let known = self.service.known(&page).await?;
-            for seen in page {
-                let key = seen.spot.key();
+            for entry in page {
+                let key = entry.spot.key();
                 if !key.as_ref().is_ok_and(|key| known.contains_key(key)) {
-                    self.report_foreign(&seen, key).await?;
+                    self.report_foreign(&entry, key).await?;
                 }
             }
+            (self.watch)(ReconcileProgress::Entries(seen));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use futures::TryStreamExt;
 use panaversity_model::Fault;
 use panaversity_model::blob::{BlobState, StoredBlob};
 
-use super::{Discrepancy, Mode, Remedy, Run, left};
+use super::{Discrepancy, Mode, ReconcileProgress, Remedy, Run, left};
 
 /// Rows read in one statement.
 const AT_ONCE: usize = 64;
@@ -24,6 +24,7 @@ impl Run<'_> {
                 let remedy = self.mend(&stored).await?;
                 self.found(trouble, stored.blob.hash.to_string(), remedy);
             }
+            (self.watch)(ReconcileProgress::Objects(self.done.objects));
         }
     }
 
