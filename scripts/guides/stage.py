@@ -1,17 +1,15 @@
-"""The folder, the program, the PostgreSQL and the shell in which the steps of one guide run."""
-import glob
+"""The folder, the program and the shell in which the steps of one guide run."""
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
-import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import essence
+import servers
 
 # Seconds for one guide, servers and databases included.
 PATIENCE = 120
@@ -51,62 +49,21 @@ class Stage:
     program: Path
     port: int
     database_port: int = 0
+    bucket_port: int = 0
 
     def substitute(self, text):
         text = re.sub(r"\b(?:localhost|books-1):8000\b", f"127.0.0.1:{self.port}", text)
+        text = text.replace("https://s3.example.com", f"http://127.0.0.1:{self.bucket_port}")
         text = re.sub(r"@db(?:\.example\.com)?/", f"@127.0.0.1:{self.database_port}/", text)
         return re.sub(r"(?<![\w.])/(srv|run/secrets)/", rf"{self.folder}/\1/", text)
 
     def environment(self):
         kept = {name: value for name, value in os.environ.items() if not SETTING.match(name)}
-        path = [str(self.folder / "bin"), os.environ["PATH"], *filter(None, [postgres_programs()])]
+        path = [str(self.folder / "bin"), os.environ["PATH"], *filter(None, [servers.postgres_programs()])]
         return kept | {"PATH": ":".join(path), "PROGRAM": str(self.program), "STAGE": str(self.folder),
                        "REPOSITORY": str(self.repository), "PANAVERSITY_SERVER_PORT": str(self.port),
                        "PANAVERSITY_URL": f"http://127.0.0.1:{self.port}",
                        "PGHOST": "127.0.0.1", "PGPORT": str(self.database_port), "PGUSER": "pfs"}
-
-
-def free_ports(count):
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
-def postgres_programs():
-    """The folder of PostgreSQL's programs, as scripts/install-test-tools finds it."""
-    found = shutil.which("initdb")
-    folders = [os.environ.get("TEST_PG_BIN"), found and os.path.dirname(os.path.realpath(found))]
-    folders += sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
-    return next((folder for folder in folders if folder and os.access(f"{folder}/initdb", os.X_OK)), None)
-
-
-def start_postgres(stage):
-    """A PostgreSQL that trusts everybody on this machine, with the databases that guides name."""
-    programs, folder = postgres_programs(), stage.folder / "postgres"
-    if programs is None:
-        raise FileNotFoundError("PostgreSQL is not installed: scripts/install-test-tools")
-    folder.mkdir()
-    as_user = []
-    if os.geteuid() == 0:
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        shutil.chown(folder, "postgres", "postgres")
-    initdb = ["initdb", "-D", folder / "data", "-U", "pfs", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
-              "--no-sync", "--no-instructions"]
-    subprocess.run([*as_user, f"{programs}/{initdb[0]}", *initdb[1:]], check=True, capture_output=True, cwd="/")
-    settings = {"port": stage.database_port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder,
-                "fsync": "off", "dynamic_shared_memory_type": "mmap", "shared_buffers": "32MB"}
-    settings = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    with open(stage.folder / "postgres.log", "w", encoding="utf-8") as log:
-        server = subprocess.Popen([*as_user, f"{programs}/postgres", "-D", folder / "data", *settings],
-                                  stdout=log, stderr=log, cwd="/")
-    for name in ("pfs", "books"):
-        while subprocess.run([f"{programs}/createdb", name], env=stage.environment(), capture_output=True).returncode:
-            if server.poll() is not None:
-                raise RuntimeError((stage.folder / "postgres.log").read_text(encoding="utf-8"))
-            time.sleep(0.05)
-    return server
 
 
 def script(steps, stage):
@@ -169,15 +126,14 @@ def run(steps, stage):
     for name, text in {"panaversity-fs": SERVE, "stop-server": STOP, "journalctl": LOG}.items():
         (stage.folder / "bin" / name).write_text(text, encoding="utf-8")
         (stage.folder / "bin" / name).chmod(0o755)
-    stage.database_port = free_ports(1)[0]
-    needs_postgres = any(re.search(r"@db(?:\.example\.com)?/", step.code) for step in steps)
-    postgres = start_postgres(stage) if needs_postgres else None
-    try:
+    stage.database_port, stage.bucket_port = servers.free_ports(2)
+    code = "\n".join(step.code for step in steps)
+    with ExitStack() as running:
+        if re.search(r"@db(?:\.example\.com)?/", code):
+            running.enter_context(servers.postgres(stage))
+        if "https://s3.example.com" in code:
+            running.enter_context(servers.bucket(stage))
         done = execute(steps, stage)
-    finally:
-        if postgres:
-            postgres.send_signal(signal.SIGQUIT)
-            postgres.wait()
     outputs = [stage.folder / "out" / str(number) for number in range(len(steps))]
     printed = [out.read_text(encoding="utf-8", errors="replace") if out.exists() else "" for out in outputs]
     found = [described(step, what, text) for step, text in zip(steps[:done], printed)

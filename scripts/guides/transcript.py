@@ -1,7 +1,7 @@
 """Transcripts of tool calls: `tool {arguments} -> {answer}`, as JSON in which `…` stands for what is left out.
 
-In arguments `…` (or `…same…`) stands for the file of the call before, and a cut hash for that of a content which the
-transcript shows. In an answer `…` stands for further fields, and, in a text, for any further letters.
+In arguments `…` (or `…same…`) stands for the file of the call before, and a cut hash for that of a content which
+the guide shows. In an answer `…` stands for further fields, and, in a text, for any further letters.
 """
 import hashlib
 import json
