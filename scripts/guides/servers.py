@@ -64,6 +64,8 @@ def bucket(stage):
     """A SeaweedFS with the bucket `books`, which the key KEY_ID with the secret SECRET may use."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", stage.repository / "target"))
     program = os.environ.get("TEST_WEED", target / "test-tools/bin/weed")
+    if not os.access(program, os.X_OK):
+        raise FileNotFoundError("SeaweedFS is not installed: scripts/install-test-tools")
     credentials = [{"accessKey": "KEY_ID", "secretKey": "SECRET"}]
     identity = {"name": "guide", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
     keys = stage.folder / "s3.json"
