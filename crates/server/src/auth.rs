@@ -10,6 +10,8 @@ pub(crate) mod fuzzing;
 mod jwks;
 mod jwt;
 mod ring_provider;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -236,15 +236,109 @@ mod tests {
         }
     }
 
+    /// One range as a client may write it.
+    #[derive(Debug, Clone, Copy)]
+    enum Spec {
+        Indexed(u64, u64),
+        FromStart(u64),
+        FromLast(u64),
+    }
+
+    impl Spec {
+        fn text(self) -> String {
+            match self {
+                Self::Indexed(from, to) => format!("{from}-{to}"),
+                Self::FromStart(from) => format!("{from}-"),
+                Self::FromLast(last) => format!("-{last}"),
+            }
+        }
+
+        /// Reference implementation: the answer by the bytes of the file that the range names.
+        fn selection(self, length: u64) -> Selection {
+            let named: Vec<u64> = match self {
+                // Invalid, and so ignored (RFC 9110, section 14.1.2).
+                Self::Indexed(from, to) if to < from => return Selection::Whole,
+                Self::FromLast(last) if last > 0 && length == 0 => return Selection::Whole,
+                Self::Indexed(from, to) => (0..length).filter(|byte| (from..=to).contains(byte)).collect(),
+                Self::FromStart(from) => (0..length).filter(|byte| *byte >= from).collect(),
+                Self::FromLast(last) => (0..length).rev().zip(0..last).map(|(byte, _)| byte).collect(),
+            };
+            match (named.iter().min(), named.iter().max()) {
+                (Some(first), Some(last)) => Selection::Part(*first..last + 1),
+                _ => Selection::Beyond,
+            }
+        }
+    }
+
+    fn spec() -> impl Strategy<Value = Spec> {
+        let number = || prop_oneof![8 => 0..30_u64, 1 => Just(u64::MAX), 1 => any::<u64>()];
+        prop_oneof![
+            (number(), number()).prop_map(|(from, to)| Spec::Indexed(from, to)),
+            number().prop_map(Spec::FromStart),
+            number().prop_map(Spec::FromLast),
+        ]
+    }
+
+    fn length() -> impl Strategy<Value = u64> {
+        prop_oneof![4 => 0..200_u64, 1 => any::<u64>()]
+    }
+
     proptest! {
         #[test]
-        fn a_part_lies_within_the_file(text in "(bytes=)?[-0-9, ]{0,12}", length in 0u64..200) {
+        fn a_part_lies_within_the_file(
+            text in prop_oneof!["(bytes=)?[-0-9, ]{0,12}", "bytes=[0-9]{0,22}-[0-9]{0,22}", "[ -~]{0,20}"],
+            length in length(),
+        ) {
             let asked = range(&text, length);
+            if let Some(bytes) = asked.bytes(length) {
+                prop_assert!(bytes.start <= bytes.end && bytes.end <= length, "{bytes:?}");
+            }
             if let Selection::Part(part) = &asked {
-                prop_assert!(part.start < part.end && part.end <= length, "{part:?}");
+                prop_assert!(part.start < part.end, "{part:?}");
                 let shown = asked.content_range(length).unwrap();
                 prop_assert_eq!(shown, format!("bytes {}-{}/{length}", part.start, part.end - 1));
             }
+        }
+
+        #[test]
+        fn one_range_selects_the_bytes_that_it_names_and_several_the_whole_file(
+            specs in prop::collection::vec(spec(), 1..4),
+            length in 0..40_u64,
+        ) {
+            let text = specs.iter().map(|spec| spec.text()).collect::<Vec<_>>().join(",");
+            let expected = if let [spec] = specs[..] { spec.selection(length) } else { Selection::Whole };
+            prop_assert_eq!(range(&format!("bytes={text}"), length), expected, "{}", text);
+        }
+
+        #[test]
+        fn any_headers_select_something_and_only_our_tag_withholds_it(
+            given in prop::collection::vec(
+                (
+                    prop::sample::select(vec![RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH]),
+                    prop_oneof![
+                        prop::collection::vec(prop_oneof![b' '..=b'~', 128..=255_u8], 0..20),
+                        "(W/|bytes=|)[\"abcW/*,0-3 -]{0,9}".prop_map(String::into_bytes),
+                    ],
+                ),
+                0..4,
+            ),
+            length in length(),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &given {
+                headers.append(name, HeaderValue::from_bytes(value).unwrap());
+            }
+            let answer = Selection::of(&Method::GET, &headers, length, TAG);
+            let has = |name: HeaderName| headers.contains_key(name);
+            let names_it = |value: &[u8]| value.windows(TAG.len()).any(|part| part == TAG.as_bytes()) || value.contains(&b'*');
+            match answer {
+                Selection::Another => prop_assert!(has(IF_MATCH)),
+                Selection::Unchanged => prop_assert!(headers.get_all(IF_NONE_MATCH).iter().any(|value| names_it(value.as_bytes()))),
+                Selection::Part(_) | Selection::Beyond => prop_assert!(has(RANGE)),
+                Selection::Whole => {}
+            }
+            prop_assert!(answer.bytes(length).is_none_or(|bytes| bytes.end <= length));
+            prop_assert!(answer.response((), length, TAG, "text/plain", "no-store").headers().contains_key(ETAG));
         }
     }
 }

@@ -162,5 +162,40 @@ mod tests {
                 prop_assert!(path.as_str() >= from && to.is_none_or(|to| path < to));
             }
         }
+
+        #[test]
+        fn what_matches_has_the_folders_of_the_pattern(
+            segments in prop::collection::vec(
+                "(\\*{1,3}|\\?|[a-c-]|\\[[a-c]{1,2}\\]|\\[[!^][a-c\\]]{1,2}\\]|\\\\[*?\\[]|\\{[ab]?,[bc*?]\\}){1,4}",
+                1..4,
+            ),
+            path in "[abc*?/-]{1,9}",
+        ) {
+            prop_assume!(!segments.iter().any(|segment| segment == "**"));
+            if let Ok(glob) = Glob::parse("pattern", &segments.join("/"))
+                && glob.accepts_text(&path)
+            {
+                prop_assert_eq!(path.split('/').count(), segments.len());
+            }
+        }
+
+        #[test]
+        fn any_pattern_is_a_glob_or_refused_in_a_few_words(
+            any in ".{0,300}",
+            bomb in "[a-c*?/{},\\[\\]!^\\\\-]{0,255}",
+            part in prop::sample::select(vec!["{a,b}", "*a", "{", "}", "**/", "[a-z]", "[!a-z]", "{**/,*}", "[\u{0}-\u{10ffff}]", "\\"]),
+            times in 1..100_usize,
+            path in ".{0,255}",
+        ) {
+            for pattern in [any, bomb, part.repeat(times), format!("{}x{}", "{".repeat(times), "}".repeat(times))] {
+                match Glob::parse("pattern", &pattern) {
+                    Ok(glob) => {
+                        prop_assert!(glob.prefix.range().0.len() <= pattern.len());
+                        let _ = (glob.accepts_text(&path), glob.accepts_text(&"a/".repeat(127)));
+                    }
+                    Err(refusal) => prop_assert!(refusal.to_string().len() <= 200, "{refusal}"),
+                }
+            }
+        }
     }
 }
