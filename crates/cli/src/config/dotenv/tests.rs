@@ -194,6 +194,27 @@ fn a_file_that_is_none_is_said_to_be_so() {
     assert_eq!(super::read(&folder.path().join("none"), NAMES, |_| None).unwrap(), DotEnv::default());
 }
 
+/// A value as a line in double quotes, with its escapes.
+fn in_double_quotes(value: &str) -> String {
+    let escaped = value.chars().map(|character| match character {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '"' | '\\' | '$' => format!("\\{character}"),
+        plain => plain.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+/// A line of a file: its text, and whether it can be read.
+fn line() -> impl Strategy<Value = (String, bool)> {
+    prop_oneof![
+        "(# ?[ !#-&(-_a-~]{0,12}| {0,3}|(export )?[A-Z]{1,5}=[a-z0-9]{0,5}|A=\"x\" # y|OUR_[A-Z]=[0-9]{1,3})"
+            .prop_map(|text| (text, true)),
+        "([a-z]{1,5} [a-z]{1,5}|=x|[A-C]{1,5}=[a-z] [a-z]|A=\"[a-z]{1,3}|<<< [A-Z]{1,4})"
+            .prop_map(|text| (text, false)),
+    ]
+}
+
 proptest! {
     #[test]
     fn whatever_stands_in_a_line_of_others_ours_are_read_or_told(line in "[^\n]{0,40}", more in "[^\n]{0,40}") {
@@ -208,5 +229,58 @@ proptest! {
     fn what_stands_in_single_quotes_is_the_value(text in "[^'\0\r]{0,40}") {
         prop_assume!(!text.lines().any(|line| (NAMES.is_ours)(name_of(line.as_bytes()))));
         prop_assert_eq!(value(&format!("OUR_X='{text}'")).0, text);
+    }
+
+    #[test]
+    fn any_value_that_is_printed_in_double_quotes_is_read_again(
+        first in "[^\0]{0,40}",
+        second in "[\"'\\\\$\n\r\t #=a{}`]{0,12}",
+    ) {
+        let text = format!("OUR_X={}\nOUR_Y={} # c\n", in_double_quotes(&first), in_double_quotes(&second));
+        let found = found(&text);
+        prop_assert_eq!((&found.values["OUR_X"], &found.values["OUR_Y"]), (&first, &second));
+        prop_assert!(found.warnings.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn any_bytes_are_a_file_and_no_message_quotes_them(
+        bytes in prop::collection::vec(any::<u8>(), 0..80),
+        alike in "((export |# )?(OUR_[A-C]|PORT|[A-Z.]{0,3})[ =:]{0,2}[\"'`$\\\\{}a-c #=\r]{0,9}\n?){0,6}",
+        secret in "~[g-z]{12}",
+        at: prop::sample::Index,
+    ) {
+        let _ = read_bytes(&bytes);
+        let _ = read_bytes(alike.as_bytes());
+        let mut with_secret = alike;
+        with_secret.insert_str(at.index(with_secret.len() + 1), &secret);
+        let said = match read_bytes(with_secret.as_bytes()) {
+            Ok(found) => found.warnings.join("\n"),
+            Err(why) => why,
+        };
+        prop_assert!(!said.contains(&secret), "{said}");
+    }
+
+    #[test]
+    fn a_message_has_the_number_of_its_line(
+        lines in prop::collection::vec(line(), 0..9),
+        bad in "OUR_[A-Z](=[a-z] [a-z]|: [a-z]|=\"[a-z]|=\\$\\{[a-z])",
+        windows: bool,
+        bom: bool,
+    ) {
+        let end = if windows { "\r\n" } else { "\n" };
+        let mut text = if bom { "\u{feff}" } else { "" }.to_owned();
+        lines.iter().for_each(|(line, _)| text.extend([line, end]));
+        let unread: Vec<_> = (1..).zip(&lines).filter(|(_, line)| !line.1).map(|(n, _)| n.to_string()).collect();
+        let warnings = found(&text).warnings;
+        if unread.is_empty() {
+            prop_assert!(warnings.is_empty(), "{warnings:?}");
+        } else {
+            let (lines, are) = if unread.len() == 1 { ("line", "is") } else { ("lines", "are") };
+            let said = format!(".env {lines} {} cannot be read and {are} skipped", unread.join(", "));
+            prop_assert!(warnings.len() == 1 && warnings[0].starts_with(&said), "{warnings:?}: {said}");
+        }
+        let why = refused(&format!("{text}{bad}{end}"));
+        let said = format!(".env line {}: OUR_", lines.len() + 1);
+        prop_assert!(why.starts_with(&said), "{why}: {said}");
     }
 }
