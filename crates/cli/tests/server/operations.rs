@@ -19,6 +19,7 @@ mod progress;
 mod reconcile;
 mod redis;
 mod seaweed;
+mod shares;
 mod slo;
 mod starting;
 mod stopping;
