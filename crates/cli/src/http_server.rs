@@ -1,7 +1,7 @@
 //! A whole HTTP server in this process, from its settings to the last connection closed.
 //!
 //! 1. The port: from now on who connects is answered; until 3, that the server is starting.
-//! 2. The engines. What is not up yet is waited for (see [`startup`]).
+//! 2. The engines, and the API keys. What is not up yet is waited for (see [`startup`]).
 //! 3. The routes over them take the place of that answer, on the same connections.
 //! 4. Stopping: readiness says 503 and every answer closes its connection, while requests are still served
 //!    for the shutdown delay, so that a load balancer sends them elsewhere. Then no new connections; running
@@ -10,7 +10,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_server::auth::{ApiKeySet, AuthOptions};
@@ -115,11 +114,11 @@ impl HttpServer {
         ));
         let mut serving = AbortOnDropHandle::new(serving);
         let closing = closing.drop_guard();
-        let runtime = tokio::select! {
+        let (runtime, keys) = tokio::select! {
             opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
             ended = &mut serving => return Err(no_longer(&ended)),
         };
-        let auth = match authenticator(auth, &runtime, http.production).await {
+        let auth = match authenticator(auth, keys, http.production) {
             Ok(auth) => auth,
             Err(failure) => {
                 runtime.stop().await;
@@ -182,13 +181,7 @@ impl HttpServer {
 }
 
 /// The authenticator of a server; in production it must be of use.
-async fn authenticator(
-    options: AuthOptions,
-    runtime: &Runtime,
-    production: bool,
-) -> Result<Authenticator, Failure> {
-    let keys = ApiKeySet::open(Arc::new(runtime.api_keys())).await;
-    let keys = keys.map_err(|fault| Failure::Failed(format!("the API keys can't be read: {fault}")))?;
+fn authenticator(options: AuthOptions, keys: ApiKeySet, production: bool) -> Result<Authenticator, Failure> {
     let auth = Authenticator::new(options, keys).map_err(Failure::Failed)?;
     if production && !auth.is_required() {
         return Err(Failure::Failed(NOBODY_AUTHENTICATES.to_owned()));

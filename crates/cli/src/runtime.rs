@@ -8,6 +8,7 @@ use std::time::Duration;
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Objects, Tree, UploadStore};
+use panaversity_server::auth::ApiKeySet;
 use panaversity_server::{
     AppState, LinkKeyRing, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls,
 };
@@ -161,9 +162,10 @@ impl Runtime {
         self.state.clone()
     }
 
-    /// The API keys of this store.
-    pub(crate) fn api_keys(&self) -> SqlApiKeys {
-        SqlApiKeys::new(self.database.clone())
+    /// Reads the API keys of this store, and goes on to read them.
+    pub(crate) async fn open_api_keys(&self) -> Result<ApiKeySet, Failure> {
+        let keys = ApiKeySet::open(Arc::new(SqlApiKeys::new(self.database.clone()))).await;
+        keys.map_err(|fault| failed(&fault, format!("the API keys can't be read: {fault}")))
     }
 
     /// Stops everything, in the reverse order. No request is running by now.

@@ -1,7 +1,8 @@
 //! Waiting, at the start of `serve`, for engines that are not up yet, as when a whole machine or a
 //! compose file starts at once.
 //!
-//! 1. A try is a whole start of the runtime; what it opened is closed when it fails.
+//! 1. A try is a whole start of the runtime and the first reading of the API keys; what it opened is closed
+//!    when it fails.
 //! 2. Only what may pass is waited for: nobody answers, a name is not known yet, the database is
 //!    starting or full, the bucket is broken for now or was not made yet. What an operator must mend,
 //!    such as a wrong password or a storage of another database, ends the start at once.
@@ -16,24 +17,26 @@ use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, NotYet};
 use crate::runtime::Runtime;
 use backon::{BackoffBuilder, ExponentialBuilder};
+use panaversity_server::auth::ApiKeySet;
 use panaversity_server::{Gate, name_of};
 
 /// Pauses between tries: the first, and the longest that they double to.
 const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Opens the engines, within `timeout` if they are not up yet. `gate` is told what is waited for.
+/// Opens the engines and reads the API keys, within `timeout` if the engines are not up yet. `gate` is told what
+/// is waited for.
 pub(crate) async fn open(
     store: &StoreSettings,
     links: &LinkSettings,
     timeout: Duration,
     (gate, address): (&Gate, SocketAddr),
-) -> Result<Runtime, Failure> {
+) -> Result<(Runtime, ApiKeySet), Failure> {
     let pauses = ExponentialBuilder::new().with_min_delay(SHORTEST).with_max_delay(LONGEST);
     let (began, mut pauses) = (Instant::now(), pauses.without_max_times().build());
     loop {
-        let failure = match Runtime::start(store.clone(), links.clone()).await {
-            Ok(running) => return Ok(running),
+        let failure = match attempt(store, links).await {
+            Ok(opened) => return Ok(opened),
             Err(failure) => failure,
         };
         let left = timeout.saturating_sub(began.elapsed());
@@ -51,5 +54,16 @@ pub(crate) async fn open(
             "waiting for the {waiting_for}: {reason}"
         );
         tokio::time::sleep(pauses.next().unwrap_or(LONGEST).min(left)).await;
+    }
+}
+
+async fn attempt(store: &StoreSettings, links: &LinkSettings) -> Result<(Runtime, ApiKeySet), Failure> {
+    let runtime = Runtime::start(store.clone(), links.clone()).await?;
+    match runtime.open_api_keys().await {
+        Ok(keys) => Ok((runtime, keys)),
+        Err(failure) => {
+            runtime.stop().await;
+            Err(failure)
+        }
     }
 }

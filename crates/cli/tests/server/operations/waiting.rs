@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use panaversity_testkit::postgres::Postgres;
+use panaversity_testkit::postgres::{self, Postgres};
 use panaversity_testkit::proxy::Proxy;
 use panaversity_testkit::s3;
 use serde_json::json;
@@ -100,6 +100,23 @@ async fn a_bucket_that_does_not_answer_yet_is_waited_for() {
         wire.heal();
         comes_up(&server).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_keys_that_can_t_be_read_yet_are_waited_for() {
+    // A wait for a lock has half of it.
+    let env = TestEnv::new(Db::Postgres).with("DATABASE_POOL_TIMEOUT", "5");
+    let lock = postgres::shared().lock(env.database_url(), "api_keys");
+    let server = env.start_waiting().await;
+    is_starting(&server, "database", "DATABASE_UNAVAILABLE").await;
+    drop(lock);
+    comes_up(&server).await;
+    assert!(server.terminate().await.success());
+
+    let _lock = postgres::shared().lock(env.database_url(), "api_keys");
+    let (code, log) = ended(&env.with("PANAVERSITY_STARTUP_TIMEOUT", "0"));
+    assert_eq!(code, Some(1), "{log:?}");
+    assert!(log.last().unwrap().contains("the API keys can't be read: "), "{log:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
