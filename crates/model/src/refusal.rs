@@ -57,6 +57,28 @@ pub enum Refusal {
         /// Up to five similar paths that the caller may read.
         suggestions: Vec<String>,
     },
+    /// The page has no section with this slug or title.
+    #[error("The page has no section `{section}`")]
+    SectionNotFound {
+        /// Name as given.
+        section: String,
+        /// Up to five similar slugs of the page.
+        suggestions: Vec<String>,
+    },
+    /// Several headings of the page have this title, or this explicit id.
+    #[error("section: several headings are called `{section}`")]
+    SectionAmbiguous {
+        /// Name as given.
+        section: String,
+        /// Their slugs, up to twenty.
+        slugs: Vec<String>,
+    },
+    /// Lines were requested that the text does not have.
+    #[error("lines: the file has {total_lines} lines")]
+    LinesBeyondEnd {
+        /// Lines of the text.
+        total_lines: usize,
+    },
     /// There is no such book.
     #[error("There is no book `{}`", .0.as_str())]
     BookNotFound(BookId),
@@ -158,10 +180,13 @@ impl Refusal {
     /// Its code.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::InvalidArgument { .. } | Self::NotText { .. } => ErrorCode::InvalidArgument,
+            Self::InvalidArgument { .. }
+            | Self::NotText { .. }
+            | Self::SectionAmbiguous { .. }
+            | Self::LinesBeyondEnd { .. } => ErrorCode::InvalidArgument,
             Self::InvalidPath { .. } => ErrorCode::InvalidPath,
             Self::SchemaViolation { .. } => ErrorCode::SchemaViolation,
-            Self::NotFound { .. } | Self::NoLinks => ErrorCode::NotFound,
+            Self::NotFound { .. } | Self::SectionNotFound { .. } | Self::NoLinks => ErrorCode::NotFound,
             Self::BookNotFound(_) => ErrorCode::BookNotFound,
             Self::Conflict { .. } => ErrorCode::Conflict,
             Self::HashRequired { .. } => ErrorCode::HashRequired,

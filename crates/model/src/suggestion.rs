@@ -69,14 +69,29 @@ pub fn nearest(missing: &BookPath, readable: impl IntoIterator<Item = BookPath>)
 /// The known name nearest to a mistyped one, if it is similar enough. Only the first 100 characters of
 /// `given` are compared, because it may be as long as a request body.
 pub fn nearest_name<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const LOOKED_AT: usize = 100;
-    let given = given.char_indices().nth(LOOKED_AT).map_or(given, |(end, _)| &given[..end]);
+    let given = beginning(given);
     known
         .into_iter()
         .map(|name| (likeness(given, name), name))
         .filter(|(score, _)| *score > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
+}
+
+/// Up to [`MOST`] known names nearest to one that is unknown, best first. Only the first 100 characters of
+/// each are compared.
+pub fn nearest_names<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let given = beginning(given);
+    let scored = known.into_iter().map(|name| (likeness(given, beginning(name)), name));
+    let mut near: Vec<_> = scored.filter(|(score, _)| *score > 0.7).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.into_iter().take(MOST).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// The first 100 characters.
+fn beginning(name: &str) -> &str {
+    const LOOKED_AT: usize = 100;
+    name.char_indices().nth(LOOKED_AT).map_or(name, |(end, _)| &name[..end])
 }
 
 /// Similarity of two names, from 0 to 1. If one contains the other, as `file_path` contains `path`, they

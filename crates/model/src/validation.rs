@@ -14,7 +14,6 @@
 
 mod advice;
 mod book_paths;
-mod expressions;
 mod front_matter;
 mod html;
 mod issues;

@@ -72,6 +72,17 @@ fn refused(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> M
         }
         Refusal::NotFound { suggestions, .. } => put(&mut fields, "suggestions", suggestions.clone()),
         Refusal::NotText { .. } => put(&mut fields, "argument", "path"),
+        Refusal::SectionNotFound { suggestions, .. } => {
+            put(&mut fields, "suggestions", suggestions.clone());
+        }
+        Refusal::SectionAmbiguous { slugs, .. } => {
+            put(&mut fields, "argument", "section");
+            put(&mut fields, "suggestions", slugs.clone());
+        }
+        Refusal::LinesBeyondEnd { total_lines } => {
+            put(&mut fields, "argument", "lines");
+            put(&mut fields, "total_lines", *total_lines);
+        }
         Refusal::NoLinks | Refusal::Forbidden { scope: None } => {}
         Refusal::Forbidden { scope: Some(scope) } => put(&mut fields, "scope", scope.to_string()),
         Refusal::BookNotFound(book) => put(&mut fields, "book_id", book.as_str()),
@@ -108,6 +119,15 @@ fn hint(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> &'st
         Refusal::InvalidArgument { argument, .. } => argument_hint(argument, remedy(argument)),
         Refusal::NotText { .. } => {
             "Call upload_asset: with asset_type=content and, as filename, the path without content/ to put the file beside pages (docusaurus books), or with asset_type=img, images, slides, videos or audio to put it below static/"
+        }
+        Refusal::SectionNotFound { .. } => {
+            "Repeat read_content with one of the suggestions as section, or with outline=true in its place to see all sections"
+        }
+        Refusal::SectionAmbiguous { .. } => {
+            "Repeat read_content with one of the suggestions as section; outline=true in its place shows the lines of each, which lines reads"
+        }
+        Refusal::LinesBeyondEnd { .. } => {
+            "Repeat read_content with lines up to total_lines; without the last one, such as 120-, it reads to the end"
         }
         Refusal::NoLinks => {
             "Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage; small files go inside the call: upload_asset with binary_data, get_asset with include_binary"

@@ -1,12 +1,11 @@
-//! Front matter of a page: the YAML mapping between two lines `---` at its beginning, found as Docusaurus
-//! finds it, and the types of the fields on which its build fails.
+//! Front matter of a page, read as YAML, and the types of the fields on which a build of Docusaurus fails.
 
 use super::issues::{Issue, IssueList, Severity};
 use super::routes::RouteFields;
 use super::yaml::{self, YamlDocument, YamlField, YamlKind};
+use crate::markdown::{self, Body, FrontMatter};
 use crate::path::BookPath;
 
-const DELIMITER: &str = "---";
 /// Fields that must be text that is not empty; numbers and dates count as text.
 const TEXT: [&str; 6] =
     ["id", "slug", "sidebar_key", "sidebar_label", "sidebar_class_name", "pagination_label"];
@@ -20,14 +19,6 @@ const NUMBERS: [&str; 3] = ["sidebar_position", "toc_min_heading_level", "toc_ma
 const BOOLEANS: [&str; 5] =
     ["hide_title", "hide_table_of_contents", "parse_number_prefixes", "draft", "unlisted"];
 
-/// The text of a page behind its front matter.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Body<'a> {
-    pub(super) text: &'a str,
-    /// Lines of the page before it.
-    pub(super) lines_before: usize,
-}
-
 /// The beginning of a page, as read.
 pub(super) struct Head<'a> {
     /// The fields that determine the page's route; `None`: they can't be read.
@@ -37,29 +28,28 @@ pub(super) struct Head<'a> {
 
 /// Reads the front matter of a page and reports its faults.
 pub(super) fn read<'a>(path: &BookPath, page: &'a str, issues: &mut IssueList) -> Head<'a> {
-    let text = page.strip_prefix('\u{feff}').unwrap_or(page);
-    let whole = Body { text, lines_before: 0 };
-    let none = Head { fields: Some(RouteFields::default()), body: whole };
-    let Some(rest) = text.strip_prefix(DELIMITER).filter(|rest| !rest.starts_with('-')) else { return none };
+    let (front_matter, body) = markdown::split(page);
+    let none = Head { fields: Some(RouteFields::default()), body };
     let mut report = |line: usize, message: String, suggestion: &str| {
         let (path, suggestion) = (path.as_str().to_owned(), suggestion.to_owned());
         issues.add(Issue { path, line: Some(line), severity: Severity::Error, message, suggestion });
     };
-    let Some(end) = rest.find("\n---") else {
-        report(
-            1,
-            "the front matter that begins with `---` does not end".to_owned(),
-            "put a line `---` after its last field; if a rule is meant, put an empty line before it",
-        );
-        return Head { fields: None, body: whole };
+    let block = match front_matter {
+        FrontMatter::Absent => return none,
+        FrontMatter::Block(block) => block,
+        FrontMatter::Unended => {
+            report(
+                1,
+                "the front matter that begins with `---` does not end".to_owned(),
+                "put a line `---` after its last field; if a rule is meant, put an empty line before it",
+            );
+            return Head { fields: None, body };
+        }
     };
-    let (block, after) = (&rest[..end], &rest[end + 1 + DELIMITER.len()..]);
-    let lines_before = block.matches('\n').count() + 1;
-    let body = Body { text: after, lines_before };
     // Behind the first `---` a language may be named.
     let (language, yaml) = block.split_once('\n').unwrap_or((block, ""));
     if !matches!(language.trim(), "" | "yaml" | "yml") {
-        return Head { fields: Some(RouteFields::default()), body };
+        return none;
     }
     match yaml::read(yaml) {
         Ok(YamlDocument::Fields(fields)) => {
@@ -70,7 +60,7 @@ pub(super) fn read<'a>(path: &BookPath, page: &'a str, issues: &mut IssueList) -
             }
             Head { fields: Some(route_fields(&fields)), body }
         }
-        Ok(YamlDocument::Other(YamlKind::Null)) => Head { body, ..none },
+        Ok(YamlDocument::Other(YamlKind::Null)) => none,
         Ok(YamlDocument::Other(kind)) => {
             let message = format!("the front matter is {}, not fields", kind.shown());
             report(2, message, "write one field on each line, such as `title: My page`");

@@ -1,12 +1,10 @@
 //! Links of a page: Markdown links and images, reference definitions, `href` and `src` of raw HTML, imports
 //! and `require` of MDX. Those in code, in comments and in expressions are none.
 
-use std::ops::Range;
+use pulldown_cmark::{CowStr, Event, LinkType, Parser, Tag, TagEnd};
 
-use pulldown_cmark::{CowStr, Event, LinkType, Options, Parser, Tag, TagEnd};
-
-use super::front_matter::Body;
-use super::{expressions, html, modules};
+use super::{html, modules};
+use crate::markdown::{Body, OPTIONS, Ranges, expressions};
 use crate::path::BookPath;
 
 /// Syntax of a link.
@@ -33,38 +31,9 @@ pub(super) struct PageLink<'a> {
     pub(super) line: usize,
 }
 
-/// Byte ranges of a page, in order of their beginnings.
-#[derive(Debug, Default)]
-pub(super) struct Ranges(Vec<Range<usize>>);
-
-impl Ranges {
-    pub(super) fn push(&mut self, range: Range<usize>) {
-        self.0.push(range);
-    }
-
-    pub(super) fn last(&self) -> Option<&Range<usize>> {
-        self.0.last()
-    }
-
-    pub(super) fn pop(&mut self) {
-        self.0.pop();
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = Range<usize>> {
-        self.0.iter().cloned()
-    }
-
-    /// The range that contains the offset, if ranges do not overlap.
-    pub(super) fn around(&self, at: usize) -> Option<Range<usize>> {
-        let behind = self.0.partition_point(|range| range.start <= at);
-        self.0[..behind].last().filter(|range| at < range.end).cloned()
-    }
-}
-
 /// Calls `found` for each link of a page.
 pub(super) fn for_each<'a>(path: &BookPath, body: Body<'a>, mut found: impl FnMut(PageLink<'a>)) {
-    let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES | Options::ENABLE_STRIKETHROUGH;
-    let mut events = Parser::new_ext(body.text, options).into_offset_iter();
+    let mut events = Parser::new_ext(body.text, OPTIONS).into_offset_iter();
     let (mut links, mut code, mut markup) = (Vec::new(), Ranges::default(), Vec::new());
     // The text of an image holds no links: it is shown as it is.
     let mut images = 0;

@@ -1,7 +1,7 @@
 //! Modules that a page of MDX needs: `import ... from './x'` at the beginning of a line, and
 //! `require('./x')` in an expression. Only relative ones and those below `@site/` can be the book's.
 
-use super::links::Ranges;
+use crate::markdown::Ranges;
 
 /// Longest import statement that is read, in bytes.
 const MAX_STATEMENT: usize = 1_000;

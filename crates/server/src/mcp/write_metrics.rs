@@ -21,10 +21,14 @@ fn status_of(error: &Error) -> &'static str {
         Error::Refused(Refusal::Conflict { .. }) => "conflict",
         Error::Refused(Refusal::HashRequired { .. }) => "hash_required",
         Error::Refused(Refusal::SchemaViolation { .. } | Refusal::InvalidPath { .. }) => "schema_violation",
-        Error::Refused(Refusal::NotFound { .. } | Refusal::BookNotFound(_)) => "not_found",
+        Error::Refused(
+            Refusal::NotFound { .. } | Refusal::SectionNotFound { .. } | Refusal::BookNotFound(_),
+        ) => "not_found",
         Error::Refused(
             Refusal::InvalidArgument { .. }
             | Refusal::NotText { .. }
+            | Refusal::SectionAmbiguous { .. }
+            | Refusal::LinesBeyondEnd { .. }
             | Refusal::NoLinks
             | Refusal::TooLarge { .. }
             | Refusal::Forbidden { .. }

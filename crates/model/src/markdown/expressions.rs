@@ -2,10 +2,10 @@
 //! comments inside may hold braces. In `.md`, which may be plain Markdown, an expression ends within its
 //! paragraph, so that a lone brace hides no more than that.
 
-use super::links::Ranges;
+use super::Ranges;
 
 /// Outermost expressions of a page, in order.
-pub(super) fn ranges(text: &str, code: &Ranges, is_mdx: bool) -> Ranges {
+pub(crate) fn ranges(text: &str, code: &Ranges, is_mdx: bool) -> Ranges {
     let bytes = text.as_bytes();
     let (mut found, mut open, mut at) = (Ranges::default(), Vec::new(), 0);
     while at < bytes.len() {
