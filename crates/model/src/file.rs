@@ -68,3 +68,23 @@ pub struct Found {
     /// The blob, with the bytes if it is inline.
     pub blob: StoredBlob,
 }
+
+/// Difference of the base's file at a path, between the last write of an overlay's file there and now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseChange {
+    /// Hash of the base's file when the overlay's was written. `None`: there was none, or that version is
+    /// no longer kept.
+    pub then: Option<ContentHash>,
+    /// Hash of the base's file now. `None`: there is none.
+    pub now: Option<ContentHash>,
+}
+
+/// A file as an overlay shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlaidFile {
+    /// The file, of the overlay or of the base below.
+    pub found: Found,
+    /// Change of the base since the overlay's file was written; `None`: it has not changed, or the file
+    /// is the base's.
+    pub base_change: Option<BaseChange>,
+}

@@ -18,7 +18,7 @@ use crate::change::{ChangeSet, Verdict};
 use crate::connection_pool::PoolUsage;
 use crate::delta::Delta;
 use crate::fault::Fault;
-use crate::file::{FileMetadata, FileRecord, Found};
+use crate::file::{FileMetadata, FileRecord, Found, OverlaidFile};
 use crate::gc::{
     Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
 };
@@ -148,6 +148,14 @@ pub trait FileInventory: Send + Sync {
 pub trait Files: Send + Sync {
     /// The file that a view shows at a path, with its blob.
     async fn find(&self, book: &BookId, path: &BookPath, view: &View) -> Result<Option<Found>, Fault>;
+    /// The same, with the change of the base below an overlay's file. Which was later is decided by the
+    /// versions: of two changes committed at the same time it may be either.
+    async fn find_overlaid(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        view: &View,
+    ) -> Result<Option<OverlaidFile>, Fault>;
     /// A version, by hash, of that path in a layer of the view; time and size are those of its last
     /// write.
     async fn find_version(

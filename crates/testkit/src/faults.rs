@@ -18,7 +18,7 @@ use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::delta::Delta;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::file::{FileMetadata, FileRecord, Found};
+use panaversity_model::file::{FileMetadata, FileRecord, Found, OverlaidFile};
 use panaversity_model::gc::{
     Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
 };
@@ -316,6 +316,7 @@ faulty! { FileInventory for FaultyJournal, "journal", Database;
 }
 faulty! { Files for FaultyJournal, "journal", Database;
     fn find(book: &BookId, path: &BookPath, view: &View) -> Option<Found>;
+    fn find_overlaid(book: &BookId, path: &BookPath, view: &View) -> Option<OverlaidFile>;
     fn find_version(book: &BookId, path: &BookPath, view: &View, hash: ContentHash) -> Option<Found>;
     fn list(book: &BookId, folder: &Folder, view: &View, after: Option<&BookPath>, limit: usize) -> Vec<FileRecord>;
     fn paths(book: Option<&BookId>, prefix: &Prefix, view: &View, after: Option<&(BookId, BookPath)>, limit: usize) -> Vec<(BookId, BookPath)>;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use panaversity_model::asset::Asset;
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::delta::Delta;
-use panaversity_model::file::{FileRecord, Found};
+use panaversity_model::file::{BaseChange, FileRecord, Found, OverlaidFile};
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::Files;
 use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp, View};
@@ -26,6 +26,24 @@ impl Files for SqlJournal {
         let values = vec![book.as_str().into(), view.top().as_str().into(), path.as_str().into()];
         let found = self.read("find a file", &sql, values).await?;
         found.first().map(rows::found).transpose()
+    }
+
+    async fn find_overlaid(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        view: &View,
+    ) -> Result<Option<OverlaidFile>, Fault> {
+        let sql = format!(
+            "SELECT {FILE}, {BLOB}, {} FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 \
+             WHERE f.book_id = $1 AND f.user_id IN ($2, '__base__') AND f.path = $3 \
+             ORDER BY f.user_id = '__base__' LIMIT 1",
+            base_columns()
+        );
+        let values = vec![book.as_str().into(), view.top().as_str().into(), path.as_str().into()];
+        let found = self.read("find a file", &sql, values).await?;
+        let overlaid = |row| Ok(OverlaidFile { found: rows::found(row)?, base_change: base_change(row)? });
+        found.first().map(overlaid).transpose()
     }
 
     async fn find_version(
@@ -162,6 +180,65 @@ impl Files for SqlJournal {
     ) -> Result<Delta, Fault> {
         self.delta(book, view, since, after, limit).await
     }
+}
+
+/// Columns read by [`base_change`], of an overlay's journal row called `f`. `base_then` is the newest kept
+/// version of the base before the overlay's; `base_replaced` is the hash that the first kept change after it
+/// replaced, from its audit entry, which has the time of the version.
+fn base_columns() -> String {
+    let of_base =
+        |of: &str| format!("{of}.book_id = f.book_id AND {of}.path = f.path AND {of}.user_id = '__base__'");
+    let next = |column: &str| {
+        format!(
+            "(SELECT n.{column} FROM versions n WHERE {} AND n.version > f.version ORDER BY n.version LIMIT 1)",
+            of_base("n")
+        )
+    };
+    let columns = [
+        (next("version"), "base_next"),
+        (format!("(SELECT g.sha256 FROM file_journal g WHERE {})", of_base("g")), "base_now"),
+        (
+            format!(
+                "(SELECT t.sha256 FROM versions t WHERE {} AND t.version < f.version \
+                 ORDER BY t.version DESC LIMIT 1)",
+                of_base("t")
+            ),
+            "base_then",
+        ),
+        (
+            format!(
+                "(SELECT a.old_content_hash FROM audit_log a WHERE {} AND a.timestamp = {})",
+                of_base("a"),
+                next("at")
+            ),
+            "base_replaced",
+        ),
+    ];
+    let of_overlay = |(column, name): (String, &str)| {
+        format!("CASE WHEN f.user_id = '__base__' THEN NULL ELSE {column} END AS {name}")
+    };
+    columns.map(of_overlay).join(", ")
+}
+
+/// Change of the base since an overlay's file was written.
+fn base_change(row: &Row) -> Result<Option<BaseChange>, Fault> {
+    rows::read("read a change of the base", || {
+        if row.optional_int("base_next")?.is_none() {
+            return Ok(Ok(None));
+        }
+        let (now, then, replaced) = (
+            row.optional_text("base_now")?,
+            row.optional_text("base_then")?,
+            row.optional_text("base_replaced")?,
+        );
+        // If they differ, the version between them is no longer kept.
+        let then = then.filter(|then| replaced.as_ref() == Some(then));
+        Ok((|| {
+            let hash = |raw: Option<String>| raw.map(|raw| rows::hash(&raw)).transpose();
+            let (then, now) = (hash(then)?, hash(now)?);
+            Ok((then.is_none() || then != now).then_some(BaseChange { then, now }))
+        })())
+    })
 }
 
 async fn list_layer(

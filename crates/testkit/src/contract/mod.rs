@@ -29,6 +29,7 @@ pub mod inventory;
 pub mod manifests;
 pub mod names;
 pub mod objects;
+pub mod overlays;
 pub mod publications;
 pub mod races;
 pub mod random;

@@ -63,6 +63,12 @@ macro_rules! journal_contract {
                 r5_paths_are_those_of_the_view,
                 r5_assets_are_those_of_the_base_with_who_put_them_there;
         }
+        $crate::contract_tests! { $setup, overlays;
+            shared:
+                a_base_that_changed_below_an_overlay_is_told,
+                r5_a_change_of_another_overlay_is_told_to_nobody_else;
+            exclusive: a_base_that_is_no_longer_kept_is_told_without_its_hash;
+        }
         $crate::contract_tests! { $setup, deltas;
             shared:
                 a_delta_names_what_has_changed_and_nothing_else,

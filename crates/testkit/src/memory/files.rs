@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use panaversity_model::asset::Asset;
+use panaversity_model::audit::ChainKey;
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::delta::{ChangedFile, Delta, Shown};
-use panaversity_model::file::{FileRecord, Found};
+use panaversity_model::file::{BaseChange, FileRecord, Found, OverlaidFile};
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::Files;
 use panaversity_model::publication::FileKey;
@@ -19,6 +20,20 @@ impl Files for MemoryJournal {
     async fn find(&self, book: &BookId, path: &BookPath, view: &View) -> Result<Option<Found>, Fault> {
         let state = self.state();
         Ok(keys(book, path, view).iter().find_map(|key| state.found(key)))
+    }
+
+    async fn find_overlaid(
+        &self,
+        book: &BookId,
+        path: &BookPath,
+        view: &View,
+    ) -> Result<Option<OverlaidFile>, Fault> {
+        let state = self.state();
+        let [own, base] = keys(book, path, view);
+        let Some(found) = state.found(&own).or_else(|| state.found(&base)) else { return Ok(None) };
+        let is_overlay = found.record.layer != Layer::Base;
+        let base_change = is_overlay.then(|| state.base_change(&base, found.record.version)).flatten();
+        Ok(Some(OverlaidFile { found, base_change }))
     }
 
     async fn find_version(
@@ -151,11 +166,32 @@ impl JournalState {
         Some(Asset { record: record(key, row), agent })
     }
 
+    /// Change of a file of the base since a version of an overlay.
+    fn base_change(&self, base: &FileKey, since: i64) -> Option<BaseChange> {
+        let pasts = self.versions.get(base)?;
+        let next = pasts.iter().find(|past| past.version > since)?;
+        let then = pasts.iter().rfind(|past| past.version < since).and_then(|past| past.hash);
+        // The next change tells what it replaced: a version between may be no longer kept.
+        let entries = self.chains.get(&chain_of(base))?;
+        let replaced = entries.iter().find(|entry| entry.timestamp == next.at)?.old_content_hash.clone();
+        let then = then.filter(|then| replaced == Some(then.to_string()));
+        let now = self.files.get(base).map(|row| row.hash);
+        (then.is_none() || then != now).then_some(BaseChange { then, now })
+    }
+
     fn found_version(&self, key: &FileKey, hash: ContentHash) -> Option<Found> {
         let past = self.versions.get(key)?.iter().rfind(|past| past.hash == Some(hash))?;
         let row = Row { hash, size: past.size, written_at: past.at, version: past.version };
         let blob = self.blobs.get(&hash)?.clone();
         Some(Found { record: record(key, &row), blob })
+    }
+}
+
+fn chain_of(key: &FileKey) -> ChainKey {
+    ChainKey {
+        book: key.book.as_str().to_owned(),
+        path: key.path.as_str().to_owned(),
+        user: key.layer.as_str().to_owned(),
     }
 }
 
