@@ -22,6 +22,7 @@ mod glob;
 pub(crate) mod message;
 mod methods;
 mod prompts;
+mod read_part;
 pub(crate) mod refusals;
 mod resources;
 mod schemas;

@@ -12,7 +12,7 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, Vi
 
 use crate::authorize::ReadAccess;
 use crate::call::Call;
-use crate::read::ReadFile;
+use crate::read::{ReadFile, ReadPart};
 use crate::service::Service;
 
 /// Most assets on a page.
@@ -83,7 +83,7 @@ impl Call {
 
     async fn no_asset(&self, access: &ReadAccess, path: &BookPath) -> Error {
         let (access, path) = (access.clone(), path.clone());
-        let read = ReadFile { access, path, version: None, unless: None };
+        let read = ReadFile { access, path, version: None, unless: None, part: ReadPart::Whole };
         self.service.missing(&read).await.map_or_else(Error::from, Error::from)
     }
 

@@ -3,11 +3,14 @@
 //! as structured content and as text; one copy of it is counted.
 
 use panaversity_model::audit::AuditEntry;
+use panaversity_model::outline::Heading;
 
 /// Most bytes of JSON on a page.
 pub const PAGE_BYTES: u64 = 800_000;
 /// Bytes of a file in an answer apart from its path and text: keys, hashes, times.
 const FILE_BYTES: u64 = 300;
+/// Bytes of a heading in an answer apart from its title and slug: keys and numbers.
+const HEADING_BYTES: u64 = 100;
 /// Bytes of an audit entry apart from its free text: keys, ids, four hashes, names of bounded length.
 const ENTRY_BYTES: u64 = 1_000;
 
@@ -30,6 +33,11 @@ pub(crate) fn of_file(path: &str, text: Option<&str>) -> u64 {
 pub(crate) fn of_entry(entry: &AuditEntry) -> u64 {
     let free = [&entry.agent_id, &entry.path].into_iter().chain(&entry.error_message);
     ENTRY_BYTES + free.map(|text| of_text(text)).sum::<u64>()
+}
+
+/// Bytes of a heading in an outline.
+pub(crate) fn of_heading(heading: &Heading) -> u64 {
+    HEADING_BYTES + of_text(&heading.title) + of_text(&heading.slug)
 }
 
 /// Number of these entries that fit a page: at least one, if there is one.

@@ -1,7 +1,10 @@
 //! `read_content`: one file, one version of it, or all files below a folder. Keeps R2 and R5.
 
+mod part;
+
 use panaversity_model::fault::FaultKind;
-use panaversity_model::file::{FileRecord, may_be_text};
+use panaversity_model::file::{BaseChange, FileRecord, Found, OverlaidFile, may_be_text};
+use panaversity_model::lines::Excerpt;
 use panaversity_model::path::Folder;
 use panaversity_model::suggestion;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
@@ -10,6 +13,7 @@ use crate::authorize::ReadAccess;
 use crate::call::Call;
 use crate::json_size;
 use crate::service::Service;
+pub use part::{OutlinePage, ReadPart};
 
 /// Most files on a page.
 pub const PAGE_FILES: usize = 1_000;
@@ -29,6 +33,8 @@ pub struct ReadFile {
     pub version: Option<ContentHash>,
     /// Hash for which the content is left out, if it is still the file's.
     pub unless: Option<ContentHash>,
+    /// The part that is read.
+    pub part: ReadPart,
 }
 
 /// Result of reading a file.
@@ -38,6 +44,8 @@ pub struct FileRead {
     pub record: FileRecord,
     /// Its content.
     pub content: FileContent,
+    /// Change of the base since it was written, if it is an overlay's current file.
+    pub base_change: Option<BaseChange>,
 }
 
 /// Content of a file in an answer.
@@ -47,6 +55,10 @@ pub enum FileContent {
     Unchanged,
     /// UTF-8 text of at most [`MAX_TEXT_BYTES`](panaversity_model::file::MAX_TEXT_BYTES).
     Text(String),
+    /// Some lines of it.
+    Excerpt(Excerpt),
+    /// Headings of the page in place of its text.
+    Outline(OutlinePage),
     /// Any other content, left out: its bytes are available by a link.
     Binary,
 }
@@ -55,7 +67,7 @@ impl FileRead {
     fn json_size(&self) -> u64 {
         let text = match &self.content {
             FileContent::Text(text) => Some(text.as_str()),
-            FileContent::Unchanged | FileContent::Binary => None,
+            _ => None,
         };
         json_size::of_file(self.record.path.as_str(), text)
     }
@@ -66,7 +78,7 @@ impl FileContent {
     pub fn into_text(self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Unchanged | Self::Binary => None,
+            _ => None,
         }
     }
 }
@@ -87,30 +99,45 @@ pub struct FilePage {
 }
 
 impl Call {
-    /// Reads one file.
+    /// Reads one file, or a part of it.
     pub async fn read_file(&self, read: &ReadFile) -> Result<FileRead, Error> {
-        let (journal, book, view) = (&self.service.inner.journal, read.access.book(), read.access.view());
         for _ in 0..READ_AGAIN {
-            let found = match read.version {
-                Some(hash) => journal.find_version(book, &read.path, &view, hash).await?,
-                None => journal.find(book, &read.path, &view).await?,
+            let Some(OverlaidFile { found, base_change }) = self.look_up(read).await? else {
+                return Err(self.service.missing(read).await?.into());
             };
-            let Some(found) = found else { return Err(self.service.missing(read).await?.into()) };
-            let record = found.record;
+            let Found { record, blob } = found;
             if read.unless == Some(record.hash) {
-                return Ok(FileRead { record, content: FileContent::Unchanged });
+                return Ok(FileRead { record, content: FileContent::Unchanged, base_change });
             }
-            if !may_be_text(&record.path, record.size) {
-                return Ok(FileRead { record, content: FileContent::Binary });
-            }
-            // Purged bytes are not the file's current content: look it up again.
-            let bytes =
-                self.service.bytes_of(&found.blob).await.map_err(|fault| fault.about(&record.path))?;
-            if let Some(bytes) = bytes {
-                return Ok(FileRead { record, content: bytes.into() });
-            }
+            let content = if may_be_text(&record.path, record.size) {
+                // Purged bytes are not the file's current content: look it up again.
+                let bytes = self.service.bytes_of(&blob).await.map_err(|fault| fault.about(&record.path))?;
+                let Some(bytes) = bytes else { continue };
+                bytes.into()
+            } else {
+                FileContent::Binary
+            };
+            let content = match content {
+                FileContent::Text(text) => read.part.of(&record.path, text)?,
+                _ if read.part == ReadPart::Whole => content,
+                _ => {
+                    let why = "the file is no text: leave it out to learn its type and download_url";
+                    return Err(Refusal::argument(read.part.argument(), why).into());
+                }
+            };
+            return Ok(FileRead { record, content, base_change });
         }
         Err(Fault::new(FaultKind::Timeout, "the file changed again and again while it was read").into())
+    }
+
+    async fn look_up(&self, read: &ReadFile) -> Result<Option<OverlaidFile>, Fault> {
+        let (journal, book, view) = (&self.service.inner.journal, read.access.book(), read.access.view());
+        let found = match read.version {
+            Some(hash) => journal.find_version(book, &read.path, &view, hash).await?,
+            None if view.user().is_some() => return journal.find_overlaid(book, &read.path, &view).await,
+            None => journal.find(book, &read.path, &view).await?,
+        };
+        Ok(found.map(|found| OverlaidFile { found, base_change: None }))
     }
 
     /// Current hash of a file, without reading its content.
@@ -171,7 +198,7 @@ impl Service {
         let mut files = Vec::with_capacity(records.len());
         for record in records {
             if !may_be_text(&record) {
-                files.push(FileRead { record, content: FileContent::Binary });
+                files.push(FileRead { record, content: FileContent::Binary, base_change: None });
                 continue;
             }
             let bytes = match by_hash.get(&record.hash) {
@@ -183,7 +210,7 @@ impl Service {
                 None => None,
             };
             // A file that was deleted since it was listed is left out.
-            files.extend(bytes.map(|bytes| FileRead { record, content: bytes.into() }));
+            files.extend(bytes.map(|bytes| FileRead { record, content: bytes.into(), base_change: None }));
         }
         Ok(files)
     }

@@ -5,6 +5,7 @@ mod assets;
 mod guards;
 mod interrupted;
 mod mounts;
+mod outlines;
 mod round_trip;
 mod sites;
 mod usage;
@@ -18,6 +19,9 @@ use serde_json::Value;
 
 use crate::fixtures::BOOK;
 use crate::harness::{TestClient, TestEnv};
+
+/// Environment variable with the folder of a real book to be used as well.
+const REAL_BOOK: &str = "PANAVERSITY_REAL_BOOK";
 
 /// The files of a folder, by their path in it.
 type Tree = BTreeMap<String, Vec<u8>>;

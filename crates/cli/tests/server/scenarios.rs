@@ -57,6 +57,7 @@ mod overlays;
 mod paging;
 mod random;
 mod reading;
+mod reading_parts;
 mod resources;
 mod search;
 mod static_files;

@@ -9,6 +9,7 @@
 
 use panaversity_model::asset::AssetType;
 use panaversity_model::audit::Operation;
+use panaversity_model::lines::LineRange;
 use panaversity_model::suggestion::nearest_name;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer, Refusal, Timestamp, UserId};
 use panaversity_service::Call;
@@ -130,6 +131,15 @@ impl Arguments {
 
     pub(super) fn hash(&mut self, name: &'static str) -> Result<Option<ContentHash>, Refusal> {
         self.text(name)?.map(|raw| ContentHash::parse(name, &raw)).transpose()
+    }
+
+    /// A range of lines; one line may come as a number.
+    pub(super) fn lines(&mut self) -> Result<Option<LineRange>, Refusal> {
+        let number = self.0.get("lines").filter(|given| given.is_number()).and_then(whole_number);
+        if let Some(line) = number {
+            self.0.insert("lines".to_owned(), line.to_string().into());
+        }
+        self.text("lines")?.map(|raw| LineRange::parse(&raw)).transpose()
     }
 
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Refusal> {

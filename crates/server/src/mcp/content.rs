@@ -4,7 +4,7 @@ use panaversity_model::file::FileRecord;
 use panaversity_model::path::Folder;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
-use panaversity_service::read::{FileContent, FileRead, ReadFile};
+use panaversity_service::read::{FileContent, FileRead, ReadFile, ReadPart};
 use panaversity_service::write::{Write, Written};
 use panaversity_service::{Call, ReadAccess};
 use rmcp::model::JsonObject;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::AppState;
 use crate::mcp::arguments::{Arguments, needed};
 use crate::mcp::cursor::{bad_cursor, cursor};
+use crate::mcp::read_part;
 use crate::mcp::tool_output::{ToolOutput, ToolResult, put_link};
 use crate::mcp::write_metrics::count_write;
 
@@ -57,32 +58,50 @@ async fn read_file(app: &AppState, call: &Call, access: ReadAccess, mut argument
         )
         .into());
     }
-    if arguments.text("cursor")?.is_some() {
-        return Err(
-            Refusal::argument("cursor", "only wider scopes have pages: leave it out for one file").into()
-        );
-    }
+    let mut part = read_part::asked(&mut arguments)?;
+    let page_of = read_part::go_on(&mut part, &mut arguments)?;
     if path.is_asset() {
-        if version.is_some() {
-            return Err(Refusal::argument(
-                "hash",
-                "assets are not read here: leave it out to learn whether one exists",
-            )
-            .into());
+        let named = if version.is_some() { Some("hash") } else { named_part(&part) };
+        if let Some(name) = named {
+            let why = "assets are not read here: leave it out to learn whether one exists";
+            return Err(Refusal::argument(name, why).into());
         }
         return probe_asset(call, &access, &path, unless).await;
     }
-    let read = ReadFile { access, path, version, unless };
+    let read = ReadFile { access, path, version: version.or(page_of), unless, part };
     let file = call.read_file(&read).await?;
-    let (path, hash) = (file.record.path.as_str(), file.record.hash.to_string());
-    Ok(match file.content {
-        FileContent::Unchanged => json!({ "path": path, "unchanged": true, "file_hash_sha256": hash }).into(),
+    let base_change = file.base_change;
+    let mut output = match &file.content {
+        FileContent::Unchanged => unchanged(&file.record).into(),
         FileContent::Binary => binary(app, call, read.access.book().clone(), file.record).into(),
-        FileContent::Text(_) => {
-            let size = file.record.size;
-            ToolOutput { body: rendered(file), size: Some(size) }
+        FileContent::Text(_) | FileContent::Excerpt(_) | FileContent::Outline(_) => {
+            let size = text_size(&file);
+            ToolOutput { body: rendered(file), size }
         }
-    })
+    };
+    if let Some(change) = base_change {
+        read_part::put_base_change(&mut output.body, change);
+    }
+    Ok(output)
+}
+
+/// Name of the argument that asks for a part of a file.
+fn named_part(part: &ReadPart) -> Option<&'static str> {
+    (*part != ReadPart::Whole).then(|| part.argument())
+}
+
+/// Bytes of text in an answer.
+fn text_size(file: &FileRead) -> Option<u64> {
+    match &file.content {
+        FileContent::Text(_) => Some(file.record.size),
+        FileContent::Excerpt(excerpt) => Some(excerpt.text.len() as u64),
+        FileContent::Unchanged | FileContent::Outline(_) | FileContent::Binary => None,
+    }
+}
+
+fn unchanged(record: &FileRecord) -> Value {
+    let hash = record.hash.to_string();
+    json!({ "path": record.path.as_str(), "unchanged": true, "file_hash_sha256": hash })
 }
 
 /// A file that is not text, as JSON: the fields of an asset, its type, and a link to its bytes.
@@ -126,11 +145,15 @@ async fn read_folder(
     scope: &'static str,
     depth: usize,
 ) -> ToolResult {
+    let of_one_file =
+        |name: &str| Refusal::argument(name, format!("it goes with scope=file only, not with scope={scope}"));
     for name in ["hash", "if_none_match"] {
         if arguments.text(name)?.is_some() {
-            let why = format!("it goes with scope=file only, not with scope={scope}");
-            return Err(Refusal::argument(name, why).into());
+            return Err(of_one_file(name).into());
         }
+    }
+    if let Some(name) = named_part(&read_part::asked(&mut arguments)?) {
+        return Err(of_one_file(name).into());
     }
     let path = arguments.text("path")?;
     let folder =
@@ -138,8 +161,7 @@ async fn read_folder(
     let after = arguments.cursor::<String>()?.map(|raw| BookPath::parse(&raw)).transpose();
     let after = after.map_err(|_| bad_cursor())?;
     let page = call.read_folder(access, &folder, after.as_ref()).await?;
-    let texts = page.files.iter().filter(|file| matches!(file.content, FileContent::Text(_)));
-    let size = texts.map(|file| file.record.size).sum();
+    let size = page.files.iter().filter_map(text_size).sum();
     let files: Vec<_> = page.files.into_iter().map(rendered).collect();
     let mut body = JsonObject::new();
     body.insert("files".to_owned(), Value::Array(files));
@@ -162,9 +184,10 @@ fn folder_of(raw: &str, scope: &str, depth: usize) -> Result<Folder, Refusal> {
     Folder::prefix_of(&path, depth).ok_or_else(|| Refusal::argument("path", "it is too short"))
 }
 
-/// A file of a wider scope, or a text, as JSON. A file that is not text has its type instead of content.
+/// A file of a wider scope, a text, or a part of one, as JSON. A file that is not text has its type instead
+/// of content.
 fn rendered(file: FileRead) -> Value {
-    let FileRead { record, content } = file;
+    let FileRead { record, content, .. } = file;
     let mut fields = JsonObject::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("path", record.path.as_str().into());
@@ -174,10 +197,12 @@ fn rendered(file: FileRead) -> Value {
     put("file_hash_sha256", record.hash.to_string().into());
     put("source", record.layer.kind().into());
     match content {
-        FileContent::Text(text) => put("content", text.into()),
-        FileContent::Binary => put("mime_type", media::type_of(&record.path).into()),
-        FileContent::Unchanged => put("unchanged", true.into()),
-    };
+        FileContent::Text(text) => drop(put("content", text.into())),
+        FileContent::Binary => drop(put("mime_type", media::type_of(&record.path).into())),
+        FileContent::Unchanged => drop(put("unchanged", true.into())),
+        FileContent::Excerpt(excerpt) => read_part::put_excerpt(&mut fields, excerpt),
+        FileContent::Outline(outline) => read_part::put_outline(&mut fields, outline, record.hash),
+    }
     Value::Object(fields)
 }
 

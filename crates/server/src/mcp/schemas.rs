@@ -31,6 +31,9 @@ pub(super) fn read() -> Shape {
                 "book_id": book(),
                 "path": path("A file; for a wider scope its folder or any file in it"),
                 "scope": one_of(&["file", "chapter", "part", "book"], "file"),
+                "outline": { "type": "boolean", "description": "Headings instead of content" },
+                "section": { "type": "string", "description": "Only that section: slug or title of a heading" },
+                "lines": { "type": "string", "description": "Only these: 120-180, 120- or 120" },
                 "user_id": user(),
                 "hash": hash("Read that version"),
                 "if_none_match": hash("No content if it still has this hash"),
@@ -39,6 +42,8 @@ pub(super) fn read() -> Shape {
         ),
         output: output(json!({
             "content": text(), "file_hash_sha256": text(), "last_modified": text(), "source": layer(),
+            "headings": list(), "first_line": number(), "last_line": number(), "total_lines": number(),
+            "base_changed": flag(), "base_hash_then": text(), "base_hash_now": text(),
             "unchanged": flag(), "exists": flag(), "mime_type": text(), "download_url": text(), "files": list(), "next_cursor": text(),
         })),
     }

@@ -46,7 +46,7 @@ pub(crate) struct Spec {
 pub(super) static ALL: [Spec; 17] = [
     Spec { name: "read_content", title: "Read content", operation: Read, group: Content, shape: schemas::read,
         run: |app, call, args| Box::pin(content::read(app, call, args)),
-        about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Gives file_hash_sha256, which write_content needs. With user_id the user's overlay wins. Of a static/ path only tells whether it exists; of a file that is no text also its type and download_url." },
+        about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Of a long page read outline first, then the section or lines you need. Gives file_hash_sha256 of the whole file, which write_content needs. With user_id the user's overlay wins; base_changed: the base has changed since the overlay was written. Of a static/ path only tells whether it exists; of a file that is no text also its type and download_url." },
     Spec { name: "write_content", title: "Write content", operation: Write, group: Content, shape: schemas::write,
         run: |app, call, args| Box::pin(content::write(app, call, args)),
         about: "Create or replace a text file below content/ (images: upload_asset). To replace, pass the file_hash_sha256 you read as expected_hash; to create, leave it out. HASH_REQUIRED or CONFLICT: read again, merge, repeat. Repeating is safe. The first write creates the book." },

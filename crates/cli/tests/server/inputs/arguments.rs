@@ -82,6 +82,22 @@ fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
         ("read_content", "hash", also(vec![json!("abc"), json!("g".repeat(64)), json!("0".repeat(65))])),
         ("read_content", "if_none_match", also(vec![json!("*"), json!(format!("\"{NO_HASH}\""))])),
         ("read_content", "cursor", texts.clone()),
+        ("read_content", "outline", vec![json!("yes"), json!(1), json!([])]),
+        ("read_content", "section", also(vec![json!(" "), json!("x".repeat(1_001))])),
+        (
+            "read_content",
+            "lines",
+            vec![
+                json!("a"),
+                json!("0"),
+                json!("3-2"),
+                json!("1-2-3"),
+                json!(-1),
+                json!(1.5),
+                json!(true),
+                json!([1]),
+            ],
+        ),
         ("write_content", "content", texts.clone()),
         ("write_content", "expected_hash", also(vec![json!("sha256:x"), json!(" ".repeat(64))])),
         ("list_books", "include_structure", also(vec![json!("everything")])),
@@ -193,8 +209,8 @@ async fn a_missing_argument_is_refused_by_name_and_null_counts_as_missing() {
             assert_eq!((&null, &missing.value["error"]["argument"]), (&missing, &json!(name)));
         }
     }
-    let nulls =
-        json!({ "user_id": null, "hash": null, "if_none_match": null, "scope": null, "cursor": null });
+    let nulls = json!({ "user_id": null, "hash": null, "if_none_match": null, "scope": null, "cursor": null,
+            "outline": null, "section": null, "lines": null });
     untouched.client.call("read_content", about(LESSON, nulls)).await.expect_ok();
     untouched.nothing_happened().await;
 }

@@ -6,12 +6,10 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::{Tree, hydrate, ingest, odd_book, plant, tree};
+use super::{REAL_BOOK, Tree, hydrate, ingest, odd_book, plant, tree};
 use crate::fixtures::{BOOK, entries};
 use crate::harness::{Db, TestClient, TestEnv};
 
-/// Environment variable with the folder of a real book to be used as well.
-const REAL_BOOK: &str = "PANAVERSITY_REAL_BOOK";
 const DOCUSAURUS: [&str; 2] = ["--schema", "docusaurus"];
 
 #[tokio::test(flavor = "multi_thread")]

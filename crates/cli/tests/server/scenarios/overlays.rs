@@ -11,9 +11,15 @@ use crate::fixtures::{
 use crate::harness::{Answer, TestBackend, TestClient};
 
 mod on_all {
-    use super::r5_an_overlay_is_published_beside_the_base_and_not_in_it;
+    use super::{
+        a_reader_of_an_overlay_is_told_that_the_base_has_changed,
+        r5_an_overlay_is_published_beside_the_base_and_not_in_it,
+    };
 
-    on_every_backend!(r5_an_overlay_is_published_beside_the_base_and_not_in_it);
+    on_every_backend!(
+        a_reader_of_an_overlay_is_told_that_the_base_has_changed,
+        r5_an_overlay_is_published_beside_the_base_and_not_in_it,
+    );
 }
 
 on_both_databases!(
@@ -245,4 +251,55 @@ async fn r5_an_overlay_is_published_beside_the_base_and_not_in_it(on: TestBacken
     server.all_published().await;
     let names: Vec<_> = private.published().into_keys().collect();
     assert_eq!(names, [format!("{BOOK}/{LESSON}"), format!("{BOOK}/content/README.md")]);
+}
+
+/// `base_changed`, and the base's hash then and now, of the answer to a read of eve's lesson.
+async fn told(client: &TestClient, more: Value) -> (Option<Value>, Option<String>, Option<String>) {
+    let answer = read(client, LESSON, with(json!({ "user_id": "eve" }), more)).await.expect_ok();
+    let hash = |name| answer.get(name).map(text);
+    (answer.get("base_changed").cloned(), hash("base_hash_then"), hash("base_hash_now"))
+}
+
+async fn a_reader_of_an_overlay_is_told_that_the_base_has_changed(on: TestBackend) {
+    let (_env, _server, client) = fresh(on).await;
+    let untold = (None, None, None);
+    let changed =
+        |then: Option<&str>, now: Option<&str>| (Some(json!(true)), then.map(sha256), now.map(sha256));
+    let put = async |content: &str, more: Value| {
+        let now = read(&client, LESSON, more.clone()).await;
+        let hash = now.ok.then(|| json!({ "expected_hash": now.value["file_hash_sha256"] }));
+        write(&client, LESSON, content, with(more, hash.unwrap_or(json!({})))).await.expect_ok();
+    };
+    let hers = json!({ "user_id": "eve" });
+    put("# One\n", json!({})).await;
+    assert_eq!(told(&client, json!({})).await, untold, "the base itself");
+    created(&client, LESSON, "# Hers\ntext\n", hers.clone()).await;
+    assert_eq!(told(&client, json!({})).await, untold);
+    let large = "# Two\n".repeat(30_000);
+    put(&large, json!({})).await;
+    let expected = changed(Some("# One\n"), Some(&large));
+    let hash = sha256("# Hers\ntext\n");
+    for more in [
+        json!({}),
+        json!({ "outline": true }),
+        json!({ "section": "hers" }),
+        json!({ "lines": 2 }),
+        json!({ "if_none_match": hash }),
+    ] {
+        assert_eq!(told(&client, more.clone()).await, expected, "{more}");
+    }
+    let then = read(&client, LESSON, json!({ "hash": expected.1, "user_id": "eve" })).await.expect_ok();
+    assert_eq!((&then["content"], then.get("base_changed")), (&json!("# One\n"), None));
+    assert_eq!(told(&client, json!({ "hash": hash })).await, untold, "a version is compared with nothing");
+    for stranger in [json!({}), json!({ "user_id": "bob" })] {
+        let base = read(&client, LESSON, stranger).await.expect_ok();
+        assert_eq!(base.get("base_changed"), None);
+    }
+    put("# Hers again\n", hers.clone()).await;
+    assert_eq!(told(&client, json!({})).await, untold, "written above what the base holds now");
+    delete(&client, LESSON, json!({})).await.expect_ok();
+    assert_eq!(told(&client, json!({})).await, changed(Some(&large), None));
+    put("# Hers alone\n", hers).await;
+    put("# Back\n", json!({})).await;
+    assert_eq!(told(&client, json!({})).await, changed(None, Some("# Back\n")));
 }

@@ -137,6 +137,9 @@ async fn the_errors_are_these() {
     created(&client, "content/README.md", &large, json!({})).await;
     let (hash, object) = (sha256(&large), env.storage_root().join(".panaversity/objects"));
     std::fs::write(object.join(&hash[..2]).join(&hash), "damaged").unwrap();
+    created(&client, "content/index.md", "# Use\n# Use\n", json!({})).await;
+    let ambiguous = read(&client, "content/index.md", json!({ "section": "Use" })).await;
+    delete(&client, "content/index.md", json!({})).await.expect_ok();
     let forbidden = client.post("/mcp", LIST, &[("Host", "evil.example")]).await.json();
     let create = json!({ "book_id": BOOK, "schema": "docusaurus" });
     let asset = json!({ "hash": NO_HASH });
@@ -167,6 +170,9 @@ async fn the_errors_are_these() {
         ("an unfit path", error(&write(&client, "content/1-Part/x/notes.md", "x", json!({})).await)),
         ("an unfit path with no way out", error(&write(&client, "content/notes.txt", "x", json!({})).await)),
         ("no file", error(&read(&client, "content/01-Part/01-Chapter/02-lesson.md", json!({})).await)),
+        ("no section", error(&read(&client, LESSON, json!({ "section": "Install" })).await)),
+        ("lines beyond the end", error(&read(&client, LESSON, json!({ "lines": "1-9" })).await)),
+        ("several sections of one title", error(&ambiguous)),
         ("no version", error(&read(&client, LESSON, json!({ "hash": NO_HASH })).await)),
         (
             "no file to replace",
