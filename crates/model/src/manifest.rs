@@ -179,7 +179,7 @@ pub struct ManifestRow {
 /// so replacing any rows by as many newer ones increases the sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
-    /// Number of base files of the book.
+    /// Number of files of the layer.
     pub count: i64,
     /// Sum of their versions.
     pub sum: i64,

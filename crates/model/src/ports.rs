@@ -250,10 +250,15 @@ pub trait Books: Send + Sync {
 /// Manifests.
 #[async_trait]
 pub trait Manifests: Send + Sync {
-    /// Stamp of a book's base.
-    async fn stamp(&self, book: &BookId) -> Result<Stamp, Fault>;
-    /// Base rows with a version above `above`, and the stamp of the same snapshot.
-    async fn rows(&self, book: &BookId, above: i64) -> Result<(Stamp, Vec<ManifestRow>), Fault>;
+    /// Stamp of a layer of a book.
+    async fn stamp(&self, book: &BookId, layer: &Layer) -> Result<Stamp, Fault>;
+    /// Rows of a layer with a version above `above`, and the stamp of the same snapshot.
+    async fn rows(
+        &self,
+        book: &BookId,
+        layer: &Layer,
+        above: i64,
+    ) -> Result<(Stamp, Vec<ManifestRow>), Fault>;
     /// Stores a manifest, or records that it was named again, durably.
     async fn keep(&self, book: &BookId, hash: ContentHash, encoded: &[u8]) -> Result<(), Fault>;
     /// A kept manifest in its encoded form.

@@ -49,17 +49,21 @@ pub mod json_size;
 pub mod limits;
 mod manifest_cache;
 mod object_repair;
+mod off_thread;
 pub mod plan;
 pub mod publish;
 pub mod read;
 pub mod reconcile;
 mod service;
 mod spool;
+#[cfg(test)]
+mod test_service;
 mod upload_cleanup;
 pub mod uploads;
 mod utf8;
 pub mod validate;
 pub mod verify;
+mod view_files;
 pub mod write;
 
 pub use authorize::ReadAccess;

@@ -10,6 +10,8 @@ pub(crate) const ARCHIVES_AT_ONCE: usize = 64;
 /// Segments, of about a chunk each, that all downloads of archives together may have in memory beyond the
 /// one that each always may.
 pub(crate) const SHARED_SEGMENTS: usize = 8;
+/// Most files of all cached manifests together; beyond it the cache is emptied.
+pub(crate) const CACHED_FILES: usize = 250_000;
 
 /// Limits set by the operator.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,7 @@ pub fn shown() -> Vec<(&'static str, String)> {
         ("publications of large files at once", LARGE_PUBLICATIONS_AT_ONCE),
         ("downloads of archives at once", ARCHIVES_AT_ONCE),
         ("parts of archives in memory beyond one each", SHARED_SEGMENTS),
+        ("files whose paths and hashes are kept in memory", CACHED_FILES),
     ]
     .map(|(name, limit)| (name, limit.to_string()))
     .into()

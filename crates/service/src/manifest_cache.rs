@@ -1,22 +1,20 @@
-//! Cache of manifests of books' bases. An entry is valid while its stamp (row count and sum of row
-//! versions, read in one statement) equals the book's.
+//! Cache of manifests of layers: books' bases, and overlays that are searched. An entry is valid while its stamp (row count and sum of row
+//! versions, read in one statement) equals the layer's.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use panaversity_model::manifest::{Manifest, ManifestRow, Stamp};
-use panaversity_model::{BookId, ContentHash, Error, Fault};
+use panaversity_model::{BookId, ContentHash, Error, Fault, Layer};
 
+use crate::limits::CACHED_FILES;
 use crate::service::Service;
-
-/// Most files of all cached manifests together; beyond it the cache is emptied.
-const CACHED_FILES: usize = 100_000;
 
 /// Most recently kept manifests that stay in memory.
 const RECENT: usize = 8;
-/// Most books whose last kept manifest is remembered.
-const KEPT_BOOKS: usize = 10_000;
+/// Most layers in the cache, and most books whose last kept manifest is remembered.
+const MOST_BOOKS: usize = 10_000;
 /// Time after which a kept manifest is kept again; far below the 30 days for which it is kept.
 const KEPT_AGAIN_AFTER: Duration = Duration::from_hours(1);
 
@@ -29,18 +27,21 @@ pub(crate) struct HashedManifest {
     stamp: Stamp,
 }
 
+/// Key of a manifest.
+type LayerKey = (BookId, Layer);
+
 /// Manifests in memory.
 #[derive(Default)]
 pub(crate) struct ManifestCache {
-    by_book: Mutex<HashMap<BookId, HashedManifest>>,
+    by_layer: Mutex<HashMap<LayerKey, HashedManifest>>,
     kept_at: Mutex<HashMap<BookId, (ContentHash, Duration)>>,
     /// The manifests kept last, newest last: the likely starting points of the next plans.
     recent: Mutex<VecDeque<(BookId, ContentHash, Arc<Manifest>)>>,
 }
 
 impl ManifestCache {
-    fn get(&self, book: &BookId) -> Option<HashedManifest> {
-        self.by_book.lock().unwrap_or_else(PoisonError::into_inner).get(book).cloned()
+    fn get(&self, layer: &LayerKey) -> Option<HashedManifest> {
+        self.by_layer.lock().unwrap_or_else(PoisonError::into_inner).get(layer).cloned()
     }
 
     fn recent(&self, book: &BookId, hash: ContentHash) -> Option<Arc<Manifest>> {
@@ -59,38 +60,56 @@ impl ManifestCache {
         }
     }
 
-    fn put(&self, book: &BookId, named: &HashedManifest) {
-        let mut cache = self.by_book.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.remove(book);
+    fn put(&self, layer: LayerKey, named: &HashedManifest) {
+        let mut cache = self.by_layer.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.remove(&layer);
         let held: usize = cache.values().map(|named| named.manifest.files.len()).sum();
-        if held + named.manifest.files.len() > CACHED_FILES {
+        if held + named.manifest.files.len() > CACHED_FILES || cache.len() >= MOST_BOOKS {
             cache.clear();
         }
-        cache.insert(book.clone(), named.clone());
+        cache.insert(layer, named.clone());
     }
 }
 
 impl Service {
     /// The current manifest of a book's base.
     pub(crate) async fn manifest(&self, book: &BookId) -> Result<HashedManifest, Error> {
-        let journal = &self.inner.journal;
-        let cached = self.inner.manifests.get(book);
-        let stamp = journal.stamp(book).await?;
+        let stamp = self.inner.journal.stamp(book, &Layer::Base).await?;
+        if stamp == Stamp::default() {
+            self.require_book(book).await?;
+        }
+        Ok(self.manifest_at(book, &Layer::Base, stamp).await?)
+    }
+
+    /// The current files of a layer; `None`: they are more than the cache has room for.
+    pub(crate) async fn layer_files(
+        &self,
+        book: &BookId,
+        layer: &Layer,
+    ) -> Result<Option<Arc<Manifest>>, Fault> {
+        let stamp = self.inner.journal.stamp(book, layer).await?;
+        if usize::try_from(stamp.count).is_ok_and(|count| count <= CACHED_FILES) {
+            return Ok(Some(self.manifest_at(book, layer, stamp).await?.manifest));
+        }
+        Ok(None)
+    }
+
+    /// The manifest of a layer that had this stamp just now.
+    async fn manifest_at(&self, book: &BookId, layer: &Layer, stamp: Stamp) -> Result<HashedManifest, Fault> {
+        let key = (book.clone(), layer.clone());
+        let cached = self.inner.manifests.get(&key);
         if let Some(cached) = &cached
             && cached.stamp == stamp
         {
             return Ok(cached.clone());
         }
-        if stamp == Stamp::default() {
-            self.require_book(book).await?;
-        }
-        let named = if let Some(named) = self.advanced(book, cached).await? {
+        let named = if let Some(named) = self.advanced(&key, cached).await? {
             named
         } else {
-            let (stamp, rows) = journal.rows(book, 0).await?;
+            let (stamp, rows) = self.inner.journal.rows(book, layer, 0).await?;
             named(Manifest::default(), stamp, rows)
         };
-        self.inner.manifests.put(book, &named);
+        self.inner.manifests.put(key, &named);
         Ok(named)
     }
 
@@ -110,7 +129,7 @@ impl Service {
         self.inner.journal.keep(book, hash, &manifest.encode()).await?;
         manifests.remember(book, hash, manifest);
         let mut kept_at = manifests.kept_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept_at.len() >= KEPT_BOOKS {
+        if kept_at.len() >= MOST_BOOKS {
             kept_at.clear();
         }
         kept_at.insert(book.clone(), (hash, now));
@@ -132,15 +151,15 @@ impl Service {
         }
     }
 
-    /// The cached manifest with newer rows applied, if its stamp then equals the book's; a deleted row
+    /// The cached manifest with newer rows applied, if its stamp then equals the layer's; a deleted row
     /// changes the stamp, and then all rows are read.
     async fn advanced(
         &self,
-        book: &BookId,
+        (book, layer): &LayerKey,
         cached: Option<HashedManifest>,
     ) -> Result<Option<HashedManifest>, Fault> {
         let Some(cached) = cached else { return Ok(None) };
-        let (stamp, rows) = self.inner.journal.rows(book, cached.stamp.highest).await?;
+        let (stamp, rows) = self.inner.journal.rows(book, layer, cached.stamp.highest).await?;
         let mut reached = Stamp { highest: stamp.highest, ..cached.stamp };
         for row in &rows {
             match cached.manifest.files.get(&row.path) {

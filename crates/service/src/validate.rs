@@ -21,6 +21,7 @@ use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, Fault, Layer
 
 use crate::authorize::ReadAccess;
 use crate::call::Call;
+use crate::off_thread::off_thread;
 use crate::reconcile;
 use crate::service::Service;
 
@@ -214,10 +215,4 @@ fn batch_length(pages: &[(BookPath, Item)]) -> usize {
         bytes <= BATCH_BYTES
     };
     pages.iter().take(BATCH_PAGES).take_while(fits).count().max(1)
-}
-
-/// Runs what computes long on a thread for it.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    let ended = tokio::task::spawn_blocking(work).await;
-    ended.map_err(|error| Fault::internal(format!("the validation ended: {error}")))
 }

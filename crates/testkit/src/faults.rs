@@ -342,8 +342,8 @@ faulty! { Books for FaultyJournal, "journal", Database;
     fn journal_counts() -> Vec<(BookId, i64)>;
 }
 faulty! { Manifests for FaultyJournal, "journal", Database;
-    fn stamp(book: &BookId) -> Stamp;
-    fn rows(book: &BookId, above: i64) -> (Stamp, Vec<ManifestRow>);
+    fn stamp(book: &BookId, layer: &Layer) -> Stamp;
+    fn rows(book: &BookId, layer: &Layer, above: i64) -> (Stamp, Vec<ManifestRow>);
     fn keep(book: &BookId, hash: ContentHash, encoded: &[u8]) -> ();
     fn kept(book: &BookId, hash: ContentHash) -> Option<Vec<u8>>;
     fn blob_metadata(book: &BookId, versions: &[(&str, ContentHash)]) -> Vec<Option<BlobMetadata>>;

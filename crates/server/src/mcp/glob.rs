@@ -1,8 +1,8 @@
 //! Globs over paths: `*` and `?` stay within a folder, `**` does not.
 
 use globset::{GlobBuilder, GlobMatcher};
+use panaversity_model::Refusal;
 use panaversity_model::path::{MAX_BYTES, Prefix};
-use panaversity_model::{BookPath, Refusal};
 
 /// A parsed glob.
 #[derive(Debug, Clone)]
@@ -30,10 +30,6 @@ impl Glob {
         let glob = GlobBuilder::new(&within_folders(raw)).literal_separator(true).build();
         let glob = glob.map_err(|why| refused(format!("it is no glob: {}", why.kind())))?;
         Ok(Self { matcher: glob.compile_matcher(), prefix })
-    }
-
-    pub(super) fn accepts(&self, path: &BookPath) -> bool {
-        self.accepts_text(path.as_str())
     }
 
     /// True if a path as stored matches.

@@ -159,7 +159,7 @@ pub(super) async fn complete(
 }
 
 async fn pages(call: &mut Call, book: BookId, typed: &str) -> Result<Vec<String>, Error> {
-    let is_page = |path: &BookPath| path.as_str().starts_with("content/");
+    let is_page = |path: &str| path.starts_with("content/");
     let Some(prefix) = Prefix::parse(typed) else { return Ok(Vec::new()) };
     let Ok(access) = call.may_search(Some(book), Layer::Base) else { return Ok(Vec::new()) };
     match call.glob_search(&access, &prefix, None, is_page).await {

@@ -42,8 +42,8 @@ pub(super) async fn glob(_: &AppState, call: &mut Call, mut arguments: Arguments
         return Err(Refusal::argument(if all_books { "all_books" } else { "book_id" }, why).into());
     }
     let access = call.may_search(book, layer)?;
-    let accepts = |path: &BookPath| pattern.accepts(path);
-    let page = call.glob_search(&access, &pattern.prefix, after, accepts).await?;
+    let prefix = pattern.prefix.clone();
+    let page = call.glob_search(&access, &prefix, after, move |path| pattern.accepts_text(path)).await?;
     let name = |(book, path): &BookFile| {
         if all_books { format!("{}/{path}", book.as_str()) } else { path.as_str().to_owned() }
     };

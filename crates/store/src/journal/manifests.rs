@@ -1,4 +1,4 @@
-//! Manifests: current base files of a book, and kept manifests.
+//! Manifests: current files of a layer of a book, and kept manifests of bases.
 
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -6,33 +6,40 @@ use std::collections::HashMap;
 use panaversity_model::blob::BlobMetadata;
 use panaversity_model::manifest::{Item, ManifestRow, Stamp};
 use panaversity_model::ports::Manifests;
-use panaversity_model::{BookId, ContentHash, Fault};
+use panaversity_model::{BookId, ContentHash, Fault, Layer};
 
 use super::{SqlJournal, rows};
 use crate::database::{Row, Sql, Value, fault, values_list};
 
 // Answered from the index on versions alone.
 const STAMP: &str = "SELECT count(*) AS count, CAST(coalesce(sum(version), 0) AS BIGINT) AS sum, \
-                     coalesce(max(version), 0) AS highest FROM file_journal WHERE book_id = $1 AND user_id = '__base__'";
+                     coalesce(max(version), 0) AS highest FROM file_journal WHERE book_id = $1 AND user_id = $2";
 
 /// Number of versions read in one statement.
 const AT_ONCE: usize = 256;
 
 #[async_trait]
 impl Manifests for SqlJournal {
-    async fn stamp(&self, book: &BookId) -> Result<Stamp, Fault> {
-        let found = self.read("read a stamp", STAMP, vec![book.as_str().into()]).await?;
+    async fn stamp(&self, book: &BookId, layer: &Layer) -> Result<Stamp, Fault> {
+        let values = vec![book.as_str().into(), layer.as_str().into()];
+        let found = self.read("read a stamp", STAMP, values).await?;
         found.first().map_or(Ok(Stamp::default()), stamp).map_err(|error| fault("read a stamp", &error))
     }
 
-    async fn rows(&self, book: &BookId, above: i64) -> Result<(Stamp, Vec<ManifestRow>), Fault> {
+    async fn rows(
+        &self,
+        book: &BookId,
+        layer: &Layer,
+        above: i64,
+    ) -> Result<(Stamp, Vec<ManifestRow>), Fault> {
         let newer = "SELECT path, sha256, size, version FROM file_journal \
-                     WHERE book_id = $1 AND user_id = '__base__' AND version > $2";
+                     WHERE book_id = $1 AND user_id = $2 AND version > $3";
+        let values = || vec![book.as_str().into(), layer.as_str().into()];
         let run = async {
             let mut session = self.db.snapshot().await?;
-            let found = session.row(STAMP, vec![book.as_str().into()]).await?;
+            let found = session.row(STAMP, values()).await?;
             let stamp = found.as_ref().map_or(Ok(Stamp::default()), stamp)?;
-            let found = session.rows(newer, vec![book.as_str().into(), Value::Int(above)]).await?;
+            let found = session.rows(newer, [values(), vec![Value::Int(above)]].concat()).await?;
             session.commit().await?;
             Ok((stamp, found))
         };

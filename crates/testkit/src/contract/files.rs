@@ -37,7 +37,7 @@ pub async fn r5_no_version_of_an_overlay_is_found_by_anybody_else(setup: &Setup)
     let (mine, other) = (overlay("owner"), overlay("other"));
     let secret = ContentHash::of(b"mine");
     fixture.put(&Layer::Base, &lesson(1), b"base").await;
-    let stamp = fixture.journal.stamp(&fixture.book).await.unwrap();
+    let stamp = fixture.journal.stamp(&fixture.book, &Layer::Base).await.unwrap();
     fixture.put(&mine, &lesson(1), b"mine").await;
     fixture.put(&mine, &lesson(1), b"mine, later").await;
     let found = fixture.version(&view(&mine), &lesson(1), secret).await.unwrap();
@@ -45,8 +45,8 @@ pub async fn r5_no_version_of_an_overlay_is_found_by_anybody_else(setup: &Setup)
     for stranger in [View::base(), view(&other)] {
         assert_eq!(fixture.version(&stranger, &lesson(1), secret).await, None);
     }
-    assert_eq!(fixture.journal.stamp(&fixture.book).await.unwrap(), stamp);
-    assert_eq!(fixture.journal.rows(&fixture.book, 0).await.unwrap().1.len(), 1);
+    assert_eq!(fixture.journal.stamp(&fixture.book, &Layer::Base).await.unwrap(), stamp);
+    assert_eq!(fixture.journal.rows(&fixture.book, &Layer::Base, 0).await.unwrap().1.len(), 1);
 }
 
 /// A publisher reads exactly the layer it publishes.

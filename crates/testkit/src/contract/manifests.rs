@@ -11,11 +11,11 @@ use super::fixture::ContractFixture;
 use crate::samples::{book, inline, lesson, object, overlay};
 
 async fn stamp(fixture: &ContractFixture) -> Stamp {
-    fixture.journal.stamp(&fixture.book).await.unwrap()
+    fixture.journal.stamp(&fixture.book, &Layer::Base).await.unwrap()
 }
 
 async fn rows(fixture: &ContractFixture, above: i64) -> Vec<ManifestRow> {
-    let (stamp_then, mut rows) = fixture.journal.rows(&fixture.book, above).await.unwrap();
+    let (stamp_then, mut rows) = fixture.journal.rows(&fixture.book, &Layer::Base, above).await.unwrap();
     assert_eq!(stamp_then, stamp(fixture).await, "rows come with the stamp of their snapshot");
     rows.sort_by(|a, b| a.path.cmp(&b.path));
     rows
@@ -74,6 +74,28 @@ pub async fn r5_an_overlay_leaves_the_stamp_alone(setup: &Setup) {
     fixture.put(&Layer::Base, &lesson(1), b"a").await;
     fixture.delete(&Layer::Base, &lesson(3)).await;
     assert_eq!((stamp(&fixture).await, rows(&fixture, 0).await), before);
+}
+
+/// R5: an overlay has a stamp and rows of its own, which no other layer's changes touch.
+pub async fn r5_an_overlay_has_a_stamp_and_rows_of_its_own(setup: &Setup) {
+    let fixture = ContractFixture::new(setup);
+    let (ann, bob) = (overlay("ann"), overlay("bob"));
+    let of = async |layer: &Layer| fixture.journal.rows(&fixture.book, layer, 0).await.unwrap();
+    assert_eq!(of(&ann).await, (Stamp::default(), vec![]));
+    fixture.put(&ann, &lesson(1), b"hers").await;
+    let hers = of(&ann).await;
+    assert_eq!(fixture.journal.stamp(&fixture.book, &ann).await.unwrap(), hers.0);
+    let rows: Vec<_> = hers.1.iter().map(|row| (row.path.as_str(), row.item.hash)).collect();
+    assert_eq!((hers.0.count, rows), (1, vec![(lesson(1).as_str(), ContentHash::of(b"hers"))]));
+    fixture.put(&Layer::Base, &lesson(1), b"base").await;
+    fixture.put(&bob, &lesson(1), b"his").await;
+    assert_eq!(of(&ann).await, hers);
+    fixture.put(&ann, &lesson(1), b"hers again").await;
+    let newer = fixture.journal.rows(&fixture.book, &ann, hers.0.highest).await.unwrap();
+    assert_eq!((newer.1.len(), newer.1[0].item.hash), (1, ContentHash::of(b"hers again")));
+    fixture.delete(&ann, &lesson(1)).await;
+    assert_eq!(of(&ann).await, (Stamp::default(), vec![]));
+    assert_eq!((of(&Layer::Base).await.0.count, of(&bob).await.0.count), (1, 1));
 }
 
 /// The rows above a version are exactly those changed after it.

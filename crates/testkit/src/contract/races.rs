@@ -156,7 +156,7 @@ pub async fn writers_of_different_files_do_not_hinder_each_other(setup: &Setup) 
         versions.insert(applied[0].publication.as_ref().unwrap().version);
     }
     assert_eq!(versions.len(), 32);
-    let (stamp, rows) = fixture.journal.rows(&fixture.book, 0).await.unwrap();
+    let (stamp, rows) = fixture.journal.rows(&fixture.book, &Layer::Base, 0).await.unwrap();
     assert_eq!((stamp.count, rows.len()), (32, 32));
     assert_eq!(stamp.sum, versions.iter().sum::<i64>());
 }

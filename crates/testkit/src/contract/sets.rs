@@ -29,7 +29,7 @@ pub async fn i10_a_refused_set_leaves_existing_files_alone(setup: &Setup) {
     for n in 0..3 {
         fixture.put(&Layer::Base, &lesson(n), b"a").await;
     }
-    let (stamp, rows) = fixture.journal.rows(&fixture.book, 0).await.unwrap();
+    let (stamp, rows) = fixture.journal.rows(&fixture.book, &Layer::Base, 0).await.unwrap();
     let a = ContentHash::of(b"a");
     let changes = vec![
         delete(&lesson(0), Some(a)),
@@ -39,7 +39,7 @@ pub async fn i10_a_refused_set_leaves_existing_files_alone(setup: &Setup) {
     ];
     let (index, refusal) = fixture.refused(&Layer::Base, changes).await;
     assert_eq!((index, refusal.code()), (2, ErrorCode::HashRequired));
-    assert_eq!(fixture.journal.rows(&fixture.book, 0).await.unwrap(), (stamp, rows));
+    assert_eq!(fixture.journal.rows(&fixture.book, &Layer::Base, 0).await.unwrap(), (stamp, rows));
     for n in 0..3 {
         assert_eq!(fixture.file_chain(&lesson(n), &Layer::Base).await.len(), 1);
     }

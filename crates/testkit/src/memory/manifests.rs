@@ -1,4 +1,4 @@
-//! In-memory manifests. R5: only base rows count.
+//! In-memory manifests. R5: only rows of the layer count.
 
 use async_trait::async_trait;
 use panaversity_model::blob::{BlobLocation, BlobMetadata, BlobState};
@@ -11,18 +11,23 @@ use super::{JournalState, MemoryJournal};
 
 #[async_trait]
 impl Manifests for MemoryJournal {
-    async fn stamp(&self, book: &BookId) -> Result<Stamp, Fault> {
-        Ok(self.state().stamp(book))
+    async fn stamp(&self, book: &BookId, layer: &Layer) -> Result<Stamp, Fault> {
+        Ok(self.state().stamp(book, layer))
     }
 
-    async fn rows(&self, book: &BookId, above: i64) -> Result<(Stamp, Vec<ManifestRow>), Fault> {
+    async fn rows(
+        &self,
+        book: &BookId,
+        layer: &Layer,
+        above: i64,
+    ) -> Result<(Stamp, Vec<ManifestRow>), Fault> {
         let state = self.state();
-        let newer = state.rows(book).filter(|(key, row)| key.layer == Layer::Base && row.version > above);
+        let newer = state.rows(book).filter(|(key, row)| key.layer == *layer && row.version > above);
         let rows = newer.map(|(key, row)| ManifestRow {
             path: key.path.as_str().to_owned(),
             item: Item { hash: row.hash, size: row.size, version: row.version },
         });
-        Ok((state.stamp(book), rows.collect()))
+        Ok((state.stamp(book, layer), rows.collect()))
     }
 
     async fn keep(&self, book: &BookId, hash: ContentHash, encoded: &[u8]) -> Result<(), Fault> {
@@ -65,9 +70,9 @@ impl JournalState {
         })
     }
 
-    fn stamp(&self, book: &BookId) -> Stamp {
-        let base = self.rows(book).filter(|(key, _)| key.layer == Layer::Base);
-        base.fold(Stamp::default(), |stamp, (_, row)| Stamp {
+    fn stamp(&self, book: &BookId, layer: &Layer) -> Stamp {
+        let rows = self.rows(book).filter(|(key, _)| key.layer == *layer);
+        rows.fold(Stamp::default(), |stamp, (_, row)| Stamp {
             count: stamp.count + 1,
             sum: stamp.sum + row.version,
             highest: stamp.highest.max(row.version),

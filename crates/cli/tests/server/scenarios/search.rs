@@ -9,6 +9,7 @@ on_both_databases!(
     over_all_books_a_match_names_its_book,
     r5_a_search_sees_the_own_overlay_and_no_other,
     more_than_1_000_matches_come_page_by_page,
+    a_search_sees_every_change_at_once_whichever_server_made_it,
 );
 
 on_one_backend!(a_star_stays_within_a_folder_and_two_do_not, either_one_book_or_all_must_be_named,);
@@ -117,4 +118,31 @@ async fn more_than_1_000_matches_come_page_by_page(on: TestBackend) {
     let exactly = json!({ "book_id": BOOK, "pattern": "content/{00,01}-*/**" });
     let exactly = client.call("glob_search", exactly).await.expect_ok();
     assert_eq!((exactly["matches"].as_array().unwrap().len(), exactly.get("next_cursor")), (800, None));
+}
+
+async fn a_search_sees_every_change_at_once_whichever_server_made_it(on: TestBackend) {
+    let (env, _server, client) = fresh(on).await;
+    let other = env.start().await;
+    let clients = [client, other.client()];
+    created(&clients[0], LESSON, "x", json!({})).await;
+    let search = json!({ "book_id": BOOK, "pattern": "content/*/*/*" });
+    let hers = crate::fixtures::with(search.clone(), json!({ "user_id": "eve" }));
+    for round in 0..3 {
+        for (reader, writer) in [(0, 1), (1, 0)] {
+            let (reader, writer) = (&clients[reader], &clients[writer]);
+            assert_eq!(found(reader, search.clone()).await, [LESSON], "{round}");
+            // One file more, another in its place, and none: count and versions change in every way.
+            created(writer, SUMMARY, "x", json!({})).await;
+            assert_eq!(found(reader, search.clone()).await, [LESSON, SUMMARY]);
+            delete(writer, LESSON, json!({})).await.expect_ok();
+            created(writer, LESSON, "x", json!({ "user_id": "eve" })).await;
+            assert_eq!(found(reader, search.clone()).await, [SUMMARY]);
+            assert_eq!(found(reader, hers.clone()).await, [LESSON, SUMMARY]);
+            delete(writer, LESSON, json!({ "user_id": "eve" })).await.expect_ok();
+            delete(writer, SUMMARY, json!({})).await.expect_ok();
+            assert_eq!(found(reader, hers.clone()).await, Vec::<String>::new());
+            created(writer, LESSON, "x", json!({})).await;
+            assert_eq!(found(reader, hers.clone()).await, [LESSON]);
+        }
+    }
 }

@@ -19,7 +19,7 @@ type State = BTreeMap<String, ContentHash>;
 
 /// The book's state, freshly read, with its manifest's hash.
 async fn fresh(fixture: &ServiceFixture) -> (ContentHash, State) {
-    let (_, rows) = fixture.journal.rows(&fixture.book, 0).await.unwrap();
+    let (_, rows) = fixture.journal.rows(&fixture.book, &Layer::Base, 0).await.unwrap();
     let manifest = Manifest { files: rows.into_iter().map(|row| (row.path, row.item)).collect() };
     let state = manifest.files.iter().map(|(path, item)| (path.clone(), item.hash)).collect();
     (manifest.hash(), state)
