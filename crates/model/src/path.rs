@@ -181,6 +181,11 @@ impl Prefix {
         (!raw.contains(char::is_control)).then(|| Self(raw.to_owned()))
     }
 
+    /// Prefix of all paths.
+    pub fn everything() -> Self {
+        Self(String::new())
+    }
+
     /// Prefix of all pages.
     pub fn content() -> Self {
         Self("content/".to_owned())

@@ -26,7 +26,7 @@
 //! # Where to go next
 //! - [`Service`] holds the [`Engines`] behind the ports; [`call`] is the way of every request, from its
 //!   authorization to its audit entry; [`authorize`] has the permissions that use cases ask for.
-//! - Text: [`read`], [`mod@write`], [`delete`], [`glob`]. Other files: [`assets`], [`uploads`].
+//! - Text: [`read`], [`mod@write`], [`delete`]. Search: [`glob`], [`grep`]. Other files: [`assets`], [`uploads`].
 //! - Books and builds: [`books`], [`plan`], [`delta`], [`archive`], [`validate`].
 //! - The audit log: [`audit`], [`verify`].
 //! - Upkeep: [`publish`], [`reconcile`], [`gc`], [`health`].
@@ -44,6 +44,7 @@ mod delete_book;
 pub mod delta;
 pub mod gc;
 pub mod glob;
+pub mod grep;
 pub mod health;
 pub mod json_size;
 pub mod limits;

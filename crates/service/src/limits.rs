@@ -1,6 +1,8 @@
 //! Limits of a service: those that the operator sets, and every semaphore, in one place. `config check`
 //! shows them.
 
+use std::time::Duration;
+
 /// Most concurrent publications.
 pub(crate) const PUBLICATIONS_AT_ONCE: usize = 128;
 /// Most concurrent publications of large files, each of which has parts of several MiB in memory.
@@ -12,6 +14,14 @@ pub(crate) const ARCHIVES_AT_ONCE: usize = 64;
 pub(crate) const SHARED_SEGMENTS: usize = 8;
 /// Most files of all cached manifests together; beyond it the cache is emptied.
 pub(crate) const CACHED_FILES: usize = 250_000;
+/// Bytes of the texts that searches keep in memory.
+pub(crate) const SEARCH_CACHE_BYTES: u64 = 64 << 20;
+/// Most searches of texts that have a batch of files in memory beyond the cache; others wait for a permit.
+pub(crate) const SEARCHES_AT_ONCE: usize = 4;
+/// Most threads on which all searches together look through texts.
+pub(crate) const SEARCH_THREADS: usize = 4;
+/// Longest time of one search of texts.
+pub(crate) const SEARCH_TIME: Duration = Duration::from_secs(10);
 
 /// Limits set by the operator.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +38,17 @@ pub struct Limits {
 
 /// Name and value of each limit that no setting sets, as an operator reads them.
 pub fn shown() -> Vec<(&'static str, String)> {
-    [
+    let counts = [
         ("publications at once", PUBLICATIONS_AT_ONCE),
         ("publications of large files at once", LARGE_PUBLICATIONS_AT_ONCE),
         ("downloads of archives at once", ARCHIVES_AT_ONCE),
         ("parts of archives in memory beyond one each", SHARED_SEGMENTS),
         ("files whose paths and hashes are kept in memory", CACHED_FILES),
-    ]
-    .map(|(name, limit)| (name, limit.to_string()))
-    .into()
+        ("batches of texts searched at once", SEARCHES_AT_ONCE),
+        ("threads that search texts", SEARCH_THREADS),
+    ];
+    let mut shown: Vec<_> = counts.map(|(name, limit)| (name, limit.to_string())).into();
+    shown.push(("texts kept in memory for searches", format!("{} MiB", SEARCH_CACHE_BYTES >> 20)));
+    shown.push(("search of texts", format!("{} s", SEARCH_TIME.as_secs())));
+    shown
 }

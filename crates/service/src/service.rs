@@ -9,6 +9,7 @@ use panaversity_model::{BookId, Fault};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::archive::ArchiveCache;
+use crate::grep::SearchState;
 use crate::limits::{LARGE_PUBLICATIONS_AT_ONCE, Limits, PUBLICATIONS_AT_ONCE};
 use crate::manifest_cache::ManifestCache;
 use crate::verify::VerifierState;
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) stats: Stats,
     pub(crate) manifests: ManifestCache,
     pub(crate) archives: ArchiveCache,
+    pub(crate) search: SearchState,
     pub(crate) publications: Arc<Semaphore>,
     /// Permits for transfers that have several MiB in memory: large files being published or spooled.
     pub(crate) large: Arc<Semaphore>,
@@ -77,6 +79,7 @@ impl Service {
                 stats: Stats::default(),
                 manifests: ManifestCache::default(),
                 archives: ArchiveCache::default(),
+                search: SearchState::default(),
                 publications: Arc::new(Semaphore::new(PUBLICATIONS_AT_ONCE)),
                 large: Arc::new(Semaphore::new(LARGE_PUBLICATIONS_AT_ONCE)),
                 backlog: Notify::new(),

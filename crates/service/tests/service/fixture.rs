@@ -10,7 +10,7 @@ use panaversity_model::audit::Operation;
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::UploadId;
 use panaversity_model::permission::Principal;
-use panaversity_model::ports::{Journal, Objects, Publications, Tree};
+use panaversity_model::ports::{Clock, Journal, Objects, Publications, Tree};
 use panaversity_model::precondition::{Effect, TargetContent};
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, ErrorCode, Layer, Schema};
 use panaversity_service::authorize::WriteAccess;
@@ -88,6 +88,19 @@ impl ServiceFixture {
             upload_store: self.upload_store.clone(),
             tree: self.tree.clone(),
             clock: Arc::new(TestClock::new()),
+            ids: Arc::new(TestIds),
+        };
+        Service::new(engines, LIMITS)
+    }
+
+    /// A server with its own clock.
+    pub(crate) fn server_at(&self, clock: Arc<dyn Clock>) -> Service {
+        let engines = Engines {
+            journal: self.journal.clone(),
+            objects: self.objects.clone(),
+            upload_store: self.upload_store.clone(),
+            tree: self.tree.clone(),
+            clock,
             ids: Arc::new(TestIds),
         };
         Service::new(engines, LIMITS)

@@ -10,5 +10,6 @@ mod plans;
 mod publisher;
 mod reading;
 mod reconcile;
+mod searching;
 mod uploads;
 mod validate;
