@@ -12,10 +12,12 @@ use panaversity_model::agent::AgentId;
 use panaversity_model::asset::AssetType;
 use panaversity_model::file::MAX_TEXT_BYTES;
 use panaversity_model::path::MAX_BYTES as MAX_PATH_BYTES;
+use panaversity_service::grep::{MAX_PATTERN_BYTES, MOST_CONTEXT, MOST_MATCHES};
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
 use crate::mcp::audit::{ENTRIES_A_PAGE, MOST_ENTRIES};
+use crate::mcp::search::MATCHES_AN_ANSWER;
 
 /// Input and output schema of a tool.
 pub(super) struct Shape {
@@ -185,6 +187,25 @@ pub(super) fn glob() -> Shape {
             }),
         ),
         output: output(json!({ "matches": { "type": "array", "items": text() }, "next_cursor": text() })),
+    }
+}
+
+pub(super) fn grep() -> Shape {
+    let count = |least: usize, most: usize, default: usize| json!({ "type": "integer", "minimum": least, "maximum": most, "description": format!("Default {default}") });
+    Shape {
+        input: input(
+            &["pattern"],
+            json!({
+                "pattern": { "type": "string", "description": format!("Tried on each line; at most {MAX_PATTERN_BYTES} bytes") },
+                "book_id": book(), "all_books": flag(), "user_id": user(),
+                "path_glob": path("Such as content/01-*/**"), "ignore_case": flag(),
+                "context_lines": count(0, MOST_CONTEXT, 0),
+                "max_results": count(1, MOST_MATCHES, MATCHES_AN_ANSWER),
+            }),
+        ),
+        output: output(json!({
+            "matches": list(), "truncated": flag(), "files_searched": number(), "unreadable": list(),
+        })),
     }
 }
 

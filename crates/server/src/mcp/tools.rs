@@ -43,7 +43,7 @@ pub(crate) struct Spec {
 }
 
 #[rustfmt::skip]
-pub(super) static ALL: [Spec; 17] = [
+pub(super) static ALL: [Spec; 18] = [
     Spec { name: "read_content", title: "Read content", operation: Read, group: Content, shape: schemas::read,
         run: |app, call, args| Box::pin(content::read(app, call, args)),
         about: "Read one file (path), or with scope all files of a chapter, part or book, page by page. Of a long page read outline first, then the section or lines you need. Gives file_hash_sha256 of the whole file, which write_content needs. With user_id the user's overlay wins; base_changed: the base has changed since the overlay was written. Of a static/ path only tells whether it exists; of a file that is no text also its type and download_url." },
@@ -77,6 +77,9 @@ pub(super) static ALL: [Spec; 17] = [
     Spec { name: "glob_search", title: "Find paths", operation: Search, group: Books, shape: schemas::glob,
         run: |app, call, args| Box::pin(search::glob(app, call, args)),
         about: "Find files by path: * and ? stay within a folder, ** does not. Give book_id, or all_books=true: then the pattern is tried in every book, and matches read {book_id}/{path}." },
+    Spec { name: "grep_search", title: "Search text", operation: Search, group: Books, shape: schemas::grep,
+        run: |app, call, args| Box::pin(search::grep(app, call, args)),
+        about: "Find lines by a regular expression (Rust syntax, no look-around), in one book or all_books=true. Only text files. path_glob as in glob_search. cut: long lines are shown in part. truncated: there may be more; narrow path_glob or pattern. unreadable: files whose bytes are lost." },
     Spec { name: "plan_build", title: "Plan build", operation: Plan, group: Build, shape: schemas::plan,
         run: |app, call, args| Box::pin(build::plan(app, call, args)),
         about: "What a build must fetch or remove to go from target_manifest_hash (left out: from nothing) to the book's state now. Fetch each file with read_content and hash=current_hash: that stays this state." },

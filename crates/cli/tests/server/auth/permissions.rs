@@ -26,6 +26,7 @@ fn tools() -> Vec<(&'static str, &'static str, Value)> {
         ("list_books", "read", json!({})),
         ("create_book", "write", json!({})),
         ("glob_search", "read", json!({ "pattern": "**" })),
+        ("grep_search", "read", json!({ "pattern": "lesson" })),
         ("plan_build", "read", json!({})),
         ("delta_build", "read", json!({ "since": "2025-01-01T00:00:00Z" })),
         ("get_book_archive", "read", json!({})),
@@ -121,6 +122,7 @@ async fn r5_lists_searches_resources_and_completions_name_only_books_that_may_be
         for answer in [
             client.call("list_books", json!({ "include_structure": "all" })).await.expect_ok(),
             client.call("glob_search", all.clone()).await.expect_ok(),
+            client.call("grep_search", with(all.clone(), json!({ "pattern": "." }))).await.expect_ok(),
             client.rpc(rpc("resources/list", json!({}))).await,
             client.rpc(rpc("completion/complete", complete)).await,
         ] {
@@ -168,6 +170,7 @@ async fn r5_an_overlay_is_reached_by_its_user_by_overlay_any_and_by_admin_and_by
                 ("read_content", about(LESSON, of_eve.clone())),
                 ("read_content", with(json!({ "book_id": BOOK, "scope": "book" }), of_eve.clone())),
                 ("glob_search", with(json!({ "book_id": BOOK, "pattern": "**" }), of_eve.clone())),
+                ("grep_search", with(json!({ "book_id": BOOK, "pattern": "own" }), of_eve.clone())),
                 (
                     "delta_build",
                     with(

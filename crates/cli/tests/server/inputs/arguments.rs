@@ -18,6 +18,7 @@ fn good() -> Vec<(&'static str, Value)> {
         ("create_book", json!({ "book_id": BOOK })),
         ("plan_build", json!({ "book_id": BOOK })),
         ("glob_search", json!({ "book_id": BOOK, "pattern": "**" })),
+        ("grep_search", json!({ "book_id": BOOK, "pattern": "x" })),
         ("delta_build", json!({ "book_id": BOOK, "since": "2026-01-01T00:00:00Z" })),
         ("validate_book", json!({ "book_id": BOOK })),
         ("query_audit_log", json!({ "book_id": BOOK })),
@@ -74,6 +75,17 @@ fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
             "pattern",
             also(vec![json!("a[b"), json!("{a"), json!("a\0"), json!("x".repeat(256))]),
         ),
+        ("grep_search", "user_id", vec![json!("__base__")]),
+        (
+            "grep_search",
+            "pattern",
+            also(vec![json!(""), json!("a(b"), json!("[z-a]"), json!("a\nb"), json!("x".repeat(1_001))]),
+        ),
+        ("grep_search", "path_glob", also(vec![json!("a[b"), json!("x".repeat(256))])),
+        ("grep_search", "all_books", vec![json!(true), json!(1)]),
+        ("grep_search", "ignore_case", vec![json!("yes"), json!(1)]),
+        ("grep_search", "context_lines", vec![json!(11), json!(-1), json!("a"), json!(true)]),
+        ("grep_search", "max_results", vec![json!(0), json!(1_001), json!([]), json!("0")]),
         ("glob_search", "all_books", vec![json!(true), json!("true"), json!(1)]),
         ("delta_build", "since", also(vec![json!("yesterday"), json!("2026-01-01"), json!("")])),
         ("delta_build", "include_content", vec![json!("yes"), json!(0)]),
@@ -197,6 +209,7 @@ async fn a_missing_argument_is_refused_by_name_and_null_counts_as_missing() {
         ("plan_build", &["book_id"]),
         ("validate_book", &["book_id"]),
         ("glob_search", &["pattern", "book_id"]),
+        ("grep_search", &["pattern", "book_id"]),
         ("delta_build", &["book_id", "since"]),
     ] {
         for name in required {

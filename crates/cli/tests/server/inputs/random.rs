@@ -11,7 +11,9 @@ use super::Untouched;
 use crate::fixtures::{BOOK, LESSON, NO_HASH};
 use crate::harness::Db;
 
-const TOOLS: [&str; 9] = [
+const TOOLS: [&str; 11] = [
+    "glob_search",
+    "grep_search",
     "read_content",
     "write_content",
     "delete_content",
@@ -22,7 +24,13 @@ const TOOLS: [&str; 9] = [
     "verify_audit_chain",
     "validate_book",
 ];
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 30] = [
+    "pattern",
+    "all_books",
+    "path_glob",
+    "ignore_case",
+    "context_lines",
+    "max_results",
     "book_id",
     "path",
     "content",

@@ -77,6 +77,10 @@ fn questions() -> Vec<(&'static str, Value)> {
         all.push(("glob_search", json!({ "book_id": BOOK, "pattern": pattern })));
         all.push(("glob_search", json!({ "all_books": true, "pattern": pattern })));
     }
+    for pattern in [".", "words", "eve", "^more"] {
+        all.push(("grep_search", json!({ "book_id": BOOK, "pattern": pattern, "context_lines": 2 })));
+        all.push(("grep_search", json!({ "all_books": true, "pattern": pattern, "ignore_case": true })));
+    }
     for include_content in [false, true] {
         let since = "2026-01-01T00:00:00Z";
         let delta = json!({ "book_id": BOOK, "since": since, "include_content": include_content });

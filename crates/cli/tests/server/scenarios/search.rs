@@ -1,5 +1,7 @@
 //! `glob_search`: files by a pattern of their path, in one book or in all.
 
+mod grep;
+
 use serde_json::{Value, json};
 
 use crate::fixtures::{BOOK, LESSON, create_all, created, delete, entries, fresh};

@@ -27,6 +27,7 @@ fn good(tool: &str) -> Value {
         "get_asset" => asset,
         "delete_asset" => with(asset, "filename", "none.svg".into()),
         "glob_search" => json!({ "book_id": "ai-python", "pattern": "**" }),
+        "grep_search" => json!({ "book_id": "ai-python", "pattern": "x" }),
         "delta_build" => json!({ "book_id": "ai-python", "since": "2000-01-01T00:00:00Z" }),
         // Its answer grows with every call, but not for an agent that makes no other calls.
         "query_audit_log" => json!({ "agent_id": "first-writer" }),

@@ -39,7 +39,10 @@ pub(super) fn value(
         "hash" | "expected_hash" | "if_none_match" | "sha256" | "manifest_hash" | "target_manifest_hash" => {
             hash(library, dice, file)
         }
-        "pattern" => pattern(library, dice, file),
+        "pattern" if schema["description"].as_str().is_some_and(|about| about.contains("line")) => {
+            (*dice.pick(&[".", "(?i)[a-z]", "^", "[0-9]", "(a+)+$", "("])).to_owned()
+        }
+        "pattern" | "path_glob" => pattern(library, dice, file),
         "since" | "until" => {
             (*dice.pick(&["2020-01-01T00:00:00Z", "2020-01-01T00:00:01Z", "2100-01-01T00:00:00Z", "now"]))
                 .to_owned()
