@@ -1,8 +1,8 @@
 //! Benchmarks: the real server against yardsticks measured in the same minute.
 //!
 //! `cargo bench -p panaversity-fs --bench perf [-- ROW...]`, where a ROW is one of `write`, `read`,
-//! `plan`, `pipeline`, `archive`, `start`, `concurrent_clients`, `authentication`, `attacks`. `PANAVERSITY_REAL_BOOK` names a
-//! folder to use as the book of the pipeline rows instead of a generated one. Ratios are comparable
+//! `plan`, `pipeline`, `search`, `archive`, `start`, `concurrent_clients`, `authentication`, `attacks`. `PANAVERSITY_REAL_BOOK` names a
+//! folder to use as the book of the pipeline and search rows instead of a generated one. Ratios are comparable
 //! across machines, absolute figures are not.
 
 #![allow(
@@ -17,6 +17,7 @@ mod authentication;
 mod concurrent_clients;
 mod pipeline;
 mod requests;
+mod search;
 mod server;
 mod states;
 mod table;
@@ -45,6 +46,9 @@ async fn main() {
     }
     if runs("pipeline") {
         pipeline::ingest_and_hydrate(&mut table).await;
+    }
+    if runs("search") {
+        search::beside_rg_and_fd(&mut table).await;
     }
     if runs("archive") {
         archives::archives(&mut table).await;

@@ -5,14 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use serde_json::json;
-
 use crate::server::{BINARY, BenchServer, folder};
 use crate::table::Table;
-use panaversity_testkit::load::Connection;
 
 const FILES: usize = 724;
-const SEARCHES: usize = 15;
 
 pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
     let work = folder();
@@ -64,7 +60,6 @@ pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
     table.at_most("ingest, unchanged", ingest("unchanged"), String::new(), 300.0);
     table.at_most("hydrate, first", hydrate("first"), String::new(), 1_000.0);
     table.at_most("hydrate, unchanged", hydrate("unchanged"), String::new(), 100.0);
-    glob_search(table, &server, &source).await;
     change(1);
     table.at_most("ingest, 3 changed", ingest("changed"), String::new(), 400.0);
     table.at_most("hydrate, 3 changed", hydrate("changed"), String::new(), 150.0);
@@ -78,45 +73,6 @@ pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
     );
 }
 
-/// Measures `glob_search` for the book's pages, against `fd` on the folder they came from, if that
-/// is installed.
-async fn glob_search(table: &mut Table, server: &BenchServer, source: &Path) {
-    let median = |mut times: Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    };
-    let mut connection = Connection::open(&server.address).await;
-    let mut ours = Vec::new();
-    for _ in 0..SEARCHES {
-        let began = Instant::now();
-        let arguments = json!({ "book_id": "bench-book", "pattern": "content/**/*.md" });
-        connection.call("glob_search", arguments).await;
-        ours.push(began.elapsed().as_secs_f64() * 1e3);
-    }
-    let fd = |name: &str| {
-        let timed = (0..SEARCHES).map(|_| {
-            let began = Instant::now();
-            let found = Command::new(name).args(["-g", "*.md", "."]).current_dir(source).output().ok()?;
-            found.status.success().then(|| began.elapsed().as_secs_f64() * 1e3)
-        });
-        timed.collect::<Option<Vec<_>>>().map(median)
-    };
-    let ours = median(ours);
-    match fd("fd").or_else(|| fd("fdfind")) {
-        Some(fd) => {
-            table.at_most("glob_search, 724 files, median", ours, format!("fd: {fd:.1} ms"), fd / 2.0);
-        }
-        None => {
-            table.at_most(
-                "glob_search, 724 files, median",
-                ours,
-                "fd is not installed".into(),
-                f64::INFINITY,
-            );
-        }
-    }
-}
-
 /// Milliseconds that a command takes; it must succeed.
 fn timed(name: &str, arguments: &[&str]) -> f64 {
     let began = Instant::now();
@@ -125,7 +81,7 @@ fn timed(name: &str, arguments: &[&str]) -> f64 {
     began.elapsed().as_secs_f64() * 1e3
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-r").arg(from).arg(to).status().expect("cp");
     assert!(copied.success());
     let writable = Command::new("chmod").args(["-R", "u+w"]).arg(to).status().expect("chmod");
@@ -133,7 +89,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A book as large as a real one: 724 files, 15 KB each on average.
-fn generate(folder: &Path) {
+pub(crate) fn generate(folder: &Path) {
     let words = "Every chapter begins with what the reader already knows and ends where the next begins. ";
     for n in 0..FILES {
         let chapter = folder.join(format!("{:02}-Part", n / 100)).join(format!("{:02}-chapter", n / 12 % 9));
