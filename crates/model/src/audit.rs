@@ -20,8 +20,16 @@ pub enum Operation {
     Read,
     /// A file was written.
     Write,
+    /// Places in a file were replaced.
+    Edit,
     /// A file was deleted.
     Delete,
+    /// A file was moved to another path.
+    Move,
+    /// Files were restored to a former version.
+    Restore,
+    /// A set of changes was applied.
+    Apply,
     /// A book was created.
     Create,
     /// Books were listed.
@@ -46,10 +54,14 @@ pub enum Operation {
 
 impl Operation {
     /// All operations, for schemas and filters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Read,
         Self::Write,
+        Self::Edit,
         Self::Delete,
+        Self::Move,
+        Self::Restore,
+        Self::Apply,
         Self::Create,
         Self::List,
         Self::Search,
@@ -67,7 +79,11 @@ impl Operation {
         match self {
             Self::Read => "READ",
             Self::Write => "WRITE",
+            Self::Edit => "EDIT",
             Self::Delete => "DELETE",
+            Self::Move => "MOVE",
+            Self::Restore => "RESTORE",
+            Self::Apply => "APPLY",
             Self::Create => "CREATE",
             Self::List => "LIST",
             Self::Search => "SEARCH",
@@ -134,6 +150,8 @@ pub struct AuditDraft {
     pub layer: Layer,
     /// Result of the call.
     pub outcome: Outcome,
+    /// Note on a success, such as the message of its change set; stored as `error_message`.
+    pub note: Option<String>,
     /// Milliseconds from the arrival of the call until this entry was drafted.
     pub elapsed_ms: u64,
     /// Change set that it belongs to.
@@ -175,7 +193,7 @@ impl AuditDraft {
     pub fn seal(&self, at: Timestamp, prev: Option<&str>) -> AuditEntry {
         let chain = self.chain();
         let (code, message) = match &self.outcome {
-            Outcome::Success => (None, None),
+            Outcome::Success => (None, self.note.as_deref().map(printable)),
             Outcome::Refused { code, message } => (Some(code.to_string()), Some(printable(message))),
             Outcome::Failed { code } => (Some(code.to_string()), None),
         };
@@ -312,6 +330,7 @@ pub(crate) mod tests {
             path: Some(BookPath::parse("content/README.md").unwrap()),
             layer: Layer::Base,
             outcome: Outcome::Success,
+            note: None,
             elapsed_ms: 4,
             change: Some(ChangeId::new(Uuid::from_u128(n))),
             old: None,

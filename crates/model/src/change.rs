@@ -15,12 +15,22 @@ use crate::refusal::Refusal;
 /// One file's change in a change set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
+    /// Operation as recorded in the audit log: `WRITE`, `DELETE`, ...
+    pub operation: Operation,
     /// The file; no two changes of a set name the same path.
     pub path: BookPath,
     /// Target content. A blob placed in an object must be staged and put before the commit.
     pub content: TargetContent<Blob>,
     /// Precondition: the hash of the content that the caller expects to replace, if given.
     pub expected: Option<ContentHash>,
+    /// For a change of an overlay made from the content of the base: the hash that the base's file must
+    /// have.
+    pub base: Option<ContentHash>,
+    /// Path from which the same set moves the file: its history goes on there.
+    pub moved_from: Option<BookPath>,
+    /// For a merge: hashes of the content that the new text was made from and of the content that was
+    /// current.
+    pub parents: Option<[ContentHash; 2]>,
     /// Staging id under which the object was put; `None` for an inline blob or a deletion.
     pub staging: Option<StagingId>,
     /// Id of its audit entry.
@@ -38,8 +48,8 @@ pub struct ChangeSet {
     pub request: RequestId,
     /// Agent that asked for it.
     pub agent: AgentId,
-    /// Operation as recorded in the audit log: `WRITE`, `DELETE`, ...
-    pub operation: Operation,
+    /// Reason for the set, in the words of its agent.
+    pub message: Option<ChangeMessage>,
     /// The book; it is created with `schema` if it does not exist.
     pub book: BookId,
     /// Schema that admitted the paths. If the book has another schema by now, the set is refused.
@@ -65,17 +75,62 @@ impl ChangeSet {
             id: change.entry,
             request: self.request,
             agent: self.agent.clone(),
-            operation: self.operation,
+            operation: change.operation,
             book: Some(self.book.clone()),
             path: Some(change.path.clone()),
             layer: self.layer.clone(),
             outcome: Outcome::Success,
+            note: self.note(change),
             elapsed_ms: self.elapsed_ms,
             change: Some(self.id),
             old: old.filter(|_| changed),
             new: new.filter(|_| changed),
         }
     }
+}
+
+impl ChangeSet {
+    /// Note in the audit entry of a change: the parents of a merge, and the message of the set.
+    fn note(&self, change: &Change) -> Option<String> {
+        let merged = change.parents.map(|[base, current]| format!("merged {base} and {current}"));
+        let message = self.message.as_ref().map(|message| message.as_str().to_owned());
+        match (merged, message) {
+            (Some(merged), Some(message)) => Some(format!("{merged}: {message}")),
+            (merged, message) => merged.or(message),
+        }
+    }
+}
+
+/// Reason for a change set: at most 300 bytes on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeMessage(String);
+
+impl ChangeMessage {
+    /// Longest message in bytes; with the parents of a merge it fits into an audit entry.
+    pub const MAX_BYTES: usize = 300;
+
+    /// Parses the argument `message`.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        if text.trim().is_empty() || text.len() > Self::MAX_BYTES || text.chars().any(char::is_control) {
+            let why = format!("it must be one line of 1 to {} bytes", Self::MAX_BYTES);
+            return Err(Refusal::argument("message", why));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One change of a set that was not committed: what would have happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedChange {
+    /// The file.
+    pub path: BookPath,
+    /// The effect that it would have, or why it would be refused.
+    pub result: Result<Effect, Refusal>,
 }
 
 /// Result of one change of a committed set.

@@ -19,6 +19,8 @@ pub enum ErrorCode {
     Conflict,
     /// The file exists, and the caller did not say which version is to be replaced.
     HashRequired,
+    /// The text to replace occurs never, or more than once.
+    EditNotUnique,
     /// A size exceeds its limit.
     TooLarge,
     /// The host, the origin or the signed link is not allowed, or the caller may not do this.
@@ -52,6 +54,7 @@ impl ErrorCode {
             Self::BookNotFound => "BOOK_NOT_FOUND",
             Self::Conflict => "CONFLICT",
             Self::HashRequired => "HASH_REQUIRED",
+            Self::EditNotUnique => "EDIT_NOT_UNIQUE",
             Self::TooLarge => "TOO_LARGE",
             Self::Forbidden => "FORBIDDEN",
             Self::Unauthenticated => "UNAUTHENTICATED",

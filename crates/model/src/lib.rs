@@ -37,8 +37,10 @@ pub mod blob;
 pub mod book;
 pub mod chain;
 pub mod change;
+pub mod conflict;
 pub mod connection_pool;
 pub mod delta;
+pub mod edit;
 pub mod error_code;
 pub mod fault;
 pub mod file;
@@ -67,6 +69,7 @@ pub mod suggestion;
 pub mod timestamp;
 pub mod upload;
 pub mod validation;
+pub mod version;
 pub mod zip;
 
 pub use agent::AgentId;

@@ -9,7 +9,7 @@ use pulldown_cmark::Options;
 
 const DELIMITER: &str = "---";
 
-/// Extensions of CommonMark that Docusaurus enables and that change where a page's blocks end.
+/// Extensions of `CommonMark` that Docusaurus enables and that change where a page's blocks end.
 pub(crate) const OPTIONS: Options =
     Options::ENABLE_TABLES.union(Options::ENABLE_FOOTNOTES).union(Options::ENABLE_STRIKETHROUGH);
 

@@ -1,5 +1,5 @@
 //! Outline of a page: its headings and the lines of their sections, so that a reader takes the part that
-//! matters instead of the whole. CommonMark decides what a heading is, by pulldown-cmark: `#` in code, in
+//! matters instead of the whole. `CommonMark` decides what a heading is, by pulldown-cmark: `#` in code, in
 //! comments and in front matter is none. A slug is the anchor that Docusaurus gives the heading, so that it
 //! also fits links.
 //!
@@ -10,10 +10,10 @@
 //!
 //! # MDX
 //! Docusaurus reads pages as MDX: what stands between lines of tags is Markdown (`jsx.rs`), and what stands in
-//! braces is none. Code is indented four spaces as in CommonMark, though MDX knows only fences.
+//! braces is none. Code is indented four spaces as in `CommonMark`, though MDX knows only fences.
 //!
 //! # Limits
-//! A `\r` alone ends no line here, though CommonMark says so: of headings on one line the first counts.
+//! A `\r` alone ends no line here, unlike in `CommonMark`: of headings on one line the first counts.
 
 mod jsx;
 mod slug;

@@ -90,10 +90,7 @@ pub fn decide(
 ) -> Result<Effect, Refusal> {
     match (now, target) {
         (Some(now), TargetContent::Present(new)) if now == new => Ok(Effect::Unchanged),
-        (Some(now), _) if expected.is_some_and(|expected| expected != now) => Err(Refusal::Conflict {
-            why: "The file has changed since the version you named in expected_hash".to_owned(),
-            current: Some(now),
-        }),
+        (Some(now), _) if expected.is_some_and(|expected| expected != now) => Err(Refusal::changed(now)),
         (Some(now), TargetContent::Present(_)) if expected.is_none() => {
             Err(Refusal::HashRequired { current: now })
         }

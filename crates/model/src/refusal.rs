@@ -4,6 +4,9 @@
 //! transport, which knows the tools. It contains no internal details.
 
 use crate::book::{BookId, Schema};
+use crate::change::PlannedChange;
+use crate::conflict::ConflictDetails;
+use crate::edit::NearLine;
 use crate::error_code::ErrorCode;
 use crate::hash::ContentHash;
 use crate::path::BookPath;
@@ -89,12 +92,46 @@ pub enum Refusal {
         why: String,
         /// Current hash of the file, if the conflict is about a file's content.
         current: Option<ContentHash>,
+        /// How the current version differs from the one expected, where it is known.
+        details: Option<Box<ConflictDetails>>,
     },
     /// The file exists and the caller gave no expected version.
     #[error("The file exists: pass the hash of the version you read as expected_hash")]
     HashRequired {
         /// Current hash of the file.
         current: ContentHash,
+    },
+    /// The book has files and the caller gave no manifest that it expects to be current.
+    #[error("The book has files: pass its current manifest_hash as expected_hash")]
+    ManifestRequired {
+        /// Hash of the current manifest.
+        current: ContentHash,
+    },
+    /// The text that an edit replaces does not occur exactly once.
+    #[error("{}", not_unique(*edit, *count))]
+    EditNotUnique {
+        /// Number of the edit in the call, counted from 0.
+        edit: usize,
+        /// How often its old text occurs.
+        count: usize,
+        /// Lines at which it occurs, counted from 1; not more than 20.
+        lines: Vec<usize>,
+        /// If it does not occur: lines that resemble it.
+        nearest: Vec<NearLine>,
+    },
+    /// A change set was refused as a whole. The code is that of the first refused change.
+    #[error("{} of the {} changes can't be made, so none was: {}", refused_count(.0), .0.len(), first_refused(.0))]
+    ChangesRefused(Vec<PlannedChange>),
+    /// The bytes of a kept version are missing or damaged.
+    #[error("The stored bytes of `{0}` are missing or damaged")]
+    BytesMissing(BookPath),
+    /// A change would reach more files than one call may change.
+    #[error("{actual} files would change; the limit is {limit}")]
+    TooManyFiles {
+        /// Number of files.
+        actual: u64,
+        /// The limit.
+        limit: u64,
     },
     /// A size exceeds its limit.
     #[error("{what} has {actual} bytes; the limit is {limit}")]
@@ -125,6 +162,21 @@ pub enum Refusal {
     },
 }
 
+fn not_unique(edit: usize, count: usize) -> String {
+    match count {
+        0 => format!("edits[{edit}]: old_text is not in the file"),
+        count => format!("edits[{edit}]: old_text is in the file {count} times; it must be there once"),
+    }
+}
+
+fn refused_count(changes: &[PlannedChange]) -> usize {
+    changes.iter().filter(|change| change.result.is_err()).count()
+}
+
+fn first_refused(changes: &[PlannedChange]) -> String {
+    changes.iter().find_map(|change| change.result.as_ref().err()).map(Refusal::to_string).unwrap_or_default()
+}
+
 fn forbidden(scope: Option<&Scope>) -> String {
     match scope {
         Some(scope) => format!("This needs the scope `{scope}`, which you were not given"),
@@ -143,12 +195,31 @@ impl Refusal {
         Self::NotFound { what: what.into(), suggestions: Vec::new() }
     }
 
+    /// The file no longer has the content that the caller expected.
+    pub fn changed(current: ContentHash) -> Self {
+        let why = "The file has changed since the version you named in expected_hash".to_owned();
+        Self::Conflict { why, current: Some(current), details: None }
+    }
+
+    /// The base changed below a change of an overlay that was made from its content.
+    pub fn base_changed(current: Option<ContentHash>) -> Self {
+        let why = "The base of the file has changed since the overlay's new text was made from it".to_owned();
+        Self::Conflict { why, current, details: None }
+    }
+
     /// The book already has files under another schema.
     pub fn schema_fixed(has: Schema) -> Self {
         Self::Conflict {
             why: format!("The book has files and keeps its schema `{}`", has.as_str()),
             current: None,
+            details: None,
         }
+    }
+
+    /// A file would be moved to the path of another.
+    pub fn occupied(path: &BookPath) -> Self {
+        let why = format!("The book has a file at `{path}` already");
+        Self::Conflict { why, current: None, details: None }
     }
 
     /// A path would differ from another file's only by case.
@@ -156,6 +227,7 @@ impl Refusal {
         Self::Conflict {
             why: format!("The book has `{other}`, which differs from `{path}` only by case"),
             current: None,
+            details: None,
         }
     }
 
@@ -174,6 +246,7 @@ impl Refusal {
         Self::Conflict {
             why: format!("The book has `{other}`, so `{path}` would lie under a file, or a file under it"),
             current: None,
+            details: None,
         }
     }
 
@@ -189,8 +262,14 @@ impl Refusal {
             Self::NotFound { .. } | Self::SectionNotFound { .. } | Self::NoLinks => ErrorCode::NotFound,
             Self::BookNotFound(_) => ErrorCode::BookNotFound,
             Self::Conflict { .. } => ErrorCode::Conflict,
-            Self::HashRequired { .. } => ErrorCode::HashRequired,
-            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::HashRequired { .. } | Self::ManifestRequired { .. } => ErrorCode::HashRequired,
+            Self::EditNotUnique { .. } => ErrorCode::EditNotUnique,
+            Self::ChangesRefused(changes) => {
+                let first = changes.iter().find_map(|change| change.result.as_ref().err());
+                first.map_or(ErrorCode::Conflict, Self::code)
+            }
+            Self::BytesMissing(_) => ErrorCode::Corrupt,
+            Self::TooLarge { .. } | Self::TooManyFiles { .. } => ErrorCode::TooLarge,
             Self::Forbidden { .. } => ErrorCode::Forbidden,
             Self::UploadIncomplete { .. } => ErrorCode::UploadIncomplete,
         }

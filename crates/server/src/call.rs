@@ -159,16 +159,26 @@ impl AppState {
             CallKind::Upload | CallKind::Archive | CallKind::Content => line!("panaversity_fs.http"),
         }
         if error.is_none() && call.recorded {
+            self.log_changes(call);
+        }
+    }
+
+    /// Logs the recorded changes of a call; one that changed no file, such as the creation of a book, as a
+    /// whole.
+    fn log_changes(&self, call: &Call) {
+        let whole = (call.operation, call.path.as_ref().map_or("", BookPath::as_str));
+        let changed = call.changed.iter().map(|(operation, path)| (*operation, path.as_str()));
+        let whole = call.changed.is_empty().then_some(whole);
+        for (operation, path) in changed.chain(whole) {
             tracing::info!(
                 target: "panaversity_fs.audit",
                 request_id = %call.caller.request,
-                trace_id,
+                trace_id = self.trace.as_ref().map(tracing::field::display),
                 book_id = call.book.as_ref().map(BookId::as_str),
                 user_id = user(call),
-                "logged operation={} agent_id={} path={}",
-                call.operation.as_str(),
+                "logged operation={} agent_id={} path={path}",
+                operation.as_str(),
                 call.caller.principal.agent.as_str(),
-                call.path.as_ref().map_or("", BookPath::as_str)
             );
         }
     }

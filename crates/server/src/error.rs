@@ -1,20 +1,30 @@
 //! Mapping of errors to answers: one exhaustive table from refusals and faults to codes, messages and
 //! hints. No internals are exposed: a fault's detail goes only to the log.
 
+mod hint;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use panaversity_model::audit::Operation;
+use panaversity_model::change::PlannedChange;
+use panaversity_model::conflict::ConflictDetails;
+use panaversity_model::edit::NearLine;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::{BookPath, ContentHash, Error, ErrorCode, Fault, Layer, Refusal};
+use panaversity_model::merge::ConflictRegion;
+use panaversity_model::{ContentHash, Error, ErrorCode, Fault, Refusal};
 use panaversity_service::Call;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::mcp::message::INVALID_REQUEST;
 use crate::signed_url::InvalidSignature;
+use hint::hint;
 
 /// Value of `Retry-After` while the server is busy.
 pub(crate) const AGAIN_IN_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// Most regions of a conflict in an answer, and most characters of one side of a region.
+const REGIONS_SHOWN: usize = 20;
+const REGION_CHARS: usize = 2_000;
 
 /// Correction of a refused argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,9 +96,30 @@ fn refused(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> M
         Refusal::NoLinks | Refusal::Forbidden { scope: None } => {}
         Refusal::Forbidden { scope: Some(scope) } => put(&mut fields, "scope", scope.to_string()),
         Refusal::BookNotFound(book) => put(&mut fields, "book_id", book.as_str()),
-        Refusal::Conflict { current, .. } => put_hash(&mut fields, current.as_ref()),
-        Refusal::HashRequired { current } => put_hash(&mut fields, Some(current)),
-        Refusal::TooLarge { actual, limit, .. } => {
+        Refusal::Conflict { current, details, .. } => {
+            put_hash(&mut fields, current.as_ref());
+            if let Some(details) = details {
+                put_details(&mut fields, details);
+            }
+        }
+        Refusal::EditNotUnique { edit, count, lines, nearest } => {
+            put(&mut fields, "edit", *edit);
+            put(&mut fields, "count", *count);
+            put(&mut fields, "lines", lines.clone());
+            if !nearest.is_empty() {
+                let near = |near: &NearLine| json!({ "line": near.line, "text": near.text });
+                put(&mut fields, "nearest", nearest.iter().map(near).collect::<Vec<_>>());
+            }
+        }
+        Refusal::ChangesRefused(changes) => {
+            let changes: Vec<Value> = changes.iter().map(|change| planned(change, call)).collect();
+            put(&mut fields, "changes", changes);
+        }
+        Refusal::BytesMissing(path) => put(&mut fields, "path", path.as_str()),
+        Refusal::HashRequired { current } | Refusal::ManifestRequired { current } => {
+            put_hash(&mut fields, Some(current));
+        }
+        Refusal::TooLarge { actual, limit, .. } | Refusal::TooManyFiles { actual, limit } => {
             put(&mut fields, "actual", *actual);
             put(&mut fields, "limit", *limit);
         }
@@ -100,122 +131,48 @@ fn refused(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> M
     fields
 }
 
-fn argument_hint(argument: &str, remedy: Remedy) -> &'static str {
-    match (argument, remedy) {
-        ("user_id", Remedy::LeaveOut) => {
-            "Leave user_id out to work on the book that everybody reads, or give the user's id, and repeat the call"
+/// One change of a refused set, with its own error if it was refused by itself.
+fn planned(change: &PlannedChange, call: &Call) -> Value {
+    let mut fields = Map::new();
+    put(&mut fields, "path", change.path.as_str());
+    put(&mut fields, "would_pass", change.result.is_ok());
+    match &change.result {
+        Ok(effect) => put(&mut fields, "mode", effect.as_str()),
+        Err(refusal) => put(&mut fields, "error", refused(refusal, call, |_| Remedy::Correct)),
+    }
+    Value::Object(fields)
+}
+
+/// What happened to the file of a conflict, and the regions that could not be merged.
+fn put_details(fields: &mut Map<String, Value>, details: &ConflictDetails) {
+    if let Some(changed) = &details.changed {
+        let mut by = json!({ "agent_id": changed.agent.as_str(), "at": changed.at.to_string() });
+        if let Some(message) = &changed.message {
+            by["message"] = message.as_str().into();
         }
-        (_, Remedy::Correct) => "Correct this argument and repeat the call",
-        (_, Remedy::LeaveOut) => "Correct it, or leave it out, and repeat the call",
-        (_, Remedy::Give) => "Give this argument and repeat the call",
-        (_, Remedy::Rename) => "Leave it out, or give it the name that the tool knows, and repeat the call",
+        put(fields, "changed_by", by);
+    }
+    if let Some(diff) = &details.diff {
+        put(fields, "diff", diff.as_str());
+    }
+    if !details.regions.is_empty() {
+        let shown = details.regions.iter().take(REGIONS_SHOWN);
+        put(fields, "regions", shown.map(marked).collect::<Vec<_>>());
+        put(fields, "region_count", details.regions.len());
     }
 }
 
-/// The next step, with the tool to call.
-fn hint(refusal: &Refusal, call: &Call, remedy: impl Fn(&str) -> Remedy) -> &'static str {
-    let overlay = matches!(call.layer, Layer::Overlay(_));
-    match refusal {
-        Refusal::InvalidArgument { argument, .. } => argument_hint(argument, remedy(argument)),
-        Refusal::NotText { .. } => {
-            "Call upload_asset: with asset_type=content and, as filename, the path without content/ to put the file beside pages (docusaurus books), or with asset_type=img, images, slides, videos or audio to put it below static/"
-        }
-        Refusal::SectionNotFound { .. } => {
-            "Repeat read_content with one of the suggestions as section, or with outline=true in its place to see all sections"
-        }
-        Refusal::SectionAmbiguous { .. } => {
-            "Repeat read_content with one of the suggestions as section; outline=true in its place shows the lines of each, which lines reads"
-        }
-        Refusal::LinesBeyondEnd { .. } => {
-            "Repeat read_content with lines up to total_lines; without the last one, such as 120-, it reads to the end"
-        }
-        Refusal::NoLinks => {
-            "Set PANAVERSITY_PUBLIC_URL to the address of a running `panaversity-fs serve` on the same database and storage; small files go inside the call: upload_asset with binary_data, get_asset with include_binary"
-        }
-        Refusal::Forbidden { scope: Some(_) } => {
-            "Use a token or key with this scope, or ask the operator for one; other calls are not affected"
-        }
-        Refusal::Forbidden { scope: None } => {
-            "Pass your own user_id; only overlay:any and admin reach the overlays of others, and a caller tied to a user changes no base"
-        }
-        Refusal::SchemaViolation { .. }
-            if call.operation == Operation::Write && call.path.as_ref().is_some_and(BookPath::is_asset) =>
-        {
-            "Call upload_asset: asset_type is the folder below static/ (static itself for others), filename the rest of the path"
-        }
-        Refusal::InvalidPath { .. } => {
-            "Use a path inside the book, such as content/01-Part/01-Chapter/01-lesson.md; list_books with include_structure=all shows the paths there are"
-        }
-        Refusal::SchemaViolation { suggestion: Some(_), .. } => {
-            "Repeat the call with the suggested path, or with another that fits"
-        }
-        Refusal::SchemaViolation { suggestion: None, .. } => {
-            "Choose a path that fits; list_books shows the book's schema and, with include_structure=all, its paths"
-        }
-        Refusal::NotFound { suggestions, .. } => match call.operation {
-            Operation::Write if overlay => {
-                "This user's overlay has no such file yet: repeat write_content without expected_hash to create it"
-            }
-            Operation::Write => {
-                "Repeat write_content without expected_hash to create the file, or read_content to see what there is"
-            }
-            Operation::Upload => {
-                "Call upload_asset again, without expected_hash if the asset is not there: it gives a new upload_id and upload_url"
-            }
-            Operation::Archive => {
-                "Call get_book_archive without manifest_hash: it gives the book's state now"
-            }
-            _ if suggestions.is_empty() => {
-                "list_books with include_structure=all shows the book's paths; read_content without hash gives the current version"
-            }
-            _ => "Try one of the suggestions, or call list_books with include_structure=all to see all paths",
-        },
-        Refusal::BookNotFound(_) => {
-            "list_books shows the books there are; create_book, or the first write_content, makes a new one"
-        }
-        Refusal::Conflict { current: Some(_), .. } => match call.operation {
-            Operation::Delete => {
-                "Read the file again with read_content; if it should still go, repeat with expected_hash set to its file_hash_sha256"
-            }
-            Operation::Upload => {
-                "get_asset shows what it holds now; if yours should replace that, call upload_asset again with expected_hash set to current_hash"
-            }
-            _ => {
-                "Read the file again with read_content, work your change into what it holds now, and repeat with expected_hash set to its file_hash_sha256"
-            }
-        },
-        Refusal::Conflict { current: None, .. } => match call.operation {
-            Operation::Create => {
-                "list_books shows the book's schema: keep it, or choose another book_id for the other schema"
-            }
-            _ => {
-                "list_books with include_structure=all shows the paths there are: choose another path, or remove what is in the way with delete_content"
-            }
-        },
-        Refusal::HashRequired { .. } if call.operation == Operation::Upload => {
-            "If yours should replace it, call upload_asset again with expected_hash set to current_hash"
-        }
-        Refusal::HashRequired { .. } => {
-            "Read the file with read_content, then repeat with expected_hash set to its file_hash_sha256"
-        }
-        Refusal::UploadIncomplete { .. } => {
-            "PUT exactly the announced bytes to upload_url, then call complete_upload again; upload_asset gives a new URL if it has expired"
-        }
-        Refusal::TooLarge { what: "binary_data", .. } => {
-            "Call upload_asset with file_size instead of binary_data, PUT the bytes to the upload_url it gives, then call complete_upload"
-        }
-        Refusal::TooLarge { .. } => match call.operation {
-            Operation::Upload => {
-                "Make the asset smaller, or ask the operator to raise PANAVERSITY_MAX_ASSET_SIZE_MB"
-            }
-            Operation::Read => {
-                "Call get_asset without include_binary and GET the bytes from its cdn_url or download_url"
-            }
-            _ => {
-                "Split it into several files below the limit and write each with write_content, or put it as a whole with upload_asset and asset_type=content"
-            }
-        },
-    }
+/// A region of a conflict, marked as merge tools mark it, with the base between the two sides.
+fn marked(region: &ConflictRegion) -> Value {
+    let ended = |text: &str| {
+        let shown: String = text.chars().take(REGION_CHARS).collect();
+        let cut = if shown.len() < text.len() { "…" } else { "" };
+        let end = if shown.is_empty() || (cut.is_empty() && shown.ends_with('\n')) { "" } else { "\n" };
+        format!("{shown}{cut}{end}")
+    };
+    let (current, base, new) = (ended(&region.current), ended(&region.base), ended(&region.new));
+    let text = format!("<<<<<<< current\n{current}||||||| base\n{base}=======\n{new}>>>>>>> yours\n");
+    json!({ "first_line": region.first_line, "text": text })
 }
 
 fn broken(fault: &Fault, call: &Call) -> Map<String, Value> {

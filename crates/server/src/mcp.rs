@@ -10,6 +10,7 @@ mod audit;
 mod base64_data;
 mod books;
 mod build;
+mod changes;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod content;
@@ -19,6 +20,7 @@ pub(crate) mod envelope;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod glob;
+mod history;
 pub(crate) mod message;
 mod methods;
 mod prompts;

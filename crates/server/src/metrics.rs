@@ -171,6 +171,15 @@ impl Metrics {
         self.write_seconds.with_label_values(&[book]).observe(took.as_secs_f64());
     }
 
+    /// Counts the files that a change set has written, and the time of the set once.
+    pub(crate) fn set_written(&self, book: &str, modes: impl Iterator<Item = &'static str>, took: Duration) {
+        let book = self.books.label(book);
+        for mode in modes {
+            self.writes.with_label_values(&[book, "success", mode]).inc();
+        }
+        self.write_seconds.with_label_values(&[book]).observe(took.as_secs_f64());
+    }
+
     /// Counts a finished download of an archive of an existing book.
     pub(crate) fn archive_sent(&self, book: &str, scope: &'static str, status: &'static str, took: Duration) {
         self.archives.with_label_values(&[self.books.label(book), scope, status]).inc();

@@ -138,7 +138,14 @@ impl VerifyAccess {
 /// Least permission with which an operation may be asked for.
 pub fn permission_for(operation: Operation) -> Permission {
     match operation {
-        Operation::Write | Operation::Delete | Operation::Upload | Operation::Create => Permission::Write,
+        Operation::Write
+        | Operation::Edit
+        | Operation::Delete
+        | Operation::Move
+        | Operation::Restore
+        | Operation::Apply
+        | Operation::Upload
+        | Operation::Create => Permission::Write,
         Operation::Verify => Permission::Admin,
         _ => Permission::Read,
     }

@@ -50,6 +50,8 @@ pub struct Call {
     /// Whether no audit entry is left to write: the transaction of its change wrote them, or the call gave
     /// nothing away.
     pub recorded: bool,
+    /// Changes of files that were recorded, with their operations.
+    pub changed: Vec<(Operation, BookPath)>,
     /// Whether a commit was begun, which goes on if the call is given up.
     pub committing: bool,
     pub(crate) service: Service,
@@ -98,6 +100,7 @@ impl Service {
             path: None,
             layer: Layer::Base,
             recorded: false,
+            changed: Vec::new(),
             committing: false,
             service: self.clone(),
             began: self.inner.clock.monotonic(),
@@ -132,6 +135,7 @@ impl Call {
             path: self.path.clone(),
             layer: self.layer.clone(),
             outcome,
+            note: None,
             elapsed_ms: self.elapsed_ms(),
             change: None,
             old: None,

@@ -15,15 +15,17 @@
 //!
 //! A crash before 3 leaves nothing visible; after 3 the change is durable and the tree follows.
 
-use std::collections::HashSet;
+mod check;
+mod request;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use panaversity_model::audit::Operation;
 use panaversity_model::blob::{Blob, BlobLocation};
-use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
+use panaversity_model::change::{Applied, Change, ChangeMessage, ChangeSet, Verdict};
 use panaversity_model::file::FileMetadata;
 use panaversity_model::gc::{CONDEMNED_FOR, Staged};
-use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId, StagingId, UploadId};
 use panaversity_model::precondition::{Effect, TargetContent, decide};
 use panaversity_model::publication::FileKey;
@@ -35,60 +37,55 @@ use crate::blob_reader::WHOLE_BYTES;
 use crate::call::Call;
 use crate::publish::PendingPublish;
 use crate::service::Service;
+pub(crate) use check::{Checked, check, first_refused};
+pub use request::{FileChange, NewContent};
 
 /// Most times that a set is staged before the call fails.
 const STAGED_AGAIN: usize = 20;
 /// Interval at which staging checks whether `gc` has finished deleting an object.
 const BEING_DELETED: Duration = Duration::from_millis(10);
 
-/// Requested change of one file.
-#[derive(Debug, Clone)]
-pub struct FileChange {
-    /// The file.
-    pub path: BookPath,
-    /// Requested content.
-    pub content: TargetContent<NewContent>,
-    /// Expected current hash of the file.
-    pub expected: Option<ContentHash>,
-}
-
-/// Content to be written.
-#[derive(Debug, Clone)]
-pub enum NewContent {
-    /// Bytes in memory.
-    Bytes(HashedBytes),
-    /// A blob whose object is already put, under this staging.
-    Staged(Blob, StagingId),
-}
-
-impl FileChange {
-    fn target(&self) -> TargetContent {
-        match &self.content {
-            TargetContent::Absent => TargetContent::Absent,
-            TargetContent::Present(NewContent::Bytes(bytes)) => TargetContent::Present(bytes.hash()),
-            TargetContent::Present(NewContent::Staged(blob, _)) => TargetContent::Present(blob.hash),
-        }
-    }
-}
-
 /// A set of changes before it is checked.
 struct ChangeRequest<'a> {
     book: &'a BookId,
     layer: &'a Layer,
     changes: Vec<FileChange>,
+    message: Option<ChangeMessage>,
     /// Upload that the set completes.
     upload: Option<UploadId>,
 }
 
+/// Result of a change set.
+pub(crate) enum SetResult {
+    /// Committed, or nothing was to be changed.
+    Committed(CommittedSet),
+    /// Refused because of the change at this index; nothing was changed.
+    Refused(usize, Refusal),
+}
+
+/// A committed change set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedSet {
+    /// Its id; `None`: every file already was as requested, and nothing was recorded as a change.
+    pub change: Option<ChangeId>,
+    /// The effect of each change, in order.
+    pub effects: Vec<Effect>,
+}
+
 impl Call {
-    /// Changes one file, as [`change`](Self::change).
+    /// Changes one file, as [`change`](Self::change). A conflict says what happened to the file.
     pub(crate) async fn change_file(
         &mut self,
         access: &WriteAccess,
         change: FileChange,
     ) -> Result<Effect, Error> {
-        let effects = self.change(access, vec![change]).await?;
-        Ok(effects.first().copied().unwrap_or(Effect::Unchanged))
+        let (path, expected) = (change.path.clone(), change.expected);
+        match self.change_set(access, vec![change], None).await? {
+            SetResult::Committed(set) => Ok(set.effects.first().copied().unwrap_or(Effect::Unchanged)),
+            SetResult::Refused(_, refusal) => {
+                Err(self.explained(access, &path, expected, refusal).await?.into())
+            }
+        }
     }
 
     /// Changes files of one layer of a book, all or nothing, and returns the effect of each change. On
@@ -98,27 +95,53 @@ impl Call {
         access: &WriteAccess,
         changes: Vec<FileChange>,
     ) -> Result<Vec<Effect>, Error> {
+        match self.change_set(access, changes, None).await? {
+            SetResult::Committed(set) => Ok(set.effects),
+            SetResult::Refused(_, refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// The same for a set with a message. A refusal names the change that caused it.
+    pub(crate) async fn change_set(
+        &mut self,
+        access: &WriteAccess,
+        changes: Vec<FileChange>,
+        message: Option<ChangeMessage>,
+    ) -> Result<SetResult, Error> {
         if !access.may_create() {
             self.service.require_book(access.book()).await?;
         }
-        let request = ChangeRequest { book: access.book(), layer: access.layer(), changes, upload: None };
+        let (book, layer) = (access.book(), access.layer());
+        let request = ChangeRequest { book, layer, changes, message, upload: None };
         let (schema, checked) = self.service.checked(&request).await?;
-        if let Some(done) = self.service.unchanged_results(&checked, &request.changes).await? {
-            return Ok(done);
+        let checked = match first_refused(checked) {
+            Ok(checked) => checked,
+            Err((index, refusal)) => return Ok(SetResult::Refused(index, refusal)),
+        };
+        if let Some(effects) = self.service.unchanged_results(&checked, &request.changes).await? {
+            return Ok(SetResult::Committed(CommittedSet { change: None, effects }));
         }
-        for _ in 0..STAGED_AGAIN {
-            let attempt = self.stage_and_commit(schema, &request).await?;
-            if attempt.0 == Verdict::Unstaged {
-                continue;
+        let mut attempt = self.stage_and_commit(schema, &request).await?;
+        for _ in 1..STAGED_AGAIN {
+            if attempt.1 != Verdict::Unstaged {
+                break;
             }
-            return match self.conclude(request.changes, attempt).await? {
-                Verdict::Committed(applied) => Ok(applied.iter().map(|applied| applied.effect).collect()),
-                other => {
-                    Err(Fault::internal(format!("a set that completes no upload ended as {other:?}")).into())
-                }
-            };
+            attempt = self.stage_and_commit(schema, &request).await?;
         }
-        Err(Fault::storage("gc took the staged objects away again and again").into())
+        let change = attempt.0;
+        match self.conclude(request.changes, attempt).await {
+            Verdict::Refused(index, refusal) => Ok(SetResult::Refused(index, refusal)),
+            Verdict::Committed(applied) => {
+                let effects = applied.iter().map(|applied| applied.effect).collect();
+                Ok(SetResult::Committed(CommittedSet { change: Some(change), effects }))
+            }
+            Verdict::Unstaged => {
+                Err(Fault::storage("gc took the staged objects away again and again").into())
+            }
+            Verdict::UploadOver => {
+                Err(Fault::internal("a set that completes no upload ended with one").into())
+            }
+        }
     }
 
     /// Completes an upload with its received content; a large blob's object must already be put. On
@@ -128,46 +151,52 @@ impl Call {
         upload: &Announced,
         content: NewContent,
     ) -> Result<Verdict, Error> {
-        let content = TargetContent::Present(content);
-        let changes = vec![FileChange { path: upload.path.clone(), content, expected: upload.expected }];
-        let request =
-            ChangeRequest { book: &upload.book, layer: &Layer::Base, changes, upload: Some(upload.id) };
-        let (schema, _) = self.service.checked(&request).await?;
+        let change = FileChange::write(Operation::Upload, upload.path.clone(), content, upload.expected);
+        let request = ChangeRequest {
+            book: &upload.book,
+            layer: &Layer::Base,
+            changes: vec![change],
+            message: None,
+            upload: Some(upload.id),
+        };
+        let (schema, checked) = self.service.checked(&request).await?;
+        first_refused(checked).map_err(|(_, refusal)| refusal)?;
         let attempt = self.stage_and_commit(schema, &request).await?;
-        self.conclude(request.changes, attempt).await
+        match self.conclude(request.changes, attempt).await {
+            Verdict::Refused(_, refusal) => Err(refusal.into()),
+            verdict => Ok(verdict),
+        }
     }
 
-    /// Steps 2 and 3. Also returns a time before the commit, and so before the leases that it took.
+    /// Steps 2 and 3. Also returns the id of the set, and a time before the commit, and so before the leases
+    /// that it took.
     async fn stage_and_commit(
         &mut self,
         schema: Schema,
         request: &ChangeRequest<'_>,
-    ) -> Result<(Verdict, Duration), Fault> {
+    ) -> Result<(ChangeId, Verdict, Duration), Fault> {
         let (set, staged) = self.stage(schema, request).await?;
+        let id = set.id;
         let since = self.service.inner.clock.monotonic();
         self.committing = true;
         let result = self.service.commit(set).await;
         if staged && !matches!(result, Ok(Verdict::Committed(_))) {
             self.service.inner.stats.rollbacks.fetch_add(1, Ordering::Relaxed);
         }
-        Ok((result?, since))
+        Ok((id, result?, since))
     }
 
-    /// Step 4, if something was committed. A refusal is an error.
+    /// Step 4, if something was committed.
     async fn conclude(
         &mut self,
         changes: Vec<FileChange>,
-        (verdict, since): (Verdict, Duration),
-    ) -> Result<Verdict, Error> {
-        match verdict {
-            Verdict::Refused(_, refusal) => Err(refusal.into()),
-            Verdict::Committed(mut applied) => {
-                self.recorded = true;
-                self.service.publish_fresh(pending(&mut applied, changes), since).await;
-                Ok(Verdict::Committed(applied))
-            }
-            Verdict::Unstaged | Verdict::UploadOver => Ok(verdict),
-        }
+        (_, verdict, since): (ChangeId, Verdict, Duration),
+    ) -> Verdict {
+        let Verdict::Committed(mut applied) = verdict else { return verdict };
+        self.recorded = true;
+        self.changed = changes.iter().map(|change| (change.operation, change.path.clone())).collect();
+        self.service.publish_fresh(pending(&mut applied, changes), since).await;
+        Verdict::Committed(applied)
     }
 
     /// Step 2. Also returns whether an object was put.
@@ -175,32 +204,22 @@ impl Call {
         let ids = &self.service.inner.ids;
         let (mut changes, mut staged) = (Vec::with_capacity(request.changes.len()), false);
         for change in &request.changes {
-            let mut staging = None;
-            let content = match &change.content {
-                TargetContent::Absent => TargetContent::Absent,
-                TargetContent::Present(NewContent::Staged(blob, ready)) => {
-                    (staging, staged) = (Some(*ready), true);
-                    TargetContent::Present(blob.clone())
-                }
-                TargetContent::Present(NewContent::Bytes(bytes)) => {
-                    let blob = Blob::pack(bytes, self.service.inner.limits.inline_bytes);
-                    if matches!(blob.location, BlobLocation::Object(_)) {
-                        // If the row became live first, a crash before the put would lose the record of
-                        // the damage.
-                        if self.service.is_damaged(blob.hash).await? {
-                            self.service.inner.objects.put(blob.hash, bytes.as_slice()).await?;
-                        }
-                        staging = Some(self.service.staging_of(&blob).await?);
-                        self.service.inner.objects.put(blob.hash, bytes.as_slice()).await?;
-                        staged = true;
-                    }
-                    TargetContent::Present(blob)
+            let (content, staging) = match &change.content {
+                TargetContent::Absent => (TargetContent::Absent, None),
+                TargetContent::Present(content) => {
+                    let (blob, staging) = self.service.stage_content(content).await?;
+                    (TargetContent::Present(blob), staging)
                 }
             };
+            staged |= staging.is_some();
             changes.push(Change {
+                operation: change.operation,
                 path: change.path.clone(),
                 content,
                 expected: change.expected,
+                base: change.base,
+                moved_from: change.moved_from.clone(),
+                parents: change.parents,
                 staging,
                 entry: EntryId::new(ids.new_id()),
                 lease: LeaseId::new(ids.new_id()),
@@ -210,7 +229,7 @@ impl Call {
             id: ChangeId::new(ids.new_id()),
             request: self.caller.request,
             agent: self.caller.principal.agent.clone(),
-            operation: self.operation,
+            message: request.message.clone(),
             book: request.book.clone(),
             schema,
             layer: request.layer.clone(),
@@ -234,8 +253,10 @@ impl Service {
         expected: Option<ContentHash>,
     ) -> Result<(Option<FileMetadata>, Effect), Error> {
         let key = FileKey { book: book.clone(), path: path.clone(), layer: Layer::Base };
+        let keys = std::slice::from_ref(&key);
         let (schema, found) =
-            tokio::try_join!(self.schema_of(book), self.inner.journal.current_metadata(&key))?;
+            tokio::try_join!(self.schema_of(book), self.inner.journal.current_metadata(keys))?;
+        let found = found.into_iter().next().flatten();
         schema.admit(path)?;
         let effect =
             decide(found.as_ref().map(|found| found.record.hash), TargetContent::Present(hash), expected)?;
@@ -252,14 +273,37 @@ impl Service {
         Ok(self.schema_of(book).await?.admit(path)?)
     }
 
-    async fn checked(
-        &self,
-        request: &ChangeRequest<'_>,
-    ) -> Result<(Schema, Vec<(Option<FileMetadata>, Effect)>), Error> {
+    async fn checked(&self, request: &ChangeRequest<'_>) -> Result<(Schema, Vec<Checked>), Fault> {
         let ChangeRequest { book, layer, changes, .. } = request;
+        let (schema, held) = self.held_with_schema(book, layer, changes).await?;
+        Ok((schema, check(schema, held, changes)))
+    }
+
+    /// Step 1 alone: the effects that a set would have, as far as can be told without committing it.
+    pub(crate) async fn dry_run(
+        &self,
+        access: &WriteAccess,
+        changes: &[FileChange],
+    ) -> Result<SetResult, Fault> {
+        let (schema, held) = self.held_with_schema(access.book(), access.layer(), changes).await?;
+        Ok(match first_refused(check(schema, held, changes)) {
+            Ok(checked) => {
+                let effects = checked.into_iter().map(|(_, effect)| effect).collect();
+                SetResult::Committed(CommittedSet { change: None, effects })
+            }
+            Err((index, refusal)) => SetResult::Refused(index, refusal),
+        })
+    }
+
+    /// The schema of a book, and the file that each change would replace.
+    pub(crate) async fn held_with_schema(
+        &self,
+        book: &BookId,
+        layer: &Layer,
+        changes: &[FileChange],
+    ) -> Result<(Schema, Vec<Option<FileMetadata>>), Fault> {
         // Concurrently: each is a round trip to the database.
-        let (schema, held) = tokio::try_join!(self.schema_of(book), self.held(book, layer, changes))?;
-        Ok((schema, check(schema, held, changes)?))
+        tokio::try_join!(self.schema_of(book), self.held(book, layer, changes))
     }
 
     /// The schema that paths are checked against: the book's, or strict for a book that its first write
@@ -275,12 +319,13 @@ impl Service {
         layer: &Layer,
         changes: &[FileChange],
     ) -> Result<Vec<Option<FileMetadata>>, Fault> {
-        let mut held = Vec::with_capacity(changes.len());
-        for change in changes {
-            let key = FileKey { book: book.clone(), path: change.path.clone(), layer: layer.clone() };
-            held.push(self.inner.journal.current_metadata(&key).await?);
-        }
-        Ok(held)
+        let key = |change: &FileChange| FileKey {
+            book: book.clone(),
+            path: change.path.clone(),
+            layer: layer.clone(),
+        };
+        let keys: Vec<_> = changes.iter().map(key).collect();
+        self.inner.journal.current_metadata(&keys).await
     }
 
     async fn unchanged_results(
@@ -298,6 +343,35 @@ impl Service {
             }
         }
         Ok(Some(checked.iter().map(|(_, effect)| *effect).collect()))
+    }
+
+    /// Step 2 for the content of one file: its blob, and the staging of an object.
+    async fn stage_content(&self, content: &NewContent) -> Result<(Blob, Option<StagingId>), Fault> {
+        match content {
+            NewContent::Staged(blob, staging) => Ok((blob.clone(), Some(*staging))),
+            NewContent::Stored(blob) => {
+                let is_object = matches!(blob.location, BlobLocation::Object(_));
+                let staging = if is_object { Some(self.staging_of(blob).await?) } else { None };
+                if is_object && self.inner.objects.stat(blob.hash).await? != Some(blob.size) {
+                    return Err(Fault::corrupt(format!("the object {} is missing", blob.hash)));
+                }
+                Ok((blob.clone(), staging))
+            }
+            NewContent::Bytes(bytes) => {
+                let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
+                if matches!(blob.location, BlobLocation::Inline(_)) {
+                    return Ok((blob, None));
+                }
+                // If the row became live first, a crash before the put would lose the record of the
+                // damage.
+                if self.is_damaged(blob.hash).await? {
+                    self.inner.objects.put(blob.hash, bytes.as_slice()).await?;
+                }
+                let staging = self.staging_of(&blob).await?;
+                self.inner.objects.put(blob.hash, bytes.as_slice()).await?;
+                Ok((blob, Some(staging)))
+            }
+        }
     }
 
     /// Marks a blob live, once no `gc` is deleting it.
@@ -322,29 +396,6 @@ impl Service {
         let task = tokio::spawn(async move { journal.commit(set).await });
         task.await.unwrap_or_else(|broken| Err(Fault::internal(broken.to_string()).with_unknown_outcome()))
     }
-}
-
-/// Step 1. Returns each file's current content and the effect that its change would have.
-fn check(
-    schema: Schema,
-    held: Vec<Option<FileMetadata>>,
-    changes: &[FileChange],
-) -> Result<Vec<(Option<FileMetadata>, Effect)>, Refusal> {
-    let mut paths = HashSet::new();
-    let mut checked = Vec::with_capacity(changes.len());
-    for (change, found) in changes.iter().zip(held) {
-        // A path that was admitted earlier may be deleted under any schema.
-        if !matches!(change.content, TargetContent::Absent) {
-            schema.admit(&change.path)?;
-        }
-        if !paths.insert(&change.path) {
-            return Err(Refusal::argument("path", format!("`{}` is named twice", change.path)));
-        }
-        let now = found.as_ref().map(|found| found.record.hash);
-        let effect = decide(now, change.target(), change.expected)?;
-        checked.push((found, effect));
-    }
-    Ok(checked)
 }
 
 /// Takes the publications on which this commit holds the lease, with the bytes that are in memory.

@@ -1,6 +1,6 @@
 //! `delete_content`: deletes one file. Keeps R3: deleting again is success.
 
-use panaversity_model::precondition::{Effect, TargetContent};
+use panaversity_model::precondition::Effect;
 use panaversity_model::{BookPath, ContentHash, Error};
 
 use crate::authorize::WriteAccess;
@@ -17,7 +17,7 @@ impl Call {
         expected: Option<ContentHash>,
     ) -> Result<bool, Error> {
         self.service.require_book(access.book()).await?;
-        let change = FileChange { path: path.clone(), content: TargetContent::Absent, expected };
+        let change = FileChange::delete(self.operation, path.clone(), expected);
         Ok(self.change_file(access, change).await? == Effect::Deleted)
     }
 }

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::ids::ChangeId;
 use panaversity_model::permission::Principal;
-use panaversity_model::precondition::TargetContent;
 use panaversity_model::{AgentId, BookId, BookPath, Error, Fault, Layer};
 
 use crate::authorize::WriteAccess;
@@ -96,7 +95,7 @@ impl Service {
         let caller = self.caller(Principal::unrestricted(agent.clone()));
         let ended = self.run(caller, Operation::Delete, async |call| {
             let access = call.may_write(book.clone(), layer)?;
-            let change = |path| FileChange { path, content: TargetContent::Absent, expected: None };
+            let change = |path| FileChange::delete(Operation::Delete, path, None);
             call.change(&access, paths.into_iter().map(change).collect()).await
         });
         ended.await.result.map(drop)

@@ -89,7 +89,7 @@ impl Call {
         if let Some(found) = found.filter(|found| effect == Effect::Unchanged && found.record.size == size)
             && self.service.is_whole(&found).await?
         {
-            return Ok(Announcement::Held(Written { path, effect, size, hash }));
+            return Ok(Announcement::Held(Written { path, effect, size, hash, merged: false }));
         }
         let permit = Permit { size, media_type: media::type_of(&path), valid_for };
         let id = UploadId::new(self.service.inner.ids.new_id());
@@ -158,7 +158,7 @@ impl Call {
             match self.change_by_upload(announced, content).await? {
                 Verdict::Committed(applied) => {
                     let effect = applied.first().map_or(Effect::Unchanged, |applied| applied.effect);
-                    return Ok(Some(Written { path, effect, size, hash }));
+                    return Ok(Some(Written { path, effect, size, hash, merged: false }));
                 }
                 Verdict::Unstaged => {}
                 Verdict::UploadOver => return Ok(None),
@@ -246,7 +246,7 @@ impl UploadReceiver {
 fn first_answer(upload: &Upload) -> Option<Written> {
     let (announced, done) = (&upload.announced, upload.done?);
     let (path, size) = (announced.path.clone(), announced.size);
-    Some(Written { path, effect: done.effect, size, hash: done.hash })
+    Some(Written { path, effect: done.effect, size, hash: done.hash, merged: false })
 }
 
 fn unknown() -> Refusal {

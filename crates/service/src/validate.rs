@@ -113,8 +113,8 @@ impl Service {
     async fn is_current(&self, book: &BookId, path: &str, hash: ContentHash) -> Result<bool, Fault> {
         let Ok(path) = BookPath::parse(path) else { return Ok(true) };
         let key = FileKey { book: book.clone(), path, layer: Layer::Base };
-        let current = self.inner.journal.current_metadata(&key).await?;
-        Ok(current.is_some_and(|file| file.record.hash == hash))
+        let current = self.inner.journal.current_metadata(&[key]).await?;
+        Ok(current.iter().flatten().any(|file| file.record.hash == hash))
     }
 
     /// Step 3.

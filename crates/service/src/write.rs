@@ -3,7 +3,7 @@
 
 use panaversity_model::file::check_text_size;
 use panaversity_model::hash::HashedBytes;
-use panaversity_model::precondition::{Effect, TargetContent};
+use panaversity_model::precondition::Effect;
 use panaversity_model::{BookPath, ContentHash, Error, Refusal, media};
 
 use crate::authorize::WriteAccess;
@@ -35,23 +35,22 @@ pub struct Written {
     pub size: u64,
     /// New hash of the file.
     pub hash: ContentHash,
+    /// Whether changes of others were merged into the content.
+    pub merged: bool,
+}
+
+impl Written {
+    /// The word for its effect in answers and metrics.
+    pub fn mode(&self) -> &'static str {
+        if self.merged && self.effect == Effect::Updated { "merged" } else { self.effect.as_str() }
+    }
 }
 
 impl Call {
     /// Writes a text file of at most 500,000 bytes below `content/`, or refuses.
     pub async fn write_content(&mut self, write: Write<String>) -> Result<Written, Error> {
         check_text_size(&write.content)?;
-        if write.path.is_asset() {
-            return Err(Refusal::SchemaViolation {
-                rule: "Text is written below content/".to_owned(),
-                why: "`static` holds assets, which go in through upload_asset".to_owned(),
-                suggestion: None,
-            }
-            .into());
-        }
-        if let Some(format) = media::binary_format(&write.path) {
-            return Err(Refusal::NotText { path: write.path, format }.into());
-        }
+        check_text_path(&write.path)?;
         let Write { access, path, content, expected } = write;
         self.write_bytes(Write { access, path, content: content.into_bytes(), expected }).await
     }
@@ -67,9 +66,24 @@ impl Call {
         let Write { access, path, content, expected } = write;
         let bytes = HashedBytes::new(content);
         let (hash, size) = (bytes.hash(), bytes.as_slice().len() as u64);
-        let content = TargetContent::Present(NewContent::Bytes(bytes));
-        let change = FileChange { path: path.clone(), content, expected };
+        let content = NewContent::Bytes(bytes);
+        let change = FileChange::write(self.operation, path.clone(), content, expected);
         let effect = self.change_file(&access, change).await?;
-        Ok(Written { path, effect, size, hash })
+        Ok(Written { path, effect, size, hash, merged: false })
+    }
+}
+
+/// Refuses a path at which no text is written.
+pub(crate) fn check_text_path(path: &BookPath) -> Result<(), Refusal> {
+    if path.is_asset() {
+        return Err(Refusal::SchemaViolation {
+            rule: "Text is written below content/".to_owned(),
+            why: "`static` holds assets, which go in through upload_asset".to_owned(),
+            suggestion: None,
+        });
+    }
+    match media::binary_format(path) {
+        Some(format) => Err(Refusal::NotText { path: path.clone(), format }),
+        None => Ok(()),
     }
 }

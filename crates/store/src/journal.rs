@@ -16,6 +16,7 @@ mod rows;
 mod store_identity;
 mod transaction;
 mod uploads;
+mod versions;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::file::FileMetadata;
 use panaversity_model::ports::{AuditLog, Changes, Journal};
 use panaversity_model::publication::FileKey;
+use panaversity_model::version::FileVersion;
 use panaversity_model::{Fault, Timestamp};
 
 use crate::backend::Backend;
@@ -34,8 +36,6 @@ use crate::database::{
 };
 use crate::migrations;
 use committer::Committer;
-use publications::key_values;
-use rows::FILE;
 pub use store_identity::DatabaseIdentity;
 
 /// Journal of one server.
@@ -188,15 +188,17 @@ impl Changes for SqlJournal {
         self.committer.commit(set).await
     }
 
-    async fn current_metadata(&self, key: &FileKey) -> Result<Option<FileMetadata>, Fault> {
-        let sql = format!(
-            "SELECT {FILE}, b.state, \
-             CASE WHEN b.deflated IS NULL THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS in_object \
-             FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 \
-             WHERE f.book_id = $1 AND f.path = $2 AND f.user_id = $3"
-        );
-        let found = self.read("read what a change would replace", &sql, key_values(key).to_vec()).await?;
-        found.first().map(rows::metadata).transpose()
+    async fn current_metadata(&self, keys: &[FileKey]) -> Result<Vec<Option<FileMetadata>>, Fault> {
+        self.metadata_of(keys).await
+    }
+
+    async fn versions(
+        &self,
+        key: &FileKey,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<FileVersion>, Fault> {
+        self.versions_of(key, before, limit).await
     }
 
     async fn append(&self, draft: AuditDraft) -> Result<(), Fault> {

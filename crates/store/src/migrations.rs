@@ -69,6 +69,11 @@ static ALL: &[Scripts] = &[
         sqlite: pair!("sqlite", "0006_signing_keys"),
         postgres: pair!("postgres", "0006_signing_keys"),
     },
+    Scripts {
+        revision: Revision { number: 7, name: "change_messages", destroys_audit: false },
+        sqlite: pair!("sqlite", "0007_change_messages"),
+        postgres: pair!("postgres", "0007_change_messages"),
+    },
 ];
 
 /// The revision that adds API keys.

@@ -32,6 +32,7 @@ use panaversity_model::ports::{
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 use panaversity_model::storage_listing::{ObjectEntry, PublishedFile, TreeEntry, TreePath};
 use panaversity_model::upload::{Announced, Permit, SignedPut, Upload, UploadEntry};
+use panaversity_model::version::FileVersion;
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Schema, Timestamp, View};
 
 /// Way in which a call fails.
@@ -286,7 +287,8 @@ faulty! { new FaultyUploadStore over UploadStore }
 
 faulty! { Changes for FaultyJournal, "journal", Database;
     fn commit(set: ChangeSet) -> Verdict;
-    fn current_metadata(key: &FileKey) -> Option<FileMetadata>;
+    fn current_metadata(keys: &[FileKey]) -> Vec<Option<FileMetadata>>;
+    fn versions(key: &FileKey, before: Option<i64>, limit: usize) -> Vec<FileVersion>;
     fn append(draft: AuditDraft) -> ();
 }
 faulty! { Blobs for FaultyJournal, "journal", Database;

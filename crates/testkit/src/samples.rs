@@ -69,8 +69,19 @@ pub fn lease() -> LeaseId {
 
 /// A change of one file.
 pub fn change(path: &BookPath, content: TargetContent<Blob>, expected: Option<ContentHash>) -> Change {
-    let entry = EntryId::new(Uuid::now_v7());
-    Change { path: path.clone(), content, expected, staging: None, entry, lease: lease() }
+    let deletes = content == TargetContent::Absent;
+    Change {
+        operation: if deletes { Operation::Delete } else { Operation::Write },
+        path: path.clone(),
+        content,
+        expected,
+        base: None,
+        moved_from: None,
+        parents: None,
+        staging: None,
+        entry: EntryId::new(Uuid::now_v7()),
+        lease: lease(),
+    }
 }
 
 /// A write of a blob in an object that was staged under `staging`.
@@ -100,12 +111,11 @@ pub fn delete(path: &BookPath, expected: Option<ContentHash>) -> Change {
 
 /// A change set of the agent `tester`, of a strict book.
 pub fn change_set(book: &BookId, layer: &Layer, changes: Vec<Change>) -> ChangeSet {
-    let deletes = changes.iter().all(|change| change.content == TargetContent::Absent);
     ChangeSet {
         id: ChangeId::new(Uuid::now_v7()),
         request: RequestId::new(Uuid::now_v7()),
         agent: agent("tester"),
-        operation: if deletes { Operation::Delete } else { Operation::Write },
+        message: None,
         book: book.clone(),
         schema: Schema::Strict,
         layer: layer.clone(),
@@ -131,6 +141,7 @@ pub fn draft(book: Option<&BookId>, path: Option<&BookPath>, layer: &Layer) -> A
         path: path.cloned(),
         layer: layer.clone(),
         outcome: Outcome::Success,
+        note: None,
         elapsed_ms: 2,
         change: None,
         old: None,

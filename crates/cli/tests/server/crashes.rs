@@ -3,6 +3,8 @@
 //! lost happened as a whole or not at all, the tree converges to the API's content without foreign
 //! or temporary files, and every chain is whole.
 
+mod change_sets;
+
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};

@@ -16,7 +16,7 @@ pub(crate) const LESSON: &str = "content/01-Part/01-Chapter/01-lesson.md";
 /// A hash of no content in any test.
 pub(crate) const NO_HASH: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 /// Number of tools.
-pub(crate) const TOOLS: usize = 18;
+pub(crate) const TOOLS: usize = 23;
 /// Maximum number of pages of any list in the tests.
 const MOST_PAGES: usize = 100;
 

@@ -99,6 +99,15 @@ impl TestEnv {
         self.files.below(".panaversity/objects/").remove(&format!("{}/{hash}", &hash[..2]))
     }
 
+    /// Removes the object with this hash behind the server's back.
+    pub(crate) fn remove_object(&self, hash: &str) {
+        let key = format!(".panaversity/objects/{}/{hash}", &hash[..2]);
+        match &self.files {
+            StoredFiles::Folder(root) => std::fs::remove_file(root.join(key)).unwrap(),
+            StoredFiles::Bucket(bucket) => bucket.remove(&key),
+        }
+    }
+
     /// The URL of its database.
     pub(crate) fn database_url(&self) -> &str {
         &self.database

@@ -2,5 +2,6 @@
 //! is visible in the review.
 
 pub(crate) mod eras;
+mod examples;
 mod names;
 mod stdio;

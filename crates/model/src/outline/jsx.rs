@@ -1,4 +1,4 @@
-//! Lines of tags, hidden from the parser. CommonMark takes a line that is a tag for the beginning of raw
+//! Lines of tags, hidden from the parser. `CommonMark` takes a line that is a tag for the beginning of raw
 //! HTML, which lasts to the next empty line; in MDX, as Docusaurus reads `.md` too, what follows `<Tabs>` is
 //! Markdown. Such a line is replaced by spaces, so that all offsets stay. Comments and elements that hold
 //! raw text stay what they are.

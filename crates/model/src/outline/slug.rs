@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// Slugs by github-slugger 1.5.0; see `scripts/heading-slugs`.
+    /// Slugs by github-slugger 1.5.0; see `scripts/heading-slugs.mjs`.
     const VECTORS: &str = include_str!("fixtures/github_slugger.json");
 
     #[test]

@@ -102,9 +102,9 @@ fn push_without_directives(into: &mut String, text: &str, mut is_after_colon: bo
 
 /// Length of the directive's name with which a text begins; 0 if it begins with none.
 fn name_length(text: &str) -> usize {
-    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let bytes = text.as_bytes();
-    let length = bytes.iter().take_while(|byte| in_name(byte)).count();
+    let length = bytes.iter().take_while(|byte| belongs(byte)).count();
     let is_name = bytes.first().is_some_and(u8::is_ascii_alphabetic)
         && bytes[length - 1].is_ascii_alphanumeric()
         && bytes.get(length) != Some(&b':');

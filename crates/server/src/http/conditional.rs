@@ -238,13 +238,13 @@ mod tests {
 
     /// One range as a client may write it.
     #[derive(Debug, Clone, Copy)]
-    enum Spec {
+    enum RangeSpec {
         Indexed(u64, u64),
         FromStart(u64),
         FromLast(u64),
     }
 
-    impl Spec {
+    impl RangeSpec {
         fn text(self) -> String {
             match self {
                 Self::Indexed(from, to) => format!("{from}-{to}"),
@@ -270,12 +270,12 @@ mod tests {
         }
     }
 
-    fn spec() -> impl Strategy<Value = Spec> {
+    fn spec() -> impl Strategy<Value = RangeSpec> {
         let number = || prop_oneof![8 => 0..30_u64, 1 => Just(u64::MAX), 1 => any::<u64>()];
         prop_oneof![
-            (number(), number()).prop_map(|(from, to)| Spec::Indexed(from, to)),
-            number().prop_map(Spec::FromStart),
-            number().prop_map(Spec::FromLast),
+            (number(), number()).prop_map(|(from, to)| RangeSpec::Indexed(from, to)),
+            number().prop_map(RangeSpec::FromStart),
+            number().prop_map(RangeSpec::FromLast),
         ]
     }
 

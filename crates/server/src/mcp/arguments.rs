@@ -196,6 +196,40 @@ impl Arguments {
         Err(Refusal::argument(name, format!("it must be one of {}", all.join(", "))))
     }
 
+    /// A list of objects, also as the JSON text of one. Each is read by `read` as arguments of its own, of
+    /// which only those of these names are known.
+    pub(super) fn objects<T>(
+        &mut self,
+        name: &str,
+        known: &[&str],
+        mut read: impl FnMut(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<Option<Vec<T>>, Refusal> {
+        let Some(mut given) = self.0.remove(name).filter(|given| !given.is_null()) else { return Ok(None) };
+        if let Value::String(text) = &given {
+            given = serde_json::from_str(text).unwrap_or(given);
+        }
+        let Value::Array(items) = given else {
+            return Err(Refusal::argument(name, format!("it must be a list, not {}", kind(&given))));
+        };
+        let one = |(index, item): (usize, Value)| {
+            let Value::Object(fields) = item else {
+                let why = format!("it must be an object, not {}", kind(&item));
+                return Err(Refusal::argument(&format!("{name}[{index}]"), why));
+            };
+            let mut fields = Self(fields);
+            fields.0.retain(|_, value| !value.is_null());
+            let result = read(&mut fields).and_then(|item| fields.refuse_others(known).map(|()| item));
+            result.map_err(|refusal| within(refusal, &format!("{name}[{index}]")))
+        };
+        items.into_iter().enumerate().map(one).collect::<Result<Vec<T>, Refusal>>().map(Some)
+    }
+
+    fn refuse_others(&self, known: &[&str]) -> Result<(), Refusal> {
+        let Some(odd) = self.0.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+        let why = format!("there is no such field; known are {}", known.join(", "));
+        Err(Refusal::argument(&odd.chars().take(100).collect::<String>(), why))
+    }
+
     /// Identity of this call for its cursors; a cursor among its arguments must be one of its own.
     pub(super) fn continued(&mut self, tool: &str) -> Result<Continued, Refusal> {
         let call = Continued::of(tool, &self.0);
@@ -208,6 +242,22 @@ impl Arguments {
     /// Position of the next page, as [`cursor`](crate::mcp::cursor::cursor) encoded it.
     pub(super) fn cursor<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Refusal> {
         self.text("cursor")?.map(|raw| position(&raw)).transpose()
+    }
+}
+
+/// A refusal of a field, as one of the argument that has it.
+fn within(refusal: Refusal, place: &str) -> Refusal {
+    match refusal {
+        Refusal::InvalidArgument { argument, why } if argument.starts_with('[') => {
+            Refusal::InvalidArgument { argument: format!("{place}{argument}"), why }
+        }
+        Refusal::InvalidArgument { argument, why } => {
+            Refusal::InvalidArgument { argument: format!("{place}.{argument}"), why }
+        }
+        Refusal::InvalidPath { path, why } => {
+            Refusal::InvalidPath { path, why: format!("{why} (in {place})") }
+        }
+        other => other,
     }
 }
 

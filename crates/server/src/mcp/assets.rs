@@ -37,7 +37,7 @@ enum Source {
 pub(super) async fn upload(app: &AppState, call: &mut Call, arguments: Arguments) -> ToolResult {
     match upload_now(app, call, arguments).await {
         Ok(Announcement::Held(kept)) => {
-            count_write(app, call, Ok(kept.effect)).await;
+            count_write(app, call, Ok(&kept)).await;
             Ok(kept_answer(app, call, &kept, "direct"))
         }
         Ok(Announcement::Begun(upload, put)) => Ok(begun(app, &upload, put)?),
@@ -159,7 +159,7 @@ pub(super) async fn complete(app: &AppState, call: &mut Call, mut arguments: Arg
     let why = "it must be the upload_id that upload_asset gave";
     let id = UploadId::from_stored(&raw).ok_or_else(|| Refusal::argument("upload_id", why))?;
     let kept = call.complete_upload(&access, id).await;
-    count_write(app, call, kept.as_ref().map(|kept| kept.effect)).await;
+    count_write(app, call, kept.as_ref()).await;
     Ok(kept_answer(app, call, &kept?, "presigned"))
 }
 

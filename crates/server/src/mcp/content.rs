@@ -208,27 +208,32 @@ fn rendered(file: FileRead) -> Value {
 
 pub(super) async fn write(app: &AppState, call: &mut Call, arguments: Arguments) -> ToolResult {
     let written = write_now(call, arguments).await;
-    count_write(app, call, written.as_ref().map(|(_, written)| written.effect)).await;
-    let (path, written) = written?;
-    let body = json!({
-        "status": "success",
-        "mode": written.effect.as_str(),
-        "path": path.as_str(),
-        "file_size": written.size,
-        "file_hash": written.hash.to_string(),
-        "namespace": call.layer.kind(),
-    });
-    Ok(ToolOutput { body, size: Some(written.size) })
+    count_write(app, call, written.as_ref()).await;
+    let written = written?;
+    Ok(ToolOutput { body: written_body(&written, &call.layer), size: Some(written.size) })
 }
 
-async fn write_now(call: &mut Call, mut arguments: Arguments) -> Result<(BookPath, Written), Error> {
+/// Body of the answer to a write.
+pub(super) fn written_body(written: &Written, layer: &Layer) -> Value {
+    json!({
+        "status": "success",
+        "mode": written.mode(),
+        "path": written.path.as_str(),
+        "file_size": written.size,
+        "file_hash": written.hash.to_string(),
+        "namespace": layer.kind(),
+    })
+}
+
+async fn write_now(call: &mut Call, mut arguments: Arguments) -> Result<Written, Error> {
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
     let access = call.may_write(book, Layer::of(arguments.user()?))?;
     let content = needed("content", arguments.text("content")?)?;
     let expected = arguments.hash("expected_hash")?;
-    let write = Write { access, path: path.clone(), content, expected };
-    Ok((path, call.write_content(write).await?))
+    let merges = arguments.choice("on_conflict", &[("fail", false), ("merge", true)])?.unwrap_or(false);
+    let write = Write { access, path, content, expected };
+    if merges { call.write_merged(write).await } else { call.write_content(write).await }
 }
 
 pub(super) async fn delete(_: &AppState, call: &mut Call, mut arguments: Arguments) -> ToolResult {

@@ -40,13 +40,11 @@ pub(super) fn asked(arguments: &mut Arguments) -> Result<ReadPart, Refusal> {
 /// Moves an outline to the page of the call's cursor; returns the version to which the cursor belongs.
 pub(super) fn go_on(part: &mut ReadPart, arguments: &mut Arguments) -> Result<Option<ContentHash>, Refusal> {
     let ReadPart::Outline(from) = part else {
-        return match arguments.text("cursor")? {
-            None => Ok(None),
-            Some(_) => {
-                let why = "only wider scopes and outlines have pages: leave it out for one file";
-                Err(Refusal::argument("cursor", why))
-            }
-        };
+        if arguments.text("cursor")?.is_some() {
+            let why = "only wider scopes and outlines have pages: leave it out for one file";
+            return Err(Refusal::argument("cursor", why));
+        }
+        return Ok(None);
     };
     let Some(position) = arguments.cursor::<OutlinePosition>()? else { return Ok(None) };
     *from = position.from;

@@ -5,11 +5,11 @@
 //! Inputs use only keywords that the function calling of every large provider accepts (`portable`); a
 //! limit without such a keyword is stated in a description.
 //!
-//! An output schema lists the fields that callers rely on; answers have more. Every one also allows
-//! `error` in place of the others, because some clients validate refused calls against it too.
+//! The output schema of every tool is the same, an object: agents pay for each word of the list on every
+//! turn, and no model is shown output schemas. What answers have is shown by the examples in the reference.
 
-use panaversity_model::agent::AgentId;
 use panaversity_model::asset::AssetType;
+use panaversity_model::change::ChangeMessage;
 use panaversity_model::file::MAX_TEXT_BYTES;
 use panaversity_model::path::MAX_BYTES as MAX_PATH_BYTES;
 use panaversity_service::grep::{MAX_PATTERN_BYTES, MOST_CONTEXT, MOST_MATCHES};
@@ -19,290 +19,251 @@ use serde_json::{Value, json};
 use crate::mcp::audit::{ENTRIES_A_PAGE, MOST_ENTRIES};
 use crate::mcp::search::MATCHES_AN_ANSWER;
 
-/// Input and output schema of a tool.
-pub(super) struct Shape {
-    pub(super) input: JsonObject,
-    pub(super) output: JsonObject,
+pub(super) fn read() -> JsonObject {
+    input(
+        &["book_id"],
+        json!({
+            "book_id": book(),
+            "path": described("A file; for a wider scope its folder or any file in it"),
+            "scope": one_of(&["file", "chapter", "part", "book"], "file"),
+            "outline": { "type": "boolean", "description": "Headings instead of content" },
+            "section": { "type": "string", "description": "Only that section: slug or title of a heading" },
+            "lines": line_range(),
+            "user_id": user(),
+            "hash": described("Read that version"),
+            "if_none_match": described("No content if it still has this hash"),
+            "cursor": text(),
+        }),
+    )
 }
 
-pub(super) fn read() -> Shape {
-    Shape {
-        input: input(
-            &["book_id"],
-            json!({
-                "book_id": book(),
-                "path": path("A file; for a wider scope its folder or any file in it"),
-                "scope": one_of(&["file", "chapter", "part", "book"], "file"),
-                "outline": { "type": "boolean", "description": "Headings instead of content" },
-                "section": { "type": "string", "description": "Only that section: slug or title of a heading" },
-                "lines": { "type": "string", "description": "Only these: 120-180, 120- or 120" },
-                "user_id": user(),
-                "hash": hash("Read that version"),
-                "if_none_match": hash("No content if it still has this hash"),
-                "cursor": cursor(),
-            }),
-        ),
-        output: output(json!({
-            "content": text(), "file_hash_sha256": text(), "last_modified": text(), "source": layer(),
-            "headings": list(), "first_line": number(), "last_line": number(), "total_lines": number(),
-            "base_changed": flag(), "base_hash_then": text(), "base_hash_now": text(),
-            "unchanged": flag(), "exists": flag(), "mime_type": text(), "download_url": text(), "files": list(), "next_cursor": text(),
-        })),
-    }
+pub(super) fn write() -> JsonObject {
+    input(
+        &["book_id", "path", "content"],
+        json!({
+            "book_id": book(),
+            "path": described(&format!("content/NN-Part/NN-Chapter/NN-lesson.md; at most {MAX_PATH_BYTES} bytes")),
+            "content": {
+                "type": "string",
+                "description": format!("Kept byte for byte; at most {MAX_TEXT_BYTES} bytes"),
+            },
+            "expected_hash": text(),
+            "on_conflict": one_of(&["fail", "merge"], "fail"),
+            "user_id": user(),
+        }),
+    )
 }
 
-pub(super) fn write() -> Shape {
-    Shape {
-        input: input(
-            &["book_id", "path", "content"],
-            json!({
-                "book_id": book(),
-                "path": path("content/NN-Part/NN-Chapter/NN-lesson.md"),
-                "content": {
-                    "type": "string",
-                    "description": format!("Kept byte for byte; at most {MAX_TEXT_BYTES} bytes"),
-                },
-                "expected_hash": current_hash(),
-                "user_id": user(),
-            }),
-        ),
-        output: output(json!({
-            "mode": { "enum": ["created", "updated", "unchanged"] }, "file_hash": text(), "namespace": layer(),
-        })),
-    }
+pub(super) fn edit() -> JsonObject {
+    input(
+        &["book_id", "path", "edits"],
+        json!({
+            "book_id": book(), "path": described("A text file"), "edits": edits(),
+            "expected_hash": text(), "dry_run": flag(), "user_id": user(),
+        }),
+    )
 }
 
-pub(super) fn delete() -> Shape {
-    Shape {
-        input: input(
-            &["book_id", "path"],
-            json!({
-                "book_id": book(), "path": path("A file"), "user_id": user(),
-                "expected_hash": current_hash(),
-            }),
-        ),
-        output: output(json!({ "existed": flag(), "namespace": layer() })),
-    }
+pub(super) fn apply() -> JsonObject {
+    // Providers limit the depth of a schema.
+    let edits =
+        json!({ "type": "array", "items": { "type": "object" }, "description": "As of edit_content" });
+    let change = json!({
+        "op": { "type": "string", "enum": ["write", "edit", "delete", "move"] },
+        "path": text(), "content": text(), "edits": edits, "to": text(), "expected_hash": text(),
+    });
+    let change = json!({ "type": "object", "properties": change, "required": ["op", "path"] });
+    let message = format!("Why; at most {} bytes", ChangeMessage::MAX_BYTES);
+    input(
+        &["book_id", "changes"],
+        json!({
+            "book_id": book(),
+            "changes": { "type": "array", "items": change },
+            "message": { "type": "string", "description": message },
+            "dry_run": flag(), "user_id": user(),
+        }),
+    )
 }
 
-pub(super) fn upload_asset() -> Shape {
-    Shape {
-        input: input(
-            &["book_id", "asset_type", "filename"],
-            json!({
-                "book_id": book(), "asset_type": asset_type(), "filename": filename(),
-                "binary_data": { "type": "string", "description": "base64" },
-                "file_size": { "type": "integer", "minimum": 0 },
-                "sha256": hash("Of file_size bytes"),
-                "expected_hash": current_hash(),
-            }),
-        ),
-        output: output(json!({
-            "status": { "enum": ["success", "skipped", "presigned_url"] }, "cdn_url": text(), "download_url": text(),
-            "file_hash_sha256": text(), "upload_id": text(), "upload_url": text(),
-            "headers": { "type": "object" },
-        })),
-    }
+pub(super) fn restore() -> JsonObject {
+    input(
+        &["book_id"],
+        json!({
+            "book_id": book(), "path": described("A file"), "hash": described("Its version"),
+            "manifest_hash": described("A state of the base"), "expected_hash": text(),
+            "dry_run": flag(), "user_id": user(),
+        }),
+    )
 }
 
-pub(super) fn complete_upload() -> Shape {
-    Shape {
-        input: input(&["book_id", "upload_id"], json!({ "book_id": book(), "upload_id": text() })),
-        output: output(json!({
-            "status": { "enum": ["success", "skipped"] }, "cdn_url": text(), "download_url": text(),
-            "file_hash_sha256": text(),
-        })),
-    }
+pub(super) fn history() -> JsonObject {
+    input(
+        &["book_id", "path"],
+        json!({ "book_id": book(), "path": described("A file"), "user_id": user(), "cursor": text() }),
+    )
 }
 
-pub(super) fn get_asset() -> Shape {
-    Shape {
-        input: input(
-            &["book_id", "asset_type", "filename"],
-            json!({
-                "book_id": book(), "asset_type": asset_type(), "filename": filename(),
-                "include_binary": flag(),
-            }),
-        ),
-        output: output(json!({
-            "cdn_url": text(), "download_url": text(), "file_size": number(), "mime_type": text(), "file_hash_sha256": text(),
-            "binary_data": text(),
-        })),
-    }
+pub(super) fn blame() -> JsonObject {
+    input(
+        &["book_id", "path"],
+        json!({
+            "book_id": book(), "path": described("A text file"), "lines": line_range(),
+            "user_id": user(), "cursor": text(),
+        }),
+    )
 }
 
-pub(super) fn list_assets() -> Shape {
-    Shape {
-        input: input(
-            &["book_id"],
-            json!({ "book_id": book(), "asset_type": asset_type(), "cursor": cursor() }),
-        ),
-        output: output(json!({ "assets": list(), "next_cursor": text() })),
-    }
+pub(super) fn delete() -> JsonObject {
+    input(
+        &["book_id", "path"],
+        json!({
+            "book_id": book(), "path": described("A file"), "user_id": user(),
+            "expected_hash": text(),
+        }),
+    )
 }
 
-pub(super) fn delete_asset() -> Shape {
-    Shape {
-        input: input(
-            &["book_id", "asset_type", "filename"],
-            json!({
-                "book_id": book(), "asset_type": asset_type(), "filename": filename(),
-                "expected_hash": current_hash(),
-            }),
-        ),
-        output: output(json!({ "existed": flag() })),
-    }
+pub(super) fn upload_asset() -> JsonObject {
+    input(
+        &["book_id", "asset_type", "filename"],
+        json!({
+            "book_id": book(), "asset_type": asset_type(), "filename": filename(),
+            "binary_data": { "type": "string", "description": "base64" },
+            "file_size": { "type": "integer", "minimum": 0 },
+            "sha256": described("Of file_size bytes"),
+            "expected_hash": text(),
+        }),
+    )
 }
 
-pub(super) fn list_books() -> Shape {
-    Shape {
-        input: input(
-            &[],
-            json!({
-                "book_id": book(), "cursor": cursor(),
-                "include_structure": one_of(&["none", "content", "assets", "all"], "none"),
-            }),
-        ),
-        output: output(json!({ "books": list(), "next_cursor": text() })),
-    }
+pub(super) fn complete_upload() -> JsonObject {
+    input(&["book_id", "upload_id"], json!({ "book_id": book(), "upload_id": text() }))
 }
 
-pub(super) fn create_book() -> Shape {
-    Shape {
-        input: input(
-            &["book_id"],
-            json!({ "book_id": book(), "schema": { "type": "string", "enum": ["strict", "docusaurus"] } }),
-        ),
-        output: output(json!({ "schema": text(), "created": flag() })),
-    }
+pub(super) fn get_asset() -> JsonObject {
+    input(
+        &["book_id", "asset_type", "filename"],
+        json!({
+            "book_id": book(), "asset_type": asset_type(), "filename": filename(),
+            "include_binary": flag(),
+        }),
+    )
 }
 
-pub(super) fn glob() -> Shape {
-    Shape {
-        input: input(
-            &["pattern"],
-            json!({
-                "pattern": path("Such as content/**/*.summary.md"), "book_id": book(),
-                "all_books": flag(), "user_id": user(), "cursor": cursor(),
-            }),
-        ),
-        output: output(json!({ "matches": { "type": "array", "items": text() }, "next_cursor": text() })),
-    }
+pub(super) fn list_assets() -> JsonObject {
+    input(&["book_id"], json!({ "book_id": book(), "asset_type": asset_type(), "cursor": text() }))
 }
 
-pub(super) fn grep() -> Shape {
+pub(super) fn delete_asset() -> JsonObject {
+    input(
+        &["book_id", "asset_type", "filename"],
+        json!({
+            "book_id": book(), "asset_type": asset_type(), "filename": filename(),
+            "expected_hash": text(),
+        }),
+    )
+}
+
+pub(super) fn list_books() -> JsonObject {
+    input(
+        &[],
+        json!({
+            "book_id": book(), "cursor": text(),
+            "include_structure": one_of(&["none", "content", "assets", "all"], "none"),
+        }),
+    )
+}
+
+pub(super) fn create_book() -> JsonObject {
+    input(
+        &["book_id"],
+        json!({ "book_id": book(), "schema": { "type": "string", "enum": ["strict", "docusaurus"] } }),
+    )
+}
+
+pub(super) fn glob() -> JsonObject {
+    input(
+        &["pattern"],
+        json!({
+            "pattern": described("Such as content/**/*.summary.md"), "book_id": book(),
+            "all_books": flag(), "user_id": user(), "cursor": text(),
+        }),
+    )
+}
+
+pub(super) fn grep() -> JsonObject {
     let count = |least: usize, most: usize, default: usize| json!({ "type": "integer", "minimum": least, "maximum": most, "description": format!("Default {default}") });
-    Shape {
-        input: input(
-            &["pattern"],
-            json!({
-                "pattern": { "type": "string", "description": format!("Tried on each line; at most {MAX_PATTERN_BYTES} bytes") },
-                "book_id": book(), "all_books": flag(), "user_id": user(),
-                "path_glob": path("Such as content/01-*/**"), "ignore_case": flag(),
-                "context_lines": count(0, MOST_CONTEXT, 0),
-                "max_results": count(1, MOST_MATCHES, MATCHES_AN_ANSWER),
-            }),
-        ),
-        output: output(json!({
-            "matches": list(), "truncated": flag(), "files_searched": number(), "unreadable": list(),
-        })),
-    }
+    input(
+        &["pattern"],
+        json!({
+            "pattern": { "type": "string", "description": format!("Tried on each line; at most {MAX_PATTERN_BYTES} bytes") },
+            "book_id": book(), "all_books": flag(), "user_id": user(),
+            "path_glob": described("Such as content/01-*/**"), "ignore_case": flag(),
+            "context_lines": count(0, MOST_CONTEXT, 0),
+            "max_results": count(1, MOST_MATCHES, MATCHES_AN_ANSWER),
+        }),
+    )
 }
 
-pub(super) fn delta() -> Shape {
-    Shape {
-        input: input(
-            &["book_id", "since"],
-            json!({
-                "book_id": book(), "since": moment("RFC 3339, inclusive"),
-                "include_content": flag(), "user_id": user(), "cursor": cursor(),
-            }),
-        ),
-        output: output(json!({
-            "changed_count": number(), "next_since": text(),
-            "changed_files": list(), "next_cursor": text(),
-        })),
-    }
+pub(super) fn delta() -> JsonObject {
+    input(
+        &["book_id", "since"],
+        json!({
+            "book_id": book(), "since": text(),
+            "include_content": flag(), "user_id": user(), "cursor": text(),
+        }),
+    )
 }
 
-pub(super) fn plan() -> Shape {
-    Shape {
-        input: input(
-            &["book_id"],
-            json!({
-                "book_id": book(), "cursor": cursor(),
-                "target_manifest_hash": hash("manifest_hash of the build"),
-            }),
-        ),
-        output: output(json!({
-            "status": { "enum": ["unchanged", "changed"] }, "manifest_hash": text(),
-            "files": list(), "changed_count": number(), "warning": text(), "next_cursor": text(),
-        })),
-    }
+pub(super) fn plan() -> JsonObject {
+    input(
+        &["book_id"],
+        json!({
+            "book_id": book(), "cursor": text(),
+            "target_manifest_hash": described("manifest_hash of the build"),
+        }),
+    )
 }
 
-pub(super) fn archive() -> Shape {
-    Shape {
-        input: input(
-            &["book_id"],
-            json!({
-                "book_id": book(),
-                "scope": one_of(&["content", "assets", "all"], "all"),
-                "manifest_hash": hash("That state instead of the current one"),
-            }),
-        ),
-        output: output(json!({
-            "status": { "enum": ["success", "partial"] }, "archive_url": text(), "expires_at": text(),
-            "file_count": number(), "archive_size_bytes": number(), "manifest_hash": text(),
-            "error_manifest": list(),
-        })),
-    }
+pub(super) fn archive() -> JsonObject {
+    input(
+        &["book_id"],
+        json!({
+            "book_id": book(),
+            "scope": one_of(&["content", "assets", "all"], "all"),
+            "manifest_hash": described("That state instead of the current one"),
+        }),
+    )
 }
 
-pub(super) fn validate() -> Shape {
-    Shape {
-        input: input(
-            &["book_id"],
-            json!({
-                "book_id": book(),
-                "strict": { "type": "boolean", "description": "Warnings make it invalid too" },
-                "include_warnings": { "type": "boolean", "description": "Default true" },
-            }),
-        ),
-        output: output(json!({
-            "valid": flag(), "summary": { "type": "object" }, "errors": list(), "warnings": list(),
-        })),
-    }
+pub(super) fn validate() -> JsonObject {
+    input(
+        &["book_id"],
+        json!({
+            "book_id": book(),
+            "strict": { "type": "boolean", "description": "Warnings make it invalid too" },
+            "include_warnings": { "type": "boolean", "description": "Default true" },
+        }),
+    )
 }
 
-pub(super) fn query() -> Shape {
+pub(super) fn query() -> JsonObject {
     let glob = "Glob: * stays within a folder, ** does not";
     let default = format!("Default {ENTRIES_A_PAGE}");
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": MOST_ENTRIES, "description": default });
-    let agent = format!("At most {} bytes", AgentId::MAX_BYTES);
-    Shape {
-        input: input(
-            &[],
-            json!({
-                "book_id": book(), "path": path(glob), "user_id": user(), "cursor": cursor(), "limit": limit,
-                "agent_id": { "type": "string", "description": agent },
-                "operation": { "type": "string", "pattern": "^[A-Z]{2,20}$" },
-                "status": { "type": "string", "enum": ["success", "refused", "failed"] },
-                "since": moment("RFC 3339, inclusive"), "until": moment("RFC 3339, inclusive"),
-            }),
-        ),
-        output: output(json!({ "entries": list(), "next_cursor": text() })),
-    }
+    input(
+        &[],
+        json!({
+            "book_id": book(), "path": described(glob), "user_id": user(), "cursor": text(), "limit": limit,
+            "agent_id": text(), "operation": text(),
+            "status": { "type": "string", "enum": ["success", "refused", "failed"] },
+            "since": text(), "until": text(),
+        }),
+    )
 }
 
-pub(super) fn verify() -> Shape {
-    Shape {
-        input: input(
-            &[],
-            json!({ "book_id": book(), "path": path("A file; needs book_id"), "user_id": user() }),
-        ),
-        output: output(json!({ "valid": flag(), "entries_checked": number(), "breaks": list() })),
-    }
+pub(super) fn verify() -> JsonObject {
+    input(&[], json!({ "book_id": book(), "path": described("A file; needs book_id"), "user_id": user() }))
 }
 
 fn input(required: &[&str], properties: Value) -> JsonObject {
@@ -311,13 +272,6 @@ fn input(required: &[&str], properties: Value) -> JsonObject {
         schema.insert("required".to_owned(), json!(required));
     }
     schema
-}
-
-/// An output schema with these properties, and the `error` of a refused call. Other properties are
-/// allowed and none is required, so that one schema fits both.
-fn output(mut properties: Value) -> JsonObject {
-    properties["error"] = json!({ "type": "object" });
-    object(properties)
 }
 
 fn object(properties: Value) -> JsonObject {
@@ -331,8 +285,19 @@ fn book() -> Value {
     json!({ "type": "string", "pattern": "^[a-z0-9-]{3,50}$" })
 }
 
-fn path(meaning: &str) -> Value {
-    json!({ "type": "string", "description": format!("{meaning}; at most {MAX_PATH_BYTES} bytes") })
+fn line_range() -> Value {
+    json!({ "type": "string", "description": "Only these: 120-180, 120- or 120" })
+}
+
+fn edits() -> Value {
+    let edit = json!({ "old_text": text(), "new_text": text() });
+    let edit = json!({ "type": "object", "properties": edit, "required": ["old_text", "new_text"] });
+    json!({ "type": "array", "items": edit })
+}
+
+/// A text with a meaning.
+fn described(meaning: &str) -> Value {
+    json!({ "type": "string", "description": meaning })
 }
 
 /// An enum with its default.
@@ -349,41 +314,13 @@ fn filename() -> Value {
 }
 
 fn user() -> Value {
-    json!({ "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,100}$" })
-}
-
-fn hash(meaning: &str) -> Value {
-    json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": meaning })
-}
-
-fn current_hash() -> Value {
-    json!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" })
-}
-
-fn cursor() -> Value {
-    json!({ "type": "string", "description": "next_cursor of the page before" })
-}
-
-fn moment(meaning: &str) -> Value {
-    json!({ "type": "string", "description": meaning })
+    json!({ "type": "string", "pattern": r"^[\w-]{1,100}$" })
 }
 
 fn text() -> Value {
     json!({ "type": "string" })
 }
 
-fn number() -> Value {
-    json!({ "type": "integer" })
-}
-
 fn flag() -> Value {
     json!({ "type": "boolean" })
-}
-
-fn layer() -> Value {
-    json!({ "enum": ["base", "overlay"] })
-}
-
-fn list() -> Value {
-    json!({ "type": "array", "items": { "type": "object" } })
 }

@@ -2,39 +2,36 @@
 
 use panaversity_model::permission::Permission;
 use panaversity_model::precondition::Effect;
-use panaversity_model::{Error, Refusal};
+use panaversity_model::{Error, ErrorCode, Refusal};
 use panaversity_service::Call;
+use panaversity_service::write::Written;
 
 use crate::AppState;
 use crate::metrics::UNKNOWN;
 
 /// Counts a write of a page or an asset.
-pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<Effect, &Error>) {
-    let mode = written.map_or("none", Effect::as_str);
+pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<&Written, &Error>) {
+    let mode = written.map_or("none", Written::mode);
     let book = count_under(app, call, written.err()).await;
     app.metrics.written(book, written.err().map_or("success", status_of), mode, call.elapsed());
 }
 
+/// Counts the files that a change set has written.
+pub(super) async fn count_set(app: &AppState, call: &Call, effects: impl Iterator<Item = Effect>) {
+    let book = count_under(app, call, None).await;
+    let written = effects.filter(|effect| *effect != Effect::Deleted);
+    app.metrics.set_written(book, written.map(Effect::as_str), call.elapsed());
+}
+
 /// The `status` label of a write that was refused or failed.
 fn status_of(error: &Error) -> &'static str {
-    match error {
-        Error::Refused(Refusal::Conflict { .. }) => "conflict",
-        Error::Refused(Refusal::HashRequired { .. }) => "hash_required",
-        Error::Refused(Refusal::SchemaViolation { .. } | Refusal::InvalidPath { .. }) => "schema_violation",
-        Error::Refused(
-            Refusal::NotFound { .. } | Refusal::SectionNotFound { .. } | Refusal::BookNotFound(_),
-        ) => "not_found",
-        Error::Refused(
-            Refusal::InvalidArgument { .. }
-            | Refusal::NotText { .. }
-            | Refusal::SectionAmbiguous { .. }
-            | Refusal::LinesBeyondEnd { .. }
-            | Refusal::NoLinks
-            | Refusal::TooLarge { .. }
-            | Refusal::Forbidden { .. }
-            | Refusal::UploadIncomplete { .. },
-        )
-        | Error::Broken(_) => "error",
+    let Error::Refused(refusal) = error else { return "error" };
+    match refusal.code() {
+        ErrorCode::Conflict => "conflict",
+        ErrorCode::HashRequired => "hash_required",
+        ErrorCode::SchemaViolation | ErrorCode::InvalidPath => "schema_violation",
+        ErrorCode::NotFound | ErrorCode::BookNotFound => "not_found",
+        _ => "error",
     }
 }
 

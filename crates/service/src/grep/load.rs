@@ -67,14 +67,14 @@ impl Service {
             async move {
                 // Inline blobs are unpacked here: others get their share of the thread in between.
                 tokio::task::yield_now().await;
-                let text = self.text_of(hash, stored).await.map_err(|fault| fault.about(&path))?;
+                let text = self.blob_text(hash, stored).await.map_err(|fault| fault.about(&path))?;
                 Ok((hash, text))
             }
         });
         stream::iter(read).buffer_unordered(BLOBS_AT_ONCE).try_collect().await
     }
 
-    async fn text_of(&self, hash: ContentHash, stored: Option<StoredBlob>) -> Result<BlobText, Fault> {
+    async fn blob_text(&self, hash: ContentHash, stored: Option<StoredBlob>) -> Result<BlobText, Fault> {
         let Some(stored) = stored else {
             // A version that names it without a row has lost its bytes.
             let is_lost = self.inner.journal.is_referenced(hash).await?;

@@ -4,7 +4,6 @@
 use panaversity_model::audit::Operation;
 use panaversity_model::permission::Principal;
 use panaversity_model::ports::ByteStream;
-use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::FileKey;
 use panaversity_model::storage_listing::TreePath;
 use panaversity_model::{AgentId, ContentHash, Error, Fault, Refusal};
@@ -38,8 +37,8 @@ impl Service {
                      newest; to go back to this one, write it with write_content",
                     ));
                 }
-                let content = TargetContent::Present(self.stage_spooled(taken).await?);
-                let change = FileChange { path: key.path.clone(), content, expected };
+                let content = self.stage_spooled(taken).await?;
+                let change = FileChange::write(Operation::Write, key.path.clone(), content, expected);
                 call.change_file(&access, change).await?;
                 Ok(Remedy::Adopted)
             });

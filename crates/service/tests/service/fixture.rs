@@ -283,12 +283,11 @@ pub(crate) fn layers() -> [Layer; 3] {
 
 /// A change of one file, for a set.
 pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) -> FileChange {
-    FileChange {
-        path: path.clone(),
-        content: text.map_or(TargetContent::Absent, |text| {
-            TargetContent::Present(NewContent::Bytes(HashedBytes::new(text.as_bytes().to_vec())))
-        }),
-        expected: expected.map(|text| ContentHash::of(text.as_bytes())),
+    let expected = expected.map(|text| ContentHash::of(text.as_bytes()));
+    let content = text.map(|text| NewContent::Bytes(HashedBytes::new(text.as_bytes().to_vec())));
+    match content {
+        Some(content) => FileChange::write(Operation::Write, path.clone(), content, expected),
+        None => FileChange::delete(Operation::Delete, path.clone(), expected),
     }
 }
 
@@ -296,7 +295,7 @@ pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) 
 pub(crate) fn wanted_bytes(want: &FileChange) -> Option<&[u8]> {
     match &want.content {
         TargetContent::Present(NewContent::Bytes(bytes)) => Some(bytes.as_slice()),
-        TargetContent::Absent | TargetContent::Present(NewContent::Staged(..)) => None,
+        TargetContent::Absent | TargetContent::Present(_) => None,
     }
 }
 

@@ -164,12 +164,12 @@ async fn i9_a_change_of_one_file_survives_or_leaves_nothing_whichever_call_break
 
 #[tokio::test]
 async fn i10_a_set_is_all_or_nothing_whichever_call_breaks() {
-    matrix(scenes::of_sets(), 360).await;
+    matrix(scenes::of_sets(), 320).await;
 }
 
 #[tokio::test]
 async fn i9_what_is_unchanged_or_refused_leaves_nothing_whichever_call_breaks() {
-    matrix(scenes::without_effect(), 250).await;
+    matrix(scenes::without_effect(), 240).await;
 }
 
 #[tokio::test]

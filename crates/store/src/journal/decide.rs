@@ -86,6 +86,8 @@ pub(super) struct VersionRow {
     pub(super) agent: String,
     pub(super) operation: &'static str,
     pub(super) change: String,
+    pub(super) message: Option<String>,
+    pub(super) moved_from: Option<String>,
 }
 
 /// Result of a change; its publication is known only after the leases were obtained.
@@ -108,7 +110,13 @@ impl Batch<'_> {
     /// Chains to lock.
     pub(super) fn chain_keys(&self) -> BTreeSet<ChainKey> {
         let of_sets = self.sets.iter().flat_map(|set| set.changes.iter().map(|c| key_of(set, &c.path)));
-        of_sets.chain(self.drafts.iter().map(|draft| draft.chain())).collect()
+        let of_bases = self.sets.iter().flat_map(|set| {
+            set.changes
+                .iter()
+                .filter(|change| change.base.is_some())
+                .map(|change| base_key(set, &change.path))
+        });
+        of_sets.chain(of_bases).chain(self.drafts.iter().map(|draft| draft.chain())).collect()
     }
 
     /// Names that changes of this batch must not collide with.
@@ -159,6 +167,10 @@ pub(super) fn key_of(set: &ChangeSet, path: &BookPath) -> ChainKey {
     }
 }
 
+fn base_key(set: &ChangeSet, path: &BookPath) -> ChainKey {
+    ChainKey { user: BASE.to_owned(), ..key_of(set, path) }
+}
+
 /// True if the set's objects are staged under its stagings. An object may have been condemned, and even
 /// staged by another writer, since its staging.
 fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
@@ -206,12 +218,13 @@ impl State {
             && *schema != set.schema
         {
             let why = format!("The book has just been given the schema `{}`: try again", schema.as_str());
-            return Err((0, Refusal::Conflict { why, current: None }));
+            return Err((0, Refusal::Conflict { why, current: None, details: None }));
         }
         let mut effects = Vec::with_capacity(set.changes.len());
         let mut names = Names::default();
         for (index, change) in set.changes.iter().enumerate() {
             let now = self.files.get(&key_of(set, &change.path)).copied();
+            self.check_base(set, change).map_err(|refusal| (index, refusal))?;
             let effect =
                 decide(now, change.content.by_hash(), change.expected).map_err(|refusal| (index, refusal))?;
             match effect {
@@ -236,6 +249,15 @@ impl State {
         }
         let pairs = set.changes.iter().zip(effects);
         Ok(pairs.map(|(change, (effect, old))| self.write(set, change, effect, old, writes)).collect())
+    }
+
+    /// Refuses a change that was made from another content of the base than it has now.
+    fn check_base(&self, set: &ChangeSet, change: &Change) -> Result<(), Refusal> {
+        let Some(made_from) = change.base else { return Ok(()) };
+        match self.files.get(&base_key(set, &change.path)) {
+            Some(now) if *now == made_from => Ok(()),
+            now => Err(Refusal::base_changed(now.copied())),
+        }
     }
 
     /// Refuses a name that differs only by case from an existing one, or from one the set has taken,
@@ -308,8 +330,10 @@ impl State {
             size,
             at,
             agent: set.agent.as_str().to_owned(),
-            operation: set.operation.as_str(),
+            operation: change.operation.as_str(),
             change: set.id.to_string(),
+            message: set.message.as_ref().map(|message| message.as_str().to_owned()),
+            moved_from: change.moved_from.as_ref().map(|path| path.as_str().to_owned()),
         });
         writes.files.insert(key.clone(), row);
         writes.publications.insert(key, (version, change.lease));

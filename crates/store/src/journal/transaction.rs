@@ -322,8 +322,8 @@ const FILES: &str =
 const FILES_UPDATE: &str = "ON CONFLICT (book_id, user_id, path) DO UPDATE SET sha256 = excluded.sha256, \
     last_written_at = excluded.last_written_at, storage_backend = excluded.storage_backend, \
     size = excluded.size, version = excluded.version";
-const VERSIONS: &str =
-    "versions (book_id, path, user_id, version, sha256, size, at, agent_id, operation, change_id)";
+const VERSIONS: &str = "versions (book_id, path, user_id, version, sha256, size, at, agent_id, operation, change_id, \
+    message, moved_from)";
 const ENTRIES: &str = "audit_log (id, timestamp, agent_id, operation, book_id, path, user_id, status, error_code, \
     error_message, execution_time_ms, request_id, change_id, old_content_hash, new_content_hash, prev_hash, entry_hash)";
 const CHAINS: &str = "chains (book_id, path, user_id, tip, count, version, last_at)";
@@ -369,6 +369,8 @@ fn version_values(writes: &Writes) -> Vec<Vec<Value>> {
             row.agent.as_str().into(),
             row.operation.into(),
             row.change.as_str().into(),
+            row.message.clone().into(),
+            row.moved_from.clone().into(),
         ]);
         values
     };

@@ -55,7 +55,8 @@ pub async fn holding_looks_at_one_layer_only(setup: &Setup) {
     let mine = overlay("owner");
     let holds = async |layer: &Layer, path: &BookPath| {
         let found = fixture.journal.current_file(&key(&fixture.book, path, layer)).await.unwrap();
-        let metadata = fixture.journal.current_metadata(&key(&fixture.book, path, layer)).await.unwrap();
+        let keys = [key(&fixture.book, path, layer)];
+        let metadata = fixture.journal.current_metadata(&keys).await.unwrap().remove(0);
         let expected = found.as_ref().map(|found| FileMetadata {
             record: found.record.clone(),
             state: BlobState::Live,

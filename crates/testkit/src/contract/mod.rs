@@ -38,6 +38,7 @@ mod suites;
 pub mod tree;
 pub mod upload_store;
 pub mod uploads;
+pub mod versions;
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -17,9 +17,9 @@ async fn told(fixture: &ContractFixture, view: &View) -> Option<BaseChange> {
     overlaid.and_then(|file| file.base_change)
 }
 
-fn change(then: Option<&str>, now: Option<&str>) -> Option<BaseChange> {
+fn change(then: Option<&str>, now: Option<&str>) -> BaseChange {
     let hash = |text: Option<&str>| text.map(|text| ContentHash::of(text.as_bytes()));
-    Some(BaseChange { then: hash(then), now: hash(now) })
+    BaseChange { then: hash(then), now: hash(now) }
 }
 
 /// A change of the base is told until the overlay's file is written again, or the base is what it was.
@@ -37,18 +37,22 @@ pub async fn a_base_that_changed_below_an_overlay_is_told(setup: &Setup) {
     fixture.put(&mine, &lesson(2), b"mine").await;
     assert_eq!(told(&fixture, &hers).await, None, "another file has changed");
     fixture.put(&base, &path, b"c").await;
-    assert_eq!(told(&fixture, &hers).await, change(Some("b"), Some("c")));
+    assert_eq!(told(&fixture, &hers).await, Some(change(Some("b"), Some("c"))));
     fixture.put(&base, &path, b"d").await;
     fixture.put(&mine, &path, b"mine").await;
-    assert_eq!(told(&fixture, &hers).await, change(Some("b"), Some("d")), "the same bytes are no write");
+    assert_eq!(
+        told(&fixture, &hers).await,
+        Some(change(Some("b"), Some("d"))),
+        "the same bytes are no write"
+    );
     fixture.put(&base, &path, b"b").await;
     assert_eq!(told(&fixture, &hers).await, None, "the base is again what it was");
     fixture.delete(&base, &path).await;
-    assert_eq!(told(&fixture, &hers).await, change(Some("b"), None));
+    assert_eq!(told(&fixture, &hers).await, Some(change(Some("b"), None)));
     fixture.put(&mine, &path, b"mine, later").await;
     assert_eq!(told(&fixture, &hers).await, None, "it was written above no base file");
     fixture.put(&base, &path, b"e").await;
-    assert_eq!(told(&fixture, &hers).await, change(None, Some("e")));
+    assert_eq!(told(&fixture, &hers).await, Some(change(None, Some("e"))));
     fixture.delete(&mine, &path).await;
     assert_eq!(told(&fixture, &hers).await, None, "the file is the base's");
 }
@@ -63,7 +67,7 @@ pub async fn r5_a_change_of_another_overlay_is_told_to_nobody_else(setup: &Setup
     fixture.put(&other, &lesson(1), b"hers, later").await;
     assert_eq!(told(&fixture, &view(&mine)).await, None);
     fixture.put(&Layer::Base, &lesson(1), b"b").await;
-    assert_eq!(told(&fixture, &view(&mine)).await, change(Some("a"), Some("b")));
+    assert_eq!(told(&fixture, &view(&mine)).await, Some(change(Some("a"), Some("b"))));
     for stranger in [View::base(), view(&overlay("stranger"))] {
         assert_eq!(told(&fixture, &stranger).await, None);
         assert_eq!(unpack(&fixture.find(&stranger, &lesson(1)).await.unwrap()), b"b");
@@ -82,12 +86,12 @@ pub async fn a_base_that_is_no_longer_kept_is_told_without_its_hash(setup: &Setu
     fixture.journal.pin(&fixture.book, soon, &pinned).await.unwrap();
     fixture.put(&mine, &path, b"mine").await;
     fixture.put(&base, &path, b"b text").await;
-    assert_eq!(told(&fixture, &view(&mine)).await, change(Some("a text"), Some("b text")));
+    assert_eq!(told(&fixture, &view(&mine)).await, Some(change(Some("a text"), Some("b text"))));
     while fixture.journal.forget_versions(soon, 99).await.unwrap() > 0 {}
     assert_eq!(fixture.version(&View::base(), &path, ContentHash::of(b"a text")).await, None);
     assert!(fixture.version(&View::base(), &path, ContentHash::of(b"pinned")).await.is_some());
-    assert_eq!(told(&fixture, &view(&mine)).await, change(None, Some("b text")));
+    assert_eq!(told(&fixture, &view(&mine)).await, Some(change(None, Some("b text"))));
     fixture.delete(&base, &path).await;
     while fixture.journal.forget_versions(soon, 99).await.unwrap() > 0 {}
-    assert_eq!(told(&fixture, &view(&mine)).await, change(None, None));
+    assert_eq!(told(&fixture, &view(&mine)).await, Some(change(None, None)));
 }

@@ -84,7 +84,10 @@ pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
         assert_eq!(entry.id, change.entry.to_string());
         assert_eq!(entry.change_id, Some(set.id.to_string()));
         assert_eq!(entry.request_id, set.request.to_string());
-        assert_eq!((entry.agent_id.as_str(), entry.operation.as_str()), ("tester", set.operation.as_str()));
+        assert_eq!(
+            (entry.agent_id.as_str(), entry.operation.as_str()),
+            ("tester", change.operation.as_str())
+        );
         assert_eq!((entry.user_id.as_str(), entry.execution_time_ms), (layer.as_str(), 3));
     }
 }

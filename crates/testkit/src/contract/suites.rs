@@ -36,6 +36,13 @@ macro_rules! journal_contract {
                 a_set_answers_in_the_order_of_its_changes,
                 i10_a_set_of_a_thousand_files_is_all_or_nothing;
         }
+        $crate::contract_tests! { $setup, versions;
+            shared:
+                versions_of_a_layer_are_listed_newest_first,
+                r6_a_version_and_its_entry_keep_the_reason_of_a_change,
+                i8_a_change_made_from_the_base_is_refused_after_the_base_has_changed,
+                many_files_are_looked_up_at_once_in_order;
+        }
         $crate::contract_tests! { $setup, races;
             shared:
                 i8_of_concurrent_creators_exactly_one_wins,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use panaversity_model::audit::AuditDraft;
 use panaversity_model::blob::{Blob, BlobLocation, BlobState};
 use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
-use panaversity_model::file::FileMetadata;
+use panaversity_model::file::{FileMetadata, Found};
 use panaversity_model::ids::{EntryId, UploadId};
 use panaversity_model::path::lies_under;
 use panaversity_model::ports::Changes;
@@ -15,19 +15,45 @@ use panaversity_model::precondition::TargetContent;
 use panaversity_model::precondition::{Effect, decide};
 use panaversity_model::publication::{FileKey, Publication};
 use panaversity_model::upload::Completion;
+use panaversity_model::version::FileVersion;
 use panaversity_model::{Book, BookPath, Fault, Layer, Refusal};
 
 use super::{JournalState, MemoryJournal, Past, Row};
 
 #[async_trait]
 impl Changes for MemoryJournal {
-    async fn current_metadata(&self, key: &FileKey) -> Result<Option<FileMetadata>, Fault> {
-        let found = self.state().found(key);
-        Ok(found.map(|found| FileMetadata {
+    async fn current_metadata(&self, keys: &[FileKey]) -> Result<Vec<Option<FileMetadata>>, Fault> {
+        let state = self.state();
+        let metadata = |found: Found| FileMetadata {
             record: found.record,
             state: found.blob.state,
             in_object: matches!(found.blob.blob.location, BlobLocation::Object(_)),
-        }))
+        };
+        Ok(keys.iter().map(|key| state.found(key).map(metadata)).collect())
+    }
+
+    async fn versions(
+        &self,
+        key: &FileKey,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<FileVersion>, Fault> {
+        let state = self.state();
+        let all = state.versions.get(key).into_iter().flatten().rev();
+        let older = all.filter(|past| before.is_none_or(|before| past.version < before));
+        let version = |past: &Past| FileVersion {
+            path: key.path.clone(),
+            version: past.version,
+            hash: past.hash,
+            size: past.size,
+            at: past.at,
+            agent: past.agent.clone(),
+            operation: past.operation.as_str().to_owned(),
+            change: past.change,
+            message: past.message.clone(),
+            moved_from: past.moved_from.clone(),
+        };
+        Ok(older.take(limit).map(version).collect())
     }
 
     async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
@@ -106,6 +132,7 @@ impl JournalState {
         let mut effects = Vec::with_capacity(set.changes.len());
         for (index, change) in set.changes.iter().enumerate() {
             let now = self.files.get(&key(set, change)).map(|row| row.hash);
+            self.check_base(set, change).map_err(|refusal| (index, refusal))?;
             let effect =
                 decide(now, change.content.by_hash(), change.expected).map_err(|refusal| (index, refusal))?;
             match effect {
@@ -121,6 +148,16 @@ impl JournalState {
             effects.push(effect);
         }
         Ok(effects)
+    }
+
+    /// Refuses a change that was made from another content of the base than it has now.
+    fn check_base(&self, set: &ChangeSet, change: &Change) -> Result<(), Refusal> {
+        let base = FileKey { layer: Layer::Base, ..key(set, change) };
+        let now = self.files.get(&base).map(|row| row.hash);
+        match change.base {
+            Some(made_from) if now != Some(made_from) => Err(Refusal::base_changed(now)),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a new path that differs only by case from another of its layer, or of the base below
@@ -189,7 +226,18 @@ impl JournalState {
         let version = self.version;
         let size = blob.map_or(0, |blob| blob.size);
         let (hash, agent) = (blob.map(|blob| blob.hash), set.agent.clone());
-        let past = Past { hash, size, at, version, agent, kept_until: None };
+        let past = Past {
+            hash,
+            size,
+            at,
+            version,
+            agent,
+            operation: change.operation,
+            change: set.id,
+            message: set.message.as_ref().map(|message| message.as_str().to_owned()),
+            moved_from: change.moved_from.clone(),
+            kept_until: None,
+        };
         self.versions.entry(key.clone()).or_default().push(past);
         let name = (key.book.clone(), key.layer.clone(), key.path.folded());
         if let Some(blob) = blob {

@@ -24,11 +24,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey};
+use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, Operation};
 use panaversity_model::blob::StoredBlob;
 use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::file::{FileRecord, Found};
-use panaversity_model::ids::{LeaseId, StagingId, UploadId};
+use panaversity_model::ids::{ChangeId, LeaseId, StagingId, UploadId};
 use panaversity_model::ports::{ByteStream, Journal, PageStream};
 use panaversity_model::publication::FileKey;
 use panaversity_model::upload::Upload;
@@ -141,6 +141,10 @@ struct Past {
     at: Timestamp,
     version: i64,
     agent: AgentId,
+    operation: Operation,
+    change: ChangeId,
+    message: Option<String>,
+    moved_from: Option<BookPath>,
     /// Time until which a manifest keeps the version.
     kept_until: Option<Timestamp>,
 }

@@ -14,9 +14,15 @@ const OTHER: &str = "secret-book";
 /// Each tool with its least scope and the arguments of a call about a book.
 fn tools() -> Vec<(&'static str, &'static str, Value)> {
     let asset = json!({ "asset_type": "img", "filename": "a.png" });
+    let edits = json!([{ "old_text": "lesson", "new_text": "page" }]);
     vec![
         ("read_content", "read", json!({ "path": LESSON })),
         ("write_content", "write", json!({ "path": LESSON, "content": "one" })),
+        ("edit_content", "write", json!({ "path": LESSON, "edits": edits })),
+        ("apply_changes", "write", json!({ "changes": [{ "op": "delete", "path": LESSON }] })),
+        ("restore_content", "write", json!({ "path": LESSON, "hash": sha256("the lesson") })),
+        ("list_history", "read", json!({ "path": LESSON })),
+        ("blame_content", "read", json!({ "path": LESSON })),
         ("delete_content", "write", json!({ "path": LESSON })),
         ("upload_asset", "write", with(asset.clone(), json!({ "binary_data": "AAAA" }))),
         ("complete_upload", "write", json!({ "upload_id": "0193a000-0000-7000-8000-000000000000" })),

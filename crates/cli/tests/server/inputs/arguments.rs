@@ -10,9 +10,16 @@ use crate::harness::Db;
 
 /// A call of each tool that would succeed, or be refused for its hash alone.
 fn good() -> Vec<(&'static str, Value)> {
+    let edits = json!([{ "old_text": "x", "new_text": "y" }]);
+    let changes = json!([{ "op": "delete", "path": LESSON, "expected_hash": NO_HASH }]);
     vec![
         ("read_content", about(LESSON, json!({}))),
         ("write_content", about(LESSON, json!({ "content": "x", "expected_hash": NO_HASH }))),
+        ("edit_content", about(LESSON, json!({ "edits": edits, "expected_hash": NO_HASH }))),
+        ("apply_changes", json!({ "book_id": BOOK, "changes": changes })),
+        ("list_history", about(LESSON, json!({}))),
+        ("blame_content", about(LESSON, json!({}))),
+        ("restore_content", about(LESSON, json!({ "hash": NO_HASH }))),
         ("delete_content", about(LESSON, json!({ "expected_hash": NO_HASH }))),
         ("list_books", json!({ "book_id": BOOK })),
         ("create_book", json!({ "book_id": BOOK })),
@@ -75,17 +82,6 @@ fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
             "pattern",
             also(vec![json!("a[b"), json!("{a"), json!("a\0"), json!("x".repeat(256))]),
         ),
-        ("grep_search", "user_id", vec![json!("__base__")]),
-        (
-            "grep_search",
-            "pattern",
-            also(vec![json!(""), json!("a(b"), json!("[z-a]"), json!("a\nb"), json!("x".repeat(1_001))]),
-        ),
-        ("grep_search", "path_glob", also(vec![json!("a[b"), json!("x".repeat(256))])),
-        ("grep_search", "all_books", vec![json!(true), json!(1)]),
-        ("grep_search", "ignore_case", vec![json!("yes"), json!(1)]),
-        ("grep_search", "context_lines", vec![json!(11), json!(-1), json!("a"), json!(true)]),
-        ("grep_search", "max_results", vec![json!(0), json!(1_001), json!([]), json!("0")]),
         ("glob_search", "all_books", vec![json!(true), json!("true"), json!(1)]),
         ("delta_build", "since", also(vec![json!("yesterday"), json!("2026-01-01"), json!("")])),
         ("delta_build", "include_content", vec![json!("yes"), json!(0)]),
@@ -94,22 +90,6 @@ fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
         ("read_content", "hash", also(vec![json!("abc"), json!("g".repeat(64)), json!("0".repeat(65))])),
         ("read_content", "if_none_match", also(vec![json!("*"), json!(format!("\"{NO_HASH}\""))])),
         ("read_content", "cursor", texts.clone()),
-        ("read_content", "outline", vec![json!("yes"), json!(1), json!([])]),
-        ("read_content", "section", also(vec![json!(" "), json!("x".repeat(1_001))])),
-        (
-            "read_content",
-            "lines",
-            vec![
-                json!("a"),
-                json!("0"),
-                json!("3-2"),
-                json!("1-2-3"),
-                json!(-1),
-                json!(1.5),
-                json!(true),
-                json!([1]),
-            ],
-        ),
         ("write_content", "content", texts.clone()),
         ("write_content", "expected_hash", also(vec![json!("sha256:x"), json!(" ".repeat(64))])),
         ("list_books", "include_structure", also(vec![json!("everything")])),
@@ -149,19 +129,107 @@ fn bad() -> Vec<(&'static str, &'static str, Vec<Value>)> {
     ]
 }
 
+/// The same, of `grep_search`.
+fn bad_searches() -> Vec<(&'static str, &'static str, Vec<Value>)> {
+    let texts = vec![json!(5), json!(true), json!([]), json!({}), json!(["x"]), json!(1.5)];
+    let also = |more: Vec<Value>| [texts.clone(), more].concat();
+    vec![
+        ("grep_search", "user_id", vec![json!("__base__")]),
+        (
+            "grep_search",
+            "pattern",
+            also(vec![json!(""), json!("a(b"), json!("[z-a]"), json!("a\nb"), json!("x".repeat(1_001))]),
+        ),
+        ("grep_search", "path_glob", also(vec![json!("a[b"), json!("x".repeat(256))])),
+        ("grep_search", "all_books", vec![json!(true), json!(1)]),
+        ("grep_search", "ignore_case", vec![json!("yes"), json!(1)]),
+        ("grep_search", "context_lines", vec![json!(11), json!(-1), json!("a"), json!(true)]),
+        ("grep_search", "max_results", vec![json!(0), json!(1_001), json!([]), json!("0")]),
+    ]
+}
+
+/// The same, of the tools that change places or several files, or go back.
+fn bad_changes() -> Vec<(&'static str, &'static str, Vec<Value>)> {
+    let edit = json!({ "old_text": "x", "new_text": "y" });
+    let lists = vec![json!("x"), json!(5), json!({}), json!([]), json!([5]), json!(["x"]), json!("[}")];
+    let also = |more: Vec<Value>| [lists.clone(), more].concat();
+    vec![
+        ("write_content", "on_conflict", vec![json!("theirs"), json!(true)]),
+        (
+            "edit_content",
+            "edits",
+            also(vec![
+                json!([{ "old_text": "", "new_text": "y" }]),
+                json!([{ "old_text": "x" }]),
+                json!([{ "old_text": "x", "new_text": 5 }]),
+                json!([edit, { "old_text": "x", "new_text": "y", "count": 2 }]),
+                json!(vec![edit; 101]),
+            ]),
+        ),
+        ("edit_content", "dry_run", vec![json!("yes"), json!(1)]),
+        ("edit_content", "user_id", vec![json!("__base__"), json!("")]),
+        (
+            "apply_changes",
+            "changes",
+            also(vec![
+                json!([{ "op": "copy", "path": LESSON }]),
+                json!([{ "op": "delete" }]),
+                json!([{ "op": "delete", "path": LESSON, "force": true }]),
+                json!([{ "op": "move", "path": LESSON }]),
+                json!([{ "op": "edit", "path": LESSON, "edits": [] }]),
+                json!([{ "op": "write", "path": LESSON, "content": "x", "expected_hash": "abc" }]),
+                json!(vec![json!({ "op": "delete", "path": LESSON }); 1_001]),
+            ]),
+        ),
+        ("apply_changes", "message", vec![json!("a\nb"), json!("x".repeat(301)), json!(" "), json!(5)]),
+        ("list_history", "cursor", vec![json!("%%%"), json!(5)]),
+        ("list_history", "user_id", vec![json!("__base__")]),
+        ("blame_content", "lines", vec![json!("a"), json!("0"), json!("3-2"), json!([])]),
+        ("restore_content", "hash", vec![json!("abc"), json!(5)]),
+        ("restore_content", "manifest_hash", vec![json!("latest"), json!(NO_HASH)]),
+    ]
+}
+
+/// The same, of the arguments that ask for a part of a file.
+fn bad_parts() -> Vec<(&'static str, &'static str, Vec<Value>)> {
+    vec![
+        ("read_content", "outline", vec![json!("yes"), json!(1), json!([])]),
+        ("read_content", "section", vec![json!(" "), json!("x".repeat(1_001)), json!(5), json!([])]),
+        (
+            "read_content",
+            "lines",
+            vec![
+                json!("a"),
+                json!("0"),
+                json!("3-2"),
+                json!("1-2-3"),
+                json!(-1),
+                json!(1.5),
+                json!(true),
+                json!([1]),
+            ],
+        ),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_argument_out_of_bounds_is_refused_by_name() {
     for db in Db::both() {
         let untouched = Untouched::new(db).await;
-        for (tool, name, values) in bad() {
+        for (tool, name, values) in
+            bad().into_iter().chain(bad_parts()).chain(bad_searches()).chain(bad_changes())
+        {
             let tools = good().into_iter().filter(|(one, _)| tool.is_empty() || tool == *one);
             for (tool, arguments) in tools {
                 for value in &values {
                     let answer =
                         untouched.client.call(tool, with(arguments.clone(), json!({ name: value }))).await;
                     assert_eq!(answer.code(), "INVALID_ARGUMENT", "{tool} {name}={value}: {}", answer.value);
-                    assert_eq!(
-                        answer.value["error"]["argument"], *name,
+                    // Within a list the item and its field are named too.
+                    let argument = answer.value["error"]["argument"].as_str().unwrap_or_default();
+                    let rest = argument.strip_prefix(name);
+                    assert!(
+                        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('[')),
                         "{tool} {name}={value}: {}",
                         answer.value
                     );
@@ -176,7 +244,7 @@ async fn an_argument_out_of_bounds_is_refused_by_name() {
 async fn an_unknown_argument_is_refused_with_the_nearest_known_one() {
     let untouched = Untouched::new(Db::Sqlite).await;
     for (tool, arguments) in good() {
-        for odd in ["bookid", "book", "Book_id", "x", "", "\0", "constructor", "__proto__", "message"] {
+        for odd in ["bookid", "book", "Book_id", "x", "", "\0", "constructor", "__proto__", "messages"] {
             let answer = untouched.client.call(tool, with(arguments.clone(), json!({ odd: "x" }))).await;
             assert_eq!(answer.code(), "INVALID_ARGUMENT", "{tool} {odd:?}: {}", answer.value);
         }

@@ -82,6 +82,28 @@ async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_set_is_one_line_and_each_of_its_changes_one_more() {
+    let (_env, server, client) = fresh_process(Db::Sqlite).await;
+    let client = client.of_agent("writer-7");
+    created(&client, LESSON, "one", json!({})).await;
+    let changes = json!([
+        { "op": "edit", "path": LESSON, "edits": [{ "old_text": "one", "new_text": "two" }] },
+        { "op": "write", "path": "content/README.md", "content": "three" },
+    ]);
+    client.call("apply_changes", json!({ "book_id": BOOK, "changes": changes })).await.expect_ok();
+    crate::harness::until("all is logged", async || {
+        server.log().iter().any(|line| line.contains("path=content/README.md"))
+    })
+    .await;
+    assert_eq!(of(&server, "panaversity_fs.tools.content").len(), 2);
+    let changes: Vec<_> =
+        of(&server, "panaversity_fs.audit").into_iter().map(|line| line["message"].clone()).collect();
+    let change = |operation, path| format!("logged operation={operation} agent_id=writer-7 path={path}");
+    let expected = [change("WRITE", LESSON), change("EDIT", LESSON), change("WRITE", "content/README.md")];
+    assert_eq!(changes, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_content_is_ever_logged() {
     let env = TestEnv::new(Db::Postgres).with("PANAVERSITY_LOG_LEVEL", "DEBUG");
     let server = env.start_process().await;
@@ -99,6 +121,14 @@ async fn no_content_is_ever_logged() {
     ] {
         write(&client, path, content, more).await;
     }
+    let edits = json!([{ "old_text": SECRET, "new_text": format!("{SECRET}{SECRET}") }]);
+    for more in [json!({}), json!({ "expected_hash": NO_HASH }), json!({ "user_id": SECRET })] {
+        let edit = crate::fixtures::with(crate::fixtures::about(LESSON, json!({ "edits": edits })), more);
+        client.call("edit_content", edit).await;
+    }
+    let changes = json!([{ "op": "write", "path": LESSON, "content": SECRET, "expected_hash": NO_HASH }]);
+    client.call("apply_changes", json!({ "book_id": BOOK, "changes": changes, "message": SECRET })).await;
+    client.call("grep_search", json!({ "book_id": BOOK, "pattern": SECRET })).await;
     client.call("write_content", json!([SECRET])).await;
     client.post("/mcp", format!("{{\"jsonrpc\": {SECRET}"), &[]).await;
     client.post("/mcp", json!({ "jsonrpc": "2.0", "id": 1, "method": SECRET }).to_string(), &[]).await;

@@ -107,7 +107,7 @@ async fn a_part_is_read_of_every_version_and_layer(on: TestBackend) {
 
 async fn pages_of_an_outline_are_of_one_version(on: TestBackend) {
     let (_env, _server, client) = fresh(on).await;
-    let page: String = (1..=2_100).map(|n| format!("# Title {n}\n")).collect();
+    let page = (1..=2_100).map(|n| format!("# Title {n}\n")).collect::<Vec<_>>().concat();
     created(&client, LESSON, &page, json!({})).await;
     let call = about(LESSON, json!({ "outline": true }));
     let (headings, lengths) = pages(&client, "read_content", call.clone(), "headings").await;
@@ -125,7 +125,7 @@ async fn pages_of_an_outline_are_of_one_version(on: TestBackend) {
         assert_eq!(read(&client, LESSON, other).await.code(), "INVALID_ARGUMENT");
     }
     // Headings too long for one page.
-    let long: String = (1..=9).map(|n| format!("# {n} {}\n", "\u{1}".repeat(50_000))).collect();
+    let long = (1..=9).map(|n| format!("# {n} {}\n", "\u{1}".repeat(50_000))).collect::<Vec<_>>().concat();
     created(&client, "content/README.md", &long, json!({})).await;
     let call = about("content/README.md", json!({ "outline": true }));
     let (headings, lengths) = pages(&client, "read_content", call, "headings").await;

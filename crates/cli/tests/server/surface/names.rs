@@ -8,12 +8,13 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
 use crate::fixtures::{BOOK, LESSON, NO_HASH, TOOLS, created, delete, fresh, read, sha256, with, write};
-use crate::harness::{Answer, Db, TestEnv};
+use crate::harness::{Answer, Db, TestClient, TestEnv};
 use crate::surface::eras::modern;
 
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
-/// Maximum size of the list of tools, in bytes.
-const MOST_BYTES: usize = 20 * 1024;
+/// Maximum size of the list of tools, in bytes: of all, and of those for the scope `read`.
+const MOST_BYTES: usize = 20_000;
+const MOST_BYTES_TO_READ: usize = 9_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tools_are_these() {
@@ -32,6 +33,14 @@ async fn the_list_of_tools_stays_under_20_kb_in_both_eras() {
         assert_eq!(reply.json()["result"]["tools"].as_array().unwrap().len(), TOOLS);
         assert!(reply.body.len() < MOST_BYTES, "{} bytes", reply.body.len());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_tools_for_the_scope_read_stays_under_9_kb() {
+    let env = crate::auth::secured(Db::Sqlite);
+    let server = env.start().await;
+    let reply = crate::auth::holder(&server, "read", json!({})).post("/mcp", LIST, &[]).await;
+    assert!(reply.body.len() < MOST_BYTES_TO_READ, "{} bytes", reply.body.len());
 }
 
 /// Output of the binary.
@@ -215,7 +224,49 @@ async fn the_errors_are_these() {
         ("the overlay of another user", error(&read(&reader, LESSON, json!({ "user_id": "eve" })).await)),
         ("no such route", client.get("/nowhere").await.json()["error"].clone()),
     ];
+    let changes = change_errors(&client).await;
     let samples: serde_json::Map<_, _> =
-        samples.map(|(name, error)| (name.to_owned(), error)).into_iter().collect();
+        samples.into_iter().chain(changes).map(|(name, error)| (name.to_owned(), settled(error))).collect();
     assert_json_snapshot!("errors", samples);
+}
+
+/// The error with a time that does not differ from run to run.
+fn settled(mut error: Value) -> Value {
+    if let Some(at) = error.get_mut("changed_by").and_then(|by| by.get_mut("at")) {
+        *at = "2026-11-30T12:00:00.000000Z".into();
+    }
+    error
+}
+
+/// Errors of edits, merges, change sets and restores, about a file of their own.
+async fn change_errors(client: &TestClient) -> [(&'static str, Value); 7] {
+    let path = "content/01-Part/01-Chapter/05-lesson.md";
+    let first = created(client, path, "one\ntwo\n", json!({})).await;
+    write(client, path, "one\n2\n", json!({ "expected_hash": first })).await.expect_ok();
+    let known = |more: Value| with(json!({ "expected_hash": first }), more);
+    let edit = async |old: &str| {
+        let edits = json!([{ "old_text": old, "new_text": "" }]);
+        error(&client.call("edit_content", crate::fixtures::about(path, json!({ "edits": edits }))).await)
+    };
+    let apply = async |changes: Value| {
+        error(&client.call("apply_changes", json!({ "book_id": BOOK, "changes": changes })).await)
+    };
+    let restore = json!({ "book_id": BOOK, "manifest_hash": NO_HASH });
+    let changed = error(&write(client, path, "x", known(json!({}))).await);
+    let merged = error(&write(client, path, "one\nzwei\n", known(json!({ "on_conflict": "merge" }))).await);
+    let samples = [
+        ("a kept version that others have changed", changed),
+        ("lines that both have changed", merged),
+        ("an edit that fits no place", edit("ones and twos").await),
+        ("an edit that fits two places", edit("\n").await),
+        (
+            "a change set with a change that can't be made",
+            apply(json!([{ "op": "delete", "path": path }, { "op": "move", "path": "content/index.md", "to": path }]))
+                .await,
+        ),
+        ("a file in the way of a move", apply(json!([{ "op": "move", "path": LESSON, "to": path }])).await),
+        ("a restore without the current manifest", error(&client.call("restore_content", restore).await)),
+    ];
+    delete(client, path, json!({})).await.expect_ok();
+    samples
 }

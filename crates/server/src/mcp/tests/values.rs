@@ -1,6 +1,7 @@
 //! Arguments are read by value, not by spelling: each optional argument of each tool, left out in every
 //! way that clients use, and each number and boolean as text.
 
+use panaversity_model::ContentHash;
 use serde_json::{Value, json};
 
 use super::{Client, LESSON};
@@ -19,8 +20,14 @@ fn good(tool: &str) -> Value {
         all
     };
     match tool {
-        "read_content" => page,
+        "read_content" | "list_history" | "blame_content" => page,
         "write_content" => with(page, "content", "x".into()),
+        "edit_content" => with(page, "edits", json!([{ "old_text": "x", "new_text": "x" }])),
+        "apply_changes" => {
+            let changes = json!([{ "op": "delete", "path": "content/none.md" }]);
+            json!({ "book_id": "ai-python", "changes": changes })
+        }
+        "restore_content" => with(page, "hash", ContentHash::of(b"x").to_string().into()),
         "delete_content" => json!({ "book_id": "ai-python", "path": "content/none.md" }),
         "upload_asset" => with(asset, "binary_data", "PHN2Zy8+".into()),
         "complete_upload" => json!({ "book_id": "ai-python", "upload_id": "of no upload" }),

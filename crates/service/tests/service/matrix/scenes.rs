@@ -206,7 +206,7 @@ pub(super) fn of_sets() -> Vec<Scene> {
     ];
     let calls = [
         &["journal.book"],
-        &["journal.current_metadata"; 6][..],
+        &["journal.current_metadata"][..],
         &STAGE,
         &STAGE,
         &["journal.commit"],
@@ -216,17 +216,11 @@ pub(super) fn of_sets() -> Vec<Scene> {
     let mut overlaid = scene("a set of an overlay", EntryPoint::Set, &before[..1], Vec::new(), &[]);
     overlaid.layer = overlay("bob");
     overlaid.wanted = vec![want(&lesson(2), Some("mine"), None), want(&lesson(7), Some(&larger), None)];
-    let calls = [
-        &["journal.book"],
-        &["journal.current_metadata"; 2][..],
-        &STAGE,
-        &["journal.commit"],
-        &published[..4],
-    ];
+    let calls =
+        [&["journal.book"], &["journal.current_metadata"][..], &STAGE, &["journal.commit"], &published[..4]];
     overlaid.calls = calls.concat();
     let born = vec![want(&lesson(1), Some("a"), None), want(&lesson(2), Some("b"), None)];
-    let calls =
-        [&["journal.book"], &["journal.current_metadata"; 2][..], &["journal.commit"], &published[..4]];
+    let calls = [&["journal.book"], &["journal.current_metadata"][..], &["journal.commit"], &published[..4]];
     vec![
         everything,
         overlaid,
@@ -256,7 +250,7 @@ pub(super) fn without_effect() -> Vec<Scene> {
         scene
     };
     let late = [want(&lesson(3), Some(&large), None), want(&one, Some("b"), Some("not a"))].to_vec();
-    let check = [&["journal.book"], &["journal.current_metadata"; 2][..], &["journal.append"]].concat();
+    let check = [&["journal.book"], &["journal.current_metadata"][..], &["journal.append"]].concat();
     scenes.push(refused(scene(
         "a hash that is wanting",
         EntryPoint::Write,
@@ -268,13 +262,9 @@ pub(super) fn without_effect() -> Vec<Scene> {
     // Only the commit checks for conflicting names.
     let twin = path(&one.as_str().replace("lesson", "LESSON"));
     let twins = vec![want(&lesson(3), Some("c"), None), want(&twin, Some(&large), None)];
-    let calls = [
-        &["journal.book"],
-        &["journal.current_metadata"; 2][..],
-        &STAGE,
-        &["journal.commit", "journal.append"],
-    ]
-    .concat();
+    let calls =
+        [&["journal.book"], &["journal.current_metadata"][..], &STAGE, &["journal.commit", "journal.append"]]
+            .concat();
     scenes.push(refused(scene("a set the commit refuses", EntryPoint::Set, &[(&one, "a")], twins, &calls)));
     scenes
 }

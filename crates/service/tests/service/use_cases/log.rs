@@ -10,7 +10,7 @@ use crate::fixture::{AGENT, ServiceFixture, long, reading, want};
 use crate::invariants::{chains_are_whole, entries};
 
 fn conflict(why: &str) -> Refusal {
-    Refusal::Conflict { why: why.to_owned(), current: None }
+    Refusal::Conflict { why: why.to_owned(), current: None, details: None }
 }
 
 /// A recorded call that reads a file of the base, with this result.

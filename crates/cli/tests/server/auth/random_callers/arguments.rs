@@ -50,6 +50,11 @@ pub(super) fn value(
         "agent_id" => (*dice.pick(&[SEEDER, "writer-7"])).to_owned(),
         "operation" => (*dice.pick(&["WRITE", "READ", "DELETE", "UPLOAD"])).to_owned(),
         "upload_id" => upload_id(library, dice, &file.book),
+        "lines" => (*dice.pick(&["1", "1-", "1-2", "9-99"])).to_owned(),
+        "section" => (*dice.pick(&["lesson", "Lesson", "no-such-section"])).to_owned(),
+        "message" => format!("about {}", path_name(library, dice, &file.path)),
+        "edits" => return edits(library, dice, file),
+        "changes" => return changes(library, dice, file),
         "cursor" | "content" => String::new(),
         "binary_data" => BASE64_STANDARD.encode(library.scratch_asset(&file.book)),
         _ => panic!("the argument `{name}` needs random values"),
@@ -100,6 +105,24 @@ pub(super) fn hash(library: &Library, dice: &mut Dice, file: &SeededFile) -> Str
         8 => dice.pick(&library.hashes()).clone(),
         _ => NO_HASH.to_owned(),
     }
+}
+
+/// Edits that fit no text: the words may be looked for, not replaced.
+fn edits(library: &Library, dice: &mut Dice, file: &SeededFile) -> Value {
+    let old = library.near_miss(&path_name(library, dice, &file.path));
+    json!([{ "old_text": old, "new_text": "scratch" }])
+}
+
+/// Changes that leave the seeded files alone: of files of no marker, or with the hash of another file.
+fn changes(library: &Library, dice: &mut Dice, file: &SeededFile) -> Value {
+    let scratch = |n: usize| format!("content/01-Part/01-Chapter/9{n}-scratch.md");
+    let n = dice.below(3);
+    json!([
+        { "op": "write", "path": scratch(n), "content": library.scratch_text(&file.book, None, n) },
+        { "op": "edit", "path": path_name(library, dice, &file.path), "edits": edits(library, dice, file) },
+        { "op": "move", "path": path_name(library, dice, &file.path), "to": scratch(3), "expected_hash": NO_HASH },
+        { "op": "delete", "path": path_name(library, dice, &file.path), "expected_hash": NO_HASH },
+    ])
 }
 
 fn upload_id(library: &Library, dice: &mut Dice, book: &str) -> String {
@@ -184,6 +207,7 @@ pub(super) fn forged_cursor(
             json!({ "manifest": manifest, "path": "" }),
             json!({ "path": path, "until": at, "total": 5 }),
             json!({ "at": at, "id": "" }),
+            json!({ "path": path, "before": at }),
         ])
         .to_string();
     format!("{}.{}", &sha256(call)[..12], BASE64_URL_SAFE_NO_PAD.encode(position))

@@ -1,0 +1,218 @@
+//! `restore_content`: brings back a kept version of a file, or the state of a book that a manifest names, as
+//! a change set with preconditions.
+//!
+//! The bytes are not read: a version's blob becomes the content again. That its object exists is checked
+//! before the transaction, and missing ones refuse the whole restore by name.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use panaversity_model::audit::Operation;
+use panaversity_model::blob::{BlobLocation, BlobState, StoredBlob};
+use panaversity_model::change::PlannedChange;
+use panaversity_model::manifest::{Difference, Item};
+use panaversity_model::precondition::Effect;
+use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
+
+use crate::authorize::WriteAccess;
+use crate::call::Call;
+use crate::change_set::{AppliedFile, AppliedSet};
+use crate::commit::{FileChange, NewContent, SetResult};
+use crate::read::{ReadFile, ReadPart};
+use crate::service::Service;
+
+/// Most files that a restore changes.
+pub const MAX_FILES: usize = 10_000;
+/// Most bytes of small blobs, in their stored form, that a restore has in memory.
+const MAX_STORED_BYTES: u64 = 32 * 1024 * 1024;
+/// Objects that are looked for at once.
+const STATS_AT_ONCE: usize = 16;
+
+/// Request to restore one file.
+#[derive(Debug, Clone)]
+pub struct RestoreFile {
+    /// The layer of the book.
+    pub access: WriteAccess,
+    /// The file.
+    pub path: BookPath,
+    /// The version.
+    pub version: ContentHash,
+    /// Expected current hash of the file.
+    pub expected: Option<ContentHash>,
+    /// Whether the restore is only checked.
+    pub dry_run: bool,
+}
+
+/// Request to restore a book's base.
+#[derive(Debug, Clone)]
+pub struct RestoreBook {
+    /// The base of the book.
+    pub access: WriteAccess,
+    /// Hash of the manifest that names the state.
+    pub manifest: ContentHash,
+    /// Expected hash of the book's current manifest.
+    pub expected: Option<ContentHash>,
+    /// Whether the restore is only checked.
+    pub dry_run: bool,
+}
+
+impl Call {
+    /// Restores a file to a kept version, also a deleted file.
+    pub async fn restore_file(&mut self, restore: RestoreFile) -> Result<AppliedSet, Error> {
+        let RestoreFile { access, path, version, expected, dry_run } = restore;
+        let journal = &self.service.inner.journal;
+        let found = journal.find_version(access.book(), &path, &access.view(), version).await?;
+        let Some(found) = found else {
+            let read = ReadFile {
+                access: (*access).clone(),
+                path,
+                version: Some(version),
+                unless: None,
+                part: ReadPart::Whole,
+            };
+            return Err(self.service.missing(&read).await?.into());
+        };
+        if !self.service.is_stored(&found.blob).await? {
+            return Err(refused_for_lost(vec![path]).into());
+        }
+        let content = NewContent::Stored(found.blob.blob);
+        let change = FileChange::write(Operation::Restore, path.clone(), content, expected);
+        match self.restore(&access, vec![change], dry_run).await? {
+            Ok(applied) => Ok(applied),
+            Err((_, refusal)) => Err(self.explained(&access, &path, expected, refusal).await?.into()),
+        }
+    }
+
+    /// Restores the base of a book to the state that a kept manifest names.
+    pub async fn restore_book(&mut self, restore: RestoreBook) -> Result<AppliedSet, Error> {
+        let RestoreBook { access, manifest, expected, dry_run } = restore;
+        let book = access.book();
+        let now = self.service.manifest(book).await?;
+        if now.hash == manifest {
+            return Ok(AppliedSet { change: None, files: Vec::new() });
+        }
+        match expected {
+            Some(expected) if expected != now.hash => return Err(book_changed(now.hash).into()),
+            None if !dry_run && !now.manifest.files.is_empty() => {
+                return Err(Refusal::ManifestRequired { current: now.hash }.into());
+            }
+            _ => {}
+        }
+        let Some(kept) = self.service.kept(book, manifest).await? else {
+            return Err(Refusal::not_found("The book has no such manifest, or it is no longer kept").into());
+        };
+        let differences = kept.differences(&now.manifest);
+        if differences.len() > MAX_FILES {
+            let actual = differences.len() as u64;
+            return Err(Refusal::TooManyFiles { actual, limit: MAX_FILES as u64 }.into());
+        }
+        // Several MiB may be in memory until the commit.
+        let service = self.service.clone();
+        let _permit = service.inner.large.acquire().await;
+        let changes = self.service.restoring_changes(differences).await?;
+        match self.restore(&access, changes, dry_run).await? {
+            Ok(applied) => Ok(applied),
+            Err((_, Refusal::Conflict { current: Some(_), .. } | Refusal::HashRequired { .. })) => {
+                Err(book_changed(self.service.manifest(access.book()).await?.hash).into())
+            }
+            Err((_, refusal)) => Err(refusal.into()),
+        }
+    }
+
+    async fn restore(
+        &mut self,
+        access: &WriteAccess,
+        changes: Vec<FileChange>,
+        dry_run: bool,
+    ) -> Result<Result<AppliedSet, (usize, Refusal)>, Error> {
+        let file = |change: &FileChange| AppliedFile {
+            path: change.path.clone(),
+            moved_from: None,
+            effect: Effect::Unchanged,
+            hash: change.target().present().copied(),
+        };
+        let mut files: Vec<AppliedFile> = changes.iter().map(file).collect();
+        let result = if dry_run {
+            self.service.dry_run(access, &changes).await?
+        } else {
+            self.change_set(access, changes, None).await?
+        };
+        Ok(match result {
+            SetResult::Committed(set) => {
+                for (file, effect) in files.iter_mut().zip(&set.effects) {
+                    file.effect = *effect;
+                }
+                Ok(AppliedSet { change: set.change, files })
+            }
+            SetResult::Refused(at, refusal) => Err((at, refusal)),
+        })
+    }
+}
+
+impl Service {
+    /// The changes that lead from the current state to the kept one.
+    async fn restoring_changes(&self, differences: Vec<Difference>) -> Result<Vec<FileChange>, Error> {
+        let wanted: Vec<ContentHash> =
+            differences.iter().filter_map(|file| file.current).map(|item| item.hash).collect();
+        let stored = self.stored_blobs(&wanted).await?;
+        let (mut changes, mut lost) = (Vec::with_capacity(differences.len()), Vec::new());
+        for Difference { path, current: kept, target: now } in differences {
+            let path = BookPath::parse(&path)?;
+            let expected = now.map(|Item { hash, .. }| hash);
+            let Some(kept) = kept else {
+                changes.push(FileChange::delete(Operation::Restore, path, expected));
+                continue;
+            };
+            match stored.iter().find(|stored| stored.blob.hash == kept.hash) {
+                Some(stored) => {
+                    let content = NewContent::Stored(stored.blob.clone());
+                    changes.push(FileChange::write(Operation::Restore, path, content, expected));
+                }
+                None => lost.push(path),
+            }
+        }
+        if lost.is_empty() { Ok(changes) } else { Err(refused_for_lost(lost).into()) }
+    }
+
+    /// Those of these blobs whose bytes are there.
+    async fn stored_blobs(&self, hashes: &[ContentHash]) -> Result<Vec<StoredBlob>, Error> {
+        let blobs = self.inner.journal.blobs(hashes).await?;
+        let inline = blobs.iter().map(|stored| match &stored.blob.location {
+            BlobLocation::Inline(deflated) => deflated.len() as u64,
+            BlobLocation::Object(_) => 0,
+        });
+        let actual = inline.sum();
+        if actual > MAX_STORED_BYTES {
+            let what = "the files of the restore together, as stored,";
+            return Err(Refusal::TooLarge { what, actual, limit: MAX_STORED_BYTES }.into());
+        }
+        let checked = stream::iter(blobs).map(|stored| async move {
+            let is_stored = self.is_stored(&stored).await?;
+            Ok::<_, Fault>(Some(stored).filter(|_| is_stored))
+        });
+        let checked: Vec<_> = checked.buffer_unordered(STATS_AT_ONCE).try_collect().await?;
+        Ok(checked.into_iter().flatten().collect())
+    }
+
+    /// Whether the bytes of a blob are where its row says, undamaged as far as is known.
+    async fn is_stored(&self, stored: &StoredBlob) -> Result<bool, Fault> {
+        if matches!(stored.state, BlobState::Missing | BlobState::Corrupt) {
+            return Ok(false);
+        }
+        match stored.blob.location {
+            BlobLocation::Inline(_) => Ok(true),
+            BlobLocation::Object(_) => {
+                Ok(self.inner.objects.stat(stored.blob.hash).await? == Some(stored.blob.size))
+            }
+        }
+    }
+}
+
+fn book_changed(current: ContentHash) -> Refusal {
+    let why = "The book has changed since the manifest you named in expected_hash".to_owned();
+    Refusal::Conflict { why, current: Some(current), details: None }
+}
+
+/// The refusal of a restore because the bytes of these files are gone.
+fn refused_for_lost(paths: Vec<BookPath>) -> Refusal {
+    let lost = |path: BookPath| PlannedChange { result: Err(Refusal::BytesMissing(path.clone())), path };
+    Refusal::ChangesRefused(paths.into_iter().map(lost).collect())
+}
