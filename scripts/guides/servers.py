@@ -10,6 +10,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+# Seconds for a start.
+PATIENCE = 60
 # What SeaweedFS would do besides, on fixed ports.
 BUCKET = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0",
           "-s3.port.lance=0", "-metricsPort=0", "-s3.metricsPort=0", "-master.telemetry=false"]
@@ -75,7 +77,7 @@ def bucket(stage):
     options += [f"-dir={stage.folder / 'weed'}", f"-s3.config={keys}", "-bucket=books"]
     with started([program, "mini", *BUCKET, *options], "weed", stage, signal.SIGKILL) as alive:
         ready = ["curl", "-sf", "-o", os.devnull, f"http://127.0.0.1:{ports['filer.port']}/buckets/books/"]
-        while subprocess.run(ready, capture_output=True).returncode:
+        while subprocess.run(ready, env=stage.environment(), capture_output=True).returncode:
             alive()
         yield
 
@@ -88,9 +90,11 @@ def started(command, name, stage, end):
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=written, stderr=written,
                                   cwd=stage.folder, env=os.environ | {"TMPDIR": str(stage.folder)})
 
+    end_of_patience = time.monotonic() + PATIENCE
+
     def alive():
-        if server.poll() is not None:
-            raise RuntimeError(f"{name} ended:\n{log.read_text(encoding='utf-8')}")
+        if server.poll() is not None or time.monotonic() > end_of_patience:
+            raise RuntimeError(f"{name} does not start:\n{log.read_text(encoding='utf-8')}")
         time.sleep(0.05)
 
     try:

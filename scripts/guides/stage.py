@@ -63,6 +63,7 @@ class Stage:
         return kept | {"PATH": ":".join(path), "PROGRAM": str(self.program), "STAGE": str(self.folder),
                        "REPOSITORY": str(self.repository), "PANAVERSITY_SERVER_PORT": str(self.port),
                        "PANAVERSITY_URL": f"http://127.0.0.1:{self.port}",
+                       "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1",
                        "PGHOST": "127.0.0.1", "PGPORT": str(self.database_port), "PGUSER": "pfs"}
 
 
