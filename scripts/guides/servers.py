@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # Seconds for a start.
-PATIENCE = 60
+PATIENCE = 120
 # What SeaweedFS would do besides, on fixed ports.
 BUCKET = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0",
           "-s3.port.lance=0", "-metricsPort=0", "-s3.metricsPort=0", "-master.telemetry=false"]

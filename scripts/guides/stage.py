@@ -12,7 +12,7 @@ import essence
 import servers
 
 # Seconds for one guide, servers and databases included.
-PATIENCE = 120
+PATIENCE = 300
 SETTING = re.compile(r"PANAVERSITY_|DATABASE_|PG[A-Z]|PORT$")
 # What `curl` prints with exit code 0.
 FAILED_CALL = re.compile(r'"isError":true|"error":\{"code":-')
