@@ -3,6 +3,7 @@
 
 mod backend;
 mod client;
+mod command;
 pub(crate) mod log_watch;
 mod process;
 mod template;
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 use backend::StoredFiles;
 pub(crate) use backend::{Db, Storage, TestBackend};
 pub(crate) use client::{Answer, Reply, TestClient};
+pub(crate) use command::{BinaryChild, BinaryCommand};
 pub(crate) use process::ServerProcess;
 
 /// Timeout of every wait in a test, after which it counts as hung.
@@ -114,7 +116,7 @@ impl TestEnv {
     }
 
     /// The binary with the variables of this environment and nothing else, for any command.
-    pub(crate) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> BinaryCommand {
         let mut command = binary(self.folder.path());
         command.envs(self.settings());
         command
@@ -149,12 +151,12 @@ impl TestEnv {
 
     /// Starts the binary and waits until it serves.
     pub(crate) async fn start_process(&self) -> ServerProcess {
-        ServerProcess::spawn(self.command(), "listening on ").await
+        ServerProcess::spawn(self.command().into_unsearched(), "listening on ").await
     }
 
     /// Starts the binary and waits until it waits for a dependency.
     pub(crate) async fn start_waiting(&self) -> ServerProcess {
-        ServerProcess::spawn(self.command(), "waiting for ").await
+        ServerProcess::spawn(self.command().into_unsearched(), "waiting for ").await
     }
 
     /// All files of the storage.
@@ -183,14 +185,14 @@ impl Drop for TestEnv {
 }
 
 /// The binary in this folder, without any settings; it ends with the thread that starts it.
-fn binary(folder: &Path) -> Command {
+fn binary(folder: &Path) -> BinaryCommand {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_panaversity-fs")]);
     command.env_clear().current_dir(folder).stdin(Stdio::null());
     for kept in ["HOME", "PATH"] {
         command.envs(std::env::var_os(kept).map(|value| (kept, value)));
     }
-    command
+    BinaryCommand::new(command)
 }
 
 /// A server in this process, which ends with the test. Dropped, it stops listening; see

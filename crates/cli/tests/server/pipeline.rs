@@ -13,12 +13,12 @@ mod usage;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
 use crate::fixtures::BOOK;
-use crate::harness::{TestClient, TestEnv};
+use crate::harness::{BinaryCommand, TestClient, TestEnv};
 
 /// Environment variable with the folder of a real book to be used as well.
 const REAL_BOOK: &str = "PANAVERSITY_REAL_BOOK";
@@ -58,7 +58,7 @@ impl Ended {
 }
 
 /// `ingest` or `hydrate` of [`BOOK`], with this folder.
-fn command(env: &TestEnv, server: &TestClient, command: &str, folder: &Path, more: &[&str]) -> Command {
+fn command(env: &TestEnv, server: &TestClient, command: &str, folder: &Path, more: &[&str]) -> BinaryCommand {
     let flag = if command == "ingest" { "--source-dir" } else { "--output-dir" };
     let mut run = env.command();
     run.args([command, "--json", "--url", server.url(), "--book-id", BOOK, flag]).arg(folder).args(more);

@@ -1,7 +1,8 @@
-//! Search of all logs of this suite for secrets: no line of any server may contain a secret that a test
-//! has used, nor anything that has the form of one.
+//! Search of all logs of this suite, and of what commands print, for secrets: no line may contain a secret that
+//! a test has used, nor anything that has the form of one.
 //!
-//! Lines of processes are searched as they are read, events of servers in this process as they are made.
+//! Lines of servers are searched as they are read, events of servers in this process as they are made, and the
+//! output of commands when they have ended.
 //! A finding fails the test during which it is noticed, when its environment is dropped.
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Begins of secrets and of parameters that are secret: API keys, JWTs, signed links, presigned URLs.
 const FORMS: [&str; 5] = ["pfs_", "eyJ", "signature=", "X-Amz-Signature", "PRIVATE KEY"];
-/// Shorter texts are no secrets; they would be found by chance.
+/// Shorter secrets would be found by chance, and are not allowed in tests.
 const SHORTEST: usize = 8;
 
 static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -23,20 +24,32 @@ static SEARCHED: AtomicUsize = AtomicUsize::new(0);
 static FOUND: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Adds a secret that no log may contain from now on.
+#[track_caller]
 pub(crate) fn secret(text: &str) {
-    if text.len() >= SHORTEST {
-        locked(&SECRETS).insert(text.to_owned());
-    }
+    assert!(
+        text.len() >= SHORTEST,
+        "a secret of fewer than {SHORTEST} characters can't be searched for: {text}"
+    );
+    locked(&SECRETS).insert(text.to_owned());
 }
 
-/// Adds the secret among a server's settings.
+/// Adds the secret among the settings of a server or a command.
 pub(super) fn setting(name: &str, value: &str) {
-    let ends = ["_SECRET", "_SIGNING_KEY", "_SECRET_ACCESS_KEY", "_TOKEN", "_REDIS_URL"];
+    let ends = ["_SECRET", "_SIGNING_KEY", "_SECRET_ACCESS_KEY", "_TOKEN"];
     if ends.iter().any(|end| name.ends_with(end)) {
         value.split_whitespace().for_each(secret);
     }
+    in_url(value);
+}
+
+/// Adds the secret in a value or argument that may be a URL.
+pub(super) fn in_url(value: &str) {
     if let Some((credentials, _)) = value.split_once("://").and_then(|(_, rest)| rest.split_once('@')) {
         credentials.split(':').skip(1).for_each(secret);
+    }
+    for parameter in ["password=", "token="] {
+        let after = value.split_once(parameter).map(|(_, after)| after);
+        after.and_then(|after| after.split(['&', ' ']).next()).into_iter().for_each(secret);
     }
 }
 
@@ -60,7 +73,7 @@ pub(super) fn search(line: &str) {
 /// Fails if something was found.
 pub(super) fn require_none() {
     let found = locked(&FOUND).clone();
-    assert!(found.is_empty(), "secrets in the log:\n{}", found.join("\n"));
+    assert!(found.is_empty(), "secrets in a log or in the output of a command:\n{}", found.join("\n"));
 }
 
 fn has_secret(line: &str, secrets: &BTreeSet<String>) -> bool {

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use panaversity_testkit::postgres;
 
-use super::binary;
+use super::{BinaryCommand, binary};
 
 /// Puts a migrated database without any rows at this path.
 pub(super) fn copy_sqlite(to: &Path) {
@@ -32,7 +31,7 @@ pub(super) fn copy_postgres() -> String {
     postgres::shared().copy_database(template)
 }
 
-fn migrate(binary: &mut Command, url: &str) {
+fn migrate(binary: &mut BinaryCommand, url: &str) {
     let output = binary.args(["migrate", "upgrade"]).env("DATABASE_URL", url).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }

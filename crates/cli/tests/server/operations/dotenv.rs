@@ -5,17 +5,18 @@ use std::fs;
 use serde_json::json;
 
 use crate::fixtures::{LESSON, created};
-use crate::harness::{Db, TestEnv};
+use crate::harness::{Db, TestEnv, log_watch};
 use crate::operations::starting::{one_line, refused};
 
 /// Lines that stop other readers, each with what follows it.
 const OTHERS: &str = "\u{feff}APP_NAME=My App\r\nMOTTO=don't stop\r\nX={\"a\": 1}\nP=C:\\new\\temp\n\
-    PEM=\"-----BEGIN\nMIIB==\n-----END\"\nOPEN=\"never closed hunter2\n";
+    PEM=\"-----BEGIN\nMIIB==\n-----END\"\nOPEN=\"never closed hunter22\n";
 const SKIPPED: &str = ".env lines 1, 2, 3, 4, 8 cannot be read and are skipped";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_of_others_stop_no_command_and_are_told_once() {
     let env = TestEnv::new(Db::Sqlite);
+    log_watch::secret("hunter22");
     fs::write(env.folder().join(".env"), format!("{OTHERS}PANAVERSITY_RETENTION_DAYS=29\n")).unwrap();
     let server = env.start_process().await;
     created(&server.client(), LESSON, "one", json!({})).await;
@@ -26,7 +27,7 @@ async fn lines_of_others_stop_no_command_and_are_told_once() {
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(output.status.success(), "{command:?}: {said}");
         assert_eq!(told(&said), 1, "{command:?}: {said}");
-        assert!(!said.contains("hunter2"), "{said}");
+        assert!(!said.contains("hunter22"), "{said}");
     }
 }
 
@@ -40,7 +41,7 @@ fn a_line_of_ours_is_read_or_refused() {
             ".env line 2: PANAVERSITY_S3_BUCKET cannot be read: put the value in single quotes",
         ),
         (
-            "DATABASE_URL_FILE=\"hunter2",
+            "DATABASE_URL_FILE=\"hunter22",
             ".env line 2: DATABASE_URL_FILE cannot be read: its quote does not end",
         ),
         ("PANAVERSITY_ENV=prod", "PANAVERSITY_ENV is \"prod\""),

@@ -10,7 +10,7 @@ use crate::harness::{Db, TestEnv};
 
 /// All that a command shows on a terminal of its own, which `script` gives it.
 fn on_a_terminal(env: &TestEnv, line: &str) -> String {
-    let program = env.command();
+    let program = env.command().into_unsearched();
     let mut command = Command::new("script");
     command.args(["--quiet", "--return", "--command"]);
     let words: Vec<_> = std::iter::once(program.get_program()).chain(program.get_args()).collect();

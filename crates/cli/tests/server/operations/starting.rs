@@ -86,20 +86,20 @@ async fn a_restart_serves_what_was_written() {
 #[test]
 fn a_database_that_cannot_be_used_is_one_clear_line() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let refusing = format!("postgresql://user:hunter2@{free}/books");
+    let refusing = format!("postgresql://user:hunter22@{free}/books");
     let unknown = format!("{}/no-such-database", shared().url("x").rsplit_once('/').unwrap().0);
     for (url, code, said) in [
         (refusing.as_str(), 1, "check DATABASE_URL"),
         ("sqlite:/dev/null/x.db", 1, "check DATABASE_URL"),
         (&unknown, 1, "check DATABASE_URL"),
-        ("oracle://user:hunter2@host/db", 2, "no database URL that can be used"),
-        ("hunter2", 2, "no database URL that can be used"),
+        ("oracle://user:hunter22@host/db", 2, "no database URL that can be used"),
+        ("hunter22", 2, "no database URL that can be used"),
     ] {
         let env = TestEnv::new(Db::Sqlite).with("DATABASE_URL", url).with("DATABASE_POOL_TIMEOUT", "1");
         let (exit, stderr) = refused(&env, &[]);
         assert_eq!(exit, Some(code), "{url}: {stderr}");
         one_line(&stderr, said);
-        assert!(!stderr.contains("hunter2"), "a password is never shown: {stderr}");
+        assert!(!stderr.contains("hunter22"), "a password is never shown: {stderr}");
     }
 }
 

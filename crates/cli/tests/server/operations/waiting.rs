@@ -64,13 +64,13 @@ async fn a_database_that_is_not_up_yet_is_waited_for() {
     let mut cluster = Postgres::start();
     cluster.kill9();
     let env =
-        TestEnv::new(Db::Sqlite).with("DATABASE_URL", &cluster.url("postgres").replace('@', ":hunter2@"));
+        TestEnv::new(Db::Sqlite).with("DATABASE_URL", &cluster.url("postgres").replace('@', ":hunter22@"));
     let server = env.start_waiting().await;
     is_starting(&server, "database", "DATABASE_UNAVAILABLE").await;
     until("it tries more than once", async || said(&server, "waiting for the database: ") > 1).await;
     cluster.restart();
     comes_up(&server).await;
-    assert!(said(&server, "refused") > 0 && said(&server, "hunter2") == 0);
+    assert!(said(&server, "refused") > 0 && said(&server, "hunter22") == 0);
     assert!(server.terminate().await.success());
 }
 
@@ -140,7 +140,7 @@ fn ended(env: &TestEnv) -> (Option<i32>, Vec<String>) {
 
 #[test]
 fn when_the_time_is_over_the_last_reason_is_told() {
-    let env = TestEnv::new(Db::Sqlite).with("DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/d");
+    let env = TestEnv::new(Db::Sqlite).with("DATABASE_URL", "postgresql://u:hunter22@127.0.0.1:1/d");
     let (code, log) = ended(&env.with("PANAVERSITY_STARTUP_TIMEOUT", "1"));
     assert_eq!(code, Some(1), "{log:?}");
     let (last, tries) = log.split_last().unwrap();
@@ -158,21 +158,27 @@ fn when_the_time_is_over_the_last_reason_is_told() {
 #[test]
 fn what_does_not_pass_by_itself_is_not_waited_for() {
     let cluster = Postgres::start();
-    cluster.require_password("right");
+    cluster.require_password("right-password");
     let on = |user: &str, database: &str| cluster.url(database).replace("postgres@", user);
     let bucket = || TestEnv::new(TestBackend::new(Db::Sqlite, Storage::S3));
     for (env, told) in [
         (
-            TestEnv::new(Db::Sqlite).with("DATABASE_URL", &on("postgres:wrong@", "postgres")),
+            TestEnv::new(Db::Sqlite).with("DATABASE_URL", &on("postgres:wrong-password@", "postgres")),
             "password authentication failed",
         ),
-        (TestEnv::new(Db::Sqlite).with("DATABASE_URL", &on("postgres:right@", "none")), "does not exist"),
         (
-            TestEnv::new(Db::Sqlite).with("DATABASE_URL", &on("nobody:right@", "postgres")),
+            TestEnv::new(Db::Sqlite).with("DATABASE_URL", &on("postgres:right-password@", "none")),
+            "does not exist",
+        ),
+        (
+            TestEnv::new(Db::Sqlite).with("DATABASE_URL", &on("nobody:right-password@", "postgres")),
             "cannot open the database",
         ),
         (TestEnv::new(Db::Sqlite).with("DATABASE_URL", "sqlite:/dev/null/x.db"), "cannot open the database"),
-        (bucket().with("PANAVERSITY_S3_SECRET_ACCESS_KEY", "wrong"), "check the secret access key"),
+        (
+            bucket().with("PANAVERSITY_S3_SECRET_ACCESS_KEY", "wrong-secret-key"),
+            "check the secret access key",
+        ),
         (bucket().with("PANAVERSITY_S3_ACCESS_KEY_ID", "wrong"), "cannot use the bucket"),
     ] {
         let (code, log) = ended(&env);

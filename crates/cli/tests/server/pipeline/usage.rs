@@ -29,14 +29,17 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         ("ingest --book-id ai-python --source-dir {source} --url nonsense", "--url nonsense"),
         ("ingest --book-id ai-python --source-dir {source} --url ftp://x", "http"),
         (
-            "ingest --book-id ai-python --source-dir {source} --url http://ada:s3cret@127.0.0.1:9",
+            "ingest --book-id ai-python --source-dir {source} --url http://ada:s3cret-of-ada@127.0.0.1:9",
             "leave them out",
         ),
         (
-            "hydrate --book-id ai-python --output-dir {source}/out --url http://ada:s3cret@127.0.0.1:9",
+            "hydrate --book-id ai-python --output-dir {source}/out --url http://ada:s3cret-of-ada@127.0.0.1:9",
             "leave them out",
         ),
-        ("hydrate --book-id ai-python --output-dir {source}/out --url ada:s3cret@127.0.0.1:9", "--url"),
+        (
+            "hydrate --book-id ai-python --output-dir {source}/out --url ada:s3cret-of-ada@127.0.0.1:9",
+            "--url",
+        ),
         ("ingest --book-id ai-python --source-dir {source} --frobnicate", "--frobnicate"),
         ("hydrate --book-id ai-python --output-dir /", "root folder"),
         ("hydrate --book-id ai-python --output-dir {source}/01-Part/00-Chapter/00-lesson.md", "not a folder"),
@@ -85,7 +88,7 @@ async fn a_book_that_is_not_there_is_no_empty_book() {
 fn a_secret_in_the_environment_s_url_is_in_no_message() {
     let env = TestEnv::new(Db::Sqlite);
     plant(&env.folder().join("source"), &lessons(1));
-    for url in ["http://ada:s3cret@127.0.0.1:9", "https://127.0.0.1:9/mcp?token=s3cret"] {
+    for url in ["http://ada:s3cret-of-ada@127.0.0.1:9", "https://127.0.0.1:9/mcp?token=s3cret-of-ada"] {
         for line in [
             "ingest --json --book-id ai-python --source-dir source",
             "hydrate --json --book-id ai-python --output-dir out",

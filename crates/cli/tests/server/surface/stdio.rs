@@ -1,12 +1,12 @@
 //! `panaversity-fs mcp`: the same tools over stdin and stdout, for one agent on this machine.
 
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStdin, ChildStdout, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::fixtures::{BOOK, LESSON, TOOLS, created, read, text, with};
-use crate::harness::{Db, Storage, TestBackend, TestEnv};
+use crate::harness::{BinaryChild, Db, Storage, TestBackend, TestEnv};
 
 /// The stderr of `mcp` in a session that ends as soon as it has begun.
 fn complaints(env: &TestEnv) -> String {
@@ -15,7 +15,7 @@ fn complaints(env: &TestEnv) -> String {
 
 /// A client of a spawned server.
 struct Line {
-    child: Child,
+    child: BinaryChild,
     stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
 }
