@@ -41,6 +41,8 @@ struct RequestCounts {
     began: AtomicUsize,
     /// Bytes of a response wait for the client.
     write_pending: AtomicBool,
+    /// The client had sent nothing more, since the last request.
+    was_read_empty: AtomicBool,
 }
 
 /// A running request, until its response has been read or dropped.
@@ -56,6 +58,14 @@ impl RunningRequests {
     /// Whether the connection waits for the head of a request.
     pub(super) fn is_none(&self) -> bool {
         self.0.running.load(Ordering::Acquire) == 0 && !self.0.write_pending.load(Ordering::Acquire)
+    }
+
+    /// Yields to other connections if this request arrived together with the one before it. A client
+    /// that sends requests without waiting for their answers would otherwise have many answered in a row.
+    pub(super) async fn let_others_go_first(&self) {
+        if !self.0.was_read_empty.swap(false, Ordering::AcqRel) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Number of requests whose heads have arrived.
@@ -223,6 +233,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         let before = into.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, into);
         self.watch_head(into.filled().len() > before, cx);
+        if polled.is_pending() {
+            self.requests.0.was_read_empty.store(true, Ordering::Release);
+        }
         self.unless_aborted(polled, cx)
     }
 }

@@ -89,12 +89,16 @@ where
     let begun = requests.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (running, router, abort) = (requests.begin(), router.clone(), abort.clone());
+        let connection = requests.clone();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(abort);
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
-        async move { router.oneshot(request).await.map(|response| running.until_sent(response)) }
+        async move {
+            connection.let_others_go_first().await;
+            router.oneshot(request).await.map(|response| running.until_sent(response))
+        }
     });
     let mut http = http1::Builder::new();
     // The head's own, shorter timeout is the connection's.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{holder, secured};
 use crate::fixtures::{BOOK, LESSON, TOOLS, about, created, entries, sha256, with};
@@ -326,6 +328,30 @@ async fn a_caller_beyond_its_rate_is_told_when_to_return_and_no_other_agent_is_h
         statuses.push(server.post("/mcp", list, &[("x-forwarded-for", client)]).await.status);
     }
     assert_eq!(statuses, [200, 200, 429, 200], "a trusted proxy tells clients apart");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_on_without_reading_is_refused_once_and_its_connection_closed() {
+    let env = TestEnv::new(Db::Sqlite)
+        .with("PANAVERSITY_RATE_LIMIT_PER_SECOND", "1")
+        .with("PANAVERSITY_RATE_LIMIT_BURST", "3");
+    let server = env.start().await;
+    let address = server.url().strip_prefix("http://").unwrap();
+    let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{list}",
+        list.len()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.repeat(50).as_bytes()).await.unwrap();
+    let mut answers = Vec::new();
+    // Requests that nobody reads any more may reset the connection; the answers before that arrive.
+    while stream.read_buf(&mut answers).await.is_ok_and(|bytes| bytes > 0) {}
+    let answers = String::from_utf8_lossy(&answers).to_ascii_lowercase();
+    assert!((3..6).contains(&answers.matches("http/1.1 200 ").count()), "{answers}");
+    assert_eq!(answers.matches("http/1.1 429 ").count(), 1, "{answers}");
+    let refused = answers.split("http/1.1 429 ").nth(1).unwrap();
+    assert!(refused.contains("connection: close") && refused.contains("retry-after: 1"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

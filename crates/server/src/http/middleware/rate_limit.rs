@@ -4,14 +4,16 @@
 //! is away, one on each server.
 //!
 //! Each caller has a bucket of `burst` requests that fills by `per_second` (GCRA). A request beyond it gets
-//! 429 with `Retry-After`, before its body is read, and costs its caller nothing more.
+//! 429 with `Retry-After`, before its body is read, and costs its caller nothing more. The answer closes its
+//! connection: a client that sends request after request without reading the answers is refused once for each
+//! connection, and not as often as it can write.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::extract::{Request, State};
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -94,12 +96,13 @@ pub(crate) async fn limit_rate(State(limiter): State<RateLimiter>, request: Requ
     }
 }
 
-/// The answer to a request of a caller that has sent too many.
+/// The answer to a request of a caller that has sent too many; it closes the connection.
 pub(super) fn refused(message: &str, hint: &str, seconds: u64) -> Response {
     let data =
         json!({ "code": ErrorCode::RateLimited.as_str(), "hint": hint, "retry_after_seconds": seconds });
     let mut response = error::refused_request(StatusCode::TOO_MANY_REQUESTS, message, &data);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
