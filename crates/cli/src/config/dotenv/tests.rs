@@ -269,7 +269,9 @@ proptest! {
     ) {
         let end = if windows { "\r\n" } else { "\n" };
         let mut text = if bom { "\u{feff}" } else { "" }.to_owned();
-        lines.iter().for_each(|(line, _)| text.extend([line, end]));
+        for (line, _) in &lines {
+            text.extend([line, end]);
+        }
         let unread: Vec<_> = (1..).zip(&lines).filter(|(_, line)| !line.1).map(|(n, _)| n.to_string()).collect();
         let warnings = found(&text).warnings;
         if unread.is_empty() {

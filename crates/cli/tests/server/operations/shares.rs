@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::fixtures::{BOOK, fresh, text};
 use crate::harness::{Db, Server, Storage, TestBackend, TestClient, until};
 
-const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const FIRST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Uploads that a server receives at once, and parts of downloads that it holds at once.
 const UPLOADS: usize = 32;
