@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use crate::lines::LineIndex;
 use crate::refusal::Refusal;
 
 mod nearest;
@@ -44,7 +45,8 @@ pub fn apply(text: &str, edits: &[Edit]) -> Result<String, Refusal> {
     for (index, edit) in edits.iter().enumerate() {
         let (place, new) = locate(&text, edit).map_err(|occurrences| {
             let nearest = if occurrences.is_empty() { nearest::lines(&text, &edit.old) } else { Vec::new() };
-            let lines = occurrences.iter().take(LINES_NAMED).map(|at| line_of(&text, *at)).collect();
+            let numbers = LineIndex::of(&text);
+            let lines = occurrences.iter().take(LINES_NAMED).map(|at| numbers.line_at(*at)).collect();
             Refusal::EditNotUnique { edit: index, count: occurrences.len(), lines, nearest }
         })?;
         text.replace_range(place, &new);
@@ -125,11 +127,6 @@ fn ending_of(text: &str) -> Option<&'static str> {
 fn with_endings(text: &str, ending: &str) -> String {
     let plain = text.replace("\r\n", "\n");
     if ending == "\n" { plain } else { plain.replace('\n', ending) }
-}
-
-/// Number of the line at a position, counted from 1.
-fn line_of(text: &str, at: usize) -> usize {
-    text[..at].matches('\n').count() + 1
 }
 
 #[cfg(test)]

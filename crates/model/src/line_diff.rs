@@ -37,7 +37,7 @@ pub enum Placement {
 }
 
 /// Lines of a text, each with its ending.
-pub fn lines(text: &str) -> Vec<&str> {
+pub(crate) fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
 

@@ -12,7 +12,6 @@ use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal, Vi
 
 use crate::authorize::ReadAccess;
 use crate::call::Call;
-use crate::read::{ReadFile, ReadPart};
 use crate::service::Service;
 
 /// Most assets on a page.
@@ -82,9 +81,7 @@ impl Call {
     }
 
     async fn no_asset(&self, access: &ReadAccess, path: &BookPath) -> Error {
-        let (access, path) = (access.clone(), path.clone());
-        let read = ReadFile { access, path, version: None, unless: None, part: ReadPart::Whole };
-        self.service.missing(&read).await.map_or_else(Error::from, Error::from)
+        self.missing(access, path, None).await.map_or_else(Error::from, Error::from)
     }
 
     /// A page of the assets of a book, of all types or of one.

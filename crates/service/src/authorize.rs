@@ -13,7 +13,8 @@ use std::ops::Deref;
 
 use panaversity_model::audit::Operation;
 use panaversity_model::permission::{Permission, Principal, Scope};
-use panaversity_model::{AgentId, BookId, Layer, Refusal, View};
+use panaversity_model::publication::FileKey;
+use panaversity_model::{AgentId, BookId, BookPath, Layer, Refusal, View};
 
 use crate::call::Call;
 
@@ -59,6 +60,11 @@ impl ReadAccess {
     /// The book.
     pub fn book(&self) -> &BookId {
         &self.book
+    }
+
+    /// The file of the layer at a path.
+    pub(crate) fn file(&self, path: &BookPath) -> FileKey {
+        FileKey { book: self.book.clone(), path: path.clone(), layer: self.layer.clone() }
     }
 
     /// The layer.

@@ -20,7 +20,6 @@ use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::ChangeId;
 use panaversity_model::path::folders_above;
 use panaversity_model::precondition::{Effect, TargetContent};
-use panaversity_model::publication::FileKey;
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal, media};
 
 use crate::authorize::WriteAccess;
@@ -186,17 +185,12 @@ impl Call {
         expected: Option<ContentHash>,
     ) -> Result<Result<Vec<FileChange>, Refusal>, Error> {
         let journal = &self.service.inner.journal;
-        let key = |path: &BookPath| FileKey {
-            book: access.book().clone(),
-            path: path.clone(),
-            layer: access.layer().clone(),
-        };
-        let at_new = journal.current_file(&key(to)).await?;
-        let found = match journal.current_file(&key(path)).await? {
+        let at_new = journal.current_file(&access.file(to)).await?;
+        let found = match journal.current_file(&access.file(path)).await? {
             Some(found) => found,
             None => match at_new {
                 Some(moved) if expected == Some(moved.record.hash) => moved,
-                _ => return Ok(Err(self.missing_file(access, path).await?)),
+                _ => return Ok(Err(self.missing(access, path, None).await?)),
             },
         };
         let hash = found.record.hash;
@@ -269,12 +263,7 @@ impl Service {
             let change = &set.changes[at];
             let result = match result {
                 Ok((_, Effect::Created)) => {
-                    let key = FileKey {
-                        book: access.book().clone(),
-                        path: change.path.clone(),
-                        layer: access.layer().clone(),
-                    };
-                    let other = self.inner.journal.conflicting_path(&key).await?;
+                    let other = self.inner.journal.conflicting_path(&access.file(&change.path)).await?;
                     let other = other.filter(|other| !freed.contains(other));
                     let beside = near_name(&taken, &change.path).cloned();
                     taken.insert(change.path.folded(), &change.path);

@@ -30,7 +30,7 @@ impl Call {
     ) -> Result<Refusal, Fault> {
         let Refusal::Conflict { why, current: Some(current), details } = refusal else { return Ok(refusal) };
         let mut details = details.unwrap_or_default();
-        let key = FileKey { book: access.book().clone(), path: path.clone(), layer: access.layer().clone() };
+        let key = access.file(path);
         let newest = self.service.inner.journal.versions(&key, None, 1).await?;
         let newest = newest.into_iter().find(|version| version.hash == Some(current));
         details.changed = newest.map(|version| LastChange {

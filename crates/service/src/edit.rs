@@ -100,7 +100,7 @@ impl Call {
     ) -> Result<Result<PlannedEdit, Refusal>, Error> {
         let journal = &self.service.inner.journal;
         let Some(found) = journal.find(access.book(), path, &access.view()).await? else {
-            return Ok(Err(self.missing_file(access, path).await?));
+            return Ok(Err(self.missing(access, path, None).await?));
         };
         let current = found.record.hash;
         if expected.is_some_and(|expected| expected != current) {

@@ -6,15 +6,14 @@ use std::ops::Range;
 use panaversity_model::audit::EntryFilter;
 use panaversity_model::blame::{Blame, Run};
 use panaversity_model::file::may_be_text;
-use panaversity_model::lines::LineRange;
+use panaversity_model::lines::{LineIndex, LineRange};
 use panaversity_model::publication::FileKey;
 use panaversity_model::version::FileVersion;
-use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal, line_diff};
+use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
 
 use crate::authorize::ReadAccess;
 use crate::call::Call;
 use crate::off_thread::off_thread;
-use crate::read::{ReadFile, ReadPart};
 use crate::service::Service;
 
 /// Most versions on a page.
@@ -76,10 +75,10 @@ impl Call {
     ) -> Result<HistoryPage, Error> {
         let layer = self.layer_of(access, path).await?;
         let start = after.unwrap_or(HistoryPosition { path: path.clone(), before: i64::MAX });
-        let key = FileKey { book: access.book().clone(), path: start.path, layer: layer.clone() };
+        let key = FileKey { layer: layer.clone(), ..access.file(&start.path) };
         let (versions, next) = self.service.history(&key, start.before, PAGE_VERSIONS).await?;
         if versions.is_empty() && next.is_none() && start.before == i64::MAX {
-            return Err(self.missing_file(access, path).await?.into());
+            return Err(self.missing(access, path, None).await?.into());
         }
         Ok(HistoryPage { layer, versions, next })
     }
@@ -92,17 +91,17 @@ impl Call {
         lines: Option<LineRange>,
     ) -> Result<Blamed, Error> {
         let layer = self.layer_of(access, path).await?;
-        let key = FileKey { book: access.book().clone(), path: path.clone(), layer };
+        let key = FileKey { layer, ..access.file(path) };
         let (mut versions, _) = self.service.history(&key, i64::MAX, COMPARED).await?;
         // Beyond a deletion the file was another one.
         versions.truncate(versions.iter().position(|version| version.hash.is_none()).unwrap_or(COMPARED));
         let Some(hash) = versions.first().and_then(|version| version.hash) else {
-            return Err(self.missing_file(access, path).await?.into());
+            return Err(self.missing(access, path, None).await?.into());
         };
         let Some(text) = self.service.texts(&versions[..1]).await?.pop() else {
             return Err(Refusal::argument("path", "the file is no text, so it has no lines").into());
         };
-        let total_lines = line_diff::lines(&text).len();
+        let total_lines = LineIndex::of(&text).total();
         let asked = match lines {
             Some(lines) => lines.of(&text).map(|asked| asked.first_line - 1..asked.last_line)?,
             None => 0..total_lines,
@@ -124,18 +123,6 @@ impl Call {
     async fn layer_of(&self, access: &ReadAccess, path: &BookPath) -> Result<Layer, Error> {
         let found = self.service.inner.journal.find(access.book(), path, &access.view()).await?;
         Ok(found.map_or_else(|| access.layer().clone(), |found| found.record.layer))
-    }
-
-    /// The refusal for a file that the caller does not see, with near paths.
-    pub(crate) async fn missing_file(&self, access: &ReadAccess, path: &BookPath) -> Result<Refusal, Error> {
-        let read = ReadFile {
-            access: access.clone(),
-            path: path.clone(),
-            version: None,
-            unless: None,
-            part: ReadPart::Whole,
-        };
-        Ok(self.service.missing(&read).await?)
     }
 }
 

@@ -83,7 +83,7 @@ impl Call {
         let Some(OverlaidFile { found, base_change }) = overlaid else {
             return Ok((self.plain_change(path, content, Some(expected)), content.to_owned()));
         };
-        let key = FileKey { book: access.book().clone(), path: path.clone(), layer: access.layer().clone() };
+        let key = access.file(path);
         let (current, mut text, mut parent) = (found.record.hash, content.to_owned(), None);
         if current != expected && current != ContentHash::of(content.as_bytes()) {
             let base = self.service.version_text(&key, expected).await?;

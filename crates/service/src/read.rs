@@ -37,6 +37,13 @@ pub struct ReadFile {
     pub part: ReadPart,
 }
 
+impl ReadFile {
+    /// Request to read all of the current file.
+    pub fn whole(access: ReadAccess, path: BookPath) -> Self {
+        Self { access, path, version: None, unless: None, part: ReadPart::Whole }
+    }
+}
+
 /// Result of reading a file.
 #[derive(Debug, Clone)]
 pub struct FileRead {
@@ -103,7 +110,7 @@ impl Call {
     pub async fn read_file(&self, read: &ReadFile) -> Result<FileRead, Error> {
         for _ in 0..READ_AGAIN {
             let Some(OverlaidFile { found, base_change }) = self.look_up(read).await? else {
-                return Err(self.service.missing(read).await?.into());
+                return Err(self.missing(&read.access, &read.path, read.version).await?.into());
             };
             let Found { record, blob } = found;
             if read.unless == Some(record.hash) {
@@ -145,6 +152,34 @@ impl Call {
         self.service.require_book(access.book()).await?;
         let found = self.service.inner.journal.find(access.book(), path, &access.view()).await?;
         Ok(found.map(|found| found.record.hash))
+    }
+
+    /// The refusal for a file, or a version of it, that the caller does not see; for a file with similar paths
+    /// of its folder, else of a folder above.
+    pub(crate) async fn missing(
+        &self,
+        access: &ReadAccess,
+        path: &BookPath,
+        version: Option<ContentHash>,
+    ) -> Result<Refusal, Fault> {
+        let (journal, book, view) = (&self.service.inner.journal, access.book(), access.view());
+        if journal.book(book).await?.is_none() {
+            return Ok(Refusal::BookNotFound(book.clone()));
+        }
+        if version.is_some() {
+            return Ok(Refusal::not_found("The file has no such version"));
+        }
+        let mut folder = Some(Folder::holding(path));
+        let mut suggestions = Vec::new();
+        while let Some(here) = folder {
+            let near = journal.list(book, &here, &view, None, SUGGESTED_FROM).await?;
+            suggestions = suggestion::nearest(path, near.into_iter().map(|record| record.path));
+            if !suggestions.is_empty() {
+                break;
+            }
+            folder = here.parent();
+        }
+        Ok(Refusal::NotFound { what: format!("There is no file `{path}` in the book"), suggestions })
     }
 
     /// Reads the files below a folder, page by page, each page as of its own read.
@@ -213,29 +248,6 @@ impl Service {
             files.extend(bytes.map(|bytes| FileRead { record, content: bytes.into(), base_change: None }));
         }
         Ok(files)
-    }
-
-    /// The refusal for a file that was not found, with similar paths of its folder, else of a folder
-    /// above.
-    pub(crate) async fn missing(&self, read: &ReadFile) -> Result<Refusal, Fault> {
-        let (book, view) = (read.access.book(), read.access.view());
-        if self.inner.journal.book(book).await?.is_none() {
-            return Ok(Refusal::BookNotFound(book.clone()));
-        }
-        if read.version.is_some() {
-            return Ok(Refusal::not_found("The file has no such version"));
-        }
-        let mut folder = Some(Folder::holding(&read.path));
-        let mut suggestions = Vec::new();
-        while let Some(here) = folder {
-            let near = self.inner.journal.list(book, &here, &view, None, SUGGESTED_FROM).await?;
-            suggestions = suggestion::nearest(&read.path, near.into_iter().map(|record| record.path));
-            if !suggestions.is_empty() {
-                break;
-            }
-            folder = here.parent();
-        }
-        Ok(Refusal::NotFound { what: format!("There is no file `{}` in the book", read.path), suggestions })
     }
 }
 

@@ -16,7 +16,6 @@ use crate::authorize::WriteAccess;
 use crate::call::Call;
 use crate::change_set::{AppliedFile, AppliedSet};
 use crate::commit::{FileChange, NewContent, SetResult};
-use crate::read::{ReadFile, ReadPart};
 use crate::service::Service;
 
 /// Most files that a restore changes.
@@ -61,14 +60,7 @@ impl Call {
         let journal = &self.service.inner.journal;
         let found = journal.find_version(access.book(), &path, &access.view(), version).await?;
         let Some(found) = found else {
-            let read = ReadFile {
-                access: (*access).clone(),
-                path,
-                version: Some(version),
-                unless: None,
-                part: ReadPart::Whole,
-            };
-            return Err(self.service.missing(&read).await?.into());
+            return Err(self.missing(&access, &path, Some(version)).await?.into());
         };
         if !self.service.is_stored(&found.blob).await? {
             return Err(refused_for_lost(vec![path]).into());

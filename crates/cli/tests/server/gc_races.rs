@@ -9,7 +9,7 @@ use std::time::Duration;
 use panaversity_model::audit::Operation;
 use panaversity_model::permission::Principal;
 use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal};
-use panaversity_service::read::{ReadFile, ReadPart};
+use panaversity_service::read::ReadFile;
 use panaversity_service::reconcile::{Finding, Mode};
 use panaversity_service::write::Write;
 use panaversity_service::{Call, Engines, Limits, Service};
@@ -129,14 +129,7 @@ impl Writer {
     async fn read(&self, path: &BookPath) -> Option<Vec<u8>> {
         let read = async |call: &mut Call| {
             let access = call.may_read(self.book.clone(), Layer::Base)?;
-            call.read_file(&ReadFile {
-                access,
-                path: path.clone(),
-                version: None,
-                unless: None,
-                part: ReadPart::Whole,
-            })
-            .await
+            call.read_file(&ReadFile::whole(access, path.clone())).await
         };
         match self.call(Operation::Read, read).await {
             Ok(file) => file.content.into_text().map(String::into_bytes),

@@ -6,7 +6,7 @@ use panaversity_model::file::FileRecord;
 use panaversity_model::permission::Principal;
 use panaversity_model::{AgentId, BookId, BookPath, Error, Layer, Refusal};
 use panaversity_service::Call;
-use panaversity_service::read::{FileRead, ReadFile, ReadPart};
+use panaversity_service::read::{FileRead, ReadFile};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
@@ -104,7 +104,7 @@ pub(super) async fn read_resource(
         (call.book, call.path) = (Some(book.clone()), Some(path.clone()));
         principal?;
         let access = call.may_read(book, Layer::Base)?;
-        let read = ReadFile { access, path, version: None, unless: None, part: ReadPart::Whole };
+        let read = ReadFile::whole(access, path);
         let FileRead { record, content, .. } = call.read_file(&read).await?;
         if let Some(text) = content.into_text() {
             return Ok(Resource { record, content: ResourceContent::Text(text) });

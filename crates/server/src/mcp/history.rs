@@ -1,6 +1,5 @@
 //! `list_history` and `blame_content`.
 
-use panaversity_model::lines::LineRange;
 use panaversity_model::version::FileVersion;
 use panaversity_model::{BookPath, Layer};
 use panaversity_service::Call;
@@ -66,7 +65,7 @@ pub(super) async fn blame(_: &AppState, call: &mut Call, mut arguments: Argument
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
     let access = call.may_read(book, Layer::of(arguments.user()?))?;
-    let lines = arguments.text("lines")?.map(|raw| LineRange::parse(&raw)).transpose()?;
+    let lines = arguments.lines()?;
     let first = arguments.cursor::<usize>()?.unwrap_or(0);
     let blamed = call.blame_content(&access, &path, lines).await?;
     let mut runs = blamed.runs.iter().filter(|run| run.lines.end > first).peekable();

@@ -16,7 +16,7 @@ use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, ErrorCode, L
 use panaversity_service::authorize::WriteAccess;
 use panaversity_service::call::EndedCall;
 use panaversity_service::commit::{FileChange, NewContent};
-use panaversity_service::read::{FileContent, FileRead, ReadFile, ReadPart};
+use panaversity_service::read::{FileContent, FileRead, ReadFile};
 use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::write::{Write, Written};
 use panaversity_service::{Call, Engines, Limits, Service};
@@ -215,14 +215,7 @@ impl ServiceFixture {
     ) -> Result<Option<Vec<u8>>, Error> {
         let read = async |call: &mut Call| {
             let access = call.may_read(self.book.clone(), layer.clone())?;
-            call.read_file(&ReadFile {
-                access,
-                path: path.clone(),
-                version: None,
-                unless: None,
-                part: ReadPart::Whole,
-            })
-            .await
+            call.read_file(&ReadFile::whole(access, path.clone())).await
         };
         match reading(server, read).await {
             Ok(FileRead { content: FileContent::Text(text), .. }) => Ok(Some(text.into_bytes())),

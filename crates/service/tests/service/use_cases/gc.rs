@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use panaversity_model::ports::{Objects, PageStream, Staging};
 use panaversity_model::storage_listing::ObjectEntry;
 use panaversity_model::{ContentHash, ErrorCode, Fault, Layer};
-use panaversity_service::read::{ReadFile, ReadPart};
+use panaversity_service::read::ReadFile;
 use panaversity_service::{Call, Service};
 use panaversity_testkit::MemoryObjects;
 use panaversity_testkit::samples::lesson;
@@ -171,14 +171,7 @@ async fn what_a_plan_named_is_readable_for_thirty_days() {
     fixture.put(&server, &Layer::Base, &lesson(1), &long("new")).await;
     let read = async |call: &mut Call| {
         let access = call.may_read(fixture.book.clone(), Layer::Base)?;
-        call.read_file(&ReadFile {
-            access,
-            path: lesson(1),
-            version: Some(old),
-            unless: None,
-            part: ReadPart::Whole,
-        })
-        .await
+        call.read_file(&ReadFile { version: Some(old), ..ReadFile::whole(access, lesson(1)) }).await
     };
     let read = async || reading(&server, read).await;
     for _ in 0..29 {

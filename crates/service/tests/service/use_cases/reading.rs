@@ -3,7 +3,7 @@
 use panaversity_model::path::Folder;
 use panaversity_model::{BookPath, ContentHash, Error, ErrorCode, Layer, Refusal};
 use panaversity_service::json_size::PAGE_BYTES;
-use panaversity_service::read::{FileContent, PAGE_FILES, ReadFile, ReadPart};
+use panaversity_service::read::{FileContent, PAGE_FILES, ReadFile};
 use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{book, lesson, overlay, path};
 
@@ -109,14 +109,7 @@ async fn a_missing_file_is_answered_with_its_nearest_neighbours() {
     let suggested = async |missing: &str, layer: &Layer| {
         let read = async |call: &mut Call| {
             let access = call.may_read(fixture.book.clone(), layer.clone())?;
-            call.read_file(&ReadFile {
-                access,
-                path: path(missing),
-                version: None,
-                unless: None,
-                part: ReadPart::Whole,
-            })
-            .await
+            call.read_file(&ReadFile::whole(access, path(missing))).await
         };
         match reading(&server, read).await {
             Err(Error::Refused(Refusal::NotFound { suggestions, .. })) => suggestions,
@@ -165,14 +158,7 @@ async fn r2_an_old_version_is_read_by_its_hash_in_its_own_book_and_layer_only() 
     let version = async |book: &panaversity_model::BookId, n: usize, layer: &Layer| {
         let read = async |call: &mut Call| {
             let access = call.may_read(book.clone(), layer.clone())?;
-            call.read_file(&ReadFile {
-                access,
-                path: lesson(n),
-                version: Some(old),
-                unless: None,
-                part: ReadPart::Whole,
-            })
-            .await
+            call.read_file(&ReadFile { version: Some(old), ..ReadFile::whole(access, lesson(n)) }).await
         };
         let file = reading(&server, read).await;
         file.ok().map(|file| text(file.content))
@@ -195,14 +181,7 @@ async fn a_file_that_still_has_the_hash_is_answered_without_its_bytes() {
     {
         let read = async |call: &mut Call| {
             let access = call.may_read(fixture.book.clone(), Layer::Base)?;
-            call.read_file(&ReadFile {
-                access,
-                path: lesson(1),
-                version: None,
-                unless: Some(unless),
-                part: ReadPart::Whole,
-            })
-            .await
+            call.read_file(&ReadFile { unless: Some(unless), ..ReadFile::whole(access, lesson(1)) }).await
         };
         let file = reading(&server, read).await.unwrap();
         assert_eq!(file.content, due);
