@@ -4,13 +4,15 @@
 //! The bytes are not read: a version's blob becomes the content again. That its object exists is checked
 //! before the transaction, and missing ones refuse the whole restore by name.
 
+use std::collections::HashMap;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use panaversity_model::audit::Operation;
-use panaversity_model::blob::{BlobLocation, BlobState, StoredBlob};
+use panaversity_model::blob::{Blob, BlobLocation, BlobState, StoredBlob};
 use panaversity_model::change::PlannedChange;
 use panaversity_model::manifest::{Difference, Item};
 use panaversity_model::precondition::Effect;
-use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
+use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::authorize::WriteAccess;
 use crate::call::Call;
@@ -99,7 +101,7 @@ impl Call {
         // Several MiB may be in memory until the commit.
         let service = self.service.clone();
         let _permit = service.inner.large.acquire().await;
-        let changes = self.service.restoring_changes(differences).await?;
+        let changes = self.service.restoring_changes(book, differences).await?;
         match self.restore(&access, changes, dry_run).await? {
             Ok(applied) => Ok(applied),
             Err((_, Refusal::Conflict { current: Some(_), .. } | Refusal::HashRequired { .. })) => {
@@ -141,10 +143,13 @@ impl Call {
 
 impl Service {
     /// The changes that lead from the current state to the kept one.
-    async fn restoring_changes(&self, differences: Vec<Difference>) -> Result<Vec<FileChange>, Error> {
-        let wanted: Vec<ContentHash> =
-            differences.iter().filter_map(|file| file.current).map(|item| item.hash).collect();
-        let stored = self.stored_blobs(&wanted).await?;
+    async fn restoring_changes(
+        &self,
+        book: &BookId,
+        differences: Vec<Difference>,
+    ) -> Result<Vec<FileChange>, Error> {
+        let wanted = differences.iter().filter_map(|file| Some((file.path.as_str(), file.current?.hash)));
+        let stored = self.stored_blobs(book, &wanted.collect::<Vec<_>>()).await?;
         let (mut changes, mut lost) = (Vec::with_capacity(differences.len()), Vec::new());
         for Difference { path, current: kept, target: now } in differences {
             let path = BookPath::parse(&path)?;
@@ -153,9 +158,9 @@ impl Service {
                 changes.push(FileChange::delete(Operation::Restore, path, expected));
                 continue;
             };
-            match stored.iter().find(|stored| stored.blob.hash == kept.hash) {
-                Some(stored) => {
-                    let content = NewContent::Stored(stored.blob.clone());
+            match stored.get(&kept.hash) {
+                Some(blob) => {
+                    let content = NewContent::Stored(blob.clone());
                     changes.push(FileChange::write(Operation::Restore, path, content, expected));
                 }
                 None => lost.push(path),
@@ -164,21 +169,24 @@ impl Service {
         if lost.is_empty() { Ok(changes) } else { Err(refused_for_lost(lost).into()) }
     }
 
-    /// Those of these blobs whose bytes are there.
-    async fn stored_blobs(&self, hashes: &[ContentHash]) -> Result<Vec<StoredBlob>, Error> {
-        let blobs = self.inner.journal.blobs(hashes).await?;
-        let inline = blobs.iter().map(|stored| match &stored.blob.location {
-            BlobLocation::Inline(deflated) => deflated.len() as u64,
-            BlobLocation::Object(_) => 0,
-        });
-        let actual = inline.sum();
+    /// Those of the blobs of these versions whose bytes are there. The size of the small ones is checked
+    /// before they are read.
+    async fn stored_blobs(
+        &self,
+        book: &BookId,
+        versions: &[(&str, ContentHash)],
+    ) -> Result<HashMap<ContentHash, Blob>, Error> {
+        let metadata = self.inner.journal.blob_metadata(book, versions).await?;
+        let actual = metadata.iter().flatten().filter_map(|blob| blob.deflated).sum();
         if actual > MAX_STORED_BYTES {
             let what = "the files of the restore together, as stored,";
             return Err(Refusal::TooLarge { what, actual, limit: MAX_STORED_BYTES }.into());
         }
+        let hashes: Vec<ContentHash> = versions.iter().map(|(_, hash)| *hash).collect();
+        let blobs = self.inner.journal.blobs(&hashes).await?;
         let checked = stream::iter(blobs).map(|stored| async move {
             let is_stored = self.is_stored(&stored).await?;
-            Ok::<_, Fault>(Some(stored).filter(|_| is_stored))
+            Ok::<_, Fault>(is_stored.then_some((stored.blob.hash, stored.blob)))
         });
         let checked: Vec<_> = checked.buffer_unordered(STATS_AT_ONCE).try_collect().await?;
         Ok(checked.into_iter().flatten().collect())
