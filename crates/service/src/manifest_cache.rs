@@ -1,5 +1,5 @@
-//! Cache of manifests of layers: books' bases, and overlays that are searched. An entry is valid while its stamp (row count and sum of row
-//! versions, read in one statement) equals the layer's.
+//! Cache of manifests of layers: books' bases, and overlays that are searched. An entry is valid while its
+//! stamp (row count and sum of row versions, read in one statement) equals the layer's.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

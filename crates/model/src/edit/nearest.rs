@@ -40,7 +40,8 @@ fn pairs(line: &str) -> HashMap<(char, char), usize> {
     pairs
 }
 
-/// Twice the common pairs by all pairs: from 0 to 1.
+/// Twice the common pairs by all pairs: from 0 to 1. The one of `strsim` divides by bytes, which no text in
+/// other than Latin letters passes.
 #[expect(clippy::cast_precision_loss, reason = "at most 400 pairs")]
 fn similarity(a: &HashMap<(char, char), usize>, b: &HashMap<(char, char), usize>) -> f64 {
     let all: usize = a.values().chain(b.values()).sum();
