@@ -1,11 +1,12 @@
 //! Load generator for tests and benchmarks: clients on connections of their own that call tools without
 //! a pause. HTTP/1.1 with keep-alive on a plain socket, which leaves the machine's cores to the server.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A connection to the HTTP endpoint of a server.
 pub struct Connection {
@@ -33,7 +34,15 @@ impl From<&String> for Endpoint {
 impl Connection {
     /// Connects to `HOST:PORT`.
     pub async fn open(address: &str) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the server listens");
+        Self::open_from(Ipv4Addr::LOCALHOST, address).await
+    }
+
+    /// Connects to `HOST:PORT` from a local address, by which a server tells its callers apart.
+    pub async fn open_from(local: Ipv4Addr, address: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((local, 0).into()).expect("a local address");
+        let address = address.parse().expect("an address and a port");
+        let stream = socket.connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("nodelay");
         Self { stream, buffer: Vec::with_capacity(1 << 16), headers: String::new() }
     }

@@ -1,6 +1,7 @@
 //! Benchmarks of memory: many large files are transferred at once, and the server's memory stays
 //! small. Each row is the server's peak during one load, and its duration.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -17,7 +18,7 @@ use panaversity_testkit::load::Connection;
 const CROWD: usize = 32;
 const LARGE: usize = 16 << 20;
 const DIRECT: usize = 9 << 20;
-const BOOK: &str = "concurrent_clients-book";
+const BOOK: &str = "concurrent-clients-book";
 /// Bytes that a download reads of an archive.
 const DOWNLOADED: usize = 64 << 20;
 /// A slow client's read size, the delay between reads, and its duration.
@@ -34,7 +35,7 @@ pub(crate) async fn large_files(table: &mut Table) {
 async fn on(table: &mut Table, storage: &str, server: BenchServer) {
     let mut agent = Connection::open(&server.address).await;
     agent.call("create_book", json!({"book_id": BOOK, "schema": "docusaurus"})).await;
-    let client = Client::builder().build().expect("a client");
+    let clients: Vec<Client> = (0..CROWD).map(client).collect();
     let mut row = async |what: String, concurrent_clients: &mut (dyn Future<Output = ()> + Unpin)| {
         server.forget_peak();
         let began = Instant::now();
@@ -50,18 +51,18 @@ async fn on(table: &mut Table, storage: &str, server: BenchServer) {
             peak < BAR_MB,
         );
     };
-    let uploads = join_all((0..CROWD).map(|n| upload(&server.address, &client, n)));
+    let uploads = join_all(clients.iter().enumerate().map(|(n, client)| upload(&server.address, client, n)));
     row("16 MiB put by a signed link".to_owned(), &mut Box::pin(async { drop(uploads.await) })).await;
     let direct = join_all((0..CROWD).map(|n| upload_inside(&server.address, n)));
     row("9 MiB in base64".to_owned(), &mut Box::pin(async { drop(direct.await) })).await;
-    let assets = join_all((0..CROWD).map(|n| read_asset(&server, &client, n)));
+    let assets = join_all(clients.iter().enumerate().map(|(n, client)| read_asset(&server, client, n)));
     row("16 MiB from static/".to_owned(), &mut Box::pin(async { drop(assets.await) })).await;
     let archive = agent.call("get_book_archive", json!({"book_id": BOOK})).await;
     let link = reached(&server.address, &archive["archive_url"]);
     let link = link.as_str();
-    let fast = join_all((0..CROWD).map(|n| read_archive(&client, link, n)));
+    let fast = join_all(clients.iter().enumerate().map(|(n, client)| read_archive(client, link, n)));
     row("64 MiB of an archive".to_owned(), &mut Box::pin(async { drop(fast.await) })).await;
-    let slow = join_all((0..CROWD).map(|_| read_slowly(&client, link)));
+    let slow = join_all(clients.iter().map(|client| read_slowly(client, link)));
     row("an archive read at 2.5 MiB/s".to_owned(), &mut Box::pin(async { drop(slow.await) })).await;
 }
 
@@ -78,8 +79,17 @@ fn bytes(number: usize, size: usize) -> Vec<u8> {
     bytes
 }
 
+/// Local address of a client: no caller gets more than half of what a server has for all.
+fn local_address(number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, u8::try_from(number + 1).expect("few clients"))
+}
+
+fn client(number: usize) -> Client {
+    Client::builder().local_address(IpAddr::from(local_address(number))).build().expect("a client")
+}
+
 async fn upload(address: &str, client: &Client, number: usize) {
-    let mut agent = Connection::open(address).await;
+    let mut agent = Connection::open_from(local_address(number), address).await;
     let filename = format!("large-{number}.bin");
     let arguments =
         json!({"book_id": BOOK, "asset_type": "videos", "filename": filename, "file_size": LARGE});
@@ -100,7 +110,8 @@ async fn upload_inside(address: &str, number: usize) {
     let filename = format!("direct-{number}.bin");
     let arguments =
         json!({"book_id": BOOK, "asset_type": "videos", "filename": filename, "binary_data": data});
-    Connection::open(address).await.call("upload_asset", arguments).await;
+    let mut agent = Connection::open_from(local_address(number), address).await;
+    agent.call("upload_asset", arguments).await;
 }
 
 async fn read_asset(server: &BenchServer, client: &Client, number: usize) {
