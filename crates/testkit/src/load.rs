@@ -113,6 +113,11 @@ pub struct RequestLoad {
 }
 
 impl RequestLoad {
+    /// Number of calls.
+    pub fn calls(&self) -> usize {
+        self.each.len()
+    }
+
     /// The latency, in milliseconds, that this share of the calls did not exceed.
     pub fn quantile(&self, share: f64) -> f64 {
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

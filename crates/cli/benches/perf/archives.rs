@@ -25,7 +25,7 @@ const MOST_MEMORY: f64 = 64.0;
 
 pub(crate) async fn archives(table: &mut Table) {
     let work = folder();
-    let source = work.path().join("book");
+    let source = work.join("book");
     generate(&source);
     let server = BenchServer::on_sqlite().await;
     one_storage(table, "fs", server, &source).await;

@@ -1,9 +1,10 @@
 //! Benchmarks: the real server against yardsticks measured in the same minute.
 //!
-//! `cargo bench -p panaversity-fs --bench perf [-- ROW...]`, where a ROW is one of `write`, `read`,
-//! `plan`, `pipeline`, `search`, `archive`, `start`, `concurrent_clients`, `authentication`, `attacks`. `PANAVERSITY_REAL_BOOK` names a
-//! folder to use as the book of the pipeline and search rows instead of a generated one. Ratios are comparable
-//! across machines, absolute figures are not.
+//! `cargo bench -p panaversity-fs --bench perf [-- ROW...]`, where a ROW is one of `write`, `read`, `plan`,
+//! `pipeline`, `search`, `archive`, `start`, `concurrent_clients`, `authentication`, `attacks`, and `large`, which
+//! runs only if it is named: books of 100,000 files, or of as many as `PANAVERSITY_BENCH_FILES` says.
+//! `PANAVERSITY_REAL_BOOK` names a folder to use as the book of the pipeline and search rows instead of a
+//! generated one. Ratios are comparable across machines, absolute figures are not.
 
 #![allow(
     clippy::expect_used,
@@ -15,8 +16,10 @@ mod archives;
 mod attacks;
 mod authentication;
 mod concurrent_clients;
+mod large;
 mod pipeline;
 mod requests;
+mod rounds;
 mod search;
 mod server;
 mod states;
@@ -31,7 +34,7 @@ async fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     let runs = |row: &str| wanted.is_empty() || wanted.iter().any(|name| name == row);
-    let (mut table, cluster) = (Table::default(), Postgres::durable());
+    let (mut table, cluster, _root) = (Table::default(), Postgres::durable(), server::root());
     if runs("start") {
         states::start_and_idle(&mut table).await;
     }
@@ -61,6 +64,9 @@ async fn main() {
     }
     if runs("attacks") {
         attacks::beside_each(&mut table).await;
+    }
+    if wanted.iter().any(|name| name == "large") {
+        large::books(&mut table, &cluster).await;
     }
     table.print();
 }

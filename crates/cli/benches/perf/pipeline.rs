@@ -12,16 +12,16 @@ const FILES: usize = 724;
 
 pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
     let work = folder();
-    let source = work.path().join("source");
+    let source = work.join("source");
     match std::env::var_os("PANAVERSITY_REAL_BOOK") {
         Some(book) => copy(Path::new(&book), &source),
         None => generate(&source),
     }
     let files = files_below(&source);
-    let output = work.path().join("output");
+    let output = work.join("output");
     let server = BenchServer::on_sqlite().await;
     let began = Instant::now();
-    copy(&source, &work.path().join("copied"));
+    copy(&source, &work.join("copied"));
     let (rate, _) = crate::server::sqlite_commits(1.0);
     let commits = files.len().div_ceil(32) as f64 / rate * 1e3;
     let yardstick = format!(
@@ -30,39 +30,18 @@ pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
         files.len().div_ceil(32)
     );
 
-    let ingest = |name: &str| {
-        let source = source.to_str().expect("a path");
-        timed(
-            name,
-            &[
-                "ingest",
-                "--url",
-                &server.url(),
-                "--book-id",
-                "bench-book",
-                "--schema",
-                "docusaurus",
-                "--source-dir",
-                source,
-            ],
-        )
-    };
-    let hydrate = |name: &str| {
-        let output = output.to_str().expect("a path");
-        timed(name, &["hydrate", "--url", &server.url(), "--book-id", "bench-book", "--output-dir", output])
-    };
     let change = |round: usize| {
         for path in files.iter().take(3) {
             std::fs::write(path, format!("# Changed {round}\n")).expect("a write");
         }
     };
-    table.at_most("ingest 724 files, first", ingest("first"), yardstick, 2_000.0);
-    table.at_most("ingest, unchanged", ingest("unchanged"), String::new(), 300.0);
-    table.at_most("hydrate, first", hydrate("first"), String::new(), 1_000.0);
-    table.at_most("hydrate, unchanged", hydrate("unchanged"), String::new(), 100.0);
+    table.at_most("ingest 724 files, first", ingest(&server, &source), yardstick, 2_000.0);
+    table.at_most("ingest, unchanged", ingest(&server, &source), String::new(), 300.0);
+    table.at_most("hydrate, first", hydrate(&server, &output), String::new(), 1_000.0);
+    table.at_most("hydrate, unchanged", hydrate(&server, &output), String::new(), 100.0);
     change(1);
-    table.at_most("ingest, 3 changed", ingest("changed"), String::new(), 400.0);
-    table.at_most("hydrate, 3 changed", hydrate("changed"), String::new(), 150.0);
+    table.at_most("ingest, 3 changed", ingest(&server, &source), String::new(), 400.0);
+    table.at_most("hydrate, 3 changed", hydrate(&server, &output), String::new(), 150.0);
     let same = Command::new("diff").args(["-rq"]).arg(&source).arg(&output).status().expect("diff");
     table.add(
         "out equals in",
@@ -73,11 +52,22 @@ pub(crate) async fn ingest_and_hydrate(table: &mut Table) {
     );
 }
 
-/// Milliseconds that a command takes; it must succeed.
-fn timed(name: &str, arguments: &[&str]) -> f64 {
-    let began = Instant::now();
-    let output = Command::new(BINARY).args(arguments).output().expect("the command runs");
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+/// Milliseconds that `ingest` of a folder takes.
+pub(crate) fn ingest(server: &BenchServer, source: &Path) -> f64 {
+    timed(server, &["ingest", "--schema", "docusaurus", "--source-dir"], source)
+}
+
+/// Milliseconds that `hydrate` of the same book takes.
+pub(crate) fn hydrate(server: &BenchServer, output: &Path) -> f64 {
+    timed(server, &["hydrate", "--output-dir"], output)
+}
+
+/// Milliseconds that a command with a folder as its last argument takes; it must succeed.
+fn timed(server: &BenchServer, arguments: &[&str], folder: &Path) -> f64 {
+    let (mut command, began) = (Command::new(BINARY), Instant::now());
+    command.args(arguments).arg(folder).args(["--url", &server.url(), "--book-id", "bench-book"]);
+    let output = command.output().expect("the command runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     began.elapsed().as_secs_f64() * 1e3
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn beside_rg_and_fd(table: &mut Table) {
     let [rg, fd] = PACKAGES.map(|(package, names)| installed(package, names));
     for files in [724, 10_000, 100_000] {
         let work = folder();
-        let source = work.path().join("source");
+        let source = work.join("source");
         match std::env::var_os("PANAVERSITY_REAL_BOOK") {
             Some(book) if files == 724 => copy(Path::new(&book), &source),
             _ if files == 724 => generate(&source),

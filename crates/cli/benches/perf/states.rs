@@ -42,7 +42,8 @@ pub(crate) async fn large_book(table: &mut Table, cluster: &Postgres) {
     large_book_on(table, &BenchServer::on_postgres(cluster).await, "PostgreSQL").await;
 }
 
-fn path(n: usize) -> String {
+/// The path of one of up to 100,000 files.
+pub(crate) fn path(n: usize) -> String {
     format!("content/{:02}-Part/{:02}-Chapter/{:02}-lesson-{n}.md", n / 1000, n / 100 % 10, n % 100)
 }
 

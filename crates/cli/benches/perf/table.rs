@@ -35,6 +35,20 @@ impl Table {
         );
     }
 
+    /// Adds a row whose rate must be at least `factor` times the yardstick's: the median of the rounds, each a
+    /// rate and the yardstick's rate of the same minute.
+    pub(crate) fn ratio(&mut self, work: &str, rounds: &[(f64, f64)], yardstick: &str, factor: f64) {
+        let of = |figure: fn(&(f64, f64)) -> f64| median(rounds.iter().map(figure));
+        let reached = of(|(ours, theirs)| ours / theirs);
+        self.add(
+            work,
+            format!("{:.0}/s", of(|(ours, _)| *ours)),
+            format!("{yardstick}: {:.0}/s", of(|(_, theirs)| *theirs)),
+            format!("{factor} x; reached {reached:.2} x"),
+            reached >= factor,
+        );
+    }
+
     /// Adds a row whose milliseconds must be at most `limit`.
     pub(crate) fn at_most(&mut self, work: &str, milliseconds: f64, yardstick: String, limit: f64) {
         self.add(
@@ -54,6 +68,13 @@ impl Table {
             say(&format!("| {} | {} | {} | {} | {met} |", row.work, row.ours, row.yardstick, row.bar));
         }
     }
+}
+
+/// The median.
+pub(crate) fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
 pub(crate) fn say(line: &str) {
