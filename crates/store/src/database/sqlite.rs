@@ -15,8 +15,6 @@ use crate::limits::{SQLITE_BUSY_TIMEOUT, SQLITE_MOST_READERS};
 
 /// Page cache per connection, in `SQLite`'s notation for kilobytes.
 const CACHE: &str = "-8000";
-/// Bytes of the file that are memory-mapped.
-const MAPPED: &str = "268435456";
 /// Bytes of free disk space required after a change could not be written.
 const ROOM: usize = 256 << 10;
 
@@ -32,7 +30,8 @@ pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
         .foreign_keys(true)
         .statement_cache_capacity(256)
         .pragma("cache_size", CACHE)
-        .pragma("mmap_size", MAPPED)
+        // Mapped, each connection would have the whole file in the memory of the process.
+        .pragma("mmap_size", "0")
         .disable_statement_logging();
     let suspicious = Arc::new(AtomicBool::new(false));
     let writer =

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use panaversity_model::ports::Books;
 use panaversity_store::{Backend, Database, DatabaseUrl, PoolOptions, SqlJournal, migrations};
 use panaversity_testkit::contract::Setup;
-use panaversity_testkit::journal_contract;
+use panaversity_testkit::{journal_contract, samples};
 use sqlx::Executor;
 use tempfile::TempDir;
 
@@ -50,6 +51,18 @@ mod sqlite {
     }
 
     journal_contract!(setup);
+
+    #[tokio::test]
+    async fn a_database_is_not_mapped_into_memory() {
+        let folder = TempDir::new().unwrap();
+        let (_, journal) = open(&sqlite_url(&folder)).await;
+        assert_eq!(journal.book(&samples::book()).await.unwrap(), None);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let file = sqlite_file(&folder);
+        let is_mapped = |name: &str| maps.lines().any(|line| line.ends_with(name));
+        assert!(!is_mapped(file.to_str().unwrap()));
+        assert!(is_mapped(&format!("{}-shm", file.display())), "the index of its log is");
+    }
 }
 
 mod postgres {
