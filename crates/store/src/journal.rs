@@ -9,6 +9,7 @@ mod decide;
 mod files;
 mod gc;
 mod inventory;
+mod lists;
 mod manifests;
 mod path_locks;
 mod publications;

@@ -9,10 +9,10 @@ use panaversity_model::gc::{
 use panaversity_model::ports::GarbageCollection;
 use panaversity_model::{BookId, ContentHash, Fault, Timestamp};
 
+use super::lists::{LISTED, list, listed};
 use super::{SqlJournal, retried, rows};
 use crate::database::{
     Database, Dialect, Durability, Row, Session, Sql, Value, fault, placeholders, power_of_two_chunks,
-    values_list,
 };
 
 /// Condition on a version `v`: it was superseded at or before `$1`.
@@ -134,19 +134,23 @@ impl GarbageCollection for SqlJournal {
         until: Timestamp,
         versions: &[(&str, ContentHash)],
     ) -> Result<(), Fault> {
-        for some in power_of_two_chunks(versions) {
-            // Row by row by an index; a plain `IN (VALUES ...)` scans the whole book.
-            let sql = format!(
-                "WITH w (path, hash) AS (VALUES {}) UPDATE versions SET kept_until = $1 \
-                 WHERE (book_id, path, user_id, version) IN (SELECT v.book_id, v.path, v.user_id, v.version \
-                 FROM w CROSS JOIN versions v WHERE v.book_id = $2 AND v.path = w.path \
-                 AND v.user_id = '__base__' AND v.sha256 = w.hash) \
-                 AND (kept_until IS NULL OR kept_until < $1)",
-                values_list(3, some.len(), 2)
-            );
-            let named = some.iter().flat_map(|(path, hash)| [(*path).into(), hash.to_string().into()]);
-            let values = [until.into(), book.as_str().into()].into_iter().chain(named).collect();
-            self.write_durably("keep versions", &sql, values).await?;
+        // Row by row by an index, and locked in one order, so that two of these cannot deadlock.
+        let lock = match self.db.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => "ORDER BY v.path, v.version FOR UPDATE OF v",
+        };
+        let sql = format!(
+            "WITH w AS ({}) UPDATE versions SET kept_until = $1 \
+             WHERE (book_id, path, user_id, version) IN (SELECT v.book_id, v.path, v.user_id, v.version \
+             FROM w CROSS JOIN versions v WHERE v.book_id = $2 AND v.path = w.path \
+             AND v.user_id = '__base__' AND v.sha256 = w.hash {lock}) \
+             AND (kept_until IS NULL OR kept_until < $1)",
+            listed(self.db.dialect(), 3, &["path", "hash"])
+        );
+        for some in versions.chunks(LISTED) {
+            let named = list(some.iter().map(|(path, hash)| [(*path).to_owned(), hash.to_string()]));
+            self.write_durably("keep versions", &sql, vec![until.into(), book.as_str().into(), named])
+                .await?;
         }
         Ok(())
     }

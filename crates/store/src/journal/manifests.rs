@@ -1,22 +1,19 @@
 //! Manifests: current files of a layer of a book, and kept manifests of bases.
 
 use async_trait::async_trait;
-use std::collections::HashMap;
-
 use panaversity_model::blob::BlobMetadata;
 use panaversity_model::manifest::{Item, ManifestRow, Stamp};
 use panaversity_model::ports::Manifests;
 use panaversity_model::{BookId, ContentHash, Fault, Layer};
 
+use super::lists::{LISTED, list, listed};
 use super::{SqlJournal, rows};
-use crate::database::{Row, Sql, Value, fault, values_list};
+use crate::database::{Row, Sql, Value, fault};
 
-// Answered from the index on versions alone.
+// Answered from the index on versions alone, which requires that condition on them.
 const STAMP: &str = "SELECT count(*) AS count, CAST(coalesce(sum(version), 0) AS BIGINT) AS sum, \
-                     coalesce(max(version), 0) AS highest FROM file_journal WHERE book_id = $1 AND user_id = $2";
-
-/// Number of versions read in one statement.
-const AT_ONCE: usize = 256;
+                     coalesce(max(version), 0) AS highest FROM file_journal \
+                     WHERE book_id = $1 AND user_id = $2 AND version > 0";
 
 #[async_trait]
 impl Manifests for SqlJournal {
@@ -33,7 +30,7 @@ impl Manifests for SqlJournal {
         above: i64,
     ) -> Result<(Stamp, Vec<ManifestRow>), Fault> {
         let newer = "SELECT path, sha256, size, version FROM file_journal \
-                     WHERE book_id = $1 AND user_id = $2 AND version > $3";
+                     WHERE book_id = $1 AND user_id = $2 AND version > 0 AND version > $3";
         let values = || vec![book.as_str().into(), layer.as_str().into()];
         let run = async {
             let mut session = self.db.snapshot().await?;
@@ -74,30 +71,26 @@ impl Manifests for SqlJournal {
         book: &BookId,
         versions: &[(&str, ContentHash)],
     ) -> Result<Vec<Option<BlobMetadata>>, Fault> {
-        // A version may have several rows, if a file returned to an earlier content.
-        let mut found: HashMap<(String, ContentHash), BlobMetadata> = HashMap::with_capacity(versions.len());
         // Row by row by an index, and without reading the bytes whose length is queried.
         let sql = format!(
-            "WITH w (path, hash) AS (VALUES {}) SELECT v.path, v.sha256, coalesce(b.size, v.size) AS size, \
+            "WITH w AS ({}) SELECT CAST(w.n AS BIGINT) AS n, coalesce(b.size, v.size) AS size, \
              coalesce(b.crc32, 0) AS crc32, coalesce(b.state, 'missing') AS state, \
              CAST(length(b.deflated) AS BIGINT) AS deflated_size, v.kept_until \
              FROM w CROSS JOIN versions v LEFT JOIN blobs b ON b.hash = v.sha256 \
              WHERE v.book_id = $1 AND v.path = w.path AND v.user_id = '__base__' AND v.sha256 = w.hash",
-            values_list(2, AT_ONCE, 2)
+            listed(self.db.dialect(), 2, &["path", "hash"])
         );
-        for some in versions.chunks(AT_ONCE) {
-            // Padded with the last one, so that all chunks have the same statement text.
-            let padded = some.iter().chain(std::iter::repeat(&some[some.len() - 1])).take(AT_ONCE);
-            let named = padded.flat_map(|(path, hash)| [(*path).into(), hash.to_string().into()]);
-            let values = std::iter::once(book.as_str().into()).chain(named).collect();
-            for row in &self.read("look at versions", &sql, values).await? {
-                let (key, metadata) = metadata(row)?;
-                let kept_until = found.get(&key).and_then(|other| other.kept_until).max(metadata.kept_until);
-                found.insert(key, BlobMetadata { kept_until, ..metadata });
+        let mut found: Vec<Option<BlobMetadata>> = vec![None; versions.len()];
+        for (some, found) in versions.chunks(LISTED).zip(found.chunks_mut(LISTED)) {
+            let named = list(some.iter().map(|(path, hash)| [(*path).to_owned(), hash.to_string()]));
+            for row in &self.read("look at versions", &sql, vec![book.as_str().into(), named]).await? {
+                let (n, metadata) = metadata(row)?;
+                // A version may have several rows, if a file returned to an earlier content.
+                let kept_until = found[n].and_then(|other| other.kept_until).max(metadata.kept_until);
+                found[n] = Some(BlobMetadata { kept_until, ..metadata });
             }
         }
-        let of = |(path, hash): &(&str, ContentHash)| found.get(&((*path).to_owned(), *hash)).copied();
-        Ok(versions.iter().map(of).collect())
+        Ok(found)
     }
 }
 
@@ -105,13 +98,13 @@ fn stamp(row: &Row) -> Sql<Stamp> {
     Ok(Stamp { count: row.int("count")?, sum: row.int("sum")?, highest: row.int("highest")? })
 }
 
-fn metadata(row: &Row) -> Result<((String, ContentHash), BlobMetadata), Fault> {
+/// Position in a list, and the metadata of the version there.
+fn metadata(row: &Row) -> Result<(usize, BlobMetadata), Fault> {
     rows::read("look at a version", || {
-        let (path, raw_hash, state) = (row.text("path")?, row.text("sha256")?, row.text("state")?);
+        let (n, state) = (row.int("n")?, row.text("state")?);
         let (size, deflated) = (row.int("size")?, row.optional_int("deflated_size")?);
         let (crc32, kept_until) = (row.int("crc32")?, row.optional_time("kept_until")?);
-        Ok((|| {
-            let state = rows::blob_state(&state)?;
+        Ok(rows::blob_state(&state).map(|state| {
             let metadata = BlobMetadata {
                 size: rows::unsigned(size),
                 crc32: u32::try_from(crc32).unwrap_or(0),
@@ -119,8 +112,8 @@ fn metadata(row: &Row) -> Result<((String, ContentHash), BlobMetadata), Fault> {
                 state,
                 kept_until,
             };
-            Ok(((path, rows::hash(&raw_hash)?), metadata))
-        })())
+            (usize::try_from(n).unwrap_or(usize::MAX), metadata)
+        }))
     })
 }
 
