@@ -309,6 +309,9 @@ pub trait AuditLog: Send + Sync {
         after: Option<&EntryPosition>,
         limit: usize,
     ) -> Result<Vec<AuditEntry>, Fault>;
+    /// Up to `limit` entries of these chains, in order of chain, time and id. If they have more, the entries of
+    /// some are missing.
+    async fn entries_of_chains(&self, keys: &[&ChainKey], limit: usize) -> Result<Vec<AuditEntry>, Fault>;
     /// Chain keys that entries or journal rows refer to although no such chain exists.
     async fn orphaned_chains(
         &self,

@@ -11,12 +11,12 @@
 
 mod chains;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use panaversity_model::audit::ChainKey;
-use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier};
+use panaversity_model::chain::ChainError;
 use panaversity_model::{Error, Fault, Timestamp};
 
 use crate::authorize::VerifyAccess;
@@ -24,7 +24,7 @@ use crate::call::Call;
 use crate::service::Service;
 pub use chains::ChainScope;
 pub(crate) use chains::verify as verify_chains;
-use chains::{CHAINS_A_PAGE, Reached, orphaned_chain};
+use chains::{CHAINS_A_PAGE, Reached, Walk, next_chains, orphaned_chain};
 
 const ROUND_EVERY: Duration = Duration::from_secs(20);
 /// Most microseconds between the timestamp of an entry and its commit.
@@ -122,7 +122,11 @@ impl Service {
         for key in journal.chains_since(Timestamp::from_micros(since), NEW_CHAINS_A_ROUND).await? {
             let Some(record) = journal.chain(&key).await? else { continue };
             let from = rounds.reached.remove(&key).filter(|from| from.trail.seen() <= record.count);
-            let (_, reached) = self.walk_and_note(record, from).await?;
+            let chain = match from {
+                Some(from) => Walk::resume(record, from),
+                None => Walk::new(record),
+            };
+            let (_, reached) = self.walk_and_note(chain).await?;
             if rounds.reached.len() >= REMEMBERED_CHAINS {
                 rounds.reached.clear();
             }
@@ -137,8 +141,11 @@ impl Service {
                 self.end_pass().await?;
                 break;
             }
-            for record in page {
-                entries += self.walk_and_note(record, None).await?.0;
+            let mut left = VecDeque::from(page);
+            while !left.is_empty() {
+                for chain in next_chains(&**journal, &mut left).await? {
+                    entries += self.walk_and_note(chain).await?.0;
+                }
             }
         }
         self.note(|verified| verified.checked_at = Some(now));
@@ -159,17 +166,9 @@ impl Service {
 
     /// Walks a chain and notes the result; returns the entries checked and, if it is whole, how far it
     /// was walked.
-    async fn walk_and_note(
-        &self,
-        record: ChainRecord,
-        from: Option<Reached>,
-    ) -> Result<(u64, Option<Reached>), Fault> {
-        let (key, mut report) = (record.key.clone(), ChainReport::default());
-        let (walk, after) = match from {
-            Some(from) => (ChainVerifier::resume(record, from.trail), from.after),
-            None => (ChainVerifier::new(record), None),
-        };
-        let reached = chains::walk::<Fault>(&*self.inner.journal, walk, after, &mut report, &mut |_| Ok(()))
+    async fn walk_and_note(&self, chain: Walk) -> Result<(u64, Option<Reached>), Fault> {
+        let (key, mut report) = (chain.key().clone(), ChainReport::default());
+        let reached = chains::walk::<Fault>(&*self.inner.journal, chain, &mut report, &mut |_| Ok(()))
             .await?
             .filter(|_| report.breaks.is_empty());
         let checked = report.entries_checked;

@@ -355,6 +355,7 @@ faulty! { AuditLog for FaultyJournal, "journal", Database;
     fn chains(layer: Option<&Layer>, book: Option<&BookId>, after: Option<&ChainKey>, limit: usize) -> Vec<ChainRecord>;
     fn chain(key: &ChainKey) -> Option<ChainRecord>;
     fn chain_entries(key: &ChainKey, after: Option<&EntryPosition>, limit: usize) -> Vec<AuditEntry>;
+    fn entries_of_chains(keys: &[&ChainKey], limit: usize) -> Vec<AuditEntry>;
     fn orphaned_chains(layer: Option<&Layer>, book: Option<&BookId>, limit: usize) -> Vec<ChainKey>;
     fn chains_since(since: Timestamp, limit: usize) -> Vec<ChainKey>;
     fn now() -> Timestamp;

@@ -1,16 +1,19 @@
 //! The walk of chains, entry by entry, in bounded memory. Keeps R6.
 
-use panaversity_model::audit::{ChainKey, EntryPosition};
+use std::collections::VecDeque;
+
+use panaversity_model::audit::{AuditEntry, ChainKey, EntryPosition};
 use panaversity_model::audit_export::{ChainTip, ExportLine};
-use panaversity_model::chain::{ChainError, ChainVerifier, Checkpoint};
+use panaversity_model::chain::{ChainError, ChainRecord, ChainVerifier, Checkpoint};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::AuditLog;
 use panaversity_model::{BookId, Fault, Layer};
 
 use super::{ChainReport, MOST_BREAKS};
 
-pub(super) const CHAINS_A_PAGE: usize = 200;
-const ENTRIES_A_PAGE: i64 = 500;
+pub(super) const CHAINS_A_PAGE: usize = 1_000;
+/// Most entries in memory: of several short chains, or of a part of a longer one.
+const ENTRIES_A_PAGE: i64 = 1_000;
 
 /// The chains that a verification or an export covers; every given field must match.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +57,7 @@ pub(crate) async fn verify<E: From<Fault>>(
     let mut report = ChainReport::default();
     if let Some(key) = scope.single() {
         match log.chain(&key).await? {
-            Some(record) => drop(walk(log, ChainVerifier::new(record), None, &mut report, see).await?),
+            Some(record) => drop(walk(log, Walk::new(record), &mut report, see).await?),
             None if !log.chain_entries(&key, None, 1).await?.is_empty() => {
                 report.breaks.push(orphaned_chain(key));
             }
@@ -67,8 +70,11 @@ pub(crate) async fn verify<E: From<Fault>>(
         let page = log.chains(layer, book, after.as_ref(), CHAINS_A_PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.key.clone());
-        for record in page.into_iter().filter(|record| scope.contains(&record.key)) {
-            walk(log, ChainVerifier::new(record), None, &mut report, see).await?;
+        let mut left: VecDeque<_> = page.into_iter().filter(|record| scope.contains(&record.key)).collect();
+        while !left.is_empty() {
+            for chain in next_chains(log, &mut left).await? {
+                walk(log, chain, &mut report, see).await?;
+            }
         }
     }
     let gone = log.orphaned_chains(layer, book, MOST_BREAKS).await?.into_iter();
@@ -77,21 +83,85 @@ pub(crate) async fn verify<E: From<Fault>>(
     Ok(report)
 }
 
-/// Walks a chain from a position to the end that its row names, and one entry beyond; returns how far.
-/// An entry that can't be read counts as a break.
+/// A chain that is to be walked.
+pub(super) struct Walk {
+    verifier: ChainVerifier,
+    from: Option<EntryPosition>,
+    /// Its entries, if all of them are read already, and there are no more than its row says.
+    entries: Option<Vec<AuditEntry>>,
+}
+
+impl Walk {
+    /// From the chain's first entry.
+    pub(super) fn new(record: ChainRecord) -> Self {
+        Self { verifier: ChainVerifier::new(record), from: None, entries: None }
+    }
+
+    /// From where an earlier walk ended.
+    pub(super) fn resume(record: ChainRecord, from: Reached) -> Self {
+        Self { verifier: ChainVerifier::resume(record, from.trail), from: from.after, entries: None }
+    }
+
+    pub(super) fn key(&self) -> &ChainKey {
+        self.verifier.key()
+    }
+}
+
+/// Removes the first chains and reads their entries in one statement, as far as they fit in memory. A chain with
+/// more entries, or with some that its row does not count, or that cannot be read, is left to be read by itself.
+pub(super) async fn next_chains(
+    log: &dyn AuditLog,
+    left: &mut VecDeque<ChainRecord>,
+) -> Result<Vec<Walk>, Fault> {
+    let (mut records, mut expected) = (Vec::new(), 0);
+    while let Some(record) = left.pop_front() {
+        expected += record.count;
+        if expected > ENTRIES_A_PAGE && !records.is_empty() {
+            expected -= record.count;
+            left.push_front(record);
+            break;
+        }
+        records.push(record);
+    }
+    let limit = usize::try_from(expected).unwrap_or(0) + 1;
+    let mut found = Vec::new();
+    if records.len() > 1 {
+        let keys: Vec<_> = records.iter().map(|record| &record.key).collect();
+        found = match log.entries_of_chains(&keys, limit).await {
+            Err(fault) if fault.kind == FaultKind::Corrupt => Vec::new(),
+            found => found?,
+        };
+    }
+    let are_all = !found.is_empty() && found.len() < limit;
+    let mut found = found.into_iter().peekable();
+    let chains = records.into_iter().map(|record| {
+        let entries: Vec<_> =
+            std::iter::from_fn(|| found.next_if(|entry| entry.chain() == record.key)).collect();
+        let is_counted = i64::try_from(entries.len()).is_ok_and(|number| number <= record.count);
+        Walk { entries: Some(entries).filter(|_| are_all && is_counted), ..Walk::new(record) }
+    });
+    Ok(chains.collect())
+}
+
+/// Walks a chain to the end that its row names, and one entry beyond; returns how far. An entry that can't be
+/// read counts as a break.
 pub(super) async fn walk<E: From<Fault>>(
     log: &dyn AuditLog,
-    mut walk: ChainVerifier,
-    from: Option<EntryPosition>,
+    chain: Walk,
     report: &mut ChainReport,
     see: &mut impl FnMut(ExportLine) -> Result<(), E>,
 ) -> Result<Option<Reached>, E> {
-    let (key, mut after) = (walk.key().clone(), from);
+    let Walk { verifier: mut walk, from: mut after, mut entries } = chain;
+    let (key, is_all_read) = (walk.key().clone(), entries.is_some());
     report.chains += 1;
     see(ExportLine::Chain(ChainTip::from(walk.record())))?;
     while walk.remaining() > 0 {
         let wanted = usize::try_from(walk.remaining().min(ENTRIES_A_PAGE)).unwrap_or(1);
-        let page = log.chain_entries(&key, after.as_ref(), wanted).await;
+        let page = match entries.take() {
+            Some(entries) => Ok(entries),
+            None if is_all_read => break,
+            None => log.chain_entries(&key, after.as_ref(), wanted).await,
+        };
         let Some(page) = readable(page, &key, report)? else { return Ok(None) };
         let Some(last) = page.last() else { break };
         after = Some(EntryPosition { timestamp: last.timestamp, id: last.id.clone() });
@@ -103,7 +173,7 @@ pub(super) async fn walk<E: From<Fault>>(
     }
     let room = MOST_BREAKS.saturating_sub(report.breaks.len());
     let reached = Reached { trail: walk.trail(), after };
-    let beyond = beyond(log, &key, &walk, &reached).await;
+    let beyond = if is_all_read { Ok(None) } else { beyond(log, &key, &walk, &reached).await };
     let Some(beyond) = readable(beyond, &key, report)? else { return Ok(None) };
     report.breaks.extend(beyond.into_iter().chain(walk.finish()).take(room));
     Ok(Some(reached))

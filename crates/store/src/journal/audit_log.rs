@@ -6,12 +6,14 @@ use panaversity_model::chain::ChainRecord;
 use panaversity_model::ports::AuditLog;
 use panaversity_model::{BookId, Fault, Layer, Timestamp};
 
+use super::lists::{list, listed};
 use super::rows::{self, ENTRY};
 use super::{SqlJournal, now};
 use crate::database::{Row, Value, fault, placeholders};
 
-const CHAIN: &str = "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, f.sha256 AS journal_hash FROM chains c \
-    LEFT JOIN file_journal f ON f.book_id = c.book_id AND f.path = c.path AND f.user_id = c.user_id";
+const CHAIN: &str = "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, \
+    (SELECT f.sha256 FROM file_journal f WHERE f.book_id = c.book_id AND f.path = c.path \
+    AND f.user_id = c.user_id) AS journal_hash FROM chains c";
 
 #[async_trait]
 impl AuditLog for SqlJournal {
@@ -22,6 +24,8 @@ impl AuditLog for SqlJournal {
         limit: usize,
     ) -> Result<Vec<AuditEntry>, Fault> {
         let mut wanted = Conditions::default();
+        // Required by the index on the entries of books.
+        wanted.add("id <> ''");
         wanted.require("book_id = ", filter.book.as_ref().map(|book| book.as_str().into()));
         wanted.require("path >= ", filter.path_from.clone().map(Value::from));
         wanted.require("path < ", filter.path_to.clone().map(Value::from));
@@ -85,6 +89,26 @@ impl AuditLog for SqlJournal {
             format!("SELECT {ENTRY} FROM audit_log {} ORDER BY timestamp, id LIMIT {limit}", wanted.text);
         let found = self.read("read a chain's entries", &sql, wanted.values).await?;
         found.iter().map(rows::entry).collect()
+    }
+
+    async fn entries_of_chains(&self, keys: &[&ChainKey], limit: usize) -> Result<Vec<AuditEntry>, Fault> {
+        let columns: Vec<_> = ENTRY.split(", ").map(|column| format!("a.{column}")).collect();
+        let sql = format!(
+            "WITH w AS ({}) SELECT {} FROM w CROSS JOIN audit_log a \
+             WHERE a.book_id = w.book_id AND a.path = w.path AND a.user_id = w.user_id LIMIT $2",
+            listed(self.db.dialect(), 1, &["book_id", "path", "user_id"]),
+            columns.join(", ")
+        );
+        let named = list(keys.iter().map(|key| [key.book.clone(), key.path.clone(), key.user.clone()]));
+        let values = vec![named, Value::Int(i64::try_from(limit).unwrap_or(i64::MAX))];
+        let found = self.read("read the entries of chains", &sql, values).await?;
+        let mut entries = found.iter().map(rows::entry).collect::<Result<Vec<_>, _>>()?;
+        // They arrive chain by chain, almost in order; the database would sort them from the beginning.
+        entries.sort_by(|a, b| {
+            let chains = (&a.book_id, &a.path, &a.user_id).cmp(&(&b.book_id, &b.path, &b.user_id));
+            chains.then_with(|| (a.timestamp, &a.id).cmp(&(b.timestamp, &b.id)))
+        });
+        Ok(entries)
     }
 
     async fn orphaned_chains(

@@ -197,3 +197,22 @@ pub async fn chains_are_found_by_their_latest_entry(setup: &Setup) {
     let orphaned = fixture.journal.orphaned_chains(None, Some(&fixture.book), 1000).await.unwrap();
     assert_eq!(orphaned, vec![]);
 }
+
+/// The entries of several chains are those of each, one chain after the other; too many are cut off.
+pub async fn the_entries_of_several_chains_are_those_of_each(setup: &Setup) {
+    let fixture = written(setup).await;
+    let keys = fixture.chains().await;
+    let mut each = Vec::new();
+    for key in &keys[1..] {
+        each.extend(fixture.chain(key).await);
+    }
+    let unknown = fixture.chain_key(Some(&lesson(9)), &Layer::Base);
+    let asked: Vec<_> = keys[1..].iter().chain([&unknown]).rev().collect();
+    let found = fixture.journal.entries_of_chains(&asked, 100).await.unwrap();
+    assert_eq!(found, each);
+    assert_eq!(
+        fixture.journal.entries_of_chains(&asked, each.len() - 1).await.unwrap().len(),
+        each.len() - 1
+    );
+    assert_eq!(fixture.journal.entries_of_chains(&[&unknown], 100).await.unwrap(), []);
+}

@@ -111,6 +111,7 @@ macro_rules! journal_contract {
                 filters_give_exactly_what_matches,
                 r5_one_layer_s_log_holds_no_other_s,
                 chains_are_listed_by_key,
+                the_entries_of_several_chains_are_those_of_each,
                 chains_are_found_by_their_latest_entry;
         }
         $crate::contract_tests! { $setup, blobs;

@@ -63,6 +63,12 @@ impl AuditLog for MemoryJournal {
         Ok(newer.take(limit).cloned().collect())
     }
 
+    async fn entries_of_chains(&self, keys: &[&ChainKey], limit: usize) -> Result<Vec<AuditEntry>, Fault> {
+        let state = self.state();
+        let chains = state.chains.iter().filter(|(key, _)| keys.contains(key));
+        Ok(chains.flat_map(|(_, entries)| entries).take(limit).cloned().collect())
+    }
+
     async fn orphaned_chains(
         &self,
         layer: Option<&Layer>,

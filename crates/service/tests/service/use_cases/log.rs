@@ -195,6 +195,33 @@ async fn r6_a_chain_longer_than_a_page_is_walked_to_its_end() {
 }
 
 #[tokio::test]
+async fn r6_short_chains_are_read_many_at_once() {
+    let fixture = ServiceFixture::new();
+    let server = fixture.server();
+    for n in 0..250 {
+        fixture.put(&server, &Layer::Base, &lesson(n), "a").await;
+        fixture.put(&server, &Layer::Base, &lesson(n), "b").await;
+    }
+    fixture.faults.reset();
+    let verify = async |call: &mut Call| {
+        let access = call.may_verify(Some(fixture.book.clone()), Layer::Base)?;
+        call.verify_audit_chain(&access, None).await
+    };
+    let report = reading(&server, verify).await.unwrap();
+    assert_eq!((report.chains, report.entries_checked, report.breaks), (250, 500, vec![]));
+    assert_eq!(
+        fixture.faults.calls(),
+        [
+            "journal.book",
+            "journal.chains",
+            "journal.entries_of_chains",
+            "journal.chains",
+            "journal.orphaned_chains"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_query_goes_on_where_it_stopped_and_leaves_out_only_what_is_not_to_be_kept() {
     let fixture = ServiceFixture::new();
     let server = fixture.server();
