@@ -12,14 +12,18 @@ mod inventory;
 mod lists;
 mod manifests;
 mod path_locks;
+#[cfg(test)]
+mod plans;
 mod publications;
 mod rows;
+mod statistics;
 mod store_identity;
 mod transaction;
 mod uploads;
 mod versions;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use panaversity_model::audit::AuditDraft;
@@ -45,6 +49,8 @@ pub struct SqlJournal {
     committer: Committer,
     store_id: String,
     backend: Backend,
+    /// Number of files published by this server.
+    published: AtomicUsize,
 }
 
 impl SqlJournal {
@@ -61,7 +67,7 @@ impl SqlJournal {
     pub async fn open_shared(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
         let store_id = store_identity::store_id(&db).await?;
         let committer = Committer::start(db.clone(), backend);
-        Ok(Arc::new(Self { db, committer, store_id, backend }))
+        Ok(Arc::new(Self { db, committer, store_id, backend, published: AtomicUsize::new(0) }))
     }
 
     /// The audit log alone, for commands that only read: it asks for no permission to write.
@@ -73,6 +79,7 @@ impl SqlJournal {
             db,
             store_id: String::new(),
             backend,
+            published: AtomicUsize::new(0),
         })
     }
 

@@ -74,6 +74,11 @@ static ALL: &[Scripts] = &[
         sqlite: pair!("sqlite", "0007_change_messages"),
         postgres: pair!("postgres", "0007_change_messages"),
     },
+    Scripts {
+        revision: Revision { number: 8, name: "steady_plans", destroys_audit: false },
+        sqlite: pair!("sqlite", "0008_steady_plans"),
+        postgres: pair!("postgres", "0008_steady_plans"),
+    },
 ];
 
 /// The revision that adds API keys.

@@ -121,6 +121,11 @@ impl Postgres {
         run(Command::new(psql).args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]))
     }
 
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// The folder of the server's programs, `pgbench` among them.
     pub fn programs(&self) -> &Path {
         &self.programs

@@ -100,21 +100,24 @@ const FILE_COLUMNS: [&str; 7] =
 
 /// SQL of a delta: the total count; of each path the time of the last change in any layer of the view
 /// and in its top one, and the journal row that the view shows, or NULLs. An entry without hashes
-/// changed nothing. A change of the base below a file of the overlay is not visible.
+/// changed nothing. A change of the base below a file of the overlay is not visible. The entries are selected
+/// by their time before they are grouped; without that limit `SQLite` reads all chains in the order of paths.
 fn changes_sql() -> String {
     // No column of a journal row is NULL.
     let shown = FILE_COLUMNS.map(|name| format!("coalesce(t.{name}, b.{name}) AS {name}")).join(", ");
     format!(
         "SELECT count(*) OVER () AS total, c.path AS changed_path, c.changed_at, c.changed_on_top, {shown} \
-         FROM (SELECT path, max(timestamp) AS changed_at, \
+         FROM (SELECT book_id, path, max(timestamp) AS changed_at, \
                max(CASE WHEN user_id = $2 THEN timestamp END) AS changed_on_top \
-               FROM audit_log WHERE book_id = $1 AND user_id IN ($2, '__base__') AND timestamp >= $3 \
-               AND change_id IS NOT NULL AND coalesce(new_content_hash, old_content_hash) IS NOT NULL \
-               AND path > $4 GROUP BY path) c \
-         LEFT JOIN file_journal t ON t.book_id = $1 AND t.user_id = $2 AND t.path = c.path \
-         LEFT JOIN file_journal b ON b.book_id = $1 AND b.user_id = '__base__' AND b.path = c.path \
+               FROM (SELECT book_id, path, user_id, timestamp FROM audit_log \
+                     WHERE book_id = $1 AND user_id IN ($2, '__base__') AND timestamp >= $3 \
+                     AND change_id IS NOT NULL AND coalesce(new_content_hash, old_content_hash) IS NOT NULL \
+                     LIMIT {}) AS recent WHERE path > $4 GROUP BY book_id, path) c \
+         LEFT JOIN file_journal t ON t.book_id = c.book_id AND t.user_id = $2 AND t.path = c.path \
+         LEFT JOIN file_journal b ON b.book_id = c.book_id AND b.user_id = '__base__' AND b.path = c.path \
          WHERE c.changed_on_top IS NOT NULL OR t.path IS NULL \
-         ORDER BY c.path LIMIT $5"
+         ORDER BY c.path LIMIT $5",
+        i64::MAX
     )
 }
 

@@ -112,7 +112,6 @@ impl Files for SqlJournal {
             _ => from,
         };
         let mut values: Vec<Value> = vec![
-            view.top().as_str().into(),
             from.into(),
             // Every path sorts below `\u{10ffff}`.
             to.unwrap_or_else(|| char::MAX.to_string()).into(),
@@ -120,24 +119,38 @@ impl Files for SqlJournal {
         ];
         let mut place = String::new();
         if let Some(book) = book {
-            place.push_str(" AND book_id = $5");
             values.push(book.as_str().into());
+            let _ = write!(place, " AND book_id = ${}", values.len());
         }
-        if let Some((after_book, after_path)) = after {
-            let n = values.len();
-            let _ = write!(place, " AND (book_id, path) > (${}, ${})", n + 1, n + 2);
-            values.extend([after_book.as_str().into(), after_path.as_str().into()]);
+        // Each layer in the order of its key, which ends at the limit; a sort of both would read all of them.
+        let layers =
+            if view.top() == &Layer::Base { vec![view.top()] } else { vec![view.top(), &Layer::Base] };
+        let mut parts = Vec::new();
+        for layer in layers {
+            values.push(layer.as_str().into());
+            let user = values.len();
+            let mut place = place.clone();
+            if let Some((after_book, after_path)) = after {
+                values.extend([after_book.as_str().into(), after_path.as_str().into()]);
+                let _ =
+                    write!(place, " AND (book_id, user_id, path) > (${}, ${user}, ${})", user + 1, user + 2);
+            }
+            let wanted = format!("user_id = ${user} AND path >= $1 AND path < $2");
+            // Of all books each row is looked at: conditions that planners can read would have them sort.
+            let wanted =
+                if book.is_some() { wanted } else { format!("CASE WHEN {wanted} THEN TRUE ELSE FALSE END") };
+            parts.push(format!(
+                "SELECT * FROM (SELECT book_id, path FROM file_journal WHERE {wanted}{place} \
+                 ORDER BY book_id, user_id, path LIMIT $3) l{user}"
+            ));
         }
-        let sql = format!(
-            "SELECT DISTINCT book_id, path FROM file_journal WHERE user_id IN ($1, '__base__') \
-             AND path >= $2 AND path < $3{place} ORDER BY book_id, path LIMIT $4"
-        );
+        let sql = format!("{} ORDER BY book_id, path LIMIT $3", parts.join(" UNION "));
         let found = self.read("search paths", &sql, values).await?;
         found.iter().map(rows::book_path).collect()
     }
 
     async fn asset(&self, book: &BookId, path: &BookPath) -> Result<Option<Asset>, Fault> {
-        let sql = format!("SELECT {} FROM {ASSETS} WHERE {OF_BASE} AND f.path = $2", asset_columns());
+        let sql = format!("SELECT {} FROM file_journal f WHERE {OF_BASE} AND f.path = $2", asset_columns());
         let found =
             self.read("find an asset", &sql, vec![book.as_str().into(), path.as_str().into()]).await?;
         found.first().map(asset).transpose()
@@ -145,7 +158,7 @@ impl Files for SqlJournal {
 
     async fn find_asset(&self, book: &BookId, path: &BookPath) -> Result<Option<(Asset, StoredBlob)>, Fault> {
         let sql = format!(
-            "SELECT {}, {BLOB} FROM {ASSETS} LEFT JOIN blobs b ON b.hash = f.sha256 \
+            "SELECT {}, {BLOB} FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 \
              WHERE {OF_BASE} AND f.path = $2",
             asset_columns()
         );
@@ -162,8 +175,8 @@ impl Files for SqlJournal {
         limit: usize,
     ) -> Result<Vec<Asset>, Fault> {
         let sql = format!(
-            "SELECT {} FROM {ASSETS} WHERE {OF_BASE} AND f.path >= $2 AND f.path < $3 AND f.path > $4 \
-             ORDER BY f.path LIMIT $5",
+            "SELECT {} FROM file_journal f WHERE {OF_BASE} AND f.path > $2 AND f.path < $3 \
+             ORDER BY f.path LIMIT $4",
             asset_columns()
         );
         let found = self.read("list assets", &sql, below(book, folder, after, limit)).await?;
@@ -250,23 +263,23 @@ async fn list_layer(
     limit: usize,
 ) -> Sql<Vec<crate::database::Row>> {
     let sql = format!(
-        "SELECT {FILE} FROM file_journal f WHERE f.book_id = $1 AND f.user_id = $6 \
-         AND f.path >= $2 AND f.path < $3 AND f.path > $4 ORDER BY f.path LIMIT $5"
+        "SELECT {FILE} FROM file_journal f WHERE f.book_id = $1 AND f.user_id = $5 \
+         AND f.path > $2 AND f.path < $3 ORDER BY f.path LIMIT $4"
     );
     let mut values = below(book, folder, after, limit);
     values.push(layer.as_str().into());
     session.rows(sql, values).await
 }
 
-/// Columns read by [`asset`].
+/// Columns read by [`asset`]. The newest version of a file is never deleted.
 fn asset_columns() -> String {
-    format!("{FILE}, v.agent_id")
+    format!(
+        "{FILE}, (SELECT v.agent_id FROM versions v WHERE v.book_id = f.book_id AND v.path = f.path \
+         AND v.user_id = f.user_id AND v.version = f.version) AS agent_id"
+    )
 }
 
-/// Base files of the book `$1` with their newest versions, which are never deleted.
-const ASSETS: &str = "file_journal f LEFT JOIN versions v ON v.book_id = f.book_id AND v.path = f.path \
-    AND v.user_id = f.user_id AND v.version = f.version";
-/// Condition on them.
+/// Condition on base files of the book `$1`.
 const OF_BASE: &str = "f.book_id = $1 AND f.user_id = '__base__'";
 
 fn asset(row: &Row) -> Result<Asset, Fault> {
@@ -276,15 +289,19 @@ fn asset(row: &Row) -> Result<Asset, Fault> {
     Ok(Asset { record, agent: rows::agent(&agent)? })
 }
 
-/// Parameters `$1` to `$5`: book, bounds of a folder, start of the page, and its length.
+/// Parameters `$1` to `$4`: book, bounds of a page, both exclusive, and its length. There is one lower bound,
+/// because `SQLite` searches an index by one and compares each row with the other.
 fn below(book: &BookId, folder: &Folder, after: Option<&BookPath>, limit: usize) -> Vec<Value> {
-    let (from, to) = folder.range();
+    // The range of a folder begins with its own name and a slash, which is no file's path.
+    let (mut from, to) = folder.range();
+    if let Some(after) = after {
+        from = from.max(after.as_str().to_owned());
+    }
     vec![
         book.as_str().into(),
         from.into(),
-        // Every path sorts above the empty string and below `\u{10ffff}`.
+        // Every path sorts below `\u{10ffff}`.
         to.unwrap_or_else(|| char::MAX.to_string()).into(),
-        after.map_or("", |path| path.as_str()).into(),
         Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)),
     ]
 }

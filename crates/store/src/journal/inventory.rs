@@ -16,11 +16,11 @@ use super::rows::{self, BLOB};
 use super::{SqlJournal, retried};
 use crate::database::{Durability, Row, Value, placeholders, power_of_two_chunks, values_list};
 
-/// Columns read by [`record`], of a journal row `f` and its publication `p`.
+/// Columns read by [`record`], of a journal row `f` and its publication `p`, which is looked up for each.
 const RECORD: &str = "SELECT f.book_id, f.path, f.user_id, f.sha256, f.size, f.version, \
-    CASE WHEN p.state = 'pending' THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS is_pending \
-    FROM file_journal f LEFT JOIN publications p \
-    ON p.book_id = f.book_id AND p.path = f.path AND p.user_id = f.user_id";
+    CASE WHEN (SELECT p.state FROM publications p WHERE p.book_id = f.book_id AND p.path = f.path \
+    AND p.user_id = f.user_id) = 'pending' THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS is_pending \
+    FROM file_journal f";
 
 fn record(row: &Row) -> Result<PublishedFile, Fault> {
     let key = rows::file_key(row)?;
@@ -48,14 +48,18 @@ impl FileInventory for SqlJournal {
         after: Option<&FileKey>,
         limit: usize,
     ) -> Result<Vec<PublishedFile>, Fault> {
-        let of_book = if book.is_some() { "AND f.book_id = $5" } else { "" };
+        let [mut from, path, user] = after.map_or(["", "", ""].map(Value::from), key_values);
+        let mut of_book = "";
+        if let Some(book) = book {
+            // Not as an equality, of which PostgreSQL would expect so few rows that it would sort them.
+            of_book = "AND f.book_id <= $1";
+            from = book.as_str().into();
+        }
         let sql = format!(
             "{RECORD} WHERE (f.book_id, f.user_id, f.path) > ($1, $2, $3) {of_book} \
              ORDER BY f.book_id, f.user_id, f.path LIMIT $4"
         );
-        let [book_after, path, user] = after.map_or(["", "", ""].map(Value::from), key_values);
-        let mut values = vec![book_after, user, path, limited(limit)];
-        values.extend(book.map(|book| Value::from(book.as_str())));
+        let values = vec![from, user, path, limited(limit)];
         self.read("list files", &sql, values).await?.iter().map(record).collect()
     }
 
@@ -86,27 +90,27 @@ impl FileInventory for SqlJournal {
 
     async fn conflicting_path(&self, key: &FileKey) -> Result<Option<BookPath>, Fault> {
         let folded = key.path.folded();
-        let above: Vec<Value> = folders_above(&folded).map(Value::from).collect();
-        let near = "SELECT path FROM file_journal WHERE book_id = $1 AND path <> $2 AND";
-        let above_it = if above.is_empty() {
-            String::new()
-        } else {
-            format!(
-                " UNION ALL SELECT * FROM (SELECT path FROM file_journal WHERE book_id = $1 AND user_id IN ($3, $4) \
-                 AND folded IN ({}) LIMIT 1) a",
-                placeholders(8, above.len())
-            )
-        };
+        let of_layers =
+            |folded: &str| [key.layer.as_str(), BASE].map(|user| rows::name(key.book.as_str(), user, folded));
+        let mut values: Vec<Value> = vec![key.path.as_str().into()];
+        values.extend(of_layers(&folded).map(Value::from));
+        let mut parts = vec![format!("f.path <> $1 AND {} IN ($2, $3)", rows::NAME)];
+        for name in of_layers(&folded) {
+            let n = values.len();
+            parts.push(format!("f.path <> $1 AND {0} >= ${1} AND {0} < ${2}", rows::NAME, n + 1, n + 2));
+            // `0` is the byte after `/`.
+            values.extend([format!("{name}/"), format!("{name}0")].map(Value::from));
+        }
+        let above: Vec<Value> = folders_above(&folded).flat_map(of_layers).map(Value::from).collect();
+        if !above.is_empty() {
+            parts.push(format!("{} IN ({})", rows::NAME, placeholders(values.len() + 1, above.len())));
+            values.extend(above);
+        }
         // Each subquery is one index lookup.
-        let sql = format!(
-            "SELECT * FROM ({near} user_id IN ($3, $4) AND folded = $5 LIMIT 1) t \
-             UNION ALL SELECT * FROM ({near} user_id IN ($3, $4) AND folded >= $6 AND folded < $7 LIMIT 1) b{above_it}"
-        );
-        let [book, path, user] = key_values(key);
-        // `0` is the byte after `/`.
-        let (from, to) = (format!("{folded}/"), format!("{folded}0"));
-        let mut values = vec![book, path, user, BASE.into(), folded.as_str().into(), from.into(), to.into()];
-        values.extend(above);
+        let parts = parts.iter().enumerate().map(|(n, condition)| {
+            format!("SELECT * FROM (SELECT f.path FROM file_journal f WHERE {condition} LIMIT 1) p{n}")
+        });
+        let sql = parts.collect::<Vec<_>>().join(" UNION ALL ");
         let found = self.read("look for a path in the way", &sql, values).await?;
         found.first().map(|row| rows::read("read a path", || Ok(rows::path(&row.text("path")?)))).transpose()
     }

@@ -1,5 +1,6 @@
 //! Lists of rows bound as one parameter, a JSON array of arrays. A statement has one text whatever the length of
-//! its list, and planners, which assume that a list is short, look its rows up one by one by an index.
+//! its list, whose rows are looked up one by one by an index: on `SQLite` by `CROSS JOIN`, which keeps the order; on
+//! PostgreSQL because it expects one row of the list, as of any range with two ends that it knows nothing of.
 
 use crate::database::{Dialect, Value};
 
@@ -15,9 +16,19 @@ pub(super) fn listed(dialect: Dialect, parameter: usize, columns: &[&str]) -> St
         Dialect::Sqlite => format!("SELECT key AS n, {columns} FROM json_each(${parameter})"),
         Dialect::Postgres => format!(
             "SELECT key - 1 AS n, {columns} FROM json_array_elements(CAST(CAST(${parameter} AS TEXT) AS JSON)) \
-             WITH ORDINALITY AS e (value, key)"
+             WITH ORDINALITY AS e (value, key) WHERE key BETWEEN 1 AND 1000000"
         ),
     }
+}
+
+/// SQL query `w` of a list of paths and hashes of versions of the base, with the book bound to `$book`. It hides the
+/// book, which is one, from PostgreSQL's planner: by it alone it would read all versions of the book first.
+pub(super) fn listed_versions(dialect: Dialect, book: usize, parameter: usize) -> String {
+    format!(
+        "WITH w AS MATERIALIZED (SELECT l.n, l.path, l.hash, CAST(${book} AS TEXT) AS book_id, \
+         '__base__' AS user_id FROM ({}) l)",
+        listed(dialect, parameter, &["path", "hash"])
+    )
 }
 
 /// The value of a list.

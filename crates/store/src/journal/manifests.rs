@@ -6,7 +6,7 @@ use panaversity_model::manifest::{Item, ManifestRow, Stamp};
 use panaversity_model::ports::Manifests;
 use panaversity_model::{BookId, ContentHash, Fault, Layer};
 
-use super::lists::{LISTED, list, listed};
+use super::lists::{LISTED, list, listed_versions};
 use super::{SqlJournal, rows};
 use crate::database::{Row, Sql, Value, fault};
 
@@ -73,12 +73,12 @@ impl Manifests for SqlJournal {
     ) -> Result<Vec<Option<BlobMetadata>>, Fault> {
         // Row by row by an index, and without reading the bytes whose length is queried.
         let sql = format!(
-            "WITH w AS ({}) SELECT CAST(w.n AS BIGINT) AS n, coalesce(b.size, v.size) AS size, \
+            "{} SELECT CAST(w.n AS BIGINT) AS n, coalesce(b.size, v.size) AS size, \
              coalesce(b.crc32, 0) AS crc32, coalesce(b.state, 'missing') AS state, \
              CAST(length(b.deflated) AS BIGINT) AS deflated_size, v.kept_until \
              FROM w CROSS JOIN versions v LEFT JOIN blobs b ON b.hash = v.sha256 \
-             WHERE v.book_id = $1 AND v.path = w.path AND v.user_id = '__base__' AND v.sha256 = w.hash",
-            listed(self.db.dialect(), 2, &["path", "hash"])
+             WHERE v.book_id = w.book_id AND v.path = w.path AND v.user_id = w.user_id AND v.sha256 = w.hash",
+            listed_versions(self.db.dialect(), 1, 2)
         );
         let mut found: Vec<Option<BlobMetadata>> = vec![None; versions.len()];
         for (some, found) in versions.chunks(LISTED).zip(found.chunks_mut(LISTED)) {

@@ -13,6 +13,7 @@ use panaversity_model::path::folders_above;
 use panaversity_model::precondition::TargetContent;
 
 use super::decide::{Batch, FoldedKey, folded_key};
+use super::rows;
 use crate::database::{Database, Dialect, Session, Sql, Value, power_of_two_chunks, values_list};
 
 /// Folded names of the files that a batch writes and whose grammar does not keep them disjoint.
@@ -78,16 +79,17 @@ pub(super) async fn read_names_below(
     new.retain(|name| !names.contains_key(name));
     for some in power_of_two_chunks(&new) {
         let below = (0..some.len()).map(|n| {
-            let [book, user, from, to] = [2, 3, 4, 5].map(|column| format!("${}", column + 4 * n));
+            let (name, from, to) = (rows::NAME, 2 * n + 2, 2 * n + 3);
             format!(
-                "SELECT * FROM (SELECT book_id, user_id, folded, path FROM file_journal WHERE book_id = {book} \
-                 AND user_id = {user} AND folded >= {from} AND folded < {to} LIMIT $1) b{n}"
+                "SELECT * FROM (SELECT f.book_id, f.user_id, f.folded, f.path FROM file_journal f \
+                 WHERE {name} >= ${from} AND {name} < ${to} LIMIT $1) b{n}"
             )
         });
         let sql = below.collect::<Vec<_>>().join(" UNION ALL ");
         let ranges = some.iter().flat_map(|(book, user, folded)| {
+            let name = rows::name(book, user, folded);
             // `0` is the byte after `/`.
-            [book.clone(), user.clone(), format!("{folded}/"), format!("{folded}0")].map(Value::from)
+            [format!("{name}/"), format!("{name}0")].map(Value::from)
         });
         let values = std::iter::once(Value::Int(enough)).chain(ranges).collect();
         for row in session.rows(sql, values).await? {

@@ -12,6 +12,7 @@ use panaversity_model::ports::Publications;
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 
 use super::gc::seconds_from_now;
+use super::lists::{LISTED, list, listed};
 use super::rows::{self, BLOB, FILE};
 use super::{SqlJournal, retried};
 use crate::backend::Backend;
@@ -27,19 +28,20 @@ pub(super) fn lease_end(dialect: Dialect, backend: Backend) -> String {
 #[async_trait]
 impl Publications for SqlJournal {
     async fn claim(&self, leases: &[LeaseId]) -> Result<Vec<Publication>, Fault> {
-        if self.pending().await? == 0 {
+        // In the order of the index on the backlog.
+        let due = format!(
+            "SELECT book_id, path, user_id, version FROM publications WHERE state = 'pending' \
+             AND (lease IS NULL OR lease_until <= {}) ORDER BY lease_until NULLS FIRST, version LIMIT",
+            self.db.now_sql()
+        );
+        if self.read("look for publications", &format!("{due} 1"), Vec::new()).await?.is_empty() {
             return Ok(Vec::new());
         }
         let skip = match self.db.dialect() {
             Dialect::Sqlite => "",
             Dialect::Postgres => "FOR UPDATE SKIP LOCKED",
         };
-        let select = format!(
-            "SELECT book_id, path, user_id, version FROM publications WHERE state = 'pending' \
-             AND (lease IS NULL OR lease_until <= {}) ORDER BY lease_until NULLS FIRST, version LIMIT {} {skip}",
-            self.db.now_sql(),
-            leases.len()
-        );
+        let select = format!("{due} {} {skip}", leases.len());
         let update = format!(
             "UPDATE publications SET lease = $4, lease_until = {} WHERE book_id = $1 AND path = $2 AND user_id = $3",
             lease_end(self.db.dialect(), self.backend)
@@ -123,24 +125,32 @@ impl Publications for SqlJournal {
     async fn synced(&self, paths: &[(FileKey, i64)]) -> Result<(), Fault> {
         let mut paths: Vec<&(FileKey, i64)> = paths.iter().collect();
         paths.sort();
-        for some in paths.chunks(64) {
-            let sql = format!(
-                "DELETE FROM publications WHERE state = 'published' AND (book_id, path, user_id, version) IN (VALUES {})",
-                values_list(1, some.len(), 4)
-            );
-            let keys: Vec<&FileKey> = some.iter().map(|(key, _)| key).collect();
-            let numbered = some
-                .iter()
-                .flat_map(|(key, version)| key_values(key).into_iter().chain([Value::Int(*version)]));
-            let values: Vec<Value> = numbered.collect();
+        let columns = ["book_id", "path", "user_id", "version"];
+        let w = listed(self.db.dialect(), 1, &columns);
+        let lock = format!(
+            "WITH w AS ({w}) SELECT 1 FROM publications WHERE (book_id, path, user_id) IN \
+             (SELECT book_id, path, user_id FROM w) ORDER BY book_id, path, user_id FOR UPDATE"
+        );
+        let sql = format!(
+            "WITH w AS ({w}) DELETE FROM publications WHERE state = 'published' \
+             AND (book_id, path, user_id, version) IN (SELECT book_id, path, user_id, CAST(version AS BIGINT) FROM w)"
+        );
+        for some in paths.chunks(LISTED) {
+            let named = list(some.iter().map(|(key, version)| {
+                let [book, path, user] = [key.book.as_str(), key.path.as_str(), key.layer.as_str()];
+                [book, path, user, &version.to_string()].map(str::to_owned)
+            }));
             retried("forget published files", || async {
                 let mut session = self.db.begin(Durability::Kill).await?;
-                lock(&self.db, &mut session, &keys).await?;
-                session.execute(sql.as_str(), values.clone()).await?;
+                if self.db.dialect() == Dialect::Postgres {
+                    session.rows(lock.as_str(), vec![named.clone()]).await?;
+                }
+                session.execute(sql.as_str(), vec![named.clone()]).await?;
                 session.commit().await
             })
             .await?;
         }
+        self.note_published(paths.len()).await;
         Ok(())
     }
 

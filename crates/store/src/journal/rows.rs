@@ -16,6 +16,9 @@ pub(super) const FILE: &str =
 /// Columns read by [`blob`], of a blob row called `b`.
 pub(super) const BLOB: &str =
     "b.hash AS blob_hash, b.size AS blob_size, b.crc32, b.state, b.deflated, b.chunks";
+/// Folded name of a journal row called `f` with its book and layer, by which alone names are searched: the
+/// expression of an index. Neither ids of books nor of users contain a slash.
+pub(super) const NAME: &str = "f.book_id || '/' || f.user_id || '/' || f.folded";
 /// Columns read by [`entry`].
 pub(super) const ENTRY: &str = "id, timestamp, agent_id, operation, book_id, path, user_id, status, error_code, \
     error_message, execution_time_ms, request_id, change_id, old_content_hash, new_content_hash, prev_hash, entry_hash";
@@ -52,6 +55,11 @@ pub(super) fn hash(text: &str) -> Result<ContentHash, Fault> {
 
 pub(super) fn agent(text: &str) -> Result<AgentId, Fault> {
     AgentId::parse(text).map_err(|refusal| foreign("agent", &refusal))
+}
+
+/// The value of [`NAME`].
+pub(super) fn name(book: &str, user: &str, folded: &str) -> String {
+    format!("{book}/{user}/{folded}")
 }
 
 pub(super) fn unsigned(number: i64) -> u64 {

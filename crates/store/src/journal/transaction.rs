@@ -233,10 +233,11 @@ async fn read_state(
     for some in power_of_two_chunks(&folded) {
         let sql = format!(
             "SELECT f.book_id, f.path, f.user_id, f.sha256, f.folded FROM file_journal f \
-             WHERE (f.book_id, f.user_id, f.folded) IN (VALUES {})",
-            values_list(1, some.len(), 3)
+             WHERE {} IN ({})",
+            rows::NAME,
+            placeholders(1, some.len())
         );
-        let values = some.iter().flat_map(|(book, user, name)| [book, user, name].map(|t| t.as_str().into()));
+        let values = some.iter().map(|(book, user, folded)| rows::name(book, user, folded).into());
         for row in session.rows(sql, values.collect()).await? {
             let key = rows::chain_key(&row)?;
             names.insert((key.book.clone(), key.user.clone(), row.text("folded")?), key.path.clone());

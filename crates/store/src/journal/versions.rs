@@ -9,27 +9,38 @@ use panaversity_model::publication::FileKey;
 use panaversity_model::version::FileVersion;
 
 use super::SqlJournal;
+use super::lists::{LISTED, list, listed};
 use super::publications::key_values;
 use super::rows::{self, FILE};
-use crate::database::{Row, power_of_two_chunks};
+use crate::database::Row;
 
 impl SqlJournal {
     /// Implements [`current_metadata`](panaversity_model::ports::Changes::current_metadata).
     pub(super) async fn metadata_of(&self, keys: &[FileKey]) -> Result<Vec<Option<FileMetadata>>, Fault> {
         let mut found = HashMap::with_capacity(keys.len());
-        for some in power_of_two_chunks(keys) {
-            // For a single key the same statement as a comparison, which both planners answer by the key.
-            let wanted: Vec<String> = (0..some.len())
-                .map(|n| n * 3)
-                .map(|n| format!("f.book_id = ${} AND f.path = ${} AND f.user_id = ${}", n + 1, n + 2, n + 3))
-                .collect();
-            let sql = format!(
-                "SELECT f.book_id, {FILE}, b.state, \
-                 CASE WHEN b.deflated IS NULL THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS in_object \
-                 FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 WHERE {}",
-                wanted.join(" OR ")
-            );
-            let values = some.iter().flat_map(key_values).collect();
+        let columns = format!(
+            "f.book_id, {FILE}, b.state, \
+             CASE WHEN b.deflated IS NULL THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS in_object"
+        );
+        for some in keys.chunks(LISTED) {
+            let (sql, values) = if let [key] = some {
+                let sql = format!(
+                    "SELECT {columns} FROM file_journal f LEFT JOIN blobs b ON b.hash = f.sha256 \
+                     WHERE f.book_id = $1 AND f.path = $2 AND f.user_id = $3"
+                );
+                (sql, key_values(key).to_vec())
+            } else {
+                let sql = format!(
+                    "WITH w AS ({}) SELECT {columns} FROM w CROSS JOIN file_journal f \
+                     LEFT JOIN blobs b ON b.hash = f.sha256 \
+                     WHERE f.book_id = w.book_id AND f.path = w.path AND f.user_id = w.user_id",
+                    listed(self.db.dialect(), 1, &["book_id", "path", "user_id"])
+                );
+                let row = |key: &FileKey| {
+                    [key.book.as_str(), key.path.as_str(), key.layer.as_str()].map(str::to_owned)
+                };
+                (sql, vec![list(some.iter().map(row))])
+            };
             for row in self.read("read what changes would replace", &sql, values).await? {
                 found.insert(rows::file_key(&row)?, rows::metadata(&row)?);
             }

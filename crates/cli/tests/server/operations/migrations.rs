@@ -97,6 +97,7 @@ fn what_is_printed_for_people_says_where_the_schema_is() {
         "0005 api_keys",
         "0006 signing_keys",
         "0007 change_messages",
+        "0008 steady_plans",
     ];
     let (lines, newest) =
         (all.map(|revision| format!("upgraded to {revision}\n")).concat(), all[all.len() - 1]);
