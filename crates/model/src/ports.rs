@@ -118,8 +118,8 @@ pub trait GarbageCollection: Send + Sync {
     ) -> Result<CondemnedBatch, Fault>;
     /// Condemns an object that has no row, durably; `None`: it has a row by now.
     async fn condemn_unknown(&self, hash: ContentHash, size: u64) -> Result<Option<Condemned>, Fault>;
-    /// Deletes the row of a condemned blob whose object is deleted.
-    async fn purge(&self, condemned: &Condemned) -> Result<PurgeOutcome, Fault>;
+    /// Deletes the rows of condemned blobs whose objects are deleted; an outcome for each, in their order.
+    async fn purge(&self, condemned: &[Condemned]) -> Result<Vec<PurgeOutcome>, Fault>;
     /// Counts what a run would delete.
     async fn survey(&self, cutoffs: RetentionCutoffs) -> Result<GcEstimate, Fault>;
 }

@@ -210,17 +210,28 @@ impl Service {
     ) -> Result<Vec<Condemned>, Fault> {
         let number = condemned.len();
         let results = futures::stream::iter(condemned)
-            .map(|one| async move { (one, self.carry_out_one(&one, began).await) })
+            .map(|one| async move { (one, self.delete_object(&one, began).await) })
             .buffer_unordered(SIDE_BY_SIDE)
             .collect::<Vec<_>>()
             .await;
-        let (mut gone, mut broken) = (Vec::with_capacity(number), Vec::new());
+        let (mut deleted, mut gone, mut broken) = (Vec::with_capacity(number), Vec::new(), Vec::new());
         for (one, result) in results {
             match result {
-                Ok(true) => gone.push(one),
-                Ok(false) => {}
+                Ok(()) => deleted.push(one),
                 Err(fault) => broken.push(fault),
             }
+        }
+        match self.inner.journal.purge(&deleted).await {
+            Ok(outcomes) => {
+                for (one, outcome) in deleted.into_iter().zip(outcomes) {
+                    match outcome {
+                        PurgeOutcome::Purged => gone.push(one),
+                        PurgeOutcome::Revived => {}
+                        PurgeOutcome::TooLate => broken.extend(self.undo_late_deletion(one.hash).await.err()),
+                    }
+                }
+            }
+            Err(fault) => broken.extend(deleted.iter().map(|_| fault.clone())),
         }
         swept.left += broken.len() as u64;
         match broken.pop() {
@@ -235,20 +246,13 @@ impl Service {
         }
     }
 
-    async fn carry_out_one(&self, condemned: &Condemned, began: Duration) -> Result<bool, Fault> {
-        if condemned.in_object {
-            if self.inner.clock.monotonic().saturating_sub(began) >= DELETED_WITHIN {
-                return Err(Fault::storage("its turn came too late for its guard"));
-            }
-            self.inner.objects.delete(condemned.hash).await?;
+    async fn delete_object(&self, condemned: &Condemned, began: Duration) -> Result<(), Fault> {
+        if !condemned.in_object {
+            return Ok(());
         }
-        match self.inner.journal.purge(condemned).await? {
-            PurgeOutcome::Purged => Ok(true),
-            PurgeOutcome::Revived => Ok(false),
-            PurgeOutcome::TooLate => {
-                self.undo_late_deletion(condemned.hash).await?;
-                Ok(false)
-            }
+        if self.inner.clock.monotonic().saturating_sub(began) >= DELETED_WITHIN {
+            return Err(Fault::storage("its turn came too late for its guard"));
         }
+        self.inner.objects.delete(condemned.hash).await
     }
 }

@@ -305,7 +305,7 @@ faulty! { GarbageCollection for FaultyJournal, "journal", Database;
     fn forget_versions(unused_since: Timestamp, limit: usize) -> u64;
     fn condemn(unused_since: Timestamp, after: Option<ContentHash>, limit: usize) -> CondemnedBatch;
     fn condemn_unknown(hash: ContentHash, size: u64) -> Option<Condemned>;
-    fn purge(condemned: &Condemned) -> PurgeOutcome;
+    fn purge(condemned: &[Condemned]) -> Vec<PurgeOutcome>;
     fn survey(cutoffs: RetentionCutoffs) -> GcEstimate;
 }
 faulty! { FileInventory for FaultyJournal, "journal", Database;

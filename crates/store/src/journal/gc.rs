@@ -1,6 +1,8 @@
 //! Garbage collection, by the protocol in the model's `gc`. Keeps I9: a blob named by a version is
 //! never condemned, because the versions are checked after the blob's row was locked.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use panaversity_model::gc::{
     CONDEMNED_FOR, Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs,
@@ -9,7 +11,7 @@ use panaversity_model::gc::{
 use panaversity_model::ports::GarbageCollection;
 use panaversity_model::{BookId, ContentHash, Fault, Timestamp};
 
-use super::lists::{LISTED, list, listed};
+use super::lists::{LISTED, list, listed, listed_versions};
 use super::{SqlJournal, retried, rows};
 use crate::database::{
     Database, Dialect, Durability, Row, Session, Sql, Value, fault, placeholders, power_of_two_chunks,
@@ -140,12 +142,12 @@ impl GarbageCollection for SqlJournal {
             Dialect::Postgres => "ORDER BY v.path, v.version FOR UPDATE OF v",
         };
         let sql = format!(
-            "WITH w AS ({}) UPDATE versions SET kept_until = $1 \
+            "{} UPDATE versions SET kept_until = $1 \
              WHERE (book_id, path, user_id, version) IN (SELECT v.book_id, v.path, v.user_id, v.version \
-             FROM w CROSS JOIN versions v WHERE v.book_id = $2 AND v.path = w.path \
-             AND v.user_id = '__base__' AND v.sha256 = w.hash {lock}) \
+             FROM w CROSS JOIN versions v WHERE v.book_id = w.book_id AND v.path = w.path \
+             AND v.user_id = w.user_id AND v.sha256 = w.hash {lock}) \
              AND (kept_until IS NULL OR kept_until < $1)",
-            listed(self.db.dialect(), 3, &["path", "hash"])
+            listed_versions(self.db.dialect(), 2, 3)
         );
         for some in versions.chunks(LISTED) {
             let named = list(some.iter().map(|(path, hash)| [(*path).to_owned(), hash.to_string()]));
@@ -223,15 +225,41 @@ impl GarbageCollection for SqlJournal {
         done.as_ref().map(condemned).transpose()
     }
 
-    async fn purge(&self, condemned: &Condemned) -> Result<PurgeOutcome, Fault> {
-        let ours = || vec![condemned.hash.to_string().into(), condemned.until.into()];
-        let purge = "DELETE FROM blobs WHERE hash = $1 AND condemned_until = $2 AND state = 'condemned'";
-        if self.write("purge a blob", purge, ours()).await? > 0 {
-            return Ok(PurgeOutcome::Purged);
+    async fn purge(&self, condemned: &[Condemned]) -> Result<Vec<PurgeOutcome>, Fault> {
+        // Locked in hash order, as commits do.
+        let (until, lock) = match self.db.dialect() {
+            Dialect::Sqlite => ("w.until", ""),
+            Dialect::Postgres => ("CAST(w.until AS TIMESTAMPTZ)", "ORDER BY b.hash FOR UPDATE OF b"),
+        };
+        let w = listed(self.db.dialect(), 1, &["hash", "until"]);
+        let ours = format!(
+            "hash IN (SELECT b.hash FROM w CROSS JOIN blobs b WHERE b.hash = w.hash \
+             AND b.condemned_until = {until} {lock})"
+        );
+        let purge =
+            format!("WITH w AS ({w}) DELETE FROM blobs WHERE {ours} AND state = 'condemned' RETURNING hash");
+        let lift =
+            format!("WITH w AS ({w}) UPDATE blobs SET condemned_until = NULL WHERE {ours} RETURNING hash");
+        let mut outcomes = HashMap::with_capacity(condemned.len());
+        for some in condemned.chunks(LISTED) {
+            let named = list(some.iter().map(|one| [one.hash.to_string(), one.until.to_string()]));
+            let (purged, lifted) = retried("purge blobs", || async {
+                let mut session = self.db.begin(Durability::Kill).await?;
+                let purged = session.rows(purge.as_str(), vec![named.clone()]).await?;
+                let lifted = session.rows(lift.as_str(), vec![named.clone()]).await?;
+                session.commit().await?;
+                Ok((purged, lifted))
+            })
+            .await?;
+            for (done, outcome) in [(purged, PurgeOutcome::Purged), (lifted, PurgeOutcome::Revived)] {
+                for row in done {
+                    let hash = row.text("hash").map_err(|error| fault("purge blobs", &error))?;
+                    outcomes.insert(rows::hash(&hash)?, outcome);
+                }
+            }
         }
-        let lift = "UPDATE blobs SET condemned_until = NULL WHERE hash = $1 AND condemned_until = $2";
-        let lifted = self.write("lift a guard", lift, ours()).await? > 0;
-        Ok(if lifted { PurgeOutcome::Revived } else { PurgeOutcome::TooLate })
+        let outcome = |one: &Condemned| outcomes.get(&one.hash).copied().unwrap_or(PurgeOutcome::TooLate);
+        Ok(condemned.iter().map(outcome).collect())
     }
 
     async fn survey(&self, cutoffs: RetentionCutoffs) -> Result<GcEstimate, Fault> {

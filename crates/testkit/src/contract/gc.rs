@@ -34,6 +34,10 @@ async fn condemn_one(fixture: &ContractFixture, hash: ContentHash) -> Condemned 
     condemn(fixture).await.into_iter().find(|condemned| condemned.hash == hash).unwrap()
 }
 
+async fn purge(fixture: &ContractFixture, condemned: Condemned) -> PurgeOutcome {
+    fixture.journal.purge(&[condemned]).await.unwrap()[0]
+}
+
 async fn forget(fixture: &ContractFixture) -> u64 {
     let (since, mut gone) = (now(fixture).await, 0);
     loop {
@@ -97,18 +101,14 @@ pub async fn i9_a_condemned_blob_is_not_staged_until_it_is_buried(setup: &Setup)
     let condemned = condemn_one(&fixture, blob.hash).await;
     assert_eq!(fixture.journal.stage(&blob, staging()).await.unwrap(), Staged::BeingDeleted);
     let other = Condemned { until: condemned.until.after(Duration::from_secs(1)), ..condemned };
-    assert_eq!(fixture.journal.purge(&other).await.unwrap(), PurgeOutcome::TooLate, "it is not the other's");
+    assert_eq!(purge(&fixture, other).await, PurgeOutcome::TooLate, "it is not the other's");
     assert_eq!(fixture.journal.stage(&blob, staging()).await.unwrap(), Staged::BeingDeleted);
-    assert_eq!(fixture.journal.purge(&condemned).await.unwrap(), PurgeOutcome::Purged);
+    assert_eq!(purge(&fixture, condemned).await, PurgeOutcome::Purged);
     assert_eq!(fixture.journal.blobs(&[blob.hash]).await.unwrap(), []);
-    assert_eq!(fixture.journal.purge(&condemned).await.unwrap(), PurgeOutcome::TooLate);
+    assert_eq!(purge(&fixture, condemned).await, PurgeOutcome::TooLate);
     let mine = staging();
     assert_eq!(fixture.journal.stage(&blob, mine).await.unwrap(), Staged::Ready(mine));
-    assert_eq!(
-        fixture.journal.purge(&condemned).await.unwrap(),
-        PurgeOutcome::TooLate,
-        "the row is a writer's now"
-    );
+    assert_eq!(purge(&fixture, condemned).await, PurgeOutcome::TooLate, "the row is a writer's now");
     fixture.commit_one(&Layer::Base, write_staged(&lesson(1), &blob, mine)).await;
 }
 
@@ -126,7 +126,7 @@ pub async fn i9_a_commit_refuses_a_staging_that_ended(setup: &Setup) {
     };
     let condemned = condemn_one(&fixture, blob.hash).await;
     assert_eq!(ask().await, Verdict::Unstaged, "condemned");
-    fixture.journal.purge(&condemned).await.unwrap();
+    purge(&fixture, condemned).await;
     assert_eq!(ask().await, Verdict::Unstaged, "gone");
     assert_eq!(fixture.journal.blobs(&[blob.hash]).await.unwrap(), [], "a refused commit makes no row");
     let late = fixture.stage(&blob).await;
@@ -144,12 +144,32 @@ pub async fn i9_a_guard_that_has_ended_is_taken_over(setup: &Setup) {
         return;
     }
     fixture.put_object(&lesson(1), &first).await;
-    assert_eq!(fixture.journal.purge(&of(&first)).await.unwrap(), PurgeOutcome::TooLate);
+    assert_eq!(purge(&fixture, of(&first)).await, PurgeOutcome::TooLate);
     assert_eq!(fixture.find(&View::base(), &lesson(1)).await.unwrap().blob.blob, first);
     let again = condemn_one(&fixture, second.hash).await;
     assert_ne!(again.until, of(&second).until);
-    assert_eq!(fixture.journal.purge(&of(&second)).await.unwrap(), PurgeOutcome::TooLate);
-    assert_eq!(fixture.journal.purge(&again).await.unwrap(), PurgeOutcome::Purged);
+    assert_eq!(purge(&fixture, of(&second)).await, PurgeOutcome::TooLate);
+    assert_eq!(purge(&fixture, again).await, PurgeOutcome::Purged);
+}
+
+/// I9: of several blobs each is purged or not by its own state and guard.
+pub async fn i9_several_blobs_are_purged_each_by_its_own_guard(setup: &Setup) {
+    let fixture = ContractFixture::new(setup);
+    for n in 1..4 {
+        let_go(&fixture, n).await;
+    }
+    let mut condemned = condemn(&fixture).await;
+    let text = |n: usize| format!("{} {n}", fixture.book).into_bytes();
+    let of = |n: usize| ContentHash::of(&text(n));
+    condemned.retain(|one| (1..4).any(|n| one.hash == of(n)));
+    fixture.put(&Layer::Base, &lesson(2), &text(2)).await;
+    for one in condemned.iter_mut().filter(|one| one.hash == of(3)) {
+        one.until = one.until.after(Duration::from_secs(1));
+    }
+    let outcomes = fixture.journal.purge(&condemned).await.unwrap();
+    let outcome = |n: usize| outcomes[condemned.iter().position(|one| one.hash == of(n)).unwrap()];
+    assert_eq!([1, 2, 3].map(outcome), [PurgeOutcome::Purged, PurgeOutcome::Revived, PurgeOutcome::TooLate]);
+    assert_eq!(fixture.journal.purge(&[]).await.unwrap(), []);
 }
 
 /// I9: bytes that are written inline need no object; the row stays, and its guard is lifted.
@@ -160,7 +180,7 @@ pub async fn i9_bytes_that_come_inline_revive_a_condemned_blob(setup: &Setup) {
     let condemned = condemn_one(&fixture, blob.hash).await;
     fixture.put(&Layer::Base, &lesson(1), text.as_bytes()).await;
     assert_eq!(fixture.journal.stage(&blob, staging()).await.unwrap(), Staged::BeingDeleted, "still");
-    assert_eq!(fixture.journal.purge(&condemned).await.unwrap(), PurgeOutcome::Revived);
+    assert_eq!(purge(&fixture, condemned).await, PurgeOutcome::Revived);
     assert_eq!(fixture.read(&View::base(), &lesson(1)).await, Some(text.into_bytes()));
     fixture.stage(&blob).await;
 }
@@ -173,7 +193,7 @@ pub async fn i9_an_object_without_a_row_is_guarded_like_any_other(setup: &Setup)
     assert!(condemned.in_object);
     assert_eq!(fixture.journal.condemn_unknown(blob.hash, blob.size).await.unwrap(), None);
     assert_eq!(fixture.journal.stage(&blob, staging()).await.unwrap(), Staged::BeingDeleted);
-    assert_eq!(fixture.journal.purge(&condemned).await.unwrap(), PurgeOutcome::Purged);
+    assert_eq!(purge(&fixture, condemned).await, PurgeOutcome::Purged);
     fixture.put_object(&lesson(1), &blob).await;
     assert_eq!(fixture.journal.condemn_unknown(blob.hash, blob.size).await.unwrap(), None, "it has a row");
     assert_eq!(fixture.find(&View::base(), &lesson(1)).await.unwrap().blob.blob, blob);

@@ -130,6 +130,7 @@ macro_rules! journal_contract {
                 i9_a_condemned_blob_is_not_staged_until_it_is_buried,
                 i9_a_commit_refuses_a_staging_that_ended,
                 i9_a_guard_that_has_ended_is_taken_over,
+                i9_several_blobs_are_purged_each_by_its_own_guard,
                 i9_bytes_that_come_inline_revive_a_condemned_blob,
                 i9_an_object_without_a_row_is_guarded_like_any_other,
                 only_superseded_versions_are_let_go,

@@ -98,20 +98,23 @@ impl GarbageCollection for MemoryJournal {
         Ok(Some(state.condemn(hash)))
     }
 
-    async fn purge(&self, condemned: &Condemned) -> Result<PurgeOutcome, Fault> {
+    async fn purge(&self, condemned: &[Condemned]) -> Result<Vec<PurgeOutcome>, Fault> {
         let mut state = self.state();
-        let health = state.blobs.get(&condemned.hash).map(|stored| stored.state);
-        let Some(guard) = state.guards.get_mut(&condemned.hash) else { return Ok(PurgeOutcome::TooLate) };
-        if guard.condemned_until != Some(condemned.until) {
-            return Ok(PurgeOutcome::TooLate);
-        }
-        guard.condemned_until = None;
-        if health != Some(BlobState::Condemned) {
-            return Ok(PurgeOutcome::Revived);
-        }
-        state.blobs.remove(&condemned.hash);
-        state.guards.remove(&condemned.hash);
-        Ok(PurgeOutcome::Purged)
+        let purge = |condemned: &Condemned| {
+            let health = state.blobs.get(&condemned.hash).map(|stored| stored.state);
+            let Some(guard) = state.guards.get_mut(&condemned.hash) else { return PurgeOutcome::TooLate };
+            if guard.condemned_until != Some(condemned.until) {
+                return PurgeOutcome::TooLate;
+            }
+            guard.condemned_until = None;
+            if health != Some(BlobState::Condemned) {
+                return PurgeOutcome::Revived;
+            }
+            state.blobs.remove(&condemned.hash);
+            state.guards.remove(&condemned.hash);
+            PurgeOutcome::Purged
+        };
+        Ok(condemned.iter().map(purge).collect())
     }
 
     async fn survey(&self, cutoffs: RetentionCutoffs) -> Result<GcEstimate, Fault> {

@@ -207,9 +207,8 @@ impl Staging for Hindered {
         if !self.again.swap(true, Ordering::Relaxed) {
             self.journal.advance(Duration::from_hours(2));
             let now = self.journal.now().await?;
-            for condemned in self.journal.condemn(now, None, 100).await?.condemned {
-                self.journal.purge(&condemned).await?;
-            }
+            let condemned = self.journal.condemn(now, None, 100).await?.condemned;
+            self.journal.purge(&condemned).await?;
         }
         Ok(())
     }
