@@ -12,15 +12,16 @@ use crate::precondition::{Effect, TargetContent};
 use crate::publication::Publication;
 use crate::refusal::Refusal;
 
-/// One file's change in a change set.
+/// Change of one file, with its content in the form `C`: as a use case requests it, or [`StagedContent`] in
+/// a set to commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct Change<C = StagedContent> {
     /// Operation as recorded in the audit log: `WRITE`, `DELETE`, ...
     pub operation: Operation,
     /// The file; no two changes of a set name the same path.
     pub path: BookPath,
-    /// Target content. A blob placed in an object must be staged and put before the commit.
-    pub content: TargetContent<Blob>,
+    /// Target content.
+    pub content: C,
     /// Precondition: the hash of the content that the caller expects to replace, if given.
     pub expected: Option<ContentHash>,
     /// For a change of an overlay made from the content of the base: the hash that the base's file must
@@ -31,12 +32,71 @@ pub struct Change {
     /// For a merge: hashes of the content that the new text was made from and of the content that was
     /// current.
     pub parents: Option<[ContentHash; 2]>,
+}
+
+/// Target content of a change, in whatever form.
+pub trait ChangeContent {
+    /// Its hash, and its size in bytes; `None`: the file is deleted.
+    fn present(&self) -> Option<(ContentHash, u64)>;
+}
+
+/// Content that is ready for the commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedContent {
+    /// Its blob; `None`: the file is deleted. One placed in an object must be staged and put before the
+    /// commit.
+    pub blob: Option<Blob>,
     /// Staging id under which the object was put; `None` for an inline blob or a deletion.
     pub staging: Option<StagingId>,
-    /// Id of its audit entry.
+    /// Id of the audit entry of its commit.
     pub entry: EntryId,
-    /// Lease under which the committer publishes the path, if it obtains the lease.
-    pub lease: LeaseId,
+}
+
+impl ChangeContent for StagedContent {
+    fn present(&self) -> Option<(ContentHash, u64)> {
+        self.blob.as_ref().map(|blob| (blob.hash, blob.size))
+    }
+}
+
+impl<C> Change<C> {
+    /// A change that is neither a move nor a merge, nor made from the base.
+    pub fn new(operation: Operation, path: BookPath, content: C, expected: Option<ContentHash>) -> Self {
+        Self { operation, path, content, expected, base: None, moved_from: None, parents: None }
+    }
+
+    /// The same change with its content in another form.
+    pub fn with_content<D>(&self, content: D) -> Change<D> {
+        Change {
+            operation: self.operation,
+            path: self.path.clone(),
+            content,
+            expected: self.expected,
+            base: self.base,
+            moved_from: self.moved_from.clone(),
+            parents: self.parents,
+        }
+    }
+}
+
+impl<C: ChangeContent> Change<C> {
+    /// The target content, by its hash.
+    pub fn target(&self) -> TargetContent {
+        self.content.present().map_or(TargetContent::Absent, |(hash, _)| TargetContent::Present(hash))
+    }
+
+    /// Its result, if it has this effect; without a publication.
+    pub fn applied(&self, effect: Effect) -> Applied {
+        let (hash, size) = self.content.present().unzip();
+        Applied {
+            path: self.path.clone(),
+            moved_from: self.moved_from.clone(),
+            merged: self.parents.is_some(),
+            effect,
+            hash,
+            size: size.unwrap_or_default(),
+            publication: None,
+        }
+    }
 }
 
 /// Changes of one or more files in one layer of a book, committed in one transaction.
@@ -58,6 +118,8 @@ pub struct ChangeSet {
     pub layer: Layer,
     /// The changes.
     pub changes: Vec<Change>,
+    /// Lease under which the committer publishes those of the paths on which it obtains the lease.
+    pub lease: LeaseId,
     /// Upload that the set's one change completes. The completion is recorded in the same transaction,
     /// so that no crash separates the two. Unless the upload is open the set is refused.
     pub upload: Option<UploadId>,
@@ -70,9 +132,9 @@ impl ChangeSet {
     /// has hashes.
     pub fn audit_draft(&self, change: &Change, effect: Effect, old: Option<ContentHash>) -> AuditDraft {
         let changed = effect != Effect::Unchanged;
-        let new = change.content.present().map(|blob| blob.hash);
+        let new = change.target().present().copied();
         AuditDraft {
-            id: change.entry,
+            id: change.content.entry,
             request: self.request,
             agent: self.agent.clone(),
             operation: change.operation,
@@ -124,7 +186,8 @@ impl ChangeMessage {
     }
 }
 
-/// One change of a set that was not committed: what would have happened.
+/// One change of a set that was refused. Not an [`Applied`]: it names the path as requested, and each change
+/// has its own refusal or the effect that it would have had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedChange {
     /// The file.
@@ -133,18 +196,38 @@ pub struct PlannedChange {
     pub result: Result<Effect, Refusal>,
 }
 
-/// Result of one change of a committed set.
+/// Result of a change of one file, from the transaction to the answer; of a set that was only checked, the
+/// result that it would have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
+    /// The file; for a move the new path.
+    pub path: BookPath,
+    /// Path from which the set moved it.
+    pub moved_from: Option<BookPath>,
+    /// Whether changes of others were merged into the content.
+    pub merged: bool,
     /// Effect of the change.
     pub effect: Effect,
-    /// Hash of the content before the change; `None`: there was no file.
-    pub old: Option<ContentHash>,
-    /// Publication to perform, if this committer obtained the lease on the path.
+    /// Hash of the content after the change; `None`: the file is deleted.
+    pub hash: Option<ContentHash>,
+    /// Size of that content in bytes.
+    pub size: u64,
+    /// Publication to perform, if this committer obtained the lease on the path. The publisher takes it.
     pub publication: Option<Publication>,
 }
 
-/// Result of committing a change set.
+impl Applied {
+    /// The word for its effect in answers.
+    pub fn mode(&self) -> &'static str {
+        match self.effect {
+            _ if self.moved_from.is_some() => "moved",
+            Effect::Updated if self.merged => "merged",
+            effect => effect.as_str(),
+        }
+    }
+}
+
+/// Result of committing a change set as a whole, beside the [`Applied`] of each file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Committed durably; one [`Applied`] per change, in order.

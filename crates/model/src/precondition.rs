@@ -4,7 +4,6 @@
 //! The same function is called twice: once without locks, to refuse early, and once under the chain
 //! lock inside the transaction, whose result alone counts. Keeps I8 and R3.
 
-use crate::blob::Blob;
 use crate::hash::ContentHash;
 use crate::refusal::Refusal;
 
@@ -23,16 +22,6 @@ impl<T> TargetContent<T> {
         match self {
             Self::Present(content) => Some(content),
             Self::Absent => None,
-        }
-    }
-}
-
-impl TargetContent<Blob> {
-    /// The same target, by the hash of the blob.
-    pub fn by_hash(&self) -> TargetContent {
-        match self {
-            Self::Present(blob) => TargetContent::Present(blob.hash),
-            Self::Absent => TargetContent::Absent,
         }
     }
 }

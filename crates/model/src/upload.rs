@@ -49,7 +49,7 @@ pub struct Upload {
     pub done: Option<Completion>,
 }
 
-/// Result of completing an upload, returned again if the completion is repeated.
+/// The part of an upload's first result that its row keeps, for completions that are repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completion {
     /// Created, updated or unchanged.

@@ -12,19 +12,17 @@ use std::collections::{HashMap, HashSet};
 
 use panaversity_model::audit::Operation;
 use panaversity_model::blob::BlobLocation;
-use panaversity_model::change::{ChangeMessage, PlannedChange};
+use panaversity_model::change::{Change, ChangeMessage, PlannedChange};
 use panaversity_model::edit::Edit;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::{check_text_size, may_be_text};
-use panaversity_model::hash::HashedBytes;
-use panaversity_model::ids::ChangeId;
 use panaversity_model::path::folders_above;
-use panaversity_model::precondition::{Effect, TargetContent};
+use panaversity_model::precondition::Effect;
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal, media};
 
 use crate::authorize::WriteAccess;
 use crate::call::Call;
-use crate::commit::{FileChange, NewContent, SetResult, check};
+use crate::commit::{AppliedSet, NewContent, check};
 use crate::edit::is_stale;
 use crate::service::Service;
 use crate::write::check_text_path;
@@ -75,32 +73,10 @@ pub struct ChangeSetRequest {
     pub dry_run: bool,
 }
 
-/// Result of a change set.
-#[derive(Debug, Clone)]
-pub struct AppliedSet {
-    /// Its id; `None`: nothing was changed.
-    pub change: Option<ChangeId>,
-    /// The files, in the order of the changes.
-    pub files: Vec<AppliedFile>,
-}
-
-/// A file of a change set.
-#[derive(Debug, Clone)]
-pub struct AppliedFile {
-    /// Its path; for a move the new one.
-    pub path: BookPath,
-    /// Path from which it was moved.
-    pub moved_from: Option<BookPath>,
-    /// Effect of the change.
-    pub effect: Effect,
-    /// Hash of its content; `None`: it is deleted.
-    pub hash: Option<ContentHash>,
-}
-
 /// A set whose changes are resolved: one or two changes of files for each.
 #[derive(Default)]
 struct ResolvedSet {
-    changes: Vec<FileChange>,
+    changes: Vec<Change<NewContent>>,
     /// Number of the requested change that each belongs to.
     owners: Vec<usize>,
     /// Requested changes that were refused.
@@ -117,13 +93,8 @@ impl Call {
             if set.refused.is_empty() && !request.dry_run {
                 let (access, message) = (&request.access, request.message.clone());
                 match self.change_set(access, set.changes.clone(), message).await? {
-                    SetResult::Committed(committed) => {
-                        return Ok(AppliedSet {
-                            change: committed.change,
-                            files: set.files(&committed.effects),
-                        });
-                    }
-                    SetResult::Refused(at, refusal) => {
+                    Ok(applied) => return Ok(listed(applied)),
+                    Err((at, refusal)) => {
                         let owner = set.owners.get(at).copied().unwrap_or_default();
                         if is_stale(&refusal) && request.changes[owner].follows_the_file() {
                             continue;
@@ -155,21 +126,23 @@ impl Call {
         &self,
         access: &WriteAccess,
         change: &RequestedChange,
-    ) -> Result<Result<Vec<FileChange>, Refusal>, Error> {
+    ) -> Result<Result<Vec<Change<NewContent>>, Refusal>, Error> {
         let RequestedChange { path, expected, act } = change;
         let changes = match act {
             ChangeAct::Write(text) => {
                 if let Err(refusal) = check_text_path(path).and_then(|()| check_text_size(text)) {
                     return Ok(Err(refusal));
                 }
-                let content = NewContent::Bytes(HashedBytes::new(text.clone().into_bytes()));
-                vec![FileChange::write(Operation::Write, path.clone(), content, *expected)]
+                let content = NewContent::of(text.clone().into_bytes());
+                vec![Change::new(Operation::Write, path.clone(), content, *expected)]
             }
             ChangeAct::Edit(edits) => match self.plan_edit(access, path, edits, *expected).await? {
                 Ok(planned) => vec![planned.change],
                 Err(refusal) => return Ok(Err(refusal)),
             },
-            ChangeAct::Delete => vec![FileChange::delete(Operation::Delete, path.clone(), *expected)],
+            ChangeAct::Delete => {
+                vec![Change::new(Operation::Delete, path.clone(), NewContent::Absent, *expected)]
+            }
             ChangeAct::Move(to) => return self.resolve_move(access, path, to, *expected).await,
         };
         Ok(Ok(changes))
@@ -183,7 +156,7 @@ impl Call {
         path: &BookPath,
         to: &BookPath,
         expected: Option<ContentHash>,
-    ) -> Result<Result<Vec<FileChange>, Refusal>, Error> {
+    ) -> Result<Result<Vec<Change<NewContent>>, Refusal>, Error> {
         let journal = &self.service.inner.journal;
         let at_new = journal.current_file(&access.file(to)).await?;
         let found = match journal.current_file(&access.file(path)).await? {
@@ -208,11 +181,11 @@ impl Call {
         if let Some(refusal) = refusal {
             return Ok(Err(refusal));
         }
-        let mut made =
-            FileChange::write(Operation::Move, to.clone(), NewContent::Stored(found.blob.blob), None);
+        let gone = Change::new(Operation::Move, path.clone(), NewContent::Absent, Some(hash));
+        let mut made = Change::new(Operation::Move, to.clone(), NewContent::Stored(found.blob.blob), None);
         made.moved_from = Some(path.clone());
         // First the deletion: so the name is free for one that differs only by case.
-        Ok(Ok(vec![FileChange::delete(Operation::Move, path.clone(), Some(hash)), made]))
+        Ok(Ok(vec![gone, made]))
     }
 
     /// Step 3.
@@ -224,7 +197,8 @@ impl Call {
         let access = &request.access;
         let effects = self.service.would_be(access, &mut set).await?;
         if set.refused.is_empty() {
-            return Ok(AppliedSet { change: None, files: set.files(&effects) });
+            let files = set.changes.iter().zip(effects).map(|(change, effect)| change.applied(effect));
+            return Ok(listed(AppliedSet { change: None, files: files.collect() }));
         }
         let mut planned = Vec::with_capacity(request.changes.len());
         let mut explained = 0;
@@ -254,7 +228,7 @@ impl Service {
         let freed: HashSet<&BookPath> = set
             .changes
             .iter()
-            .filter(|change| matches!(change.content, TargetContent::Absent))
+            .filter(|change| matches!(change.content, NewContent::Absent))
             .map(|change| &change.path)
             .collect();
         let mut taken: HashMap<String, &BookPath> = HashMap::new();
@@ -311,15 +285,15 @@ impl RequestedChange {
 }
 
 impl ResolvedSet {
-    fn add(&mut self, owner: usize, changes: Vec<FileChange>) -> Result<(), Refusal> {
+    fn add(&mut self, owner: usize, changes: Vec<Change<NewContent>>) -> Result<(), Refusal> {
         for change in changes {
-            self.bytes += match change.content.present() {
-                Some(NewContent::Bytes(bytes)) => bytes.as_slice().len() as u64,
-                Some(NewContent::Stored(blob)) => match &blob.location {
+            self.bytes += match &change.content {
+                NewContent::Bytes(bytes) => bytes.as_slice().len() as u64,
+                NewContent::Stored(blob) => match &blob.location {
                     BlobLocation::Inline(deflated) => deflated.len() as u64,
                     BlobLocation::Object(_) => 0,
                 },
-                Some(NewContent::Staged(..)) | None => 0,
+                NewContent::Staged(..) | NewContent::Absent => 0,
             };
             check_bytes("the files of the set together", self.bytes)?;
             self.changes.push(change);
@@ -327,24 +301,13 @@ impl ResolvedSet {
         }
         Ok(())
     }
+}
 
-    /// The files with their effects; the deletion of a move is not listed.
-    fn files(&self, effects: &[Effect]) -> Vec<AppliedFile> {
-        let moved: HashSet<&BookPath> =
-            self.changes.iter().filter_map(|change| change.moved_from.as_ref()).collect();
-        let listed = self.changes.iter().zip(effects).filter(|(change, _)| {
-            change.operation != Operation::Move
-                || !moved.contains(&change.path)
-                || change.moved_from.is_some()
-        });
-        let file = |(change, effect): (&FileChange, &Effect)| AppliedFile {
-            path: change.path.clone(),
-            moved_from: change.moved_from.clone(),
-            effect: *effect,
-            hash: change.target().present().copied(),
-        };
-        listed.map(file).collect()
-    }
+/// The set without the deletions of its moves, whose files have new paths.
+fn listed(mut set: AppliedSet) -> AppliedSet {
+    let moved: HashSet<BookPath> = set.files.iter().filter_map(|file| file.moved_from.clone()).collect();
+    set.files.retain(|file| !moved.contains(&file.path));
+    set
 }
 
 fn check_size(changes: &[RequestedChange]) -> Result<(), Refusal> {

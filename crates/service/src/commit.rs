@@ -16,16 +16,17 @@
 //! A crash before 3 leaves nothing visible; after 3 the change is durable and the tree follows.
 
 mod check;
-mod request;
+mod content;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use panaversity_model::audit::Operation;
 use panaversity_model::blob::{Blob, BlobLocation};
-use panaversity_model::change::{Applied, Change, ChangeMessage, ChangeSet, Verdict};
+use panaversity_model::change::{Applied, Change, ChangeMessage, ChangeSet, StagedContent, Verdict};
 use panaversity_model::file::FileMetadata;
 use panaversity_model::gc::{CONDEMNED_FOR, Staged};
+use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId, StagingId, UploadId};
 use panaversity_model::precondition::{Effect, TargetContent, decide};
 use panaversity_model::publication::FileKey;
@@ -37,8 +38,8 @@ use crate::blob_reader::WHOLE_BYTES;
 use crate::call::Call;
 use crate::publish::PendingPublish;
 use crate::service::Service;
-pub(crate) use check::{Checked, check, first_refused};
-pub use request::{FileChange, NewContent};
+pub(crate) use check::{Checked, CheckedChange, check, first_refused};
+pub use content::NewContent;
 
 /// Most times that a set is staged before the call fails.
 const STAGED_AGAIN: usize = 20;
@@ -49,63 +50,54 @@ const BEING_DELETED: Duration = Duration::from_millis(10);
 struct ChangeRequest<'a> {
     book: &'a BookId,
     layer: &'a Layer,
-    changes: Vec<FileChange>,
+    changes: Vec<Change<NewContent>>,
     message: Option<ChangeMessage>,
     /// Upload that the set completes.
     upload: Option<UploadId>,
 }
 
-/// Result of a change set.
-pub(crate) enum SetResult {
-    /// Committed, or nothing was to be changed.
-    Committed(CommittedSet),
-    /// Refused because of the change at this index; nothing was changed.
-    Refused(usize, Refusal),
+/// A change set that was not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedSet {
+    /// Its id; `None`: every file already was as requested, or the set was only checked, and nothing was
+    /// recorded as a change.
+    pub change: Option<ChangeId>,
+    /// The result of each change, in order.
+    pub files: Vec<Applied>,
 }
 
-/// A committed change set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommittedSet {
-    /// Its id; `None`: every file already was as requested, and nothing was recorded as a change.
-    pub change: Option<ChangeId>,
-    /// The effect of each change, in order.
-    pub effects: Vec<Effect>,
-}
+/// Result of a change set: the index of the change that it was refused for, or the set.
+pub(crate) type SetResult = Result<AppliedSet, (usize, Refusal)>;
 
 impl Call {
     /// Changes one file, as [`change`](Self::change). A conflict says what happened to the file.
     pub(crate) async fn change_file(
         &mut self,
         access: &WriteAccess,
-        change: FileChange,
-    ) -> Result<Effect, Error> {
+        change: Change<NewContent>,
+    ) -> Result<Applied, Error> {
         let (path, expected) = (change.path.clone(), change.expected);
         match self.change_set(access, vec![change], None).await? {
-            SetResult::Committed(set) => Ok(set.effects.first().copied().unwrap_or(Effect::Unchanged)),
-            SetResult::Refused(_, refusal) => {
-                Err(self.explained(access, &path, expected, refusal).await?.into())
-            }
+            Ok(set) => Ok(only(set.files)?),
+            Err((_, refusal)) => Err(self.explained(access, &path, expected, refusal).await?.into()),
         }
     }
 
-    /// Changes files of one layer of a book, all or nothing, and returns the effect of each change. On
-    /// success `self.recorded` is set if the transaction wrote the audit entries.
+    /// Changes files of one layer of a book, all or nothing. On success `self.recorded` is set if the
+    /// transaction wrote the audit entries.
     pub async fn change(
         &mut self,
         access: &WriteAccess,
-        changes: Vec<FileChange>,
-    ) -> Result<Vec<Effect>, Error> {
-        match self.change_set(access, changes, None).await? {
-            SetResult::Committed(set) => Ok(set.effects),
-            SetResult::Refused(_, refusal) => Err(refusal.into()),
-        }
+        changes: Vec<Change<NewContent>>,
+    ) -> Result<AppliedSet, Error> {
+        Ok(self.change_set(access, changes, None).await?.map_err(|(_, refusal)| refusal)?)
     }
 
     /// The same for a set with a message. A refusal names the change that caused it.
     pub(crate) async fn change_set(
         &mut self,
         access: &WriteAccess,
-        changes: Vec<FileChange>,
+        changes: Vec<Change<NewContent>>,
         message: Option<ChangeMessage>,
     ) -> Result<SetResult, Error> {
         if !access.may_create() {
@@ -116,10 +108,11 @@ impl Call {
         let (schema, checked) = self.service.checked(&request).await?;
         let checked = match first_refused(checked) {
             Ok(checked) => checked,
-            Err((index, refusal)) => return Ok(SetResult::Refused(index, refusal)),
+            Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(effects) = self.service.unchanged_results(&checked, &request.changes).await? {
-            return Ok(SetResult::Committed(CommittedSet { change: None, effects }));
+        if checked.iter().all(|(_, effect)| *effect == Effect::Unchanged) {
+            self.service.make_all_present(&checked, &request.changes).await?;
+            return Ok(Ok(unrecorded(&checked, &request.changes)));
         }
         let mut attempt = self.stage_and_commit(schema, &request).await?;
         for _ in 1..STAGED_AGAIN {
@@ -130,11 +123,8 @@ impl Call {
         }
         let change = attempt.0;
         match self.conclude(request.changes, attempt).await {
-            Verdict::Refused(index, refusal) => Ok(SetResult::Refused(index, refusal)),
-            Verdict::Committed(applied) => {
-                let effects = applied.iter().map(|applied| applied.effect).collect();
-                Ok(SetResult::Committed(CommittedSet { change: Some(change), effects }))
-            }
+            Verdict::Refused(index, refusal) => Ok(Err((index, refusal))),
+            Verdict::Committed(files) => Ok(Ok(AppliedSet { change: Some(change), files })),
             Verdict::Unstaged => {
                 Err(Fault::storage("gc took the staged objects away again and again").into())
             }
@@ -151,7 +141,7 @@ impl Call {
         upload: &Announced,
         content: NewContent,
     ) -> Result<Verdict, Error> {
-        let change = FileChange::write(Operation::Upload, upload.path.clone(), content, upload.expected);
+        let change = Change::new(Operation::Upload, upload.path.clone(), content, upload.expected);
         let request = ChangeRequest {
             book: &upload.book,
             layer: &Layer::Base,
@@ -175,8 +165,8 @@ impl Call {
         schema: Schema,
         request: &ChangeRequest<'_>,
     ) -> Result<(ChangeId, Verdict, Duration), Fault> {
-        let (set, staged) = self.stage(schema, request).await?;
-        let id = set.id;
+        let set = self.stage(schema, request).await?;
+        let (id, staged) = (set.id, set.changes.iter().any(|change| change.content.staging.is_some()));
         let since = self.service.inner.clock.monotonic();
         self.committing = true;
         let result = self.service.commit(set).await;
@@ -189,7 +179,7 @@ impl Call {
     /// Step 4, if something was committed.
     async fn conclude(
         &mut self,
-        changes: Vec<FileChange>,
+        changes: Vec<Change<NewContent>>,
         (_, verdict, since): (ChangeId, Verdict, Duration),
     ) -> Verdict {
         let Verdict::Committed(mut applied) = verdict else { return verdict };
@@ -199,33 +189,14 @@ impl Call {
         Verdict::Committed(applied)
     }
 
-    /// Step 2. Also returns whether an object was put.
-    async fn stage(&self, schema: Schema, request: &ChangeRequest<'_>) -> Result<(ChangeSet, bool), Fault> {
+    /// Step 2.
+    async fn stage(&self, schema: Schema, request: &ChangeRequest<'_>) -> Result<ChangeSet, Fault> {
         let ids = &self.service.inner.ids;
-        let (mut changes, mut staged) = (Vec::with_capacity(request.changes.len()), false);
+        let mut changes = Vec::with_capacity(request.changes.len());
         for change in &request.changes {
-            let (content, staging) = match &change.content {
-                TargetContent::Absent => (TargetContent::Absent, None),
-                TargetContent::Present(content) => {
-                    let (blob, staging) = self.service.stage_content(content).await?;
-                    (TargetContent::Present(blob), staging)
-                }
-            };
-            staged |= staging.is_some();
-            changes.push(Change {
-                operation: change.operation,
-                path: change.path.clone(),
-                content,
-                expected: change.expected,
-                base: change.base,
-                moved_from: change.moved_from.clone(),
-                parents: change.parents,
-                staging,
-                entry: EntryId::new(ids.new_id()),
-                lease: LeaseId::new(ids.new_id()),
-            });
+            changes.push(change.with_content(self.service.stage_content(&change.content).await?));
         }
-        let set = ChangeSet {
+        Ok(ChangeSet {
             id: ChangeId::new(ids.new_id()),
             request: self.caller.request,
             agent: self.caller.principal.agent.clone(),
@@ -234,10 +205,10 @@ impl Call {
             schema,
             layer: request.layer.clone(),
             changes,
+            lease: LeaseId::new(ids.new_id()),
             upload: request.upload,
             elapsed_ms: self.elapsed_ms(),
-        };
-        Ok((set, staged))
+        })
     }
 }
 
@@ -283,16 +254,10 @@ impl Service {
     pub(crate) async fn dry_run(
         &self,
         access: &WriteAccess,
-        changes: &[FileChange],
+        changes: &[Change<NewContent>],
     ) -> Result<SetResult, Fault> {
         let (schema, held) = self.held_with_schema(access.book(), access.layer(), changes).await?;
-        Ok(match first_refused(check(schema, held, changes)) {
-            Ok(checked) => {
-                let effects = checked.into_iter().map(|(_, effect)| effect).collect();
-                SetResult::Committed(CommittedSet { change: None, effects })
-            }
-            Err((index, refusal)) => SetResult::Refused(index, refusal),
-        })
+        Ok(first_refused(check(schema, held, changes)).map(|checked| unrecorded(&checked, changes)))
     }
 
     /// The schema of a book, and the file that each change would replace.
@@ -300,7 +265,7 @@ impl Service {
         &self,
         book: &BookId,
         layer: &Layer,
-        changes: &[FileChange],
+        changes: &[Change<NewContent>],
     ) -> Result<(Schema, Vec<Option<FileMetadata>>), Fault> {
         // Concurrently: each is a round trip to the database.
         tokio::try_join!(self.schema_of(book), self.held(book, layer, changes))
@@ -317,9 +282,9 @@ impl Service {
         &self,
         book: &BookId,
         layer: &Layer,
-        changes: &[FileChange],
+        changes: &[Change<NewContent>],
     ) -> Result<Vec<Option<FileMetadata>>, Fault> {
-        let key = |change: &FileChange| FileKey {
+        let key = |change: &Change<NewContent>| FileKey {
             book: book.clone(),
             path: change.path.clone(),
             layer: layer.clone(),
@@ -328,50 +293,57 @@ impl Service {
         self.inner.journal.current_metadata(&keys).await
     }
 
-    async fn unchanged_results(
+    /// Makes the blobs of unchanged files present, as far as their bytes are at hand.
+    async fn make_all_present(
         &self,
-        checked: &[(Option<FileMetadata>, Effect)],
-        changes: &[FileChange],
-    ) -> Result<Option<Vec<Effect>>, Fault> {
-        if checked.iter().any(|(_, effect)| *effect != Effect::Unchanged) {
-            return Ok(None);
-        }
+        checked: &[CheckedChange],
+        changes: &[Change<NewContent>],
+    ) -> Result<(), Fault> {
         for ((found, _), change) in checked.iter().zip(changes) {
-            if let (Some(found), TargetContent::Present(NewContent::Bytes(bytes))) = (found, &change.content)
-            {
+            if let (Some(found), NewContent::Bytes(bytes)) = (found, &change.content) {
                 self.make_present(found, bytes).await?;
             }
         }
-        Ok(Some(checked.iter().map(|(_, effect)| *effect).collect()))
+        Ok(())
     }
 
-    /// Step 2 for the content of one file: its blob, and the staging of an object.
-    async fn stage_content(&self, content: &NewContent) -> Result<(Blob, Option<StagingId>), Fault> {
-        match content {
-            NewContent::Staged(blob, staging) => Ok((blob.clone(), Some(*staging))),
-            NewContent::Stored(blob) => {
-                let is_object = matches!(blob.location, BlobLocation::Object(_));
-                let staging = if is_object { Some(self.staging_of(blob).await?) } else { None };
-                if is_object && self.inner.objects.stat(blob.hash).await? != Some(blob.size) {
-                    return Err(Fault::corrupt(format!("the object {} is missing", blob.hash)));
-                }
-                Ok((blob.clone(), staging))
-            }
+    /// Step 2 for the content of one file.
+    async fn stage_content(&self, content: &NewContent) -> Result<StagedContent, Fault> {
+        let (blob, staging) = match content {
+            NewContent::Absent => (None, None),
+            NewContent::Staged(blob, staging) => (Some(blob.clone()), Some(*staging)),
+            NewContent::Stored(blob) => (Some(blob.clone()), self.stage_stored(blob).await?),
             NewContent::Bytes(bytes) => {
                 let blob = Blob::pack(bytes, self.inner.limits.inline_bytes);
-                if matches!(blob.location, BlobLocation::Inline(_)) {
-                    return Ok((blob, None));
-                }
-                // If the row became live first, a crash before the put would lose the record of the
-                // damage.
-                if self.is_damaged(blob.hash).await? {
-                    self.inner.objects.put(blob.hash, bytes.as_slice()).await?;
-                }
-                let staging = self.staging_of(&blob).await?;
-                self.inner.objects.put(blob.hash, bytes.as_slice()).await?;
-                Ok((blob, Some(staging)))
+                let staging = self.stage_bytes(&blob, bytes).await?;
+                (Some(blob), staging)
             }
+        };
+        Ok(StagedContent { blob, staging, entry: EntryId::new(self.inner.ids.new_id()) })
+    }
+
+    async fn stage_stored(&self, blob: &Blob) -> Result<Option<StagingId>, Fault> {
+        if matches!(blob.location, BlobLocation::Inline(_)) {
+            return Ok(None);
         }
+        let staging = self.staging_of(blob).await?;
+        if self.inner.objects.stat(blob.hash).await? != Some(blob.size) {
+            return Err(Fault::corrupt(format!("the object {} is missing", blob.hash)));
+        }
+        Ok(Some(staging))
+    }
+
+    async fn stage_bytes(&self, blob: &Blob, bytes: &HashedBytes) -> Result<Option<StagingId>, Fault> {
+        if matches!(blob.location, BlobLocation::Inline(_)) {
+            return Ok(None);
+        }
+        // If the row became live first, a crash before the put would lose the record of the damage.
+        if self.is_damaged(blob.hash).await? {
+            self.inner.objects.put(blob.hash, bytes.as_slice()).await?;
+        }
+        let staging = self.staging_of(blob).await?;
+        self.inner.objects.put(blob.hash, bytes.as_slice()).await?;
+        Ok(Some(staging))
     }
 
     /// Marks a blob live, once no `gc` is deleting it.
@@ -398,15 +370,26 @@ impl Service {
     }
 }
 
+/// The result of a set that nothing was recorded for.
+fn unrecorded(checked: &[CheckedChange], changes: &[Change<NewContent>]) -> AppliedSet {
+    let files = changes.iter().zip(checked).map(|(change, (_, effect))| change.applied(*effect));
+    AppliedSet { change: None, files: files.collect() }
+}
+
+/// The result of a set of one change.
+pub(crate) fn only(files: Vec<Applied>) -> Result<Applied, Fault> {
+    files.into_iter().next().ok_or_else(|| Fault::internal("a change has no result"))
+}
+
 /// Takes the publications on which this commit holds the lease, with the bytes that are in memory.
-fn pending(applied: &mut [Applied], changes: Vec<FileChange>) -> Vec<PendingPublish> {
+fn pending(applied: &mut [Applied], changes: Vec<Change<NewContent>>) -> Vec<PendingPublish> {
     let content = |content| match content {
-        TargetContent::Absent => TargetContent::Absent,
-        TargetContent::Present(NewContent::Bytes(bytes)) if bytes.as_slice().len() as u64 <= WHOLE_BYTES => {
+        NewContent::Absent => TargetContent::Absent,
+        NewContent::Bytes(bytes) if bytes.as_slice().len() as u64 <= WHOLE_BYTES => {
             TargetContent::Present(Some(bytes.into_bytes()))
         }
         // Larger content is not kept in memory beyond the call.
-        TargetContent::Present(_) => TargetContent::Present(None),
+        NewContent::Bytes(_) | NewContent::Staged(..) | NewContent::Stored(_) => TargetContent::Present(None),
     };
     let publications = applied.iter_mut().map(|applied| applied.publication.take());
     publications

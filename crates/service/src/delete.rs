@@ -1,11 +1,12 @@
 //! `delete_content`: deletes one file. Keeps R3: deleting again is success.
 
+use panaversity_model::change::Change;
 use panaversity_model::precondition::Effect;
 use panaversity_model::{BookPath, ContentHash, Error};
 
 use crate::authorize::WriteAccess;
 use crate::call::Call;
-use crate::commit::FileChange;
+use crate::commit::NewContent;
 
 impl Call {
     /// Deletes the file; returns whether it existed. After a deletion from an overlay the base's file is
@@ -17,7 +18,7 @@ impl Call {
         expected: Option<ContentHash>,
     ) -> Result<bool, Error> {
         self.service.require_book(access.book()).await?;
-        let change = FileChange::delete(self.operation, path.clone(), expected);
-        Ok(self.change_file(access, change).await? == Effect::Deleted)
+        let change = Change::new(self.operation, path.clone(), NewContent::Absent, expected);
+        Ok(self.change_file(access, change).await?.effect == Effect::Deleted)
     }
 }

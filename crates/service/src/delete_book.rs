@@ -11,13 +11,14 @@
 use std::collections::BTreeMap;
 
 use panaversity_model::audit::{AuditDraft, Operation, Outcome};
+use panaversity_model::change::Change;
 use panaversity_model::ids::ChangeId;
 use panaversity_model::permission::Principal;
 use panaversity_model::{AgentId, BookId, BookPath, Error, Fault, Layer};
 
 use crate::authorize::WriteAccess;
 use crate::call::Call;
-use crate::commit::FileChange;
+use crate::commit::NewContent;
 use crate::service::Service;
 
 /// Files deleted in one change set.
@@ -95,7 +96,7 @@ impl Service {
         let caller = self.caller(Principal::unrestricted(agent.clone()));
         let ended = self.run(caller, Operation::Delete, async |call| {
             let access = call.may_write(book.clone(), layer)?;
-            let change = |path| FileChange::delete(Operation::Delete, path, None);
+            let change = |path| Change::new(Operation::Delete, path, NewContent::Absent, None);
             call.change(&access, paths.into_iter().map(change).collect()).await
         });
         ended.await.result.map(drop)

@@ -8,19 +8,17 @@
 //!    text that the commit replaces.
 
 use panaversity_model::audit::Operation;
+use panaversity_model::change::{Applied, Change};
 use panaversity_model::edit::{self, Edit};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::check_text_size;
-use panaversity_model::hash::HashedBytes;
 use panaversity_model::line_diff;
-use panaversity_model::precondition::TargetContent;
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::authorize::WriteAccess;
 use crate::call::Call;
-use crate::commit::{FileChange, NewContent, SetResult};
+use crate::commit::{NewContent, only};
 use crate::off_thread::off_thread;
-use crate::write::Written;
 
 /// Most attempts to commit onto a text that others change meanwhile; in each at least one of them succeeds.
 const EDITED_AGAIN: usize = 200;
@@ -44,14 +42,14 @@ pub struct EditContent {
 #[derive(Debug, Clone)]
 pub struct Edited {
     /// The file as it is now; `None`: nothing was to be written.
-    pub written: Option<Written>,
+    pub written: Option<Applied>,
     /// Unified diff of the edited text; after a write shortened, because the caller knows the change.
     pub diff: String,
 }
 
 /// An edit applied to the current text.
 pub(crate) struct PlannedEdit {
-    pub(crate) change: FileChange,
+    pub(crate) change: Change<NewContent>,
     /// The text before.
     pub(crate) before: String,
     /// The text after.
@@ -68,21 +66,16 @@ impl Call {
                 Err(refusal) => return Err(self.explained(&access, &path, expected, refusal).await?.into()),
             };
             let PlannedEdit { change, before, after } = planned;
-            let (hash, size) = (change.target(), after.len() as u64);
             if dry_run {
                 return Ok(Edited { written: None, diff: self.service.unified_diff(before, after).await? });
             }
             match self.change_set(&access, vec![change], None).await? {
-                SetResult::Committed(set) => {
+                Ok(set) => {
                     let diff = off_thread(move || line_diff::shortened(&before, &after)).await?;
-                    let (Some(effect), TargetContent::Present(hash)) = (set.effects.first(), hash) else {
-                        return Err(Fault::internal("an edit that writes nothing").into());
-                    };
-                    let written = Some(Written { path, effect: *effect, size, hash, merged: false });
-                    return Ok(Edited { written, diff });
+                    return Ok(Edited { written: Some(only(set.files)?), diff });
                 }
-                SetResult::Refused(_, refusal) if expected.is_none() && is_stale(&refusal) => {}
-                SetResult::Refused(_, refusal) => {
+                Err((_, refusal)) if expected.is_none() && is_stale(&refusal) => {}
+                Err((_, refusal)) => {
                     return Err(self.explained(&access, &path, expected, refusal).await?.into());
                 }
             }
@@ -111,8 +104,8 @@ impl Call {
             Ok(after) => after,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let content = NewContent::Bytes(HashedBytes::new(after.clone().into_bytes()));
-        let mut change = FileChange::write(Operation::Edit, path.clone(), content, Some(current));
+        let content = NewContent::of(after.clone().into_bytes());
+        let mut change = Change::new(Operation::Edit, path.clone(), content, Some(current));
         if found.record.layer != *access.layer() {
             // The first change of the overlay: its file is created, from this text of the base.
             (change.expected, change.base) = (None, Some(current));

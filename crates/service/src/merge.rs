@@ -10,21 +10,20 @@
 //!    base too, and both parents in the audit entry.
 //! 4. If the file, or the base, has changed again meanwhile, begin again.
 
+use panaversity_model::change::{Applied, Change};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::file::{BaseChange, OverlaidFile, check_text_size};
-use panaversity_model::hash::HashedBytes;
 use panaversity_model::merge::{ConflictRegion, Merge, merge};
-use panaversity_model::precondition::Effect;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Layer, Refusal};
 
 use crate::authorize::WriteAccess;
 use crate::call::Call;
-use crate::commit::{FileChange, NewContent, SetResult};
+use crate::commit::{NewContent, only};
 use crate::conflict::merge_conflict;
 use crate::edit::is_stale;
 use crate::off_thread::off_thread;
-use crate::write::{Write, Written, check_text_path};
+use crate::write::{Write, check_text_path};
 
 /// Most attempts to merge with a text that others change meanwhile; in each at least one of them succeeds.
 const MERGED_AGAIN: usize = 200;
@@ -40,28 +39,23 @@ const BASE_SAME_LINES: &str =
 
 impl Call {
     /// Writes a text file as [`write_content`](Self::write_content), merged with the changes of others.
-    pub async fn write_merged(&mut self, write: Write<String>) -> Result<Written, Error> {
+    pub async fn write_merged(&mut self, write: Write<String>) -> Result<Applied, Error> {
         let Write { access, path, content, expected } = write;
         check_text_size(&content)?;
         check_text_path(&path)?;
         for _ in 0..MERGED_AGAIN {
-            let (change, text) = match expected {
+            let change = match expected {
                 Some(expected) => self.merged_change(&access, &path, &content, expected).await?,
-                None => (self.plain_change(&path, &content, None), content.clone()),
+                None => self.plain_change(&path, &content, None),
             };
-            let (merged, size, hash) = (change.parents.is_some(), text.len() as u64, change.target());
             match self.change_set(&access, vec![change], None).await? {
-                SetResult::Committed(set) => {
-                    let effect = set.effects.first().copied().unwrap_or(Effect::Unchanged);
-                    let hash = hash.present().copied().unwrap_or_else(|| ContentHash::of(text.as_bytes()));
-                    return Ok(Written { path, effect, size, hash, merged });
-                }
-                SetResult::Refused(_, refusal) if expected.is_some() && is_stale(&refusal) => {
+                Ok(set) => return Ok(only(set.files)?),
+                Err((_, refusal)) if expected.is_some() && is_stale(&refusal) => {
                     if matches!(refusal, Refusal::NotFound { .. }) {
                         return Err(refusal.into());
                     }
                 }
-                SetResult::Refused(_, refusal) => {
+                Err((_, refusal)) => {
                     return Err(self.explained(&access, &path, expected, refusal).await?.into());
                 }
             }
@@ -69,19 +63,19 @@ impl Call {
         Err(Fault::new(FaultKind::Timeout, "the file changed again and again while it was merged").into())
     }
 
-    /// Steps 1 and 2: the change to commit, and its text.
+    /// Steps 1 and 2: the change to commit.
     async fn merged_change(
         &self,
         access: &WriteAccess,
         path: &BookPath,
         content: &str,
         expected: ContentHash,
-    ) -> Result<(FileChange, String), Error> {
+    ) -> Result<Change<NewContent>, Error> {
         let journal = &self.service.inner.journal;
         let overlaid = journal.find_overlaid(access.book(), path, &access.view()).await?;
         let overlaid = overlaid.filter(|file| file.found.record.layer == *access.layer());
         let Some(OverlaidFile { found, base_change }) = overlaid else {
-            return Ok((self.plain_change(path, content, Some(expected)), content.to_owned()));
+            return Ok(self.plain_change(path, content, Some(expected)));
         };
         let key = access.file(path);
         let (current, mut text, mut parent) = (found.record.hash, content.to_owned(), None);
@@ -110,7 +104,7 @@ impl Call {
         let mut change = self.plain_change(path, &text, Some(current));
         change.base = below;
         change.parents = below.or(parent).map(|parent| [parent, current]);
-        Ok((change, text))
+        Ok(change)
     }
 
     /// Step 2.
@@ -134,9 +128,9 @@ impl Call {
         Ok(merged.map_err(|regions| merge_conflict(BASE_SAME_LINES, current, regions))?)
     }
 
-    fn plain_change(&self, path: &BookPath, text: &str, expected: Option<ContentHash>) -> FileChange {
-        let content = NewContent::Bytes(HashedBytes::new(text.as_bytes().to_vec()));
-        FileChange::write(self.operation, path.clone(), content, expected)
+    fn plain_change(&self, path: &BookPath, text: &str, expected: Option<ContentHash>) -> Change<NewContent> {
+        let content = NewContent::of(text.as_bytes().to_vec());
+        Change::new(self.operation, path.clone(), content, expected)
     }
 }
 

@@ -9,15 +9,13 @@ use std::collections::HashMap;
 use futures::{StreamExt, TryStreamExt, stream};
 use panaversity_model::audit::Operation;
 use panaversity_model::blob::{Blob, BlobLocation, BlobState, StoredBlob};
-use panaversity_model::change::PlannedChange;
+use panaversity_model::change::{Change, PlannedChange};
 use panaversity_model::manifest::{Difference, Item};
-use panaversity_model::precondition::Effect;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::authorize::WriteAccess;
 use crate::call::Call;
-use crate::change_set::{AppliedFile, AppliedSet};
-use crate::commit::{FileChange, NewContent, SetResult};
+use crate::commit::{AppliedSet, NewContent, SetResult};
 use crate::service::Service;
 
 /// Most files that a restore changes.
@@ -68,7 +66,7 @@ impl Call {
             return Err(refused_for_lost(vec![path]).into());
         }
         let content = NewContent::Stored(found.blob.blob);
-        let change = FileChange::write(Operation::Restore, path.clone(), content, expected);
+        let change = Change::new(Operation::Restore, path.clone(), content, expected);
         match self.restore(&access, vec![change], dry_run).await? {
             Ok(applied) => Ok(applied),
             Err((_, refusal)) => Err(self.explained(&access, &path, expected, refusal).await?.into()),
@@ -114,30 +112,13 @@ impl Call {
     async fn restore(
         &mut self,
         access: &WriteAccess,
-        changes: Vec<FileChange>,
+        changes: Vec<Change<NewContent>>,
         dry_run: bool,
-    ) -> Result<Result<AppliedSet, (usize, Refusal)>, Error> {
-        let file = |change: &FileChange| AppliedFile {
-            path: change.path.clone(),
-            moved_from: None,
-            effect: Effect::Unchanged,
-            hash: change.target().present().copied(),
-        };
-        let mut files: Vec<AppliedFile> = changes.iter().map(file).collect();
-        let result = if dry_run {
-            self.service.dry_run(access, &changes).await?
-        } else {
-            self.change_set(access, changes, None).await?
-        };
-        Ok(match result {
-            SetResult::Committed(set) => {
-                for (file, effect) in files.iter_mut().zip(&set.effects) {
-                    file.effect = *effect;
-                }
-                Ok(AppliedSet { change: set.change, files })
-            }
-            SetResult::Refused(at, refusal) => Err((at, refusal)),
-        })
+    ) -> Result<SetResult, Error> {
+        if dry_run {
+            return Ok(self.service.dry_run(access, &changes).await?);
+        }
+        self.change_set(access, changes, None).await
     }
 }
 
@@ -147,7 +128,7 @@ impl Service {
         &self,
         book: &BookId,
         differences: Vec<Difference>,
-    ) -> Result<Vec<FileChange>, Error> {
+    ) -> Result<Vec<Change<NewContent>>, Error> {
         let wanted = differences.iter().filter_map(|file| Some((file.path.as_str(), file.current?.hash)));
         let stored = self.stored_blobs(book, &wanted.collect::<Vec<_>>()).await?;
         let (mut changes, mut lost) = (Vec::with_capacity(differences.len()), Vec::new());
@@ -155,13 +136,13 @@ impl Service {
             let path = BookPath::parse(&path)?;
             let expected = now.map(|Item { hash, .. }| hash);
             let Some(kept) = kept else {
-                changes.push(FileChange::delete(Operation::Restore, path, expected));
+                changes.push(Change::new(Operation::Restore, path, NewContent::Absent, expected));
                 continue;
             };
             match stored.get(&kept.hash) {
                 Some(blob) => {
                     let content = NewContent::Stored(blob.clone());
-                    changes.push(FileChange::write(Operation::Restore, path, content, expected));
+                    changes.push(Change::new(Operation::Restore, path, content, expected));
                 }
                 None => lost.push(path),
             }

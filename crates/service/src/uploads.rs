@@ -25,19 +25,18 @@
 
 use std::time::Duration;
 
-use panaversity_model::change::Verdict;
+use panaversity_model::change::{Applied, Verdict};
 use panaversity_model::ids::UploadId;
 use panaversity_model::media;
 use panaversity_model::ports::UploadWriter;
 use panaversity_model::precondition::Effect;
-use panaversity_model::upload::{Announced, Permit, SignedPut, Upload};
+use panaversity_model::upload::{Announced, Completion, Permit, SignedPut, Upload};
 use panaversity_model::{BookPath, ContentHash, Error, Fault, Refusal};
 
 use crate::authorize::WriteAccess;
 use crate::call::Call;
-use crate::commit::NewContent;
+use crate::commit::{NewContent, only};
 use crate::service::Service;
-use crate::write::Written;
 
 /// Most times that an upload is read because `gc` deleted its object.
 const LOOKED_AT: usize = 5;
@@ -62,7 +61,7 @@ pub struct Announce {
 /// Result of announcing an asset.
 pub enum Announcement {
     /// The asset already has these bytes.
-    Held(Written),
+    Held(Applied),
     /// The bytes may be put: to this URL of the storage, or to this server for `None`.
     Begun(Upload, Option<SignedPut>),
 }
@@ -89,7 +88,7 @@ impl Call {
         if let Some(found) = found.filter(|found| effect == Effect::Unchanged && found.record.size == size)
             && self.service.is_whole(&found).await?
         {
-            return Ok(Announcement::Held(Written { path, effect, size, hash, merged: false }));
+            return Ok(Announcement::Held(held(path, size, Completion { effect, hash })));
         }
         let permit = Permit { size, media_type: media::type_of(&path), valid_for };
         let id = UploadId::new(self.service.inner.ids.new_id());
@@ -125,7 +124,7 @@ impl Call {
     }
 
     /// Steps 3 to 6, or the first result of an upload that is already completed.
-    pub async fn complete_upload(&mut self, access: &WriteAccess, id: UploadId) -> Result<Written, Error> {
+    pub async fn complete_upload(&mut self, access: &WriteAccess, id: UploadId) -> Result<Applied, Error> {
         let upload = self.service.inner.journal.upload(id).await?;
         let upload = upload.filter(|upload| upload.announced.book == *access.book()).ok_or_else(unknown)?;
         self.path = Some(upload.announced.path.clone());
@@ -151,15 +150,11 @@ impl Call {
     }
 
     /// Steps 3 to 5; `None`: the upload is already completed, or its row deleted.
-    async fn look_and_commit(&mut self, announced: &Announced) -> Result<Option<Written>, Error> {
+    async fn look_and_commit(&mut self, announced: &Announced) -> Result<Option<Applied>, Error> {
         for _ in 0..LOOKED_AT {
-            let (hash, content) = self.service.look(announced).await?;
-            let (path, size) = (announced.path.clone(), announced.size);
+            let content = self.service.look(announced).await?;
             match self.change_by_upload(announced, content).await? {
-                Verdict::Committed(applied) => {
-                    let effect = applied.first().map_or(Effect::Unchanged, |applied| applied.effect);
-                    return Ok(Some(Written { path, effect, size, hash, merged: false }));
-                }
+                Verdict::Committed(applied) => return Ok(Some(only(applied)?)),
                 Verdict::Unstaged => {}
                 Verdict::UploadOver => return Ok(None),
                 Verdict::Refused(_, refusal) => return Err(refusal.into()),
@@ -171,7 +166,7 @@ impl Call {
 
 impl Service {
     /// Steps 3 and 4: checks the bytes in the upload store and puts the object.
-    async fn look(&self, announced: &Announced) -> Result<(ContentHash, NewContent), Error> {
+    async fn look(&self, announced: &Announced) -> Result<NewContent, Error> {
         let (id, upload_store) = (announced.id, &self.inner.upload_store);
         let arrived = upload_store.arrived(id).await?;
         if arrived != Some(announced.size) {
@@ -196,7 +191,7 @@ impl Service {
             upload_store.discard(id).await?;
             return Err(other_bytes(announced, hash).into());
         }
-        Ok((hash, self.stage_spooled(taken).await?))
+        Ok(self.stage_spooled(taken).await?)
     }
 
     /// Step 6. Bytes that can't be removed now are left to the upload cleanup.
@@ -243,10 +238,14 @@ impl UploadReceiver {
     }
 }
 
-fn first_answer(upload: &Upload) -> Option<Written> {
-    let (announced, done) = (&upload.announced, upload.done?);
-    let (path, size) = (announced.path.clone(), announced.size);
-    Some(Written { path, effect: done.effect, size, hash: done.hash, merged: false })
+fn first_answer(upload: &Upload) -> Option<Applied> {
+    Some(held(upload.announced.path.clone(), upload.announced.size, upload.done?))
+}
+
+/// Result for an asset that was written before.
+fn held(path: BookPath, size: u64, Completion { effect, hash }: Completion) -> Applied {
+    let hash = Some(hash);
+    Applied { path, moved_from: None, merged: false, effect, hash, size, publication: None }
 }
 
 fn unknown() -> Refusal {

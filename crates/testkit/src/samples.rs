@@ -3,10 +3,9 @@
 
 use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::blob::Blob;
-use panaversity_model::change::{Change, ChangeSet};
+use panaversity_model::change::{Change, ChangeSet, StagedContent};
 use panaversity_model::hash::HashedBytes;
 use panaversity_model::ids::{ChangeId, EntryId, LeaseId, RequestId, StagingId, UploadId};
-use panaversity_model::precondition::TargetContent;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Layer, Schema, UserId, View};
 use uuid::Uuid;
@@ -67,26 +66,18 @@ pub fn lease() -> LeaseId {
     LeaseId::new(Uuid::now_v7())
 }
 
-/// A change of one file.
-pub fn change(path: &BookPath, content: TargetContent<Blob>, expected: Option<ContentHash>) -> Change {
-    let deletes = content == TargetContent::Absent;
-    Change {
-        operation: if deletes { Operation::Delete } else { Operation::Write },
-        path: path.clone(),
-        content,
-        expected,
-        base: None,
-        moved_from: None,
-        parents: None,
-        staging: None,
-        entry: EntryId::new(Uuid::now_v7()),
-        lease: lease(),
-    }
+/// A change of one file; `None`: it is deleted.
+pub fn change(path: &BookPath, blob: Option<Blob>, expected: Option<ContentHash>) -> Change {
+    let operation = if blob.is_some() { Operation::Write } else { Operation::Delete };
+    let content = StagedContent { blob, staging: None, entry: EntryId::new(Uuid::now_v7()) };
+    Change::new(operation, path.clone(), content, expected)
 }
 
 /// A write of a blob in an object that was staged under `staging`.
 pub fn write_staged(path: &BookPath, blob: &Blob, staging: StagingId) -> Change {
-    Change { staging: Some(staging), ..change(path, TargetContent::Present(blob.clone()), None) }
+    let mut change = change(path, Some(blob.clone()), None);
+    change.content.staging = Some(staging);
+    change
 }
 
 /// A fresh staging id.
@@ -101,12 +92,12 @@ pub fn upload_id() -> UploadId {
 
 /// A write of these bytes, inline.
 pub fn write(path: &BookPath, bytes: &[u8], expected: Option<ContentHash>) -> Change {
-    change(path, TargetContent::Present(inline(bytes)), expected)
+    change(path, Some(inline(bytes)), expected)
 }
 
 /// A deletion of the file.
 pub fn delete(path: &BookPath, expected: Option<ContentHash>) -> Change {
-    change(path, TargetContent::Absent, expected)
+    change(path, None, expected)
 }
 
 /// A change set of the agent `tester`, of a strict book.
@@ -120,6 +111,7 @@ pub fn change_set(book: &BookId, layer: &Layer, changes: Vec<Change>) -> ChangeS
         schema: Schema::Strict,
         layer: layer.clone(),
         changes,
+        lease: lease(),
         upload: None,
         elapsed_ms: 3,
     }

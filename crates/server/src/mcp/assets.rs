@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use panaversity_model::asset::{Asset, AssetType};
+use panaversity_model::change::Applied;
 use panaversity_model::ids::UploadId;
 use panaversity_model::precondition::Effect;
 use panaversity_model::publication::FileKey;
@@ -10,7 +11,7 @@ use panaversity_model::upload::{SignedPut, Upload};
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
 use panaversity_service::Call;
 use panaversity_service::uploads::{Announce, Announcement};
-use panaversity_service::write::{Write, Written};
+use panaversity_service::write::Write;
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
@@ -163,7 +164,7 @@ pub(super) async fn complete(app: &AppState, call: &mut Call, mut arguments: Arg
     Ok(kept_answer(app, call, &kept?, "presigned"))
 }
 
-fn kept_answer(app: &AppState, call: &Call, kept: &Written, method: &str) -> ToolOutput {
+fn kept_answer(app: &AppState, call: &Call, kept: &Applied, method: &str) -> ToolOutput {
     let status = if kept.effect == Effect::Unchanged { "skipped" } else { "success" };
     let mut body = json!({
         "status": status,
@@ -171,10 +172,10 @@ fn kept_answer(app: &AppState, call: &Call, kept: &Written, method: &str) -> Too
         "path": kept.path.as_str(),
         "file_size": kept.size,
         "mime_type": media::type_of(&kept.path),
-        "file_hash_sha256": kept.hash.to_string(),
+        "file_hash_sha256": kept.hash.map(|hash| hash.to_string()),
     });
-    if let Some(book) = &call.book {
-        put_file_link(&mut body, app, &call.caller.principal.agent, (book, &kept.path), kept.hash);
+    if let (Some(book), Some(hash)) = (&call.book, kept.hash) {
+        put_file_link(&mut body, app, &call.caller.principal.agent, (book, &kept.path), hash);
     }
     ToolOutput { body, size: Some(kept.size) }
 }

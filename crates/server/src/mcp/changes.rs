@@ -1,14 +1,13 @@
 //! `edit_content`, `apply_changes` and `restore_content`: changes of places in a file, of several files, and
 //! back to former versions.
 
-use panaversity_model::change::ChangeMessage;
+use panaversity_model::change::{Applied, ChangeMessage};
 use panaversity_model::edit::{Edit, MAX_EDITS};
 use panaversity_model::precondition::Effect;
 use panaversity_model::{BookPath, Error, Layer, Refusal};
 use panaversity_service::Call;
-use panaversity_service::change_set::{
-    AppliedFile, AppliedSet, ChangeAct, ChangeSetRequest, RequestedChange,
-};
+use panaversity_service::change_set::{ChangeAct, ChangeSetRequest, RequestedChange};
+use panaversity_service::commit::AppliedSet;
 use panaversity_service::edit::{EditContent, Edited};
 use panaversity_service::restore::{RestoreBook, RestoreFile};
 use serde_json::{Value, json};
@@ -171,9 +170,8 @@ async fn answer_set(app: &AppState, call: &Call, result: Result<AppliedSet, Erro
     Ok(body.into())
 }
 
-fn rendered(file: &AppliedFile) -> Value {
-    let mode = if file.moved_from.is_some() { "moved" } else { file.effect.as_str() };
-    let mut body = json!({ "path": file.path.as_str(), "mode": mode });
+fn rendered(file: &Applied) -> Value {
+    let mut body = json!({ "path": file.path.as_str(), "mode": file.mode() });
     if let Some(hash) = file.hash {
         body["file_hash"] = hash.to_string().into();
     }

@@ -1,11 +1,12 @@
 //! `read_content`, `write_content` and `delete_content`.
 
+use panaversity_model::change::Applied;
 use panaversity_model::file::FileRecord;
 use panaversity_model::path::Folder;
 use panaversity_model::publication::FileKey;
 use panaversity_model::{BookId, BookPath, ContentHash, Error, Layer, Refusal, media};
 use panaversity_service::read::{FileContent, FileRead, ReadFile, ReadPart};
-use panaversity_service::write::{Write, Written};
+use panaversity_service::write::Write;
 use panaversity_service::{Call, ReadAccess};
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
@@ -214,18 +215,18 @@ pub(super) async fn write(app: &AppState, call: &mut Call, arguments: Arguments)
 }
 
 /// Body of the answer to a write.
-pub(super) fn written_body(written: &Written, layer: &Layer) -> Value {
+pub(super) fn written_body(written: &Applied, layer: &Layer) -> Value {
     json!({
         "status": "success",
         "mode": written.mode(),
         "path": written.path.as_str(),
         "file_size": written.size,
-        "file_hash": written.hash.to_string(),
+        "file_hash": written.hash.map(|hash| hash.to_string()),
         "namespace": layer.kind(),
     })
 }
 
-async fn write_now(call: &mut Call, mut arguments: Arguments) -> Result<Written, Error> {
+async fn write_now(call: &mut Call, mut arguments: Arguments) -> Result<Applied, Error> {
     let book = needed("book_id", arguments.book()?)?;
     let path = needed("path", arguments.path()?)?;
     let access = call.may_write(book, Layer::of(arguments.user()?))?;

@@ -1,17 +1,17 @@
 //! Metrics of writes: the labels under which a write is counted.
 
+use panaversity_model::change::Applied;
 use panaversity_model::permission::Permission;
 use panaversity_model::precondition::Effect;
 use panaversity_model::{Error, ErrorCode, Refusal};
 use panaversity_service::Call;
-use panaversity_service::write::Written;
 
 use crate::AppState;
 use crate::metrics::UNKNOWN;
 
 /// Counts a write of a page or an asset.
-pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<&Written, &Error>) {
-    let mode = written.map_or("none", Written::mode);
+pub(super) async fn count_write(app: &AppState, call: &Call, written: Result<&Applied, &Error>) {
+    let mode = written.map_or("none", Applied::mode);
     let book = count_under(app, call, written.err()).await;
     app.metrics.written(book, written.err().map_or("success", status_of), mode, call.elapsed());
 }

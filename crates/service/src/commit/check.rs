@@ -3,11 +3,12 @@
 
 use std::collections::HashSet;
 
+use panaversity_model::change::Change;
 use panaversity_model::file::FileMetadata;
 use panaversity_model::precondition::{Effect, TargetContent, decide};
 use panaversity_model::{BookPath, Refusal, Schema};
 
-use super::FileChange;
+use super::NewContent;
 
 /// The file that a change would replace, and its effect.
 pub(crate) type CheckedChange = (Option<FileMetadata>, Effect);
@@ -15,15 +16,24 @@ pub(crate) type CheckedChange = (Option<FileMetadata>, Effect);
 pub(crate) type Checked = Result<CheckedChange, Refusal>;
 
 /// Checks every change of a set; `held` has the file that each would replace.
-pub(crate) fn check(schema: Schema, held: Vec<Option<FileMetadata>>, changes: &[FileChange]) -> Vec<Checked> {
+pub(crate) fn check(
+    schema: Schema,
+    held: Vec<Option<FileMetadata>>,
+    changes: &[Change<NewContent>],
+) -> Vec<Checked> {
     let mut paths = HashSet::new();
     let pairs = changes.iter().zip(held);
     pairs.map(|(change, found)| check_one(schema, found, change, paths.insert(&change.path))).collect()
 }
 
-fn check_one(schema: Schema, found: Option<FileMetadata>, change: &FileChange, is_first: bool) -> Checked {
+fn check_one(
+    schema: Schema,
+    found: Option<FileMetadata>,
+    change: &Change<NewContent>,
+    is_first: bool,
+) -> Checked {
     // A path that was admitted earlier may be deleted under any schema.
-    if !matches!(change.content, TargetContent::Absent) {
+    if !matches!(change.content, NewContent::Absent) {
         schema.admit(&change.path)?;
     }
     if !is_first {

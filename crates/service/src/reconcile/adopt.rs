@@ -2,6 +2,7 @@
 //! (R7), with the last published hash as its precondition (I8).
 
 use panaversity_model::audit::Operation;
+use panaversity_model::change::Change;
 use panaversity_model::permission::Principal;
 use panaversity_model::ports::ByteStream;
 use panaversity_model::publication::FileKey;
@@ -9,7 +10,6 @@ use panaversity_model::storage_listing::TreePath;
 use panaversity_model::{AgentId, ContentHash, Error, Fault, Refusal};
 
 use super::{Remedy, left};
-use crate::commit::FileChange;
 use crate::service::Service;
 use crate::spool::Spooled;
 
@@ -38,7 +38,7 @@ impl Service {
                     ));
                 }
                 let content = self.stage_spooled(taken).await?;
-                let change = FileChange::write(Operation::Write, key.path.clone(), content, expected);
+                let change = Change::new(Operation::Write, key.path.clone(), content, expected);
                 call.change_file(&access, change).await?;
                 Ok(Remedy::Adopted)
             });

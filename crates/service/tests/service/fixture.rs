@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use panaversity_model::audit::Operation;
-use panaversity_model::hash::HashedBytes;
+use panaversity_model::change::{Applied, Change};
 use panaversity_model::ids::UploadId;
 use panaversity_model::permission::Principal;
 use panaversity_model::ports::{Clock, Journal, Objects, Publications, Tree};
-use panaversity_model::precondition::{Effect, TargetContent};
+use panaversity_model::precondition::Effect;
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, ErrorCode, Layer, Schema};
 use panaversity_service::authorize::WriteAccess;
 use panaversity_service::call::EndedCall;
-use panaversity_service::commit::{FileChange, NewContent};
+use panaversity_service::commit::NewContent;
 use panaversity_service::read::{FileContent, FileRead, ReadFile};
 use panaversity_service::uploads::{Announce, Announcement};
-use panaversity_service::write::{Write, Written};
+use panaversity_service::write::Write;
 use panaversity_service::{Call, Engines, Limits, Service};
 use panaversity_testkit::samples::{agent, book, key, overlay};
 use panaversity_testkit::{
@@ -133,7 +133,7 @@ impl ServiceFixture {
         path: &BookPath,
         text: &str,
         expected: Option<ContentHash>,
-    ) -> Result<Written, Error> {
+    ) -> Result<Applied, Error> {
         let write = async |call: &mut Call| {
             let access = call.may_write(self.book.clone(), layer.clone())?;
             call.write_content(Write { access, path: path.clone(), content: text.to_owned(), expected }).await
@@ -172,7 +172,7 @@ impl ServiceFixture {
     }
 
     /// `complete_upload`, recorded as an endpoint does it.
-    pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<Written, Error> {
+    pub(crate) async fn complete(&self, server: &Service, id: UploadId) -> Result<Applied, Error> {
         let complete = async |call: &mut Call| {
             let access = call.may_write(self.book.clone(), Layer::Base)?;
             call.complete_upload(&access, id).await
@@ -185,17 +185,18 @@ impl ServiceFixture {
         &self,
         server: &Service,
         layer: &Layer,
-        wanted: Vec<FileChange>,
+        wanted: Vec<Change<NewContent>>,
     ) -> Vec<Effect> {
         let change = async |call: &mut Call| {
             let access = call.may_write(self.book.clone(), layer.clone())?;
             call.change(&access, wanted).await
         };
-        unrecorded(server, Operation::Write, change).await.unwrap()
+        let set = unrecorded(server, Operation::Write, change).await.unwrap();
+        set.files.iter().map(|file| file.effect).collect()
     }
 
     /// Writes this text to a file, whatever its current content.
-    pub(crate) async fn put(&self, server: &Service, layer: &Layer, path: &BookPath, text: &str) -> Written {
+    pub(crate) async fn put(&self, server: &Service, layer: &Layer, path: &BookPath, text: &str) -> Applied {
         let now = self.holds(layer, path).await;
         self.write(server, layer, path, text, now).await.unwrap()
     }
@@ -275,20 +276,20 @@ pub(crate) fn layers() -> [Layer; 3] {
 }
 
 /// A change of one file, for a set.
-pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) -> FileChange {
+pub(crate) fn want(path: &BookPath, text: Option<&str>, expected: Option<&str>) -> Change<NewContent> {
     let expected = expected.map(|text| ContentHash::of(text.as_bytes()));
-    let content = text.map(|text| NewContent::Bytes(HashedBytes::new(text.as_bytes().to_vec())));
-    match content {
-        Some(content) => FileChange::write(Operation::Write, path.clone(), content, expected),
-        None => FileChange::delete(Operation::Delete, path.clone(), expected),
-    }
+    let (operation, content) = match text {
+        Some(text) => (Operation::Write, NewContent::of(text.as_bytes().to_vec())),
+        None => (Operation::Delete, NewContent::Absent),
+    };
+    Change::new(operation, path.clone(), content, expected)
 }
 
 /// Bytes that a member of a set writes.
-pub(crate) fn wanted_bytes(want: &FileChange) -> Option<&[u8]> {
+pub(crate) fn wanted_bytes(want: &Change<NewContent>) -> Option<&[u8]> {
     match &want.content {
-        TargetContent::Present(NewContent::Bytes(bytes)) => Some(bytes.as_slice()),
-        TargetContent::Absent | TargetContent::Present(_) => None,
+        NewContent::Bytes(bytes) => Some(bytes.as_slice()),
+        NewContent::Absent | NewContent::Staged(..) | NewContent::Stored(_) => None,
     }
 }
 

@@ -149,7 +149,7 @@ impl Walk {
         match answer {
             Ok(written) => {
                 assert_eq!(Ok(written.effect), due);
-                assert_eq!(written.hash, ContentHash::of(new.as_bytes()));
+                assert_eq!(written.hash.unwrap(), ContentHash::of(new.as_bytes()));
                 self.learn(key, after);
             }
             Err(error) if broke(&error) => self.look(key, after, &error).await,

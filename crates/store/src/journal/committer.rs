@@ -184,7 +184,7 @@ async fn gather(jobs: &mut mpsc::Receiver<Job>, expected: usize) -> Vec<Job> {
 
 fn size_of(job: &Job) -> usize {
     let Job::Change(set, _) = job else { return 0 };
-    let blobs = set.changes.iter().filter_map(|change| change.content.present());
+    let blobs = set.changes.iter().filter_map(|change| change.content.blob.as_ref());
     let inline = blobs.map(|blob| match &blob.location {
         BlobLocation::Inline(deflated) => deflated.len(),
         BlobLocation::Object(_) => 0,
@@ -194,7 +194,7 @@ fn size_of(job: &Job) -> usize {
 
 /// Result of a transaction.
 struct Outcome {
-    verdicts: Vec<Result<Verdict, Fault>>,
+    verdicts: Vec<Verdict>,
     settled: Vec<Settled>,
 }
 
@@ -321,9 +321,9 @@ fn witness(jobs: &[Job], outcome: &Outcome) -> Option<(ChainKey, String)> {
     let mut verdicts = outcome.verdicts.iter();
     jobs.iter().find_map(|job| match job {
         Job::Change(set, _) => match verdicts.next() {
-            Some(Ok(Verdict::Committed(_))) => {
+            Some(Verdict::Committed(_)) => {
                 let change = set.changes.first()?;
-                Some((key_of(set, &change.path), change.entry.to_string()))
+                Some((key_of(set, &change.path), change.content.entry.to_string()))
             }
             _ => None,
         },
@@ -347,7 +347,7 @@ fn answer(jobs: Vec<Job>, outcome: Outcome) {
     for job in jobs {
         // A cancelled caller does not receive the reply.
         match job {
-            Job::Change(_, reply) => drop(verdicts.next().map(|verdict| reply.send(verdict))),
+            Job::Change(_, reply) => drop(verdicts.next().map(|verdict| reply.send(Ok(verdict)))),
             Job::Append(_, reply) => drop(reply.send(Ok(()))),
             Job::Acknowledge(_, _, reply) => drop(settled.next().map(|settled| reply.send(Ok(settled)))),
         }

@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey};
 use panaversity_model::blob::{Blob, BlobLocation};
-use panaversity_model::change::{Change, ChangeSet};
+use panaversity_model::change::{Applied, Change, ChangeContent, ChangeSet, Verdict};
 use panaversity_model::ids::{LeaseId, UploadId};
 use panaversity_model::layer::BASE;
 use panaversity_model::path::{folders_above, lies_under};
-use panaversity_model::precondition::{Effect, TargetContent, decide};
+use panaversity_model::precondition::{Effect, decide};
+use panaversity_model::publication::{FileKey, Publication};
 use panaversity_model::upload::Completion;
 use panaversity_model::{BookPath, ContentHash, Refusal, Schema, Timestamp};
 
@@ -90,22 +91,6 @@ pub(super) struct VersionRow {
     pub(super) moved_from: Option<String>,
 }
 
-/// Result of a change; its publication is known only after the leases were obtained.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Decided {
-    pub(super) effect: Effect,
-    pub(super) old: Option<ContentHash>,
-    pub(super) version: i64,
-}
-
-/// Decision on a set.
-pub(super) enum SetOutcome {
-    Applied(Vec<Decided>),
-    Refused(usize, Refusal),
-    Unstaged,
-    UploadOver,
-}
-
 impl Batch<'_> {
     /// Chains to lock.
     pub(super) fn chain_keys(&self) -> BTreeSet<ChainKey> {
@@ -142,7 +127,7 @@ impl Batch<'_> {
     /// Blobs that changes refer to, in locking order.
     pub(super) fn blobs(&self) -> BTreeMap<ContentHash, &Blob> {
         let changes = self.sets.iter().flat_map(|set| &set.changes);
-        changes.filter_map(|change| change.content.present()).map(|blob| (blob.hash, blob)).collect()
+        changes.filter_map(|change| change.content.blob.as_ref()).map(|blob| (blob.hash, blob)).collect()
     }
 
     /// Uploads that sets complete, in locking order.
@@ -174,20 +159,20 @@ fn base_key(set: &ChangeSet, path: &BookPath) -> ChainKey {
 /// True if the set's objects are staged under its stagings. An object may have been condemned, and even
 /// staged by another writer, since its staging.
 fn is_staged(set: &ChangeSet, live: &HashMap<String, Option<String>>) -> bool {
-    set.changes.iter().all(|change| match &change.content {
-        TargetContent::Present(blob) if matches!(blob.location, BlobLocation::Object(_)) => {
+    set.changes.iter().map(|change| &change.content).all(|content| match &content.blob {
+        Some(blob) if matches!(blob.location, BlobLocation::Object(_)) => {
             let held = live.get(&blob.hash.to_string()).and_then(Option::as_deref);
-            held.is_some() && held == change.staging.map(|staging| staging.to_string()).as_deref()
+            held.is_some() && held == content.staging.map(|staging| staging.to_string()).as_deref()
         }
-        TargetContent::Present(_) | TargetContent::Absent => true,
+        Some(_) | None => true,
     })
 }
 
 /// Result of the single change of a set that completes an upload.
 fn completion(set: &ChangeSet, effects: &[(Effect, Option<ContentHash>)]) -> Option<Completion> {
     let (effect, _) = effects.first()?;
-    let blob = set.changes.first()?.content.present()?;
-    Some(Completion { effect: *effect, hash: blob.hash })
+    let (hash, _) = set.changes.first()?.content.present()?;
+    Some(Completion { effect: *effect, hash })
 }
 
 pub(super) fn folded_key(set: &ChangeSet, user: &str, path: &BookPath) -> FoldedKey {
@@ -195,25 +180,26 @@ pub(super) fn folded_key(set: &ChangeSet, user: &str, path: &BookPath) -> Folded
 }
 
 impl State {
-    /// Decides a set; `live` contains the live objects with their stagings.
+    /// Decides a set; `live` contains the live objects with their stagings. Each changed path gets a
+    /// publication, which holds only if the lease on the path is obtained.
     pub(super) fn decide(
         &mut self,
         set: &ChangeSet,
         live: &HashMap<String, Option<String>>,
         writes: &mut Writes,
-    ) -> SetOutcome {
+    ) -> Verdict {
         if set.upload.is_some_and(|upload| !self.open_uploads.contains(&upload)) {
-            return SetOutcome::UploadOver;
+            return Verdict::UploadOver;
         }
         if !is_staged(set, live) {
-            return SetOutcome::Unstaged;
+            return Verdict::Unstaged;
         }
         let applied = self.apply(set, writes);
-        applied.map_or_else(|(index, refusal)| SetOutcome::Refused(index, refusal), SetOutcome::Applied)
+        applied.map_or_else(|(index, refusal)| Verdict::Refused(index, refusal), Verdict::Committed)
     }
 
     /// Decides a set against the result of earlier members; applies it as a whole or not at all.
-    fn apply(&mut self, set: &ChangeSet, writes: &mut Writes) -> Result<Vec<Decided>, (usize, Refusal)> {
+    fn apply(&mut self, set: &ChangeSet, writes: &mut Writes) -> Result<Vec<Applied>, (usize, Refusal)> {
         if let Some(schema) = self.schemas.get(set.book.as_str())
             && *schema != set.schema
         {
@@ -225,8 +211,7 @@ impl State {
         for (index, change) in set.changes.iter().enumerate() {
             let now = self.files.get(&key_of(set, &change.path)).copied();
             self.check_base(set, change).map_err(|refusal| (index, refusal))?;
-            let effect =
-                decide(now, change.content.by_hash(), change.expected).map_err(|refusal| (index, refusal))?;
+            let effect = decide(now, change.target(), change.expected).map_err(|refusal| (index, refusal))?;
             match effect {
                 Effect::Created => {
                     self.check_name(set, &change.path, &names).map_err(|refusal| (index, refusal))?;
@@ -299,14 +284,13 @@ impl State {
         effect: Effect,
         old: Option<ContentHash>,
         writes: &mut Writes,
-    ) -> Decided {
+    ) -> Applied {
         let key = key_of(set, &change.path);
-        let blob = change.content.present();
-        let hash = blob.map(|blob| blob.hash);
-        let size = blob.map_or(0, |blob| i64::try_from(blob.size).unwrap_or(i64::MAX));
+        let mut applied = change.applied(effect);
+        let (hash, size) = (applied.hash, i64::try_from(applied.size).unwrap_or(i64::MAX));
         let at = self.link(&set.audit_draft(change, effect, old), writes);
         if effect == Effect::Unchanged {
-            return Decided { effect, old, version: 0 };
+            return applied;
         }
         // As many versions were drawn as the batch has changes.
         let version = self.versions.next().unwrap_or_default();
@@ -336,8 +320,10 @@ impl State {
             moved_from: change.moved_from.as_ref().map(|path| path.as_str().to_owned()),
         });
         writes.files.insert(key.clone(), row);
-        writes.publications.insert(key, (version, change.lease));
-        Decided { effect, old, version }
+        writes.publications.insert(key, (version, set.lease));
+        let key = FileKey { book: set.book.clone(), path: change.path.clone(), layer: set.layer.clone() };
+        applied.publication = Some(Publication { key, version, lease: set.lease });
+        applied
     }
 
     /// Links an entry to its chain; returns its time, strictly after the chain's last.
@@ -396,8 +382,8 @@ mod tests {
         )
     }
 
-    /// Decides the sets as one batch on an empty journal; returns the outcomes, and all that they leave.
-    fn decided<'a>(sets: impl IntoIterator<Item = &'a ChangeSet>) -> (Vec<SetOutcome>, State, Writes) {
+    /// Decides the sets as one batch on an empty journal; returns the verdicts, and all that they leave.
+    fn decided<'a>(sets: impl IntoIterator<Item = &'a ChangeSet>) -> (Vec<Verdict>, State, Writes) {
         let mut state = State {
             now: Timestamp::from_micros(0),
             versions: (1..=100).collect::<Vec<_>>().into_iter(),
@@ -408,29 +394,21 @@ mod tests {
             open_uploads: HashSet::new(),
         };
         let mut writes = Writes::default();
-        let outcomes = sets.into_iter().map(|set| state.decide(set, &HashMap::new(), &mut writes)).collect();
-        (outcomes, state, writes)
-    }
-
-    fn effects(outcomes: &[SetOutcome]) -> Vec<Vec<(Effect, Option<ContentHash>, i64)>> {
-        let applied = outcomes.iter().filter_map(|outcome| match outcome {
-            SetOutcome::Applied(decided) => Some(decided),
-            _ => None,
-        });
-        applied
-            .map(|decided| decided.iter().map(|one| (one.effect, one.old, one.version)).collect())
-            .collect()
+        let verdicts = sets.into_iter().map(|set| state.decide(set, &HashMap::new(), &mut writes)).collect();
+        (verdicts, state, writes)
     }
 
     proptest! {
         #[test]
         fn i10_a_refused_member_leaves_no_trace_in_its_batch(sets in prop::collection::vec(any_set(), 1..8)) {
-            let (outcomes, state, writes) = decided(&sets);
-            let accepted = sets.iter().zip(&outcomes);
-            let accepted = accepted.filter(|(_, outcome)| matches!(outcome, SetOutcome::Applied(_)));
-            let (alone, same_state, same_writes) = decided(accepted.map(|(set, _)| set));
-            prop_assert_eq!(effects(&outcomes), effects(&alone));
-            prop_assert_eq!(alone.len(), effects(&alone).len(), "without the refused ones nothing is refused");
+            let (verdicts, state, writes) = decided(&sets);
+            let (accepted, verdicts): (Vec<_>, Vec<_>) = sets
+                .iter()
+                .zip(verdicts)
+                .filter(|(_, verdict)| matches!(verdict, Verdict::Committed(_)))
+                .unzip();
+            let (alone, same_state, same_writes) = decided(accepted);
+            prop_assert_eq!(verdicts, alone, "without the refused ones nothing is refused");
             prop_assert_eq!(&state.files, &same_state.files);
             prop_assert_eq!(&state.names, &same_state.names);
             prop_assert_eq!(&state.schemas, &same_state.schemas);

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use panaversity_model::layer::BASE;
 use panaversity_model::path::folders_above;
-use panaversity_model::precondition::TargetContent;
 
 use super::decide::{Batch, FoldedKey, folded_key};
 use super::rows;
@@ -20,7 +19,7 @@ use crate::database::{Database, Dialect, Session, Sql, Value, power_of_two_chunk
 fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
     let mut names = Vec::new();
     for set in &batch.sets {
-        let writes = set.changes.iter().filter(|change| matches!(change.content, TargetContent::Present(_)));
+        let writes = set.changes.iter().filter(|change| change.content.blob.is_some());
         for change in writes.filter(|change| set.schema.may_collide(&change.path)) {
             names.push(folded_key(set, set.layer.as_str(), &change.path));
         }
@@ -63,11 +62,8 @@ pub(super) async fn read_names_below(
     batch: &Batch<'_>,
     names: &mut HashMap<FoldedKey, String>,
 ) -> Sql<()> {
-    let deletions = batch
-        .sets
-        .iter()
-        .flat_map(|set| &set.changes)
-        .filter(|change| change.content == TargetContent::Absent);
+    let deletions =
+        batch.sets.iter().flat_map(|set| &set.changes).filter(|change| change.content.blob.is_none());
     let enough = i64::try_from(deletions.count() + 1).unwrap_or(i64::MAX);
     let mut new = written(batch);
     // Files of the base are visible through an overlay.

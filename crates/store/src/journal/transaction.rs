@@ -19,14 +19,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use panaversity_model::Timestamp;
 use panaversity_model::audit::{AuditDraft, ChainKey};
 use panaversity_model::blob::{Blob, BlobLocation, BlobState};
-use panaversity_model::change::{Applied, ChangeSet, Verdict};
-use panaversity_model::publication::{FileKey, Publication};
-use panaversity_model::{Fault, Timestamp};
+use panaversity_model::change::{ChangeSet, Verdict};
 use sqlx::Error;
 
-use super::decide::{Batch, ChainState, SetOutcome, State, Writes};
+use super::decide::{Batch, ChainState, State, Writes, key_of};
 use super::publications::lease_end;
 use super::{blobs, changes, now, path_locks, rows, uploads};
 use crate::backend::Backend;
@@ -38,7 +37,7 @@ use crate::database::{
 pub(super) struct Prepared {
     pub(super) session: Session,
     /// One verdict per set, in order.
-    pub(super) verdicts: Vec<Result<Verdict, Fault>>,
+    pub(super) verdicts: Vec<Verdict>,
     /// True if there is something to commit.
     pub(super) written: bool,
 }
@@ -61,16 +60,17 @@ pub(super) async fn prepare(
     state.open_uploads = open_uploads;
 
     let mut writes = Writes::default();
-    let mut decided = Vec::with_capacity(batch.sets.len());
+    let mut verdicts = Vec::with_capacity(batch.sets.len());
     for set in &batch.sets {
-        decided.push(state.decide(set, &live, &mut writes));
+        verdicts.push(state.decide(set, &live, &mut writes));
     }
     for draft in &batch.drafts {
         state.link(draft, &mut writes);
     }
     let leases = write_all(db, backend, &mut session, &state, &writes).await?;
-    let sets = batch.sets.iter().zip(decided);
-    let verdicts = sets.map(|(set, fate)| Ok(verdict(set, fate, &leases))).collect();
+    for (set, verdict) in batch.sets.iter().zip(&mut verdicts) {
+        keep_leased(set, verdict, &leases);
+    }
     Ok(Prepared { session, verdicts, written: !writes.entries.is_empty() })
 }
 
@@ -84,26 +84,17 @@ pub(super) async fn record(db: &Database, session: &mut Session, draft: &AuditDr
     write_log(session, &state, &writes).await
 }
 
-fn verdict(set: &ChangeSet, fate: SetOutcome, leases: &HashMap<ChainKey, (i64, String)>) -> Verdict {
-    let decided = match fate {
-        SetOutcome::Applied(decided) => decided,
-        SetOutcome::Refused(index, refusal) => return Verdict::Refused(index, refusal),
-        SetOutcome::Unstaged => return Verdict::Unstaged,
-        SetOutcome::UploadOver => return Verdict::UploadOver,
-    };
-    let applied = set.changes.iter().zip(decided).map(|(change, decided)| {
-        let held = leases.get(&super::decide::key_of(set, &change.path));
-        let ours = held.is_some_and(|(version, lease)| {
-            *version == decided.version && *lease == change.lease.to_string()
+/// Leaves a set those publications whose path has its version and its lease.
+fn keep_leased(set: &ChangeSet, verdict: &mut Verdict, leases: &HashMap<ChainKey, (i64, String)>) {
+    let Verdict::Committed(applied) = verdict else { return };
+    for applied in applied {
+        let held = leases.get(&key_of(set, &applied.path));
+        applied.publication.take_if(|publication| {
+            held.is_none_or(|(version, lease)| {
+                *version != publication.version || *lease != publication.lease.to_string()
+            })
         });
-        let publication = ours.then(|| Publication {
-            key: FileKey { book: set.book.clone(), path: change.path.clone(), layer: set.layer.clone() },
-            version: decided.version,
-            lease: change.lease,
-        });
-        Applied { effect: decided.effect, old: decided.old, publication }
-    });
-    Verdict::Committed(applied.collect())
+    }
 }
 
 async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<()> {

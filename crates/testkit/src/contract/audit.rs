@@ -130,7 +130,7 @@ pub async fn r6_an_entry_s_id_is_used_once(setup: &Setup) {
     fixture.journal.append(call.clone()).await.unwrap();
     assert!(fixture.journal.append(call.clone()).await.is_err());
     let mut change = write(&lesson(1), b"a", None);
-    change.entry = call.id;
+    change.content.entry = call.id;
     assert!(fixture.try_commit(&Layer::Base, vec![change]).await.is_err());
     assert_eq!(fixture.holds(&Layer::Base, &lesson(1)).await, None);
     assert_eq!(fixture.file_chain(&lesson(1), &Layer::Base).await.len(), 1);

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use panaversity_model::blob::Blob;
 use panaversity_model::blob::BlobState;
-use panaversity_model::change::{Change, Verdict};
-use panaversity_model::precondition::TargetContent;
+use panaversity_model::change::Verdict;
 use panaversity_model::precondition::{Effect, decide};
 use panaversity_model::{BookPath, ContentHash, ErrorCode, Layer, View};
 
@@ -21,16 +20,14 @@ pub async fn i8_every_row_of_the_precondition_table_holds(setup: &Setup) {
     let mut number = 0;
     for layer in [Layer::Base, overlay("reader")] {
         for now in [None, Some(a)] {
-            for content in
-                [TargetContent::Present(inline(a)), TargetContent::Present(inline(b)), TargetContent::Absent]
-            {
+            for blob in [Some(inline(a)), Some(inline(b)), None] {
                 for expected in [None, Some(ContentHash::of(a)), Some(c)] {
                     number += 1;
                     let path = lesson(number);
                     if let Some(bytes) = now {
                         fixture.put(&layer, &path, bytes).await;
                     }
-                    the_table_holds(&fixture, &layer, &path, &content, expected).await;
+                    the_table_holds(&fixture, &layer, &path, blob.clone(), expected).await;
                 }
             }
         }
@@ -41,17 +38,19 @@ async fn the_table_holds(
     fixture: &ContractFixture,
     layer: &Layer,
     path: &BookPath,
-    content: &TargetContent<Blob>,
+    blob: Option<Blob>,
     expected: Option<ContentHash>,
 ) {
     let before = fixture.holds(layer, path).await;
-    let row = format!("{layer}: {before:?}, {:?}, {expected:?}", content.by_hash());
-    let verdict = fixture.try_commit(layer, vec![change(path, content.clone(), expected)]).await.unwrap();
+    let change = change(path, blob, expected);
+    let target = change.target();
+    let row = format!("{layer}: {before:?}, {target:?}, {expected:?}");
+    let verdict = fixture.try_commit(layer, vec![change]).await.unwrap();
     let after = fixture.holds(layer, path).await;
-    match (verdict, decide(before, content.by_hash(), expected)) {
+    match (verdict, decide(before, target, expected)) {
         (Verdict::Committed(applied), Ok(effect)) => {
-            assert_eq!((applied[0].effect, applied[0].old), (effect, before), "{row}");
-            assert_eq!(after, content.present().map(|blob| blob.hash), "{row}");
+            assert_eq!((applied[0].effect, applied[0].hash), (effect, after), "{row}");
+            assert_eq!(after.as_ref(), target.present(), "{row}");
         }
         (Verdict::Refused(index, refusal), Err(due)) => {
             assert_eq!((index, refusal, after), (0, due, before), "{row}");
@@ -85,9 +84,9 @@ pub async fn r3_deleting_what_is_not_there_succeeds(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     fixture.put(&Layer::Base, &lesson(1), b"a").await;
     let first = fixture.delete(&Layer::Base, &lesson(1)).await;
-    assert_eq!((first.effect, first.old), (Effect::Deleted, Some(ContentHash::of(b"a"))));
+    assert_eq!((first.effect, first.hash), (Effect::Deleted, None));
     let second = fixture.commit_one(&Layer::Base, delete(&lesson(1), Some(ContentHash::of(b"a")))).await;
-    assert_eq!((second.effect, second.old, second.publication), (Effect::Unchanged, None, None));
+    assert_eq!((second.effect, second.publication), (Effect::Unchanged, None));
     assert_eq!(fixture.find(&View::base(), &lesson(1)).await, None);
 }
 
@@ -97,7 +96,7 @@ pub async fn writing_the_same_bytes_again_changes_nothing(setup: &Setup) {
     fixture.put(&Layer::Base, &lesson(1), b"a").await;
     let before = fixture.find(&View::base(), &lesson(1)).await.unwrap();
     let again = fixture.commit_one(&Layer::Base, write(&lesson(1), b"a", None)).await;
-    assert_eq!((again.effect, again.old), (Effect::Unchanged, Some(ContentHash::of(b"a"))));
+    assert_eq!((again.effect, again.hash), (Effect::Unchanged, Some(ContentHash::of(b"a"))));
     assert_eq!(again.publication, None, "there is nothing to publish");
     assert_eq!(fixture.find(&View::base(), &lesson(1)).await.unwrap(), before);
     let entries = fixture.file_chain(&lesson(1), &Layer::Base).await;
@@ -128,7 +127,8 @@ pub async fn i9_an_object_must_be_staged_before_it_is_committed(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
     let blob = object(fixture.book.as_str().as_bytes());
     let ask = async |staging| {
-        let change = Change { staging, ..change(&lesson(1), TargetContent::Present(blob.clone()), None) };
+        let mut change = change(&lesson(1), Some(blob.clone()), None);
+        change.content.staging = staging;
         fixture.try_commit(&Layer::Base, vec![change]).await.unwrap()
     };
     assert_eq!(ask(None).await, Verdict::Unstaged);

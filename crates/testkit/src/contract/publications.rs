@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use panaversity_model::change::Verdict;
 use panaversity_model::precondition::Effect;
 use panaversity_model::publication::{Attempt, Publication, Settled};
 use panaversity_model::{BookPath, Layer};
 
 use super::Setup;
 use super::fixture::{ContractFixture, run_concurrently};
-use crate::samples::{delete, key, lease, lesson, overlay, write};
+use crate::samples::{change_set, delete, key, lease, lesson, overlay, write};
 
 /// Claims all pending files and returns those of the fixture's book.
 async fn claim(fixture: &ContractFixture) -> Vec<Publication> {
@@ -44,10 +45,12 @@ async fn unsynced(fixture: &ContractFixture) -> Vec<BookPath> {
 /// A commit takes the lease on the files it changed; no other publisher gets it.
 pub async fn the_committer_gets_the_lease_and_nobody_else(setup: &Setup) {
     let fixture = ContractFixture::new(setup);
-    let change = write(&lesson(1), b"a", None);
-    let publication = fixture.commit_one(&Layer::Base, change.clone()).await.publication.unwrap();
+    let set = change_set(&fixture.book, &Layer::Base, vec![write(&lesson(1), b"a", None)]);
+    let verdict = fixture.journal.commit(set.clone()).await.unwrap();
+    let Verdict::Committed(mut applied) = verdict else { panic!("{verdict:?}") };
+    let publication = applied.remove(0).publication.unwrap();
     assert_eq!(publication.key, key(&fixture.book, &lesson(1), &Layer::Base));
-    assert_eq!(publication.lease, change.lease);
+    assert_eq!(publication.lease, set.lease);
     let second = fixture.put(&Layer::Base, &lesson(1), b"b").await;
     assert_eq!((second.effect, second.publication), (Effect::Updated, None), "the path is leased");
     assert_eq!(claim(&fixture).await, vec![]);

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use panaversity_model::change::{Change, Verdict};
 use panaversity_model::precondition::Effect;
-use panaversity_model::precondition::TargetContent;
 use panaversity_model::{BookPath, ContentHash, Layer, Refusal, Schema, View};
 
 use super::Setup;
@@ -169,7 +168,7 @@ pub async fn i8_a_refused_or_failed_set_spoils_no_other(setup: &Setup) {
         let mut one = write(&lesson(writer), &text(0, writer), None);
         match writer % 3 {
             1 => one.expected = Some(ContentHash::of(b"never written")),
-            2 => one = change(&lesson(writer), TargetContent::Present(unstaged.clone()), None),
+            2 => one = change(&lesson(writer), Some(unstaged.clone()), None),
             _ => {}
         }
         let (journal, set) = (fixture.journal.clone(), change_set(&fixture.book, &Layer::Base, vec![one]));

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use panaversity_model::change::Verdict;
-use panaversity_model::precondition::TargetContent;
-use panaversity_model::precondition::decide;
+use panaversity_model::precondition::{TargetContent, decide};
 use panaversity_model::{BookPath, ContentHash, Layer};
 
 use super::Setup;
@@ -65,18 +64,15 @@ async fn walk(fixture: &ContractFixture, dice: &mut Dice, model: &mut Model) {
         let place = (layer.clone(), path.clone());
         let now = model.files.get(&place).map(|bytes| ContentHash::of(bytes));
         let bytes = vec![b'a' + u8::try_from(dice.random_below(5)).unwrap(); 1 + dice.random_below(3)];
-        let content = if dice.random_below(4) == 0 {
-            TargetContent::Absent
-        } else {
-            TargetContent::Present(inline(&bytes))
-        };
+        let blob = (dice.random_below(4) > 0).then(|| inline(&bytes));
         let expected = [now, now, now, None, Some(ContentHash::of(b"stale"))][dice.random_below(5)];
-        refused |= decide(now, content.by_hash(), expected).is_err();
-        match &content {
+        let change = change(&path, blob, expected);
+        refused |= decide(now, change.target(), expected).is_err();
+        match change.target() {
             TargetContent::Present(_) => after.insert(place, bytes),
             TargetContent::Absent => after.remove(&place),
         };
-        changes.push(change(&path, content, expected));
+        changes.push(change);
     }
     let verdict = fixture.try_commit(&layer, changes).await.unwrap();
     assert_eq!(matches!(verdict, Verdict::Refused(..)), refused, "{verdict:?}");

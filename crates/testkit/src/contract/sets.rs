@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use panaversity_model::change::Verdict;
+use panaversity_model::change::{Applied, Verdict};
 use panaversity_model::precondition::Effect;
 use panaversity_model::publication::Attempt;
 use panaversity_model::{ContentHash, ErrorCode, Layer, View};
@@ -65,23 +65,22 @@ pub async fn a_set_answers_in_the_order_of_its_changes(setup: &Setup) {
     let set = change_set(&fixture.book, &layer, changes);
     let verdict = fixture.journal.commit(set.clone()).await.unwrap();
     let Verdict::Committed(applied) = verdict else { panic!("{verdict:?}") };
-    let effects: Vec<_> = applied.iter().map(|one| (one.effect, one.old)).collect();
-    assert_eq!(
-        effects,
-        vec![
-            (Effect::Created, None),
-            (Effect::Deleted, Some(a)),
-            (Effect::Unchanged, None),
-            (Effect::Updated, Some(a)),
-        ]
-    );
-    for (change, applied) in set.changes.iter().zip(&applied) {
+    assert_eq!(applied.len(), 4);
+    let results = [
+        (Effect::Created, None),
+        (Effect::Deleted, Some(a)),
+        (Effect::Unchanged, None),
+        (Effect::Updated, Some(a)),
+    ];
+    for ((change, applied), (effect, replaced)) in set.changes.iter().zip(&applied).zip(results) {
+        assert_eq!(*applied, Applied { publication: applied.publication.clone(), ..change.applied(effect) });
         let publication = applied.publication.as_ref();
         assert_eq!(publication.is_some(), applied.effect != Effect::Unchanged);
-        assert!(publication.is_none_or(|p| p.key.path == change.path && p.lease == change.lease));
+        assert!(publication.is_none_or(|p| p.key.path == change.path && p.lease == set.lease));
         let entries = fixture.file_chain(&change.path, &layer).await;
         let entry = entries.last().unwrap();
-        assert_eq!(entry.id, change.entry.to_string());
+        assert_eq!(entry.id, change.content.entry.to_string());
+        assert_eq!(entry.old_content_hash, replaced.map(|hash| hash.to_string()));
         assert_eq!(entry.change_id, Some(set.id.to_string()));
         assert_eq!(entry.request_id, set.request.to_string());
         assert_eq!(

@@ -6,12 +6,11 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use panaversity_model::audit::AuditDraft;
 use panaversity_model::blob::{Blob, BlobLocation, BlobState};
-use panaversity_model::change::{Applied, Change, ChangeSet, Verdict};
+use panaversity_model::change::{Applied, Change, ChangeContent, ChangeSet, Verdict};
 use panaversity_model::file::{FileMetadata, Found};
 use panaversity_model::ids::{EntryId, UploadId};
 use panaversity_model::path::lies_under;
 use panaversity_model::ports::Changes;
-use panaversity_model::precondition::TargetContent;
 use panaversity_model::precondition::{Effect, decide};
 use panaversity_model::publication::{FileKey, Publication};
 use panaversity_model::upload::Completion;
@@ -59,7 +58,7 @@ impl Changes for MemoryJournal {
     async fn commit(&self, set: ChangeSet) -> Result<Verdict, Fault> {
         let mut state = self.state();
         for change in &set.changes {
-            state.admit_id(change.entry)?;
+            state.admit_id(change.content.entry)?;
         }
         if set.upload.is_some_and(|id| !state.upload_is_open(id)) {
             return Ok(Verdict::UploadOver);
@@ -91,13 +90,13 @@ impl Changes for MemoryJournal {
 impl JournalState {
     /// Returns true if every object of the set is live and of the staging that the change names.
     fn is_staged(&self, set: &ChangeSet) -> bool {
-        set.changes.iter().all(|change| match &change.content {
-            TargetContent::Present(Blob { hash, location: BlobLocation::Object(_), .. }) => {
+        set.changes.iter().map(|change| &change.content).all(|content| match &content.blob {
+            Some(Blob { hash, location: BlobLocation::Object(_), .. }) => {
                 let live = self.blobs.get(hash).is_some_and(|stored| stored.state == BlobState::Live);
                 let staging = self.guards.get(hash).and_then(|guard| guard.staging);
-                live && staging.is_some() && staging == change.staging
+                live && staging.is_some() && staging == content.staging
             }
-            TargetContent::Present(_) | TargetContent::Absent => true,
+            Some(_) | None => true,
         })
     }
 
@@ -107,11 +106,9 @@ impl JournalState {
 
     fn complete_upload(&mut self, set: &ChangeSet, effects: &[Effect]) {
         let row = set.upload.and_then(|id| self.uploads.get_mut(&id));
-        let content = set.changes.first().map(|change| &change.content);
-        if let (Some((upload, _)), Some(TargetContent::Present(blob)), Some(effect)) =
-            (row, content, effects.first())
-        {
-            upload.done = Some(Completion { effect: *effect, hash: blob.hash });
+        let content = set.changes.first().and_then(|change| change.content.present());
+        if let (Some((upload, _)), Some((hash, _)), Some(effect)) = (row, content, effects.first()) {
+            upload.done = Some(Completion { effect: *effect, hash });
         }
     }
 
@@ -133,8 +130,7 @@ impl JournalState {
         for (index, change) in set.changes.iter().enumerate() {
             let now = self.files.get(&key(set, change)).map(|row| row.hash);
             self.check_base(set, change).map_err(|refusal| (index, refusal))?;
-            let effect =
-                decide(now, change.content.by_hash(), change.expected).map_err(|refusal| (index, refusal))?;
+            let effect = decide(now, change.target(), change.expected).map_err(|refusal| (index, refusal))?;
             match effect {
                 Effect::Created => {
                     self.admit_name(set, &change.path, &names).map_err(|refusal| (index, refusal))?;
@@ -214,18 +210,17 @@ impl JournalState {
     fn apply(&mut self, set: &ChangeSet, change: &Change, effect: Effect) -> Applied {
         let key = key(set, change);
         let old = self.files.get(&key).map(|row| row.hash);
-        let blob = change.content.present();
-        if let Some(blob) = blob {
+        if let Some(blob) = &change.content.blob {
             self.bring(blob);
         }
+        let mut applied = change.applied(effect);
         let at = self.append(&set.audit_draft(change, effect, old));
         if effect == Effect::Unchanged {
-            return Applied { effect, old, publication: None };
+            return applied;
         }
         self.version += 1;
         let version = self.version;
-        let size = blob.map_or(0, |blob| blob.size);
-        let (hash, agent) = (blob.map(|blob| blob.hash), set.agent.clone());
+        let (hash, size, agent) = (applied.hash, applied.size, set.agent.clone());
         let past = Past {
             hash,
             size,
@@ -240,16 +235,16 @@ impl JournalState {
         };
         self.versions.entry(key.clone()).or_default().push(past);
         let name = (key.book.clone(), key.layer.clone(), key.path.folded());
-        if let Some(blob) = blob {
+        if let Some(hash) = hash {
             self.names.insert(name, key.path.clone());
-            self.files.insert(key.clone(), Row { hash: blob.hash, size, written_at: at, version });
+            self.files.insert(key.clone(), Row { hash, size, written_at: at, version });
         } else {
             self.names.remove(&name);
             self.files.remove(&key);
         }
-        let leased = self.pend(&key, version, change.lease);
-        let publication = leased.then_some(Publication { key, version, lease: change.lease });
-        Applied { effect, old, publication }
+        let leased = self.pend(&key, version, set.lease);
+        applied.publication = leased.then_some(Publication { key, version, lease: set.lease });
+        applied
     }
 }
 

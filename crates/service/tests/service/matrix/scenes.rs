@@ -2,9 +2,10 @@
 //! protocol makes for it. A scene whose calls change must be reviewed.
 
 use panaversity_model::audit::Operation;
+use panaversity_model::change::Change;
 use panaversity_model::precondition::Effect;
 use panaversity_model::{BookPath, Error, Layer};
-use panaversity_service::commit::FileChange;
+use panaversity_service::commit::NewContent;
 use panaversity_service::write::Write;
 use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{lesson, overlay, path};
@@ -26,7 +27,7 @@ pub(super) struct Scene {
     pub(super) layer: Layer,
     /// Initial files; they are published, and a clean point covers them.
     before: Vec<(Layer, BookPath, String)>,
-    pub(super) wanted: Vec<FileChange>,
+    pub(super) wanted: Vec<Change<NewContent>>,
     /// True if the request must be refused.
     refused: bool,
     pub(super) calls: Vec<&'static str>,
@@ -74,7 +75,10 @@ impl Scene {
                 let deleted = call.delete_content(&access, &one.path, one.expected).await;
                 deleted.map(|existed| vec![if existed { Effect::Deleted } else { Effect::Unchanged }])
             }
-            EntryPoint::Set => call.change(&access, self.wanted.clone()).await,
+            EntryPoint::Set => {
+                let set = call.change(&access, self.wanted.clone()).await;
+                set.map(|set| set.files.iter().map(|file| file.effect).collect())
+            }
         }
     }
 
@@ -93,8 +97,9 @@ impl Scene {
 
     /// Number of files that the request changes.
     pub(super) fn changes(&self, before: &Files) -> usize {
-        let held =
-            |want: &FileChange| before.get(&(self.layer.clone(), want.path.clone())).map(Vec::as_slice);
+        let held = |want: &Change<NewContent>| {
+            before.get(&(self.layer.clone(), want.path.clone())).map(Vec::as_slice)
+        };
         self.wanted.iter().filter(|want| !self.refused && held(want) != wanted_bytes(want)).count()
     }
 
@@ -107,7 +112,7 @@ fn scene(
     name: &'static str,
     entry: EntryPoint,
     before: &[(&BookPath, &str)],
-    wanted: Vec<FileChange>,
+    wanted: Vec<Change<NewContent>>,
     calls: &[&'static str],
 ) -> Scene {
     let before =

@@ -1,11 +1,11 @@
 //! The crash matrix of a completed upload (I9): whichever call fails, the asset and the upload's row
 //! agree, and completing it again gives the answer of a run without failures.
 
+use panaversity_model::change::Applied;
 use panaversity_model::ids::UploadId;
 use panaversity_model::ports::Uploads;
 use panaversity_model::{BookPath, ContentHash, Error, Layer};
 use panaversity_service::uploads::Announce;
-use panaversity_service::write::Written;
 use panaversity_testkit::samples::path;
 
 use super::{Cell, cells};
@@ -59,7 +59,7 @@ impl UploadScene {
 
 struct UploadCourse {
     calls: Vec<&'static str>,
-    answer: Written,
+    answer: Applied,
     before: Files,
     after: Files,
     recorded: usize,

@@ -200,7 +200,7 @@ async fn r2_damaged_objects_are_named_and_restored_from_the_published_copy() {
     for (trouble, damage) in damages {
         let fixture = ServiceFixture::new();
         let (server, text) = (fixture.server(), long("whole"));
-        let hash = fixture.put(&server, &Layer::Base, &lesson(1), &text).await.hash;
+        let hash = fixture.put(&server, &Layer::Base, &lesson(1), &text).await.hash.unwrap();
         fixture.idle(&server).await;
         let scrambled: Vec<u8> = text.bytes().rev().collect();
         let bytes = damage.map(|bytes| if bytes.is_empty() { scrambled } else { bytes.to_vec() });
@@ -219,7 +219,7 @@ async fn r2_damaged_objects_are_named_and_restored_from_the_published_copy() {
 async fn an_object_without_a_copy_and_one_nobody_knows_are_told() {
     let fixture = ServiceFixture::new();
     let (server, text) = (fixture.server(), long("whole"));
-    let hash = fixture.put(&server, &Layer::Base, &lesson(1), &text).await.hash;
+    let hash = fixture.put(&server, &Layer::Base, &lesson(1), &text).await.hash.unwrap();
     fixture.idle(&server).await;
     fixture.objects.damage(hash, None);
     fixture.tree.tamper(&format!("books/{}", place(&fixture, 1)), None);
