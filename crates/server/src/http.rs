@@ -15,6 +15,7 @@ pub(crate) mod fuzzing;
 mod health;
 pub(crate) mod listener;
 pub(crate) mod middleware;
+mod range_response;
 mod response_body;
 mod starting;
 mod uploads;

@@ -7,30 +7,26 @@
 //! 3. Conditions and range are evaluated against its length and tag: a range, all, or nothing.
 //! 4. The first bytes are read, so that damage at the start is an error and not a broken download; the
 //!    download is recorded; the answer begins.
-//! 5. Every end of it is counted; see [`response_body::archive`](super::response_body::archive).
+//! 5. Every end of it is counted; see [`transfer_record`](super::response_body::transfer_record).
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::CONTENT_DISPOSITION;
-use axum::http::{self, HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::permission::Principal;
-use panaversity_model::{AgentId, BookId, ContentHash, Error, Fault, Layer, Refusal};
+use panaversity_model::{AgentId, BookId, ContentHash, Error, Layer, Refusal};
 use panaversity_service::Call;
-use panaversity_service::archive::{Archive, ArchiveScope};
-
-use tokio_util::sync::CancellationToken;
+use panaversity_service::archive::ArchiveScope;
 
 use super::HttpState;
-use super::conditional::Selection;
 use super::connection::ConnectionAbort;
-use super::response_body::archive::{ArchiveBody, TransferRecord};
+use super::range_response::{RangeSource, sent};
+use super::response_body::transfer_record::TransferRecord;
 use crate::AppState;
 use crate::call::CallKind;
 use crate::error;
@@ -67,16 +63,17 @@ pub(super) async fn serve(
         let gone =
             || Refusal::not_found("The archive can't be given any more: files of it are lost or purged");
         let archive = archive.ok_or_else(gone)?;
-        let tag = format!("\"{}\"", archive.hash());
-        let asked = Selection::of(&method, &headers, archive.bytes(), &tag);
-        let range = asked.bytes(archive.bytes()).filter(|_| is_get);
-        let download = match range {
-            Some(range) => Some(begun(app, call, &archive, link.scope, range, abort).await?),
-            None => None,
+        let (length, hash) = (archive.bytes(), archive.hash());
+        let source = RangeSource { length, hash, media_type: "application/zip", cache: "private" };
+        let download = async |range: Range<u64>| {
+            let bytes = range.end - range.start;
+            let record = TransferRecord::new(app, call, link.scope, &archive, bytes, abort);
+            record.begin(app.service.download(archive.clone(), range)).await
         };
+        let response = source.respond(&method, &headers, download).await?;
         // Nothing is given away: the client has it, or gets nothing.
-        call.recorded = download.is_none();
-        Ok((answer(&link.book, &archive, &asked, &tag), download))
+        call.recorded = response.body().is_none();
+        Ok(response)
     };
     let principal = Principal::unrestricted(link.agent.clone());
     let ended = if is_get {
@@ -85,8 +82,13 @@ pub(super) async fn serve(
         app.run_unrecorded(CallKind::Archive, principal, Operation::Archive, use_case).await
     };
     match ended.result {
-        Ok((response, download)) => {
-            response.map(|()| download.map_or_else(Body::empty, ArchiveBody::into_body))
+        Ok(mut response) => {
+            if response.status().is_success() {
+                let value = HeaderValue::from_str(&format!("attachment; filename=\"{}.zip\"", link.book));
+                // Book ids are ASCII.
+                response.headers_mut().extend(value.ok().map(|value| (CONTENT_DISPOSITION, value)));
+            }
+            sent(response)
         }
         Err(error) => refused(&ended.call, &error),
     }
@@ -106,31 +108,6 @@ fn opened(app: &AppState, book: &str, query: &str) -> Result<ArchiveLink, Invali
         })
     };
     read().ok_or(InvalidSignature::Forged)
-}
-
-/// Step 4: reads the first bytes.
-async fn begun(
-    app: &AppState,
-    call: &Call,
-    archive: &Arc<Archive>,
-    scope: ArchiveScope,
-    range: Range<u64>,
-    abort: CancellationToken,
-) -> Result<ArchiveBody, Fault> {
-    let tally = TransferRecord::new(app, call, scope, archive, range.end - range.start, abort);
-    let mut body = ArchiveBody::new(app.service.download(archive.clone(), range), tally);
-    body.begin().await?;
-    Ok(body)
-}
-
-fn answer(book: &BookId, archive: &Archive, asked: &Selection, tag: &str) -> http::Response<()> {
-    let mut response = asked.response((), archive.bytes(), tag, "application/zip", "private");
-    if asked.bytes(archive.bytes()).is_some() {
-        let value = HeaderValue::from_str(&format!("attachment; filename=\"{book}.zip\""));
-        // Book ids are ASCII.
-        response.headers_mut().extend(value.ok().map(|value| (CONTENT_DISPOSITION, value)));
-    }
-    response
 }
 
 fn refused(call: &Call, error: &Error) -> Response {

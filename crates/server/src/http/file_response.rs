@@ -1,12 +1,13 @@
-//! Response with a file of a book: conditional and range requests, and restrictions for browsers.
-//! Invariant: no browser runs the file as a page of this server's origin.
+//! Response with a file of a book, and with restrictions for browsers. Invariant: no browser runs the file
+//! as a page of this server's origin.
 //!
 //! A file may be anything an agent has uploaded. Embedded in a page of another site it works; opened
 //! directly, an SVG has no scripts and no origin (`sandbox`), and a document that can run scripts is
 //! saved instead of displayed. Types that can run nothing have no such policy: browsers would not
 //! display all of them.
 
-use axum::body::Body;
+use std::ops::Range;
+
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
@@ -14,8 +15,8 @@ use panaversity_model::file::Found;
 use panaversity_model::{Fault, media};
 
 use super::HttpState;
-use super::conditional::Selection;
 use super::middleware::client_address::CallerKey;
+use super::range_response::{RangeSource, sent};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -32,19 +33,15 @@ pub(super) async fn respond(
     caller: &CallerKey,
     cache: &str,
 ) -> Result<Response, Fault> {
-    let (length, tag) = (file.record.size, format!("\"{}\"", file.record.hash));
-    let asked = Selection::of(method, headers, length, &tag);
+    let (length, hash) = (file.record.size, file.record.hash);
     let media_type = media::type_of(&file.record.path);
-    let range = asked.bytes(length);
-    let has_bytes = range.is_some();
-    let body = match range {
-        Some(range) if *method == Method::GET => {
-            let bytes = range.end - range.start;
-            state.downloads.body(caller, state.app.service.asset_parts(file, range), bytes).await?
-        }
-        _ => Body::empty(),
+    let parts = async |range: Range<u64>| {
+        let bytes = range.end - range.start;
+        state.downloads.body(caller, state.app.service.asset_parts(file, range), bytes).await
     };
-    let mut response = asked.response(body, length, &tag, media_type, cache);
+    let response = RangeSource { length, hash, media_type, cache }.respond(method, headers, parts).await?;
+    let mut response = sent(response);
+    let has_bytes = response.status().is_success();
     let mut put = |name, value| response.headers_mut().insert(name, HeaderValue::from_static(value));
     put(RESOURCE_POLICY, "cross-origin");
     if may_run(media_type) {

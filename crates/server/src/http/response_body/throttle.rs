@@ -1,6 +1,6 @@
-//! Response bodies of files, in bounded memory for clients of any speed. Invariant: a semaphore bounds
-//! the parts of large files in memory, however slow the clients are; a file that fits in one part never
-//! waits for others; and one caller has at most half of the parts.
+//! Limit of the parts of large files in memory. Invariant: a semaphore bounds them, however slow the
+//! clients are; a file that fits in one part never waits for others; and one caller has at most half of
+//! the parts.
 //!
 //! A part keeps its permit while any of its bytes are in memory. A client that takes no bytes for long
 //! loses the connection, which frees the permit: see [`connection`](crate::http::connection).
@@ -9,14 +9,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use futures::{TryStreamExt, stream};
+use axum::body::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use panaversity_model::Fault;
 use panaversity_model::blob::CHUNK_BYTES;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::ByteStream;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use super::DownloadBody;
 use crate::http::middleware::client_address::CallerKey;
 use crate::limits::ServerLimits;
 use crate::memory_budget::with_guard;
@@ -37,13 +38,14 @@ pub(crate) struct DownloadLimiter {
     next_part_timeout: Duration,
 }
 
-/// Stream of a file.
-struct FileBody {
+/// Parts of a file, whose frames are passed on.
+struct ThrottledParts {
     rest: Bytes,
-    /// Source of the parts; `None`: it failed.
-    parts: Option<ByteStream>,
+    parts: ByteStream,
     /// Semaphores of the parts, the caller's and that of all; `None`: the file needs no permits.
     permits: Option<[Arc<Semaphore>; 2]>,
+    /// Longest time that the next part waits for its permit.
+    timeout: Duration,
     next_part_timeout: Duration,
 }
 
@@ -59,25 +61,23 @@ impl DownloadLimiter {
         }
     }
 
-    /// Body with `bytes` bytes of a file. The first part is read before it is returned, so that damage
-    /// at the start is an error and not a broken download.
+    /// Body with `bytes` bytes of a file.
     ///
     /// # Errors
-    /// A timeout when no permit became free in time.
+    /// A timeout when no permit became free in time for the first part.
     pub(crate) async fn body(
         &self,
         caller: &CallerKey,
         parts: ByteStream,
         bytes: u64,
-    ) -> Result<Body, Fault> {
+    ) -> Result<DownloadBody, Fault> {
         let permits = (bytes > CHUNK_BYTES as u64).then(|| [self.share_of(caller), self.permits.clone()]);
-        let next_part_timeout = self.next_part_timeout;
-        let mut file = FileBody { rest: Bytes::new(), parts: Some(parts), permits, next_part_timeout };
-        file.rest = file.part(self.first_part_timeout).await?.unwrap_or_default();
-        Ok(Body::from_stream(stream::unfold(file, |mut file| async move {
-            let frame = file.next().await?;
-            Some((frame, file))
-        })))
+        let (timeout, next_part_timeout) = (self.first_part_timeout, self.next_part_timeout);
+        let parts = ThrottledParts { rest: Bytes::new(), parts, permits, timeout, next_part_timeout };
+        let frames = stream::try_unfold(parts, |mut parts| async move {
+            parts.next().await.map(|next| next.map(|frame| (frame, parts)))
+        });
+        DownloadBody::begin(frames.boxed(), None).await
     }
 }
 
@@ -97,29 +97,23 @@ impl DownloadLimiter {
     }
 }
 
-impl FileBody {
-    async fn next(&mut self) -> Option<Result<Bytes, Fault>> {
+impl ThrottledParts {
+    /// The next frame; `None`: the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         if self.rest.is_empty() {
-            match self.part(self.next_part_timeout).await {
-                Ok(next) => self.rest = next?,
-                Err(fault) => {
-                    tracing::warn!(target: "panaversity_fs.http", error = %fault, "a download was cut off");
-                    self.parts = None;
-                    return Some(Err(fault));
-                }
-            }
+            let Some(part) = self.part().await? else { return Ok(None) };
+            (self.rest, self.timeout) = (part, self.next_part_timeout);
         }
-        Some(Ok(self.rest.split_to(self.rest.len().min(FRAME_BYTES))))
+        Ok(Some(self.rest.split_to(self.rest.len().min(FRAME_BYTES))))
     }
 
-    /// The next part, after acquiring its permit; `None`: the end, or an earlier failure.
-    async fn part(&mut self, timeout: Duration) -> Result<Option<Bytes>, Fault> {
-        let Some(parts) = &mut self.parts else { return Ok(None) };
+    /// The next part, after acquiring its permit.
+    async fn part(&mut self) -> Result<Option<Bytes>, Fault> {
         let permit = match &self.permits {
-            Some(permits) => Some(acquire(permits, timeout).await?),
+            Some(permits) => Some(acquire(permits, self.timeout).await?),
             None => None,
         };
-        let Some(part) = parts.try_next().await? else { return Ok(None) };
+        let Some(part) = self.parts.try_next().await? else { return Ok(None) };
         let part = Bytes::from(fitted(part));
         Ok(Some(match permit {
             Some(permit) => with_guard(part, Arc::new(permit)),
@@ -149,19 +143,17 @@ fn fitted(mut part: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt;
-
     use super::*;
 
     fn limits() -> ServerLimits {
         ServerLimits::new(1_024, 10 << 20, Duration::from_mins(1))
     }
 
-    async fn file(limiter: &DownloadLimiter, parts: usize) -> Result<Body, Fault> {
+    async fn file(limiter: &DownloadLimiter, parts: usize) -> Result<DownloadBody, Fault> {
         file_for(0, limiter, parts).await
     }
 
-    async fn file_for(caller: u8, limiter: &DownloadLimiter, parts: usize) -> Result<Body, Fault> {
+    async fn file_for(caller: u8, limiter: &DownloadLimiter, parts: usize) -> Result<DownloadBody, Fault> {
         let caller = CallerKey::Address(std::net::Ipv4Addr::new(10, 0, 0, caller).into());
         let all = stream::repeat_with(|| Ok(vec![7; 1 << 20])).take(parts);
         limiter.body(&caller, all.boxed(), (parts as u64) << 20).await
@@ -170,7 +162,7 @@ mod tests {
     #[tokio::test]
     async fn who_takes_all_of_it_gets_it_in_frames() {
         let limiter = DownloadLimiter::new(&limits());
-        let mut frames = file(&limiter, 2).await.unwrap().into_data_stream();
+        let mut frames = file(&limiter, 2).await.unwrap().into_body().into_data_stream();
         for _ in 0..8 {
             assert_eq!(frames.next().await.unwrap().unwrap().len(), FRAME_BYTES);
         }
@@ -181,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn a_part_has_its_turn_until_the_last_of_it_is_dropped() {
         let limiter = DownloadLimiter::new(&limits());
-        let mut frames = file(&limiter, 2).await.unwrap().into_data_stream();
+        let mut frames = file(&limiter, 2).await.unwrap().into_body().into_data_stream();
         let mut first = Vec::new();
         for _ in 0..4 {
             first.push(frames.next().await.unwrap().unwrap());
@@ -209,7 +201,7 @@ mod tests {
             slow.push(file_for(u8::from(n % 2 == 0), &limiter, 2).await.unwrap());
         }
         assert!(file(&limiter, 1).await.is_ok());
-        assert_eq!(file(&limiter, 2).await.unwrap_err().kind, FaultKind::Timeout);
+        assert_eq!(file(&limiter, 2).await.err().unwrap().kind, FaultKind::Timeout);
         slow.pop();
         assert!(file(&limiter, 2).await.is_ok());
     }
@@ -224,7 +216,7 @@ mod tests {
         for _ in 0..limits().download_parts_at_once / 2 {
             unread.push(file_for(1, &limiter, 2).await.unwrap());
         }
-        assert_eq!(file_for(1, &limiter, 2).await.unwrap_err().kind, FaultKind::Timeout);
+        assert_eq!(file_for(1, &limiter, 2).await.err().unwrap().kind, FaultKind::Timeout);
         assert!(file_for(2, &limiter, 2).await.is_ok());
         drop(unread);
         assert!(file_for(1, &limiter, 2).await.is_ok());

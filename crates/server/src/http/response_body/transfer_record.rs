@@ -1,92 +1,25 @@
-//! Response body of an archive. Invariant: however a download ends, it is counted once, with the cause,
-//! and it ends at the operator's timeout.
+//! Record of the download of an archive. Invariant: however a download ends, it is counted once, with the
+//! cause, and it ends at the operator's timeout.
 //!
-//! A download lasts until the last of its bytes was sent or dropped: they may be buffered by the
-//! connection long after the archive was read to its end. Every frame keeps the [`TransferRecord`]
-//! alive, which counts when it is dropped; bytes that were lost with their connection count as not sent.
+//! A download lasts until the last of its bytes was sent or dropped. Every frame keeps the
+//! [`TransferRecord`] alive, which counts when it is dropped; bytes that were lost with their connection
+//! count as not sent.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use axum::body::{Body, Bytes};
-use futures::stream;
+use axum::body::Bytes;
+use futures::{StreamExt, stream};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::{BookId, Fault};
 use panaversity_service::archive::{Archive, ArchiveScope, Download};
 use panaversity_service::{Call, Caller};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::DownloadBody;
 use crate::AppState;
 use crate::memory_budget::with_guard;
-
-/// Stream of an archive's bytes, with its record.
-pub(crate) struct ArchiveBody {
-    download: Download,
-    first: Option<Bytes>,
-    tally: Arc<TransferRecord>,
-}
-
-impl ArchiveBody {
-    /// A body of which nothing is sent yet. After the operator's timeout its connection is aborted, in
-    /// whatever state it is.
-    pub(crate) fn new(download: Download, tally: TransferRecord) -> Self {
-        let (over, timeout) = (tally.over.clone(), tally.app.limits.archive_timeout);
-        let tally = Arc::new(tally);
-        let timed = Arc::downgrade(&tally);
-        tokio::spawn(async move {
-            if tokio::time::timeout(timeout, over.cancelled()).await.is_err()
-                && let Some(tally) = timed.upgrade()
-            {
-                tally.ends("timeout");
-                tally.abort.cancel();
-            }
-        });
-        Self { download, first: None, tally }
-    }
-
-    /// Reads the first bytes, before anything is sent.
-    pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
-        self.first = self.next().await?;
-        Ok(())
-    }
-
-    /// Converts the stream to a body, which is sent from now on.
-    pub(crate) fn into_body(self) -> Body {
-        self.tally.is_sent.store(true, Ordering::Relaxed);
-        Body::from_stream(stream::unfold(self, |mut sending| async move {
-            let next = match sending.first.take() {
-                Some(first) => Ok(Some(first)),
-                None => sending.next().await,
-            };
-            match next {
-                Ok(Some(bytes)) => {
-                    sending.tally.left.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
-                    Some((Ok(with_guard(bytes, sending.tally.clone())), sending))
-                }
-                Ok(None) => None,
-                Err(fault) => Some((Err(fault), sending)),
-            }
-        }))
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
-        let next = tokio::select! {
-            biased;
-            () = self.tally.abort.cancelled() => {
-                return Err(Fault::new(FaultKind::Timeout, "the download took too long"));
-            }
-            next = self.download.next() => next,
-        };
-        if let Err(fault) = &next {
-            self.tally.ends(if fault.kind == FaultKind::Corrupt { "corrupt" } else { "failed" });
-            tracing::warn!(target: "panaversity_fs.http", request_id = %self.tally.caller.request,
-                trace_id = self.tally.app.trace.as_ref().map(tracing::field::display),
-                error = %fault, "an archive was cut off");
-        }
-        next
-    }
-}
 
 /// Record of a download for metrics and log, written when it is dropped.
 pub(crate) struct TransferRecord {
@@ -134,6 +67,54 @@ impl TransferRecord {
             over: over.clone(),
             _timer: over.drop_guard(),
         }
+    }
+
+    /// Begins the download. After the operator's timeout its connection is aborted, in whatever state it
+    /// is.
+    pub(crate) async fn begin(self, download: Download) -> Result<DownloadBody, Fault> {
+        let (over, timeout) = (self.over.clone(), self.app.limits.archive_timeout);
+        let record = Arc::new(self);
+        let timed = Arc::downgrade(&record);
+        tokio::spawn(async move {
+            if tokio::time::timeout(timeout, over.cancelled()).await.is_err()
+                && let Some(record) = timed.upgrade()
+            {
+                record.ends("timeout");
+                record.abort.cancel();
+            }
+        });
+        let frames = stream::try_unfold((download, record.clone()), |(mut download, record)| async move {
+            record.next(&mut download).await.map(|next| next.map(|bytes| (bytes, (download, record))))
+        });
+        DownloadBody::begin(frames.boxed(), Some(record)).await
+    }
+
+    async fn next(&self, download: &mut Download) -> Result<Option<Bytes>, Fault> {
+        let next = tokio::select! {
+            biased;
+            () = self.abort.cancelled() => {
+                return Err(Fault::new(FaultKind::Timeout, "the download took too long"));
+            }
+            next = download.next() => next,
+        };
+        if let Err(fault) = &next {
+            self.ends(if fault.kind == FaultKind::Corrupt { "corrupt" } else { "failed" });
+            tracing::warn!(target: "panaversity_fs.http", request_id = %self.caller.request,
+                trace_id = self.app.trace.as_ref().map(tracing::field::display),
+                error = %fault, "an archive was cut off");
+        }
+        next
+    }
+
+    /// Notes that it is sent from now on.
+    pub(super) fn mark_sent(&self) {
+        self.is_sent.store(true, Ordering::Relaxed);
+    }
+
+    /// A frame that is sent now, and that keeps this record alive.
+    pub(super) fn counted(self: &Arc<Self>, frame: Bytes) -> Bytes {
+        self.left.fetch_sub(frame.len() as u64, Ordering::Relaxed);
+        with_guard(frame, self.clone())
     }
 
     /// Sets the cause of the end; the first one counts.
@@ -211,10 +192,8 @@ mod tests {
         let bytes = archive.bytes();
         let serve = move |Extension(ConnectionAbort(abort)): Extension<ConnectionAbort>| async move {
             let ended = app.service.run(caller, Operation::Archive, async |call| {
-                let tally = TransferRecord::new(&app, call, ArchiveScope::All, &archive, bytes, abort);
-                let mut body = ArchiveBody::new(app.service.download(archive.clone(), 0..bytes), tally);
-                body.begin().await?;
-                Ok(body)
+                let record = TransferRecord::new(&app, call, ArchiveScope::All, &archive, bytes, abort);
+                Ok(record.begin(app.service.download(archive.clone(), 0..bytes)).await?)
             });
             ended.await.result.unwrap().into_body()
         };
