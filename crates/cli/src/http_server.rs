@@ -20,9 +20,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::links::LinkSettings;
 use crate::config::parsed::{HttpSettings, StoreSettings};
+use crate::config::storage::StorageSettings;
 use crate::config::{ConfigError, Sources, auth};
 use crate::failure::Failure;
-use crate::runtime::{Runtime, server_limits};
+use crate::runtime::{Runtime, RuntimeLimits, server_limits};
 use crate::startup;
 
 /// How long cancelled calls may take to end.
@@ -92,8 +93,21 @@ impl HttpServer {
     /// # Errors
     /// A setting is wrong, the address is taken, or an engine could not be opened in time.
     pub async fn start(settings: &[(&str, &str)]) -> Result<Self, Failure> {
+        Self::start_within(settings, RuntimeLimits::default()).await
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_within(settings: &[(&str, &str)], limits: RuntimeLimits) -> Result<Self, Failure> {
         crate::use_ring();
-        Self::open(ServerSettings::read(&Sources::of_environment(settings))?).await
+        let mut settings = ServerSettings::read(&Sources::of_environment(settings))?;
+        settings.store.tasks = limits.tasks;
+        if let StorageSettings::Bucket(bucket) = &mut settings.store.storage {
+            bucket.limits = limits.bucket;
+        }
+        Self::open(settings).await
     }
 
     /// Starts a server. Dropped before it is ready, it leaves nothing listening.

@@ -32,6 +32,7 @@ pub use command_line::run;
 pub use config::fuzzing;
 pub use failure::Failure;
 pub use http_server::HttpServer;
+pub use runtime::RuntimeLimits;
 
 /// Selects ring as the process's TLS provider, before any connection: rustls uses the installed
 /// provider.

@@ -12,8 +12,10 @@ use panaversity_server::auth::ApiKeySet;
 use panaversity_server::{
     AppState, LinkKeyRing, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls,
 };
+use panaversity_service::limits::TaskTimes;
 use panaversity_service::reconcile::QuickScan;
 use panaversity_service::{Engines, Service};
+use panaversity_store::limits::BucketLimits;
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{
     Backend, CachedObjects, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver,
@@ -35,6 +37,15 @@ const LAST_PUBLICATIONS: Duration = Duration::from_secs(2);
 const LAST_WORK: Duration = Duration::from_secs(5);
 /// A background task that broke rests this long before it is started again.
 const AFTER_A_BUG: Duration = Duration::from_secs(5);
+
+/// Limits and times of a [`Runtime`] that no setting sets. Tests shorten those that they wait for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RuntimeLimits {
+    /// Limits of the bucket, if the storage is one.
+    pub bucket: BucketLimits,
+    /// Times of the background tasks.
+    pub tasks: TaskTimes,
+}
 
 /// The engines of a server with its service and background tasks.
 pub(crate) struct Runtime {
@@ -152,7 +163,7 @@ impl Runtime {
         let state = AppState::new(service.clone(), metrics, signed_urls(links, keys, backend), limits)
             .sharing_rates(redis.map(|redis| Arc::new(redis) as _));
         let stopping = CancellationToken::new();
-        let kept = in_background(&service, &stopping);
+        let kept = in_background(&service, settings.tasks, &stopping);
         let look = tokio::spawn(look_for_foreign_files(service.clone()));
         Ok(Self { state, service, database, journal, stopping, kept, look })
     }
@@ -347,12 +358,12 @@ fn failed(fault: &Fault, why: String) -> Failure {
     }
 }
 
-fn in_background(service: &Service, stopping: &CancellationToken) -> [JoinHandle<()>; 3] {
+fn in_background(service: &Service, times: TaskTimes, stopping: &CancellationToken) -> [JoinHandle<()>; 3] {
     let (publisher, verifier, clearing) = (service.clone(), service.clone(), service.clone());
     [
         tokio::spawn(kept_running("publisher", stopping.clone(), move || {
             let service = publisher.clone();
-            async move { service.run_publisher().await }
+            async move { service.run_publisher(times).await }
         })),
         tokio::spawn(kept_running("verifier", stopping.clone(), move || {
             let service = verifier.clone();
@@ -360,7 +371,7 @@ fn in_background(service: &Service, stopping: &CancellationToken) -> [JoinHandle
         })),
         tokio::spawn(kept_running("clearing of uploads", stopping.clone(), move || {
             let service = clearing.clone();
-            async move { service.run_upload_cleanup().await }
+            async move { service.run_upload_cleanup(times).await }
         })),
     ]
 }

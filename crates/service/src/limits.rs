@@ -36,8 +36,24 @@ pub struct Limits {
     pub publish_overlays: bool,
 }
 
+/// Times of the background tasks, which no setting sets.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskTimes {
+    /// Delay of the first cleanup of uploads after the start.
+    pub first_cleanup: Duration,
+    /// Pause of the publisher after a failure of the storage or the database.
+    pub publisher_pause: Duration,
+}
+
+impl Default for TaskTimes {
+    fn default() -> Self {
+        Self { first_cleanup: Duration::from_secs(10), publisher_pause: Duration::from_secs(5) }
+    }
+}
+
 /// Name and value of each limit that no setting sets, as an operator reads them.
-pub fn shown() -> Vec<(&'static str, String)> {
+pub fn shown(tasks: TaskTimes) -> Vec<(&'static str, String)> {
+    let seconds = |limit: Duration| format!("{} s", limit.as_secs());
     let counts = [
         ("publications at once", PUBLICATIONS_AT_ONCE),
         ("publications of large files at once", LARGE_PUBLICATIONS_AT_ONCE),
@@ -49,6 +65,8 @@ pub fn shown() -> Vec<(&'static str, String)> {
     ];
     let mut shown: Vec<_> = counts.map(|(name, limit)| (name, limit.to_string())).into();
     shown.push(("texts kept in memory for searches", format!("{} MiB", SEARCH_CACHE_BYTES >> 20)));
-    shown.push(("search of texts", format!("{} s", SEARCH_TIME.as_secs())));
+    shown.push(("search of texts", seconds(SEARCH_TIME)));
+    shown.push(("first cleanup of uploads after the start", seconds(tasks.first_cleanup)));
+    shown.push(("pause of the publisher after a failure", seconds(tasks.publisher_pause)));
     shown
 }

@@ -19,14 +19,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinSet;
 
 use crate::blob_reader::WHOLE_BYTES;
+use crate::limits::TaskTimes;
 use crate::service::Service;
 
 /// Longest time that a request waits for its own change to reach the tree.
 const IN_REQUEST: Duration = Duration::from_millis(250);
 /// Interval at which the background publisher looks for paths that nobody is publishing.
 const PUBLISHER_EVERY: Duration = Duration::from_secs(1);
-/// Pause of the background publisher after a failure of the storage or the database.
-const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
 /// Interval between clean points, which make published files durable.
 const CLEAN_POINT_EVERY: Duration = Duration::from_secs(30);
 /// Paths claimed in one statement.
@@ -318,7 +317,7 @@ impl Service {
     }
 
     /// The background publisher; runs until its future is dropped.
-    pub async fn run_publisher(&self) {
+    pub async fn run_publisher(&self, times: TaskTimes) {
         let (mut clean_points, mut large) = (tokio::time::interval(CLEAN_POINT_EVERY), JoinSet::new());
         loop {
             let mut refused = 0;
@@ -334,10 +333,10 @@ impl Service {
             }
             match self.publish_claims(&mut large).await {
                 Ok((_, more)) if refused + more == 0 => {}
-                Ok(_) => tokio::time::sleep(AFTER_A_FAILURE).await,
+                Ok(_) => tokio::time::sleep(times.publisher_pause).await,
                 Err(fault) => {
                     tracing::warn!(error = %fault, "the publisher could not read its backlog; it tries again");
-                    tokio::time::sleep(AFTER_A_FAILURE).await;
+                    tokio::time::sleep(times.publisher_pause).await;
                 }
             }
         }

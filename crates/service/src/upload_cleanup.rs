@@ -16,14 +16,14 @@ use futures::{StreamExt, TryStreamExt};
 use panaversity_model::upload::UploadEntry;
 use panaversity_model::{Fault, Timestamp};
 
+use crate::limits::TaskTimes;
 use crate::service::Service;
 
 /// Time after the expiry of an upload during which bytes may still arrive.
 const LATE_BY: Duration = Duration::from_hours(1);
 /// Minimum age of a leftover that belongs to no upload.
 const LEFT_FOR: Duration = Duration::from_hours(24);
-/// Delay of the background task's first round, and interval between rounds.
-const FIRST_ROUND: Duration = Duration::from_secs(10);
+/// Interval between rounds of the background task.
 const ROUND_EVERY: Duration = Duration::from_mins(5);
 /// Uploads read in one statement.
 const AT_ONCE: usize = 64;
@@ -44,8 +44,8 @@ impl Service {
     }
 
     /// The background task; runs until its future is dropped.
-    pub async fn run_upload_cleanup(&self) {
-        tokio::time::sleep(FIRST_ROUND).await;
+    pub async fn run_upload_cleanup(&self, times: TaskTimes) {
+        tokio::time::sleep(times.first_cleanup).await;
         loop {
             if let Err(fault) = self.remove_abandoned(false).await {
                 tracing::warn!(error = %fault, "what is left of uploads could not be removed; it is tried again");

@@ -5,25 +5,53 @@ use std::time::Duration;
 
 use crate::database::{DatabaseUrl, PoolOptions};
 
-/// Timeout of a connection to a bucket.
-pub(crate) const S3_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Timeout of one request to a bucket: a whole put, or one part of a read. Enough for texts on any link;
-/// large files are put in parts, each with more time.
-pub(crate) const S3_REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
-/// Timeout of one part of a large file, or of a copy within the bucket.
-pub(crate) const S3_LARGE_REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
-/// Time limit of a small operation on a bucket in total, its retries included.
-pub(crate) const S3_OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
-/// Time limit of a request that is sent once: less than what its lease, or `gc`'s guard, leaves.
-pub(crate) const S3_SINGLE_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Number of retries after a transient error of a bucket.
-pub(crate) const S3_RETRIES: usize = 3;
-/// Delays before the retries, growing from the first to the second value.
-pub(crate) const S3_RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Maximum number of concurrent requests to a bucket; others wait.
-pub(crate) const S3_REQUESTS_AT_ONCE: usize = 64;
-/// Number of large files written to a bucket concurrently, each with up to 10 MiB in memory; others wait.
-pub(crate) const S3_LARGE_WRITES_AT_ONCE: usize = 4;
+/// Limits of a bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct BucketLimits {
+    /// Timeout of a connection.
+    pub connect_timeout: Duration,
+    /// Timeout of one request: a whole put, or one part of a read. Enough for texts on any link; large files
+    /// are put in parts, each with more time.
+    pub request_timeout: Duration,
+    /// Timeout of one part of a large file, or of a copy within the bucket.
+    pub large_request_timeout: Duration,
+    /// Time limit of a small operation in total, its retries included.
+    pub operation_timeout: Duration,
+    /// Time limit of a request that is sent once: less than what its lease, or `gc`'s guard, leaves.
+    pub single_attempt_timeout: Duration,
+    /// Number of retries after a transient error.
+    pub retries: usize,
+    /// Delays before the retries, growing from the first to the second value.
+    pub retry_delays: (Duration, Duration),
+    /// Maximum number of concurrent requests; others wait.
+    pub requests_at_once: usize,
+    /// Number of large files written concurrently, each with up to 10 MiB in memory; others wait.
+    pub large_writes_at_once: usize,
+}
+
+impl Default for BucketLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            request_timeout: Duration::from_secs(8),
+            large_request_timeout: Duration::from_mins(1),
+            operation_timeout: Duration::from_secs(15),
+            single_attempt_timeout: Duration::from_secs(10),
+            retries: 3,
+            retry_delays: (Duration::from_millis(100), Duration::from_secs(2)),
+            requests_at_once: 64,
+            large_writes_at_once: 4,
+        }
+    }
+}
+
+impl BucketLimits {
+    /// Time limit of an operation on this many bytes in total: enough for a link of 256 KiB per second, and
+    /// the same again for retries.
+    pub(crate) fn timeout_for(&self, bytes: u64) -> Duration {
+        self.operation_timeout + Duration::from_secs(bytes / (128 << 10))
+    }
+}
 
 /// Busy timeout of `SQLite`: longest time to wait for a writer of another process.
 pub(crate) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +79,11 @@ pub(crate) fn statement_timeout(pool: PoolOptions) -> Duration {
 }
 
 /// Name and value of each limit of these engines that no setting sets, as an operator reads them.
-pub fn shown(url: &DatabaseUrl, pool: PoolOptions, is_bucket: bool) -> Vec<(&'static str, String)> {
+pub fn shown(
+    url: &DatabaseUrl,
+    pool: PoolOptions,
+    bucket: Option<BucketLimits>,
+) -> Vec<(&'static str, String)> {
     let seconds = |limit: Duration| format!("{} s", limit.as_secs());
     let mut shown = match url {
         DatabaseUrl::Sqlite { .. } => vec![
@@ -66,14 +98,14 @@ pub fn shown(url: &DatabaseUrl, pool: PoolOptions, is_bucket: bool) -> Vec<(&'st
         ],
     };
     shown.push(("commit", seconds(COMMIT_TIMEOUT)));
-    if is_bucket {
+    if let Some(limits) = bucket {
         shown.extend([
-            ("requests to the bucket at once", S3_REQUESTS_AT_ONCE.to_string()),
-            ("large files written to the bucket at once", S3_LARGE_WRITES_AT_ONCE.to_string()),
-            ("connection to the bucket", seconds(S3_CONNECT_TIMEOUT)),
-            ("request to the bucket", seconds(S3_REQUEST_TIMEOUT)),
-            ("request to the bucket with its retries", seconds(S3_OPERATION_TIMEOUT)),
-            ("part of a large file to the bucket", seconds(S3_LARGE_REQUEST_TIMEOUT)),
+            ("requests to the bucket at once", limits.requests_at_once.to_string()),
+            ("large files written to the bucket at once", limits.large_writes_at_once.to_string()),
+            ("connection to the bucket", seconds(limits.connect_timeout)),
+            ("request to the bucket", seconds(limits.request_timeout)),
+            ("request to the bucket with its retries", seconds(limits.operation_timeout)),
+            ("part of a large file to the bucket", seconds(limits.large_request_timeout)),
         ]);
     }
     shown

@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 use crate::backend::Backend;
 use crate::exact_length::ExactLength;
 use crate::keys;
-use crate::limits::{S3_LARGE_WRITES_AT_ONCE, S3_OPERATION_TIMEOUT, S3_SINGLE_ATTEMPT_TIMEOUT};
+use crate::limits::BucketLimits;
 use crate::store_identity::{self, StoreIdentity};
 pub use connection::Bucket;
 use connection::Operators;
@@ -42,18 +42,13 @@ use multipart::{MultipartWriter, RetryPolicy};
 /// Largest request body in bytes that has the time limit of a small operation.
 const SMALL: usize = 1 << 20;
 
-/// Time limit of an operation on this many bytes in total: enough for a link of 256 KiB per second, and
-/// the same again for retries.
-fn timeout_for(bytes: u64) -> Duration {
-    S3_OPERATION_TIMEOUT + Duration::from_secs(bytes / (128 << 10))
-}
-
 /// Storage in a bucket: objects and published books.
 #[derive(Clone)]
 pub struct S3Storage {
     operators: Operators,
     /// Permits of large files: each has two parts in memory while it is written.
     permits: Arc<Semaphore>,
+    limits: BucketLimits,
     backend: Backend,
     store_id: String,
     shown: String,
@@ -75,7 +70,7 @@ impl S3Storage {
             let id = format!("{store_id}\n").into_bytes();
             storage
                 .within(
-                    S3_OPERATION_TIMEOUT,
+                    storage.limits.operation_timeout,
                     "write the store id",
                     storage.operators.retrying.write(keys::STORE_ID, id),
                 )
@@ -90,7 +85,8 @@ impl S3Storage {
     fn connect(bucket: &Bucket, store_id: &str) -> Result<Self, Fault> {
         Ok(Self {
             operators: bucket.operators()?,
-            permits: Arc::new(Semaphore::new(S3_LARGE_WRITES_AT_ONCE)),
+            permits: Arc::new(Semaphore::new(bucket.limits.large_writes_at_once)),
+            limits: bucket.limits,
             backend: bucket.backend,
             store_id: store_id.to_owned(),
             shown: bucket.shown(),
@@ -99,7 +95,8 @@ impl S3Storage {
 
     async fn found_id(&self) -> Result<Option<String>, Fault> {
         let read = self.operators.retrying.read(keys::STORE_ID);
-        let found = self.within(S3_OPERATION_TIMEOUT, "read the store id", absent_is_none(read)).await?;
+        let found =
+            self.within(self.limits.operation_timeout, "read the store id", absent_is_none(read)).await?;
         Ok(found.map(|bytes| store_identity::id_in(&bytes.to_bytes())))
     }
 
@@ -128,7 +125,7 @@ impl S3Storage {
         what: &str,
         request: impl Future<Output = opendal::Result<T>> + Send,
     ) -> Result<T, Fault> {
-        let result = self.within(S3_OPERATION_TIMEOUT, what, request).await;
+        let result = self.within(self.limits.operation_timeout, what, request).await;
         result.map_err(|fault| Fault { outcome_unknown: false, ..fault })
     }
 
@@ -179,7 +176,7 @@ impl Objects for S3Storage {
     async fn delete(&self, hash: ContentHash) -> Result<(), Fault> {
         // Sent once: a repeated deletion could take effect after the object was put again.
         self.within(
-            S3_SINGLE_ATTEMPT_TIMEOUT,
+            self.limits.single_attempt_timeout,
             "delete an object",
             self.operators.single_attempt.delete(&keys::object(hash)),
         )
@@ -196,7 +193,7 @@ impl Tree for S3Storage {
     async fn put(&self, key: &FileKey, bytes: &[u8]) -> Result<(), Fault> {
         let (at, media_type) = (self.published(key), media::type_of(&key.path));
         let put = self.operators.single_attempt.write_with(&at, bytes.to_vec()).content_type(media_type);
-        self.within(S3_SINGLE_ATTEMPT_TIMEOUT, "publish a file", put.into_future()).await?;
+        self.within(self.limits.single_attempt_timeout, "publish a file", put.into_future()).await?;
         Ok(())
     }
 
@@ -221,7 +218,7 @@ impl Tree for S3Storage {
     async fn remove(&self, key: &FileKey) -> Result<(), Fault> {
         let key = self.published(key);
         self.within(
-            S3_SINGLE_ATTEMPT_TIMEOUT,
+            self.limits.single_attempt_timeout,
             "remove a published file",
             self.operators.single_attempt.delete(&key),
         )
@@ -250,7 +247,8 @@ impl Tree for S3Storage {
         if self.copied(what, &from, &to, found.content_length()).await?.is_none() {
             return Ok(false);
         }
-        self.within(S3_SINGLE_ATTEMPT_TIMEOUT, what, self.operators.single_attempt.delete(&from)).await?;
+        self.within(self.limits.single_attempt_timeout, what, self.operators.single_attempt.delete(&from))
+            .await?;
         Ok(true)
     }
 
@@ -261,7 +259,7 @@ impl Tree for S3Storage {
 
     async fn ping(&self) -> Result<(), Fault> {
         let found = absent_is_none(self.operators.single_attempt.read(keys::STORE_ID));
-        let found = self.within(S3_SINGLE_ATTEMPT_TIMEOUT, "read the store id", found).await?;
+        let found = self.within(self.limits.single_attempt_timeout, "read the store id", found).await?;
         let found = found.map(|bytes| store_identity::id_in(&bytes.to_bytes()));
         store_identity::decide(found.as_deref(), &self.store_id, false, &self.shown).map(|_| ())
     }

@@ -73,10 +73,13 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     LogSettings::read(&sources)?;
     let ServerSettings { store, http, links, auth } = ServerSettings::read(&sources)?;
     let mut limits = server_limits(&store, &links).shown();
-    limits.extend(panaversity_service::limits::shown());
+    limits.extend(panaversity_service::limits::shown(store.tasks));
     limits.extend(panaversity_server::auth::shown_limits());
-    let is_bucket = matches!(store.storage, StorageSettings::Bucket(_));
-    limits.extend(panaversity_store::limits::shown(&store.database.url, store.database.pool, is_bucket));
+    let bucket = match &store.storage {
+        StorageSettings::Folder(_) => None,
+        StorageSettings::Bucket(bucket) => Some(bucket.limits),
+    };
+    limits.extend(panaversity_store::limits::shown(&store.database.url, store.database.pool, bucket));
     let mut tried: Vec<Tried> = sources.warnings().into_iter().map(|why| noted("settings", why)).collect();
     let database = try_database(store.database, &mut tried).await;
     if auth.tokens.is_none() {

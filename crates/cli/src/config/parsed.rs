@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use panaversity_service::Limits;
+use panaversity_service::limits::TaskTimes;
 use panaversity_store::{Backend, DatabaseUrl, PoolOptions, RedisUrl};
 
 use super::sources::Given;
@@ -30,6 +31,8 @@ pub(crate) struct StoreSettings {
     pub(crate) retention: Duration,
     /// Redis that the servers of the store share.
     pub(crate) redis: Option<RedisUrl>,
+    /// Times of the background tasks.
+    pub(crate) tasks: TaskTimes,
 }
 
 /// Settings of the HTTP server.
@@ -89,6 +92,7 @@ impl StoreSettings {
             storage,
             retention: Duration::from_hours(u64::from(days) * 24),
             redis: redis_url(sources)?,
+            tasks: TaskTimes::default(),
         })
     }
 }

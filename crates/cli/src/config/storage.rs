@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use panaversity_store::limits::BucketLimits;
 use panaversity_store::{Backend, Bucket};
 
 use super::values::{bad, optional, required, unset};
@@ -18,7 +19,7 @@ pub(crate) enum StorageSettings {
     /// A folder, by its path.
     Folder(PathBuf),
     /// A bucket, with its endpoint and credentials.
-    Bucket(Bucket),
+    Bucket(Box<Bucket>),
 }
 
 impl StorageSettings {
@@ -30,8 +31,8 @@ impl StorageSettings {
                 let root = required(sources, Key::StorageRoot, "a folder", |text| Some(PathBuf::from(text)))?;
                 Ok(Self::Folder(root))
             }
-            "s3" => s3(sources).map(Self::Bucket),
-            "supabase" => supabase(sources).map(Self::Bucket),
+            "s3" => Ok(Self::Bucket(Box::new(s3(sources)?))),
+            "supabase" => Ok(Self::Bucket(Box::new(supabase(sources)?))),
             _ => Err(bad(&given, "fs, s3 or supabase")),
         }
     }
@@ -80,6 +81,7 @@ fn s3(sources: &Sources) -> Result<Bucket, ConfigError> {
         endpoint,
         access_key_id: needed(sources, Key::S3AccessKeyId)?,
         secret_access_key: needed(sources, Key::S3Secret)?.into(),
+        limits: BucketLimits::default(),
     })
 }
 
@@ -93,6 +95,7 @@ fn supabase(sources: &Sources) -> Result<Bucket, ConfigError> {
         endpoint: Some(endpoint),
         access_key_id: needed(sources, Key::SupabaseAccessKeyId)?,
         secret_access_key: needed(sources, Key::SupabaseSecret)?.into(),
+        limits: BucketLimits::default(),
     })
 }
 
@@ -132,7 +135,7 @@ mod tests {
 
     fn bucket(given: &[(&str, &str)]) -> Bucket {
         match read(given) {
-            Ok(StorageSettings::Bucket(bucket)) => bucket,
+            Ok(StorageSettings::Bucket(bucket)) => *bucket,
             Ok(StorageSettings::Folder(_)) => panic!("a folder"),
             Err(why) => panic!("{why}"),
         }
@@ -143,7 +146,7 @@ mod tests {
         let found = bucket(&S3);
         assert_eq!((found.name.as_str(), found.region.as_str()), ("books", "auto"));
         assert_eq!(found.endpoint.as_deref(), Some("https://s3.example.com"));
-        assert!(!StorageSettings::Bucket(found).shown().contains("hunter2"));
+        assert!(!StorageSettings::Bucket(Box::new(found)).shown().contains("hunter2"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use panaversity_fs::HttpServer;
+use panaversity_fs::{HttpServer, RuntimeLimits};
 use panaversity_testkit::{postgres, s3};
 use tempfile::TempDir;
 
@@ -33,6 +33,7 @@ pub(crate) struct TestEnv {
     files: StoredFiles,
     database: String,
     more: BTreeMap<String, String>,
+    limits: RuntimeLimits,
 }
 
 impl TestEnv {
@@ -58,20 +59,27 @@ impl TestEnv {
         let folder = tempfile::Builder::new().prefix("panaversity-test-").tempdir().unwrap();
         let database = create(backend.db, &folder.path().join("journal.db"));
         let files = StoredFiles::new(backend.storage, folder.path());
-        Self { folder, files, database, more: BTreeMap::new() }
+        Self { folder, files, database, more: BTreeMap::new(), limits: RuntimeLimits::default() }
     }
 
     /// The same database, with another storage that is empty.
     pub(crate) fn on_another_storage(&self, storage: Storage) -> Self {
         let folder = tempfile::Builder::new().prefix("panaversity-test-").tempdir().unwrap();
         let files = StoredFiles::new(storage, folder.path());
-        Self { folder, files, database: self.database.clone(), more: self.more.clone() }
+        Self { folder, files, database: self.database.clone(), more: self.more.clone(), limits: self.limits }
     }
 
     /// Sets a variable in the environment of every server that starts from now on.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.more.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets the limits of every server in this process that starts from now on.
+    #[must_use]
+    pub(crate) fn within(mut self, limits: RuntimeLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -145,7 +153,8 @@ impl TestEnv {
         ]);
         all.extend(settings.iter().map(|(name, value)| (&**name, &**value)));
         let settings: Vec<_> = all.into_iter().collect();
-        let http = HttpServer::start(&settings).await.unwrap_or_else(|failure| panic!("{failure}"));
+        let http = HttpServer::start_within(&settings, self.limits).await;
+        let http = http.unwrap_or_else(|failure| panic!("{failure}"));
         Server { client: TestClient::to(http.address()), http }
     }
 

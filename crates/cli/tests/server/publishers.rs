@@ -15,6 +15,7 @@ use panaversity_model::precondition::Effect;
 use panaversity_model::{BookId, BookPath, ContentHash, Layer};
 use panaversity_service::write::Write;
 use panaversity_service::{Call, Engines, Limits, Service};
+use panaversity_store::limits::BucketLimits;
 use panaversity_store::{
     Backend, Bucket, Database, DatabaseUrl, FileStorage, PoolOptions, S3Storage, SqlJournal,
 };
@@ -73,6 +74,7 @@ async fn late_publisher(env: &TestEnv, storage: Storage) -> (Arc<Gate>, Service)
                 endpoint: Some(env.bucket().endpoint().to_owned()),
                 access_key_id: s3::ACCESS_KEY_ID.to_owned(),
                 secret_access_key: s3::SECRET_ACCESS_KEY.into(),
+                limits: BucketLimits::default(),
             };
             let bucket = S3Storage::open(&bucket, journal.store_id(), false).await.unwrap();
             (bucket.clone(), bucket.clone(), bucket)

@@ -7,10 +7,7 @@ use panaversity_model::Fault;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::backend::Backend;
-use crate::limits::{
-    S3_CONNECT_TIMEOUT, S3_LARGE_REQUEST_TIMEOUT, S3_REQUEST_TIMEOUT, S3_REQUESTS_AT_ONCE, S3_RETRIES,
-    S3_RETRY_DELAYS,
-};
+use crate::limits::BucketLimits;
 
 /// A bucket behind the S3 protocol, with its credentials.
 #[derive(Clone)]
@@ -27,6 +24,8 @@ pub struct Bucket {
     pub access_key_id: String,
     /// Secret of the access key.
     pub secret_access_key: SecretString,
+    /// Its limits.
+    pub limits: BucketLimits,
 }
 
 /// Clients of a bucket with different limits and retries.
@@ -55,23 +54,24 @@ impl Bucket {
         // Fails if a provider is installed already, which does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
-            .connect_timeout(S3_CONNECT_TIMEOUT)
+            .connect_timeout(self.limits.connect_timeout)
             .redirect(reqwest::redirect::Policy::none());
         let client = client.build().map_err(|error| broken(error.to_string()))?;
         let transport = HttpTransporter::new(ReqwestTransport::new(client));
         let operator = Operator::new(self.service()).map_err(|error| broken(error.to_string()))?;
         let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
         let within = |limit| TimeoutLayer::new().with_timeout(limit).with_io_timeout(limit);
-        let single_attempt = operator.clone().layer(within(S3_REQUEST_TIMEOUT));
-        let retries = RetryLayer::new().with_max_times(S3_RETRIES).with_jitter();
-        let streaming = single_attempt
-            .clone()
-            .layer(retries.with_min_delay(S3_RETRY_DELAYS.0).with_max_delay(S3_RETRY_DELAYS.1));
+        let single_attempt = operator.clone().layer(within(self.limits.request_timeout));
+        let retries = RetryLayer::new().with_max_times(self.limits.retries).with_jitter();
+        let (shortest, longest) = self.limits.retry_delays;
+        let streaming =
+            single_attempt.clone().layer(retries.with_min_delay(shortest).with_max_delay(longest));
+        let at_once = || ConcurrentLimitLayer::new(self.limits.requests_at_once);
         Ok(Operators {
-            retrying: streaming.clone().layer(ConcurrentLimitLayer::new(S3_REQUESTS_AT_ONCE)),
-            single_attempt: single_attempt.layer(ConcurrentLimitLayer::new(S3_REQUESTS_AT_ONCE)),
+            retrying: streaming.clone().layer(at_once()),
+            single_attempt: single_attempt.layer(at_once()),
             streaming,
-            multipart: operator.layer(within(S3_LARGE_REQUEST_TIMEOUT)),
+            multipart: operator.layer(within(self.limits.large_request_timeout)),
         })
     }
 

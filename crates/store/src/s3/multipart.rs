@@ -14,9 +14,9 @@ use panaversity_model::{ContentHash, Fault};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::{Answered, answered};
-use super::{S3Storage, absent_is_none, timeout_for};
+use super::{S3Storage, absent_is_none};
 use crate::keys;
-use crate::limits::{S3_RETRIES, S3_RETRY_DELAYS};
+use crate::limits::BucketLimits;
 
 /// Size of a part, the minimum of S3: one is in memory while the previous one is sent.
 const PART: usize = 5 << 20;
@@ -95,7 +95,7 @@ impl MultipartWriter {
 
     /// Time limit of the completion.
     pub(super) fn timeout_for(&self) -> Duration {
-        timeout_for(self.size + self.part.len() as u64)
+        self.storage.limits.timeout_for(self.size + self.part.len() as u64)
     }
 
     /// Passes the part on. opendal keeps the last one until it knows that another follows.
@@ -104,7 +104,7 @@ impl MultipartWriter {
         let part = Buffer::from(std::mem::take(&mut self.part));
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let sent = async {
-            let mut backoff = Backoff::default();
+            let mut backoff = Backoff::new(&self.storage.limits);
             loop {
                 match writer.write_dyn(part.clone()).await {
                     Ok(()) => return Ok(()),
@@ -112,7 +112,8 @@ impl MultipartWriter {
                 }
             }
         };
-        self.storage.within(timeout_for(PART as u64), self.what, sent).await.map_err(nothing_shows)
+        let limit = self.storage.limits.timeout_for(PART as u64);
+        self.storage.within(limit, self.what, sent).await.map_err(nothing_shows)
     }
 
     /// Completes the file within a time limit, which makes it visible under its key.
@@ -124,7 +125,7 @@ impl MultipartWriter {
         self.flush().await?;
         let Self { storage, what, key, writer: Some(writer), size, .. } = self else { return Ok(()) };
         let completed = async {
-            let mut backoff = Backoff::default();
+            let mut backoff = Backoff::new(&storage.limits);
             loop {
                 match writer.close_dyn().await {
                     Ok(_) => return Ok(()),
@@ -216,7 +217,7 @@ impl S3Storage {
         size: u64,
     ) -> Result<Option<()>, Fault> {
         let copied = async {
-            let mut backoff = Backoff::default();
+            let mut backoff = Backoff::new(&self.limits);
             loop {
                 match absent_is_none(self.copy(from, to, size)).await {
                     Ok(copied) => return Ok(copied),
@@ -224,7 +225,7 @@ impl S3Storage {
                 }
             }
         };
-        self.within(timeout_for(size), what, copied).await.map_err(nothing_shows)
+        self.within(self.limits.timeout_for(size), what, copied).await.map_err(nothing_shows)
     }
 
     /// Copies with the time limit of one request per step; opendal's own copy applies it to all steps
@@ -251,15 +252,13 @@ impl S3Storage {
 /// Pauses before the retries that are left.
 struct Backoff(ExponentialBackoff);
 
-impl Default for Backoff {
-    fn default() -> Self {
-        let (shortest, longest) = S3_RETRY_DELAYS;
-        let pauses = ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest);
-        Self(pauses.with_max_times(S3_RETRIES).with_jitter().build())
-    }
-}
-
 impl Backoff {
+    fn new(limits: &BucketLimits) -> Self {
+        let (shortest, longest) = limits.retry_delays;
+        let pauses = ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest);
+        Self(pauses.with_max_times(limits.retries).with_jitter().build())
+    }
+
     /// Waits before the next retry, or returns the error if there is none.
     async fn wait(&mut self, policy: RetryPolicy, error: opendal::Error) -> opendal::Result<()> {
         let is_unsafe = policy == RetryPolicy::OnlyIfRefused && answered(&error) == Answered::No;

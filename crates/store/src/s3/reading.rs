@@ -8,7 +8,7 @@ use opendal::{BufferStream, ErrorKind};
 use panaversity_model::Fault;
 use panaversity_model::ports::ByteStream;
 
-use super::{S3Storage, absent_is_none, timeout_for};
+use super::{S3Storage, absent_is_none};
 
 /// Size of a part that is read.
 const PART: u64 = 1 << 20;
@@ -65,7 +65,7 @@ impl S3Storage {
             Ok(Coming { stream, left: end.saturating_sub(range.start) })
         };
         let Some(mut coming) = self.repeatable(what, absent_is_none(opened)).await? else { return Ok(None) };
-        let limit = timeout_for(coming.left).saturating_sub(began.elapsed());
+        let limit = self.limits.timeout_for(coming.left).saturating_sub(began.elapsed());
         let read = self.within(limit, what, coming.bytes(u64::MAX)).await;
         read.map(Some).map_err(|fault| Fault { outcome_unknown: false, ..fault })
     }

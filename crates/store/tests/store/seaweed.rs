@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use panaversity_model::ports::{Objects, Tree};
 use panaversity_model::{ContentHash, Layer};
+use panaversity_store::limits::BucketLimits;
 use panaversity_store::{Backend, Bucket, S3Storage, StorageProbe};
 use panaversity_testkit::contract::{ObjectsSetup, UploadStoreSetup};
 use panaversity_testkit::{objects_contract, s3, samples, seaweed, upload_store_contract};
@@ -18,6 +19,7 @@ fn settings() -> Bucket {
         endpoint: Some(server.endpoint()),
         access_key_id: s3::ACCESS_KEY_ID.to_owned(),
         secret_access_key: s3::SECRET_ACCESS_KEY.into(),
+        limits: BucketLimits::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use panaversity_model::{BookPath, ErrorCode, Layer};
+use panaversity_service::limits::TaskTimes;
 use panaversity_service::{Limits, Service};
 use panaversity_testkit::samples::{lesson, overlay};
 use panaversity_testkit::{FaultMode, MemoryTree};
@@ -188,7 +189,7 @@ async fn a_large_file_that_hangs_keeps_no_small_one_and_no_deletion_from_being_p
     let slow = fixture.server_over(gate.clone(), LIMITS);
     let background = {
         let slow = slow.clone();
-        tokio::spawn(async move { slow.run_publisher().await })
+        tokio::spawn(async move { slow.run_publisher(TaskTimes::default()).await })
     };
     gate.somebody_waits().await;
     fixture.quiet().await;
