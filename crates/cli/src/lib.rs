@@ -1,7 +1,8 @@
 //! The program `panaversity-fs`: commands, configuration, and the composition root that opens engines
 //! and starts servers over them.
 //!
-//! The binary is [`run`] and nothing else. [`HttpServer`] starts a whole server in the calling process:
+//! The binary is [`run`] and nothing else. [`HttpServer`] starts a whole server in the calling process, which
+//! logs through `tracing`; [`log_subscriber`] writes the lines that the binary writes.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), String> {
@@ -32,6 +33,7 @@ pub use command_line::run;
 pub use config::fuzzing;
 pub use failure::Failure;
 pub use http_server::HttpServer;
+pub use logging::log_subscriber;
 pub use runtime::RuntimeLimits;
 
 /// Selects ring as the process's TLS provider, before any connection: rustls uses the installed

@@ -10,23 +10,47 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::config::Sources;
 use crate::config::log::{Form, LogLevel, LogSettings};
+use crate::failure::Failure;
 
 /// Installs the global subscriber, which logs to stderr, and the panic hook. A second call does not
 /// change the subscriber.
 pub(crate) fn start(settings: LogSettings) {
+    let _ = tracing::subscriber::set_global_default(subscriber(settings, now, std::io::stderr));
+    report_panics();
+}
+
+/// Subscriber that writes the lines of the log to `writer`, as the binary writes them to stderr. The settings
+/// are named as in the environment, which itself is not read.
+///
+/// # Errors
+/// A setting is wrong.
+pub fn log_subscriber<W>(
+    settings: &[(&str, &str)],
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync + use<W>, Failure>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let settings = LogSettings::read(&Sources::of_environment(settings))?;
+    Ok(subscriber(settings, now, writer))
+}
+
+fn subscriber<W>(settings: LogSettings, now: fn() -> Timestamp, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let lines = tracing_subscriber::fmt::layer()
         .event_format(LogFormatter { form: settings.form, now })
         // On a failed write it would report the error to the same stderr, and panic.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    let subscriber = tracing_subscriber::registry().with(filter(settings.level)).with(lines);
-    let _ = tracing::subscriber::set_global_default(subscriber);
-    report_panics();
+        .with_writer(writer);
+    tracing_subscriber::registry().with(filter(settings.level)).with(lines)
 }
 
 fn least(level: LogLevel) -> LevelFilter {
@@ -148,10 +172,7 @@ mod tests {
         let sink = Sink::default();
         let writer = sink.clone();
         let now = || Timestamp::parse("2025-12-04T10:30:00.012345Z").unwrap();
-        let lines = tracing_subscriber::fmt::layer()
-            .event_format(LogFormatter { form, now })
-            .with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(filter(level)).with(lines);
+        let subscriber = subscriber(LogSettings { level, form }, now, move || writer.clone());
         tracing::subscriber::with_default(subscriber, work);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

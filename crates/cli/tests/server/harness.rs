@@ -4,6 +4,7 @@
 mod backend;
 mod client;
 mod command;
+mod log;
 pub(crate) mod log_watch;
 mod process;
 mod template;
@@ -22,6 +23,7 @@ use backend::StoredFiles;
 pub(crate) use backend::{Db, Storage, TestBackend};
 pub(crate) use client::{Answer, Reply, TestClient};
 pub(crate) use command::{BinaryChild, BinaryCommand};
+pub(crate) use log::{Log, logged};
 pub(crate) use process::ServerProcess;
 
 /// Timeout of every wait in a test, after which it counts as hung.

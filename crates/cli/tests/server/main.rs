@@ -1,4 +1,5 @@
-//! Tests of the server: the real binary, called through its public interfaces.
+//! Tests of the server through its public interfaces: whole servers in this process, and the real binary where
+//! the process is what is tested.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -10,7 +10,7 @@ use panaversity_testkit::contract::run_concurrently;
 use panaversity_testkit::samples;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Db, ServerProcess, TestClient, TestEnv};
+use crate::harness::{Answer, Db, Server, TestClient, TestEnv};
 
 const WRITERS: usize = 16;
 /// In the normal run.
@@ -21,7 +21,7 @@ const BOOK: &str = "race-book";
 /// Servers that share a database, and a client per writer, spread over them.
 struct Track {
     env: TestEnv,
-    servers: Vec<ServerProcess>,
+    servers: Vec<Server>,
     writers: Vec<TestClient>,
 }
 
@@ -36,7 +36,7 @@ impl Track {
         let env = TestEnv::new(db);
         let mut running = Vec::with_capacity(servers);
         for _ in 0..servers {
-            running.push(env.start_process().await);
+            running.push(env.start().await);
         }
         let writer = |number: usize| running[number % servers].client().of_agent(&format!("writer-{number}"));
         let writers = (0..WRITERS).map(writer).collect();

@@ -32,7 +32,7 @@ use self::requests::{ROUTES, Request};
 use self::visibility::{Caller, Identity};
 use super::{claims, secured, token};
 use crate::fixtures::text;
-use crate::harness::{Db, Reply, TestClient};
+use crate::harness::{Db, Reply, TestClient, logged};
 use crate::surface::eras::modern;
 
 /// Random callers of a test run; each sends up to [`MOST_REQUESTS`].
@@ -254,25 +254,27 @@ async fn r5_many_random_callers_see_what_is_theirs_and_nothing_else() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn r5_the_log_shows_no_content_and_no_token_of_random_callers() {
-    let env = secured(Db::Sqlite).with("PANAVERSITY_LOG_LEVEL", "DEBUG");
-    let server = env.start_process().await;
-    let audience = Audience::new(&server).await;
-    audience.observe(CALLERS / 4);
-    let log = server.log().join("\n");
-    assert!(log.lines().count() > 100, "{log}");
-    let contents = audience.library.markers.iter().filter(|marker| marker.kind == MarkerKind::Content);
-    for marker in contents {
-        assert!(!log.contains(&marker.text), "{marker:?} is in the log:\n{log}");
-    }
-    for token in audience.tokens.lock().unwrap().iter() {
-        assert!(!log.contains(token), "a token is in the log:\n{log}");
-    }
-    for (_, link) in &audience.library.links {
-        let signature = link.split_once("signature=").unwrap().1;
-        assert!(!log.contains(signature), "a link is in the log:\n{log}");
-    }
+#[test]
+fn r5_the_log_shows_no_content_and_no_token_of_random_callers() {
+    logged("DEBUG", async |log| {
+        let env = secured(Db::Sqlite);
+        let server = env.start().await;
+        let audience = Audience::new(&server).await;
+        audience.observe(CALLERS / 4);
+        let log = log.lines().join("\n");
+        assert!(log.lines().count() > 100, "{log}");
+        let contents = audience.library.markers.iter().filter(|marker| marker.kind == MarkerKind::Content);
+        for marker in contents {
+            assert!(!log.contains(&marker.text), "{marker:?} is in the log:\n{log}");
+        }
+        for token in audience.tokens.lock().unwrap().iter() {
+            assert!(!log.contains(token), "a token is in the log:\n{log}");
+        }
+        for (_, link) in &audience.library.links {
+            let signature = link.split_once("signature=").unwrap().1;
+            assert!(!log.contains(signature), "a link is in the log:\n{log}");
+        }
+    });
 }
 
 #[test]

@@ -24,7 +24,7 @@ async fn a_full_disk_under_sqlite_refuses_changes_and_keeps_what_was_there() {
     let at = env.folder().join("disk");
     let Some(disk) = or_skip(Disk::small(&at, 4096)) else { return };
     let env = env.with("DATABASE_URL", &format!("sqlite:{}", at.join("journal.db").display()));
-    let server = env.start_process().await;
+    let server = env.start().await;
     let client = server.client();
     created(&client, LESSON, "one", json!({})).await;
     server.all_published().await;
@@ -55,19 +55,19 @@ async fn a_full_disk_under_sqlite_refuses_changes_and_keeps_what_was_there() {
     }
     created(&client, &path(written), "there is room", json!({})).await;
     assert_chained(&server).await;
-    drop(server);
+    server.stop().await;
     // A refused write is not found after a restart either.
-    let server = env.start_process().await;
+    let server = env.start().await;
     assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one");
     assert_chained(&server).await;
-    drop(server);
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_under_the_storage_still_takes_small_text_and_publishes_it_later() {
     let env = TestEnv::new(Db::Sqlite);
     let Some(disk) = or_skip(Disk::small(&env.storage_root(), 2048)) else { return };
-    let server = env.start_process().await;
+    let server = env.start().await;
     let client = server.client();
     created(&client, LESSON, "one", json!({})).await;
     let readme = "content/README.md";
@@ -97,5 +97,5 @@ async fn a_full_disk_under_the_storage_still_takes_small_text_and_publishes_it_l
     assert!(env.published() == expected.into(), "{:?}", env.published().keys());
     assert_eq!(env.temporary_files(), Vec::<String>::new());
     assert_chained(&server).await;
-    drop(server);
+    server.stop().await;
 }

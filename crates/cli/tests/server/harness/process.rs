@@ -1,50 +1,20 @@
-//! A server that is a process of the binary: for signals, flags, logs, memory and crashes.
+//! A server that is a process of the binary: for signals, draining, memory and crashes.
 //!
 //! # Lifetime
 //! It ends with its [`ServerProcess`], by [`terminate`](ServerProcess::terminate) or
 //! [`kill9`](ServerProcess::kill9); and with the test process, however that ends: the kernel kills it
 //! when the thread that started it is gone, and that thread reads its log until there is no more.
 
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::ops::Deref;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::TEST_TIMEOUT;
 use super::client::TestClient;
-use super::{TEST_TIMEOUT, log_watch};
-
-/// The stderr of a server so far.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Collects lines until there are no more; sends the address in the first that begins with
-    /// `begins`.
-    fn collect(&self, stderr: impl BufRead, begins: &str, listening: oneshot::Sender<String>) {
-        let mut listening = Some(listening);
-        for line in stderr.split(b'\n') {
-            let Ok(line) = line else { return };
-            let line = String::from_utf8_lossy(&line).into_owned();
-            log_watch::search(&line);
-            let said: Value = serde_json::from_str(&line).unwrap_or_default();
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            let listens = said["message"].as_str().is_some_and(|text| text.starts_with(begins));
-            if let Some(address) = said["address"].as_str().filter(|_| listens)
-                && let Some(listening) = listening.take()
-            {
-                let _ = listening.send(address.to_owned());
-            }
-        }
-    }
-}
+use super::log::Log;
 
 /// A running process of the binary; dropping it kills it.
 pub(crate) struct ServerProcess {

@@ -18,10 +18,10 @@ async fn lines_of_others_stop_no_command_and_are_told_once() {
     let env = TestEnv::new(Db::Sqlite);
     log_watch::secret("hunter22");
     fs::write(env.folder().join(".env"), format!("{OTHERS}PANAVERSITY_RETENTION_DAYS=29\n")).unwrap();
-    let server = env.start_process().await;
+    // A store that the commands find.
+    let server = env.start().await;
     created(&server.client(), LESSON, "one", json!({})).await;
     let told = |log: &str| log.matches(SKIPPED).count();
-    assert_eq!(told(&server.log().join("\n")), 1);
     for command in [&["migrate", "current"][..], &["gc", "--dry-run"], &["reconcile"], &["config", "check"]] {
         let output = env.command().args(command).output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -29,6 +29,8 @@ async fn lines_of_others_stop_no_command_and_are_told_once() {
         assert_eq!(told(&said), 1, "{command:?}: {said}");
         assert!(!said.contains("hunter22"), "{said}");
     }
+    let (_, log) = refused(&env.with("DATABASE_URL", "sqlite:/dev/null/x.db"), &[]);
+    assert_eq!(told(&log), 1, "also by `serve`: {log}");
 }
 
 #[test]

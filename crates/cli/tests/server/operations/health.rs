@@ -4,8 +4,8 @@
 use panaversity_testkit::postgres::{Postgres, shared};
 use serde_json::{Value, json};
 
-use crate::fixtures::{BOOK, LESSON, created, fresh, fresh_process, read, write};
-use crate::harness::{Db, TestEnv, until};
+use crate::fixtures::{BOOK, LESSON, created, fresh, read, write};
+use crate::harness::{Db, TestEnv, logged, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_has_every_field_of_the_contract() {
@@ -129,23 +129,24 @@ async fn a_storage_that_is_gone_makes_a_server_unready() {
     assert_up(&server.get("/metrics").await.text(), 1, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
-    let (env, server, client) = fresh_process(Db::Sqlite).await;
-    created(&client, LESSON, "one", json!({})).await;
-    let (home, moved) = (env.storage_root().join(".panaversity"), env.folder().join("moved"));
-    std::fs::rename(&home, &moved).unwrap();
-    until("it is unready", async || server.get("/health/ready").await.status == 503).await;
-    assert_eq!(server.get("/health/ready").await.json()["storage"]["status"], "unavailable");
-    let logged = async || server.log().iter().any(|line| line.contains("moved away or emptied"));
-    until("the log says so", logged).await;
-    // The server's own probes may make folders there again at any moment.
-    let put_back = async || {
-        let _ = std::fs::remove_dir_all(&home);
-        std::fs::rename(&moved, &home).is_ok()
-    };
-    until("the folder is back", put_back).await;
-    until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
+#[test]
+fn a_storage_that_was_moved_away_or_emptied_makes_a_server_unready() {
+    logged("INFO", async |log| {
+        let (env, server, client) = fresh(Db::Sqlite).await;
+        created(&client, LESSON, "one", json!({})).await;
+        let (home, moved) = (env.storage_root().join(".panaversity"), env.folder().join("moved"));
+        std::fs::rename(&home, &moved).unwrap();
+        until("it is unready", async || server.get("/health/ready").await.status == 503).await;
+        assert_eq!(server.get("/health/ready").await.json()["storage"]["status"], "unavailable");
+        until("the log says so", async || log.count("moved away or emptied") > 0).await;
+        // The server's own probes may make folders there again at any moment.
+        let put_back = async || {
+            let _ = std::fs::remove_dir_all(&home);
+            std::fs::rename(&moved, &home).is_ok()
+        };
+        until("the folder is back", put_back).await;
+        until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
+    });
 }
 
 /// Whether another folder takes its place, as when a backup is restored, or none.
@@ -187,38 +188,46 @@ async fn a_database_file_that_was_moved_away_makes_a_server_unready() {
     until("it is ready again", async || server.get("/health/ready").await.status == 200).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_is_not_the_program_s_is_told_from_a_database_that_is_away() {
-    let (env, server, client) = fresh_process(Db::Postgres).await;
-    created(&client, LESSON, "one", json!({})).await;
-    server.all_published().await;
-    let sql = |sql: &str| shared().query(env.database_url(), sql);
-    sql("ALTER TABLE file_journal RENAME TO elsewhere");
-    for answer in [
-        read(&client, LESSON, json!({})).await,
-        write(&client, "content/README.md", "x", json!({})).await,
-        client.call("plan_build", json!({ "book_id": BOOK })).await,
-    ] {
-        let error = &answer.value["error"];
-        assert_eq!(answer.code(), "DATABASE_UNAVAILABLE", "{error}");
-        assert!(error["message"].as_str().unwrap().contains("schema does not fit"), "{error}");
-        let hint = error["hint"].as_str().unwrap();
-        assert!(hint.contains("panaversity-fs migrate") && !hint.contains("Repeat the same"), "{hint}");
-        assert!(!error.to_string().contains("file_journal"), "{error}");
-    }
-    let log = server.log().join("\n");
-    assert!(log.contains("file_journal") && log.contains("`panaversity-fs migrate current`"), "{log}");
-    let ready = server.get("/health/ready").await;
-    assert_eq!((ready.status, &ready.json()["database"]["status"]), (503, &json!("unavailable")));
-    sql("ALTER TABLE elsewhere RENAME TO file_journal");
-    assert_eq!(server.get("/health/ready").await.status, 200);
-    assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "one");
+#[test]
+fn a_schema_that_is_not_the_program_s_is_told_from_a_database_that_is_away() {
+    logged("INFO", async |log| {
+        let (env, server, client) = fresh(Db::Postgres).await;
+        created(&client, LESSON, "one", json!({})).await;
+        server.all_published().await;
+        let sql = |sql: &str| shared().query(env.database_url(), sql);
+        sql("ALTER TABLE file_journal RENAME TO elsewhere");
+        for answer in [
+            read(&client, LESSON, json!({})).await,
+            write(&client, "content/README.md", "x", json!({})).await,
+            client.call("plan_build", json!({ "book_id": BOOK })).await,
+        ] {
+            let error = &answer.value["error"];
+            assert_eq!(answer.code(), "DATABASE_UNAVAILABLE", "{error}");
+            assert!(error["message"].as_str().unwrap().contains("schema does not fit"), "{error}");
+            let hint = error["hint"].as_str().unwrap();
+            assert!(hint.contains("panaversity-fs migrate") && !hint.contains("Repeat the same"), "{hint}");
+            assert!(!error.to_string().contains("file_journal"), "{error}");
+        }
+        let log = log.lines().join("\n");
+        assert!(log.contains("file_journal") && log.contains("`panaversity-fs migrate current`"), "{log}");
+        let ready = server.get("/health/ready").await;
+        assert_eq!((ready.status, &ready.json()["database"]["status"]), (503, &json!("unavailable")));
+        sql("ALTER TABLE elsewhere RENAME TO file_journal");
+        assert_eq!(server.get("/health/ready").await.status, 200);
+        assert_eq!(read(&client, LESSON, json!({})).await.expect_ok()["content"], "one");
 
-    sql("ALTER TABLE uploads RENAME TO elsewhere");
-    assert_eq!(server.get("/health/ready").await.status, 503, "also of a table that is seldom used");
-    sql("ALTER TABLE elsewhere RENAME TO uploads");
-    sql("DELETE FROM schema_migrations WHERE revision = (SELECT max(revision) FROM schema_migrations)");
-    assert_eq!(server.get("/health/ready").await.status, 503, "an older schema is another");
-    sql("INSERT INTO schema_migrations (revision, name, applied_at) VALUES (9999, 'later', '2030-01-01')");
-    assert_eq!(server.get("/health/ready").await.status, 200, "a server beside this one was upgraded first");
+        sql("ALTER TABLE uploads RENAME TO elsewhere");
+        assert_eq!(server.get("/health/ready").await.status, 503, "also of a table that is seldom used");
+        sql("ALTER TABLE elsewhere RENAME TO uploads");
+        sql("DELETE FROM schema_migrations WHERE revision = (SELECT max(revision) FROM schema_migrations)");
+        assert_eq!(server.get("/health/ready").await.status, 503, "an older schema is another");
+        sql(
+            "INSERT INTO schema_migrations (revision, name, applied_at) VALUES (9999, 'later', '2030-01-01')",
+        );
+        assert_eq!(
+            server.get("/health/ready").await.status,
+            200,
+            "a server beside this one was upgraded first"
+        );
+    });
 }

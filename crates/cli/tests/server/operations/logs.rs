@@ -6,16 +6,16 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh_process, read, sha256, write};
-use crate::harness::{Db, ServerProcess, TestEnv};
+use crate::fixtures::{BOOK, LESSON, NO_HASH, created, delete, fresh, fresh_process, read, sha256, write};
+use crate::harness::{Db, TestEnv, logged, until};
 
 const SECRET: &str = "the secret sentence of this lesson";
 
 /// The log's lines, each a JSON object with the fields that every line has.
-fn lines(server: &ServerProcess) -> Vec<Value> {
+fn parsed(lines: &[String]) -> Vec<Value> {
     let parse =
         |line: &String| -> Value { serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")) };
-    let lines: Vec<Value> = server.log().iter().map(parse).collect();
+    let lines: Vec<Value> = lines.iter().map(parse).collect();
     for line in &lines {
         let at = line["timestamp"].as_str().unwrap();
         assert!(at.len() == 27 && at.ends_with('Z'), "{line}");
@@ -26,8 +26,8 @@ fn lines(server: &ServerProcess) -> Vec<Value> {
 }
 
 /// The lines of one logger, without the parts that differ from run to run.
-fn of(server: &ServerProcess, logger: &str) -> Vec<Value> {
-    let mut lines = lines(server);
+fn of(lines: &[String], logger: &str) -> Vec<Value> {
+    let mut lines = parsed(lines);
     lines.retain(|line| line["logger"] == logger);
     for line in &mut lines {
         let fields = line.as_object_mut().unwrap();
@@ -52,10 +52,7 @@ async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
     delete(&client, LESSON, json!({})).await.expect_ok();
     client.call("plan_build", json!({ "book_id": BOOK })).await.expect_ok();
     // The lines arrive asynchronously, through a pipe.
-    crate::harness::until("all is logged", async || {
-        server.log().iter().any(|line| line.contains("plan_build"))
-    })
-    .await;
+    until("all is logged", async || server.log().iter().any(|line| line.contains("plan_build"))).await;
     let line = |message: &str, more: Value| {
         let line = json!({
             "level": "INFO", "logger": "panaversity_fs.tools.content", "message": message,
@@ -70,92 +67,99 @@ async fn a_call_is_one_line_with_its_fields_and_a_change_one_more() {
         line("delete_content", json!({})),
         line("delete_content", json!({})),
     ];
-    assert_eq!(of(&server, "panaversity_fs.tools.content"), expected);
+    let log = server.log();
+    assert_eq!(of(&log, "panaversity_fs.tools.content"), expected);
     let change = |operation: &str| {
         let message = format!("logged operation={operation} agent_id=writer-7 path={LESSON}");
         json!({ "level": "INFO", "logger": "panaversity_fs.audit", "message": message, "book_id": BOOK })
     };
-    assert_eq!(of(&server, "panaversity_fs.audit"), [change("WRITE"), change("DELETE")]);
-    assert_eq!(of(&server, "panaversity_fs.tools.build").len(), 1);
-    let calls = lines(&server).into_iter().filter(|line| line.get("duration_ms").is_some());
+    assert_eq!(of(&log, "panaversity_fs.audit"), [change("WRITE"), change("DELETE")]);
+    assert_eq!(of(&log, "panaversity_fs.tools.build").len(), 1);
+    let calls = parsed(&log).into_iter().filter(|line| line.get("duration_ms").is_some());
     assert_eq!(calls.count(), 6, "one line each");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_set_is_one_line_and_each_of_its_changes_one_more() {
-    let (_env, server, client) = fresh_process(Db::Sqlite).await;
-    let client = client.of_agent("writer-7");
-    created(&client, LESSON, "one", json!({})).await;
-    let changes = json!([
-        { "op": "edit", "path": LESSON, "edits": [{ "old_text": "one", "new_text": "two" }] },
-        { "op": "write", "path": "content/README.md", "content": "three" },
-    ]);
-    client.call("apply_changes", json!({ "book_id": BOOK, "changes": changes })).await.expect_ok();
-    crate::harness::until("all is logged", async || {
-        server.log().iter().any(|line| line.contains("path=content/README.md"))
-    })
-    .await;
-    assert_eq!(of(&server, "panaversity_fs.tools.content").len(), 2);
-    let changes: Vec<_> =
-        of(&server, "panaversity_fs.audit").into_iter().map(|line| line["message"].clone()).collect();
-    let change = |operation, path| format!("logged operation={operation} agent_id=writer-7 path={path}");
-    let expected = [change("WRITE", LESSON), change("EDIT", LESSON), change("WRITE", "content/README.md")];
-    assert_eq!(changes, expected);
+#[test]
+fn a_change_set_is_one_line_and_each_of_its_changes_one_more() {
+    logged("INFO", async |log| {
+        let (_env, _server, client) = fresh(Db::Sqlite).await;
+        let client = client.of_agent("writer-7");
+        created(&client, LESSON, "one", json!({})).await;
+        let changes = json!([
+            { "op": "edit", "path": LESSON, "edits": [{ "old_text": "one", "new_text": "two" }] },
+            { "op": "write", "path": "content/README.md", "content": "three" },
+        ]);
+        client.call("apply_changes", json!({ "book_id": BOOK, "changes": changes })).await.expect_ok();
+        until("all is logged", async || log.count("path=content/README.md") > 0).await;
+        let lines = log.lines();
+        assert_eq!(of(&lines, "panaversity_fs.tools.content").len(), 2);
+        let changes: Vec<_> =
+            of(&lines, "panaversity_fs.audit").into_iter().map(|line| line["message"].clone()).collect();
+        let change = |operation, path| format!("logged operation={operation} agent_id=writer-7 path={path}");
+        let expected =
+            [change("WRITE", LESSON), change("EDIT", LESSON), change("WRITE", "content/README.md")];
+        assert_eq!(changes, expected);
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_content_is_ever_logged() {
-    let env = TestEnv::new(Db::Postgres).with("PANAVERSITY_LOG_LEVEL", "DEBUG");
-    let server = env.start_process().await;
-    let client = server.client();
-    created(&client, LESSON, SECRET, json!({})).await;
-    read(&client, LESSON, json!({})).await.expect_ok();
-    let large = SECRET.repeat(20_000);
-    for (path, content, more) in [
-        (LESSON, "x", json!({ "expected_hash": SECRET })),
-        (LESSON, SECRET, json!({ "expected_hash": NO_HASH, "path": "content/../x" })),
-        (LESSON, &format!("{SECRET}, changed"), json!({ "expected_hash": NO_HASH })),
-        (LESSON, &large, json!({})),
-        ("content/README.md", &large[..200_000], json!({})),
-        (LESSON, SECRET, json!({ "unknown": SECRET })),
-    ] {
-        write(&client, path, content, more).await;
-    }
-    let edits = json!([{ "old_text": SECRET, "new_text": format!("{SECRET}{SECRET}") }]);
-    for more in [json!({}), json!({ "expected_hash": NO_HASH }), json!({ "user_id": SECRET })] {
-        let edit = crate::fixtures::with(crate::fixtures::about(LESSON, json!({ "edits": edits })), more);
-        client.call("edit_content", edit).await;
-    }
-    let changes = json!([{ "op": "write", "path": LESSON, "content": SECRET, "expected_hash": NO_HASH }]);
-    client.call("apply_changes", json!({ "book_id": BOOK, "changes": changes, "message": SECRET })).await;
-    client.call("grep_search", json!({ "book_id": BOOK, "pattern": SECRET })).await;
-    client.call("write_content", json!([SECRET])).await;
-    client.post("/mcp", format!("{{\"jsonrpc\": {SECRET}"), &[]).await;
-    client.post("/mcp", json!({ "jsonrpc": "2.0", "id": 1, "method": SECRET }).to_string(), &[]).await;
-    client.call(SECRET, json!({})).await;
-    server.all_published().await;
-    let lines = lines(&server);
-    assert!(lines.len() > 10);
-    for line in lines {
-        assert!(!line.to_string().contains("secret sentence"), "{line}");
-    }
-    let url = server.log().iter().any(|line| line.contains(env.database_url()));
-    assert!(!url, "nor the database's URL");
+#[test]
+fn no_content_is_ever_logged() {
+    logged("DEBUG", async |log| {
+        let env = TestEnv::new(Db::Postgres);
+        let server = env.start().await;
+        let client = server.client();
+        created(&client, LESSON, SECRET, json!({})).await;
+        read(&client, LESSON, json!({})).await.expect_ok();
+        let large = SECRET.repeat(20_000);
+        for (path, content, more) in [
+            (LESSON, "x", json!({ "expected_hash": SECRET })),
+            (LESSON, SECRET, json!({ "expected_hash": NO_HASH, "path": "content/../x" })),
+            (LESSON, &format!("{SECRET}, changed"), json!({ "expected_hash": NO_HASH })),
+            (LESSON, &large, json!({})),
+            ("content/README.md", &large[..200_000], json!({})),
+            (LESSON, SECRET, json!({ "unknown": SECRET })),
+        ] {
+            write(&client, path, content, more).await;
+        }
+        let edits = json!([{ "old_text": SECRET, "new_text": format!("{SECRET}{SECRET}") }]);
+        for more in [json!({}), json!({ "expected_hash": NO_HASH }), json!({ "user_id": SECRET })] {
+            let edit = crate::fixtures::with(crate::fixtures::about(LESSON, json!({ "edits": edits })), more);
+            client.call("edit_content", edit).await;
+        }
+        let changes = json!([{ "op": "write", "path": LESSON, "content": SECRET, "expected_hash": NO_HASH }]);
+        client.call("apply_changes", json!({ "book_id": BOOK, "changes": changes, "message": SECRET })).await;
+        client.call("grep_search", json!({ "book_id": BOOK, "pattern": SECRET })).await;
+        client.call("write_content", json!([SECRET])).await;
+        client.post("/mcp", format!("{{\"jsonrpc\": {SECRET}"), &[]).await;
+        client.post("/mcp", json!({ "jsonrpc": "2.0", "id": 1, "method": SECRET }).to_string(), &[]).await;
+        client.call(SECRET, json!({})).await;
+        server.all_published().await;
+        let lines = parsed(&log.lines());
+        assert!(lines.len() > 10);
+        for line in lines {
+            assert!(!line.to_string().contains("secret sentence"), "{line}");
+        }
+        assert_eq!(log.count(env.database_url()), 0, "nor the database's URL");
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_line_stays_a_line_whatever_a_name_holds() {
-    let (_env, server, client) = fresh_process(Db::Sqlite).await;
-    created(&client, LESSON, "one", json!({})).await;
-    let agent = "x\",\"level\":\"ERROR\",\"y\":\"\u{e9} =";
-    read(&client.clone().of_agent(agent), LESSON, json!({})).await.expect_ok();
-    read(&client, "content/a\nb\u{1b}[31m.md", json!({})).await;
-    let read_lines =
-        async || lines(&server).iter().filter(|line| line["message"] == "read_content").count() == 2;
-    crate::harness::until("both are logged", read_lines).await;
-    let reads: Vec<_> = lines(&server).into_iter().filter(|line| line["message"] == "read_content").collect();
-    assert_eq!((&reads[0]["agent_id"], &reads[0]["level"]), (&json!(agent), &json!("INFO")));
-    assert_eq!(reads[1].get("path"), None, "what is no path stands in no line");
+#[test]
+fn a_line_stays_a_line_whatever_a_name_holds() {
+    logged("INFO", async |log| {
+        let (_env, _server, client) = fresh(Db::Sqlite).await;
+        created(&client, LESSON, "one", json!({})).await;
+        let agent = "x\",\"level\":\"ERROR\",\"y\":\"\u{e9} =";
+        read(&client.clone().of_agent(agent), LESSON, json!({})).await.expect_ok();
+        read(&client, "content/a\nb\u{1b}[31m.md", json!({})).await;
+        let read_lines = async || {
+            parsed(&log.lines()).iter().filter(|line| line["message"] == "read_content").count() == 2
+        };
+        until("both are logged", read_lines).await;
+        let reads: Vec<_> =
+            parsed(&log.lines()).into_iter().filter(|line| line["message"] == "read_content").collect();
+        assert_eq!((&reads[0]["agent_id"], &reads[0]["level"]), (&json!(agent), &json!("INFO")));
+        assert_eq!(reads[1].get("path"), None, "what is no path stands in no line");
+    });
 }
 
 /// Runs one call over stdio with these settings; returns stderr.
@@ -196,36 +200,45 @@ fn the_text_form_and_the_level_are_as_set() {
     assert_eq!(stderr_of_a_call(&[("PANAVERSITY_LOG_LEVEL", "WARNING")]), "");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_id_joins_the_error_the_log_and_the_audit_entry_and_a_trace_id_the_caller_s_log() {
-    let (env, server, client) = fresh_process(Db::Sqlite).await;
-    let large = "large\n".repeat(30_000);
-    created(&client, LESSON, &large, json!({})).await;
-    let hash = sha256(&large);
-    std::fs::write(env.storage_root().join(".panaversity/objects").join(&hash[..2]).join(&hash), "damaged")
+#[test]
+fn a_request_id_joins_the_error_the_log_and_the_audit_entry_and_a_trace_id_the_caller_s_log() {
+    logged("INFO", async |log| {
+        let (env, _server, client) = fresh(Db::Sqlite).await;
+        let large = "large\n".repeat(30_000);
+        created(&client, LESSON, &large, json!({})).await;
+        let hash = sha256(&large);
+        std::fs::write(
+            env.storage_root().join(".panaversity/objects").join(&hash[..2]).join(&hash),
+            "damaged",
+        )
         .unwrap();
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let call = json!({
-        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-        "params": { "name": "read_content", "arguments": { "book_id": BOOK, "path": LESSON } },
-    });
-    let header = format!("00-{trace}-00f067aa0ba902b7-01");
-    let answer = client.post("/mcp", call.to_string(), &[("traceparent", &header)]).await.json();
-    let error = &answer["result"]["structuredContent"]["error"];
-    assert_eq!(error["code"], "CORRUPT", "{answer}");
-    let request = error["request_id"].as_str().unwrap().to_owned();
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let call = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": { "name": "read_content", "arguments": { "book_id": BOOK, "path": LESSON } },
+        });
+        let header = format!("00-{trace}-00f067aa0ba902b7-01");
+        let answer = client.post("/mcp", call.to_string(), &[("traceparent", &header)]).await.json();
+        let error = &answer["result"]["structuredContent"]["error"];
+        assert_eq!(error["code"], "CORRUPT", "{answer}");
+        let request = error["request_id"].as_str().unwrap().to_owned();
 
-    let arguments = json!({ "book_id": BOOK, "path": LESSON, "operation": "READ" });
-    let entry = client.call("query_audit_log", arguments).await.expect_ok()["entries"][0].clone();
-    assert_eq!((&entry["request_id"], &entry["status"]), (&json!(request), &json!("failed")));
-    let about = || {
-        let mut lines = lines(&server);
-        lines.retain(|line| line["request_id"] == request.as_str());
-        lines
-    };
-    crate::harness::until("the fault and the call are logged", async || about().len() == 2).await;
-    for line in about() {
-        assert_eq!(line["trace_id"], trace, "{line}");
-    }
-    assert!(lines(&server).iter().any(|line| line["trace_id"].is_null() && !line["request_id"].is_null()));
+        let arguments = json!({ "book_id": BOOK, "path": LESSON, "operation": "READ" });
+        let entry = client.call("query_audit_log", arguments).await.expect_ok()["entries"][0].clone();
+        assert_eq!((&entry["request_id"], &entry["status"]), (&json!(request), &json!("failed")));
+        let about = || {
+            let mut lines = parsed(&log.lines());
+            lines.retain(|line| line["request_id"] == request.as_str());
+            lines
+        };
+        until("the fault and the call are logged", async || about().len() == 2).await;
+        for line in about() {
+            assert_eq!(line["trace_id"], trace, "{line}");
+        }
+        assert!(
+            parsed(&log.lines())
+                .iter()
+                .any(|line| line["trace_id"].is_null() && !line["request_id"].is_null())
+        );
+    });
 }

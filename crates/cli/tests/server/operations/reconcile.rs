@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::fixtures::{BOOK, LESSON, created, entries, field, manifest, read, sha256};
-use crate::harness::{Db, Server, Storage, TestBackend, TestEnv, until};
+use crate::harness::{Db, Server, Storage, TestBackend, TestEnv, logged, until};
 
 const OTHER: &str = "content/01-Part/01-Chapter/02-lesson.md";
 const NEW: &str = "content/01-Part/01-Chapter/03-by-hand.md";
@@ -120,38 +120,39 @@ async fn r7_adopting_takes_in_what_was_written_by_hand_in_the_name_of_who_did_it
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_folder_of_markdown_is_noticed_at_a_start_and_adopted_by_the_command_the_log_names() {
+#[test]
+fn a_folder_of_markdown_is_noticed_at_a_start_and_adopted_by_the_command_the_log_names() {
     for db in Db::both() {
-        let env = TestEnv::new(db);
-        assert!(env.start_process().await.terminate().await.success());
-        let book = env.storage_root().join("books/by-hand");
-        fs::create_dir_all(book.join("content/01-Part/01-Chapter")).unwrap();
-        fs::write(book.join(LESSON), "# One\n").unwrap();
-        fs::write(book.join("content/README.md"), "# A book\n").unwrap();
-        let server = env.start_process().await;
-        let noticed =
-            async || server.log().iter().any(|line| line.contains("panaversity-fs reconcile --adopt"));
-        until("it is noticed", noticed).await;
-        let line = server.log().into_iter().find(|line| line.contains("reconcile --adopt")).unwrap();
-        let line: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((&line["level"], &line["strangers"]), (&json!("WARNING"), &json!(2)), "{line}");
-        assert_eq!(server.client().call("list_books", json!({})).await.expect_ok()["books"], json!([]));
+        logged("INFO", async |log| {
+            let env = TestEnv::new(db);
+            env.start().await.stop().await;
+            let book = env.storage_root().join("books/by-hand");
+            fs::create_dir_all(book.join("content/01-Part/01-Chapter")).unwrap();
+            fs::write(book.join(LESSON), "# One\n").unwrap();
+            fs::write(book.join("content/README.md"), "# A book\n").unwrap();
+            let server = env.start().await;
+            let noticed = |line: &String| line.contains("panaversity-fs reconcile --adopt");
+            until("it is noticed", async || log.lines().iter().any(noticed)).await;
+            let line: Value = serde_json::from_str(&log.lines().into_iter().find(noticed).unwrap()).unwrap();
+            assert_eq!((&line["level"], &line["strangers"]), (&json!("WARNING"), &json!(2)), "{line}");
+            assert_eq!(server.client().call("list_books", json!({})).await.expect_ok()["books"], json!([]));
 
-        let (code, said) = reconcile(&env, &["--adopt"]);
-        assert_eq!((code, &said["status"]), (Some(0), &json!("mended")), "{said}");
-        let asked = json!({ "book_id": "by-hand", "path": LESSON });
-        assert_eq!(server.call("read_content", asked).await.expect_ok()["content"], "# One\n");
-        let user = std::process::Command::new("id").arg("-un").output().unwrap();
-        let log = entries(&server.client(), json!({ "book_id": "by-hand", "operation": "WRITE" })).await;
-        assert_eq!(log[0]["agent_id"], String::from_utf8(user.stdout).unwrap().trim());
-        server.all_published().await;
-        assert!(server.terminate().await.success());
-        let server = env.start_process().await;
-        until("it is ready", async || server.get("/health/ready").await.status == 200).await;
-        server.all_published().await;
-        assert_eq!(reconcile(&env, &[]).0, Some(0));
-        assert!(!server.log().iter().any(|line| line.contains("reconcile --adopt")));
+            let (code, said) = reconcile(&env, &["--adopt"]);
+            assert_eq!((code, &said["status"]), (Some(0), &json!("mended")), "{said}");
+            let asked = json!({ "book_id": "by-hand", "path": LESSON });
+            assert_eq!(server.call("read_content", asked).await.expect_ok()["content"], "# One\n");
+            let user = std::process::Command::new("id").arg("-un").output().unwrap();
+            let writes = json!({ "book_id": "by-hand", "operation": "WRITE" });
+            let writes = entries(&server.client(), writes).await;
+            assert_eq!(writes[0]["agent_id"], String::from_utf8(user.stdout).unwrap().trim());
+            server.all_published().await;
+            server.stop().await;
+            let server = env.start().await;
+            until("it is ready", async || server.get("/health/ready").await.status == 200).await;
+            server.all_published().await;
+            assert_eq!(reconcile(&env, &[]).0, Some(0));
+            assert_eq!(log.count("reconcile --adopt"), 1, "it is not noticed again");
+        });
     }
 }
 

@@ -145,15 +145,16 @@ async fn a_port_in_use_is_one_clear_line() {
     assert!(stderr.lines().last().unwrap().contains("another program uses the port"), "{stderr}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_sets_nothing_is_reported_with_the_nearest_known() {
+#[test]
+fn a_name_that_sets_nothing_is_reported_with_the_nearest_known() {
     let env = TestEnv::new(Db::Sqlite)
         .with("PANAVERSITY_STORAGE_ROT", "x")
         .with("PANAVERSITY_FROBNICATE", "x")
         .with("PANAVERSITY_WEB", "hunter22")
-        .with("PANAVERSITY_PORT", "9");
-    let server = env.start_process().await;
-    let log = server.log().join("\n");
+        .with("PANAVERSITY_PORT", "9")
+        .with("DATABASE_URL", "sqlite:/dev/null/x.db");
+    let (code, log) = refused(&env, &[]);
+    assert_eq!(code, Some(1), "{log}");
     for said in [
         "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
         "PANAVERSITY_FROBNICATE is no setting and has no effect",

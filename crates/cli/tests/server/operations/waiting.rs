@@ -9,13 +9,12 @@ use panaversity_testkit::s3;
 use serde_json::json;
 
 use crate::fixtures::{LESSON, created, read};
-use crate::harness::{Db, ServerProcess, Storage, TEST_TIMEOUT, TestBackend, TestEnv, until};
+use crate::harness::{Db, Log, Storage, TEST_TIMEOUT, TestBackend, TestClient, TestEnv, logged, until};
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":"seven","method":"tools/list","params":{}}"#;
 
 /// Asserts that a server waiting for `what` is live, not ready, and refuses everything else.
-async fn is_starting(server: &ServerProcess, what: &str, code: &str) {
-    let client = server.client();
+async fn is_starting(client: &TestClient, what: &str, code: &str) {
     assert_eq!(client.get("/health/live").await.status, 200);
     for path in ["/health", "/health/ready"] {
         let reply = client.get(path).await;
@@ -46,77 +45,91 @@ async fn is_starting(server: &ServerProcess, what: &str, code: &str) {
 }
 
 /// Asserts that the server then serves, also clients that connected before.
-async fn comes_up(server: &ServerProcess) {
-    until("the server is ready", async || server.get("/health/ready").await.status == 200).await;
-    created(&server.client(), LESSON, "one", json!({})).await;
-    assert_eq!(read(&server.client(), LESSON, json!({})).await.expect_ok()["content"], "one");
+async fn comes_up(server: &TestClient, log: &Log) {
+    assert_eq!(server.get("/health/ready").await.status, 200);
+    created(server, LESSON, "one", json!({})).await;
+    assert_eq!(read(server, LESSON, json!({})).await.expect_ok()["content"], "one");
     assert_eq!(server.get("/metrics").await.status, 200);
-    assert_eq!(said(server, "listening on "), 1);
+    assert_eq!(log.count("listening on "), 1);
 }
 
-/// Number of lines of its log with a text.
-fn said(server: &ServerProcess, text: &str) -> usize {
-    server.log().iter().filter(|line| line.contains(text)).count()
+#[test]
+fn a_database_that_is_not_up_yet_is_waited_for() {
+    logged("INFO", async |log| {
+        let mut cluster = Postgres::start();
+        cluster.kill9();
+        let env = TestEnv::new(Db::Sqlite)
+            .with("DATABASE_URL", &cluster.url("postgres").replace('@', ":hunter22@"));
+        let (server, client) = tokio::join!(env.start(), async {
+            let client = log.waiting().await;
+            is_starting(&client, "database", "DATABASE_UNAVAILABLE").await;
+            until("it tries more than once", async || log.count("waiting for the database: ") > 1).await;
+            cluster.restart();
+            client
+        });
+        comes_up(&client, &log).await;
+        assert!(log.count("refused") > 0 && log.count("hunter22") == 0);
+        server.stop().await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_not_up_yet_is_waited_for() {
-    let mut cluster = Postgres::start();
-    cluster.kill9();
-    let env =
-        TestEnv::new(Db::Sqlite).with("DATABASE_URL", &cluster.url("postgres").replace('@', ":hunter22@"));
-    let server = env.start_waiting().await;
-    is_starting(&server, "database", "DATABASE_UNAVAILABLE").await;
-    until("it tries more than once", async || said(&server, "waiting for the database: ") > 1).await;
-    cluster.restart();
-    comes_up(&server).await;
-    assert!(said(&server, "refused") > 0 && said(&server, "hunter22") == 0);
-    assert!(server.terminate().await.success());
+#[test]
+fn a_bucket_that_is_not_there_yet_is_waited_for() {
+    logged("INFO", async |log| {
+        let bucket = s3::shared().reserve_bucket();
+        let env = TestEnv::new(TestBackend::new(Db::Sqlite, Storage::S3))
+            .with("PANAVERSITY_S3_BUCKET", bucket.name());
+        let (_server, client) = tokio::join!(env.start(), async {
+            let client = log.waiting().await;
+            is_starting(&client, "storage", "STORAGE_UNAVAILABLE").await;
+            assert_eq!(client.get("/health").await.json()["database"]["status"], "ok");
+            bucket.create();
+            client
+        });
+        comes_up(&client, &log).await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_is_not_there_yet_is_waited_for() {
-    let bucket = s3::shared().reserve_bucket();
-    let env =
-        TestEnv::new(TestBackend::new(Db::Sqlite, Storage::S3)).with("PANAVERSITY_S3_BUCKET", bucket.name());
-    let server = env.start_waiting().await;
-    is_starting(&server, "storage", "STORAGE_UNAVAILABLE").await;
-    assert_eq!(server.get("/health").await.json()["database"]["status"], "ok");
-    bucket.create();
-    comes_up(&server).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_does_not_answer_yet_is_waited_for() {
-    let address = s3::shared().create_bucket().endpoint().replace("http://", "");
-    let wire = Proxy::to(address.parse().unwrap()).await;
-    wire.refuse();
+#[test]
+fn a_bucket_that_does_not_answer_yet_is_waited_for() {
     for db in Db::both() {
-        wire.refuse();
-        let env = TestEnv::new(TestBackend::new(db, Storage::S3));
-        let env = env.with("PANAVERSITY_S3_ENDPOINT", &format!("http://{}", wire.address()));
-        let server = env.start_waiting().await;
-        assert_eq!(server.get("/health/ready").await.json()["waiting_for"], "storage");
-        wire.heal();
-        comes_up(&server).await;
+        logged("INFO", async |log| {
+            let address = s3::shared().create_bucket().endpoint().replace("http://", "");
+            let wire = Proxy::to(address.parse().unwrap()).await;
+            wire.refuse();
+            let env = TestEnv::new(TestBackend::new(db, Storage::S3));
+            let env = env.with("PANAVERSITY_S3_ENDPOINT", &format!("http://{}", wire.address()));
+            let (_server, client) = tokio::join!(env.start(), async {
+                let client = log.waiting().await;
+                assert_eq!(client.get("/health/ready").await.json()["waiting_for"], "storage");
+                wire.heal();
+                client
+            });
+            comes_up(&client, &log).await;
+        });
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn api_keys_that_can_t_be_read_yet_are_waited_for() {
-    // A wait for a lock has half of it.
-    let env = TestEnv::new(Db::Postgres).with("DATABASE_POOL_TIMEOUT", "5");
-    let lock = postgres::shared().lock(env.database_url(), "api_keys");
-    let server = env.start_waiting().await;
-    is_starting(&server, "database", "DATABASE_UNAVAILABLE").await;
-    drop(lock);
-    comes_up(&server).await;
-    assert!(server.terminate().await.success());
+#[test]
+fn api_keys_that_can_t_be_read_yet_are_waited_for() {
+    logged("INFO", async |log| {
+        // A wait for a lock has half of it.
+        let env = TestEnv::new(Db::Postgres).with("DATABASE_POOL_TIMEOUT", "5");
+        let lock = postgres::shared().lock(env.database_url(), "api_keys");
+        let (server, client) = tokio::join!(env.start(), async {
+            let client = log.waiting().await;
+            is_starting(&client, "database", "DATABASE_UNAVAILABLE").await;
+            drop(lock);
+            client
+        });
+        comes_up(&client, &log).await;
+        server.stop().await;
 
-    let _lock = postgres::shared().lock(env.database_url(), "api_keys");
-    let (code, log) = ended(&env.with("PANAVERSITY_STARTUP_TIMEOUT", "0"));
-    assert_eq!(code, Some(1), "{log:?}");
-    assert!(log.last().unwrap().contains("the API keys can't be read: "), "{log:?}");
+        let _lock = postgres::shared().lock(env.database_url(), "api_keys");
+        let (code, log) = ended(&env.with("PANAVERSITY_STARTUP_TIMEOUT", "0"));
+        assert_eq!(code, Some(1), "{log:?}");
+        assert!(log.last().unwrap().contains("the API keys can't be read: "), "{log:?}");
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

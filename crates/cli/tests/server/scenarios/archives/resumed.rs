@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{ask, fill, header, http, linked, noise, path_of, unzipped};
-use crate::fixtures::{fresh_process, sha256};
+use crate::fixtures::{fresh, sha256};
 use crate::harness::{Db, Storage, TEST_TIMEOUT, TestBackend, TestClient, TestEnv};
 
 on_every_backend!(a_download_cut_a_hundred_times_is_the_same_over_a_restart);
@@ -69,11 +69,11 @@ async fn broken(server: &TestClient) -> (Broken, BTreeMap<String, Vec<u8>>, Stri
 }
 
 async fn a_download_cut_a_hundred_times_is_the_same_over_a_restart(on: TestBackend) {
-    let (env, server, _) = fresh_process(on).await;
+    let (env, server, _) = fresh(on).await;
     let (mut broken, files, hash) = broken(&server).await;
     broken.cut(&[server.client()], CUTS / 2).await;
-    server.kill9().await;
-    let server = env.start_process().await;
+    server.stop().await;
+    let server = env.start().await;
     broken.cut(&[server.client()], CUTS / 2).await;
     assert!(broken.read_on(&server, usize::MAX).await);
     assert_eq!(sha256(&broken.bytes), hash);
