@@ -21,10 +21,12 @@
 //! In `strict`, names of files and of folders below `content/` are disjoint. Elsewhere any name may be
 //! either, and the transaction that writes refuses a file below another; see [`Schema::may_collide`].
 
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
 use crate::book::Schema;
 use crate::path::BookPath;
 use crate::refusal::Refusal;
-use crate::suggestion;
 
 /// Maximum depth of the `docusaurus` schema: segments below `content/`, the file included.
 pub const MAX_DEPTH: usize = 8;
@@ -49,7 +51,7 @@ impl Schema {
             (Self::Docusaurus, false) => DOCUSAURUS_RULE,
             (Self::Docusaurus, true) => DOCUSAURUS_ASSET_RULE,
         };
-        let suggestion = suggestion::admitted_name(self, path);
+        let suggestion = admitted_name(self, path);
         Err(Refusal::SchemaViolation { rule: rule.to_owned(), why, suggestion })
     }
 
@@ -158,7 +160,7 @@ fn shown(c: char) -> String {
 }
 
 /// True for `NN-Name`, the form of parts, chapters and lessons.
-pub(crate) fn is_numbered(segment: &str) -> bool {
+fn is_numbered(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     bytes.len() >= 4
         && bytes[0].is_ascii_digit()
@@ -166,6 +168,45 @@ pub(crate) fn is_numbered(segment: &str) -> bool {
         && bytes[2] == b'-'
         && bytes[3].is_ascii_alphanumeric()
         && bytes[4..].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_')
+}
+
+/// A path close to `path` that the schema admits, if an obvious one exists.
+fn admitted_name(schema: Schema, path: &BookPath) -> Option<String> {
+    if schema != Schema::Strict || path.is_asset() {
+        return None;
+    }
+    let mut rest: Vec<&str> = path.segments().filter(|s| *s != "content").collect();
+    let name = rest.pop()?;
+    let folder =
+        |at: usize, default: &str| rest.get(at).map_or_else(|| format!("01-{default}"), |s| numbered(s));
+    let (part, chapter) = (folder(0, "Part"), folder(1, "Chapter"));
+    let (stem, extension) = name.rsplit_once('.')?;
+    let end = match extension.to_ascii_lowercase().as_str() {
+        "md" => ".md",
+        "mdx" => ".mdx",
+        _ => return None,
+    };
+    let (stem, end) = match stem.strip_suffix(".summary") {
+        Some(lesson) => (lesson, format!(".summary{end}")),
+        None => (stem, end.to_owned()),
+    };
+    let candidate = BookPath::parse(&format!("content/{part}/{chapter}/{}{end}", numbered(stem))).ok()?;
+    (candidate != *path && schema.admit(&candidate).is_ok()).then(|| candidate.as_str().to_owned())
+}
+
+/// The segment in the form `NN-Name`.
+fn numbered(segment: &str) -> String {
+    if is_numbered(segment) {
+        return segment.to_owned();
+    }
+    let digits: String = segment.chars().take_while(char::is_ascii_digit).take(2).collect();
+    // NFKD without combining marks: letters lose their accents, full-width forms become plain ones.
+    let letters = segment[digits.len()..].nfkd().filter(|c| !is_combining_mark(*c));
+    let plain: String =
+        letters.map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let name = plain.trim_matches(['-', '_']);
+    let name = if name.is_empty() { "name" } else { name };
+    format!("{digits:0>2}-{name}").replacen("00-", "01-", usize::from(digits.is_empty()))
 }
 
 #[cfg(test)]
@@ -318,7 +359,45 @@ mod tests {
         ]
     }
 
+    fn suggested(path: &str) -> Option<String> {
+        admitted_name(Schema::Strict, &BookPath::parse(path).unwrap())
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_gets_one_that_does() {
+        assert_eq!(
+            suggested("content/05-Python/32-gil/07_chapter_30_quiz.md").as_deref(),
+            Some("content/05-Python/32-gil/07-chapter_30_quiz.md")
+        );
+        assert_eq!(
+            suggested("content/thesis.md").as_deref(),
+            Some("content/01-Part/01-Chapter/01-thesis.md")
+        );
+        assert_eq!(
+            suggested("content/1. Intro/Set up/3 install.summary.mdx").as_deref(),
+            Some("content/01-Intro/01-Set-up/03-install.summary.mdx")
+        );
+        assert_eq!(
+            suggested("content/01-Einführung/02-Über mich/１-été.md").as_deref(),
+            Some("content/01-Einfuhrung/02-Uber-mich/01-1-ete.md")
+        );
+        assert_eq!(
+            suggested("content/01-Part/02-Chapter/03-x.MD").as_deref(),
+            Some("content/01-Part/02-Chapter/03-x.md")
+        );
+        for no_page in ["notes.txt", "p.png", "README"] {
+            assert_eq!(suggested(&format!("content/01-Part/02-Chapter/{no_page}")), None);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn r1_every_suggested_name_is_admitted(raw in "content/[ -~é]{1,20}(/[ -~]{1,12}){0,3}\\.(md|mdx|png)") {
+            if let Ok(path) = BookPath::parse(&raw) && let Some(name) = admitted_name(Schema::Strict, &path) {
+                prop_assert!(Schema::Strict.admit(&BookPath::parse(&name).unwrap()).is_ok());
+            }
+        }
+
         #[test]
         fn r1_whatever_strict_admits_docusaurus_admits_too(
             segments in prop::collection::vec(segment(), 0..4), end in "(\\.summary)?\\.(md|mdx|txt)",

@@ -22,7 +22,7 @@
 //!
 //! Pins are rounded up by a day, so that of many links to one state only the first one writes.
 
-mod cache;
+pub(crate) mod cache;
 mod download;
 mod segments;
 
@@ -36,7 +36,6 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::manifest::Manifest;
 use panaversity_model::{BookId, ContentHash, Error, Fault, Refusal};
 
-pub(crate) use cache::ArchiveCache;
 pub use cache::{Archive, LeftOut};
 pub use download::Download;
 

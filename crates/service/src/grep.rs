@@ -14,6 +14,7 @@ mod candidates;
 mod load;
 mod pattern;
 mod scan;
+pub(crate) mod search_state;
 mod text_cache;
 
 use std::sync::Arc;
@@ -25,18 +26,16 @@ use futures::{StreamExt, TryStreamExt, stream};
 use panaversity_model::fault::FaultKind;
 use panaversity_model::path::Prefix;
 use panaversity_model::{BookId, BookPath, Error, Fault};
-use tokio::sync::Semaphore;
 
 use self::candidates::CandidateList;
 use self::load::LoadedFile;
 pub use self::pattern::{MAX_PATTERN_BYTES, Pattern};
 pub use self::scan::{LINE_BYTES, LineMatch};
 use self::scan::{Scanned, Scanner};
-pub(crate) use self::text_cache::TextCache;
 use crate::authorize::SearchAccess;
 use crate::call::Call;
 use crate::json_size::{self, PAGE_BYTES};
-use crate::limits::{SEARCH_THREADS, SEARCH_TIME, SEARCHES_AT_ONCE};
+use crate::limits::{SEARCH_THREADS, SEARCH_TIME};
 use crate::off_thread::off_thread;
 use crate::service::Service;
 
@@ -107,23 +106,6 @@ pub struct GrepResult {
     /// Files whose bytes are lost or damaged, which may have matches.
     pub unreadable: Vec<(BookId, BookPath)>,
     bytes: u64,
-}
-
-/// State shared by all searches of texts.
-pub(crate) struct SearchState {
-    pub(crate) texts: TextCache,
-    batches: Semaphore,
-    threads: Arc<Semaphore>,
-}
-
-impl Default for SearchState {
-    fn default() -> Self {
-        Self {
-            texts: TextCache::default(),
-            batches: Semaphore::new(SEARCHES_AT_ONCE),
-            threads: Arc::new(Semaphore::new(SEARCH_THREADS)),
-        }
-    }
 }
 
 impl Call {

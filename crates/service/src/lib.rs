@@ -53,6 +53,7 @@ pub mod history;
 pub mod json_size;
 pub mod limits;
 mod manifest_cache;
+mod manifests;
 mod merge;
 mod object_repair;
 mod off_thread;

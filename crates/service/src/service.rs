@@ -1,18 +1,18 @@
 //! The service: the engines behind the ports, and the state that all use cases share.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::ports::{Clock, IdGenerator, Journal, Objects, Tree, UploadStore};
 use panaversity_model::{BookId, Fault};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::archive::ArchiveCache;
-use crate::grep::SearchState;
+use crate::archive::cache::ArchiveCache;
+use crate::grep::search_state::SearchState;
 use crate::limits::{LARGE_PUBLICATIONS_AT_ONCE, Limits, PUBLICATIONS_AT_ONCE};
 use crate::manifest_cache::ManifestCache;
-use crate::verify::VerifierState;
+use crate::verify::verified::Verified;
 
 /// Implementations of the ports.
 pub struct Engines {
@@ -61,7 +61,8 @@ pub(crate) struct Inner {
     /// Permits for transfers that have several MiB in memory: large files being published or spooled.
     pub(crate) large: Arc<Semaphore>,
     pub(crate) backlog: Notify,
-    pub(crate) verifier: VerifierState,
+    /// State of the background verifier.
+    pub(crate) verified: Mutex<Verified>,
 }
 
 impl Service {
@@ -83,7 +84,7 @@ impl Service {
                 publications: Arc::new(Semaphore::new(PUBLICATIONS_AT_ONCE)),
                 large: Arc::new(Semaphore::new(LARGE_PUBLICATIONS_AT_ONCE)),
                 backlog: Notify::new(),
-                verifier: VerifierState::default(),
+                verified: Mutex::default(),
             }),
         }
     }

@@ -10,9 +10,10 @@
 //! A break stays in `/health` until a later pass finds the chain whole.
 
 mod chains;
+pub(crate) mod verified;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use panaversity_model::audit::ChainKey;
@@ -25,6 +26,7 @@ use crate::service::Service;
 pub use chains::ChainScope;
 pub(crate) use chains::verify as verify_chains;
 use chains::{CHAINS_A_PAGE, Reached, Walk, next_chains, orphaned_chain};
+pub use verified::Verified;
 
 const ROUND_EVERY: Duration = Duration::from_secs(20);
 /// Most microseconds between the timestamp of an entry and its commit.
@@ -46,23 +48,6 @@ pub struct ChainReport {
     pub entries_checked: u64,
     /// Breaks found, at most 100.
     pub breaks: Vec<ChainError>,
-}
-
-/// State of the background verifier.
-#[derive(Debug, Clone, Default)]
-pub struct Verified {
-    /// End of its last round.
-    pub checked_at: Option<Timestamp>,
-    /// End of the last full pass, by the monotonic clock.
-    pub full_pass_at: Option<Duration>,
-    /// Known breaks, by chain.
-    pub breaks: BTreeMap<ChainKey, ChainError>,
-}
-
-/// Shared state of the verifier.
-#[derive(Default)]
-pub(crate) struct VerifierState {
-    verified: Mutex<Verified>,
 }
 
 /// Progress of the background verifier.
@@ -96,7 +81,7 @@ impl Call {
 impl Service {
     /// State of the background verifier.
     pub fn verified(&self) -> Verified {
-        self.inner.verifier.verified.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.verified.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Time since the last full pass ended.
@@ -195,6 +180,6 @@ impl Service {
     }
 
     fn note(&self, change: impl FnOnce(&mut Verified)) {
-        change(&mut self.inner.verifier.verified.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.inner.verified.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -1,9 +1,5 @@
 //! Kind of storage that the books are published in, as far as the journal depends on it.
 
-use panaversity_model::publication::FileKey;
-
-use crate::keys;
-
 /// Kind of storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -23,11 +19,6 @@ impl Backend {
             Self::S3 => "s3",
             Self::Supabase => "supabase",
         }
-    }
-
-    /// Key where a file is published, below the bucket or the folder.
-    pub fn published(self, key: &FileKey) -> String {
-        keys::published_in(self, key)
     }
 
     /// Duration of a lease on a path in seconds. A publisher uses the first five seconds of it to begin

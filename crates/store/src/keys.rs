@@ -114,16 +114,18 @@ pub(crate) fn set_aside(spot: &TreePath, folder: &str) -> Vec<u8> {
     [LOST_AND_FOUND.as_bytes(), b"/", folder.as_bytes(), b"/", spot.as_bytes()].concat()
 }
 
-/// Key where a file is published in a storage that may restrict names.
-pub(crate) fn published_in(backend: Backend, key: &FileKey) -> String {
-    let key = published(key);
-    match backend {
-        Backend::Fs | Backend::S3 => key,
-        Backend::Supabase => escape_key(&key),
+impl Backend {
+    /// Key where a file is published, below the bucket or the folder.
+    pub fn published(self, key: &FileKey) -> String {
+        let key = published(key);
+        match self {
+            Self::Fs | Self::S3 => key,
+            Self::Supabase => escape_key(&key),
+        }
     }
 }
 
-/// Key of an entry below the books, in such a storage.
+/// Key of an entry below the books, in a storage that may restrict names.
 pub(crate) fn lying_in(backend: Backend, spot: &TreePath) -> String {
     // Keys of a bucket are UTF-8.
     let key = String::from_utf8_lossy(&tree_key(spot)).into_owned();

@@ -130,7 +130,7 @@ impl S3Storage {
     }
 
     fn published(&self, key: &FileKey) -> String {
-        keys::published_in(self.backend, key)
+        self.backend.published(key)
     }
 }
 
