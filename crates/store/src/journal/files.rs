@@ -106,9 +106,9 @@ impl Files for SqlJournal {
         limit: usize,
     ) -> Result<Vec<(BookId, BookPath)>, Fault> {
         let (from, to) = prefix.range();
-        // Within a book the index is searched from the start of the page.
+        // Within a book the index is searched from the start of the page; one after it is searched whole.
         let from = match (book, after) {
-            (Some(_), Some((_, path))) => from.max(path.as_str()),
+            (Some(book), Some((of, path))) if of == book => from.max(path.as_str()),
             _ => from,
         };
         let mut values: Vec<Value> = vec![

@@ -249,6 +249,11 @@ pub async fn paths_are_those_with_the_prefix_each_once(setup: &Setup) {
     let next = fixture.journal.paths(None, &everything, &View::base(), Some(&last), 100_000).await.unwrap();
     assert!(next.is_sorted() && next.contains(&(other.book.clone(), lesson(1))));
     assert!(next.iter().all(|found| *found > last));
+    // A place in an earlier book leaves out nothing of a later one.
+    let earlier = (fixture.book.clone(), lesson(2));
+    let found =
+        fixture.journal.paths(Some(&other.book), &everything, &View::base(), Some(&earlier), 10).await;
+    assert_eq!(found.unwrap(), [(other.book.clone(), lesson(1))]);
 }
 
 /// R5: neither a path nor its absence reveals another user's overlay.
