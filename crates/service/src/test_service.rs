@@ -1,4 +1,4 @@
-//! A service over the fakes, for unit tests of what no use case shows from outside.
+//! A service over a private journal and fakes of the storage, for unit tests of what no use case shows from outside.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use panaversity_model::audit::Operation;
 use panaversity_model::permission::Principal;
 use panaversity_model::{BookId, BookPath, Error, Layer};
 use panaversity_testkit::samples::{agent, book};
-use panaversity_testkit::{MemoryJournal, MemoryObjects, MemoryTree, MemoryUploadStore, TestClock, TestIds};
+use panaversity_testkit::{MemoryObjects, MemoryTree, MemoryUploadStore, TestClock, TestIds, TestJournal};
 
 use crate::write::Write;
 use crate::{Call, Engines, Limits, Service};
@@ -14,7 +14,7 @@ use crate::{Call, Engines, Limits, Service};
 /// A service with an empty store, and the id of a book that does not exist yet.
 pub(crate) fn empty() -> (Service, BookId) {
     let engines = Engines {
-        journal: Arc::new(MemoryJournal::new()),
+        journal: Arc::new(TestJournal::open()),
         objects: Arc::new(MemoryObjects::new()),
         upload_store: Arc::new(MemoryUploadStore::new()),
         tree: Arc::new(MemoryTree::new()),

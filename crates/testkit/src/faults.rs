@@ -6,34 +6,16 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use panaversity_model::asset::Asset;
-use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
-use panaversity_model::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
-use panaversity_model::chain::ChainRecord;
-use panaversity_model::change::{ChangeSet, Verdict};
-use panaversity_model::connection_pool::PoolUsage;
-use panaversity_model::delta::Delta;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::file::{FileMetadata, FileRecord, Found, OverlaidFile};
-use panaversity_model::gc::{
-    Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
-};
-use panaversity_model::ids::{LeaseId, StagingId, UploadId};
-use panaversity_model::manifest::{ManifestRow, Stamp};
-use panaversity_model::path::{Folder, Prefix};
-use panaversity_model::ports::{
-    AuditLog, Blobs, Books, ByteStream, Changes, Creation, FileInventory, Files, GarbageCollection, Journal,
-    Manifests, Objects, PageStream, Publications, Staging, Tree, UploadStore, UploadWriter, Uploads,
-};
-use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
-use panaversity_model::storage_listing::{ObjectEntry, PublishedFile, TreeEntry, TreePath};
-use panaversity_model::upload::{Announced, Permit, SignedPut, Upload, UploadEntry};
-use panaversity_model::version::FileVersion;
-use panaversity_model::{Book, BookId, BookPath, ContentHash, Fault, Layer, Schema, Timestamp, View};
+use panaversity_model::ids::UploadId;
+use panaversity_model::ports::{ByteStream, Objects, PageStream, Staging, Tree, UploadStore, UploadWriter};
+use panaversity_model::publication::FileKey;
+use panaversity_model::storage_listing::{ObjectEntry, TreeEntry, TreePath};
+use panaversity_model::upload::{Permit, SignedPut, UploadEntry};
+use panaversity_model::{BookId, ContentHash, Fault};
 
 /// Way in which a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +102,7 @@ impl Faults {
         failure
     }
 
-    async fn pass<T>(
+    pub(crate) async fn pass<T>(
         &self,
         name: &'static str,
         kind: FaultKind,
@@ -144,12 +126,6 @@ impl Faults {
             }
         }
     }
-}
-
-/// A journal with fault injection.
-pub struct FaultyJournal {
-    inner: Arc<dyn Journal>,
-    faults: Faults,
 }
 
 /// An object storage with fault injection.
@@ -244,7 +220,7 @@ impl Breakable for Option<ByteStream> {
 /// Implements a port by passing every call through the hook.
 macro_rules! faulty {
     (
-        $port:ident for $wrapper:ident, $prefix:literal, $kind:ident;
+        $port:ident for $wrapper:ident, $prefix:literal;
         $(fn $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*
         $(called fn $opening:ident($($given:ident: $given_type:ty),*) -> $opened:ty;)*
         $(pages fn $list:ident($($by:ident: $by_type:ty),*) -> $entry:ty;)*
@@ -254,11 +230,11 @@ macro_rules! faulty {
         impl $port for $wrapper {
             $(async fn $method(&self, $($argument: $type),*) -> Result<$answer, Fault> {
                 let name = concat!($prefix, ".", stringify!($method));
-                self.faults.pass(name, FaultKind::$kind, self.inner.$method($($argument),*)).await
+                self.pass(name, self.inner.$method($($argument),*)).await
             })*
             $(async fn $opening(&self, $($given: $given_type),*) -> Result<$opened, Fault> {
                 let name = concat!($prefix, ".", stringify!($opening));
-                let opened = self.faults.pass(name, FaultKind::$kind, self.inner.$opening($($given),*)).await?;
+                let opened = self.pass(name, self.inner.$opening($($given),*)).await?;
                 Ok(opened.behind(&self.faults, concat!($prefix, ".", stringify!($opening), ".next")))
             })*
             $(fn $list(&self, $($by: $by_type),*) -> PageStream<$entry> {
@@ -276,106 +252,25 @@ macro_rules! faulty {
             pub fn new(inner: Arc<dyn $port>, faults: &Faults) -> Self {
                 Self { inner, faults: faults.clone() }
             }
+
+            async fn pass<T>(
+                &self,
+                name: &'static str,
+                call: impl Future<Output = Result<T, Fault>> + Send,
+            ) -> Result<T, Fault> {
+                self.faults.pass(name, FaultKind::Storage, call).await
+            }
         }
     };
 }
 
-faulty! { new FaultyJournal over Journal }
+pub(crate) use faulty;
+
 faulty! { new FaultyObjects over Objects }
 faulty! { new FaultyTree over Tree }
 faulty! { new FaultyUploadStore over UploadStore }
 
-faulty! { Changes for FaultyJournal, "journal", Database;
-    fn commit(set: ChangeSet) -> Verdict;
-    fn current_metadata(keys: &[FileKey]) -> Vec<Option<FileMetadata>>;
-    fn versions(key: &FileKey, before: Option<i64>, limit: usize) -> Vec<FileVersion>;
-    fn append(draft: AuditDraft) -> ();
-}
-faulty! { Blobs for FaultyJournal, "journal", Database;
-    fn stage(blob: &Blob, staging: StagingId) -> Staged;
-    fn mark(hash: ContentHash, state: BlobState) -> ();
-    fn blobs(hashes: &[ContentHash]) -> Vec<StoredBlob>;
-    fn damaged() -> i64;
-    fn is_referenced(hash: ContentHash) -> bool;
-}
-faulty! { GarbageCollection for FaultyJournal, "journal", Database;
-    fn kept_manifests(after: Option<(&BookId, ContentHash)>, limit: usize) -> Vec<KeptManifest>;
-    fn pin(book: &BookId, until: Timestamp, versions: &[(&str, ContentHash)]) -> ();
-    fn forget_manifests(unnamed_since: Timestamp) -> u64;
-    fn forget_versions(unused_since: Timestamp, limit: usize) -> u64;
-    fn condemn(unused_since: Timestamp, after: Option<ContentHash>, limit: usize) -> CondemnedBatch;
-    fn condemn_unknown(hash: ContentHash, size: u64) -> Option<Condemned>;
-    fn purge(condemned: &[Condemned]) -> Vec<PurgeOutcome>;
-    fn survey(cutoffs: RetentionCutoffs) -> GcEstimate;
-}
-faulty! { FileInventory for FaultyJournal, "journal", Database;
-    fn records(book: Option<&BookId>, after: Option<&FileKey>, limit: usize) -> Vec<PublishedFile>;
-    fn records_of(keys: &[FileKey]) -> Vec<PublishedFile>;
-    fn conflicting_path(key: &FileKey) -> Option<BookPath>;
-    fn republish(keys: &[FileKey]) -> ();
-    fn retained_objects(after: Option<ContentHash>, limit: usize) -> Vec<StoredBlob>;
-    fn files_with_hash(hash: ContentHash, limit: usize) -> Vec<FileKey>;
-}
-faulty! { Files for FaultyJournal, "journal", Database;
-    fn find(book: &BookId, path: &BookPath, view: &View) -> Option<Found>;
-    fn find_overlaid(book: &BookId, path: &BookPath, view: &View) -> Option<OverlaidFile>;
-    fn find_version(book: &BookId, path: &BookPath, view: &View, hash: ContentHash) -> Option<Found>;
-    fn list(book: &BookId, folder: &Folder, view: &View, after: Option<&BookPath>, limit: usize) -> Vec<FileRecord>;
-    fn paths(book: Option<&BookId>, prefix: &Prefix, view: &View, after: Option<&(BookId, BookPath)>, limit: usize) -> Vec<(BookId, BookPath)>;
-    fn asset(book: &BookId, path: &BookPath) -> Option<Asset>;
-    fn find_asset(book: &BookId, path: &BookPath) -> Option<(Asset, StoredBlob)>;
-    fn assets(book: &BookId, folder: &Folder, after: Option<&BookPath>, limit: usize) -> Vec<Asset>;
-    fn changed(book: &BookId, view: &View, since: Timestamp, after: Option<&BookPath>, limit: usize) -> Delta;
-}
-faulty! { Uploads for FaultyJournal, "journal", Database;
-    fn open_upload(announced: &Announced, valid_for: Duration) -> Upload;
-    fn upload(id: UploadId) -> Option<Upload>;
-    fn uploads_over(expired_since: Timestamp, after: Option<UploadId>, limit: usize) -> Vec<UploadId>;
-    fn clear_uploads(ids: &[UploadId]) -> ();
-    fn forget_uploads(expired_since: Timestamp) -> u64;
-    fn uncleared(ids: &[UploadId]) -> Vec<UploadId>;
-}
-faulty! { Books for FaultyJournal, "journal", Database;
-    fn book(id: &BookId) -> Option<Book>;
-    fn books(after: Option<&BookId>, limit: usize) -> Vec<Book>;
-    fn create_book(id: &BookId, schema: Option<Schema>, record: &AuditDraft) -> Creation;
-    fn delete_book(id: &BookId, record: &AuditDraft) -> bool;
-    fn last_changed(id: &BookId) -> Option<Timestamp>;
-    fn journal_counts() -> Vec<(BookId, i64)>;
-}
-faulty! { Manifests for FaultyJournal, "journal", Database;
-    fn stamp(book: &BookId, layer: &Layer) -> Stamp;
-    fn rows(book: &BookId, layer: &Layer, above: i64) -> (Stamp, Vec<ManifestRow>);
-    fn keep(book: &BookId, hash: ContentHash, encoded: &[u8]) -> ();
-    fn kept(book: &BookId, hash: ContentHash) -> Option<Vec<u8>>;
-    fn blob_metadata(book: &BookId, versions: &[(&str, ContentHash)]) -> Vec<Option<BlobMetadata>>;
-}
-faulty! { AuditLog for FaultyJournal, "journal", Database;
-    fn entries(filter: &EntryFilter, after: Option<&EntryPosition>, limit: usize) -> Vec<AuditEntry>;
-    fn chains(layer: Option<&Layer>, book: Option<&BookId>, after: Option<&ChainKey>, limit: usize) -> Vec<ChainRecord>;
-    fn chain(key: &ChainKey) -> Option<ChainRecord>;
-    fn chain_entries(key: &ChainKey, after: Option<&EntryPosition>, limit: usize) -> Vec<AuditEntry>;
-    fn entries_of_chains(keys: &[&ChainKey], limit: usize) -> Vec<AuditEntry>;
-    fn orphaned_chains(layer: Option<&Layer>, book: Option<&BookId>, limit: usize) -> Vec<ChainKey>;
-    fn chains_since(since: Timestamp, limit: usize) -> Vec<ChainKey>;
-    fn now() -> Timestamp;
-}
-faulty! { Publications for FaultyJournal, "journal", Database;
-    fn claim(leases: &[LeaseId]) -> Vec<Publication>;
-    fn current_file(key: &FileKey) -> Option<Found>;
-    fn extend_lease(publication: &Publication, by: Duration) -> bool;
-    fn acknowledge(publication: &Publication, attempt: Attempt) -> Settled;
-    fn pending() -> i64;
-    fn unsynced(limit: usize) -> Vec<(FileKey, i64)>;
-    fn synced(paths: &[(FileKey, i64)]) -> ();
-    fn requeue_unsynced() -> u64;
-}
-faulty! { Journal for FaultyJournal, "journal", Database;
-    fn ping() -> ();
-    plain fn backend() -> &'static str;
-    plain fn pool_usage() -> PoolUsage;
-}
-faulty! { Objects for FaultyObjects, "objects", Storage;
+faulty! { Objects for FaultyObjects, "objects";
     fn put(hash: ContentHash, bytes: &[u8]) -> ();
     fn stat(hash: ContentHash) -> Option<u64>;
     fn get(hash: ContentHash, range: Range<u64>) -> Option<Vec<u8>>;
@@ -383,7 +278,7 @@ faulty! { Objects for FaultyObjects, "objects", Storage;
     called fn stage() -> Box<dyn Staging>;
     pages fn list_objects() -> ObjectEntry;
 }
-faulty! { Tree for FaultyTree, "tree", Storage;
+faulty! { Tree for FaultyTree, "tree";
     fn put(key: &FileKey, bytes: &[u8]) -> ();
     fn put_parts(key: &FileKey, parts: ByteStream, size: u64) -> ();
     fn remove(key: &FileKey) -> ();
@@ -394,7 +289,7 @@ faulty! { Tree for FaultyTree, "tree", Storage;
     pages fn list_files(book: Option<&BookId>) -> TreeEntry;
     plain fn backend() -> &'static str;
 }
-faulty! { UploadStore for FaultyUploadStore, "upload_store", Storage;
+faulty! { UploadStore for FaultyUploadStore, "upload_store";
     fn presign(id: UploadId, permit: &Permit) -> Option<SignedPut>;
     fn arrived(id: UploadId) -> Option<u64>;
     fn discard(id: UploadId) -> ();

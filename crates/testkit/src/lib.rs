@@ -1,5 +1,5 @@
-//! Test support: fakes of every port, fault injection for any port call, the contract suites that
-//! fakes and engines both pass (I11), a private `PostgreSQL` and a private S3.
+//! Test support: a private journal on `SQLite`, fakes of the storage's ports, fault injection for any port
+//! call, the contract suites that fakes and engines both pass (I11), a private `PostgreSQL` and a private S3.
 //!
 //! Test code only: it panics where a test should fail, so nothing here may be linked into the
 //! server.
@@ -23,7 +23,8 @@
 //! ```
 //!
 //! # Where to go next
-//! - [`memory`]: the fakes; [`samples`] and [`clock`]: what a test fills and drives them with.
+//! - [`TestJournal`] and [`memory`]: the journal, and the fakes of the storage; [`samples`] and [`clock`]: what
+//!   a test fills and drives them with.
 //! - [`faults`]: calls that fail before or after, and processes that die there.
 //! - [`contract`]: the suites, for a new engine or a new port call.
 //! - Real servers: [`postgres`], [`s3`], [`seaweed`], [`redis`]; [`proxy`] cuts connections to them, [`disk`] lets
@@ -43,6 +44,7 @@ pub mod clock;
 pub mod contract;
 pub mod disk;
 pub mod faults;
+mod journal;
 pub mod load;
 pub mod memory;
 pub mod postgres;
@@ -53,5 +55,6 @@ pub mod samples;
 pub mod seaweed;
 
 pub use clock::{TestClock, TestIds};
-pub use faults::{FaultMode, Faults, FaultyJournal, FaultyObjects, FaultyTree, FaultyUploadStore};
-pub use memory::{MemoryJournal, MemoryObjects, MemoryTree, MemoryUploadStore};
+pub use faults::{FaultMode, Faults, FaultyObjects, FaultyTree, FaultyUploadStore};
+pub use journal::TestJournal;
+pub use memory::{MemoryObjects, MemoryTree, MemoryUploadStore};

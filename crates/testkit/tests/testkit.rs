@@ -1,6 +1,6 @@
-//! Tests of the testkit itself: the fakes pass the contract suites (I11), no contract test is
-//! missing from the lists, the fault hook breaks the call it was set to, and a private `PostgreSQL`
-//! starts and ends.
+//! Tests of the testkit itself: the fakes pass the contract suites (I11), the fault hook changes none of
+//! what it does not break, no contract test is missing from the lists, the hook breaks the call it was set
+//! to, and a private `PostgreSQL` starts and ends.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,23 +18,13 @@ use panaversity_testkit::contract::{ObjectsSetup, Setup, TreeSetup, UploadStoreS
 use panaversity_testkit::postgres::{self, Postgres};
 use panaversity_testkit::samples::{self, book, change_set, key, lesson, view, write};
 use panaversity_testkit::{
-    FaultMode, Faults, FaultyJournal, FaultyObjects, FaultyTree, FaultyUploadStore, MemoryJournal,
-    MemoryObjects, MemoryTree, MemoryUploadStore, TestClock, TestIds, journal_contract, objects_contract,
-    tree_contract, upload_store_contract,
+    FaultMode, Faults, FaultyObjects, FaultyTree, FaultyUploadStore, MemoryObjects, MemoryTree,
+    MemoryUploadStore, TestClock, TestIds, TestJournal, journal_contract, objects_contract, tree_contract,
+    upload_store_contract,
 };
 
 mod memory {
     use super::*;
-
-    #[allow(clippy::unused_async, reason = "setups are async")]
-    async fn setup() -> Setup {
-        let journal = Arc::new(MemoryJournal::new());
-        let clock = journal.clone();
-        Setup::new(journal, ()).expiring_leases(move || {
-            clock.advance(Duration::from_mins(1));
-            async {}
-        })
-    }
 
     #[allow(clippy::unused_async, reason = "setups are async")]
     async fn objects_setup() -> ObjectsSetup {
@@ -53,34 +43,40 @@ mod memory {
         TreeSetup::new(tree, move || seen.files(), ())
     }
 
-    journal_contract!(setup);
     objects_contract!(objects_setup);
     upload_store_contract!(upload_store_setup);
     tree_contract!(tree_setup);
 }
 
-/// One database for all contract tests, as engines may have it.
-mod memory_shared {
+/// One database for all contract tests that run at once, as engines may have it.
+mod shared_database {
     use super::*;
-    use std::sync::OnceLock;
+    use std::sync::{Mutex, PoisonError, Weak};
 
     #[allow(clippy::unused_async, reason = "setups are async")]
     async fn setup() -> Setup {
-        static JOURNAL: OnceLock<Arc<MemoryJournal>> = OnceLock::new();
-        Setup::new(JOURNAL.get_or_init(Arc::default).clone(), ())
+        static JOURNAL: Mutex<Weak<TestJournal>> = Mutex::new(Weak::new());
+        let mut shared = JOURNAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let journal = shared.upgrade().unwrap_or_else(|| Arc::new(TestJournal::open()));
+        *shared = Arc::downgrade(&journal);
+        Setup::new(journal, ())
     }
 
     journal_contract!(setup);
 }
 
 /// A hook that breaks nothing changes nothing.
-mod memory_behind_the_hook {
+mod behind_the_hook {
     use super::*;
 
     #[allow(clippy::unused_async, reason = "setups are async")]
     async fn setup() -> Setup {
-        let journal = Arc::new(MemoryJournal::new());
-        Setup::new(Arc::new(FaultyJournal::new(journal, &Faults::new())), ())
+        let journal = TestJournal::open();
+        let aged = journal.clone();
+        Setup::new(Arc::new(journal.behind(&Faults::new())), ()).expiring_leases(move || {
+            aged.age(Duration::from_mins(1));
+            async {}
+        })
     }
 
     #[allow(clippy::unused_async, reason = "setups are async")]
@@ -142,24 +138,24 @@ fn the_ids_of_a_world_ascend() {
 /// A journal, objects and a tree behind one hook.
 struct Broken {
     faults: Faults,
-    memory: Arc<MemoryJournal>,
+    held: TestJournal,
     stored: Arc<MemoryObjects>,
     published: Arc<MemoryTree>,
-    journal: FaultyJournal,
+    journal: TestJournal,
     objects: FaultyObjects,
     tree: FaultyTree,
 }
 
 impl Broken {
     fn new() -> Self {
-        let (memory, faults) = (Arc::new(MemoryJournal::new()), Faults::new());
+        let (held, faults) = (TestJournal::open(), Faults::new());
         let (stored, published) = (Arc::new(MemoryObjects::new()), Arc::new(MemoryTree::new()));
         Self {
-            journal: FaultyJournal::new(memory.clone(), &faults),
+            journal: held.behind(&faults),
             objects: FaultyObjects::new(stored.clone(), &faults),
             tree: FaultyTree::new(published.clone(), &faults),
             faults,
-            memory,
+            held,
             stored,
             published,
         }
@@ -174,7 +170,7 @@ impl Broken {
             self.journal.commit(set).await.err(),
             self.tree.put(&key(&book, &lesson(1), &Layer::Base), b"a").await.err(),
         ];
-        let committed = self.memory.find(&book, &lesson(1), &view(&Layer::Base)).await.unwrap().is_some();
+        let committed = self.held.find(&book, &lesson(1), &view(&Layer::Base)).await.unwrap().is_some();
         let done = [!self.stored.contents().is_empty(), committed, !self.published.files().is_empty()];
         let faults = answers.into_iter().map(|fault| fault.map(|f| (f.kind, f.outcome_unknown)));
         (faults.collect(), done)
@@ -188,7 +184,7 @@ async fn the_hook_names_the_calls_in_order() {
     assert_eq!(broken.faults.calls(), ["objects.put", "journal.commit", "tree.put"]);
     broken.faults.reset();
     broken.journal.ping().await.unwrap();
-    assert_eq!(broken.journal.backend(), "memory");
+    assert_eq!(broken.journal.backend(), "sqlite");
     assert_eq!(broken.faults.calls(), ["journal.ping"]);
 }
 
@@ -257,12 +253,12 @@ async fn the_hook_breaks_the_call_it_was_armed_for() {
 }
 
 #[tokio::test]
-async fn a_lease_of_the_fake_expires_in_its_own_time() {
-    let journal = MemoryJournal::new();
+async fn a_lease_expires_as_its_journal_ages() {
+    let journal = TestJournal::open();
     let book = book();
     let mut held = None;
-    for (seconds, bytes, leased) in [(0, b"a", true), (29, b"b", false), (2, b"c", true)] {
-        journal.advance(Duration::from_secs(seconds));
+    for (seconds, bytes, leased) in [(0, b"a", true), (1, b"b", false), (60, b"c", true)] {
+        journal.age(Duration::from_secs(seconds));
         let set = change_set(&book, &Layer::Base, vec![write(&lesson(1), bytes, held)]);
         let Verdict::Committed(applied) = journal.commit(set).await.unwrap() else { panic!("committed") };
         assert_eq!(applied[0].publication.is_some(), leased, "{seconds} seconds later");

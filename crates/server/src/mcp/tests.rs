@@ -1,4 +1,4 @@
-//! Tests of the MCP transport: raw requests against the real router, over fakes of the engines.
+//! Tests of the MCP transport: raw requests against the real router, over a private journal and fakes of the storage.
 
 mod limits;
 mod messages;
@@ -16,8 +16,7 @@ use panaversity_model::{BookId, BookPath, Layer};
 use panaversity_service::uploads::{Announce, Announcement};
 use panaversity_service::{Engines, Limits, Service};
 use panaversity_testkit::{
-    FaultMode, Faults, FaultyJournal, MemoryJournal, MemoryObjects, MemoryTree, MemoryUploadStore, TestClock,
-    TestIds,
+    FaultMode, Faults, MemoryObjects, MemoryTree, MemoryUploadStore, TestClock, TestIds, TestJournal,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -46,7 +45,7 @@ struct Reply {
 
 pub(crate) fn app(faults: &Faults) -> AppState {
     let engines = Engines {
-        journal: Arc::new(FaultyJournal::new(Arc::new(MemoryJournal::new()), faults)),
+        journal: Arc::new(TestJournal::open().behind(faults)),
         objects: Arc::new(MemoryObjects::new()),
         upload_store: Arc::new(MemoryUploadStore::new()),
         tree: Arc::new(MemoryTree::new()),

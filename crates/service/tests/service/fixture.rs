@@ -1,5 +1,5 @@
-//! Test fixture: the fakes with fault injection in front of them, a book, and servers that start and
-//! stop. Support for all tests of the service; it proves nothing by itself.
+//! Test fixture: a private journal and fakes of the storage with fault injection in front of them, a book,
+//! and servers that start and stop. Support for all tests of the service; it proves nothing by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use panaversity_model::audit::Operation;
 use panaversity_model::change::{Applied, Change};
 use panaversity_model::ids::UploadId;
 use panaversity_model::permission::Principal;
-use panaversity_model::ports::{Clock, Journal, Objects, Publications, Tree};
+use panaversity_model::ports::{Clock, Objects, Publications, Tree};
 use panaversity_model::precondition::Effect;
 use panaversity_model::{Book, BookId, BookPath, ContentHash, Error, ErrorCode, Layer, Schema};
 use panaversity_service::authorize::WriteAccess;
@@ -22,8 +22,8 @@ use panaversity_service::write::Write;
 use panaversity_service::{Call, Engines, Limits, Service};
 use panaversity_testkit::samples::{agent, book, key, overlay};
 use panaversity_testkit::{
-    Faults, FaultyJournal, FaultyObjects, FaultyTree, FaultyUploadStore, MemoryJournal, MemoryObjects,
-    MemoryUploadStore, TestClock, TestIds,
+    Faults, FaultyObjects, FaultyTree, FaultyUploadStore, MemoryObjects, MemoryUploadStore, TestClock,
+    TestIds, TestJournal,
 };
 
 use crate::trees::FragileTree;
@@ -39,9 +39,9 @@ pub(crate) const AGENT: &str = "writer-7";
 /// Content of files, by layer and path.
 pub(crate) type Files = BTreeMap<(Layer, BookPath), Vec<u8>>;
 
-/// The fakes, and a book that does not exist yet.
+/// A private journal, the fakes of the storage, and a book that does not exist yet.
 pub(crate) struct ServiceFixture {
-    pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) journal: TestJournal,
     pub(crate) objects: Arc<MemoryObjects>,
     pub(crate) upload_store: Arc<MemoryUploadStore>,
     pub(crate) tree: Arc<FragileTree>,
@@ -52,12 +52,31 @@ pub(crate) struct ServiceFixture {
 impl ServiceFixture {
     pub(crate) fn new() -> Self {
         Self {
-            journal: Arc::new(MemoryJournal::new()),
+            journal: TestJournal::open(),
             objects: Arc::new(MemoryObjects::new()),
             upload_store: Arc::new(MemoryUploadStore::new()),
             tree: Arc::new(FragileTree::default()),
             faults: Faults::new(),
             book: book(),
+        }
+    }
+
+    /// Another fixture with the same content, for many runs from one beginning.
+    pub(crate) fn copy(&self) -> Self {
+        let (objects, upload_store) = (MemoryObjects::new(), MemoryUploadStore::new());
+        for (hash, bytes) in self.objects.contents() {
+            objects.damage(hash, Some(bytes));
+        }
+        for (id, bytes) in self.upload_store.contents() {
+            upload_store.plant(id, &bytes);
+        }
+        Self {
+            journal: self.journal.copy(),
+            objects: Arc::new(objects),
+            upload_store: Arc::new(upload_store),
+            tree: Arc::new(self.tree.copy()),
+            faults: Faults::new(),
+            book: self.book.clone(),
         }
     }
 
@@ -68,9 +87,8 @@ impl ServiceFixture {
 
     /// A server with its own access to the tree and its own limits.
     pub(crate) fn server_over(&self, tree: Arc<dyn Tree>, limits: Limits) -> Service {
-        let journal: Arc<dyn Journal> = self.journal.clone();
         let engines = Engines {
-            journal: Arc::new(FaultyJournal::new(journal, &self.faults)),
+            journal: Arc::new(self.journal.behind(&self.faults)),
             objects: Arc::new(FaultyObjects::new(self.objects.clone(), &self.faults)),
             upload_store: Arc::new(FaultyUploadStore::new(self.upload_store.clone(), &self.faults)),
             tree: Arc::new(FaultyTree::new(tree, &self.faults)),
@@ -83,7 +101,7 @@ impl ServiceFixture {
     /// A server with its own access to the objects.
     pub(crate) fn server_with(&self, objects: Arc<dyn Objects>) -> Service {
         let engines = Engines {
-            journal: self.journal.clone(),
+            journal: Arc::new(self.journal.clone()),
             objects,
             upload_store: self.upload_store.clone(),
             tree: self.tree.clone(),
@@ -96,7 +114,7 @@ impl ServiceFixture {
     /// A server with its own clock.
     pub(crate) fn server_at(&self, clock: Arc<dyn Clock>) -> Service {
         let engines = Engines {
-            journal: self.journal.clone(),
+            journal: Arc::new(self.journal.clone()),
             objects: self.objects.clone(),
             upload_store: self.upload_store.clone(),
             tree: self.tree.clone(),
@@ -239,8 +257,8 @@ impl ServiceFixture {
         }
     }
 
-    /// Waits until all tasks of the servers are idle. Tests run on one thread and the fakes never wait,
-    /// so every yield runs such a task.
+    /// Waits until all tasks of the servers are idle. Tests run on one thread and no call of a port waits
+    /// for another task, so every yield runs such a task.
     pub(crate) async fn quiet(&self) {
         let mut before = usize::MAX;
         while before != self.faults.calls().len() {
@@ -266,7 +284,7 @@ impl ServiceFixture {
 
     /// Expires all current leases.
     pub(crate) fn expire_leases(&self) {
-        self.journal.advance(Duration::from_mins(1));
+        self.journal.age(Duration::from_mins(1));
     }
 }
 

@@ -74,8 +74,7 @@ struct Course {
     recorded: (usize, usize),
 }
 
-async fn undisturbed(scene: &Scene) -> Course {
-    let fixture = scene.set().await;
+async fn undisturbed(scene: &Scene, fixture: ServiceFixture) -> Course {
     let server = fixture.server();
     let before = hold(&fixture, &server).await;
     let recorded_before = changes_recorded(&fixture).await;
@@ -92,10 +91,9 @@ async fn undisturbed(scene: &Scene) -> Course {
 }
 
 /// Runs one cell.
-async fn disturbed(scene: &Scene, course: &Course, (call, failure, recovery): Cell) {
+async fn disturbed(scene: &Scene, fixture: ServiceFixture, course: &Course, (call, failure, recovery): Cell) {
     let name = course.calls[call];
     let at = format!("{}: call {call}, {name}: {failure:?}, then {recovery:?}", scene.name);
-    let fixture = scene.set().await;
     let server = fixture.server();
     fixture.faults.reset();
     fixture.faults.arm(call, failure);
@@ -145,12 +143,13 @@ async fn disturbed(scene: &Scene, course: &Course, (call, failure, recovery): Ce
 async fn matrix(scenes: Vec<Scene>, least: usize) {
     let mut count = 0;
     for scene in scenes {
-        let course = undisturbed(&scene).await;
+        let set = scene.set().await;
+        let course = undisturbed(&scene, set.copy()).await;
         let due = course.recorded.0 + scene.changes(&course.before);
         assert_eq!(course.recorded.1, due, "{}: one entry for each change", scene.name);
         assert_eq!(course.calls, scene.calls, "{}: the protocol's calls, in its order", scene.name);
         for cell in cells(course.calls.len()) {
-            disturbed(&scene, &course, cell).await;
+            disturbed(&scene, set.copy(), &course, cell).await;
             count += 1;
         }
     }
@@ -175,7 +174,7 @@ async fn i9_what_is_unchanged_or_refused_leaves_nothing_whichever_call_breaks() 
 #[tokio::test]
 async fn a_failed_storage_is_named_to_the_caller_before_the_commit_and_kept_from_him_after() {
     let scene = scenes::large_creation();
-    let course = undisturbed(&scene).await;
+    let course = undisturbed(&scene, scene.set().await).await;
     for (name, code) in [("objects.put", Some(ErrorCode::StorageUnavailable)), ("tree.put", None)] {
         let call = course.calls.iter().position(|call| *call == name).unwrap();
         let fixture = scene.set().await;

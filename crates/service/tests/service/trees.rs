@@ -24,7 +24,7 @@ pub(crate) struct FragileTree {
     disk: Mutex<Disk>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Disk {
     seen: BTreeMap<String, Vec<u8>>,
     safe: BTreeMap<String, Vec<u8>>,
@@ -32,6 +32,11 @@ struct Disk {
 }
 
 impl FragileTree {
+    /// Another folder with the same files.
+    pub(crate) fn copy(&self) -> Self {
+        Self { disk: Mutex::new(self.with(|disk| disk.clone())) }
+    }
+
     /// Files that a reader sees, by location.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         self.with(|disk| disk.seen.clone())

@@ -210,7 +210,7 @@ pub async fn who_goes_on_from_complete_until_misses_nothing(setup: &Setup) {
                 let delta = delta(&fixture, &View::base(), since).await;
                 since = delta.complete_until;
                 known.extend(told(&delta));
-                // A journal in memory never waits by itself.
+                // A `TestJournal` never waits by itself.
                 tokio::task::yield_now().await;
             }
             known

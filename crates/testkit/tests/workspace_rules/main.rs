@@ -156,7 +156,7 @@ fn an_arrow_that_points_up_is_found_however_it_is_spelled() {
         ("service", "[dependencies]\npanaversity-store.workspace = true\n"),
         ("service", "[dev-dependencies]\npanaversity-store.workspace = true\n"),
         ("service", "[dependencies]\npanaversity-fs.workspace = true\n"),
-        ("testkit", "[dependencies]\npanaversity-store.workspace = true\n"),
+        ("testkit", "[dependencies]\npanaversity-service.workspace = true\n"),
         ("server", "[dependencies]\npanaversity-testkit.workspace = true\n"),
         ("server", "[dependencies]\npanaversity-store.workspace = true\n"),
         ("client", "[dependencies]\npanaversity-service.workspace = true\n"),

@@ -26,7 +26,7 @@ pub(crate) const CRATES: [(&str, &str, &[&str], &[&str]); 7] = [
         ],
         &["panaversity-testkit"],
     ),
-    ("testkit", "panaversity-testkit", &["panaversity-model"], &[]),
+    ("testkit", "panaversity-testkit", &["panaversity-model", "panaversity-store"], &[]),
 ];
 /// The folders of a crate that hold Rust.
 const ALL: [&str; 4] = ["src", "tests", "benches", "examples"];

@@ -42,7 +42,7 @@ async fn store() -> ServiceFixture {
     fixture.idle(&server).await;
     server.fsync_checkpoint().await.unwrap();
     // Ends the guard of the staged and abandoned blob.
-    fixture.journal.advance(Duration::from_hours(2));
+    fixture.journal.age(Duration::from_hours(2));
     fixture
 }
 
@@ -61,7 +61,8 @@ fn objects(fixture: &ServiceFixture) -> BTreeSet<ContentHash> {
 
 #[tokio::test]
 async fn i9_nothing_held_is_lost_whichever_call_of_gc_breaks() {
-    let fixture = store().await;
+    let store = store().await;
+    let fixture = store.copy();
     let server = fixture.server();
     let before = hold(&fixture, &server).await;
     fixture.faults.reset();
@@ -79,7 +80,7 @@ async fn i9_nothing_held_is_lost_whichever_call_of_gc_breaks() {
     let mut count = 0;
     for (call, failure, recovery) in cells(calls.len()) {
         let at = format!("call {call}, {}: {failure:?}, then {recovery:?}", calls[call]);
-        let fixture = store().await;
+        let fixture = store.copy();
         let server = fixture.server();
         fixture.faults.reset();
         fixture.faults.arm(call, failure);

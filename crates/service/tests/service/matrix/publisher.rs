@@ -48,7 +48,8 @@ async fn work(server: &Service) {
 
 #[tokio::test]
 async fn i9_the_tree_catches_up_whichever_call_of_the_publisher_breaks() {
-    let fixture = backlog().await;
+    let backlog = backlog().await;
+    let fixture = backlog.copy();
     let server = fixture.server();
     assert_eq!(server.pending_publications().await.unwrap(), 3, "there is a backlog");
     fixture.faults.reset();
@@ -62,7 +63,7 @@ async fn i9_the_tree_catches_up_whichever_call_of_the_publisher_breaks() {
     }
     let mut count = 0;
     for (call, failure, recovery) in cells(calls.len()) {
-        let fixture = backlog().await;
+        let fixture = backlog.copy();
         let server = fixture.server();
         fixture.faults.reset();
         fixture.faults.arm(call, failure);

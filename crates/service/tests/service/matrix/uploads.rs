@@ -65,8 +65,7 @@ struct UploadCourse {
     recorded: usize,
 }
 
-async fn undisturbed(scene: UploadScene) -> UploadCourse {
-    let (fixture, id) = scene.set().await;
+async fn undisturbed(scene: UploadScene, fixture: ServiceFixture, id: UploadId) -> UploadCourse {
     let server = fixture.server();
     let before = hold(&fixture, &server).await;
     fixture.faults.reset();
@@ -79,10 +78,14 @@ async fn undisturbed(scene: UploadScene) -> UploadCourse {
     UploadCourse { calls, answer, before, after, recorded: changes_recorded(&fixture).await }
 }
 
-async fn disturbed(scene: UploadScene, course: &UploadCourse, (call, failure, recovery): Cell) {
+async fn disturbed(
+    scene: UploadScene,
+    (fixture, id): (ServiceFixture, UploadId),
+    course: &UploadCourse,
+    (call, failure, recovery): Cell,
+) {
     let name = course.calls[call];
     let at = format!("{}: call {call}, {name}: {failure:?}, then {recovery:?}", scene.name);
-    let (fixture, id) = scene.set().await;
     let server = fixture.server();
     fixture.faults.reset();
     fixture.faults.arm(call, failure);
@@ -110,7 +113,7 @@ async fn disturbed(scene: UploadScene, course: &UploadCourse, (call, failure, re
     fixture.idle(&server).await;
     assert_eq!(hold(&fixture, &server).await, course.after, "{at}: after repeating it");
     assert_eq!(changes_recorded(&fixture).await, course.recorded, "{at}: R6: the change is recorded once");
-    fixture.journal.advance(std::time::Duration::from_hours(48));
+    fixture.journal.age(std::time::Duration::from_hours(48));
     server.remove_abandoned(false).await.unwrap();
     assert!(fixture.upload_store.contents().is_empty(), "{at}: nothing is left when it is over");
 }
@@ -119,9 +122,10 @@ async fn disturbed(scene: UploadScene, course: &UploadCourse, (call, failure, re
 async fn i9_an_upload_is_completed_once_or_stays_open_whichever_call_breaks() {
     let mut count = 0;
     for scene in SCENES {
-        let course = undisturbed(scene).await;
+        let (set, id) = scene.set().await;
+        let course = undisturbed(scene, set.copy(), id).await;
         for cell in cells(course.calls.len()) {
-            disturbed(scene, &course, cell).await;
+            disturbed(scene, (set.copy(), id), &course, cell).await;
             count += 1;
         }
     }

@@ -192,7 +192,7 @@ async fn i9_a_link_to_an_old_state_gives_that_state_whatever_gc_and_writers_do()
     // A gc that read the manifests before this one was kept knows only the pins.
     let now = fixture.journal.now().await.unwrap();
     fixture.journal.forget_versions(now, 99).await.unwrap();
-    fixture.journal.advance(HOUR);
+    fixture.journal.age(HOUR);
     server.gc(Duration::ZERO, false).await.unwrap();
     let fresh = fixture.server();
     let archive = open(&fixture, &fresh, &made).await.expect("what a link names is kept");
@@ -229,11 +229,11 @@ async fn a_second_link_to_a_state_writes_nothing() {
     assert!(fixture.faults.calls().contains(&"journal.pin"));
     fixture.faults.reset();
     make(&fixture, &server, None).await;
-    fixture.journal.advance(Duration::from_hours(20));
+    fixture.journal.age(Duration::from_hours(20));
     make(&fixture, &server, None).await;
     let calls = fixture.faults.calls();
     assert!(!calls.contains(&"journal.pin") && !calls.contains(&"journal.keep"), "{calls:?}");
-    fixture.journal.advance(Duration::from_hours(5));
+    fixture.journal.age(Duration::from_hours(5));
     make(&fixture, &server, None).await;
     assert!(fixture.faults.calls().contains(&"journal.pin"), "near the end the pin is made longer");
 }
@@ -254,7 +254,7 @@ async fn an_archive_that_was_never_made_or_is_let_go_is_not_given() {
     assert!(gone(made.manifest, ArchiveScope::All, unknown).await);
     fixture.put(&server, &Layer::Base, &lesson(0), "new").await;
     fixture.idle(&server).await;
-    fixture.journal.advance(Duration::from_hours(24 * 40));
+    fixture.journal.age(Duration::from_hours(24 * 40));
     server.gc(Duration::ZERO, false).await.unwrap();
     assert!(gone(made.manifest, ArchiveScope::All, made.archive.hash()).await, "after forty days");
     let refused = make_of(&fixture, &fixture.server(), ArchiveScope::All, Some(made.manifest)).await;

@@ -67,13 +67,14 @@ impl Objects for SlowDeletions {
     }
 }
 
-/// A large file that was written and deleted.
+/// A large file that was written and deleted, a while ago.
 async fn with_garbage() -> (Arc<ServiceFixture>, Service, String) {
     let fixture = Arc::new(ServiceFixture::new());
     let (server, text) = (fixture.server(), long("the same"));
     fixture.put(&server, &Layer::Base, &lesson(1), &text).await;
     fixture.delete(&server, &Layer::Base, &lesson(1)).await.unwrap();
     fixture.idle(&server).await;
+    fixture.journal.age(Duration::from_secs(1));
     (fixture, server, text)
 }
 
@@ -124,6 +125,7 @@ async fn i9_a_commit_that_gc_overtook_is_staged_again() {
     for _ in 0..3 {
         fixture.write(&server, &Layer::Base, &lesson(3), &text, None).await.unwrap();
         fixture.delete(&server, &Layer::Base, &lesson(3)).await.unwrap();
+        fixture.journal.age(Duration::from_secs(1));
         let path = lesson(4);
         let (swept, written) = tokio::join!(
             server.gc(Duration::ZERO, false),
@@ -143,10 +145,10 @@ async fn nothing_younger_than_the_retention_goes() {
     let days = |n: u64| Duration::from_hours(24 * n);
     let hash = ContentHash::of(text.as_bytes());
     assert_eq!(server.gc(days(30), false).await.unwrap(), panaversity_service::gc::Swept::default());
-    fixture.journal.advance(days(29));
+    fixture.journal.age(days(29));
     assert_eq!(server.gc(days(30), false).await.unwrap().removed.versions, 0);
     assert!(fixture.objects.contents().contains_key(&hash));
-    fixture.journal.advance(days(2));
+    fixture.journal.age(days(2));
     let announced = server.gc(days(30), true).await.unwrap();
     assert!(fixture.objects.contents().contains_key(&hash), "a dry run lets nothing go");
     let swept = server.gc(days(30), false).await.unwrap();
@@ -175,12 +177,12 @@ async fn what_a_plan_named_is_readable_for_thirty_days() {
     };
     let read = async || reading(&server, read).await;
     for _ in 0..29 {
-        fixture.journal.advance(days(1));
+        fixture.journal.age(days(1));
         server.gc(Duration::ZERO, false).await.unwrap();
         let file = read().await.unwrap();
         assert_eq!(file.content.into_text(), Some(long("planned")));
     }
-    fixture.journal.advance(days(2));
+    fixture.journal.age(days(2));
     let swept = server.gc(Duration::ZERO, false).await.unwrap();
     assert_eq!((swept.removed.manifests, swept.removed.versions, swept.removed.blobs), (1, 1, 1));
     assert_eq!(read().await.unwrap_err().code(), ErrorCode::NotFound);

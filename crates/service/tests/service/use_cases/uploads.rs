@@ -17,7 +17,7 @@ use panaversity_service::authorize::WriteAccess;
 use panaversity_service::uploads::Announce;
 use panaversity_service::{Call, Service};
 use panaversity_testkit::samples::{path, upload_id};
-use panaversity_testkit::{MemoryJournal, MemoryObjects};
+use panaversity_testkit::{MemoryObjects, TestJournal};
 
 use crate::fixture::{ServiceFixture, long, unrecorded, want};
 use crate::invariants::hold;
@@ -99,7 +99,7 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     let foreign = stranger.complete(&server, id).await.unwrap_err();
     let unknown = fixture.complete(&server, upload_id()).await.unwrap_err();
     assert_eq!((&foreign, foreign.code()), (&unknown, ErrorCode::NotFound), "they tell nothing apart");
-    fixture.journal.advance(Duration::from_hours(24));
+    fixture.journal.age(Duration::from_hours(24));
     assert_eq!(fixture.complete(&server, id).await.unwrap_err().code(), ErrorCode::NotFound);
     let open = async |call: &mut Call| {
         let upload = call.linked_upload(id).await?;
@@ -107,7 +107,7 @@ async fn an_upload_belongs_to_its_book_and_expires() {
     };
     assert!(unrecorded(&server, Operation::Upload, open).await.unwrap().is_err());
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 0, "it may still arrive");
-    fixture.journal.advance(Duration::from_mins(61));
+    fixture.journal.age(Duration::from_mins(61));
     assert_eq!(server.remove_abandoned(true).await.unwrap(), 1);
     assert!(!fixture.upload_store.contents().is_empty(), "a dry run removes nothing");
     assert_eq!(server.remove_abandoned(false).await.unwrap(), 1);
@@ -133,11 +133,11 @@ async fn rows_of_uploads_go_with_gc_when_they_are_cleared_and_old() {
     let id = begun(&fixture, &server, &bytes, None).await;
     fixture.upload_store.plant(id, &bytes);
     fixture.complete(&server, id).await.unwrap();
-    fixture.journal.advance(Duration::from_hours(26));
+    fixture.journal.age(Duration::from_hours(26));
     let retention = Duration::from_hours(24);
     assert_eq!(server.gc(retention, false).await.unwrap().uploads, 1);
     assert!(fixture.journal.upload(id).await.unwrap().is_some());
-    fixture.journal.advance(retention);
+    fixture.journal.age(retention);
     server.gc(retention, false).await.unwrap();
     assert_eq!(fixture.journal.upload(id).await.unwrap(), None);
     hold(&fixture, &server).await;
@@ -186,13 +186,13 @@ async fn the_agent_contract_decides_at_both_ends() {
 /// Objects that `gc` deletes once, between their staging and the commit.
 struct TakenAway {
     inner: Arc<MemoryObjects>,
-    journal: Arc<MemoryJournal>,
+    journal: TestJournal,
     again: Arc<AtomicBool>,
 }
 
 struct Hindered {
     inner: Box<dyn Staging>,
-    journal: Arc<MemoryJournal>,
+    journal: TestJournal,
     again: Arc<AtomicBool>,
 }
 
@@ -205,7 +205,7 @@ impl Staging for Hindered {
     async fn promote(self: Box<Self>, hash: ContentHash) -> Result<(), Fault> {
         self.inner.promote(hash).await?;
         if !self.again.swap(true, Ordering::Relaxed) {
-            self.journal.advance(Duration::from_hours(2));
+            self.journal.age(Duration::from_hours(2));
             let now = self.journal.now().await?;
             let condemned = self.journal.condemn(now, None, 100).await?.condemned;
             self.journal.purge(&condemned).await?;
