@@ -25,7 +25,7 @@ use crate::call::Call;
 use crate::service::Service;
 pub use chains::ChainScope;
 pub(crate) use chains::verify as verify_chains;
-use chains::{CHAINS_A_PAGE, Reached, Walk, next_chains, orphaned_chain};
+use chains::{CHAINS_A_PAGE, ChainWalk, Reached, next_chains, orphaned_chain};
 pub use verified::Verified;
 
 const ROUND_EVERY: Duration = Duration::from_secs(20);
@@ -108,8 +108,8 @@ impl Service {
             let Some(record) = journal.chain(&key).await? else { continue };
             let from = rounds.reached.remove(&key).filter(|from| from.trail.seen() <= record.count);
             let chain = match from {
-                Some(from) => Walk::resume(record, from),
-                None => Walk::new(record),
+                Some(from) => ChainWalk::resume(record, from),
+                None => ChainWalk::new(record),
             };
             let (_, reached) = self.walk_and_note(chain).await?;
             if rounds.reached.len() >= REMEMBERED_CHAINS {
@@ -151,7 +151,7 @@ impl Service {
 
     /// Walks a chain and notes the result; returns the entries checked and, if it is whole, how far it
     /// was walked.
-    async fn walk_and_note(&self, chain: Walk) -> Result<(u64, Option<Reached>), Fault> {
+    async fn walk_and_note(&self, chain: ChainWalk) -> Result<(u64, Option<Reached>), Fault> {
         let (key, mut report) = (chain.key().clone(), ChainReport::default());
         let reached = chains::walk::<Fault>(&*self.inner.journal, chain, &mut report, &mut |_| Ok(()))
             .await?

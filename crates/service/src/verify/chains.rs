@@ -57,7 +57,7 @@ pub(crate) async fn verify<E: From<Fault>>(
     let mut report = ChainReport::default();
     if let Some(key) = scope.single() {
         match log.chain(&key).await? {
-            Some(record) => drop(walk(log, Walk::new(record), &mut report, see).await?),
+            Some(record) => drop(walk(log, ChainWalk::new(record), &mut report, see).await?),
             None if !log.chain_entries(&key, None, 1).await?.is_empty() => {
                 report.breaks.push(orphaned_chain(key));
             }
@@ -84,14 +84,14 @@ pub(crate) async fn verify<E: From<Fault>>(
 }
 
 /// A chain that is to be walked.
-pub(super) struct Walk {
+pub(super) struct ChainWalk {
     verifier: ChainVerifier,
     from: Option<EntryPosition>,
     /// Its entries, if all of them are read already, and there are no more than its row says.
     entries: Option<Vec<AuditEntry>>,
 }
 
-impl Walk {
+impl ChainWalk {
     /// From the chain's first entry.
     pub(super) fn new(record: ChainRecord) -> Self {
         Self { verifier: ChainVerifier::new(record), from: None, entries: None }
@@ -112,7 +112,7 @@ impl Walk {
 pub(super) async fn next_chains(
     log: &dyn AuditLog,
     left: &mut VecDeque<ChainRecord>,
-) -> Result<Vec<Walk>, Fault> {
+) -> Result<Vec<ChainWalk>, Fault> {
     let (mut records, mut expected) = (Vec::new(), 0);
     while let Some(record) = left.pop_front() {
         expected += record.count;
@@ -138,7 +138,7 @@ pub(super) async fn next_chains(
         let entries: Vec<_> =
             std::iter::from_fn(|| found.next_if(|entry| entry.chain() == record.key)).collect();
         let is_counted = i64::try_from(entries.len()).is_ok_and(|number| number <= record.count);
-        Walk { entries: Some(entries).filter(|_| are_all && is_counted), ..Walk::new(record) }
+        ChainWalk { entries: Some(entries).filter(|_| are_all && is_counted), ..ChainWalk::new(record) }
     });
     Ok(chains.collect())
 }
@@ -147,11 +147,11 @@ pub(super) async fn next_chains(
 /// read counts as a break.
 pub(super) async fn walk<E: From<Fault>>(
     log: &dyn AuditLog,
-    chain: Walk,
+    chain: ChainWalk,
     report: &mut ChainReport,
     see: &mut impl FnMut(ExportLine) -> Result<(), E>,
 ) -> Result<Option<Reached>, E> {
-    let Walk { verifier: mut walk, from: mut after, mut entries } = chain;
+    let ChainWalk { verifier: mut walk, from: mut after, mut entries } = chain;
     let (key, is_all_read) = (walk.key().clone(), entries.is_some());
     report.chains += 1;
     see(ExportLine::Chain(ChainTip::from(walk.record())))?;
