@@ -38,7 +38,7 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 /// A background task that broke rests this long before it is started again.
 const AFTER_A_BUG: Duration = Duration::from_secs(5);
 
-/// Limits and times of a [`Runtime`] that no setting sets. Tests shorten those that they wait for.
+/// Limits and times of a runtime that no setting sets. Tests shorten those that they wait for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RuntimeLimits {
     /// Limits of the bucket, if the storage is one.
