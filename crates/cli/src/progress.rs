@@ -65,8 +65,8 @@ impl Drop for Bar {
 pub(crate) struct MaintenanceProgress(ProgressBar);
 
 impl MaintenanceProgress {
-    pub(crate) fn new(as_json: bool) -> Self {
-        let target = if as_json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    pub(crate) fn new(hidden: bool) -> Self {
+        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         Self(ProgressBar::with_draw_target(None, target))
     }
 
@@ -100,32 +100,6 @@ impl MaintenanceProgress {
 }
 
 impl Drop for MaintenanceProgress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
-
-/// Counts of a work whose end is not known, shown on a terminal only and cleared when it ends.
-pub(crate) struct Counter(ProgressBar);
-
-impl Counter {
-    pub(crate) fn new() -> Self {
-        let bar = ProgressBar::new_spinner();
-        // Hidden unless stderr is a terminal.
-        bar.set_draw_target(ProgressDrawTarget::stderr());
-        Self(bar)
-    }
-
-    /// Shows a text that takes a while to make only where it is seen.
-    pub(crate) fn show(&self, text: impl FnOnce() -> String) {
-        if !self.0.is_hidden() {
-            self.0.set_message(text());
-            self.0.tick();
-        }
-    }
-}
-
-impl Drop for Counter {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

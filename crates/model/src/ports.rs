@@ -312,6 +312,8 @@ pub trait AuditLog: Send + Sync {
     /// Up to `limit` entries of these chains, in order of chain, time and id. If they have more, the entries of
     /// some are missing.
     async fn entries_of_chains(&self, keys: &[&ChainKey], limit: usize) -> Result<Vec<AuditEntry>, Fault>;
+    /// Number of entries that the chains of a layer and a book count; `None` means all.
+    async fn entry_count(&self, layer: Option<&Layer>, book: Option<&BookId>) -> Result<u64, Fault>;
     /// Chain keys that entries or journal rows refer to although no such chain exists.
     async fn orphaned_chains(
         &self,

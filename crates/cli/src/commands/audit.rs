@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use panaversity_model::chain::ChainError;
 use panaversity_model::{BookId, Fault, Refusal};
 use panaversity_service::audit::AuditReader;
+use panaversity_service::verify::ChainScope;
 use panaversity_store::{Database, SqlJournal};
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use super::maintenance::gather;
 use crate::config::flags::MigrateFlags;
 use crate::config::parsed::DatabaseSettings;
 use crate::failure::Failure;
+use crate::progress::MaintenanceProgress;
 use crate::runtime::connect_current;
 
 /// Arguments of `audit`.
@@ -61,6 +63,22 @@ async fn open(flags: MigrateFlags) -> Result<(AuditReader, Database), Failure> {
     let settings = DatabaseSettings::read(&gather(flags.into_given())?)?;
     let database = connect_current(settings).await?;
     Ok((AuditReader::new(SqlJournal::audit_log(database.clone())), database))
+}
+
+/// Shows on a bar the number of entries that a command has read of those in its scope. The total is asked for
+/// only where somebody sees it.
+async fn entries_shown<'a>(
+    bar: &'a MaintenanceProgress,
+    phase: &'static str,
+    reader: &AuditReader,
+    scope: &ChainScope,
+) -> impl FnMut(u64) + use<'a> {
+    let total = if bar.is_shown() { reader.entry_count(scope).await.unwrap_or(None) } else { None };
+    move |entries: u64| {
+        if entries.is_multiple_of(100) {
+            bar.at(phase, entries, total);
+        }
+    }
 }
 
 /// End of a command that streams.

@@ -50,8 +50,19 @@ impl AuditReader {
         Ok(())
     }
 
+    /// Number of entries in the scope, for a progress bar; `None` for a single file.
+    ///
+    /// # Errors
+    /// The fault of the database.
+    pub async fn entry_count(&self, scope: &ChainScope) -> Result<Option<u64>, Fault> {
+        if scope.path.is_some() {
+            return Ok(None);
+        }
+        self.log.entry_count(scope.layer.as_ref(), scope.book.as_ref()).await.map(Some)
+    }
+
     /// Verifies the chains of the scope, and that they continue those of an earlier export. `progress`
-    /// gets the numbers of chains and entries, now and then.
+    /// gets the number of entries so far.
     ///
     /// # Errors
     /// The fault of the database.
@@ -59,17 +70,16 @@ impl AuditReader {
         &self,
         scope: &ChainScope,
         mut earlier: EarlierTips,
-        mut progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64),
     ) -> Result<ChainReport, Fault> {
         earlier.retain(|key| scope.contains(key));
         let mut prefix = PrefixChecker::new(earlier);
-        let (mut chains, mut entries) = (0, 0);
+        let mut entries = 0;
         let mut see = |line: ExportLine| {
-            match &line {
-                ExportLine::Chain(_) => chains += 1,
-                _ => entries += 1,
+            if matches!(line, ExportLine::Entry(_)) {
+                entries += 1;
+                progress(entries);
             }
-            progress(chains, entries);
             prefix.add(&line);
             Ok::<(), Fault>(())
         };

@@ -111,6 +111,18 @@ impl AuditLog for SqlJournal {
         Ok(entries)
     }
 
+    async fn entry_count(&self, layer: Option<&Layer>, book: Option<&BookId>) -> Result<u64, Fault> {
+        let mut wanted = Conditions::default();
+        wanted.require("user_id = ", layer.map(|layer| layer.as_str().into()));
+        wanted.require("book_id = ", book.map(|book| book.as_str().into()));
+        let sql =
+            format!("SELECT CAST(coalesce(sum(count), 0) AS BIGINT) AS entries FROM chains {}", wanted.text);
+        let found = self.read("count audit entries", &sql, wanted.values).await?;
+        let count = found.first().map_or(Ok(0), |row| row.int("entries"));
+        let count = count.map_err(|error| fault("count audit entries", &error))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
     async fn orphaned_chains(
         &self,
         layer: Option<&Layer>,

@@ -63,6 +63,18 @@ pub async fn pages_of_the_log_join_to_the_whole(setup: &Setup) {
     }
 }
 
+/// The entries of a book and of its layers are counted, and those of all books are not fewer.
+pub async fn entries_are_counted_by_their_chains(setup: &Setup) {
+    let fixture = written(setup).await;
+    let count = async |layer: Option<&Layer>, book| fixture.journal.entry_count(layer, book).await.unwrap();
+    assert_eq!(count(None, Some(&fixture.book)).await, 20);
+    for layer in [Layer::Base, overlay("ann")] {
+        assert_eq!(count(Some(&layer), Some(&fixture.book)).await, 10);
+    }
+    assert_eq!(count(Some(&overlay("bob")), Some(&fixture.book)).await, 0);
+    assert!(count(None, None).await >= 20);
+}
+
 /// Every filter returns exactly the entries that match it, alone and combined with others.
 pub async fn filters_give_exactly_what_matches(setup: &Setup) {
     let fixture = written(setup).await;

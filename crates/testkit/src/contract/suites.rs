@@ -112,6 +112,7 @@ macro_rules! journal_contract {
                 r5_one_layer_s_log_holds_no_other_s,
                 chains_are_listed_by_key,
                 the_entries_of_several_chains_are_those_of_each,
+                entries_are_counted_by_their_chains,
                 chains_are_found_by_their_latest_entry;
         }
         $crate::contract_tests! { $setup, blobs;

@@ -101,6 +101,7 @@ faulty! { AuditLog for TestJournal, "journal";
     fn chain(key: &ChainKey) -> Option<ChainRecord>;
     fn chain_entries(key: &ChainKey, after: Option<&EntryPosition>, limit: usize) -> Vec<AuditEntry>;
     fn entries_of_chains(keys: &[&ChainKey], limit: usize) -> Vec<AuditEntry>;
+    fn entry_count(layer: Option<&Layer>, book: Option<&BookId>) -> u64;
     fn orphaned_chains(layer: Option<&Layer>, book: Option<&BookId>, limit: usize) -> Vec<ChainKey>;
     fn chains_since(since: Timestamp, limit: usize) -> Vec<ChainKey>;
     fn now() -> Timestamp;

@@ -1,19 +1,20 @@
 //! `audit export`: the log as JSON lines, to stdout or into a file that appears when it is complete.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use panaversity_model::BookId;
-use panaversity_model::audit_export::ExportEnd;
+use panaversity_model::audit_export::{ExportEnd, ExportLine};
 use panaversity_service::audit::AuditReader;
-use panaversity_service::verify::ChainReport;
+use panaversity_service::verify::{ChainReport, ChainScope};
 use tempfile::NamedTempFile;
 
-use super::{Interrupted, book_id, break_line, open};
+use super::{Interrupted, book_id, break_line, entries_shown, open};
 use crate::config::flags::MigrateFlags;
 use crate::failure::{Failure, print};
+use crate::progress::MaintenanceProgress;
 use crate::report::say;
 
 /// Arguments of `audit export`.
@@ -34,11 +35,14 @@ pub(super) async fn run(args: ExportArgs) -> Result<(), Failure> {
     let target = args.output.as_deref().map(|path| Ok((path, begin(path)?)));
     let mut target = target.transpose().map_err(|(path, error)| not_written(path, &error))?;
     let (reader, database) = open(args.flags).await?;
+    // On a terminal the lines themselves show the progress.
+    let bar = MaintenanceProgress::new(target.is_none() && stdout().is_terminal());
     let written = match &mut target {
-        Some((_, file)) => write(&reader, args.book_id, file).await,
-        None => write(&reader, args.book_id, stdout().lock()).await,
+        Some((_, file)) => write(&reader, args.book_id, file, &bar).await,
+        None => write(&reader, args.book_id, stdout().lock(), &bar).await,
     };
     database.close().await;
+    drop(bar);
     let (end, report) = match (written, &target) {
         (Err(Interrupted::Output(error)), Some((path, _))) => return Err(not_written(path, &error)),
         (written, _) => written?,
@@ -64,9 +68,16 @@ async fn write(
     reader: &AuditReader,
     book: Option<BookId>,
     to: impl Write,
+    bar: &MaintenanceProgress,
 ) -> Result<(ExportEnd, ChainReport), Interrupted> {
-    let mut out = BufWriter::new(to);
-    let exported = reader.export(book, |line| Ok::<_, Interrupted>(writeln!(out, "{}", line.to_json())?));
+    let scope = ChainScope { book: book.clone(), ..ChainScope::default() };
+    let mut show = entries_shown(bar, "audit export: entries", reader, &scope).await;
+    let (mut out, mut entries) = (BufWriter::new(to), 0);
+    let exported = reader.export(book, |line| {
+        entries += u64::from(matches!(line, ExportLine::Entry(_)));
+        show(entries);
+        Ok::<_, Interrupted>(writeln!(out, "{}", line.to_json())?)
+    });
     let exported = exported.await?;
     out.flush()?;
     Ok(exported)

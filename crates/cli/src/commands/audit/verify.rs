@@ -9,10 +9,10 @@ use panaversity_service::verify::ChainScope;
 use serde_json::{Value, json};
 
 use super::query::user_id;
-use super::{Interrupted, book_id, break_json, break_line, file, open};
+use super::{Interrupted, book_id, break_json, break_line, entries_shown, file, open};
 use crate::commands::maintenance::DatabaseArgs;
 use crate::failure::{Failure, print};
-use crate::progress::Counter;
+use crate::progress::MaintenanceProgress;
 
 /// Arguments of `audit verify`.
 #[derive(Args)]
@@ -94,15 +94,11 @@ async fn in_database(args: VerifyArgs, earlier: Option<EarlierTips>) -> Result<V
         earlier.count()
     });
     let (reader, database) = open(args.shared.flags).await?;
-    let counter = Counter::new();
-    let progress = |chains: u64, entries: u64| {
-        if entries.is_multiple_of(100) {
-            counter.show(|| format!("verifying: {entries} entries of {chains} chains"));
-        }
-    };
-    let report = reader.verify(&scope, earlier.unwrap_or_default(), progress).await;
+    let bar = MaintenanceProgress::new(args.shared.json);
+    let show = entries_shown(&bar, "audit verify: entries", &reader, &scope).await;
+    let report = reader.verify(&scope, earlier.unwrap_or_default(), show).await;
     database.close().await;
-    drop(counter);
+    drop(bar);
     let report = report.map_err(Interrupted::Database)?;
     Ok(Verification {
         chains: report.chains,
