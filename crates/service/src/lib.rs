@@ -18,7 +18,7 @@
 //!     call.write_content(Write { access, path, content: "# One\n".to_owned(), expected: None }).await
 //! });
 //! let ended = ended.await;
-//! println!("{}", ended.result?.hash);
+//! println!("{} bytes", ended.result?.size);
 //! # Ok(())
 //! # }
 //! ```
