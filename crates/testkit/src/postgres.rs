@@ -15,8 +15,10 @@
 //! On request, see `outages`.
 
 mod outages;
+mod pgbouncer;
 
 pub use outages::Lock;
+pub use pgbouncer::PgBouncer;
 
 use std::fs::{self, File};
 use std::net::TcpListener;

@@ -6,17 +6,18 @@
 //!   forwards them.
 //! - **refuse**: new connections are accepted and reset at once.
 //! - **cut** and **reset**: every connection ends now, with FIN or with RST.
-//! - **a trap**: triggered once, by the first chunk from a client that contains a phrase (`COMMIT`,
-//!   `PUT /`); see [`Trap`]. A phrase split over two chunks is not seen.
+//! - **a trap**: triggered once, by the first chunk from a client that contains a phrase (`COMMIT`), which
+//!   the server's answer repeats; see [`Trap`]. A phrase split over two chunks is not seen.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 /// Effect of a trap on the bytes that trigger it. The client's connection is reset in any case.
@@ -24,7 +25,7 @@ use tokio::task::JoinHandle;
 pub enum Trap {
     /// They are not forwarded.
     Before,
-    /// They are forwarded, and the answer to them is discarded.
+    /// They are forwarded, and the answer that repeats the phrase is discarded.
     After,
     /// As `After`, and new connections are refused from then on.
     AfterAndRefuse,
@@ -46,6 +47,8 @@ struct Shared {
     target: SocketAddr,
     rules: watch::Sender<Rules>,
     trap: Mutex<Option<(Vec<u8>, Trap)>>,
+    /// Number of chunks that came from clients.
+    questions: AtomicU64,
 }
 
 /// A proxy in front of one address; dropping it ends it and its connections.
@@ -62,7 +65,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (rules, _) = watch::channel(Rules::default());
-        let shared = Arc::new(Shared { target, rules, trap: Mutex::new(None) });
+        let shared = Arc::new(Shared { target, rules, trap: Mutex::new(None), questions: AtomicU64::new(0) });
         let task = tokio::spawn(accept(listener, shared.clone()));
         Self { address, shared, task }
     }
@@ -109,6 +112,11 @@ impl Proxy {
         *self.shared.trap() = Some((phrase.as_bytes().to_vec(), trap));
     }
 
+    /// Number of chunks of bytes that clients have sent.
+    pub fn questions(&self) -> u64 {
+        self.shared.questions.load(Ordering::Relaxed)
+    }
+
     /// Returns true if the trap that was set has been triggered.
     pub fn has_sprung(&self) -> bool {
         self.shared.trap().is_none()
@@ -134,13 +142,16 @@ impl Shared {
         });
     }
 
-    /// The trap, if these bytes trigger it.
-    fn spring(&self, bytes: &[u8]) -> Option<Trap> {
+    /// The trap with its phrase, if these bytes trigger it.
+    fn spring(&self, bytes: &[u8]) -> Option<(Vec<u8>, Trap)> {
         let mut trap = self.trap();
         let (phrase, _) = trap.as_ref()?;
-        let springs = bytes.windows(phrase.len()).any(|piece| piece == phrase);
-        if springs { trap.take().map(|(_, trap)| trap) } else { None }
+        if contains(bytes, phrase) { trap.take() } else { None }
     }
+}
+
+fn contains(bytes: &[u8], phrase: &[u8]) -> bool {
+    bytes.windows(phrase.len()).any(|piece| piece == phrase)
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
@@ -176,18 +187,22 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, shared: &Shared) 
     };
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let (answers, mut awaited) = watch::channel(0_u64);
+    // The phrase of a trap that was triggered, and whether an answer has repeated it.
+    let (awaited, repeated) = (OnceLock::new(), Notify::new());
     let questions = async {
         let mut piece = vec![0; 64 << 10];
         while let Some(bytes) = next(&mut from_client, &mut piece, shared).await {
-            let trap = shared.spring(bytes);
-            awaited.mark_unchanged();
+            shared.questions.fetch_add(1, Ordering::Relaxed);
+            let trap = shared.spring(bytes).map(|(phrase, trap)| {
+                let _ = awaited.set(phrase);
+                trap
+            });
             if trap == Some(Trap::Before) || to_server.write_all(bytes).await.is_err() {
                 return End::Reset;
             }
             if let Some(trap) = trap {
                 // The answer shows that the request was carried out.
-                let _ = awaited.changed().await;
+                repeated.notified().await;
                 if trap == Trap::AfterAndRefuse {
                     shared.rules.send_modify(|rules| rules.refuse = true);
                 }
@@ -202,21 +217,23 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, shared: &Shared) 
         biased;
         end = ended => end,
         end = questions => end,
-        end = pass_answers(&mut from_server, &mut to_client, &answers, shared) => end,
+        end = pass_answers(&mut from_server, &mut to_client, (&awaited, &repeated), shared) => end,
     }
 }
 
 async fn pass_answers(
     from_server: &mut ReadHalf<'_>,
     to_client: &mut WriteHalf<'_>,
-    noted: &watch::Sender<u64>,
+    (awaited, repeated): (&OnceLock<Vec<u8>>, &Notify),
     shared: &Shared,
 ) -> End {
     let mut piece = vec![0; 64 << 10];
     while let Some(bytes) = next(from_server, &mut piece, shared).await {
-        noted.send_modify(|count| *count += 1);
-        // Lets a triggered trap run before the answer is sent.
-        tokio::task::yield_now().await;
+        if awaited.get().is_some_and(|phrase| contains(bytes, phrase)) {
+            repeated.notify_one();
+            // The trap ends the connection.
+            std::future::pending::<()>().await;
+        }
         if to_client.write_all(bytes).await.is_err() {
             return End::Quietly;
         }

@@ -1,9 +1,11 @@
-//! Outages of a cluster: frozen, killed and restarted, a table locked, read-only, password
-//! required.
+//! Outages of a cluster: frozen, killed and restarted, a table locked, read-only, password or
+//! encryption required.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -77,9 +79,36 @@ impl Postgres {
 
     /// Requires a password for TCP connections from now on, and sets this one for `postgres`.
     pub fn require_password(&self, password: &str) {
+        self.admit("host", password);
+    }
+
+    /// Encrypts TCP connections from now on, if the client wishes.
+    pub fn encrypt(&self, certificate: &Path, key: &Path) {
+        let data = self.folder.path().join("data");
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let file = data.join(name);
+            fs::copy(from, &file).expect("a copy of the file");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its permissions");
+            if let Some(account) = &self.account {
+                chown(&file, Some(account.uid), Some(account.gid)).expect("its owner");
+            }
+        }
+        let socket = self.socket_url("postgres");
+        self.query(&socket, "ALTER SYSTEM SET ssl = on");
+        self.query(&socket, "SELECT pg_reload_conf()");
+        self.wait_until(&socket, "SHOW ssl", "on");
+    }
+
+    /// Requires encryption, and this password of `postgres`, for TCP connections from now on.
+    pub fn require_encryption(&self, password: &str) {
+        self.admit("hostssl", password);
+    }
+
+    /// Admits TCP connections of this kind, with this password of `postgres`.
+    fn admit(&self, kind: &str, password: &str) {
         let socket = self.socket_url("postgres");
         self.query(&socket, &format!("ALTER ROLE postgres PASSWORD '{password}'"));
-        let rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        let rules = format!("local all all trust\n{kind} all all 127.0.0.1/32 scram-sha-256\n");
         fs::write(self.folder.path().join("data/pg_hba.conf"), rules).expect("the server's rules");
         self.query(&socket, "SELECT pg_reload_conf()");
         let rules = "SELECT count(*) FROM pg_hba_file_rules WHERE auth_method = 'scram-sha-256'";
