@@ -6,7 +6,7 @@ use panaversity_model::permission::Scope;
 use panaversity_model::ports::ApiKeys;
 use panaversity_model::{AgentId, Fault, Timestamp};
 
-use crate::database::{Database, Durability, Row, Session, Sql, Value, fault};
+use crate::database::{Database, Durability, Row, Session, Sql, SqlError, Value, fault};
 use crate::journal::retried;
 
 /// Columns read by [`api_key`].
@@ -63,7 +63,7 @@ impl ApiKeys for SqlApiKeys {
             let mut session: Session = self.db.read().await?;
             let now = session.row(now, Vec::new()).await?;
             let rows = session.rows(keys, Vec::new()).await?;
-            Ok::<_, sqlx::Error>((now.ok_or(sqlx::Error::RowNotFound)?.time("now")?, rows))
+            Ok::<_, SqlError>((now.ok_or(SqlError::RowNotFound)?.time("now")?, rows))
         };
         let (now, rows): (Timestamp, Vec<Row>) =
             read.await.map_err(|error| fault("read the API keys", &error))?;

@@ -32,7 +32,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::DatabaseIdentity;
-use crate::database::{Database, Engine, Sql, Value, fault};
+use crate::database::{Database, Engine, Sql, SqlError, Value, fault};
 use crate::fs::{CopyTarget, FileStorage, ObjectCopy};
 use crate::limits::SQLITE_BUSY_TIMEOUT;
 use target::BackupTarget;
@@ -241,22 +241,22 @@ async fn sizes(live: &Database) -> Sql<(u64, u64)> {
          FROM pragma_page_count, pragma_freelist_count, pragma_page_size) AS database, \
          (SELECT coalesce(sum(b.size), 0) {NAMED_OBJECTS}) AS objects"
     );
-    let row = session.row(sql, Vec::new()).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let row = session.row(sql, Vec::new()).await?.ok_or(SqlError::RowNotFound)?;
     let unsigned = |number| u64::try_from(number).unwrap_or(0);
     Ok((unsigned(row.int("database")?), unsigned(row.int("objects")?)))
 }
 
 /// Copies a database by a connection of its own: those of the pools may not write, not even elsewhere.
 async fn vacuum(file: &Path, copy: &Path) -> Sql<()> {
-    let copy = copy.to_str().ok_or_else(|| sqlx::Error::Protocol("the output is not UTF-8".to_owned()))?;
+    let copy = copy.to_str().ok_or_else(|| SqlError::Driver("the output is not UTF-8".to_owned()))?;
     let options = SqliteConnectOptions::new().filename(file).busy_timeout(SQLITE_BUSY_TIMEOUT);
     let mut connection = options.disable_statement_logging().connect().await?;
     sqlx::query("VACUUM INTO $1").bind(copy).execute(&mut connection).await?;
-    connection.close().await
+    Ok(connection.close().await?)
 }
 
 /// Opens a copied database in a way that creates no files beside it.
 async fn open_copy(copy: &Path) -> Sql<SqliteConnection> {
     let options = SqliteConnectOptions::new().filename(copy).read_only(true).immutable(true);
-    options.disable_statement_logging().connect().await
+    Ok(options.disable_statement_logging().connect().await?)
 }

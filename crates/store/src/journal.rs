@@ -37,7 +37,7 @@ use panaversity_model::{Fault, Timestamp};
 
 use crate::backend::Backend;
 use crate::database::{
-    Database, Dialect, Durability, Session, Sql, Value, fault, is_lost_connection, is_retryable,
+    Database, Dialect, Durability, Session, Sql, SqlError, Value, fault, is_lost_connection, is_retryable,
 };
 use crate::migrations;
 use committer::Committer;
@@ -187,7 +187,7 @@ impl Journal for SqlJournal {
 /// The database's time, read within a session.
 async fn now(db: &Database, session: &mut Session) -> Sql<Timestamp> {
     let row = session.row(format!("SELECT {} AS now", db.now_sql()), Vec::new()).await?;
-    row.ok_or(sqlx::Error::RowNotFound)?.time("now")
+    row.ok_or(SqlError::RowNotFound)?.time("now")
 }
 
 #[async_trait]

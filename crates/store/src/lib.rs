@@ -1,5 +1,5 @@
 //! Infrastructure of `PanaversityFS`: the journal on `SQLite` and PostgreSQL, objects and tree in a
-//! folder or a bucket. The only crate that depends on `sqlx`.
+//! folder or a bucket. The only crate that depends on a database driver.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

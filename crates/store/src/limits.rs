@@ -64,6 +64,10 @@ pub(crate) const ANSWER_GRACE: Duration = Duration::from_secs(1);
 pub(crate) const SILENT_SERVER_WAIT: Duration = Duration::from_secs(2);
 /// Time that a caller waits for a connection before the other servers of the URL are tried.
 pub(crate) const FAILOVER_AFTER: Duration = Duration::from_secs(2);
+/// Age at which a connection to PostgreSQL is replaced, so that a balancer can spread them again.
+pub(crate) const CONNECTION_MAX_AGE: Duration = Duration::from_mins(30);
+/// Time after which an unused connection to PostgreSQL is replaced: a firewall may have forgotten it.
+pub(crate) const CONNECTION_MAX_IDLE: Duration = Duration::from_mins(10);
 /// Time after which PostgreSQL aborts the transaction, and releases the locks, of an idle client.
 pub(crate) const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time limit of a transaction up to its COMMIT, then of COMMIT; after the same time there are no

@@ -6,7 +6,7 @@ use panaversity_model::Fault;
 use panaversity_model::link_key::{LinkKey, LinkKeyList};
 use panaversity_model::ports::LinkKeys;
 
-use crate::database::{Database, Dialect, Durability, Sql, fault};
+use crate::database::{Database, Dialect, Durability, Sql, SqlError, fault};
 use crate::journal::retried;
 
 /// Days after which a key that was replaced is deleted: longer than any link is valid.
@@ -62,9 +62,9 @@ impl LinkKeys for SqlLinkKeys {
             rows = read().await.map_err(|error| fault("read the signing keys", &error))?;
         }
         let list = || -> Sql<LinkKeyList> {
-            let now = rows.first().ok_or(sqlx::Error::RowNotFound)?.time("now")?;
+            let now = rows.first().ok_or(SqlError::RowNotFound)?.time("now")?;
             let key = |row: &crate::database::Row| {
-                Ok::<_, sqlx::Error>(LinkKey {
+                Ok::<_, SqlError>(LinkKey {
                     key: row.text("key")?.into(),
                     created_at: row.time("created_at")?,
                 })

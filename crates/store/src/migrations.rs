@@ -5,7 +5,7 @@
 
 use panaversity_model::Fault;
 
-use crate::database::{Database, Dialect, Durability, Row, Session, Sql, fault, foreign_schema};
+use crate::database::{Database, Dialect, Durability, Row, Session, Sql, SqlError, fault, foreign_schema};
 
 /// A schema revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +123,7 @@ pub(crate) fn shape_sql(dialect: Dialect) -> String {
 /// Refuses a database whose schema does not fit. A newer one fits: another server was upgraded first.
 pub(crate) fn require_shape(row: Option<&Row>) -> Result<(), Fault> {
     let read = || -> Sql<(i64, i64)> {
-        let row = row.ok_or(sqlx::Error::RowNotFound)?;
+        let row = row.ok_or(SqlError::RowNotFound)?;
         Ok((row.int("revision")?, row.int("tables")?))
     };
     let (revision, tables) = read().map_err(|error| fault("look at the schema", &error))?;
@@ -146,8 +146,8 @@ pub enum MigrationError {
     Broken(Fault),
 }
 
-impl From<sqlx::Error> for MigrationError {
-    fn from(error: sqlx::Error) -> Self {
+impl From<SqlError> for MigrationError {
+    fn from(error: SqlError) -> Self {
         Self::Broken(fault("migrate", &error))
     }
 }

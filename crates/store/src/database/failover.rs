@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Row};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::postgres::ConnectionMonitor;
-use super::url::postgres::TargetSession;
-use super::{Sql, is_transient};
+use super::error::{Sql, SqlError, is_transient};
+use super::postgres::connection::{ConnectionSetup, PostgresConnection};
+use super::postgres::monitor::ConnectionMonitor;
+use super::url::postgres::{ConnectOptions, TargetSession};
 
 /// Bounds of the connect timeout per server if there are several and the URL gives none.
 const SHORTEST: Duration = Duration::from_secs(2);
@@ -26,7 +25,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Servers of a URL.
 pub(super) struct Servers {
     /// Connection options with the display name of each server.
-    candidates: Vec<(String, PgConnectOptions)>,
+    candidates: Vec<(String, ConnectOptions)>,
+    setup: ConnectionSetup,
     target: TargetSession,
     /// Connect timeout per server.
     limit: Duration,
@@ -35,7 +35,8 @@ pub(super) struct Servers {
 impl Servers {
     /// `timeout` is the limit for all of them together, `limit` for each.
     pub(super) fn new(
-        candidates: Vec<(String, PgConnectOptions)>,
+        candidates: Vec<(String, ConnectOptions)>,
+        setup: ConnectionSetup,
         target: TargetSession,
         timeout: Duration,
         limit: Option<Duration>,
@@ -44,17 +45,12 @@ impl Servers {
             Ok(several @ 2..) => (timeout / several).clamp(SHORTEST, LONGEST),
             _ => timeout,
         };
-        Self { candidates, target, limit: limit.map_or(share, |limit| limit.min(timeout)) }
-    }
-
-    /// True if there is no choice: one server, of any kind.
-    pub(super) fn is_one(&self) -> bool {
-        self.candidates.len() == 1 && self.target == TargetSession::Any
+        Self { candidates, setup, target, limit: limit.map_or(share, |limit| limit.min(timeout)) }
     }
 
     /// Connects to the first suitable server; returns its index too. A permanent refusal, such as a wrong
     /// password, ends the search, as in libpq.
-    pub(super) async fn connect(&self) -> Sql<(PgConnection, usize)> {
+    pub(super) async fn connect(&self) -> Sql<(PostgresConnection, usize)> {
         let passes: &[TargetSession] = match self.target {
             TargetSession::PreferStandby => &[TargetSession::Standby, TargetSession::Any],
             ref target => std::slice::from_ref(target),
@@ -64,38 +60,33 @@ impl Servers {
             reasons.clear();
             for (index, (name, options)) in self.candidates.iter().enumerate() {
                 let attempt = async {
-                    let mut connection = options.connect().await?;
-                    check(&mut connection, *target).await?;
+                    let connection = PostgresConnection::open(options, &self.setup).await?;
+                    check(&connection, *target).await?;
                     Ok(connection)
                 };
                 let result = tokio::time::timeout(self.limit, attempt).await;
-                match result.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                match result.unwrap_or(Err(SqlError::NoConnection)) {
                     Ok(connection) => return Ok((connection, index)),
                     Err(error) if self.candidates.len() == 1 || !is_transient(&error) => return Err(error),
-                    Err(sqlx::Error::PoolTimedOut) => reasons.push(format!("{name}: no answer in time")),
+                    Err(SqlError::NoConnection) => reasons.push(format!("{name}: no answer in time")),
                     Err(error) => reasons.push(format!("{name}: {error}")),
                 }
             }
         }
         let all = format!("none of the servers will do: {}", reasons.join("; "));
-        Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, all)))
-    }
-
-    /// Connection options of a server.
-    pub(super) fn options(&self, index: usize) -> &PgConnectOptions {
-        &self.candidates[index].1
+        Err(io::Error::new(io::ErrorKind::NotConnected, all).into())
     }
 }
 
 /// Checks that the server of a connection is of the required kind.
-async fn check(connection: &mut PgConnection, target: TargetSession) -> Sql<()> {
+async fn check(connection: &PostgresConnection, target: TargetSession) -> Sql<()> {
     if matches!(target, TargetSession::Any | TargetSession::PreferStandby) {
         return Ok(());
     }
     let state = "SELECT pg_catalog.pg_is_in_recovery(), \
                  pg_catalog.current_setting('default_transaction_read_only') = 'on'";
-    let row = sqlx::raw_sql(state).fetch_one(connection).await?;
-    let (is_standby, is_read_only) = (row.try_get::<bool, _>(0)?, row.try_get::<bool, _>(1)?);
+    let row = connection.text_row(state).await?;
+    let (is_standby, is_read_only) = (row.try_get(0)? == Some("t"), row.try_get(1)? == Some("t"));
     let is_read_only = is_standby || is_read_only;
     let (fits, found) = match target {
         TargetSession::ReadWrite => (!is_read_only, "it is read-only"),
@@ -104,10 +95,10 @@ async fn check(connection: &mut PgConnection, target: TargetSession) -> Sql<()> 
         TargetSession::Standby => (is_standby, "it is no standby"),
         TargetSession::Any | TargetSession::PreferStandby => (true, ""),
     };
-    if fits { Ok(()) } else { Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::NotConnected, found))) }
+    if fits { Ok(()) } else { Err(io::Error::new(io::ErrorKind::NotConnected, found).into()) }
 }
 
-/// Chooses the server that the pool of a URL with several candidates connects to.
+/// Chooses the server that the pool connects to.
 pub(super) struct Failover {
     servers: Servers,
     /// Index of the server in use, and when it was chosen, by the monitor's clock.
@@ -123,25 +114,32 @@ impl Failover {
         Self { servers, used: AtomicUsize::new(used), chosen_at: AtomicU64::new(0), looking: Mutex::new(()) }
     }
 
-    /// True if a connection was lost since the server was chosen.
-    pub(super) fn is_due(&self, monitor: &ConnectionMonitor) -> bool {
-        monitor.lost_at() > self.chosen_at.load(Ordering::Acquire)
+    /// False if there is one server, and its kind does not matter.
+    pub(super) fn has_choice(&self) -> bool {
+        self.servers.candidates.len() > 1 || self.servers.target != TargetSession::Any
     }
 
-    /// Checks a new connection of the pool.
-    pub(super) async fn admit(&self, connection: &mut PgConnection, monitor: &ConnectionMonitor) -> Sql<()> {
-        let checked = tokio::time::timeout(self.servers.limit, check(connection, self.servers.target)).await;
-        let checked = checked.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        if checked.is_err() {
-            monitor.lost();
-        }
-        checked
+    /// True if a connection was lost since the server was chosen.
+    pub(super) fn is_due(&self, monitor: &ConnectionMonitor) -> bool {
+        self.has_choice() && monitor.lost_at() > self.chosen_at.load(Ordering::Acquire)
+    }
+
+    /// Connects to the server in use, and checks that it still is of the required kind.
+    pub(super) async fn connect(&self, monitor: &ConnectionMonitor) -> Sql<PostgresConnection> {
+        let Servers { candidates, setup, target, limit } = &self.servers;
+        let (_, options) = &candidates[self.used.load(Ordering::Acquire)];
+        let attempt = async {
+            let connection = PostgresConnection::open(options, setup).await?;
+            check(&connection, *target).await.inspect_err(|_| monitor.lost())?;
+            Ok(connection)
+        };
+        tokio::time::timeout(*limit, attempt).await.unwrap_or(Err(SqlError::NoConnection))
     }
 
     /// Searches for the server to use from now on, in a separate task: the search continues if its caller
     /// is cancelled. Only one runs at a time; other callers wait for its result.
-    pub(super) fn look(self: &Arc<Self>, pool: &PgPool, monitor: &Arc<ConnectionMonitor>) -> JoinHandle<()> {
-        let (this, pool, monitor) = (self.clone(), pool.clone(), monitor.clone());
+    pub(super) fn look(self: &Arc<Self>, monitor: &Arc<ConnectionMonitor>) -> JoinHandle<()> {
+        let (this, monitor) = (self.clone(), monitor.clone());
         tokio::spawn(async move {
             let Ok(_alone) = this.looking.try_lock() else {
                 drop(this.looking.lock().await);
@@ -149,14 +147,12 @@ impl Failover {
             };
             let began = monitor.now();
             // If none is suitable, the caller gets the error from the pool.
-            let Ok((connection, index)) = this.servers.connect().await else { return };
-            pool.set_connect_options(this.servers.options(index).clone());
+            let Ok((_, index)) = this.servers.connect().await else { return };
             this.chosen_at.store(began, Ordering::Release);
             if this.used.swap(index, Ordering::AcqRel) != index {
                 let server = &this.servers.candidates[index].0;
                 tracing::warn!(target: "panaversity_fs.database", server, "the database is another server now");
             }
-            let _ = connection.close().await;
         })
     }
 }

@@ -1,19 +1,15 @@
-//! Statements, values and rows, common to both databases.
+//! Values and rows, common to both databases.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::error::Error;
 
+use bytes::BytesMut;
 use panaversity_model::Timestamp;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Executor, Postgres, Row as _, SqlStr, Sqlite, Transaction};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 use time::OffsetDateTime;
-use tokio::sync::OwnedMutexGuard;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-use super::Sql;
-use super::postgres::PostgresSession;
+use super::error::{Sql, SqlError};
 
 /// A bound value; `None` is a typed NULL.
 #[derive(Debug, Clone)]
@@ -60,17 +56,47 @@ impl From<Option<Timestamp>> for Value {
     }
 }
 
+impl Value {
+    /// Its type on PostgreSQL.
+    pub(super) fn sql_type(&self) -> Type {
+        match self {
+            Self::Text(_) => Type::TEXT,
+            Self::Int(_) => Type::INT8,
+            Self::Bytes(_) => Type::BYTEA,
+            Self::Time(_) => Type::TIMESTAMPTZ,
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self, declared: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Self::Text(text) => text.to_sql_checked(declared, out),
+            Self::Int(number) => number.to_sql_checked(declared, out),
+            Self::Bytes(bytes) => bytes.to_sql_checked(declared, out),
+            Self::Time(at) => at.map(moment).transpose()?.to_sql_checked(declared, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        // Each variant has a type of its own.
+        true
+    }
+
+    to_sql_checked!();
+}
+
 /// Row of either database. Columns are read by name.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
-    Postgres(PgRow),
+    Postgres(tokio_postgres::Row),
 }
 
 macro_rules! read_column {
     ($self:ident, $name:ident, $type:ty) => {
         match $self {
-            Row::Sqlite(row) => row.try_get::<$type, _>($name),
-            Row::Postgres(row) => row.try_get::<$type, _>($name),
+            Row::Sqlite(row) => Ok(row.try_get::<$type, _>($name)?),
+            Row::Postgres(row) => postgres_column::<$type>(row, $name),
         }
     };
 }
@@ -107,7 +133,7 @@ impl Row {
                 Some(text) => Timestamp::parse(&text).map(Some).ok_or_else(|| undecodable(&text)),
             },
             Self::Postgres(row) => {
-                let moment = row.try_get::<Option<OffsetDateTime>, _>(name)?;
+                let moment = postgres_column::<Option<OffsetDateTime>>(row, name)?;
                 let micros = moment.map(|at| i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000)));
                 Ok(micros.map(|micros| Timestamp::from_micros(micros.unwrap_or(i64::MAX))))
             }
@@ -119,133 +145,26 @@ impl Row {
     }
 }
 
-fn undecodable(text: &str) -> sqlx::Error {
-    sqlx::Error::Decode(format!("`{text}` is no timestamp").into())
+fn postgres_column<'a, T: FromSql<'a>>(row: &'a tokio_postgres::Row, name: &str) -> Sql<T> {
+    row.try_get(name).map_err(|error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        SqlError::Decode(format!("`{name}`: {error}{cause}"))
+    })
 }
 
-/// Write permit of `SQLite`'s single writer.
-pub(crate) struct Writing {
-    pub(super) _turn: OwnedMutexGuard<()>,
-    pub(super) suspicious: Arc<AtomicBool>,
+fn undecodable(text: &str) -> SqlError {
+    SqlError::Decode(format!("`{text}` is no timestamp"))
 }
 
-/// Connection or transaction on either database.
-pub(crate) enum Session {
-    Sqlite(PoolConnection<Sqlite>),
-    SqliteTransaction(Transaction<'static, Sqlite>, Option<Writing>),
-    Postgres(PostgresSession),
-}
-
-impl Session {
-    /// Rows of a statement. Its text is never built from external input, which is bound instead.
-    pub(crate) async fn rows(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<Vec<Row>> {
-        let sql = AssertSqlSafe(sql.into());
-        let rows = match self {
-            Self::Sqlite(connection) => sqlite_rows(connection, sql, values).await?,
-            Self::SqliteTransaction(transaction, _) => sqlite_rows(transaction, sql, values).await?,
-            Self::Postgres(session) => {
-                let query = postgres_query(sql, values)?.persistent(session.keeps_statements());
-                let rows = session.run(async |connection| query.fetch_all(connection).await).await?;
-                rows.into_iter().map(Row::Postgres).collect()
-            }
-        };
-        Ok(rows)
-    }
-
-    /// First row of a statement, if there is one.
-    pub(crate) async fn row(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<Option<Row>> {
-        Ok(self.rows(sql, values).await?.into_iter().next())
-    }
-
-    /// Runs a statement; returns the number of rows changed.
-    pub(crate) async fn execute(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Sql<u64> {
-        let sql = AssertSqlSafe(sql.into());
-        Ok(match self {
-            Self::Sqlite(connection) => {
-                sqlite_query(sql, values).execute(&mut **connection).await?.rows_affected()
-            }
-            Self::SqliteTransaction(t, _) => {
-                sqlite_query(sql, values).execute(&mut **t).await?.rows_affected()
-            }
-            Self::Postgres(session) => {
-                let query = postgres_query(sql, values)?.persistent(session.keeps_statements());
-                session.run(async |connection| query.execute(connection).await).await?.rows_affected()
-            }
-        })
-    }
-
-    /// Runs a script of several statements.
-    pub(crate) async fn script(&mut self, sql: &'static str) -> Sql<()> {
-        match self {
-            Self::Sqlite(connection) => connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
-            Self::SqliteTransaction(t, _) => t.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
-            Self::Postgres(session) => session.script(sql).await,
-        }
-    }
-
-    /// Commits a transaction; no effect on a plain connection.
-    pub(crate) async fn commit(self) -> Sql<()> {
-        match self {
-            Self::SqliteTransaction(transaction, Some(writing)) => {
-                writing.suspicious.store(true, Ordering::Release);
-                let committed = transaction.commit().await;
-                if committed.is_ok() {
-                    writing.suspicious.store(false, Ordering::Release);
-                }
-                committed
-            }
-            Self::SqliteTransaction(transaction, None) => transaction.commit().await,
-            Self::Postgres(session) => session.commit().await,
-            Self::Sqlite(_) => Ok(()),
-        }
-    }
-}
-
-async fn sqlite_rows(
-    connection: &mut sqlx::SqliteConnection,
-    sql: AssertSqlSafe<String>,
-    values: Vec<Value>,
-) -> Sql<Vec<Row>> {
-    let rows = sqlite_query(sql, values).fetch_all(connection).await?;
-    Ok(rows.into_iter().map(Row::Sqlite).collect())
-}
-
-fn sqlite_query(sql: AssertSqlSafe<String>, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
-    let mut query = sqlx::query(sql_str(sql));
-    for value in values {
-        query = match value {
-            Value::Text(text) => query.bind(text),
-            Value::Int(number) => query.bind(number),
-            Value::Bytes(bytes) => query.bind(bytes),
-            Value::Time(at) => query.bind(at.map(|at| at.to_string())),
-        };
-    }
-    query
-}
-
-fn postgres_query(
-    sql: AssertSqlSafe<String>,
-    values: Vec<Value>,
-) -> Sql<Query<'static, Postgres, PgArguments>> {
-    let mut query = sqlx::query(sql_str(sql));
-    for value in values {
-        query = match value {
-            Value::Text(text) => query.bind(text),
-            Value::Int(number) => query.bind(number),
-            Value::Bytes(bytes) => query.bind(bytes),
-            Value::Time(at) => query.bind(at.map(moment).transpose()?),
-        };
-    }
-    Ok(query)
-}
-
-fn sql_str(sql: AssertSqlSafe<String>) -> SqlStr {
-    sqlx::SqlSafeStr::into_sql_str(sql)
-}
-
-fn moment(at: Timestamp) -> Sql<OffsetDateTime> {
+fn moment(at: Timestamp) -> Result<OffsetDateTime, time::error::ComponentRange> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.micros()) * 1_000)
-        .map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// A statement with the values of its placeholders.
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
 }
 
 /// `$from, $from+1, ...`, `count` of them.

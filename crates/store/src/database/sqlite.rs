@@ -9,7 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqlitePool};
 use tokio::sync::Mutex;
 
-use super::{Engine, PoolOptions, Sql};
+use super::error::is_retryable;
+use super::{Engine, PoolOptions, Sql, SqlError};
 use crate::file_identity::FileIdentity;
 use crate::limits::{SQLITE_BUSY_TIMEOUT, SQLITE_MOST_READERS};
 
@@ -105,8 +106,8 @@ fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions, suspicious: Arc
 async fn patiently(pool: &SqlitePool) -> Sql<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
     let mut tries = 0;
     loop {
-        match pool.acquire().await {
-            Err(error) if tries < 50 && super::is_retryable(&error) => {
+        match pool.acquire().await.map_err(SqlError::from) {
+            Err(error) if tries < 50 && is_retryable(&error) => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

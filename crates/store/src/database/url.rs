@@ -4,9 +4,11 @@
 //! [`postgres`]; `sqlite+aiosqlite:///file`, `sqlite:///file`, `sqlite://file`, `sqlite:file`. As in
 //! SQLAlchemy, three slashes are a relative path and four an absolute one.
 
+mod environment;
 mod hosts;
 mod keywords;
 mod parameters;
+mod password_file;
 pub(super) mod postgres;
 mod uri;
 

@@ -6,7 +6,7 @@ use panaversity_model::ports::{Books, Creation};
 use panaversity_model::{Book, BookId, Fault, Schema, Timestamp};
 
 use super::{SqlJournal, retried, rows, transaction};
-use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault};
+use crate::database::{Database, Dialect, Durability, Session, Sql, SqlError, Value, fault};
 
 const BOOK: &str = "SELECT book_id, schema, created_at FROM books";
 
@@ -129,7 +129,7 @@ async fn create(
     let wanted = schema.unwrap_or_default().as_str();
     let fresh = session.execute(insert, vec![id.as_str().into(), wanted.into()]).await? > 0;
     let select = format!("{BOOK} WHERE book_id = $1");
-    let row = session.row(select.clone(), vec![id.as_str().into()]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let row = session.row(select.clone(), vec![id.as_str().into()]).await?.ok_or(SqlError::RowNotFound)?;
     if fresh {
         return Ok((CreationKind::New, row));
     }
@@ -143,6 +143,6 @@ async fn create(
     if session.execute(update, vec![id.as_str().into(), wanted.into()]).await? == 0 {
         return Ok((CreationKind::Fixed, row));
     }
-    let row = session.row(select, vec![id.as_str().into()]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let row = session.row(select, vec![id.as_str().into()]).await?.ok_or(SqlError::RowNotFound)?;
     Ok((CreationKind::Changed, row))
 }

@@ -19,7 +19,7 @@ use panaversity_model::delta::{ChangedFile, Delta, Shown};
 use panaversity_model::{BookId, BookPath, Fault, Layer, Timestamp, View};
 
 use super::{SqlJournal, now, retried, rows};
-use crate::database::{Dialect, Durability, Row, Sql, Value, fault};
+use crate::database::{Dialect, Durability, Row, Sql, SqlError, Value, fault};
 
 /// The lock's key has two halves, unlike all other advisory locks of this program. The first half is the
 /// second in which it was taken, counted from 2020-01-01, so that it fits until 2088; the lower 20 bits
@@ -86,8 +86,7 @@ impl SqlJournal {
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 );
                 let found = self.read("look for changes under way", &sql, Vec::new()).await?;
-                let at =
-                    found.first().map_or(Err(sqlx::Error::RowNotFound), |row| row.time("complete_until"));
+                let at = found.first().map_or(Err(SqlError::RowNotFound), |row| row.time("complete_until"));
                 at.map_err(|error| fault("look for changes under way", &error))
             }
         }

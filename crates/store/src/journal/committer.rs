@@ -31,11 +31,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::decide::{Batch, key_of};
+use super::transaction::{Decision, Leases};
 use super::{publications, transaction};
 use crate::backend::Backend;
 use crate::database::{
-    Database, Dialect, Durability, Session, Sql, answer_timeout, fault, is_lost_connection, is_retryable,
-    is_unsynced, was_answered,
+    CommitFailure, Database, Dialect, Durability, Session, Sql, SqlError, fault, is_lost_connection,
+    is_retryable, is_unsynced, was_answered,
 };
 use crate::limits::{COMMIT_TIMEOUT, OUTCOME_TIMEOUT};
 
@@ -192,21 +193,21 @@ fn size_of(job: &Job) -> usize {
     inline.sum()
 }
 
-/// Result of a transaction.
+/// Result of a transaction, if it is committed.
 struct Outcome {
-    verdicts: Vec<Verdict>,
+    decision: Decision,
     settled: Vec<Settled>,
 }
 
 enum Failure {
     /// Failed before COMMIT: nothing was changed.
-    Before(sqlx::Error),
-    /// COMMIT was sent and returned an error or no response.
-    AtCommit(sqlx::Error, Outcome),
+    Before(SqlError),
+    /// COMMIT was sent, and there was an error or no response.
+    AtCommit(SqlError, Outcome),
 }
 
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
         Self::Before(error)
     }
 }
@@ -218,7 +219,7 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
         tries += 1;
         let may_try = tries < TRIES && began.elapsed() < COMMIT_TIMEOUT;
         let failure = match transact(db, backend, &jobs).await {
-            Ok(outcome) => return answer(jobs, outcome),
+            Ok((outcome, leases)) => return answer(jobs, outcome, &leases),
             Err(failure) => failure,
         };
         match failure {
@@ -234,7 +235,10 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
             Failure::Before(error) => return give_up(db, jobs, &fault("commit", &error)),
             Failure::AtCommit(error, _) if is_retryable(&error) && may_try => {}
             Failure::AtCommit(error, outcome) => match resolve(db, &jobs, &outcome, &error).await {
-                Some(true) => return answer(jobs, outcome),
+                Some(true) => {
+                    let leases = outcome.decision.stored_leases(db).await;
+                    return answer(jobs, outcome, &leases);
+                }
                 Some(false) if may_try && may_pass(&error) => {}
                 Some(false) => return give_up(db, jobs, &fault("commit", &error)),
                 None => return give_up(db, jobs, &fault("commit", &error).with_unknown_outcome()),
@@ -249,25 +253,27 @@ fn give_up(db: &Database, jobs: Vec<Job>, fault: &Fault) {
 }
 
 /// True if a retry may succeed. Nothing was committed yet, so this includes a lost connection.
-fn may_pass(error: &sqlx::Error) -> bool {
+fn may_pass(error: &SqlError) -> bool {
     is_retryable(error) || is_lost_connection(error)
 }
 
-async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<Outcome, Failure> {
+async fn transact(db: &Database, backend: Backend, jobs: &[Job]) -> Result<(Outcome, Leases), Failure> {
     let prepared = tokio::time::timeout(COMMIT_TIMEOUT, prepare(db, backend, jobs)).await;
-    let (session, outcome) = prepared.unwrap_or_else(|_| Err(answer_timeout()))?;
-    let Some(session) = session else { return Ok(outcome) };
-    match tokio::time::timeout(COMMIT_TIMEOUT, session.commit()).await {
-        Ok(Ok(())) => {
+    let (session, outcome) = prepared.unwrap_or(Err(SqlError::NoAnswer))?;
+    let Some(session) = session else { return Ok((outcome, Leases::new())) };
+    let finished = tokio::time::timeout(COMMIT_TIMEOUT, session.finish()).await;
+    match finished.unwrap_or(Err(CommitFailure::AtCommit(SqlError::NoAnswer))) {
+        Ok(mut answers) => {
             db.note_write_result(true);
-            Ok(outcome)
+            let leases = outcome.decision.leases(&mut answers);
+            Ok((outcome, leases))
         }
-        Ok(Err(error)) => Err(Failure::AtCommit(error, outcome)),
-        Err(_) => Err(Failure::AtCommit(answer_timeout(), outcome)),
+        Err(CommitFailure::Before(error)) => Err(Failure::Before(error)),
+        Err(CommitFailure::AtCommit(error)) => Err(Failure::AtCommit(error, outcome)),
     }
 }
 
-/// Everything before COMMIT; no session if there is nothing to commit.
+/// Everything before COMMIT and the writes that are sent with it; no session if there is nothing to commit.
 async fn prepare(db: &Database, backend: Backend, jobs: &[Job]) -> Sql<(Option<Session>, Outcome)> {
     let (mut batch, mut settles) = (Batch { sets: Vec::new(), drafts: Vec::new() }, Vec::new());
     for job in jobs {
@@ -279,17 +285,18 @@ async fn prepare(db: &Database, backend: Backend, jobs: &[Job]) -> Sql<(Option<S
     }
     let durability = if batch.sets.is_empty() { Durability::Kill } else { Durability::PowerCut };
     let prepared = if batch.sets.is_empty() && batch.drafts.is_empty() {
-        transaction::Prepared { session: db.begin(durability).await?, verdicts: Vec::new(), written: false }
+        let (session, decision) = (db.begin(durability).await?, Decision::default());
+        transaction::Prepared { session, decision, written: false }
     } else {
         transaction::prepare(db, backend, &batch, durability).await?
     };
-    let transaction::Prepared { mut session, verdicts, written } = prepared;
+    let transaction::Prepared { mut session, decision, written } = prepared;
     let settled = if settles.is_empty() {
         Vec::new()
     } else {
         publications::settle_all(db, backend, &mut session, &settles).await?
     };
-    let outcome = Outcome { verdicts, settled };
+    let outcome = Outcome { decision, settled };
     // All were refused: the rollback leaves nothing.
     let is_needed = written || !settles.is_empty();
     Ok((is_needed.then_some(session), outcome))
@@ -297,7 +304,7 @@ async fn prepare(db: &Database, backend: Backend, jobs: &[Job]) -> Sql<(Option<S
 
 /// Step 6: determines if the transaction of these jobs committed, by any of its entries. `None`:
 /// unknown.
-async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome, error: &sqlx::Error) -> Option<bool> {
+async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome, error: &SqlError) -> Option<bool> {
     // Without an entry there are only refusals and settles, which are valid in either case.
     let Some((key, entry)) = witness(jobs, outcome) else { return Some(true) };
     if is_unsynced(error) {
@@ -318,15 +325,13 @@ async fn resolve(db: &Database, jobs: &[Job], outcome: &Outcome, error: &sqlx::E
 
 /// An entry that the transaction wrote if it committed: of an accepted set, or of a call.
 fn witness(jobs: &[Job], outcome: &Outcome) -> Option<(ChainKey, String)> {
-    let mut verdicts = outcome.verdicts.iter();
+    let mut place = 0;
     jobs.iter().find_map(|job| match job {
-        Job::Change(set, _) => match verdicts.next() {
-            Some(Verdict::Committed(_)) => {
-                let change = set.changes.first()?;
-                Some((key_of(set, &change.path), change.content.entry.to_string()))
-            }
-            _ => None,
-        },
+        Job::Change(set, _) => {
+            place += 1;
+            let change = set.changes.first().filter(|_| outcome.decision.applies(place - 1))?;
+            Some((key_of(set, &change.path), change.content.entry.to_string()))
+        }
         Job::Append(draft, _) => Some((draft.chain(), draft.id.to_string())),
         Job::Acknowledge(..) => None,
     })
@@ -336,14 +341,19 @@ fn witness(jobs: &[Job], outcome: &Outcome) -> Option<(ChainKey, String)> {
 /// was creating the chain.
 async fn look_up(db: &Database, key: &ChainKey, entry: &str) -> Sql<bool> {
     let mut session = db.begin(Durability::Kill).await?;
-    transaction::lock_chains(db, &mut session, &BTreeSet::from([key.clone()])).await?;
+    transaction::lock_chains(db, &mut session, &BTreeSet::from([key.clone()]));
     let found = session.row("SELECT 1 FROM audit_log WHERE id = $1", vec![entry.into()]).await?;
     Ok(found.is_some())
 }
 
 /// Step 4.
-fn answer(jobs: Vec<Job>, outcome: Outcome) {
-    let (mut verdicts, mut settled) = (outcome.verdicts.into_iter(), outcome.settled.into_iter());
+fn answer(jobs: Vec<Job>, outcome: Outcome, leases: &Leases) {
+    let sets = jobs.iter().filter_map(|job| match job {
+        Job::Change(set, _) => Some(&**set),
+        Job::Append(..) | Job::Acknowledge(..) => None,
+    });
+    let verdicts = outcome.decision.verdicts(&sets.collect::<Vec<_>>(), leases);
+    let (mut verdicts, mut settled) = (verdicts.into_iter(), outcome.settled.into_iter());
     for job in jobs {
         // A cancelled caller does not receive the reply.
         match job {

@@ -13,7 +13,7 @@ use panaversity_model::{BookId, BookPath, ContentHash, Fault, Layer, Timestamp, 
 
 use super::SqlJournal;
 use super::rows::{self, BLOB, FILE};
-use crate::database::{Row, Session, Sql, Value, fault};
+use crate::database::{Queued, Row, Session, SqlError, Value, fault};
 
 #[async_trait]
 impl Files for SqlJournal {
@@ -83,13 +83,14 @@ impl Files for SqlJournal {
     ) -> Result<Vec<FileRecord>, Fault> {
         let run = async {
             let mut session = self.db.snapshot().await?;
-            let base = list_layer(&mut session, book, folder, &Layer::Base, after, limit).await?;
+            let base = list_layer(&mut session, book, folder, &Layer::Base, after, limit);
             let own = match view.top() {
-                Layer::Base => Vec::new(),
-                own @ Layer::Overlay(_) => list_layer(&mut session, book, folder, own, after, limit).await?,
+                Layer::Base => None,
+                own @ Layer::Overlay(_) => Some(list_layer(&mut session, book, folder, own, after, limit)),
             };
-            session.commit().await?;
-            Ok((base, own))
+            let mut answers = session.finish().await?;
+            let own = own.map(|own| answers.take(own)).unwrap_or_default();
+            Ok::<_, SqlError>((answers.take(base), own))
         };
         let (base, own) = run.await.map_err(|error| fault("list files", &error))?;
         let base = base.iter().map(rows::file).collect::<Result<Vec<_>, _>>()?;
@@ -254,21 +255,22 @@ fn base_change(row: &Row) -> Result<Option<BaseChange>, Fault> {
     })
 }
 
-async fn list_layer(
+/// Queues the statement that lists a layer.
+fn list_layer(
     session: &mut Session,
     book: &BookId,
     folder: &Folder,
     layer: &Layer,
     after: Option<&BookPath>,
     limit: usize,
-) -> Sql<Vec<crate::database::Row>> {
+) -> Queued {
     let sql = format!(
         "SELECT {FILE} FROM file_journal f WHERE f.book_id = $1 AND f.user_id = $5 \
          AND f.path > $2 AND f.path < $3 ORDER BY f.path LIMIT $4"
     );
     let mut values = below(book, folder, after, limit);
     values.push(layer.as_str().into());
-    session.rows(sql, values).await
+    session.queue(sql, values)
 }
 
 /// Columns read by [`asset`]. The newest version of a file is never deleted.

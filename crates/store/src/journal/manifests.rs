@@ -8,7 +8,7 @@ use panaversity_model::{BookId, ContentHash, Fault, Layer};
 
 use super::lists::{LISTED, list, listed_versions};
 use super::{SqlJournal, rows};
-use crate::database::{Row, Sql, Value, fault};
+use crate::database::{Row, Sql, SqlError, Value, fault};
 
 // Answered from the index on versions alone, which requires that condition on them.
 const STAMP: &str = "SELECT count(*) AS count, CAST(coalesce(sum(version), 0) AS BIGINT) AS sum, \
@@ -34,11 +34,11 @@ impl Manifests for SqlJournal {
         let values = || vec![book.as_str().into(), layer.as_str().into()];
         let run = async {
             let mut session = self.db.snapshot().await?;
-            let found = session.row(STAMP, values()).await?;
-            let stamp = found.as_ref().map_or(Ok(Stamp::default()), stamp)?;
-            let found = session.rows(newer, [values(), vec![Value::Int(above)]].concat()).await?;
-            session.commit().await?;
-            Ok((stamp, found))
+            let stamps = session.queue(STAMP, values());
+            let rows = session.queue(newer, [values(), vec![Value::Int(above)]].concat());
+            let mut answers = session.finish().await?;
+            let stamp = answers.take(stamps).first().map_or(Ok(Stamp::default()), stamp)?;
+            Ok::<_, SqlError>((stamp, answers.take(rows)))
         };
         let (stamp, found) = run.await.map_err(|error| fault("read a manifest", &error))?;
         Ok((stamp, found.iter().map(manifest_row).collect::<Result<_, _>>()?))

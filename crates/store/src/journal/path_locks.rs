@@ -13,7 +13,7 @@ use panaversity_model::path::folders_above;
 
 use super::decide::{Batch, FoldedKey, folded_key};
 use super::rows;
-use crate::database::{Database, Dialect, Session, Sql, Value, power_of_two_chunks, values_list};
+use crate::database::{Database, Dialect, Queued, Session, Sql, Value, power_of_two_chunks, values_list};
 
 /// Folded names of the files that a batch writes and whose grammar does not keep them disjoint.
 fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
@@ -27,10 +27,10 @@ fn written(batch: &Batch<'_>) -> Vec<FoldedKey> {
     names
 }
 
-/// Locks the names of these files and of the folders above them, in name order.
-pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<()> {
+/// Queues the locks of the names of these files and of the folders above them, in name order.
+pub(super) fn lock_names(db: &Database, session: &mut Session, batch: &Batch<'_>) {
     if db.dialect() == Dialect::Sqlite {
-        return Ok(());
+        return;
     }
     // By name; true for an exclusive lock.
     let mut locks: BTreeMap<String, bool> = BTreeMap::new();
@@ -50,18 +50,13 @@ pub(super) async fn lock_names(db: &Database, session: &mut Session, batch: &Bat
         );
         let named =
             some.iter().flat_map(|(name, alone)| [name.as_str().into(), Value::Int(i64::from(*alone))]);
-        session.execute(sql, named.collect()).await?;
+        session.queue(sql, named.collect());
     }
-    Ok(())
 }
 
-/// Adds the names of files that lie below the names of new ones: enough of them that one remains
-/// whatever the batch deletes.
-pub(super) async fn read_names_below(
-    session: &mut Session,
-    batch: &Batch<'_>,
-    names: &mut HashMap<FoldedKey, String>,
-) -> Sql<()> {
+/// Queues reads of the names of files that lie below the written ones: enough of them that one remains
+/// whatever the batch deletes. There are none below a file that exists.
+pub(super) fn queue_names_below(session: &mut Session, batch: &Batch<'_>) -> Vec<Queued> {
     let deletions =
         batch.sets.iter().flat_map(|set| &set.changes).filter(|change| change.content.blob.is_none());
     let enough = i64::try_from(deletions.count() + 1).unwrap_or(i64::MAX);
@@ -72,8 +67,7 @@ pub(super) async fn read_names_below(
     new.extend(through);
     new.sort_unstable();
     new.dedup();
-    new.retain(|name| !names.contains_key(name));
-    for some in power_of_two_chunks(&new) {
+    let queue = |some: &[FoldedKey]| {
         let below = (0..some.len()).map(|n| {
             let (name, from, to) = (rows::NAME, 2 * n + 2, 2 * n + 3);
             format!(
@@ -87,11 +81,20 @@ pub(super) async fn read_names_below(
             // `0` is the byte after `/`.
             [format!("{name}/"), format!("{name}0")].map(Value::from)
         });
-        let values = std::iter::once(Value::Int(enough)).chain(ranges).collect();
-        for row in session.rows(sql, values).await? {
-            let name = (row.text("book_id")?, row.text("user_id")?, row.text("folded")?);
-            names.insert(name, row.text("path")?);
-        }
+        session.queue(sql, std::iter::once(Value::Int(enough)).chain(ranges).collect())
+    };
+    power_of_two_chunks(&new).into_iter().map(queue).collect()
+}
+
+/// Adds the names that were read.
+pub(super) fn add_names_below(
+    session: &mut Session,
+    reads: Vec<Queued>,
+    names: &mut HashMap<FoldedKey, String>,
+) -> Sql<()> {
+    for row in reads.into_iter().flat_map(|statement| session.take(statement)) {
+        let name = (row.text("book_id")?, row.text("user_id")?, row.text("folded")?);
+        names.insert(name, row.text("path")?);
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ impl Publications for SqlJournal {
                 let key = rows::chain_key(row)?;
                 let values =
                     vec![key.book.into(), key.path.into(), key.user.into(), lease.to_string().into()];
-                session.execute(update.clone(), values).await?;
+                session.queue(update.clone(), values);
             }
             session.commit().await?;
             Ok(found)
@@ -143,7 +143,7 @@ impl Publications for SqlJournal {
             retried("forget published files", || async {
                 let mut session = self.db.begin(Durability::Kill).await?;
                 if self.db.dialect() == Dialect::Postgres {
-                    session.rows(lock.as_str(), vec![named.clone()]).await?;
+                    session.queue(lock.as_str(), vec![named.clone()]);
                 }
                 session.execute(sql.as_str(), vec![named.clone()]).await?;
                 session.commit().await
@@ -161,8 +161,8 @@ impl Publications for SqlJournal {
     }
 }
 
-/// Locks rows in key order, as commits do, so that the two cannot deadlock.
-async fn lock(db: &Database, session: &mut Session, keys: &[&FileKey]) -> Sql<()> {
+/// Queues the locks of rows in key order, as commits do, so that the two cannot deadlock.
+fn lock(db: &Database, session: &mut Session, keys: &[&FileKey]) {
     if db.dialect() == Dialect::Postgres {
         for some in power_of_two_chunks(keys) {
             let sql = format!(
@@ -170,10 +170,9 @@ async fn lock(db: &Database, session: &mut Session, keys: &[&FileKey]) -> Sql<()
                  ORDER BY book_id, path, user_id FOR UPDATE",
                 values_list(1, some.len(), 3)
             );
-            session.rows(sql, some.iter().flat_map(|key| key_values(key)).collect()).await?;
+            session.queue(sql, some.iter().flat_map(|key| key_values(key)).collect());
         }
     }
-    Ok(())
 }
 
 /// Releases leases, inside a transaction, and records the results of the attempts. A publisher that put
@@ -186,7 +185,7 @@ pub(super) async fn settle_all(
     settles: &[(&Publication, Attempt)],
 ) -> Sql<Vec<Settled>> {
     let keys: BTreeSet<&FileKey> = settles.iter().map(|(publication, _)| &publication.key).collect();
-    lock(db, session, &keys.into_iter().collect::<Vec<_>>()).await?;
+    lock(db, session, &keys.into_iter().collect::<Vec<_>>());
     let done: Vec<_> = settles.iter().filter(|(_, attempt)| *attempt == Attempt::Done).collect();
     let mut published = HashSet::new();
     for some in power_of_two_chunks(&done) {
@@ -244,7 +243,7 @@ pub(super) async fn settle_all(
                  VALUES ($1, $2, $3, $4, {until}, $5, 'pending') \
                  ON CONFLICT (book_id, path, user_id) DO UPDATE SET state = 'pending', {lease}"
             );
-            session.execute(again, values).await?;
+            session.queue(again, values);
         }
         settled.push(Settled::Pending);
     }

@@ -12,7 +12,7 @@ use panaversity_model::Fault;
 use uuid::Uuid;
 
 use super::SqlJournal;
-use crate::database::{Database, Dialect, Durability, Session, Sql, fault};
+use crate::database::{Database, Dialect, Durability, Session, Sql, SqlError, fault};
 
 /// Mark before an id that is not paired with a storage yet.
 const UNPAIRED: &str = "unpaired-";
@@ -61,7 +61,7 @@ async fn locked(db: &Database) -> Sql<(Session, String)> {
     );
     session.execute(insert, vec![drawn.into()]).await?;
     let row = session.row("SELECT id FROM store", Vec::new()).await?;
-    let id = row.ok_or(sqlx::Error::RowNotFound)?.text("id")?;
+    let id = row.ok_or(SqlError::RowNotFound)?.text("id")?;
     Ok((session, id))
 }
 

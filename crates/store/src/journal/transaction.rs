@@ -16,33 +16,39 @@
 //!
 //! The number of statements does not depend on the number of files (up to 64 rows each); each book
 //! and each completed upload takes one or two of its own.
+//!
+//! No statement of the steps 1 to 5 needs the answer to another: they are sent together. Those of step 7
+//! are sent with COMMIT. So on PostgreSQL a transaction waits for two answers.
+
+mod decision;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use panaversity_model::Timestamp;
 use panaversity_model::audit::{AuditDraft, ChainKey};
 use panaversity_model::blob::{Blob, BlobLocation, BlobState};
-use panaversity_model::change::{ChangeSet, Verdict};
-use sqlx::Error;
+use panaversity_model::{Fault, Timestamp};
 
-use super::decide::{Batch, ChainState, State, Writes, key_of};
+use decision::LEASE;
+pub(super) use decision::{Decision, Leases};
+
+use super::decide::{Batch, ChainState, State, Writes};
 use super::publications::lease_end;
-use super::{blobs, changes, now, path_locks, rows, uploads};
+use super::{blobs, changes, path_locks, rows, uploads};
 use crate::backend::Backend;
 use crate::database::{
-    Database, Dialect, Durability, Session, Sql, Value, placeholders, power_of_two_chunks, values_list,
+    Database, Dialect, Durability, Queued, Row, Session, Sql, SqlError, Value, placeholders,
+    power_of_two_chunks, values_list,
 };
 
-/// A decided batch, before its commit.
+/// A decided batch. Its writes are queued and sent with COMMIT.
 pub(super) struct Prepared {
     pub(super) session: Session,
-    /// One verdict per set, in order.
-    pub(super) verdicts: Vec<Verdict>,
+    pub(super) decision: Decision,
     /// True if there is something to commit.
     pub(super) written: bool,
 }
 
-/// Steps 1 to 7.
+/// Steps 1 to 6, and the statements of step 7.
 pub(super) async fn prepare(
     db: &Database,
     backend: Backend,
@@ -50,73 +56,59 @@ pub(super) async fn prepare(
     durability: Durability,
 ) -> Sql<Prepared> {
     let mut session = db.begin(durability).await?;
-    share_books(db, &mut session, batch).await?;
-    let open_uploads = uploads::lock_open(db, &mut session, &batch.uploads()).await?;
-    let live = write_blobs(db, &mut session, batch).await?;
-    path_locks::lock_names(db, &mut session, batch).await?;
-    let keys = batch.chain_keys();
-    let chains = lock_chains(db, &mut session, &keys).await?;
-    let mut state = read_state(db, &mut session, batch, chains).await?;
-    state.open_uploads = open_uploads;
+    share_books(db, &mut session, batch);
+    let uploads = uploads::lock_open(db, &mut session, &batch.uploads());
+    let objects = write_blobs(db, &mut session, batch);
+    path_locks::lock_names(db, &mut session, batch);
+    let chains = lock_chains(db, &mut session, &batch.chain_keys());
+    let reads = queue_reads(db, &mut session, batch);
+    session.send().await?;
 
+    let live = live_objects(&mut session, objects)?;
+    let open_uploads = uploads::open(&mut session, uploads)?;
+    let chains = locked_chains(&mut session, chains)?;
+    let mut state = State { open_uploads, ..state(&mut session, chains, reads)? };
     let mut writes = Writes::default();
-    let mut verdicts = Vec::with_capacity(batch.sets.len());
+    let mut decision = Decision::default();
     for set in &batch.sets {
-        verdicts.push(state.decide(set, &live, &mut writes));
+        decision.verdicts.push(state.decide(set, &live, &mut writes));
     }
     for draft in &batch.drafts {
         state.link(draft, &mut writes);
     }
-    let leases = write_all(db, backend, &mut session, &state, &writes).await?;
-    for (set, verdict) in batch.sets.iter().zip(&mut verdicts) {
-        keep_leased(set, verdict, &leases);
-    }
-    Ok(Prepared { session, verdicts, written: !writes.entries.is_empty() })
+    decision.publications = write_all(db, backend, &mut session, &state, &writes);
+    decision.published = writes.publications.into_keys().collect();
+    Ok(Prepared { session, decision, written: !writes.entries.is_empty() })
 }
 
-/// Appends one entry within a transaction of another purpose.
+/// Queues one entry within a transaction of another purpose.
 pub(super) async fn record(db: &Database, session: &mut Session, draft: &AuditDraft) -> Sql<()> {
-    let chains = lock_chains(db, session, &BTreeSet::from([draft.chain()])).await?;
-    let nothing = Batch { sets: Vec::new(), drafts: Vec::new() };
-    let mut state = read_state(db, session, &nothing, chains).await?;
+    let chains = lock_chains(db, session, &BTreeSet::from([draft.chain()]));
+    let reads = queue_reads(db, session, &Batch { sets: Vec::new(), drafts: Vec::new() });
+    session.send().await?;
+    let chains = locked_chains(session, chains)?;
+    let mut state = state(session, chains, reads)?;
     let mut writes = Writes::default();
     state.link(draft, &mut writes);
-    write_log(session, &state, &writes).await
+    write_log(session, &state, &writes);
+    Ok(())
 }
 
-/// Leaves a set those publications whose path has its version and its lease.
-fn keep_leased(set: &ChangeSet, verdict: &mut Verdict, leases: &HashMap<ChainKey, (i64, String)>) {
-    let Verdict::Committed(applied) = verdict else { return };
-    for applied in applied {
-        let held = leases.get(&key_of(set, &applied.path));
-        applied.publication.take_if(|publication| {
-            held.is_none_or(|(version, lease)| {
-                *version != publication.version || *lease != publication.lease.to_string()
-            })
-        });
-    }
-}
-
-async fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Sql<()> {
+fn share_books(db: &Database, session: &mut Session, batch: &Batch<'_>) {
     if db.dialect() == Dialect::Postgres {
         for book in batch.books() {
             let sql = format!(
                 "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0)), {}",
                 changes::watermark_lock()
             );
-            session.execute(sql, vec![book.into()]).await?;
+            session.queue(sql, vec![book.into()]);
         }
     }
-    Ok(())
 }
 
 /// Step 3. Inline blobs include their bytes; an object must be live, with the staging that the change
-/// names. Returns the live objects with their stagings.
-async fn write_blobs(
-    db: &Database,
-    session: &mut Session,
-    batch: &Batch<'_>,
-) -> Sql<HashMap<String, Option<String>>> {
+/// names. Returns the statements that tell the live objects with their stagings.
+fn write_blobs(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Vec<Queued> {
     let all = batch.blobs();
     let (inline, objects): (Vec<&Blob>, Vec<&Blob>) =
         all.into_values().partition(|blob| matches!(blob.location, BlobLocation::Inline(_)));
@@ -137,18 +129,14 @@ async fn write_blobs(
             lists.join(", ")
         );
         let values = some.iter().flat_map(|blob| blobs::values(blob, BlobState::Live));
-        session.execute(sql, values.collect()).await?;
+        session.queue(sql, values.collect());
     }
-    touch_objects(db, session, &objects).await
+    touch_objects(db, session, &objects)
 }
 
 /// Locks the rows of objects in hash order, touches them, and removes the writers' guard.
-async fn touch_objects(
-    db: &Database,
-    session: &mut Session,
-    objects: &[&Blob],
-) -> Sql<HashMap<String, Option<String>>> {
-    let mut live = HashMap::new();
+fn touch_objects(db: &Database, session: &mut Session, objects: &[&Blob]) -> Vec<Queued> {
+    let mut reads = Vec::new();
     for some in power_of_two_chunks(objects) {
         let hashes: Vec<Value> = some.iter().map(|blob| blob.hash.to_string().into()).collect();
         let list = placeholders(1, some.len());
@@ -156,24 +144,24 @@ async fn touch_objects(
         let staged = format!(
             "SELECT hash, staging FROM blobs WHERE hash IN ({list}) AND state = 'live' ORDER BY hash {locked}"
         );
-        for row in session.rows(staged, hashes.clone()).await? {
-            live.insert(row.text("hash")?, row.optional_text("staging")?);
-        }
+        reads.push(session.queue(staged, hashes.clone()));
         let touch = format!(
             "UPDATE blobs SET touched_at = {}, staged_until = NULL WHERE hash IN ({list}) AND state = 'live'",
             db.now_sql()
         );
-        session.execute(touch, hashes).await?;
+        session.queue(touch, hashes);
     }
-    Ok(live)
+    reads
 }
 
-/// Step 4, without the names.
-pub(super) async fn lock_chains(
-    db: &Database,
-    session: &mut Session,
-    keys: &BTreeSet<ChainKey>,
-) -> Sql<HashMap<ChainKey, ChainState>> {
+/// Live objects with their stagings.
+fn live_objects(session: &mut Session, reads: Vec<Queued>) -> Sql<HashMap<String, Option<String>>> {
+    let rows = reads.into_iter().flat_map(|statement| session.take(statement));
+    rows.map(|row| Ok((row.text("hash")?, row.optional_text("staging")?))).collect()
+}
+
+/// Step 4, without the names. Returns the statements that tell the chains.
+pub(super) fn lock_chains(db: &Database, session: &mut Session, keys: &BTreeSet<ChainKey>) -> Vec<Queued> {
     let keys: Vec<&ChainKey> = keys.iter().collect();
     let lock = match db.dialect() {
         Dialect::Sqlite => "",
@@ -188,39 +176,50 @@ pub(super) async fn lock_chains(
             "INSERT INTO chains (book_id, path, user_id, count, version) VALUES {} ON CONFLICT DO NOTHING",
             lists.join(", ")
         );
-        session.execute(sql, key_values(some)).await?;
+        session.queue(sql, key_values(some));
     }
-    let mut chains = HashMap::with_capacity(keys.len());
-    for some in power_of_two_chunks(&keys) {
+    let queue = |some: &[&ChainKey]| {
         let sql = format!(
             "SELECT c.book_id, c.path, c.user_id, c.tip, c.count, c.version, c.last_at FROM chains c \
              WHERE (c.book_id, c.path, c.user_id) IN (VALUES {}) \
              ORDER BY c.book_id, c.path, c.user_id {lock}",
             values_list(1, some.len(), 3)
         );
-        for row in session.rows(sql, key_values(some)).await? {
-            let state = ChainState {
-                tip: row.optional_text("tip")?,
-                count: row.int("count")?,
-                version: row.int("version")?,
-                last_at: row.optional_time("last_at")?,
-            };
-            chains.insert(rows::chain_key(&row)?, state);
-        }
-    }
-    Ok(chains)
+        session.queue(sql, key_values(some))
+    };
+    power_of_two_chunks(&keys).into_iter().map(queue).collect()
+}
+
+/// The locked chains.
+fn locked_chains(session: &mut Session, locks: Vec<Queued>) -> Sql<HashMap<ChainKey, ChainState>> {
+    let rows = locks.into_iter().flat_map(|statement| session.take(statement));
+    let chain = |row: Row| {
+        let state = ChainState {
+            tip: row.optional_text("tip")?,
+            count: row.int("count")?,
+            version: row.int("version")?,
+            last_at: row.optional_time("last_at")?,
+        };
+        Ok((rows::chain_key(&row)?, state))
+    };
+    rows.map(chain).collect()
+}
+
+/// Statements of step 5.
+struct Reads {
+    files: Vec<Queued>,
+    names_below: Vec<Queued>,
+    schemas: Vec<Queued>,
+    /// The time and, for each change of the batch, a fresh version.
+    time: Queued,
+    changes: usize,
 }
 
 /// Step 5. Separate statements, after the locks: only then do they see the commits of the writers that
 /// were waited for.
-async fn read_state(
-    db: &Database,
-    session: &mut Session,
-    batch: &Batch<'_>,
-    chains: HashMap<ChainKey, ChainState>,
-) -> Sql<State> {
-    let (mut files, mut names, mut schemas) = (HashMap::new(), HashMap::new(), HashMap::new());
+fn queue_reads(db: &Database, session: &mut Session, batch: &Batch<'_>) -> Reads {
     let folded: Vec<_> = batch.folded_keys().into_iter().collect();
+    let mut files = Vec::new();
     for some in power_of_two_chunks(&folded) {
         let sql = format!(
             "SELECT f.book_id, f.path, f.user_id, f.sha256, f.folded FROM file_journal f \
@@ -229,84 +228,105 @@ async fn read_state(
             placeholders(1, some.len())
         );
         let values = some.iter().map(|(book, user, folded)| rows::name(book, user, folded).into());
-        for row in session.rows(sql, values.collect()).await? {
-            let key = rows::chain_key(&row)?;
-            names.insert((key.book.clone(), key.user.clone(), row.text("folded")?), key.path.clone());
-            files.insert(key, rows::hash(&row.text("sha256")?).map_err(|fault| Error::Decode(fault.into()))?);
-        }
+        files.push(session.queue(sql, values.collect()));
     }
-    path_locks::read_names_below(session, batch, &mut names).await?;
+    let names_below = path_locks::queue_names_below(session, batch);
     let books: Vec<&str> = batch.books().into_iter().collect();
+    let mut schemas = Vec::new();
     for some in power_of_two_chunks(&books) {
         let sql =
             format!("SELECT book_id, schema FROM books WHERE book_id IN ({})", placeholders(1, some.len()));
-        for row in session.rows(sql, some.iter().map(|book| (*book).into()).collect()).await? {
-            let schema = rows::schema(&row.text("schema")?).map_err(|fault| Error::Decode(fault.into()))?;
-            schemas.insert(row.text("book_id")?, schema);
-        }
+        schemas.push(session.queue(sql, some.iter().map(|book| (*book).into()).collect()));
     }
-    let (now, versions) = match batch.change_count() {
-        0 => (now(db, session).await?, Vec::new()),
-        count => take_versions(db, session, count).await?,
-    };
+    let changes = batch.change_count();
+    Reads { files, names_below, schemas, time: queue_time(db, session, changes), changes }
+}
+
+/// What the statements of step 5 have read.
+fn state(session: &mut Session, chains: HashMap<ChainKey, ChainState>, reads: Reads) -> Sql<State> {
+    let undecodable = |fault: Fault| SqlError::Decode(fault.to_string());
+    let (mut files, mut names, mut schemas) = (HashMap::new(), HashMap::new(), HashMap::new());
+    for row in reads.files.into_iter().flat_map(|statement| session.take(statement)) {
+        let key = rows::chain_key(&row)?;
+        names.insert((key.book.clone(), key.user.clone(), row.text("folded")?), key.path.clone());
+        files.insert(key, rows::hash(&row.text("sha256")?).map_err(undecodable)?);
+    }
+    path_locks::add_names_below(session, reads.names_below, &mut names)?;
+    for row in reads.schemas.into_iter().flat_map(|statement| session.take(statement)) {
+        let schema = rows::schema(&row.text("schema")?).map_err(undecodable)?;
+        schemas.insert(row.text("book_id")?, schema);
+    }
+    let (now, versions) = time_and_versions(&session.take(reads.time), reads.changes)?;
     let versions = versions.into_iter();
     Ok(State { now, versions, schemas, chains, files, names, open_uploads: HashSet::new() })
 }
 
-/// The time, and `count` fresh versions, ascending.
-async fn take_versions(db: &Database, session: &mut Session, count: usize) -> Sql<(Timestamp, Vec<i64>)> {
-    let number = i64::try_from(count).unwrap_or(i64::MAX);
+/// Queues the statement that returns the time and takes `count` fresh versions.
+fn queue_time(db: &Database, session: &mut Session, count: usize) -> Queued {
+    let number = Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
     let now = db.now_sql();
     match db.dialect() {
+        _ if count == 0 => session.queue(format!("SELECT {now} AS now"), Vec::new()),
         Dialect::Sqlite => {
             let sql = format!(
                 "UPDATE counters SET value = value + $1 WHERE name = 'version' RETURNING {now} AS now, value"
             );
-            let row = session.row(sql, vec![Value::Int(number)]).await?.ok_or(Error::RowNotFound)?;
-            let last = row.int("value")?;
-            Ok((row.time("now")?, (last - number + 1..=last).collect()))
+            session.queue(sql, vec![number])
         }
         Dialect::Postgres => {
             let sql =
                 format!("SELECT {now} AS now, nextval('file_versions') AS value FROM generate_series(1, $1)");
-            let rows = session.rows(sql, vec![Value::Int(number)]).await?;
-            let now = rows.last().ok_or(Error::RowNotFound)?.time("now")?;
-            Ok((now, rows.iter().map(|row| row.int("value")).collect::<Sql<_>>()?))
+            session.queue(sql, vec![number])
         }
     }
 }
 
-/// Step 7. Returns, per published path, the version and the lease that its row has now.
-async fn write_all(
+/// The time, and `count` versions, ascending. `SQLite` returns the last version alone.
+fn time_and_versions(rows: &[Row], count: usize) -> Sql<(Timestamp, Vec<i64>)> {
+    let now = rows.last().ok_or(SqlError::RowNotFound)?.time("now")?;
+    let versions = match rows {
+        _ if count == 0 => Vec::new(),
+        [Row::Sqlite(_)] => {
+            let last = rows[0].int("value")?;
+            let number = i64::try_from(count).unwrap_or(i64::MAX);
+            (last - number + 1..=last).collect()
+        }
+        rows => rows.iter().map(|row| row.int("value")).collect::<Sql<_>>()?,
+    };
+    Ok((now, versions))
+}
+
+/// Step 7. Returns the statements that tell the leases of the published paths.
+fn write_all(
     db: &Database,
     backend: Backend,
     session: &mut Session,
     state: &State,
     writes: &Writes,
-) -> Sql<HashMap<ChainKey, (i64, String)>> {
+) -> Vec<Queued> {
     for (book, schema) in &writes.books {
         let sql = format!(
             "INSERT INTO books (book_id, schema, created_at) VALUES ($1, $2, {}) ON CONFLICT DO NOTHING",
             db.now_sql()
         );
-        session.execute(sql, vec![book.as_str().into(), schema.as_str().into()]).await?;
+        session.queue(sql, vec![book.as_str().into(), schema.as_str().into()]);
     }
-    uploads::note_done(session, &writes.uploads).await?;
-    write_files(backend, session, writes).await?;
-    insert(session, VERSIONS, "", &version_values(writes)).await?;
-    write_log(session, state, writes).await?;
-    write_publications(db, backend, session, &writes.publications).await
+    uploads::note_done(session, &writes.uploads);
+    write_files(backend, session, writes);
+    insert(session, VERSIONS, "", &version_values(writes));
+    write_log(session, state, writes);
+    write_publications(db, backend, session, &writes.publications)
 }
 
 /// Writes the entries and the chains they are linked into.
-async fn write_log(session: &mut Session, state: &State, writes: &Writes) -> Sql<()> {
-    insert(session, ENTRIES, "", &entry_values(writes)).await?;
+fn write_log(session: &mut Session, state: &State, writes: &Writes) {
+    insert(session, ENTRIES, "", &entry_values(writes));
     let chains: Vec<Vec<Value>> = writes
         .chains
         .iter()
         .filter_map(|key| state.chains.get(key).map(|chain| chain_values(key, chain)))
         .collect();
-    insert(session, CHAINS, CHAINS_UPDATE, &chains).await
+    insert(session, CHAINS, CHAINS_UPDATE, &chains);
 }
 
 const FILES: &str =
@@ -322,7 +342,7 @@ const CHAINS: &str = "chains (book_id, path, user_id, tip, count, version, last_
 const CHAINS_UPDATE: &str = "ON CONFLICT (book_id, path, user_id) DO UPDATE SET tip = excluded.tip, \
     count = excluded.count, version = excluded.version, last_at = excluded.last_at";
 
-async fn write_files(backend: Backend, session: &mut Session, writes: &Writes) -> Sql<()> {
+fn write_files(backend: Backend, session: &mut Session, writes: &Writes) {
     let gone: Vec<&ChainKey> =
         writes.files.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
     for some in power_of_two_chunks(&gone) {
@@ -330,7 +350,7 @@ async fn write_files(backend: Backend, session: &mut Session, writes: &Writes) -
             "DELETE FROM file_journal WHERE (book_id, path, user_id) IN (VALUES {})",
             values_list(1, some.len(), 3)
         );
-        session.execute(sql, key_values(some)).await?;
+        session.queue(sql, key_values(some));
     }
     let held = writes.files.iter().filter_map(|(key, row)| row.as_ref().map(|row| (key, row)));
     let values: Vec<Vec<Value>> = held
@@ -347,7 +367,7 @@ async fn write_files(backend: Backend, session: &mut Session, writes: &Writes) -
             values
         })
         .collect();
-    insert(session, FILES, FILES_UPDATE, &values).await
+    insert(session, FILES, FILES_UPDATE, &values);
 }
 
 fn version_values(writes: &Writes) -> Vec<Vec<Value>> {
@@ -406,16 +426,15 @@ fn chain_values(key: &ChainKey, chain: &ChainState) -> Vec<Value> {
 }
 
 /// Marks paths pending; acquires the lease on each unless another one is valid.
-async fn write_publications(
+fn write_publications(
     db: &Database,
     backend: Backend,
     session: &mut Session,
     publications: &BTreeMap<ChainKey, (i64, panaversity_model::ids::LeaseId)>,
-) -> Sql<HashMap<ChainKey, (i64, String)>> {
+) -> Vec<Queued> {
     let all: Vec<_> = publications.iter().collect();
     let lease_end = lease_end(db.dialect(), backend);
-    let mut leases = HashMap::with_capacity(all.len());
-    for some in power_of_two_chunks(&all) {
+    let write = |some: &[(&ChainKey, &(i64, panaversity_model::ids::LeaseId))]| {
         let lists: Vec<String> = (0..some.len())
             .map(|n| {
                 let at = n * 5;
@@ -428,27 +447,24 @@ async fn write_publications(
              ON CONFLICT (book_id, path, user_id) DO UPDATE SET version = excluded.version, state = 'pending', \
              lease = CASE WHEN {held} THEN publications.lease ELSE excluded.lease END, \
              lease_until = CASE WHEN {held} THEN publications.lease_until ELSE excluded.lease_until END \
-             RETURNING book_id, path, user_id, version, lease",
+             RETURNING {LEASE}",
             lists.join(", ")
         );
         let values = some.iter().flat_map(|(key, (version, lease))| {
             key_values(&[*key]).into_iter().chain([Value::Int(*version), lease.to_string().into()])
         });
-        for row in session.rows(sql, values.collect()).await? {
-            leases.insert(rows::chain_key(&row)?, (row.int("version")?, row.text("lease")?));
-        }
-    }
-    Ok(leases)
+        session.queue(sql, values.collect())
+    };
+    power_of_two_chunks(&all).into_iter().map(write).collect()
 }
 
 /// Inserts rows of equal length into `table`, given with its columns.
-async fn insert(session: &mut Session, table: &str, on_conflict: &str, rows: &[Vec<Value>]) -> Sql<()> {
+fn insert(session: &mut Session, table: &str, on_conflict: &str, rows: &[Vec<Value>]) {
     for some in power_of_two_chunks(rows) {
         let columns = some[0].len();
         let sql = format!("INSERT INTO {table} VALUES {} {on_conflict}", values_list(1, some.len(), columns));
-        session.execute(sql, some.concat()).await?;
+        session.queue(sql, some.concat());
     }
-    Ok(())
 }
 
 fn key_values(keys: &[&ChainKey]) -> Vec<Value> {

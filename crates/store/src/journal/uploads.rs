@@ -14,7 +14,8 @@ use panaversity_model::{Fault, Timestamp};
 use super::gc::seconds_from_now;
 use super::{SqlJournal, retried, rows};
 use crate::database::{
-    Database, Dialect, Durability, Row, Session, Sql, Value, placeholders, power_of_two_chunks,
+    Database, Dialect, Durability, Queued, Row, Session, Sql, SqlError, Value, placeholders,
+    power_of_two_chunks,
 };
 
 /// Columns read by [`upload`].
@@ -44,7 +45,7 @@ impl Uploads for SqlJournal {
             let mut session = self.db.begin(Durability::PowerCut).await?;
             let row = session.row(sql.as_str(), values.clone()).await?;
             session.commit().await?;
-            row.ok_or(sqlx::Error::RowNotFound)
+            row.ok_or(SqlError::RowNotFound)
         })
         .await?;
         upload(&row)
@@ -103,34 +104,37 @@ impl Uploads for SqlJournal {
     }
 }
 
-/// Locks these uploads; returns the open ones. A concurrent completion is waited for.
-pub(super) async fn lock_open(
-    db: &Database,
-    session: &mut Session,
-    ids: &BTreeSet<UploadId>,
-) -> Sql<HashSet<UploadId>> {
-    let (ids, mut open) = (ids.iter().copied().collect::<Vec<_>>(), HashSet::new());
+/// Queues the locks of these uploads; [`open`] reads which are open. A concurrent completion is waited
+/// for.
+pub(super) fn lock_open(db: &Database, session: &mut Session, ids: &BTreeSet<UploadId>) -> Vec<Queued> {
+    let ids: Vec<_> = ids.iter().copied().collect();
     let lock = if db.dialect() == Dialect::Postgres { "FOR UPDATE" } else { "" };
-    for some in power_of_two_chunks(&ids) {
+    let queue = |some: &[UploadId]| {
         let sql = format!(
             "SELECT id FROM uploads WHERE id IN ({}) AND hash IS NULL ORDER BY id {lock}",
             placeholders(1, some.len())
         );
-        for row in session.rows(sql, some.iter().map(|id| id.to_string().into()).collect()).await? {
-            open.extend(UploadId::from_stored(&row.text("id")?));
-        }
+        session.queue(sql, some.iter().map(|id| id.to_string().into()).collect())
+    };
+    power_of_two_chunks(&ids).into_iter().map(queue).collect()
+}
+
+/// Open uploads among those that were locked.
+pub(super) fn open(session: &mut Session, locked: Vec<Queued>) -> Sql<HashSet<UploadId>> {
+    let mut open = HashSet::new();
+    for row in locked.into_iter().flat_map(|statement| session.take(statement)) {
+        open.extend(UploadId::from_stored(&row.text("id")?));
     }
     Ok(open)
 }
 
-/// Records the completion of locked uploads.
-pub(super) async fn note_done(session: &mut Session, done: &[(UploadId, Completion)]) -> Sql<()> {
+/// Queues the completion of locked uploads.
+pub(super) fn note_done(session: &mut Session, done: &[(UploadId, Completion)]) {
     for (id, Completion { effect, hash }) in done {
         let sql = "UPDATE uploads SET effect = $2, hash = $3 WHERE id = $1";
         let values = vec![id.to_string().into(), effect.as_str().into(), hash.to_string().into()];
-        session.execute(sql, values).await?;
+        session.queue(sql, values);
     }
-    Ok(())
 }
 
 fn id(row: &Row) -> Result<UploadId, Fault> {

@@ -10,10 +10,10 @@ use panaversity_model::{BookId, Layer, Timestamp, View};
 use panaversity_store::SqlJournal;
 use panaversity_testkit::postgres;
 use panaversity_testkit::samples::{book, change_set, lesson, write};
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::engines::{open, sqlite_file, sqlite_url};
+use crate::engines::{on_postgres_directly, open, sqlite_file, sqlite_url};
 
 /// Long enough for a delta that does not wait to return.
 const A_WHILE: Duration = Duration::from_millis(500);
@@ -38,18 +38,18 @@ async fn a_change_under_way_on_postgresql_is_named_later() {
     let book = book();
     put(&journal, &book, 1).await;
     // Changes have their time by now when they begin to write the versions.
-    let mut other = PgConnection::connect(&url).await.unwrap();
-    other.execute("BEGIN; LOCK TABLE versions IN EXCLUSIVE MODE").await.unwrap();
+    let other = on_postgres_directly(&url).await;
+    other.batch_execute("BEGIN; LOCK TABLE versions IN EXCLUSIVE MODE").await.unwrap();
     let under_way = {
         let (journal, book) = (journal.clone(), book.clone());
         tokio::spawn(async move { put(&journal, &book, 2).await })
     };
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'versions'::regclass";
-    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.unwrap() == 0 {}
+    while other.query_one_scalar::<i64, _>(waiting, &[]).await.unwrap() == 0 {}
 
     let first = delta(&journal, &book, Timestamp::default()).await;
     assert!(names(&first, 1) && !names(&first, 2));
-    other.execute("COMMIT").await.unwrap();
+    other.batch_execute("COMMIT").await.unwrap();
     under_way.await.unwrap();
     let second = delta(&journal, &book, first.complete_until).await;
     assert!(names(&second, 2), "it has the time of before the first delta");

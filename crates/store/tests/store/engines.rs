@@ -21,6 +21,13 @@ pub(crate) async fn open(url: &str) -> (Database, Arc<SqlJournal>) {
     (db, journal)
 }
 
+/// Connection to PostgreSQL that bypasses the engine.
+pub(crate) async fn on_postgres_directly(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
 /// URL of a new `SQLite` file.
 pub(crate) fn sqlite_url(folder: &TempDir) -> String {
     format!("sqlite:{}", sqlite_file(folder).display())
@@ -93,9 +100,7 @@ async fn on_postgres(options: &str) -> Setup {
     Setup::new(journal, ()).expiring_leases(move || {
         let url = url.clone();
         async move {
-            let pool = sqlx::PgPool::connect(&url).await.unwrap();
-            pool.execute(EXPIRE).await.unwrap();
-            pool.close().await;
+            on_postgres_directly(&url).await.batch_execute(EXPIRE).await.unwrap();
         }
     })
 }

@@ -14,10 +14,11 @@ use panaversity_store::SqlJournal;
 use panaversity_testkit::contract::{ContractFixture, Setup};
 use panaversity_testkit::postgres;
 use panaversity_testkit::samples::{delete, draft, lesson, overlay, write};
-use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, SqlitePool};
 use tempfile::TempDir;
+use tokio_postgres::SimpleQueryMessage;
 
-use crate::engines::{open, sqlite_file, sqlite_url};
+use crate::engines::{on_postgres_directly, open, sqlite_file, sqlite_url};
 
 /// The contract's query that finds breaks, verbatim.
 const BREAKS: &str = "SELECT a.* FROM audit_log a
@@ -68,7 +69,7 @@ impl Place {
 /// A connection that bypasses the journal.
 enum Raw {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(tokio_postgres::Client),
 }
 
 impl Raw {
@@ -77,28 +78,39 @@ impl Raw {
             Place::Sqlite(folder) => {
                 Self::Sqlite(SqlitePool::connect(sqlite_file(folder).to_str().unwrap()).await.unwrap())
             }
-            Place::Postgres(url) => Self::Postgres(PgPool::connect(url).await.unwrap()),
+            Place::Postgres(url) => Self::Postgres(on_postgres_directly(url).await),
         }
     }
 
     /// Runs statements; returns the number of rows changed, or the database's error.
     async fn run(&self, sql: &str) -> Result<u64, String> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        let ran = match self {
-            Self::Sqlite(pool) => sql.execute(pool).await.map(|done| done.rows_affected()),
-            Self::Postgres(pool) => sql.execute(pool).await.map(|done| done.rows_affected()),
-        };
-        ran.map_err(|error| error.to_string())
+        match self {
+            Self::Sqlite(pool) => {
+                let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(pool).await;
+                ran.map(|done| done.rows_affected()).map_err(|error| error.to_string())
+            }
+            Self::Postgres(client) => {
+                let ran = client.simple_query(sql).await;
+                let ran = ran.map_err(|error| error.as_db_error().unwrap().message().to_owned())?;
+                let changed = ran.iter().map(|message| match message {
+                    SimpleQueryMessage::CommandComplete(rows) => *rows,
+                    _ => 0,
+                });
+                Ok(changed.sum())
+            }
+        }
     }
 
     /// First column of the rows, which must be text.
     async fn texts(&self, sql: &str) -> Vec<String> {
-        let query = AssertSqlSafe(sql.to_owned());
-        let texts = match self {
-            Self::Sqlite(pool) => sqlx::query_scalar(query).fetch_all(pool).await,
-            Self::Postgres(pool) => sqlx::query_scalar(query).fetch_all(pool).await,
-        };
-        texts.unwrap()
+        match self {
+            Self::Sqlite(pool) => {
+                sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(pool).await.unwrap()
+            }
+            Self::Postgres(client) => {
+                client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+            }
+        }
     }
 
     async fn remove_guards(&self) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use panaversity_model::suggestion::nearest_name;
 
 use super::hosts::HostLists;
-use super::postgres::{PostgresUrl, TargetSession, Tls};
+use super::postgres::{PostgresUrl, TargetSession, Tls, TlsMode};
 
 /// Supported parameters.
 #[rustfmt::skip]
@@ -71,7 +71,7 @@ impl UrlParameters {
             "target_session_attrs" => url.target = target_session(value)?,
             "connect_timeout" => url.connect_timeout = connect_timeout(value)?,
             "sslmode" | "ssl" => url.tls.mode = Some(ssl_mode(value)?),
-            "requiressl" if value == "1" => url.tls.mode = Some("require"),
+            "requiressl" if value == "1" => url.tls.mode = Some(TlsMode::Require),
             "sslrootcert" => url.tls.root = given(),
             "sslcert" => url.tls.certificate = given(),
             "sslkey" => url.tls.key = given(),
@@ -156,12 +156,11 @@ fn connect_timeout(value: &str) -> Result<Option<Duration>, String> {
     Ok((seconds > 0).then(|| Duration::from_secs(seconds.max(2))))
 }
 
-fn ssl_mode(value: &str) -> Result<&'static str, String> {
-    const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+pub(super) fn ssl_mode(value: &str) -> Result<TlsMode, String> {
     match value {
-        "true" | "1" | "on" => Ok("require"),
-        "false" | "0" | "off" => Ok("disable"),
-        _ => MODES.into_iter().find(|mode| *mode == value).ok_or_else(|| {
+        "true" | "1" | "on" => Ok(TlsMode::Require),
+        "false" | "0" | "off" => Ok(TlsMode::Disable),
+        _ => TlsMode::ALL.into_iter().find(|mode| mode.name() == value).ok_or_else(|| {
             "`sslmode` is not one of disable, allow, prefer, require, verify-ca, verify-full".to_owned()
         }),
     }
@@ -169,10 +168,10 @@ fn ssl_mode(value: &str) -> Result<&'static str, String> {
 
 /// Applies libpq's rules: with a root certificate `require` verifies the server's; `system` is no file,
 /// and implies full verification.
-fn as_libpq_does(tls: Tls) -> Tls {
+pub(super) fn as_libpq_does(tls: Tls) -> Tls {
     match (tls.root.as_deref(), tls.mode) {
-        (Some("system"), mode) => Tls { root: None, mode: Some(mode.unwrap_or("verify-full")), ..tls },
-        (Some(_), Some("require")) => Tls { mode: Some("verify-ca"), ..tls },
+        (Some("system"), mode) => Tls { root: None, mode: Some(mode.unwrap_or(TlsMode::VerifyFull)), ..tls },
+        (Some(_), Some(TlsMode::Require)) => Tls { mode: Some(TlsMode::VerifyCa), ..tls },
         _ => tls,
     }
 }

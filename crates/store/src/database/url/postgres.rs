@@ -2,13 +2,14 @@
 //! and port default to `PGHOST`, `PGUSER` and so on, the password also to `.pgpass`. Two differences:
 //! with `hostaddr`, TLS verifies the address and not the name; and `channel_binding` is not checked.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use sqlx::postgres::PgConnectOptions;
+use tokio_postgres::Config;
 
+use super::environment::Environment;
 use super::hosts::{At, Host};
+use crate::database::error::{Sql, SqlError};
 
 /// Characters escaped where a URL is displayed.
 const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -35,14 +36,33 @@ pub struct PostgresUrl {
 }
 
 /// TLS settings of a connection.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Tls {
-    /// A value of `sslmode`.
-    pub(super) mode: Option<&'static str>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::database) struct Tls {
+    pub(in crate::database) mode: Option<TlsMode>,
     /// File names.
-    pub(super) root: Option<String>,
-    pub(super) certificate: Option<String>,
-    pub(super) key: Option<String>,
+    pub(in crate::database) root: Option<String>,
+    pub(in crate::database) certificate: Option<String>,
+    pub(in crate::database) key: Option<String>,
+}
+
+/// Whether a connection is encrypted, and how the server's certificate is verified: libpq's `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::database) enum TlsMode {
+    Disable,
+    /// Encrypted only if the server refuses it otherwise.
+    Allow,
+    /// Encrypted if the server can.
+    Prefer,
+    Require,
+    /// The certificate must be trusted; its name does not matter.
+    VerifyCa,
+    VerifyFull,
+}
+
+/// Parameters of connections to one server.
+pub(in crate::database) struct ConnectOptions {
+    pub(in crate::database) config: Config,
+    pub(in crate::database) tls: Tls,
 }
 
 /// Kind of server required: libpq's `target_session_attrs`.
@@ -58,9 +78,15 @@ pub(crate) enum TargetSession {
 }
 
 impl PostgresUrl {
-    /// Connection options of each host, with its display name.
-    pub(crate) fn candidates(&self) -> Result<Vec<(String, PgConnectOptions)>, sqlx::Error> {
-        self.hosts.iter().map(|host| Ok((host.shown(), self.options_for(host)?))).collect()
+    /// Connection options of each host, with its display name. `start_up` are further options for the
+    /// server.
+    pub(in crate::database) fn candidates(
+        &self,
+        start_up: Option<&str>,
+    ) -> Sql<Vec<(String, ConnectOptions)>> {
+        let environment = Environment::of_process();
+        let options = |host: &Host| Ok((host.shown(), self.options_for(host, &environment, start_up)?));
+        self.hosts.iter().map(options).collect()
     }
 
     /// Kind of server required.
@@ -78,33 +104,42 @@ impl PostgresUrl {
         self.pooler
     }
 
-    /// Connection options for a host, built from a URL in the one form that sqlx parses without loss: every
-    /// part as a parameter. Its builder does not accept raw `options`, and would look up a password before
-    /// it knows the host.
-    fn options_for(&self, host: &Host) -> Result<PgConnectOptions, sqlx::Error> {
-        let (at, mode) = match &host.at {
-            At::Default => (None, self.tls.mode),
-            At::Tcp(name) => (Some(name.as_str()), self.tls.mode),
-            // As in libpq: a socket, which cannot be intercepted, is not encrypted.
-            At::Socket(folder) => (Some(folder.as_str()), Some("disable")),
+    fn options_for(
+        &self,
+        host: &Host,
+        environment: &Environment,
+        start_up: Option<&str>,
+    ) -> Sql<ConnectOptions> {
+        let port = host.port.unwrap_or_else(|| environment.port());
+        let at = if host.at == At::Default { environment.host(port) } else { host.at.clone() };
+        let user = self.user.clone().unwrap_or_else(|| environment.user());
+        let database = self.database.clone().or_else(|| environment.get("PGDATABASE"));
+        let database = database.unwrap_or_else(|| user.clone());
+        let mut tls = environment.tls(&self.tls).map_err(SqlError::Driver)?;
+        let mut config = Config::new();
+        match &at {
+            At::Tcp(name) => config.host(name),
+            At::Socket(folder) => {
+                // As in libpq: a socket, which cannot be intercepted, is not encrypted.
+                tls.mode = Some(TlsMode::Disable);
+                config.host_path(folder)
+            }
+            At::Default => &mut config,
         };
-        let port = host.port.map(|port| port.to_string());
-        let pairs = [
-            ("host", at),
-            ("port", port.as_deref()),
-            ("user", self.user.as_deref()),
-            ("password", self.password.as_deref()),
-            ("dbname", self.database.as_deref()),
-            ("application_name", self.application_name.as_deref()),
-            ("options", self.options.as_deref()),
-            ("sslmode", mode),
-            ("sslrootcert", self.tls.root.as_deref()),
-            ("sslcert", self.tls.certificate.as_deref()),
-            ("sslkey", self.tls.key.as_deref()),
-        ];
-        let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let query: Vec<_> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        PgConnectOptions::from_str(&format!("postgres:///?{}", query.join("&")))
+        config.port(port).user(&user).dbname(&database);
+        if let Some(password) =
+            self.password.clone().or_else(|| environment.password(&at, port, &database, &user))
+        {
+            config.password(password);
+        }
+        let name = self.application_name.clone().or_else(|| environment.get("PGAPPNAME"));
+        config.application_name(name.as_deref().unwrap_or("panaversity-fs"));
+        let options = [environment.get("PGOPTIONS"), self.options.clone(), start_up.map(str::to_owned)];
+        let options: Vec<String> = options.into_iter().flatten().collect();
+        if !options.is_empty() {
+            config.options(options.join(" "));
+        }
+        Ok(ConnectOptions { config, tls })
     }
 
     /// URL without the password and other parts that may contain a secret.
@@ -120,7 +155,7 @@ impl PostgresUrl {
         let database = self.database.as_deref().map(encoded);
         let mut query = Vec::new();
         query.extend(has_socket.then(|| format!("host={hosts}")));
-        query.extend(self.tls.mode.map(|mode| format!("sslmode={mode}")));
+        query.extend(self.tls.mode.map(|mode| format!("sslmode={}", mode.name())));
         let target = self.target.name();
         query.extend(target.map(|target| format!("target_session_attrs={target}")));
         let authority = if has_socket { "" } else { &hosts };
@@ -128,6 +163,23 @@ impl PostgresUrl {
         let path = if path.is_empty() && has_socket { "/" } else { &path };
         let mark = if query.is_empty() { "" } else { "?" };
         format!("postgres://{credentials}{authority}{path}{mark}{}", query.join("&"))
+    }
+}
+
+impl TlsMode {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Disable, Self::Allow, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
+
+    /// libpq's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Allow => "allow",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
     }
 }
 
@@ -151,6 +203,8 @@ fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::config::Host as DriverHost;
+
     use super::super::DatabaseUrl;
     use super::*;
 
@@ -164,10 +218,13 @@ mod tests {
 
     /// Endpoints of the connections: host or socket, and port.
     fn places(url: &str) -> Vec<(String, u16)> {
-        let candidates = read(url).candidates().unwrap();
-        let place = |options: &PgConnectOptions| {
-            let socket = options.get_socket().map(|folder| folder.display().to_string());
-            (socket.unwrap_or_else(|| options.get_host().to_owned()), options.get_port())
+        let candidates = read(url).candidates(None).unwrap();
+        let place = |options: &ConnectOptions| {
+            let host = match &options.config.get_hosts()[0] {
+                DriverHost::Tcp(name) => name.clone(),
+                DriverHost::Unix(folder) => folder.display().to_string(),
+            };
+            (host, options.config.get_ports()[0])
         };
         candidates.iter().map(|(_, options)| place(options)).collect()
     }
@@ -245,15 +302,13 @@ mod tests {
         let url = "postgresql+asyncpg://us%40er:p%2Fw%23%3A@h/da%20ta?ssl=verify-full&application_name=a+b\
                    &options=-c%20geqo%3Doff&connect_timeout=1&target_session_attrs=read-write";
         let server = read(url);
-        let (_, options) = server.candidates().unwrap().remove(0);
-        assert_eq!((options.get_username(), options.get_database()), ("us@er", Some("da ta")));
+        let (_, ConnectOptions { config, tls }) = server.candidates(Some("-c x=1")).unwrap().remove(0);
+        assert_eq!((config.get_user(), config.get_dbname()), (Some("us@er"), Some("da ta")));
         assert_eq!(
-            (options.get_application_name(), options.get_options()),
-            (Some("a+b"), Some("-c geqo=off"))
+            (config.get_application_name(), config.get_options()),
+            (Some("a+b"), Some("-c geqo=off -c x=1"))
         );
-        assert_eq!(format!("{:?}", options.get_ssl_mode()), "VerifyFull");
-        assert_eq!(server.password.as_deref(), Some("p/w#:"));
-        assert!(format!("{options:?}").contains("p/w#:"));
+        assert_eq!((tls.mode, config.get_password()), (Some(TlsMode::VerifyFull), Some(&b"p/w#:"[..])));
         assert_eq!(
             (server.target, server.connect_timeout),
             (TargetSession::ReadWrite, Some(Duration::from_secs(2)))
@@ -262,8 +317,8 @@ mod tests {
         assert_eq!((other.user.as_deref(), other.password.as_deref()), (Some("u"), Some("p&w")));
         assert_eq!(other.database.as_deref(), Some("d"));
         assert_eq!(read("postgresql://u:a:b@h").password.as_deref(), Some("a:b"));
-        let socket = read("postgresql:///d?host=/run/pg&sslmode=require").candidates().unwrap().remove(0);
-        assert_eq!(format!("{:?}", socket.1.get_ssl_mode()), "Disable", "a socket is not encrypted");
+        let socket = read("postgresql:///d?host=/run/pg&sslmode=require").candidates(None).unwrap().remove(0);
+        assert_eq!(socket.1.tls.mode, Some(TlsMode::Disable), "a socket is not encrypted");
     }
 
     #[test]
@@ -277,7 +332,7 @@ mod tests {
             ("", None, None),
         ] {
             let Tls { mode: found, root: file, .. } = read(&format!("postgresql://h/d?{query}")).tls;
-            assert_eq!((found, file.as_deref()), (mode, root), "{query}");
+            assert_eq!((found.map(TlsMode::name), file.as_deref()), (mode, root), "{query}");
         }
     }
 
