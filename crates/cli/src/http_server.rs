@@ -23,7 +23,8 @@ use crate::config::parsed::{HttpSettings, StoreSettings};
 use crate::config::storage::StorageSettings;
 use crate::config::{ConfigError, Sources, auth};
 use crate::failure::Failure;
-use crate::runtime::{Runtime, RuntimeLimits, server_limits};
+use crate::limits::RuntimeLimits;
+use crate::runtime::{Runtime, server_limits};
 use crate::startup;
 
 /// How long cancelled calls may take to end.
@@ -104,6 +105,8 @@ impl HttpServer {
         crate::use_ring();
         let mut settings = ServerSettings::read(&Sources::of_environment(settings))?;
         settings.store.tasks = limits.tasks;
+        settings.store.keys = limits.keys;
+        settings.store.start_pauses = limits.start_pauses;
         if let StorageSettings::Bucket(bucket) = &mut settings.store.storage {
             bucket.limits = limits.bucket;
         }

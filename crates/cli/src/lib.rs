@@ -20,6 +20,7 @@ mod commands;
 mod config;
 mod failure;
 mod http_server;
+mod limits;
 mod logging;
 mod progress;
 mod report;
@@ -33,8 +34,8 @@ pub use command_line::run;
 pub use config::fuzzing;
 pub use failure::Failure;
 pub use http_server::HttpServer;
+pub use limits::{RuntimeLimits, StartPauses};
 pub use logging::log_subscriber;
-pub use runtime::RuntimeLimits;
 
 /// Selects ring as the process's TLS provider, before any connection: rustls uses the installed
 /// provider.

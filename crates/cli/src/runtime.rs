@@ -10,12 +10,11 @@ use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::{Objects, Tree, UploadStore};
 use panaversity_server::auth::ApiKeySet;
 use panaversity_server::{
-    AppState, LinkKeyRing, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls,
+    AppState, KeyTimes, LinkKeyRing, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls,
 };
 use panaversity_service::limits::TaskTimes;
 use panaversity_service::reconcile::QuickScan;
 use panaversity_service::{Engines, Service};
-use panaversity_store::limits::BucketLimits;
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{
     Backend, CachedObjects, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver,
@@ -37,15 +36,6 @@ const LAST_PUBLICATIONS: Duration = Duration::from_secs(2);
 const LAST_WORK: Duration = Duration::from_secs(5);
 /// A background task that broke rests this long before it is started again.
 const AFTER_A_BUG: Duration = Duration::from_secs(5);
-
-/// Limits and times of a runtime that no setting sets. Tests shorten those that they wait for.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RuntimeLimits {
-    /// Limits of the bucket, if the storage is one.
-    pub bucket: BucketLimits,
-    /// Times of the background tasks.
-    pub tasks: TaskTimes,
-}
 
 /// The engines of a server with its service and background tasks.
 pub(crate) struct Runtime {
@@ -158,7 +148,8 @@ impl Runtime {
             LinkKeyRing::fixed(keys.clone())
         } else {
             let stored = Arc::new(SqlLinkKeys::new(database.clone()));
-            LinkKeyRing::of_store(stored, links.valid_for).await.map_err(|fault| unreadable(&fault))?
+            let ring = LinkKeyRing::of_store(stored, links.valid_for, settings.keys).await;
+            ring.map_err(|fault| unreadable(&fault))?
         };
         let state = AppState::new(service.clone(), metrics, signed_urls(links, keys, backend), limits)
             .sharing_rates(redis.map(|redis| Arc::new(redis) as _));
@@ -174,8 +165,8 @@ impl Runtime {
     }
 
     /// Reads the API keys of this store, and goes on to read them.
-    pub(crate) async fn open_api_keys(&self) -> Result<ApiKeySet, Failure> {
-        let keys = ApiKeySet::open(Arc::new(SqlApiKeys::new(self.database.clone()))).await;
+    pub(crate) async fn open_api_keys(&self, times: KeyTimes) -> Result<ApiKeySet, Failure> {
+        let keys = ApiKeySet::open(Arc::new(SqlApiKeys::new(self.database.clone())), times).await;
         keys.map_err(|fault| failed(&fault, format!("the API keys can't be read: {fault}")))
     }
 

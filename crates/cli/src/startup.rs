@@ -6,7 +6,7 @@
 //! 2. Only what may pass is waited for: nobody answers, a name is not known yet, the database is
 //!    starting or full, the bucket is broken for now or was not made yet. What an operator must mend,
 //!    such as a wrong password or a storage of another database, ends the start at once.
-//! 3. Between tries there is a pause, from [`SHORTEST`] to [`LONGEST`]; the last try is made when
+//! 3. Between tries there is a pause, as [`StartPauses`] say; the last try is made when
 //!    the time is over. A try is never cut off by it, for it may be migrating.
 
 use std::net::SocketAddr;
@@ -15,14 +15,11 @@ use std::time::{Duration, Instant};
 use crate::config::links::LinkSettings;
 use crate::config::parsed::StoreSettings;
 use crate::failure::{Failure, NotYet};
+use crate::limits::StartPauses;
 use crate::runtime::Runtime;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use panaversity_server::auth::ApiKeySet;
 use panaversity_server::{Gate, name_of};
-
-/// Pauses between tries: the first, and the longest that they double to.
-const SHORTEST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(5);
 
 /// Opens the engines and reads the API keys, within `timeout` if the engines are not up yet. `gate` is told what
 /// is waited for.
@@ -32,7 +29,8 @@ pub(crate) async fn open(
     timeout: Duration,
     (gate, address): (&Gate, SocketAddr),
 ) -> Result<(Runtime, ApiKeySet), Failure> {
-    let pauses = ExponentialBuilder::new().with_min_delay(SHORTEST).with_max_delay(LONGEST);
+    let StartPauses { shortest, longest } = store.start_pauses;
+    let pauses = ExponentialBuilder::new().with_min_delay(shortest).with_max_delay(longest);
     let (began, mut pauses) = (Instant::now(), pauses.without_max_times().build());
     loop {
         let failure = match attempt(store, links).await {
@@ -53,13 +51,13 @@ pub(crate) async fn open(
             seconds_left = left.as_secs(),
             "waiting for the {waiting_for}: {reason}"
         );
-        tokio::time::sleep(pauses.next().unwrap_or(LONGEST).min(left)).await;
+        tokio::time::sleep(pauses.next().unwrap_or(longest).min(left)).await;
     }
 }
 
 async fn attempt(store: &StoreSettings, links: &LinkSettings) -> Result<(Runtime, ApiKeySet), Failure> {
     let runtime = Runtime::start(store.clone(), links.clone()).await?;
-    match runtime.open_api_keys().await {
+    match runtime.open_api_keys(store.keys).await {
         Ok(keys) => Ok((runtime, keys)),
         Err(failure) => {
             runtime.stop().await;

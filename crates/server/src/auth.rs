@@ -213,7 +213,5 @@ pub fn shown_limits() -> Vec<(&'static str, String)> {
         ("leeway of a token's times", format!("{} s", jwt::LEEWAY_SECONDS)),
         ("fetch of the key set", seconds(jwks::FETCH_TIMEOUT)),
         ("between two fetches of the key set", seconds(LEAST_INTERVAL)),
-        ("between two readings of the API keys", seconds(api_keys::READ_EVERY)),
-        ("use of API keys that can't be read again", seconds(api_keys::LONGEST_USE)),
     ]
 }

@@ -48,7 +48,7 @@ pub use http::listener::serve;
 pub use http::middleware::allowed_hosts::AllowedHosts;
 pub use http::middleware::client_address::TrustedProxies;
 pub use http::{Gate, name_of, router};
-pub use limits::{ConnectionLimits, RateLimit, ServerLimits};
+pub use limits::{ConnectionLimits, KeyTimes, RateLimit, ServerLimits};
 pub use link_keys::LinkKeyRing;
 pub use mcp::validation::validation_body;
 pub use mcp::{Glob, serve_stdio};

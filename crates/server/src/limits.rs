@@ -59,6 +59,40 @@ pub struct ServerLimits {
     pub books_with_metrics: usize,
 }
 
+/// Times of reading the keys of a store, which no setting sets.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyTimes {
+    /// Time between two readings of the API keys.
+    pub api_keys_read_every: Duration,
+    /// Longest time that a reading of the API keys is used.
+    pub api_keys_used_for: Duration,
+    /// Time between two readings of the signing keys of links; much less than the age from which on a key
+    /// signs.
+    pub link_keys_read_every: Duration,
+}
+
+impl Default for KeyTimes {
+    fn default() -> Self {
+        Self {
+            api_keys_read_every: Duration::from_secs(1),
+            api_keys_used_for: Duration::from_secs(5),
+            link_keys_read_every: Duration::from_secs(5),
+        }
+    }
+}
+
+impl KeyTimes {
+    /// Name and value of each time, as an operator reads them.
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        let seconds = |time: Duration| format!("{} s", time.as_secs());
+        vec![
+            ("between two readings of the API keys", seconds(self.api_keys_read_every)),
+            ("use of API keys that can't be read again", seconds(self.api_keys_used_for)),
+            ("between two readings of the signing keys of links", seconds(self.link_keys_read_every)),
+        ]
+    }
+}
+
 impl ServerLimits {
     /// The limits of a process that may have so many descriptors open, for assets of at most
     /// `direct_bytes` inside a call.

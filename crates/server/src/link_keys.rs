@@ -10,8 +10,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Time between two readings; much less than the age from which on a key signs.
-const READ_EVERY: Duration = Duration::from_secs(5);
+use crate::limits::KeyTimes;
 
 /// The keys that links are signed and checked with. Cheap to clone.
 #[derive(Clone)]
@@ -27,13 +26,18 @@ impl LinkKeyRing {
         Self { keys: watch::channel(keys).1, _reader: None }
     }
 
-    /// The keys of a store, whose links are valid for `valid_for`. While they can't be read, those read last
-    /// are used: every link names what is then looked up in the same database.
-    pub async fn of_store(store: Arc<dyn LinkKeys>, valid_for: Duration) -> Result<Self, Fault> {
+    /// The keys of a store, whose links are valid for `valid_for`, read again as often as `times` say. While
+    /// they can't be read, those read last are used: every link names what is then looked up in the same
+    /// database.
+    pub async fn of_store(
+        store: Arc<dyn LinkKeys>,
+        valid_for: Duration,
+        times: KeyTimes,
+    ) -> Result<Self, Fault> {
         let (sender, keys) = watch::channel(store.link_keys().await?.accepted(valid_for));
         let reader = tokio::spawn(async move {
             loop {
-                tokio::time::sleep(READ_EVERY).await;
+                tokio::time::sleep(times.link_keys_read_every).await;
                 match store.link_keys().await {
                     Ok(list) => drop(sender.send_replace(list.accepted(valid_for))),
                     Err(fault) => {

@@ -75,6 +75,8 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     let mut limits = server_limits(&store, &links).shown();
     limits.extend(panaversity_service::limits::shown(store.tasks));
     limits.extend(panaversity_server::auth::shown_limits());
+    limits.extend(store.keys.shown());
+    limits.extend(store.start_pauses.shown());
     let bucket = match &store.storage {
         StorageSettings::Folder(_) => None,
         StorageSettings::Bucket(bucket) => Some(bucket.limits),

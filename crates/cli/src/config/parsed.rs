@@ -12,7 +12,8 @@ use super::sources::Given;
 use super::storage::StorageSettings;
 use super::values::{optional, parse_u32, required, unset};
 use super::{ConfigError, Key, Sources};
-use panaversity_server::{Origin, PublicUrl, RateLimit, TrustedProxies, host_of};
+use crate::limits::StartPauses;
+use panaversity_server::{KeyTimes, Origin, PublicUrl, RateLimit, TrustedProxies, host_of};
 
 /// Settings of the database and its connection pool.
 #[derive(Clone)]
@@ -33,6 +34,10 @@ pub(crate) struct StoreSettings {
     pub(crate) redis: Option<RedisUrl>,
     /// Times of the background tasks.
     pub(crate) tasks: TaskTimes,
+    /// Times of reading the store's keys.
+    pub(crate) keys: KeyTimes,
+    /// Pauses of the start.
+    pub(crate) start_pauses: StartPauses,
 }
 
 /// Settings of the HTTP server.
@@ -93,6 +98,8 @@ impl StoreSettings {
             retention: Duration::from_hours(u64::from(days) * 24),
             redis: redis_url(sources)?,
             tasks: TaskTimes::default(),
+            keys: KeyTimes::default(),
+            start_pauses: StartPauses::default(),
         })
     }
 }

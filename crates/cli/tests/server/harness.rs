@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use panaversity_fs::{HttpServer, RuntimeLimits};
+use panaversity_fs::{HttpServer, RuntimeLimits, StartPauses};
 use panaversity_testkit::{postgres, s3};
 use tempfile::TempDir;
 
@@ -61,7 +61,7 @@ impl TestEnv {
         let folder = tempfile::Builder::new().prefix("panaversity-test-").tempdir().unwrap();
         let database = create(backend.db, &folder.path().join("journal.db"));
         let files = StoredFiles::new(backend.storage, folder.path());
-        Self { folder, files, database, more: BTreeMap::new(), limits: RuntimeLimits::default() }
+        Self { folder, files, database, more: BTreeMap::new(), limits: limits() }
     }
 
     /// The same database, with another storage that is empty.
@@ -185,6 +185,13 @@ impl TestEnv {
         let files = self.files.below(".panaversity/tmp/").into_keys();
         files.filter(|name| Path::new(name).extension().is_none_or(|end| end != "lock")).collect()
     }
+}
+
+/// Limits of servers in this process: those of a server, with short pauses of a start that waits.
+fn limits() -> RuntimeLimits {
+    let start_pauses =
+        StartPauses { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) };
+    RuntimeLimits { start_pauses, ..RuntimeLimits::default() }
 }
 
 impl Drop for TestEnv {

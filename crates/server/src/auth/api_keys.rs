@@ -1,9 +1,9 @@
 //! API keys of the store, in memory, by hash.
 //!
-//! 1. All keys are read before the server starts, then every [`READ_EVERY`], in a task of its own. So a
+//! 1. All keys are read before the server starts, then again and again ([`KeyTimes`]), in a task of its own. So a
 //!    request waits for no query, and unknown keys cause none.
 //! 2. A key that was created, was revoked or has expired counts after the next reading. A reading that is
-//!    older than [`LONGEST_USE`] is not used: a revoked key is refused after 5 seconds, or nobody is let in.
+//!    too old is not used: a revoked key is refused after 5 seconds, or nobody is let in.
 //! 3. A server that has seen a key authenticates its callers until it ends, whatever becomes of the keys.
 //! 4. Expiry is measured by the database's clock.
 
@@ -20,17 +20,16 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::AuthError;
+use crate::limits::KeyTimes;
 
-/// Time between two readings.
-pub(super) const READ_EVERY: Duration = Duration::from_secs(1);
-/// Longest time that a reading is used.
-pub(super) const LONGEST_USE: Duration = Duration::from_secs(5);
 /// Longest time of a reading.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The API keys of a store, kept up to date until this is dropped.
 pub struct ApiKeySet {
     reading: watch::Receiver<KeyReading>,
+    /// Longest time that a reading is used.
+    used_for: Duration,
     _reader: AbortOnDropHandle<()>,
 }
 
@@ -51,13 +50,13 @@ impl KeyReading {
 
 impl ApiKeySet {
     /// Reads the keys, and goes on to read them.
-    pub async fn open(keys: Arc<dyn ApiKeys>) -> Result<Self, Fault> {
-        let began = Instant::now();
+    pub async fn open(keys: Arc<dyn ApiKeys>, times: KeyTimes) -> Result<Self, Fault> {
+        let (began, used_for) = (Instant::now(), times.api_keys_used_for);
         let (sender, reading) = watch::channel(KeyReading::new(began, &keys.api_keys().await?));
         let reader = tokio::spawn(async move {
             let mut told = false;
             loop {
-                tokio::time::sleep(READ_EVERY).await;
+                tokio::time::sleep(times.api_keys_read_every).await;
                 let began = Instant::now();
                 let read = timeout(READ_TIMEOUT, keys.api_keys()).await;
                 match read.unwrap_or_else(|_| Err(Fault::database("the API keys were not read in time"))) {
@@ -70,7 +69,7 @@ impl ApiKeySet {
                             before.is_any |= was_any;
                         });
                     }
-                    Err(fault) if !told && sender.borrow().began.elapsed() > LONGEST_USE => {
+                    Err(fault) if !told && sender.borrow().began.elapsed() > used_for => {
                         told = true;
                         tracing::warn!(target: "panaversity_fs.auth", error = %fault, "the API keys can't be read: holders of keys get 503");
                     }
@@ -78,7 +77,7 @@ impl ApiKeySet {
                 }
             }
         });
-        Ok(Self { reading, _reader: AbortOnDropHandle::new(reader) })
+        Ok(Self { reading, used_for, _reader: AbortOnDropHandle::new(reader) })
     }
 
     /// True if the store has a key, revoked and expired ones included.
@@ -90,7 +89,7 @@ impl ApiKeySet {
     pub(super) fn find(&self, text: &str) -> Result<Principal, AuthError> {
         let key = ApiKeySecret::parse(text).ok_or(AuthError::Invalid("it is no whole API key"))?;
         let reading = self.reading.borrow();
-        if reading.began.elapsed() > LONGEST_USE {
+        if reading.began.elapsed() > self.used_for {
             return Err(AuthError::Unavailable);
         }
         let found = reading.active.get(&key.hash()).cloned();

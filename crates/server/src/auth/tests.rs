@@ -21,6 +21,7 @@ use ring::hmac;
 use tokio::runtime::{Builder, Runtime};
 
 use super::*;
+use crate::limits::KeyTimes;
 
 const SECRET: &str = "kQ3vX7pL9sT2wZ5yB8nC1mD4fG6hJ0rE";
 const RESOURCE: &str = "https://books.example.com/mcp";
@@ -80,7 +81,7 @@ static AUTHENTICATOR: LazyLock<(Authenticator, Runtime)> = LazyLock::new(|| {
         authorization_server: None,
     };
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let keys = runtime.block_on(ApiKeySet::open(Arc::new(OneKey))).unwrap();
+    let keys = runtime.block_on(ApiKeySet::open(Arc::new(OneKey), KeyTimes::default())).unwrap();
     let options = AuthOptions { tokens: Some(tokens), resource: PublicUrl::parse(RESOURCE) };
     (Authenticator::new(options, keys).unwrap(), runtime)
 });

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use panaversity_fs::RuntimeLimits;
 use panaversity_model::Timestamp;
 use panaversity_model::api_key::ApiKeySecret;
+use panaversity_server::KeyTimes;
 use panaversity_testkit::load::call_body;
 use panaversity_testkit::postgres::{self, Postgres};
 use serde_json::{Value, json};
@@ -30,6 +32,16 @@ fn create_key(env: &TestEnv, agent: &str, more: &[&str]) -> (String, String) {
     let text = |name: &str| created[name].as_str().unwrap().to_owned();
     log_watch::secret(&text("key"));
     (text("key"), text("id"))
+}
+
+/// Environment whose servers read their keys often.
+fn reading_often(db: Db) -> TestEnv {
+    let keys = KeyTimes {
+        api_keys_read_every: Duration::from_millis(100),
+        api_keys_used_for: Duration::from_secs(1),
+        link_keys_read_every: Duration::from_millis(100),
+    };
+    TestEnv::new(db).within(RuntimeLimits { keys, ..RuntimeLimits::default() })
 }
 
 /// The moment that many seconds from now.
@@ -104,7 +116,7 @@ async fn a_key_permits_what_its_scopes_name_beside_tokens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_not_good_is_refused() {
-    let env = TestEnv::new(Db::Sqlite).with("PANAVERSITY_PUBLIC_URL", "http://localhost:8000");
+    let env = reading_often(Db::Sqlite).with("PANAVERSITY_PUBLIC_URL", "http://localhost:8000");
     let (key, _) = create_key(&env, "writer-7", &["--scope", "admin"]);
     let not_before = Instant::now() + Duration::from_secs(1);
     let (ending, _) = create_key(&env, "writer-7", &["--scope", "admin", "--expires", &in_seconds(2)]);
@@ -140,7 +152,7 @@ async fn a_key_that_is_not_good_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_cannot_be_read_again_let_nobody_in() {
     let postgres = Postgres::start();
-    let env = TestEnv::new(Db::Sqlite).with("DATABASE_URL", &postgres.create_database());
+    let env = reading_often(Db::Sqlite).with("DATABASE_URL", &postgres.create_database());
     let migrated = env.command().args(["migrate", "upgrade"]).output().unwrap();
     assert!(migrated.status.success(), "{migrated:?}");
     let (key, _) = create_key(&env, "writer-7", &["--scope", "admin"]);
@@ -153,7 +165,7 @@ async fn keys_that_cannot_be_read_again_let_nobody_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_production_server_starts_with_a_key_alone() {
-    let env = TestEnv::new(Db::Postgres).with("PANAVERSITY_ENV", "production");
+    let env = reading_often(Db::Postgres).with("PANAVERSITY_ENV", "production");
     let check = |env: &TestEnv| {
         let output = env.command().args(["config", "check"]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
@@ -171,7 +183,7 @@ async fn a_production_server_starts_with_a_key_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_revoked_while_a_body_arrives_does_not_write() {
-    let env = TestEnv::new(Db::Sqlite);
+    let env = reading_often(Db::Sqlite);
     let (key, id) = create_key(&env, "thief", &["--scope", "write"]);
     let server = env.start().await;
     let body = call_body("write_content", json!({ "book_id": BOOK, "path": LESSON, "content": "stolen" }));
@@ -195,7 +207,7 @@ async fn a_key_that_is_revoked_while_a_body_arrives_does_not_write() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_has_seen_a_key_stays_closed_whatever_becomes_of_the_table() {
-    let env = TestEnv::new(Db::Postgres);
+    let env = reading_often(Db::Postgres);
     let (key, _) = create_key(&env, "writer-7", &["--scope", "read"]);
     let server = env.start().await;
     assert_eq!(status_of(&server, &key).await, 200);
@@ -206,7 +218,7 @@ async fn a_server_that_has_seen_a_key_stays_closed_whatever_becomes_of_the_table
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_were_signed_before_a_rotation_work_after_it_on_every_server() {
-    let env = TestEnv::new(Db::Postgres);
+    let env = reading_often(Db::Postgres);
     let first = env.start().await;
     created(&first.client(), LESSON, "one", json!({})).await;
     let link = async |server: &Server| {
@@ -238,7 +250,7 @@ async fn links_that_were_signed_before_a_rotation_work_after_it_on_every_server(
     assert_eq!(fourth.get(&link(&fourth).await).await.status, 200);
     let settings = [("signing-key-of-before", 200), ("another-signing-key", 403)];
     for (other, status) in settings {
-        let old = TestEnv::new(Db::Sqlite).with("PANAVERSITY_SIGNING_KEY", "signing-key-of-before");
+        let old = reading_often(Db::Sqlite).with("PANAVERSITY_SIGNING_KEY", "signing-key-of-before");
         let server = old.start().await;
         created(&server.client(), LESSON, "one", json!({})).await;
         let link = link(&server).await;

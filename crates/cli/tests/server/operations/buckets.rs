@@ -67,7 +67,7 @@ async fn go_through(backend: TestBackend, trouble: Trouble) {
         ..BucketLimits::default()
     };
     let tasks = TaskTimes { publisher_pause: Duration::from_millis(100), ..TaskTimes::default() };
-    let env = TestEnv::new(backend).within(RuntimeLimits { bucket, tasks });
+    let env = TestEnv::new(backend).within(RuntimeLimits { bucket, tasks, ..RuntimeLimits::default() });
     let server = env.start().await;
     let client = server.client();
     let large = "large\n".repeat(30_000);
