@@ -68,6 +68,8 @@ pub(crate) const FAILOVER_AFTER: Duration = Duration::from_secs(2);
 pub(crate) const CONNECTION_MAX_AGE: Duration = Duration::from_mins(30);
 /// Time after which an unused connection to PostgreSQL is replaced: a firewall may have forgotten it.
 pub(crate) const CONNECTION_MAX_IDLE: Duration = Duration::from_mins(10);
+/// Time after which an unused connection beyond the pool's size is closed.
+pub(crate) const OVERFLOW_MAX_IDLE: Duration = Duration::from_secs(3);
 /// Time after which PostgreSQL aborts the transaction, and releases the locks, of an idle client.
 pub(crate) const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time limit of a transaction up to its COMMIT, then of COMMIT; after the same time there are no

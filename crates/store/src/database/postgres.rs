@@ -37,7 +37,8 @@ use super::error::{Sql, SqlError};
 use super::failover::{Failover, Servers};
 use super::url::postgres::PostgresUrl;
 use crate::limits::{
-    ANSWER_GRACE, FAILOVER_AFTER, IDLE_IN_TRANSACTION_TIMEOUT, SILENT_SERVER_WAIT, statement_timeout,
+    ANSWER_GRACE, FAILOVER_AFTER, IDLE_IN_TRANSACTION_TIMEOUT, OVERFLOW_MAX_IDLE, SILENT_SERVER_WAIT,
+    statement_timeout,
 };
 
 /// Connection pool and the state of its server.
@@ -62,9 +63,11 @@ impl Postgres {
                  SET LOCAL timezone = 'UTC'"
             )
         });
+        // The hot statements read the same rows whatever their values, so each is planned once.
         let start_up = format!(
             "-c statement_timeout={statement} -c lock_timeout={lock} \
-             -c idle_in_transaction_session_timeout={idle} -c timezone=UTC"
+             -c idle_in_transaction_session_timeout={idle} -c timezone=UTC \
+             -c plan_cache_mode=force_generic_plan"
         );
         let candidates = url.candidates(pooled.is_none().then_some(start_up.as_str()))?;
         let tasks = TaskTracker::new();
@@ -134,11 +137,21 @@ impl Postgres {
         self.acquire(Some(format!("{begin}{limits}"))).await
     }
 
-    /// Returns a connection to the pool, or closes it if it is not trusted any more or enough are idle.
+    /// Returns a connection to the pool, or closes it if it is not trusted any more. Of those beyond the
+    /// pool's size it closes what was not used for some time: at once, a busy server would open them again
+    /// and again.
     fn release(&self, connection: Object<Connector>) {
-        let kept = self.options.size.max(1) as usize;
-        if !self.pool.manager().trusts(&connection) || self.pool.status().available >= kept {
-            drop(Object::take(connection));
+        if !self.pool.manager().trusts(&connection) {
+            return drop(Object::take(connection));
+        }
+        drop(connection);
+        let mut surplus = self.pool.status().size.saturating_sub(self.options.size.max(1) as usize);
+        if surplus > 0 {
+            self.pool.retain(|_, metrics| {
+                let is_kept = surplus == 0 || metrics.last_used() < OVERFLOW_MAX_IDLE;
+                surplus -= usize::from(!is_kept);
+                is_kept
+            });
         }
     }
 
