@@ -24,6 +24,7 @@ mod versions;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use panaversity_model::audit::AuditDraft;
@@ -39,6 +40,7 @@ use crate::backend::Backend;
 use crate::database::{
     Database, Dialect, Durability, Session, Sql, SqlError, Value, fault, is_lost_connection, is_retryable,
 };
+use crate::limits::SETTLED_WITHIN;
 use crate::migrations;
 use committer::Committer;
 pub use store_identity::DatabaseIdentity;
@@ -59,14 +61,19 @@ impl SqlJournal {
         if db.dialect() == Dialect::Sqlite && backend.ends_with_the_process() {
             drop_leases(&db).await?;
         }
-        Self::open_shared(db, backend).await
+        Self::open_settling(db, backend, SETTLED_WITHIN).await
     }
 
     /// Same as [`open`](Self::open) for an operator's command, which may run beside a server: it keeps all
     /// leases, because even on `SQLite` they may be valid.
     pub async fn open_shared(db: Database, backend: Backend) -> Result<Arc<Self>, Fault> {
+        Self::open_settling(db, backend, Duration::ZERO).await
+    }
+
+    /// Opens the journal; publications to settle wait for other jobs for this time.
+    async fn open_settling(db: Database, backend: Backend, within: Duration) -> Result<Arc<Self>, Fault> {
         let store_id = store_identity::store_id(&db).await?;
-        let committer = Committer::start(db.clone(), backend);
+        let committer = Committer::start(&db, backend, within);
         Ok(Arc::new(Self { db, committer, store_id, backend, published: AtomicUsize::new(0) }))
     }
 
@@ -75,7 +82,7 @@ impl SqlJournal {
         // Only commits ask for the backend and the id.
         let backend = Backend::Fs;
         Arc::new(Self {
-            committer: Committer::start(db.clone(), backend),
+            committer: Committer::start(&db, backend, Duration::ZERO),
             db,
             store_id: String::new(),
             backend,

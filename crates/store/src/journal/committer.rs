@@ -3,7 +3,9 @@
 //! # Protocol
 //! 1. Callers queue jobs: a change set, an audit entry, a publication to settle.
 //! 2. A lane takes the queued jobs as a batch. If the previous batch had several members it waits
-//!    briefly for as many again, because callers answered together call again together.
+//!    briefly for as many again, because callers answered together call again together. Publications to
+//!    settle, which no caller waits for, wait longer for other jobs: a crash meanwhile costs a repeated
+//!    publication.
 //! 3. The batch is prepared and committed in one transaction (see `transaction`). A batch with a
 //!    change set survives a power cut, any other a killed process.
 //! 4. Only then each caller is answered. A caller that was cancelled has no effect on its job.
@@ -71,10 +73,12 @@ struct Queues {
 }
 
 impl Committer {
-    pub(super) fn start(db: Database, backend: Backend) -> Self {
+    /// Starts the lanes. Publications to settle wait `settled_within` for other jobs.
+    pub(super) fn start(db: &Database, backend: Backend, settled_within: Duration) -> Self {
+        let lane = |jobs| run_lane(db.clone(), backend, jobs, settled_within);
         let (changes, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
-        let first = run_lane(db.clone(), backend, jobs.clone());
+        let first = lane(jobs.clone());
         let mut lanes = Vec::new();
         let records = match db.dialect() {
             Dialect::Sqlite => {
@@ -83,9 +87,9 @@ impl Committer {
             }
             Dialect::Postgres => {
                 lanes.push(tokio::spawn(first));
-                lanes.push(tokio::spawn(run_lane(db.clone(), backend, jobs)));
+                lanes.push(tokio::spawn(lane(jobs)));
                 let (records, jobs) = mpsc::channel(QUEUE);
-                lanes.push(tokio::spawn(run_lane(db, backend, Arc::new(Mutex::new(jobs)))));
+                lanes.push(tokio::spawn(lane(Arc::new(Mutex::new(jobs)))));
                 records
             }
         };
@@ -146,10 +150,15 @@ fn on_its_own_thread(lane: impl Future<Output = ()> + Send + 'static) -> JoinHan
     tokio::task::spawn_blocking(move || runtime.block_on(lane))
 }
 
-async fn run_lane(db: Database, backend: Backend, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
+async fn run_lane(
+    db: Database,
+    backend: Backend,
+    jobs: Arc<Mutex<mpsc::Receiver<Job>>>,
+    settled_within: Duration,
+) {
     let mut expected = 1;
     loop {
-        let batch = gather(&mut *jobs.lock().await, expected).await;
+        let batch = gather(&mut *jobs.lock().await, expected, settled_within).await;
         if batch.is_empty() {
             return;
         }
@@ -161,17 +170,20 @@ async fn run_lane(db: Database, backend: Backend, jobs: Arc<Mutex<mpsc::Receiver
 }
 
 /// Steps 1 and 2. Returns an empty batch when the queue is closed.
-async fn gather(jobs: &mut mpsc::Receiver<Job>, expected: usize) -> Vec<Job> {
+async fn gather(jobs: &mut mpsc::Receiver<Job>, expected: usize, settled_within: Duration) -> Vec<Job> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let Some(first) = jobs.recv().await else { return batch };
     bytes += size_of(&first);
     batch.push(first);
-    let until = Instant::now() + GATHER;
+    let began = Instant::now();
     while batch.len() < MEMBERS && bytes < BYTES {
+        let may_wait =
+            !settled_within.is_zero() && batch.iter().all(|job| matches!(job, Job::Acknowledge(..)));
+        let until = began + if may_wait { settled_within } else { GATHER };
         let next = match jobs.try_recv() {
             Ok(job) => job,
-            Err(_) if batch.len() >= expected => break,
+            Err(_) if batch.len() >= expected && !may_wait => break,
             Err(_) => match tokio::time::timeout_at(until, jobs.recv()).await {
                 Ok(Some(job)) => job,
                 Ok(None) | Err(_) => break,
@@ -284,21 +296,20 @@ async fn prepare(db: &Database, backend: Backend, jobs: &[Job]) -> Sql<(Option<S
         }
     }
     let durability = if batch.sets.is_empty() { Durability::Kill } else { Durability::PowerCut };
-    let prepared = if batch.sets.is_empty() && batch.drafts.is_empty() {
-        let (session, decision) = (db.begin(durability).await?, Decision::default());
-        transaction::Prepared { session, decision, written: false }
+    let mut session = db.begin(durability).await?;
+    // Before the changes, so that the next version of a path takes its lease at once; on PostgreSQL after
+    // them, as the rows of publications are locked after the chains.
+    let early = if db.dialect() == Dialect::Sqlite { std::mem::take(&mut settles) } else { Vec::new() };
+    let mut settled = publications::settle_all(db, backend, &mut session, &early).await?;
+    let (decision, written) = if batch.sets.is_empty() && batch.drafts.is_empty() {
+        (Decision::default(), false)
     } else {
-        transaction::prepare(db, backend, &batch, durability).await?
+        transaction::prepare(db, backend, &mut session, &batch).await?
     };
-    let transaction::Prepared { mut session, decision, written } = prepared;
-    let settled = if settles.is_empty() {
-        Vec::new()
-    } else {
-        publications::settle_all(db, backend, &mut session, &settles).await?
-    };
+    settled.extend(publications::settle_all(db, backend, &mut session, &settles).await?);
     let outcome = Outcome { decision, settled };
     // All were refused: the rollback leaves nothing.
-    let is_needed = written || !settles.is_empty();
+    let is_needed = written || !outcome.settled.is_empty();
     Ok((is_needed.then_some(session), outcome))
 }
 

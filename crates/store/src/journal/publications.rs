@@ -184,11 +184,13 @@ pub(super) async fn settle_all(
     session: &mut Session,
     settles: &[(&Publication, Attempt)],
 ) -> Sql<Vec<Settled>> {
+    if settles.is_empty() {
+        return Ok(Vec::new());
+    }
     let keys: BTreeSet<&FileKey> = settles.iter().map(|(publication, _)| &publication.key).collect();
     lock(db, session, &keys.into_iter().collect::<Vec<_>>());
     let done: Vec<_> = settles.iter().filter(|(_, attempt)| *attempt == Attempt::Done).collect();
-    let mut published = HashSet::new();
-    for some in power_of_two_chunks(&done) {
+    let mark = |some: &[&(&Publication, Attempt)]| {
         let sql = format!(
             "UPDATE publications SET state = 'published', lease = NULL, lease_until = NULL \
              WHERE (book_id, path, user_id, version, lease) IN (VALUES {}) RETURNING book_id, path, user_id, version",
@@ -198,9 +200,13 @@ pub(super) async fn settle_all(
             let numbered = [Value::Int(publication.version), publication.lease.to_string().into()];
             key_values(&publication.key).into_iter().chain(numbered)
         });
-        for row in session.rows(sql, values.collect()).await? {
-            published.insert((rows::chain_key(&row)?, row.int("version")?));
-        }
+        session.queue(sql, values.collect())
+    };
+    let marked: Vec<_> = power_of_two_chunks(&done).into_iter().map(mark).collect();
+    session.send().await?;
+    let mut published = HashSet::new();
+    for row in marked.into_iter().flat_map(|statement| session.take(statement)) {
+        published.insert((rows::chain_key(&row)?, row.int("version")?));
     }
     let mut settled = Vec::with_capacity(settles.len());
     for (publication, attempt) in settles {

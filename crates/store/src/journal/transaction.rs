@@ -36,38 +36,30 @@ use super::publications::lease_end;
 use super::{blobs, changes, path_locks, rows, uploads};
 use crate::backend::Backend;
 use crate::database::{
-    Database, Dialect, Durability, Queued, Row, Session, Sql, SqlError, Value, placeholders,
-    power_of_two_chunks, values_list,
+    Database, Dialect, Queued, Row, Session, Sql, SqlError, Value, placeholders, power_of_two_chunks,
+    values_list,
 };
 
-/// A decided batch. Its writes are queued and sent with COMMIT.
-pub(super) struct Prepared {
-    pub(super) session: Session,
-    pub(super) decision: Decision,
-    /// True if there is something to commit.
-    pub(super) written: bool,
-}
-
-/// Steps 1 to 6, and the statements of step 7.
+/// Steps 1 to 6, and the statements of step 7, which are queued and sent with COMMIT. Returns with the
+/// decision whether there is something to commit.
 pub(super) async fn prepare(
     db: &Database,
     backend: Backend,
+    session: &mut Session,
     batch: &Batch<'_>,
-    durability: Durability,
-) -> Sql<Prepared> {
-    let mut session = db.begin(durability).await?;
-    share_books(db, &mut session, batch);
-    let uploads = uploads::lock_open(db, &mut session, &batch.uploads());
-    let objects = write_blobs(db, &mut session, batch);
-    path_locks::lock_names(db, &mut session, batch);
-    let chains = lock_chains(db, &mut session, &batch.chain_keys());
-    let reads = queue_reads(db, &mut session, batch);
+) -> Sql<(Decision, bool)> {
+    share_books(db, session, batch);
+    let uploads = uploads::lock_open(db, session, &batch.uploads());
+    let objects = write_blobs(db, session, batch);
+    path_locks::lock_names(db, session, batch);
+    let chains = lock_chains(db, session, &batch.chain_keys());
+    let reads = queue_reads(db, session, batch);
     session.send().await?;
 
-    let live = live_objects(&mut session, objects)?;
-    let open_uploads = uploads::open(&mut session, uploads)?;
-    let chains = locked_chains(&mut session, chains)?;
-    let mut state = State { open_uploads, ..state(&mut session, chains, reads)? };
+    let live = live_objects(session, objects)?;
+    let open_uploads = uploads::open(session, uploads)?;
+    let chains = locked_chains(session, chains)?;
+    let mut state = State { open_uploads, ..state(session, chains, reads)? };
     let mut writes = Writes::default();
     let mut decision = Decision::default();
     for set in &batch.sets {
@@ -76,9 +68,10 @@ pub(super) async fn prepare(
     for draft in &batch.drafts {
         state.link(draft, &mut writes);
     }
-    decision.publications = write_all(db, backend, &mut session, &state, &writes);
+    decision.publications = write_all(db, backend, session, &state, &writes);
+    let is_needed = !writes.entries.is_empty();
     decision.published = writes.publications.into_keys().collect();
-    Ok(Prepared { session, decision, written: !writes.entries.is_empty() })
+    Ok((decision, is_needed))
 }
 
 /// Queues one entry within a transaction of another purpose.
