@@ -144,7 +144,8 @@ impl ChangeSet {
             outcome: Outcome::Success,
             note: self.note(change),
             elapsed_ms: self.elapsed_ms,
-            change: Some(self.id),
+            // A set that changed nothing is no change.
+            change: (changed || self.changes.len() > 1).then_some(self.id),
             old: old.filter(|_| changed),
             new: new.filter(|_| changed),
         }

@@ -163,12 +163,12 @@ impl AppState {
         }
     }
 
-    /// Logs the recorded changes of a call; one that changed no file, such as the creation of a book, as a
+    /// Logs the recorded changes of a call; one that is not about files, such as the creation of a book, as a
     /// whole.
     fn log_changes(&self, call: &Call) {
         let whole = (call.operation, call.path.as_ref().map_or("", BookPath::as_str));
-        let changed = call.changed.iter().map(|(operation, path)| (*operation, path.as_str()));
-        let whole = call.changed.is_empty().then_some(whole);
+        let changed = call.changed.iter().flatten().map(|(operation, path)| (*operation, path.as_str()));
+        let whole = call.changed.is_none().then_some(whole);
         for (operation, path) in changed.chain(whole) {
             tracing::info!(
                 target: "panaversity_fs.audit",

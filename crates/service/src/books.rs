@@ -85,6 +85,7 @@ impl Call {
         let record = AuditDraft { change, ..self.draft(Outcome::Success) };
         self.committing = true;
         let creation = self.service.inner.journal.create_book(access.book(), schema, &record).await?;
+        self.service.inner.schemas.remove(access.book());
         self.recorded = matches!(creation, Creation::Created(_) | Creation::Changed(_));
         match creation {
             Creation::Created(book) => Ok((book, true)),

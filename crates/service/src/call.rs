@@ -50,8 +50,8 @@ pub struct Call {
     /// Whether no audit entry is left to write: the transaction of its change wrote them, or the call gave
     /// nothing away.
     pub recorded: bool,
-    /// Changes of files that were recorded, with their operations.
-    pub changed: Vec<(Operation, BookPath)>,
+    /// The files that a recorded call changed, with the operations; `None`: it was not about files.
+    pub changed: Option<Vec<(Operation, BookPath)>>,
     /// Whether a commit was begun, which goes on if the call is given up.
     pub committing: bool,
     pub(crate) service: Service,
@@ -100,7 +100,7 @@ impl Service {
             path: None,
             layer: Layer::Base,
             recorded: false,
-            changed: Vec::new(),
+            changed: None,
             committing: false,
             service: self.clone(),
             began: self.inner.clock.monotonic(),

@@ -3,7 +3,9 @@
 //! # Protocol
 //! 1. **Check** the shape, each path against the book's schema, and, once and unlocked, each
 //!    precondition: cheap refusals before any byte is written. If every file already has the requested
-//!    content, the blobs are made present and the call ends.
+//!    content, the blobs are made present and the call ends. For one file whose bytes the transaction itself
+//!    writes, only the path is checked, against the schema that the book had a moment ago: it saves a round
+//!    trip, and the commit refuses another schema.
 //! 2. **Stage**: blobs above the inline limit are marked live in the database, then put as objects.
 //!    Idempotent, and harmless if abandoned. If `gc` is deleting the object, staging waits.
 //! 3. **Commit**: one database transaction tests every precondition against the locked rows and writes
@@ -43,6 +45,8 @@ pub use content::NewContent;
 
 /// Most times that a set is staged before the call fails.
 const STAGED_AGAIN: usize = 20;
+/// Longest time that a book's schema is taken for what it was: the book may have been deleted since.
+const SCHEMA_USED_FOR: Duration = Duration::from_secs(5);
 /// Interval at which staging checks whether `gc` has finished deleting an object.
 const BEING_DELETED: Duration = Duration::from_millis(10);
 
@@ -77,7 +81,12 @@ impl Call {
         change: Change<NewContent>,
     ) -> Result<Applied, Error> {
         let (path, expected) = (change.path.clone(), change.expected);
-        match self.change_set(access, vec![change], None).await? {
+        let result = if self.service.is_inline(&change.content) {
+            self.change_inline(access, change).await?
+        } else {
+            self.change_set(access, vec![change], None).await?
+        };
+        match result {
             Ok(set) => Ok(only(set.files)?),
             Err((_, refusal)) => Err(self.explained(access, &path, expected, refusal).await?.into()),
         }
@@ -128,9 +137,35 @@ impl Call {
             Verdict::Unstaged => {
                 Err(Fault::storage("gc took the staged objects away again and again").into())
             }
-            Verdict::UploadOver => {
-                Err(Fault::internal("a set that completes no upload ended with one").into())
+            Verdict::UploadOver => Err(odd_end().into()),
+        }
+    }
+
+    /// Changes one file whose content has no object to stage: the commit alone decides.
+    async fn change_inline(
+        &mut self,
+        access: &WriteAccess,
+        change: Change<NewContent>,
+    ) -> Result<SetResult, Error> {
+        let (book, layer) = (access.book(), access.layer());
+        if !access.may_create() {
+            self.service.require_book(book).await?;
+        }
+        let schema = match self.service.admitting_schema(book, &change).await? {
+            Ok(schema) => schema,
+            Err(refusal) => return Ok(Err((0, refusal))),
+        };
+        let request = ChangeRequest { book, layer, changes: vec![change], message: None, upload: None };
+        let attempt = self.stage_and_commit(schema, &request).await?;
+        let change = attempt.0;
+        match self.conclude(request.changes, attempt).await {
+            Verdict::Refused(index, refusal) => {
+                // It may have been refused for another schema.
+                self.service.inner.schemas.remove(book);
+                Ok(Err((index, refusal)))
             }
+            Verdict::Committed(files) => Ok(Ok(AppliedSet { change: Some(change), files })),
+            Verdict::Unstaged | Verdict::UploadOver => Err(odd_end().into()),
         }
     }
 
@@ -184,7 +219,9 @@ impl Call {
     ) -> Verdict {
         let Verdict::Committed(mut applied) = verdict else { return verdict };
         self.recorded = true;
-        self.changed = changes.iter().map(|change| (change.operation, change.path.clone())).collect();
+        let recorded =
+            changes.iter().zip(&applied).filter(|(_, applied)| applied.effect != Effect::Unchanged);
+        self.changed = Some(recorded.map(|(change, _)| (change.operation, change.path.clone())).collect());
         self.service.publish_fresh(pending(&mut applied, changes), since).await;
         Verdict::Committed(applied)
     }
@@ -274,7 +311,48 @@ impl Service {
     /// The schema that paths are checked against: the book's, or strict for a book that its first write
     /// will create. The commit refuses if the book has another schema by then.
     async fn schema_of(&self, book: &BookId) -> Result<Schema, Fault> {
-        Ok(self.inner.journal.book(book).await?.map_or_else(Schema::default, |book| book.schema))
+        Ok(self.stored_schema(book).await?.unwrap_or_default())
+    }
+
+    /// The schema of a book, if it exists.
+    pub(crate) async fn stored_schema(&self, book: &BookId) -> Result<Option<Schema>, Fault> {
+        let schema = self.inner.journal.book(book).await?.map(|book| book.schema);
+        if let Some(schema) = schema {
+            self.inner.schemas.insert(book.clone(), (schema, self.inner.clock.monotonic()));
+        }
+        Ok(schema)
+    }
+
+    /// True if the transaction of a commit itself writes this content.
+    fn is_inline(&self, content: &NewContent) -> bool {
+        match content {
+            NewContent::Absent => true,
+            NewContent::Bytes(bytes) => bytes.as_slice().len() <= self.inner.limits.inline_bytes,
+            NewContent::Staged(..) | NewContent::Stored(_) => false,
+        }
+    }
+
+    /// A schema of the book that admits a change: the one that it had a moment ago, or else the one that it has.
+    async fn admitting_schema(
+        &self,
+        book: &BookId,
+        change: &Change<NewContent>,
+    ) -> Result<Result<Schema, Refusal>, Fault> {
+        // A path that was admitted earlier may be deleted under any schema.
+        let admit = |schema: Schema| match change.content {
+            NewContent::Absent => Ok(schema),
+            _ => schema.admit(&change.path).map(|()| schema),
+        };
+        let now = self.inner.clock.monotonic();
+        let recent = |(schema, at): (_, Duration)| {
+            (now.saturating_sub(at) < SCHEMA_USED_FOR)
+                .then_some(schema)
+                .filter(|schema| admit(*schema).is_ok())
+        };
+        match self.inner.schemas.get(book).and_then(recent) {
+            Some(schema) => Ok(Ok(schema)),
+            None => Ok(admit(self.schema_of(book).await?)),
+        }
     }
 
     /// Current content of each file.
@@ -374,6 +452,11 @@ impl Service {
 fn unrecorded(checked: &[CheckedChange], changes: &[Change<NewContent>]) -> AppliedSet {
     let files = changes.iter().zip(checked).map(|(change, (_, effect))| change.applied(*effect));
     AppliedSet { change: None, files: files.collect() }
+}
+
+/// A verdict that the set can't have.
+fn odd_end() -> Fault {
+    Fault::internal("a set without an upload, or without a staged object, ended as one with it")
 }
 
 /// The result of a set of one change.

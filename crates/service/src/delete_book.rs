@@ -110,6 +110,7 @@ impl Call {
         let record = AuditDraft { change, ..self.draft(Outcome::Success) };
         self.committing = true;
         let deleted = self.service.inner.journal.delete_book(access.book(), &record).await?;
+        self.service.inner.schemas.remove(access.book());
         // The transaction wrote the entry, or there is nothing to tell.
         self.recorded = true;
         Ok(deleted)

@@ -14,6 +14,8 @@ pub(crate) const ARCHIVES_AT_ONCE: usize = 64;
 pub(crate) const SHARED_SEGMENTS: usize = 8;
 /// Most files of all cached manifests together; beyond it the cache is emptied.
 pub(crate) const CACHED_FILES: usize = 250_000;
+/// Books whose schema is kept in memory.
+pub(crate) const SCHEMAS: usize = 1_000;
 /// Bytes of the texts that searches keep in memory.
 pub(crate) const SEARCH_CACHE_BYTES: u64 = 64 << 20;
 /// Most searches of texts that have a batch of files in memory beyond the cache; others wait for a permit.

@@ -216,7 +216,7 @@ impl Call {
 impl Service {
     /// Refuses a book that does not exist.
     pub async fn require_book(&self, book: &BookId) -> Result<(), Error> {
-        match self.inner.journal.book(book).await? {
+        match self.stored_schema(book).await? {
             Some(_) => Ok(()),
             None => Err(Refusal::BookNotFound(book.clone()).into()),
         }

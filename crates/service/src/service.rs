@@ -2,15 +2,17 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::ports::{Clock, IdGenerator, Journal, Objects, Tree, UploadStore};
-use panaversity_model::{BookId, Fault};
+use panaversity_model::{BookId, Fault, Schema};
+use quick_cache::sync::Cache;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::archive::cache::ArchiveCache;
 use crate::grep::search_state::SearchState;
-use crate::limits::{LARGE_PUBLICATIONS_AT_ONCE, Limits, PUBLICATIONS_AT_ONCE};
+use crate::limits::{LARGE_PUBLICATIONS_AT_ONCE, Limits, PUBLICATIONS_AT_ONCE, SCHEMAS};
 use crate::manifest_cache::ManifestCache;
 use crate::verify::verified::Verified;
 
@@ -55,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) stats: Stats,
     pub(crate) manifests: ManifestCache,
+    /// Schemas of books, each with the time of the clock at which it was read.
+    pub(crate) schemas: Cache<BookId, (Schema, Duration)>,
     pub(crate) archives: ArchiveCache,
     pub(crate) search: SearchState,
     pub(crate) publications: Arc<Semaphore>,
@@ -79,6 +83,7 @@ impl Service {
                 limits,
                 stats: Stats::default(),
                 manifests: ManifestCache::default(),
+                schemas: Cache::new(SCHEMAS),
                 archives: ArchiveCache::default(),
                 search: SearchState::default(),
                 publications: Arc::new(Semaphore::new(PUBLICATIONS_AT_ONCE)),

@@ -158,7 +158,7 @@ async fn matrix(scenes: Vec<Scene>, least: usize) {
 
 #[tokio::test]
 async fn i9_a_change_of_one_file_survives_or_leaves_nothing_whichever_call_breaks() {
-    matrix(scenes::of_one_file(), 590).await;
+    matrix(scenes::of_one_file(), 520).await;
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn i10_a_set_is_all_or_nothing_whichever_call_breaks() {
 
 #[tokio::test]
 async fn i9_what_is_unchanged_or_refused_leaves_nothing_whichever_call_breaks() {
-    matrix(scenes::without_effect(), 240).await;
+    matrix(scenes::without_effect(), 210).await;
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ pub async fn writing_the_same_bytes_again_changes_nothing(setup: &Setup) {
     let entry = entries.last().unwrap();
     assert_eq!((entries.len(), entry.status.as_str()), (2, "success"));
     assert_eq!((&entry.old_content_hash, &entry.new_content_hash), (&None, &None));
-    assert!(entry.change_id.is_some() && !entry.is_change());
+    assert!(entry.change_id.is_none() && !entry.is_change());
 }
 
 /// A change recreates a deleted file, with a version above all before it.

@@ -138,9 +138,9 @@ pub(super) fn large_creation() -> Scene {
 
 pub(super) fn of_one_file() -> Vec<Scene> {
     let (one, text, large) = (lesson(1), "small", long("large"));
-    let write = [&CHECK[..], &PUT].concat();
+    let write = [&["journal.book"][..], &PUT].concat();
     let write_large = [&CHECK[..], &STAGE, &PUT].concat();
-    let delete = [&["journal.book"], &CHECK[..], &REMOVE].concat();
+    let delete = [&["journal.book"][..], &REMOVE].concat();
     let gone = |expected| vec![want(&one, None, expected)];
     let held = |new: &str, old| vec![want(&one, Some(new), old)];
     let mut scenes = vec![
@@ -235,10 +235,11 @@ pub(super) fn of_sets() -> Vec<Scene> {
 
 pub(super) fn without_effect() -> Vec<Scene> {
     let (one, large) = (lesson(1), long("large"));
-    let unchanged = [&CHECK[..], &["journal.append"]].concat();
+    // The commit records it.
+    let unchanged = ["journal.book", "journal.commit"];
+    let conflict = ["journal.book", "journal.commit", "journal.append"];
     let present = [&CHECK[..], &["objects.stat", "journal.append"]].concat();
     let same = |text: &str| vec![want(&one, Some(text), None)];
-    let gone = [&["journal.book"], &unchanged[..]].concat();
     let mut scenes = vec![
         scene("the same again", EntryPoint::Write, &[(&one, "a")], same("a"), &unchanged),
         scene("the same large file again", EntryPoint::Write, &[(&one, &large)], same(&large), &present),
@@ -247,7 +248,7 @@ pub(super) fn without_effect() -> Vec<Scene> {
             EntryPoint::Delete,
             &[(&lesson(2), "a")],
             vec![want(&one, None, None)],
-            &gone,
+            &unchanged,
         ),
     ];
     let refused = |mut scene: Scene| {
@@ -261,7 +262,7 @@ pub(super) fn without_effect() -> Vec<Scene> {
         EntryPoint::Write,
         &[(&one, "a")],
         same("b"),
-        &unchanged,
+        &conflict,
     )));
     scenes.push(refused(scene("a set with one conflict", EntryPoint::Set, &[(&one, "a")], late, &check)));
     // Only the commit checks for conflicting names.

@@ -164,3 +164,21 @@ async fn r5_a_search_in_all_books_goes_page_by_page_through_those_that_may_be_re
     let listed: Vec<_> = listed.books.into_iter().map(|summary| summary.book.id).collect();
     assert_eq!(listed, [books[1].clone(), books[3].clone()]);
 }
+
+/// A server writes by the schema that the book had a moment ago; another may have given it another one since.
+#[tokio::test]
+async fn a_schema_that_another_server_has_changed_admits_nothing_that_it_should_not() {
+    let fixture = ServiceFixture::new();
+    let (here, there) = (fixture.server(), fixture.server());
+    let thesis = path("content/thesis.md");
+    let write = async || fixture.write(&here, &Layer::Base, &thesis, "x", None).await;
+    create_book(&there, &fixture.book, Some(Schema::Strict)).await.unwrap();
+    assert_eq!(write().await.unwrap_err().code(), ErrorCode::SchemaViolation);
+    create_book(&there, &fixture.book, Some(Schema::Docusaurus)).await.unwrap();
+    write().await.expect("what was seen does not admit it, so it is looked at again");
+    assert!(fixture.delete(&here, &Layer::Base, &thesis).await.unwrap());
+    create_book(&there, &fixture.book, Some(Schema::Strict)).await.unwrap();
+    assert_eq!(write().await.unwrap_err().code(), ErrorCode::Conflict, "the commit knows better");
+    assert_eq!(write().await.unwrap_err().code(), ErrorCode::SchemaViolation);
+    assert_eq!(fixture.holds(&Layer::Base, &thesis).await, None);
+}
