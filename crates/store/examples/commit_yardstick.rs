@@ -6,39 +6,29 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
+use rusqlite::Connection;
 
 type BoxError = Box<dyn std::error::Error>;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), BoxError> {
+fn main() -> Result<(), BoxError> {
     let mut arguments = std::env::args().skip(1);
     let usage = "commit_yardstick FOLDER SECONDS [ROWS_A_COMMIT]";
     let folder = std::path::PathBuf::from(arguments.next().ok_or(usage)?);
     let seconds: f64 = arguments.next().ok_or(usage)?.parse()?;
     let rows: u32 = arguments.next().unwrap_or_else(|| "1".to_owned()).parse()?;
-    let mut connection = SqliteConnectOptions::new()
-        .filename(folder.join("yardstick.db"))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .connect()
-        .await?;
-    sqlx::query("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, body BLOB)")
-        .execute(&mut connection)
-        .await?;
+    let mut connection = Connection::open(folder.join("yardstick.db"))?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, body BLOB)",
+    )?;
     let (body, began, mut each) = (vec![7u8; 2048], Instant::now(), Vec::new());
     while began.elapsed() < Duration::from_secs_f64(seconds) {
         let start = Instant::now();
-        let mut transaction = connection.begin().await?;
+        let transaction = connection.transaction()?;
         for _ in 0..rows {
-            sqlx::query("INSERT INTO t (body) VALUES ($1)")
-                .bind(&body[..])
-                .execute(&mut *transaction)
-                .await?;
+            transaction.prepare_cached("INSERT INTO t (body) VALUES (?1)")?.execute([&body])?;
         }
-        transaction.commit().await?;
+        transaction.commit()?;
         each.push(start.elapsed().as_secs_f64() * 1e3);
     }
     let total = began.elapsed().as_secs_f64();

@@ -21,6 +21,7 @@
 
 mod target;
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,8 +29,8 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use panaversity_model::{ContentHash, Fault};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::DatabaseIdentity;
 use crate::database::{Database, Engine, Sql, SqlError, Value, fault};
@@ -103,7 +104,7 @@ pub struct Backup {
 impl Backup {
     /// Begins a backup of a migrated database and its storage, if there is room for it.
     pub async fn begin(live: &Database, storage_root: &Path, output: &Path) -> Result<Self, BackupError> {
-        let Engine::Sqlite { file, .. } = &live.engine else {
+        let Engine::Sqlite(sqlite) = &live.engine else {
             return Err(BackupError::Refused("only a store on SQLite can be copied".to_owned()));
         };
         let identity = DatabaseIdentity::of(live).await?;
@@ -115,7 +116,7 @@ impl Backup {
         let target = BackupTarget::claim(output)?;
         let sizes = sizes(live).await.map_err(|error| fault("look at the sizes", &error))?;
         target.require_room(sizes.0 + sizes.1)?;
-        Ok(Self { live: live.clone(), file: file.clone(), storage, target, database_bytes: sizes.0 })
+        Ok(Self { live: live.clone(), file: sqlite.file().clone(), storage, target, database_bytes: sizes.0 })
     }
 
     /// Size of the database when the backup began.
@@ -127,7 +128,8 @@ impl Backup {
     pub async fn copy_database(&self, done: impl Fn(u64)) -> Result<u64, BackupError> {
         let copy = self.copy();
         let size = || std::fs::metadata(&copy).map_or(0, |copy| copy.len());
-        let vacuum = vacuum(&self.file, &copy);
+        let (source, to) = (self.file.clone(), copy.clone());
+        let vacuum = blocking(move || vacuum(&source, &to));
         tokio::pin!(vacuum);
         loop {
             tokio::select! {
@@ -149,14 +151,14 @@ impl Backup {
 
     /// Objects that versions in the copied database name, with their sizes.
     pub async fn objects(&self) -> Result<Vec<(ContentHash, u64)>, BackupError> {
-        let rows = async {
-            let mut copy = open_copy(&self.copy()).await?;
-            let sql = format!("SELECT b.hash, b.size {NAMED_OBJECTS} ORDER BY b.hash");
-            let rows: Vec<(String, i64)> =
-                sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&mut copy).await?;
-            copy.close().await?;
-            Ok(rows)
-        };
+        let copy = self.copy();
+        let rows = blocking(move || {
+            let copy = open_copy(&copy)?;
+            let mut select =
+                copy.prepare(&format!("SELECT b.hash, b.size {NAMED_OBJECTS} ORDER BY b.hash"))?;
+            let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<rusqlite::Result<Vec<(String, i64)>>>()?)
+        });
         let rows = rows.await.map_err(|error| fault("list the objects", &error))?;
         let object = |(hash, size): (String, i64)| {
             let parsed = ContentHash::from_hex(&hash);
@@ -210,10 +212,12 @@ impl Backup {
         let run = async {
             let sql = "SELECT 1 FROM versions WHERE sha256 = $1 LIMIT 1";
             let named = self.live.read().await?.row(sql, vec![hash.to_string().into()]).await?;
-            let mut copy = open_copy(&self.copy()).await?;
-            let sql = "SELECT count(*) FROM file_journal WHERE sha256 = $1";
-            let files: i64 = sqlx::query_scalar(sql).bind(hash.to_string()).fetch_one(&mut copy).await?;
-            copy.close().await?;
+            let copy = self.copy();
+            let files: i64 = blocking(move || {
+                let sql = "SELECT count(*) FROM file_journal WHERE sha256 = ?1";
+                Ok(open_copy(&copy)?.query_row(sql, [hash.to_string()], |row| row.get(0))?)
+            })
+            .await?;
             Ok(named.is_none() && files == 0)
         };
         run.await.map_err(|error| fault("look who names an object", &error))
@@ -246,17 +250,27 @@ async fn sizes(live: &Database) -> Sql<(u64, u64)> {
     Ok((unsigned(row.int("database")?), unsigned(row.int("objects")?)))
 }
 
-/// Copies a database by a connection of its own: those of the pools may not write, not even elsewhere.
-async fn vacuum(file: &Path, copy: &Path) -> Sql<()> {
-    let copy = copy.to_str().ok_or_else(|| SqlError::Driver("the output is not UTF-8".to_owned()))?;
-    let options = SqliteConnectOptions::new().filename(file).busy_timeout(SQLITE_BUSY_TIMEOUT);
-    let mut connection = options.disable_statement_logging().connect().await?;
-    sqlx::query("VACUUM INTO $1").bind(copy).execute(&mut connection).await?;
-    Ok(connection.close().await?)
+/// Runs a use of `SQLite` on a thread that may wait for disks.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Sql<T> + Send + 'static) -> Sql<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|broken| Err(SqlError::Driver(broken.to_string())))
 }
 
+/// Copies a database by a connection of its own: those of the pools may not write, not even elsewhere.
+fn vacuum(file: &Path, copy: &Path) -> Sql<()> {
+    let copy = copy.to_str().ok_or_else(|| SqlError::Driver("the output is not UTF-8".to_owned()))?;
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(SQLITE_BUSY_TIMEOUT)?;
+    connection.execute("VACUUM INTO ?1", [copy])?;
+    Ok(())
+}
+
+/// Characters with a meaning in a URI of `SQLite`.
+const IN_URI: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
+
 /// Opens a copied database in a way that creates no files beside it.
-async fn open_copy(copy: &Path) -> Sql<SqliteConnection> {
-    let options = SqliteConnectOptions::new().filename(copy).read_only(true).immutable(true);
-    Ok(options.disable_statement_logging().connect().await?)
+fn open_copy(copy: &Path) -> Sql<Connection> {
+    let path = percent_encode(copy.as_os_str().as_bytes(), IN_URI);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Ok(Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)?)
 }

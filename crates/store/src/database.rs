@@ -12,23 +12,19 @@ mod sql;
 mod sqlite;
 mod url;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use panaversity_model::Fault;
 use panaversity_model::connection_pool::PoolUsage;
-use sqlx::SqlitePool;
-use tokio::sync::Mutex;
 
-use crate::file_identity::FileIdentity;
 pub(crate) use error::{
     Sql, SqlError, fault, foreign_schema, is_lost_connection, is_retryable, is_transient, is_unsynced,
     was_answered,
 };
+use session::SessionConnection;
 pub(crate) use session::{Answers, CommitFailure, Queued, Session};
-use session::{SessionConnection, Writing};
 pub(crate) use sql::{Row, Value, placeholders, power_of_two_chunks, values_list};
 pub use url::DatabaseUrl;
 
@@ -67,21 +63,7 @@ pub struct Database {
 
 #[derive(Clone)]
 pub(crate) enum Engine {
-    Sqlite {
-        file: Arc<Path>,
-        /// The file that was opened.
-        opened: FileIdentity,
-        /// Pool of read-only connections.
-        readers: SqlitePool,
-        /// One connection that syncs to disk at each commit.
-        durable: SqlitePool,
-        /// One connection that does not.
-        relaxed: SqlitePool,
-        /// Mutex of the single writer.
-        gate: Arc<Mutex<()>>,
-        /// A commit has failed or is in progress: the connection is checked when it is released.
-        suspicious: Arc<AtomicBool>,
-    },
+    Sqlite(Arc<sqlite::Sqlite>),
     Postgres(Arc<postgres::Postgres>),
 }
 
@@ -97,7 +79,9 @@ impl Database {
     /// `DATABASE_UNAVAILABLE` if the database does not answer or refuses the connection.
     pub async fn connect(url: &DatabaseUrl, pool: PoolOptions) -> Result<Self, Fault> {
         let engine = match url {
-            DatabaseUrl::Sqlite { file } => sqlite::connect(file, pool).await,
+            DatabaseUrl::Sqlite { file } => {
+                sqlite::Sqlite::open(file, pool).await.map(|sqlite| Engine::Sqlite(Arc::new(sqlite)))
+            }
             DatabaseUrl::Postgres(url) => postgres::Postgres::connect(url, pool).await.map(Engine::Postgres),
         };
         let new = |engine| Self { engine, is_unwritable: Arc::default() };
@@ -116,16 +100,14 @@ impl Database {
 
     /// After a change that could not be written: checks if writing succeeds now.
     pub(crate) async fn try_writing(&self) -> Sql<()> {
-        if let Engine::Sqlite { file, opened, .. } = &self.engine {
-            sqlite::require_in_place(file, *opened)?;
+        if let Engine::Sqlite(sqlite) = &self.engine {
+            sqlite.require_in_place()?;
         }
         if !self.is_unwritable.load(Ordering::Acquire) {
             return Ok(());
         }
-        if let Engine::Sqlite { file, .. } = &self.engine {
-            let file = file.clone();
-            let room = tokio::task::spawn_blocking(move || sqlite::look_for_room(&file)).await;
-            room.map_err(|broken| SqlError::Driver(broken.to_string()))??;
+        if let Engine::Sqlite(sqlite) = &self.engine {
+            sqlite.look_for_room().await?;
         }
         let mut session = self.begin(Durability::Kill).await?;
         session.execute("UPDATE store SET id = id", Vec::new()).await?;
@@ -134,15 +116,10 @@ impl Database {
         Ok(())
     }
 
-    /// Use of the connections; on `SQLite` those of readers and both writers.
+    /// Use of the connections; on `SQLite` those of readers and the writer.
     pub(crate) fn pool_usage(&self) -> PoolUsage {
         match &self.engine {
-            Engine::Sqlite { readers, durable, relaxed, .. } => {
-                let pools = [readers, durable, relaxed];
-                let max = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
-                let idle = pools.iter().map(|pool| pool.num_idle()).sum();
-                pool_usage(pools.iter().map(|pool| pool.size()).sum(), idle, max)
-            }
+            Engine::Sqlite(sqlite) => sqlite.pool_usage(),
             Engine::Postgres(server) => server.pool_usage(),
         }
     }
@@ -150,18 +127,14 @@ impl Database {
     /// Closes all connections.
     pub async fn close(&self) {
         match &self.engine {
-            Engine::Sqlite { readers, durable, relaxed, .. } => {
-                readers.close().await;
-                relaxed.close().await;
-                durable.close().await;
-            }
+            Engine::Sqlite(sqlite) => sqlite.close().await,
             Engine::Postgres(server) => server.close().await,
         }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {
         match self.engine {
-            Engine::Sqlite { .. } => Dialect::Sqlite,
+            Engine::Sqlite(_) => Dialect::Sqlite,
             Engine::Postgres(_) => Dialect::Postgres,
         }
     }
@@ -178,7 +151,7 @@ impl Database {
     /// Session for one read-only statement.
     pub(crate) async fn read(&self) -> Sql<Session> {
         match &self.engine {
-            Engine::Sqlite { readers, .. } => Ok(SessionConnection::Sqlite(readers.acquire().await?).into()),
+            Engine::Sqlite(sqlite) => Ok(SessionConnection::Sqlite(sqlite.reader(None).await?).into()),
             Engine::Postgres(server) => {
                 Ok(SessionConnection::Postgres(Box::new(server.reader().await?)).into())
             }
@@ -188,12 +161,8 @@ impl Database {
     /// Read-only session whose statements all see the same snapshot.
     pub(crate) async fn snapshot(&self) -> Sql<Session> {
         match &self.engine {
-            Engine::Sqlite { readers, .. } => {
-                let readers = readers.clone();
-                let begin = async move {
-                    Ok(SessionConnection::SqliteTransaction(readers.begin().await?, None).into())
-                };
-                spawn_uncancellable(begin).await
+            Engine::Sqlite(sqlite) => {
+                Ok(SessionConnection::Sqlite(sqlite.reader(Some("BEGIN")).await?).into())
             }
             Engine::Postgres(server) => {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -205,17 +174,7 @@ impl Database {
     /// Transaction that writes. If dropped without a commit, it is rolled back.
     pub(crate) async fn begin(&self, durability: Durability) -> Sql<Session> {
         match &self.engine {
-            Engine::Sqlite { durable, relaxed, gate, suspicious, .. } => {
-                let pool = if durability == Durability::PowerCut { durable } else { relaxed }.clone();
-                let (gate, suspicious) = (gate.clone(), suspicious.clone());
-                spawn_uncancellable(async move {
-                    let turn = gate.lock_owned().await;
-                    let transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-                    let writing = Writing { _turn: turn, suspicious };
-                    Ok(SessionConnection::SqliteTransaction(transaction, Some(writing)).into())
-                })
-                .await
-            }
+            Engine::Sqlite(sqlite) => Ok(SessionConnection::Sqlite(sqlite.begin(durability).await).into()),
             Engine::Postgres(server) => {
                 let begin = match durability {
                     // Also where `off` was configured as the default.
@@ -229,10 +188,4 @@ impl Database {
             }
         }
     }
-}
-
-/// Begins a transaction of `SQLite` in a separate task: a caller cancelled between BEGIN and its result
-/// would release the connection to the pool with an open transaction that nothing tracks.
-async fn spawn_uncancellable(begin: impl Future<Output = Sql<Session>> + Send + 'static) -> Sql<Session> {
-    tokio::spawn(begin).await.unwrap_or_else(|broken| Err(SqlError::Driver(broken.to_string())))
 }

@@ -20,8 +20,7 @@ use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::ports::Journal;
 use panaversity_store::{Backend, Database, DatabaseUrl, PoolOptions, SqlJournal, migrations};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
+use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -76,9 +75,7 @@ impl TestJournal {
         assert_eq!(by.subsec_nanos(), 0, "whole seconds");
         let script = template().aging.replace(SECONDS, &by.as_secs().to_string());
         let file = file_in(&self.folder);
-        run(async {
-            sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut connect_directly(&file).await).await.unwrap();
-        });
+        connect_directly(&file).execute_batch(&script).unwrap();
     }
 
     async fn pass<T>(
@@ -116,8 +113,10 @@ async fn connect(file: &Path) -> Database {
     Database::connect(&url, POOL).await.unwrap()
 }
 
-async fn connect_directly(file: &Path) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(file).connect().await.unwrap()
+fn connect_directly(file: &Path) -> Connection {
+    let connection = Connection::open(file).unwrap();
+    connection.busy_timeout(POOL.timeout).unwrap();
+    connection
 }
 
 /// A migrated database without rows, which each journal copies, and the script that ages it.
@@ -131,12 +130,12 @@ fn template() -> &'static Template {
     TEMPLATE.get_or_init(|| {
         let folder = private_folder();
         let file = file_in(&folder);
-        let aging = run(async {
+        run(async {
             let database = connect(&file).await;
             migrations::upgrade(&database, None).await.unwrap();
             database.close().await;
-            aging_script(&mut connect_directly(&file).await).await
         });
+        let aging = aging_script(&connect_directly(&file));
         Template { database: fs::read(file).unwrap(), aging }
     })
 }
@@ -145,10 +144,12 @@ fn template() -> &'static Template {
 const SECONDS: &str = "{seconds}";
 
 /// A statement for each table. A time is known by its form, so that none is missed for its name.
-async fn aging_script(connection: &mut SqliteConnection) -> String {
+fn aging_script(connection: &Connection) -> String {
     let columns = "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c \
         WHERE t.type = 'table' AND c.type = 'TEXT' AND t.name NOT IN ('audit_log', 'chains') ORDER BY 1";
-    let columns: Vec<(String, String)> = sqlx::query_as(columns).fetch_all(connection).await.unwrap();
+    let mut columns = connection.prepare(columns).unwrap();
+    let columns = columns.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let columns: Vec<(String, String)> = columns.collect::<Result<_, _>>().unwrap();
     let statements = columns.chunk_by(|one, next| one.0 == next.0).map(|columns| {
         let set = |(_, column): &(String, String)| {
             format!(

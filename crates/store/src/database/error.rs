@@ -4,6 +4,7 @@ use std::{fmt, io};
 
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
+use rusqlite::types::FromSqlError;
 
 use super::Dialect;
 
@@ -56,19 +57,22 @@ impl From<io::Error> for SqlError {
     }
 }
 
-impl From<sqlx::Error> for SqlError {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(refused) => Self::Refused {
+impl From<rusqlite::Error> for SqlError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error() {
+            Some(refused) => Self::Refused {
                 dialect: Dialect::Sqlite,
-                code: refused.code().unwrap_or_default().into_owned(),
-                message: refused.to_string(),
+                code: refused.extended_code.to_string(),
+                message: format!("(code: {}) {error}", refused.extended_code),
             },
-            sqlx::Error::Io(why) => Self::Io(why),
-            sqlx::Error::PoolTimedOut => Self::NoConnection,
-            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Self::Decode(error.to_string()),
-            other => Self::Driver(other.to_string()),
+            None => Self::Driver(error.to_string()),
         }
+    }
+}
+
+impl From<FromSqlError> for SqlError {
+    fn from(error: FromSqlError) -> Self {
+        Self::Decode(error.to_string())
     }
 }
 

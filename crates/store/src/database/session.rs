@@ -1,33 +1,17 @@
 //! Sessions: statements on one connection of either database.
 //!
 //! Statements whose answers are not needed yet are queued, and sent together with the next one whose
-//! answer is, or with COMMIT. They run in their order. On PostgreSQL that is one round trip; `SQLite`
-//! has none.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use futures::TryStreamExt;
-use sqlx::pool::PoolConnection;
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Executor, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
-use tokio::sync::OwnedMutexGuard;
+//! answer is, or with COMMIT. They run in their order. On PostgreSQL that is one round trip, on `SQLite` one
+//! hand-over to the thread of the connection.
 
 use super::error::{Sql, SqlError};
 use super::postgres::PostgresSession;
 use super::sql::{Row, Statement, Value};
-
-/// Write permit of `SQLite`'s single writer.
-pub(super) struct Writing {
-    pub(super) _turn: OwnedMutexGuard<()>,
-    pub(super) suspicious: Arc<AtomicBool>,
-}
+use super::sqlite::SqliteSession;
 
 /// Connection, or transaction, of either database.
 pub(super) enum SessionConnection {
-    Sqlite(PoolConnection<Sqlite>),
-    SqliteTransaction(Transaction<'static, Sqlite>, Option<Writing>),
+    Sqlite(SqliteSession),
     Postgres(Box<PostgresSession>),
 }
 
@@ -93,17 +77,10 @@ impl Session {
     /// Sends the queued statements and waits for all answers.
     pub(crate) async fn send(&mut self) -> Sql<()> {
         let statements = std::mem::take(&mut self.queued);
-        match &mut self.connection {
-            SessionConnection::Postgres(session) => {
-                self.answers.0.extend(session.run(&statements).await?);
-            }
-            SessionConnection::Sqlite(connection) => {
-                run_on_sqlite(connection, statements, &mut self.answers).await?;
-            }
-            SessionConnection::SqliteTransaction(transaction, _) => {
-                run_on_sqlite(transaction, statements, &mut self.answers).await?;
-            }
-        }
+        self.answers.0.extend(match &mut self.connection {
+            SessionConnection::Sqlite(session) => session.run(statements).await?,
+            SessionConnection::Postgres(session) => session.run(&statements).await?,
+        });
         Ok(())
     }
 
@@ -135,15 +112,9 @@ impl Session {
     pub(crate) async fn script(&mut self, sql: &'static str) -> Sql<()> {
         self.send().await?;
         match &mut self.connection {
-            SessionConnection::Sqlite(connection) => {
-                connection.execute(sqlx::raw_sql(sql)).await?;
-            }
-            SessionConnection::SqliteTransaction(transaction, _) => {
-                transaction.execute(sqlx::raw_sql(sql)).await?;
-            }
-            SessionConnection::Postgres(session) => session.script(sql).await?,
+            SessionConnection::Sqlite(session) => session.script(sql).await,
+            SessionConnection::Postgres(session) => session.script(sql).await,
         }
-        Ok(())
     }
 
     /// Sends the queued statements and commits the transaction; on a plain connection only the former.
@@ -153,56 +124,12 @@ impl Session {
 
     /// Same as [`commit`](Self::commit); returns the answers, and tells at which point it failed.
     pub(crate) async fn finish(mut self) -> Result<Answers, CommitFailure> {
-        if let SessionConnection::Postgres(session) = self.connection {
-            self.answers.0.extend(session.commit(&self.queued).await?);
-            return Ok(self.answers);
-        }
-        self.send().await.map_err(CommitFailure::Before)?;
-        if let SessionConnection::SqliteTransaction(transaction, writing) = self.connection {
-            let is_suspicious = |is: bool| {
-                if let Some(writing) = &writing {
-                    writing.suspicious.store(is, Ordering::Release);
-                }
-            };
-            is_suspicious(true);
-            transaction.commit().await.map_err(|error| CommitFailure::AtCommit(error.into()))?;
-            is_suspicious(false);
-        }
+        self.answers.0.extend(match self.connection {
+            SessionConnection::Sqlite(session) => session.commit(self.queued).await?,
+            SessionConnection::Postgres(session) => session.commit(&self.queued).await?,
+        });
         Ok(self.answers)
     }
-}
-
-async fn run_on_sqlite(
-    connection: &mut SqliteConnection,
-    statements: Vec<Statement>,
-    answers: &mut Answers,
-) -> Sql<()> {
-    for Statement { sql, values } in statements {
-        let mut answer = Answer::default();
-        let mut events = (&mut *connection).fetch_many(sqlite_query(sql, values));
-        while let Some(event) = events.try_next().await? {
-            match event {
-                sqlx::Either::Left(done) => answer.changed += done.rows_affected(),
-                sqlx::Either::Right(row) => answer.rows.push(Row::Sqlite(row)),
-            }
-        }
-        drop(events);
-        answers.0.push(answer);
-    }
-    Ok(())
-}
-
-fn sqlite_query(sql: String, values: Vec<Value>) -> Query<'static, Sqlite, SqliteArguments> {
-    let mut query = sqlx::query(AssertSqlSafe(sql).into_sql_str());
-    for value in values {
-        query = match value {
-            Value::Text(text) => query.bind(text),
-            Value::Int(number) => query.bind(number),
-            Value::Bytes(bytes) => query.bind(bytes),
-            Value::Time(at) => query.bind(at.map(|at| at.to_string())),
-        };
-    }
-    query
 }
 
 #[cfg(test)]

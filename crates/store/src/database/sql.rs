@@ -1,11 +1,11 @@
 //! Values and rows, common to both databases.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use panaversity_model::Timestamp;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use time::OffsetDateTime;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
@@ -86,6 +86,39 @@ impl ToSql for Value {
     to_sql_checked!();
 }
 
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Text(Some(text)) => ToSqlOutput::from(text.as_str()),
+            Self::Int(number) => ToSqlOutput::from(*number),
+            Self::Bytes(Some(bytes)) => ToSqlOutput::from(bytes.as_slice()),
+            Self::Time(Some(at)) => ToSqlOutput::from(at.to_string()),
+            Self::Text(None) | Self::Bytes(None) | Self::Time(None) => ToSqlOutput::Borrowed(ValueRef::Null),
+        })
+    }
+}
+
+/// Row of `SQLite`.
+pub(crate) struct SqliteRow {
+    columns: Arc<[String]>,
+    values: Vec<rusqlite::types::Value>,
+}
+
+impl SqliteRow {
+    /// Copies a row of these columns.
+    pub(super) fn of(row: &rusqlite::Row<'_>, columns: &Arc<[String]>) -> Sql<Self> {
+        let values = (0..columns.len()).map(|place| Ok(row.get_ref(place)?.try_into()?));
+        Ok(Self { columns: columns.clone(), values: values.collect::<Sql<_>>()? })
+    }
+
+    fn get<T: rusqlite::types::FromSql>(&self, name: &str) -> Sql<T> {
+        let place = self.columns.iter().position(|column| column == name);
+        let value = place.and_then(|place| self.values.get(place));
+        let value = value.ok_or_else(|| SqlError::Decode(format!("there is no column `{name}`")))?;
+        T::column_result(value.into()).map_err(|error| SqlError::Decode(format!("`{name}`: {error}")))
+    }
+}
+
 /// Row of either database. Columns are read by name.
 pub(crate) enum Row {
     Sqlite(SqliteRow),
@@ -95,7 +128,7 @@ pub(crate) enum Row {
 macro_rules! read_column {
     ($self:ident, $name:ident, $type:ty) => {
         match $self {
-            Row::Sqlite(row) => Ok(row.try_get::<$type, _>($name)?),
+            Row::Sqlite(row) => row.get::<$type>($name),
             Row::Postgres(row) => postgres_column::<$type>(row, $name),
         }
     };
@@ -128,7 +161,7 @@ impl Row {
 
     pub(crate) fn optional_time(&self, name: &str) -> Sql<Option<Timestamp>> {
         match self {
-            Self::Sqlite(row) => match row.try_get::<Option<String>, _>(name)? {
+            Self::Sqlite(row) => match row.get::<Option<String>>(name)? {
                 None => Ok(None),
                 Some(text) => Timestamp::parse(&text).map(Some).ok_or_else(|| undecodable(&text)),
             },

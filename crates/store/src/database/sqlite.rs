@@ -1,112 +1,158 @@
-//! `SQLite` connections: write-ahead log, one durable and one relaxed writer, many readers.
+//! `SQLite` connections: write-ahead log, one writer, several readers. Each runs on a thread of its own.
+
+mod connection;
+mod readers;
+mod session;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlitePool};
+use deadpool::managed::{Pool, PoolError};
+use panaversity_model::connection_pool::PoolUsage;
 use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 
+use self::connection::SqliteConnection;
+use self::readers::ReaderManager;
+use self::session::Held;
+pub(crate) use self::session::SqliteSession;
 use super::error::is_retryable;
-use super::{Engine, PoolOptions, Sql, SqlError};
+use super::{Durability, PoolOptions, Sql, SqlError, pool_usage};
 use crate::file_identity::FileIdentity;
-use crate::limits::{SQLITE_BUSY_TIMEOUT, SQLITE_MOST_READERS};
+use crate::limits::SQLITE_MOST_READERS;
 
-/// Page cache per connection, in `SQLite`'s notation for kilobytes.
-const CACHE: &str = "-8000";
+/// PRAGMAs of every connection. Mapped, each connection would have the whole file in the memory of the process.
+/// The page cache is given in kilobytes. A statement that writes many rows copies each page before, to undo it:
+/// into memory, as a temporary file took half of all writes.
+const PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA cache_size = -8000; PRAGMA mmap_size = 0; \
+                       PRAGMA temp_store = MEMORY;";
+/// PRAGMAs of the writer. The log is copied into the database each 16 MB: pages that many commits change are
+/// copied once.
+const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000;";
 /// Bytes of free disk space required after a change could not be written.
 const ROOM: usize = 256 << 10;
 
-pub(super) async fn connect(file: &Path, pool: PoolOptions) -> Sql<Engine> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
+/// An open database.
+pub(crate) struct Sqlite {
+    file: Arc<Path>,
+    /// The file that was opened.
+    opened: FileIdentity,
+    /// Of writers of this process, one at a time uses it; another process is waited for by `SQLite`.
+    writer: Arc<Mutex<SqliteConnection>>,
+    readers: Pool<ReaderManager>,
+    /// Threads of the writer and of the readers.
+    threads: (TaskTracker, TaskTracker),
+    /// Longest time that a caller waits for a reader.
+    timeout: Duration,
+}
+
+impl Sqlite {
+    /// Opens a file; creates it, and the folders above it, if it is missing.
+    pub(super) async fn open(file: &Path, pool: PoolOptions) -> Sql<Self> {
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        // The first connection enables the write-ahead log.
+        let threads = (TaskTracker::new(), TaskTracker::new());
+        let writer = open_patiently(file, &threads.0).await?;
+        let opened = FileIdentity::of_path(file).map_err(std::io::Error::from)?;
+        let file: Arc<Path> = file.into();
+        let pragmas = format!("{PRAGMAS} PRAGMA query_only = ON;");
+        let readers = ReaderManager { file: file.clone(), pragmas, threads: threads.1.clone() };
+        let readers = Pool::builder(readers)
+            .max_size(pool.size.clamp(1, SQLITE_MOST_READERS) as usize)
+            .build()
+            .map_err(|error| SqlError::Driver(error.to_string()))?;
+        let writer = Arc::new(Mutex::new(writer));
+        Ok(Self { file, opened, writer, readers, threads, timeout: pool.timeout })
     }
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(SQLITE_BUSY_TIMEOUT)
-        .foreign_keys(true)
-        .statement_cache_capacity(256)
-        .pragma("cache_size", CACHE)
-        // Mapped, each connection would have the whole file in the memory of the process.
-        .pragma("mmap_size", "0")
-        .disable_statement_logging();
-    let suspicious = Arc::new(AtomicBool::new(false));
-    let writer =
-        |synchronous| writer_pool(options.clone().synchronous(synchronous), pool, suspicious.clone());
-    let durable = writer(SqliteSynchronous::Full);
-    // The first connection creates the file and enables the write-ahead log, which must not be concurrent.
-    let first = patiently(&durable).await?;
-    drop(first);
-    let opened = FileIdentity::of_path(file).map_err(std::io::Error::from)?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(pool.size.clamp(1, SQLITE_MOST_READERS))
-        .acquire_timeout(pool.timeout)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_lazy_with(options.clone().pragma("query_only", "ON"));
-    Ok(Engine::Sqlite {
-        file: file.into(),
-        opened,
-        readers,
-        durable,
-        relaxed: writer(SqliteSynchronous::Normal),
-        gate: Arc::new(Mutex::new(())),
-        suspicious,
-    })
-}
 
-/// Refuses a file that was removed, or replaced by another, since it was opened.
-pub(super) fn require_in_place(file: &Path, opened: FileIdentity) -> std::io::Result<()> {
-    if opened.is_at(file) {
-        return Ok(());
+    /// The file.
+    pub(crate) fn file(&self) -> &Arc<Path> {
+        &self.file
     }
-    let why = format!("{} was moved away, removed or replaced: put it back, or restart", file.display());
-    Err(std::io::Error::new(std::io::ErrorKind::NotFound, why))
+
+    /// Refuses a file that was removed, or replaced by another, since it was opened.
+    pub(super) fn require_in_place(&self) -> std::io::Result<()> {
+        if self.opened.is_at(&self.file) {
+            return Ok(());
+        }
+        let file = self.file.display();
+        let why = format!("{file} was moved away, removed or replaced: put it back, or restart");
+        Err(std::io::Error::new(std::io::ErrorKind::NotFound, why))
+    }
+
+    /// Checks that the disk accepts as many bytes as a change may need: a database that cannot grow may
+    /// still have room for a smaller change.
+    pub(super) async fn look_for_room(&self) -> Sql<()> {
+        let mut name = self.file.as_os_str().to_owned();
+        name.push("-room");
+        let room = tokio::task::spawn_blocking(move || {
+            let written = std::fs::write(&name, vec![1; ROOM]);
+            std::fs::remove_file(&name)?;
+            written
+        });
+        Ok(room.await.map_err(|broken| SqlError::Driver(broken.to_string()))??)
+    }
+
+    /// Connection for read-only statements; with `begin`, in a transaction that this script begins.
+    pub(super) async fn reader(&self, begin: Option<&'static str>) -> Sql<SqliteSession> {
+        let acquired = tokio::time::timeout(self.timeout, self.readers.get()).await;
+        let reader = acquired.map_err(|_| SqlError::NoConnection)?.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            other => SqlError::Driver(other.to_string()),
+        })?;
+        Ok(SqliteSession::new(Held::Reader(reader), begin))
+    }
+
+    /// Transaction that writes.
+    pub(super) async fn begin(&self, durability: Durability) -> SqliteSession {
+        let begin = match durability {
+            Durability::PowerCut => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+            Durability::Kill => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+        };
+        SqliteSession::new(Held::Writer(self.writer.clone().lock_owned().await), Some(begin))
+    }
+
+    /// Use of the connections, the writer included.
+    pub(super) fn pool_usage(&self) -> PoolUsage {
+        let status = self.readers.status();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let idle = status.available + usize::from(self.writer.try_lock().is_ok());
+        pool_usage(count(status.size) + 1, idle, count(status.max_size) + 1)
+    }
+
+    /// Changes a reader, which is all of them in a pool of one, and the writer.
+    #[cfg(test)]
+    pub(crate) async fn on_a_reader_and_the_writer(
+        &self,
+        change: impl Fn(&mut rusqlite::Connection) + Clone + Send + 'static,
+    ) {
+        let other = change.clone();
+        self.readers.get().await.ok().unwrap().run(move |connection, _| other(connection)).await.unwrap();
+        self.writer.lock().await.run(move |connection, _| change(connection)).await.unwrap();
+    }
+
+    /// Closes all connections, after what they are doing. The writer is the last one, and then `SQLite` copies
+    /// the log into the database; of two that close at once neither would.
+    pub(super) async fn close(&self) {
+        self.readers.close();
+        self.threads.1.close();
+        self.threads.1.wait().await;
+        self.writer.lock().await.close();
+        self.threads.0.close();
+        self.threads.0.wait().await;
+    }
 }
 
-/// Checks that the disk accepts as many bytes as a change may need: a database that cannot grow may
-/// still have room for a smaller change.
-pub(super) fn look_for_room(database: &Path) -> std::io::Result<()> {
-    let mut name = database.as_os_str().to_owned();
-    name.push("-room");
-    let written = std::fs::write(&name, vec![1; ROOM]);
-    std::fs::remove_file(&name)?;
-    written
-}
-
-fn writer_pool(options: SqliteConnectOptions, pool: PoolOptions, suspicious: Arc<AtomicBool>) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        // A COMMIT that fails (disk full) rolls back by itself, which leaves the connection's transaction
-        // counter wrong. Such a connection is closed, not reused.
-        .after_release(move |connection, _| {
-            let suspicious = suspicious.clone();
-            Box::pin(async move {
-                if !suspicious.swap(false, Ordering::AcqRel) {
-                    return Ok(true);
-                }
-                connection.ping().await?;
-                Ok(!connection.is_in_transaction())
-            })
-        })
-        .acquire_timeout(pool.timeout)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_lazy_with(options)
-}
-
-/// Acquires with retries: enabling the log is not covered by the busy timeout if several servers start
-/// at once.
-async fn patiently(pool: &SqlitePool) -> Sql<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
+/// Opens the writer, with retries: enabling the log is not covered by the busy timeout if several servers
+/// start at once.
+async fn open_patiently(file: &Path, threads: &TaskTracker) -> Sql<SqliteConnection> {
     let mut tries = 0;
     loop {
-        match pool.acquire().await.map_err(SqlError::from) {
+        let pragmas = format!("{WRITER} {PRAGMAS}");
+        match SqliteConnection::open(file, pragmas, threads).await {
             Err(error) if tries < 50 && is_retryable(&error) => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;

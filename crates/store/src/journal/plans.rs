@@ -103,14 +103,18 @@ async fn no_statement_on_postgresql_reads_more_than_it_returns() {
 /// Instructions that the journal's connections have carried out.
 async fn counted(db: &Database) -> Arc<AtomicU64> {
     let count = Arc::new(AtomicU64::new(0));
-    let Engine::Sqlite { readers, durable, relaxed, .. } = &db.engine else { panic!("not SQLite") };
-    for pool in [readers, durable, relaxed] {
-        let (mut connection, count) = (pool.acquire().await.unwrap(), count.clone());
-        connection.lock_handle().await.unwrap().set_progress_handler(1, move || {
-            count.fetch_add(1, Ordering::Relaxed);
-            true
-        });
-    }
+    let Engine::Sqlite(sqlite) = &db.engine else { panic!("not SQLite") };
+    let counter = count.clone();
+    sqlite
+        .on_a_reader_and_the_writer(move |connection| {
+            let count = counter.clone();
+            let one_more = move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                false
+            };
+            connection.progress_handler(1, Some(one_more)).unwrap();
+        })
+        .await;
     count
 }
 

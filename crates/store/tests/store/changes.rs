@@ -10,7 +10,7 @@ use panaversity_model::{BookId, Layer, Timestamp, View};
 use panaversity_store::SqlJournal;
 use panaversity_testkit::postgres;
 use panaversity_testkit::samples::{book, change_set, lesson, write};
-use sqlx::{Connection, Executor, SqliteConnection};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::engines::{on_postgres_directly, open, sqlite_file, sqlite_url};
@@ -65,21 +65,21 @@ async fn a_change_under_way_on_sqlite_is_waited_for() {
     put(&journal, &book, 1).await;
     let before = delta(&journal, &book, Timestamp::default()).await.complete_until;
     // Another process that has begun a write transaction, read the time, and not committed yet.
-    let mut other = SqliteConnection::connect(sqlite_file(&folder).to_str().unwrap()).await.unwrap();
-    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let other = Connection::open(sqlite_file(&folder)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let again = format!(
         "INSERT INTO audit_log SELECT 'x' || id, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'), agent_id, operation, \
          book_id, '{}', user_id, status, error_code, error_message, execution_time_ms, request_id, change_id, \
          old_content_hash, new_content_hash, prev_hash, 'x' || entry_hash FROM audit_log",
         lesson(2)
     );
-    sqlx::query(sqlx::AssertSqlSafe(again)).execute(&mut other).await.unwrap();
+    other.execute_batch(&again).unwrap();
     let mut reading = {
         let (journal, book): (Arc<SqlJournal>, _) = (journal.clone(), book.clone());
         tokio::spawn(async move { delta(&journal, &book, before).await })
     };
     let early = tokio::time::timeout(A_WHILE, &mut reading).await;
-    other.execute("COMMIT").await.unwrap();
+    other.execute_batch("COMMIT").unwrap();
     let first = match early {
         Ok(first) => first.unwrap(),
         Err(_) => reading.await.unwrap(),

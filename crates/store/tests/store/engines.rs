@@ -8,7 +8,6 @@ use panaversity_model::ports::Books;
 use panaversity_store::{Backend, Database, DatabaseUrl, PoolOptions, SqlJournal, migrations};
 use panaversity_testkit::contract::Setup;
 use panaversity_testkit::{journal_contract, samples};
-use sqlx::Executor;
 use tempfile::TempDir;
 
 pub(crate) const POOL: PoolOptions = PoolOptions { size: 8, overflow: 0, timeout: Duration::from_secs(20) };
@@ -49,11 +48,7 @@ mod sqlite {
         let file = sqlite_file(&folder);
         Setup::new(journal, folder).expiring_leases(move || {
             let file = file.clone();
-            async move {
-                let pool = sqlx::SqlitePool::connect(file.to_str().unwrap()).await.unwrap();
-                pool.execute(EXPIRE).await.unwrap();
-                pool.close().await;
-            }
+            async move { rusqlite::Connection::open(file).unwrap().execute_batch(EXPIRE).unwrap() }
         })
     }
 

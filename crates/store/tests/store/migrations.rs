@@ -83,9 +83,8 @@ async fn a_database_newer_than_the_binary_is_refused() {
     let folder = TempDir::new().unwrap();
     let db = connect(&sqlite_url(&folder)).await;
     migrations::upgrade(&db, None).await.unwrap();
-    let pool = sqlx::SqlitePool::connect(folder.path().join("journal.db").to_str().unwrap()).await.unwrap();
     let newer = "INSERT INTO schema_migrations (revision, name, applied_at) VALUES (9999, 'future', '')";
-    sqlx::query(newer).execute(&pool).await.unwrap();
+    rusqlite::Connection::open(sqlite_file(&folder)).unwrap().execute_batch(newer).unwrap();
     let refused = migrations::upgrade(&db, None).await.unwrap_err();
     assert!(matches!(&refused, MigrationError::Refused(why) if why.contains("newer")), "{refused:?}");
 }
@@ -135,9 +134,7 @@ async fn a_schema_that_does_not_fit_is_told_from_a_database_that_is_away_on_sqli
     let folder = TempDir::new().unwrap();
     let file = sqlite_file(&folder);
     let run = async |sql: &str| {
-        let pool = sqlx::SqlitePool::connect(file.to_str().unwrap()).await.unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&pool).await.unwrap();
-        pool.close().await;
+        rusqlite::Connection::open(&file).unwrap().execute_batch(sql).unwrap();
     };
     tells_a_foreign_schema(&sqlite_url(&folder), run).await;
 }

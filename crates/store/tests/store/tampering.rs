@@ -14,7 +14,7 @@ use panaversity_store::SqlJournal;
 use panaversity_testkit::contract::{ContractFixture, Setup};
 use panaversity_testkit::postgres;
 use panaversity_testkit::samples::{delete, draft, lesson, overlay, write};
-use sqlx::{AssertSqlSafe, SqlitePool};
+use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio_postgres::SimpleQueryMessage;
 
@@ -68,16 +68,14 @@ impl Place {
 
 /// A connection that bypasses the journal.
 enum Raw {
-    Sqlite(SqlitePool),
+    Sqlite(Connection),
     Postgres(tokio_postgres::Client),
 }
 
 impl Raw {
     async fn open(place: &Place) -> Self {
         match place {
-            Place::Sqlite(folder) => {
-                Self::Sqlite(SqlitePool::connect(sqlite_file(folder).to_str().unwrap()).await.unwrap())
-            }
+            Place::Sqlite(folder) => Self::Sqlite(Connection::open(sqlite_file(folder)).unwrap()),
             Place::Postgres(url) => Self::Postgres(on_postgres_directly(url).await),
         }
     }
@@ -85,9 +83,10 @@ impl Raw {
     /// Runs statements; returns the number of rows changed, or the database's error.
     async fn run(&self, sql: &str) -> Result<u64, String> {
         match self {
-            Self::Sqlite(pool) => {
-                let ran = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(pool).await;
-                ran.map(|done| done.rows_affected()).map_err(|error| error.to_string())
+            Self::Sqlite(connection) => {
+                let before = connection.total_changes();
+                connection.execute_batch(sql).map_err(|error| error.to_string())?;
+                Ok(connection.total_changes() - before)
             }
             Self::Postgres(client) => {
                 let ran = client.simple_query(sql).await;
@@ -104,8 +103,10 @@ impl Raw {
     /// First column of the rows, which must be text.
     async fn texts(&self, sql: &str) -> Vec<String> {
         match self {
-            Self::Sqlite(pool) => {
-                sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_all(pool).await.unwrap()
+            Self::Sqlite(connection) => {
+                let mut select = connection.prepare(sql).unwrap();
+                let rows = select.query_map([], |row| row.get(0)).unwrap();
+                rows.collect::<Result<_, _>>().unwrap()
             }
             Self::Postgres(client) => {
                 client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
