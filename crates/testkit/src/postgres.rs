@@ -16,6 +16,7 @@
 
 mod outages;
 mod pgbouncer;
+mod replication;
 
 pub use outages::Lock;
 pub use pgbouncer::PgBouncer;
@@ -79,6 +80,16 @@ impl Postgres {
             .arg("-R")
             .arg(initialized(account.as_ref(), &programs))
             .arg(folder.path().join("data")));
+        Self::start_on(programs, account, folder, settings)
+    }
+
+    /// Starts a server on the data in this folder.
+    fn start_on(
+        programs: PathBuf,
+        account: Option<Account>,
+        folder: TempDir,
+        settings: &'static [&'static str],
+    ) -> Self {
         for _ in 0..ATTEMPTS {
             let port = free_port();
             let (pid, keeper) = keep(server(account.as_ref(), &programs, folder.path(), port, settings));

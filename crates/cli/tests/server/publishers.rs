@@ -139,8 +139,13 @@ async fn go_on(client: &TestClient, path: &str, course: &Course) -> Option<&'sta
 
 /// Ends every lease in the environment's database at once, as if its time had passed.
 pub(crate) fn end_leases(env: &TestEnv) {
+    end_leases_in(env.database_url());
+}
+
+/// The same in the database with this URL.
+pub(crate) fn end_leases_in(url: &str) {
     let sql = "UPDATE publications SET lease_until = '2001-01-01' WHERE lease IS NOT NULL";
-    postgres::shared().query(env.database_url(), sql);
+    postgres::shared().query(url, sql);
 }
 
 /// The files of the tree as text.

@@ -115,7 +115,8 @@ impl Postgres {
         self.wait_until(&socket, rules, "1");
     }
 
-    fn wait_until(&self, url: &str, sql: &str, wanted: &str) {
+    /// Waits until a query has this result.
+    pub(super) fn wait_until(&self, url: &str, sql: &str, wanted: &str) {
         let start = Instant::now();
         while self.query(url, sql) != wanted {
             assert!(start.elapsed() < READY_TIMEOUT, "{sql} is not {wanted}");

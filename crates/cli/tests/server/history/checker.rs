@@ -70,7 +70,7 @@ impl Search {
                 unknown.entry(from).or_default().push((operation.asked, number, to));
             }
         }
-        operations.retain(|operation| operation.outcome != Outcome::Unknown);
+        operations.retain(|operation| !matches!(operation.outcome, Outcome::Unknown | Outcome::Failed));
         Self { answered: operations, unknown }
     }
 

@@ -65,6 +65,7 @@ impl<S: Store> Round<S> {
             match operation.outcome {
                 Outcome::Found(found) => seen[file] = found,
                 Outcome::Changed => seen[file] = operation.acknowledged().and_then(|(_, to)| to),
+                Outcome::Failed => {}
                 Outcome::Unknown => name = self.clients.fetch_add(1, Ordering::Relaxed),
             }
             history.push(operation);

@@ -41,6 +41,8 @@ pub(super) enum Outcome {
     Found(Held),
     /// The change was acknowledged.
     Changed,
+    /// A fault: nothing was read or changed.
+    Failed,
     /// No answer: a change may happen at any later moment, or never.
     Unknown,
 }

@@ -12,13 +12,15 @@ use super::random_below;
 use super::record::{Action, Content, Held, Operation, Outcome};
 use crate::fixtures::{BOOK, about, entries, sha256, text};
 use crate::harness::{Answer, Db, ServerProcess, Storage, TestBackend, TestClient, TestEnv};
-use crate::publishers::end_leases;
+use crate::publishers::end_leases_in;
 
 const SERVERS: usize = 3;
 const KILL_EVERY: Duration = Duration::from_millis(500);
 
 /// Clients of the running servers, and the written contents by their hashes.
 pub(super) struct Doors {
+    /// The database may be away.
+    may_fail: bool,
     open: Mutex<Vec<Option<TestClient>>>,
     contents: Mutex<HashMap<String, Content>>,
 }
@@ -58,10 +60,18 @@ impl Doors {
         if answer.code() == "NOT_FOUND" {
             return Outcome::Found(None);
         }
+        if self.has_failed(answer) {
+            return Outcome::Failed;
+        }
         let found = answer.clone().expect_ok();
         let content = Content::of(found["content"].as_str().unwrap());
         assert_eq!(content, self.content(found.get("file_hash_sha256")), "{found}");
         Outcome::Found(content)
+    }
+
+    /// True if the database was away, and nothing happened.
+    fn has_failed(&self, answer: &Answer) -> bool {
+        self.may_fail && ["DATABASE_UNAVAILABLE", "TIMEOUT"].contains(&answer.code())
     }
 
     fn changed(&self, answer: &Answer) -> Outcome {
@@ -73,6 +83,7 @@ impl Doors {
                 Outcome::Found(self.content(answer.value["error"].get("current_hash")))
             }
             _ if answer.value["error"]["outcome"] == "unknown" => Outcome::Unknown,
+            _ if self.has_failed(answer) => Outcome::Failed,
             _ => panic!("no answer that a change may have: {}", answer.value),
         }
     }
@@ -104,21 +115,29 @@ impl Store for Doors {
 /// Three servers in one environment.
 pub(super) struct Cluster {
     env: TestEnv,
+    /// URL of the database.
+    database: String,
     servers: Vec<Option<ServerProcess>>,
     pub(super) doors: Arc<Doors>,
 }
 
 impl Cluster {
     pub(super) async fn start() -> Self {
-        let env = TestEnv::new(TestBackend::new(Db::Postgres, Storage::S3))
-            .with("DATABASE_POOL_SIZE", "5")
-            .with("DATABASE_MAX_OVERFLOW", "0");
+        let env = TestEnv::new(TestBackend::new(Db::Postgres, Storage::S3));
+        let database = env.database_url().to_owned();
+        Self::start_on(env, database, false).await
+    }
+
+    /// Three servers on this database, which may be away at times.
+    pub(super) async fn start_on(env: TestEnv, database: String, may_fail: bool) -> Self {
+        let env = env.with("DATABASE_URL", &database);
+        let env = env.with("DATABASE_POOL_SIZE", "5").with("DATABASE_MAX_OVERFLOW", "0");
         let (one, two, three) = tokio::join!(env.start_process(), env.start_process(), env.start_process());
         one.call("create_book", json!({ "book_id": BOOK })).await.expect_ok();
         let open = [&one, &two, &three].map(|server| Some(server.client())).to_vec();
         let servers = vec![Some(one), Some(two), Some(three)];
-        let doors = Doors { open: Mutex::new(open), contents: Mutex::default() };
-        Self { env, servers, doors: Arc::new(doors) }
+        let doors = Doors { may_fail, open: Mutex::new(open), contents: Mutex::default() };
+        Self { env, database, servers, doors: Arc::new(doors) }
     }
 
     /// Kills and restarts one server after the other for this time; returns the number of kills.
@@ -144,7 +163,7 @@ impl Cluster {
     /// Ends all leases, so that files which killed servers were publishing do not wait for their
     /// expiry.
     pub(super) fn end_leases(&self) {
-        end_leases(&self.env);
+        end_leases_in(&self.database);
     }
 
     fn any(&self) -> &ServerProcess {
