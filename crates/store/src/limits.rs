@@ -73,7 +73,7 @@ pub(crate) const OVERFLOW_MAX_IDLE: Duration = Duration::from_secs(3);
 /// Time after which PostgreSQL aborts the transaction, and releases the locks, of an idle client.
 pub(crate) const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest time that a server's publications wait for other jobs to be settled with.
-pub(crate) const SETTLED_WITHIN: Duration = Duration::from_millis(25);
+pub(crate) const SETTLED_WITHIN: Duration = Duration::from_millis(5);
 /// Time limit of a transaction up to its COMMIT, then of COMMIT; after the same time there are no
 /// further retries. The limit of a statement is much shorter.
 pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
