@@ -26,7 +26,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::Faults;
 
-/// One reader beside the two writers, as no two calls overlap.
+/// One reader beside the writer, as no two calls overlap.
 const POOL: PoolOptions = PoolOptions { size: 1, overflow: 0, timeout: Duration::from_secs(20) };
 
 /// A private journal. Clones, and handles with other faults, share its database, which is removed with the

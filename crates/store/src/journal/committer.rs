@@ -141,8 +141,8 @@ fn lost() -> Fault {
     Fault::internal("the committer dropped a job").with_unknown_outcome()
 }
 
-/// Runs a lane on its own thread. `SQLite`'s statements are many and short, each a hand-over between
-/// threads; on the shared runtime of a busy server the lane would wait to be scheduled after each.
+/// Runs a lane on its own thread. On `SQLite` each group of statements is a hand-over between threads; on the
+/// shared runtime of a busy server the lane would wait to be scheduled after each.
 fn on_its_own_thread(lane: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
         return tokio::spawn(lane);
