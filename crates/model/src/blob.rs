@@ -43,11 +43,15 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// Packs bytes: those of at most `inline_limit` bytes go into the database, larger ones into an
-    /// object; with a limit of 0 nothing is inline.
+    /// True if so many bytes go into the database: at most `inline_limit`; with a limit of 0 nothing does.
+    pub fn is_inline(bytes: usize, inline_limit: usize) -> bool {
+        bytes <= inline_limit && inline_limit > 0
+    }
+
+    /// Packs bytes: inline ones go into the database, others into an object.
     pub fn pack(bytes: &HashedBytes, inline_limit: usize) -> Self {
         let (hash, bytes) = (bytes.hash(), bytes.as_slice());
-        let location = if bytes.len() <= inline_limit && inline_limit > 0 {
+        let location = if Self::is_inline(bytes.len(), inline_limit) {
             BlobLocation::Inline(deflate(bytes))
         } else {
             BlobLocation::Object(match bytes.len() {
@@ -220,6 +224,17 @@ mod tests {
 
     fn stored(blob: Blob) -> StoredBlob {
         StoredBlob { blob, state: BlobState::Live }
+    }
+
+    #[test]
+    fn what_is_said_to_be_inline_is_packed_inline_also_without_bytes_or_limit() {
+        for (bytes, limit, inline) in
+            [(0, 0, false), (1, 0, false), (0, 1, true), (2, 2, true), (3, 2, false)]
+        {
+            let blob = Blob::pack(&HashedBytes::new(vec![7; bytes]), limit);
+            assert_eq!(Blob::is_inline(bytes, limit), inline, "{bytes} of {limit}");
+            assert_eq!(matches!(blob.location, BlobLocation::Inline(_)), inline, "{bytes} of {limit}");
+        }
     }
 
     proptest! {

@@ -327,7 +327,9 @@ impl Service {
     fn is_inline(&self, content: &NewContent) -> bool {
         match content {
             NewContent::Absent => true,
-            NewContent::Bytes(bytes) => bytes.as_slice().len() <= self.inner.limits.inline_bytes,
+            NewContent::Bytes(bytes) => {
+                Blob::is_inline(bytes.as_slice().len(), self.inner.limits.inline_bytes)
+            }
             NewContent::Staged(..) | NewContent::Stored(_) => false,
         }
     }
