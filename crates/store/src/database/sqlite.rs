@@ -1,5 +1,6 @@
 //! `SQLite` connections: write-ahead log, one writer, several readers. Each runs on a thread of its own.
 
+mod checkpoints;
 mod connection;
 mod readers;
 mod session;
@@ -13,6 +14,7 @@ use panaversity_model::connection_pool::PoolUsage;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
+use self::checkpoints::{copy_beside, leave_to_the_last};
 use self::connection::SqliteConnection;
 use self::readers::ReaderManager;
 use self::session::Held;
@@ -27,9 +29,8 @@ use crate::limits::SQLITE_MOST_READERS;
 /// into memory, as a temporary file took half of all writes.
 const PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA cache_size = -8000; PRAGMA mmap_size = 0; \
                        PRAGMA temp_store = MEMORY;";
-/// PRAGMAs of the writer. The log is copied into the database each 16 MB: pages that many commits change are
-/// copied once.
-const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000;";
+/// PRAGMAs of the writer. A log that a long reader has let grow is cut to 48 MB once it begins anew.
+const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 50331648;";
 /// Bytes of free disk space required after a change could not be written.
 const ROOM: usize = 256 << 10;
 
@@ -41,7 +42,9 @@ pub(crate) struct Sqlite {
     /// Of writers of this process, one at a time uses it; another process is waited for by `SQLite`.
     writer: Arc<Mutex<SqliteConnection>>,
     readers: Pool<ReaderManager>,
-    /// Threads of the writer and of the readers.
+    /// Copies the log into the database.
+    checkpointer: Mutex<SqliteConnection>,
+    /// Threads of the writer and of the others.
     threads: (TaskTracker, TaskTracker),
     /// Longest time that a caller waits for a reader.
     timeout: Duration,
@@ -64,8 +67,10 @@ impl Sqlite {
             .max_size(pool.size.clamp(1, SQLITE_MOST_READERS) as usize)
             .build()
             .map_err(|error| SqlError::Driver(error.to_string()))?;
-        let writer = Arc::new(Mutex::new(writer));
-        Ok(Self { file, opened, writer, readers, threads, timeout: pool.timeout })
+        let checkpointer = SqliteConnection::open(&file, PRAGMAS.to_owned(), &threads.1).await?;
+        copy_beside(&writer, &checkpointer).await?;
+        let (writer, checkpointer) = (Arc::new(Mutex::new(writer)), Mutex::new(checkpointer));
+        Ok(Self { file, opened, writer, readers, checkpointer, threads, timeout: pool.timeout })
     }
 
     /// The file.
@@ -137,10 +142,13 @@ impl Sqlite {
     /// Closes all connections, after what they are doing. The writer is the last one, and then `SQLite` copies
     /// the log into the database; of two that close at once neither would.
     pub(super) async fn close(&self) {
+        let mut writer = self.writer.lock().await;
+        leave_to_the_last(&writer).await;
+        self.checkpointer.lock().await.close();
         self.readers.close();
         self.threads.1.close();
         self.threads.1.wait().await;
-        self.writer.lock().await.close();
+        writer.close();
         self.threads.0.close();
         self.threads.0.wait().await;
     }

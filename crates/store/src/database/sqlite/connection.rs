@@ -53,10 +53,10 @@ impl SqliteConnection {
     }
 
     /// Queue of jobs that nobody waits for. They are dropped once the connection is closed.
-    pub(super) fn queue(&self) -> impl FnOnce(ConnectionJob) + use<> {
+    pub(super) fn queue(&self) -> impl Fn(ConnectionJob) + Send + use<> {
         let jobs = self.jobs.clone();
         move |job| {
-            if let Some(jobs) = jobs {
+            if let Some(jobs) = &jobs {
                 // A thread that has ended runs nothing.
                 let _ = jobs.send(job);
             }
