@@ -11,6 +11,8 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::iter;
+use std::ops::Bound;
 
 use sha2::{Digest, Sha256};
 
@@ -73,27 +75,52 @@ impl Manifest {
 
     /// Differences of this manifest from `target`, in path order.
     pub fn differences(&self, target: &Self) -> Vec<Difference> {
-        let (mut ours, mut theirs) = (self.files.iter().peekable(), target.files.iter().peekable());
-        let mut found = Vec::new();
-        loop {
-            let order = match (ours.peek(), theirs.peek()) {
-                (None, None) => return found,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((a, _)), Some((b, _))) => a.cmp(b),
-            };
-            let current = if order.is_le() { ours.next() } else { None };
-            let other = if order.is_ge() { theirs.next() } else { None };
-            if current.map(|(_, item)| item.hash) != other.map(|(_, item)| item.hash)
-                && let Some((path, _)) = current.or(other)
-            {
-                found.push(Difference {
-                    path: path.clone(),
-                    current: current.map(|(_, item)| *item),
-                    target: other.map(|(_, item)| *item),
-                });
+        self.differences_after(target, "").collect()
+    }
+
+    /// Differences of this manifest from `target` at paths after `after`, in path order.
+    pub fn differences_after<'a>(
+        &'a self,
+        target: &'a Self,
+        after: &str,
+    ) -> impl Iterator<Item = Difference> + use<'a> {
+        self.compare(target, after).map(|(path, current, target)| Difference {
+            path: path.clone(),
+            current: current.copied(),
+            target: target.copied(),
+        })
+    }
+
+    /// Number of differences of this manifest from `target`.
+    pub fn count_differences(&self, target: &Self) -> usize {
+        if target.files.is_empty() { self.files.len() } else { self.compare(target, "").count() }
+    }
+
+    fn compare<'a>(
+        &'a self,
+        target: &'a Self,
+        after: &str,
+    ) -> impl Iterator<Item = (&'a String, Option<&'a Item>, Option<&'a Item>)> + use<'a> {
+        let later = (Bound::Excluded(after), Bound::Unbounded);
+        let mut ours = self.files.range::<str, _>(later).peekable();
+        let mut theirs = target.files.range::<str, _>(later).peekable();
+        iter::from_fn(move || {
+            loop {
+                let order = match (ours.peek(), theirs.peek()) {
+                    (None, None) => return None,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some((a, _)), Some((b, _))) => a.cmp(b),
+                };
+                let current = if order.is_le() { ours.next() } else { None };
+                let other = if order.is_ge() { theirs.next() } else { None };
+                let (path, _) = current.or(other)?;
+                let (current, other) = (current.map(|(_, item)| item), other.map(|(_, item)| item));
+                if current.map(|item| item.hash) != other.map(|item| item.hash) {
+                    return Some((path, current, other));
+                }
             }
-        }
+        })
     }
 
     /// Encodes into the kept form.
@@ -233,6 +260,23 @@ mod tests {
             }
             let hashes = |m: &BTreeMap<String, Item>| m.iter().map(|(p, i)| (p.clone(), i.hash)).collect::<Vec<_>>();
             prop_assert_eq!(hashes(&files), hashes(&current.files));
+        }
+
+        #[test]
+        fn pages_of_differences_are_all_of_them(
+            current in manifests(),
+            target in manifests(),
+            page in 1_usize..4,
+        ) {
+            let (all, mut paged) = (current.differences(&target), Vec::<Difference>::new());
+            prop_assert_eq!(current.count_differences(&target), all.len());
+            while paged.len() < all.len() {
+                let after = paged.last().map_or(String::new(), |last| last.path.clone());
+                let before = paged.len();
+                paged.extend(current.differences_after(&target, &after).take(page));
+                prop_assert!(paged.len() > before, "a page before the last is empty");
+            }
+            prop_assert_eq!(paged, all);
         }
 
         #[test]

@@ -79,10 +79,11 @@ impl Service {
         if let Some(recent) = self.inner.manifests.recent(book, hash) {
             return Ok(Some(recent));
         }
-        match self.inner.journal.kept(book, hash).await? {
-            Some(encoded) => Manifest::decode(&encoded).map(Arc::new).map(Some),
-            None => Ok(None),
-        }
+        let Some(encoded) = self.inner.journal.kept(book, hash).await? else { return Ok(None) };
+        let manifest = Arc::new(Manifest::decode(&encoded)?);
+        // The next page of a plan asks for it again.
+        self.inner.manifests.remember(book, hash, &manifest);
+        Ok(Some(manifest))
     }
 
     /// The cached manifest with newer rows applied, if its stamp then equals the layer's; a deleted row

@@ -56,10 +56,12 @@ impl Call {
             _ => None,
         };
         let target_unknown = target.is_some() && !unchanged && known.is_none();
-        let all = if unchanged { Vec::new() } else { current.differences(&known.unwrap_or_default()) };
-        let changed = all.len();
-        let past = |path: &str| after.as_ref().is_none_or(|after| path > after.path.as_str());
-        let mut files: Vec<_> = all.into_iter().filter(|file| past(&file.path)).collect();
+        let (mut changed, mut files) = (0, Vec::new());
+        if !unchanged {
+            let (known, past) = (known.unwrap_or_default(), after.as_ref().map_or("", |after| &after.path));
+            changed = current.count_differences(&known);
+            files.extend(current.differences_after(&known, past).take(PAGE_FILES + 1));
+        }
         let more = files.len() > PAGE_FILES;
         files.truncate(PAGE_FILES);
         let next = if more {
@@ -79,18 +81,15 @@ impl Service {
         book: &BookId,
         after: Option<&PlanPosition>,
     ) -> Result<(ContentHash, Arc<Manifest>), Error> {
-        let now = self.manifest(book).await?;
-        match after {
-            Some(after) if after.manifest != now.hash => {
-                let kept = self.kept(book, after.manifest).await?;
-                let kept = kept
-                    .ok_or_else(|| Refusal::argument("cursor", "its plan is no longer kept: plan again"))?;
-                Ok((after.manifest, kept))
-            }
-            _ => {
-                self.keep(book, now.hash, &now.manifest).await?;
-                Ok((now.hash, now.manifest))
-            }
+        if let Some(PlanPosition { manifest, .. }) = after {
+            self.require_book(book).await?;
+            let kept = self.kept(book, *manifest).await?;
+            let kept =
+                kept.ok_or_else(|| Refusal::argument("cursor", "its plan is no longer kept: plan again"))?;
+            return Ok((*manifest, kept));
         }
+        let now = self.manifest(book).await?;
+        self.keep(book, now.hash, &now.manifest).await?;
+        Ok((now.hash, now.manifest))
     }
 }
