@@ -33,7 +33,10 @@ impl Digest {
 
 /// Hash and size of a file.
 pub(super) fn of_file(path: &Path) -> io::Result<(ContentHash, u64)> {
-    let (mut file, mut digest, mut part) = (File::open(path)?, Digest::default(), vec![0; PART]);
+    let (mut file, mut digest) = (File::open(path)?, Digest::default());
+    // Most pages are far smaller than a chunk.
+    let size = usize::try_from(file.metadata()?.len()).unwrap_or(PART);
+    let mut part = vec![0; size.clamp(1, PART)];
     loop {
         match file.read(&mut part)? {
             0 => return Ok(digest.finish()),

@@ -6,6 +6,7 @@
 //! that a folder contains where a file is needed. Neither is an obstacle: the installation deletes
 //! before it writes. So deletions are determined first, and then installations.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -103,7 +104,7 @@ impl Diff {
         let mut folders = Folders::new(place);
         let gone: BTreeSet<&String> = known.paths().filter(|path| !wanted.contains_key(*path)).collect();
         diff.look_at(gone, known, wanted, &mut folders, overwrite)?;
-        let twins = Twins::new(place, wanted)?;
+        let twins = Twins::new(place, wanted);
         let mut spelled = HashMap::new();
         diff.delete.retain(|job| {
             let Some((name, twin)) = twins.of(job.path.as_str(), &job.file) else { return true };
@@ -112,7 +113,7 @@ impl Diff {
             false
         });
 
-        let above = folders_above(place, wanted)?;
+        let above = LazyCell::new(|| folders_above(place, wanted));
         let is_in_the_way = |unknown: &Unknown| unknown.is_file && above.contains(&unknown.file);
         (diff.prune, diff.unknown) = unknown::find(place, known, wanted, &twins)
             .into_iter()
@@ -151,9 +152,11 @@ impl Diff {
                         known => known,
                     };
                     let spelled = folders.spelled.get(name).unwrap_or(name);
-                    let is_ours =
-                        there.is_some_and(|hash| known.owns(name, hash) || known.owns(spelled, hash));
-                    self.judge(Seen { path, file, before, there, is_ours: is_ours || overwrite }, wanted);
+                    let is_wanted = there.is_some() && there == wanted.map(|want| want.hash);
+                    let is_ours = overwrite
+                        || is_wanted
+                        || there.is_some_and(|hash| known.owns(name, hash) || known.owns(spelled, hash));
+                    self.judge(Seen { path, file, before, there, is_ours }, wanted);
                 }
             }
         }
@@ -193,17 +196,17 @@ impl Diff {
 }
 
 /// Every folder that a wanted file needs.
-fn folders_above(place: &Workspace, wanted: &Wanted) -> Result<HashSet<PathBuf>, SyncError> {
+fn folders_above(place: &Workspace, wanted: &Wanted) -> HashSet<PathBuf> {
     let mut above = HashSet::new();
-    for path in wanted.keys() {
-        let (_, file) = place.locate(path)?;
+    // A path that is not safe ends the run when it is looked at.
+    for (_, file) in wanted.keys().filter_map(|path| place.locate(path).ok()) {
         let mut folders = file.ancestors().skip(1);
         // The ancestors of a known folder are known.
         while let Some(folder) = folders.next()
             && above.insert(folder.to_owned())
         {}
     }
-    Ok(above)
+    above
 }
 
 /// Lookup of paths below the folders to fill, which examines each folder once.

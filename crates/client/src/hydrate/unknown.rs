@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use super::Wanted;
 use super::twins::Twins;
@@ -25,25 +25,27 @@ pub(super) struct Unknown {
 }
 
 /// Walks the folders. Entries that can't be listed are left out: no run changes them.
-pub(super) fn find(place: &Workspace, known: &State, wanted: &Wanted, twins: &Twins) -> Vec<Unknown> {
+pub(super) fn find(place: &Workspace, known: &State, wanted: &Wanted, twins: &Twins<'_>) -> Vec<Unknown> {
     let folders = [(CONTENT, Some(&place.output)), (STATIC, place.static_dir.as_ref())];
     let mut unknown: Vec<_> = folders
         .into_iter()
         .filter_map(|(prefix, folder)| Some((prefix, folder?)))
-        .flat_map(|(prefix, folder)| find_below(folder, prefix))
-        .filter(|unknown| !wanted.contains_key(&unknown.path) && !known.has(&unknown.path))
-        .filter(|unknown| twins.of(&unknown.path, &unknown.file).is_none())
+        .flat_map(|(prefix, folder)| {
+            files_below(folder).map(move |entry| (book_name(folder, prefix, entry.path()), entry))
+        })
+        .filter(|(path, _)| !wanted.contains_key(path) && !known.has(path))
+        .filter(|(path, entry)| twins.of(path, entry.path()).is_none())
+        .filter_map(|(path, entry)| {
+            let before = Stamp::of(&entry.metadata().ok()?);
+            Some(Unknown { path, is_file: entry.file_type().is_file(), file: entry.into_path(), before })
+        })
         .collect();
     unknown.sort_by(|a, b| a.path.cmp(&b.path));
     unknown
 }
 
-fn find_below(folder: &Path, prefix: &'static str) -> impl Iterator<Item = Unknown> {
+fn files_below(folder: &Path) -> impl Iterator<Item = DirEntry> + use<> {
     let entries = WalkDir::new(folder).min_depth(1).into_iter();
     let entries = entries.filter_entry(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-    entries.flatten().filter(|entry| !entry.file_type().is_dir()).filter_map(move |entry| {
-        let path = book_name(folder, prefix, entry.path());
-        let before = Stamp::of(&entry.metadata().ok()?);
-        Some(Unknown { path, is_file: entry.file_type().is_file(), file: entry.into_path(), before })
-    })
+    entries.flatten().filter(|entry| !entry.file_type().is_dir())
 }
