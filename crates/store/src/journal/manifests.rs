@@ -15,6 +15,9 @@ const STAMP: &str = "SELECT count(*) AS count, CAST(coalesce(sum(version), 0) AS
                      coalesce(max(version), 0) AS highest FROM file_journal \
                      WHERE book_id = $1 AND user_id = $2 AND version > 0";
 
+/// Rows that are read at a time: as rows they need several times as much memory as in a manifest.
+const PAGE: usize = 1024;
+
 #[async_trait]
 impl Manifests for SqlJournal {
     async fn stamp(&self, book: &BookId, layer: &Layer) -> Result<Stamp, Fault> {
@@ -29,19 +32,29 @@ impl Manifests for SqlJournal {
         layer: &Layer,
         above: i64,
     ) -> Result<(Stamp, Vec<ManifestRow>), Fault> {
-        let newer = "SELECT path, sha256, size, version FROM file_journal \
-                     WHERE book_id = $1 AND user_id = $2 AND version > 0 AND version > $3";
-        let values = || vec![book.as_str().into(), layer.as_str().into()];
+        let newer = format!(
+            "SELECT path, sha256, size, version FROM file_journal \
+             WHERE book_id = $1 AND user_id = $2 AND version > 0 AND version > $3 ORDER BY version LIMIT {PAGE}"
+        );
         let run = async {
             let mut session = self.db.snapshot().await?;
-            let stamps = session.queue(STAMP, values());
-            let rows = session.queue(newer, [values(), vec![Value::Int(above)]].concat());
-            let mut answers = session.finish().await?;
-            let stamp = answers.take(stamps).first().map_or(Ok(Stamp::default()), stamp)?;
-            Ok::<_, SqlError>((stamp, answers.take(rows)))
+            let first = vec![book.as_str().into(), layer.as_str().into()];
+            let stamps = session.queue(STAMP, first.clone());
+            let (mut found, mut above) = (Vec::new(), above);
+            loop {
+                let page = session.queue(newer.as_str(), [first.clone(), vec![Value::Int(above)]].concat());
+                session.send().await?;
+                let page = session.take(page);
+                found.extend(page.iter().map(manifest_row));
+                let Some(last) = page.last().filter(|_| page.len() == PAGE) else { break };
+                above = last.int("version")?;
+            }
+            let stamp = session.take(stamps).first().map_or(Ok(Stamp::default()), stamp)?;
+            session.finish().await?;
+            Ok::<_, SqlError>((stamp, found))
         };
         let (stamp, found) = run.await.map_err(|error| fault("read a manifest", &error))?;
-        Ok((stamp, found.iter().map(manifest_row).collect::<Result<_, _>>()?))
+        Ok((stamp, found.into_iter().collect::<Result<_, _>>()?))
     }
 
     async fn keep(&self, book: &BookId, hash: ContentHash, encoded: &[u8]) -> Result<(), Fault> {

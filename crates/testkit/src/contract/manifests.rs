@@ -1,5 +1,6 @@
 //! Contract tests of manifests and of the stamp that tells whether a cached one is still valid.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use panaversity_model::blob::{Blob, BlobLocation, BlobMetadata, BlobState};
@@ -8,7 +9,7 @@ use panaversity_model::{BookPath, ContentHash, Layer};
 
 use super::Setup;
 use super::fixture::ContractFixture;
-use crate::samples::{book, inline, lesson, object, overlay};
+use crate::samples::{book, inline, lesson, object, overlay, write};
 
 async fn stamp(fixture: &ContractFixture) -> Stamp {
     fixture.journal.stamp(&fixture.book, &Layer::Base).await.unwrap()
@@ -96,6 +97,19 @@ pub async fn r5_an_overlay_has_a_stamp_and_rows_of_its_own(setup: &Setup) {
     fixture.delete(&ann, &lesson(1)).await;
     assert_eq!(of(&ann).await, (Stamp::default(), vec![]));
     assert_eq!((of(&Layer::Base).await.0.count, of(&bob).await.0.count), (1, 1));
+}
+
+/// All rows of many are returned, whatever the number that the engine reads at a time.
+pub async fn many_rows_are_returned_whole(setup: &Setup) {
+    let fixture = ContractFixture::new(setup);
+    for first in [0, 1024] {
+        let changes = (first..first + 1024).map(|n| write(&lesson(n), format!("{n}").as_bytes(), None));
+        fixture.commit(&Layer::Base, changes.collect()).await;
+        let rows = rows(&fixture, 0).await;
+        let stored: BTreeSet<_> = rows.iter().map(|row| row.path.clone()).collect();
+        let written: BTreeSet<_> = (0..first + 1024).map(|n| lesson(n).to_string()).collect();
+        assert_eq!((rows.len(), stored), (written.len(), written));
+    }
 }
 
 /// The rows above a version are exactly those changed after it.

@@ -159,6 +159,7 @@ macro_rules! journal_contract {
                 every_change_gives_a_new_stamp,
                 r5_an_overlay_leaves_the_stamp_alone,
                 r5_an_overlay_has_a_stamp_and_rows_of_its_own,
+                many_rows_are_returned_whole,
                 rows_above_a_version_are_exactly_the_newer_ones,
                 a_kept_manifest_is_given_back_to_its_book,
                 a_version_of_the_base_is_outlined_and_nothing_else;
