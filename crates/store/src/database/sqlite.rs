@@ -25,12 +25,15 @@ use crate::file_identity::FileIdentity;
 use crate::limits::SQLITE_MOST_READERS;
 
 /// PRAGMAs of every connection. Mapped, each connection would have the whole file in the memory of the process.
-/// The page cache is given in kilobytes. A statement that writes many rows copies each page before, to undo it:
+/// A statement that writes many rows copies each page before, to undo it:
 /// into memory, as a temporary file took half of all writes.
-const PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA cache_size = -8000; PRAGMA mmap_size = 0; \
-                       PRAGMA temp_store = MEMORY;";
+const PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;";
 /// PRAGMAs of the writer. A log that a long reader has let grow is cut to 48 MB once it begins anew.
-const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 50331648;";
+const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 50331648; \
+                      PRAGMA cache_size = -8000;";
+/// PRAGMAs of a reader. The page caches are given in kilobytes; each reader has one of its own, of the pages
+/// that the system has in memory besides.
+const READER: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -2000;";
 /// Bytes of free disk space required after a change could not be written.
 const ROOM: usize = 256 << 10;
 
@@ -61,7 +64,7 @@ impl Sqlite {
         let writer = open_patiently(file, &threads.0).await?;
         let opened = FileIdentity::of_path(file).map_err(std::io::Error::from)?;
         let file: Arc<Path> = file.into();
-        let pragmas = format!("{PRAGMAS} PRAGMA query_only = ON;");
+        let pragmas = format!("{PRAGMAS} {READER}");
         let readers = ReaderManager { file: file.clone(), pragmas, threads: threads.1.clone() };
         let readers = Pool::builder(readers)
             .max_size(pool.size.clamp(1, SQLITE_MOST_READERS) as usize)
