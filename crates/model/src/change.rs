@@ -164,6 +164,16 @@ impl ChangeSet {
     }
 }
 
+/// The message of a change set in the note of an audit entry that [`ChangeSet::audit_draft`] made, without the
+/// parents of a merge.
+pub fn message_in(note: &str) -> Option<&str> {
+    const PARENTS: usize = "merged ".len() + 64 + " and ".len() + 64;
+    let is_merged = note.starts_with("merged ")
+        && note.get(71..76) == Some(" and ")
+        && note.get(76..PARENTS).is_some_and(|hash| ContentHash::from_hex(hash).is_some());
+    if is_merged { note[PARENTS..].strip_prefix(": ") } else { Some(note) }
+}
+
 /// Reason for a change set: at most 300 bytes on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeMessage(String);

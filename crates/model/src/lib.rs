@@ -43,6 +43,7 @@ pub mod delta;
 pub mod edit;
 pub mod error_code;
 pub mod fault;
+pub mod feed;
 pub mod file;
 pub mod gc;
 pub mod grammar;

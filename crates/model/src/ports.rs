@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use uuid::Uuid;
 
 use crate::api_key::{ApiKey, ApiKeyId, ApiKeyList, NewApiKey};
@@ -16,6 +17,7 @@ use crate::change::{ChangeSet, Verdict};
 use crate::connection_pool::PoolUsage;
 use crate::delta::Delta;
 use crate::fault::Fault;
+use crate::feed::{FeedPage, FeedPosition};
 use crate::file::{FileMetadata, FileRecord, Found, OverlaidFile};
 use crate::gc::{
     Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
@@ -327,6 +329,25 @@ pub trait AuditLog: Send + Sync {
     async fn now(&self) -> Result<Timestamp, Fault>;
 }
 
+/// The feed of changes; [`feed`](crate::feed) defines its order and why no set is missed.
+#[async_trait]
+pub trait ChangeFeed: Send + Sync {
+    /// Up to `limit` change sets of a view after a position, each whole. If there is one, the page has one; it
+    /// may have fewer than there are.
+    async fn feed(
+        &self,
+        book: &BookId,
+        view: &View,
+        after: FeedPosition,
+        limit: usize,
+    ) -> Result<FeedPage, Fault>;
+    /// The position after all change sets that have been told, and before all that have not.
+    async fn feed_end(&self) -> Result<FeedPosition, Fault>;
+    /// Yields whenever the book may have changed since the last time, soon after a commit of this server and
+    /// of others that can tell. It may fail to, so a reader also looks from time to time.
+    fn wakes(&self, book: &BookId) -> BoxStream<'static, ()>;
+}
+
 /// Backlog of the published tree; see [`publication`](crate::publication) for the protocol.
 #[async_trait]
 pub trait Publications: Send + Sync {
@@ -383,6 +404,7 @@ pub trait Journal:
     + Books
     + Manifests
     + AuditLog
+    + ChangeFeed
     + Publications
     + FileInventory
     + Uploads

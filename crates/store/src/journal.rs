@@ -3,9 +3,11 @@
 mod audit_log;
 mod blobs;
 mod books;
+mod change_signals;
 mod changes;
 mod committer;
 mod decide;
+mod feed;
 mod files;
 mod gc;
 mod inventory;
@@ -42,13 +44,18 @@ use crate::database::{
 };
 use crate::limits::SETTLED_WITHIN;
 use crate::migrations;
+use change_signals::ChangeSignals;
 use committer::Committer;
+use feed::SharedMoment;
 pub use store_identity::DatabaseIdentity;
 
 /// Journal of one server.
 pub struct SqlJournal {
     pub(crate) db: Database,
     committer: Committer,
+    signals: Arc<ChangeSignals>,
+    /// For readers of the feed.
+    moment: SharedMoment,
     store_id: String,
     backend: Backend,
     /// Number of files published by this server.
@@ -73,21 +80,20 @@ impl SqlJournal {
     /// Opens the journal; publications to settle wait for other jobs for this time.
     async fn open_settling(db: Database, backend: Backend, within: Duration) -> Result<Arc<Self>, Fault> {
         let store_id = store_identity::store_id(&db).await?;
-        let committer = Committer::start(&db, backend, within);
-        Ok(Arc::new(Self { db, committer, store_id, backend, published: AtomicUsize::new(0) }))
+        Ok(Arc::new(Self::over(db, store_id, backend, within)))
     }
 
     /// The audit log alone, for commands that only read: it asks for no permission to write.
     pub fn audit_log(db: Database) -> Arc<dyn AuditLog> {
         // Only commits ask for the backend and the id.
-        let backend = Backend::Fs;
-        Arc::new(Self {
-            committer: Committer::start(&db, backend, Duration::ZERO),
-            db,
-            store_id: String::new(),
-            backend,
-            published: AtomicUsize::new(0),
-        })
+        Arc::new(Self::over(db, String::new(), Backend::Fs, Duration::ZERO))
+    }
+
+    fn over(db: Database, store_id: String, backend: Backend, settled_within: Duration) -> Self {
+        let signals = ChangeSignals::start(&db);
+        let committer = Committer::start(&db, backend, settled_within, &signals);
+        let (moment, published) = (SharedMoment::default(), AtomicUsize::new(0));
+        Self { db, committer, signals, moment, store_id, backend, published }
     }
 
     /// Id shared by database and storage.
@@ -98,6 +104,7 @@ impl SqlJournal {
     /// Completes the queued jobs and accepts no more.
     pub async fn close(&self) {
         self.committer.close().await;
+        self.signals.close();
     }
 
     /// Runs one read-only statement.

@@ -74,6 +74,10 @@ pub(crate) const OVERFLOW_MAX_IDLE: Duration = Duration::from_secs(3);
 pub(crate) const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest time that a server's publications wait for other jobs to be settled with.
 pub(crate) const SETTLED_WITHIN: Duration = Duration::from_millis(5);
+/// Time between two announcements of changes to the other servers of PostgreSQL.
+pub(crate) const ANNOUNCED_EVERY: Duration = Duration::from_millis(100);
+/// Pause before a server listens to such announcements again, after it could not.
+pub(crate) const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 /// Time limit of a transaction up to its COMMIT, then of COMMIT; after the same time there are no
 /// further retries. The limit of a statement is much shorter.
 pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -103,6 +107,7 @@ pub fn shown(
             ("wait for a lock in the database", seconds(statement_timeout(pool) / 2)),
             ("wait for a database that does not answer", seconds(SILENT_SERVER_WAIT)),
             ("idle transaction", seconds(IDLE_IN_TRANSACTION_TIMEOUT)),
+            ("between two announcements of changes", format!("{} ms", ANNOUNCED_EVERY.as_millis())),
         ],
     };
     shown.push(("commit", seconds(COMMIT_TIMEOUT)));

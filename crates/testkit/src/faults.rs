@@ -224,7 +224,7 @@ macro_rules! faulty {
         $(fn $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*
         $(called fn $opening:ident($($given:ident: $given_type:ty),*) -> $opened:ty;)*
         $(pages fn $list:ident($($by:ident: $by_type:ty),*) -> $entry:ty;)*
-        $(plain fn $plain:ident() -> $value:ty;)*
+        $(plain fn $plain:ident($($with:ident: $with_type:ty),*) -> $value:ty;)*
     ) => {
         #[async_trait]
         impl $port for $wrapper {
@@ -241,8 +241,8 @@ macro_rules! faulty {
                 let name = concat!($prefix, ".", stringify!($list));
                 faulty_pages(self.inner.$list($($by),*), &self.faults, name)
             })*
-            $(fn $plain(&self) -> $value {
-                self.inner.$plain()
+            $(fn $plain(&self, $($with: $with_type),*) -> $value {
+                self.inner.$plain($($with),*)
             })*
         }
     };

@@ -126,7 +126,16 @@ impl Failover {
 
     /// Connects to the server in use, and checks that it still is of the required kind.
     pub(super) async fn connect(&self, monitor: &ConnectionMonitor) -> Sql<PostgresConnection> {
-        let Servers { candidates, setup, target, limit } = &self.servers;
+        self.connect_as(monitor, &self.servers.setup).await
+    }
+
+    /// The same, with a connection of another kind than those of the pool.
+    pub(super) async fn connect_as(
+        &self,
+        monitor: &ConnectionMonitor,
+        setup: &ConnectionSetup,
+    ) -> Sql<PostgresConnection> {
+        let Servers { candidates, target, limit, .. } = &self.servers;
         let (_, options) = &candidates[self.used.load(Ordering::Acquire)];
         let attempt = async {
             let connection = PostgresConnection::open(options, setup).await?;

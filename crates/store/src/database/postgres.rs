@@ -25,10 +25,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, PoolError, QueueMode};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use panaversity_model::connection_pool::PoolUsage;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use self::connection::ConnectionSetup;
+use self::connection::{ConnectionSetup, PostgresConnection};
 use self::connector::Connector;
 use self::monitor::ConnectionMonitor;
 pub(crate) use self::session::PostgresSession;
@@ -40,6 +43,9 @@ use crate::limits::{
     ANSWER_GRACE, FAILOVER_AFTER, IDLE_IN_TRANSACTION_TIMEOUT, OVERFLOW_MAX_IDLE, SILENT_SERVER_WAIT,
     statement_timeout,
 };
+
+/// Notifications of a listening connection that wait to be read; beyond them they are dropped.
+const HEARD: usize = 256;
 
 /// Connection pool and the state of its server.
 pub(crate) struct Postgres {
@@ -71,7 +77,7 @@ impl Postgres {
         );
         let candidates = url.candidates(pooled.is_none().then_some(start_up.as_str()))?;
         let tasks = TaskTracker::new();
-        let setup = ConnectionSetup { keeps_statements: pooled.is_none(), tasks: tasks.clone() };
+        let setup = ConnectionSetup { keeps_statements: pooled.is_none(), tasks: tasks.clone(), heard: None };
         let servers = Servers::new(candidates, setup, url.target(), options.timeout, url.connect_timeout());
         // Fail now, not at the first call, if the database is unreachable or refuses the connection. The
         // pool would try again for as long as a caller waits, and then hide the reason.
@@ -153,6 +159,26 @@ impl Postgres {
                 is_kept
             });
         }
+    }
+
+    /// True behind a transaction pooler, where no state outlives a transaction.
+    pub(crate) fn is_behind_pooler(&self) -> bool {
+        self.pooled.is_some()
+    }
+
+    /// Listens to a channel of `NOTIFY` on a connection of its own; the stream ends with the connection.
+    pub(crate) async fn listen(&self, channel: &str) -> Sql<BoxStream<'static, String>> {
+        let Connector { failover, monitor } = self.pool.manager();
+        let (sender, heard) = mpsc::channel(HEARD);
+        let setup =
+            ConnectionSetup { keeps_statements: false, tasks: self.tasks.clone(), heard: Some(sender) };
+        let connection = failover.connect_as(monitor, &setup).await?;
+        connection.script(&format!("LISTEN {channel}")).await?;
+        let next = async |(connection, mut heard): (PostgresConnection, mpsc::Receiver<String>)| {
+            let payload = heard.recv().await?;
+            Some((payload, (connection, heard)))
+        };
+        Ok(stream::unfold((connection, heard), next).boxed())
     }
 
     pub(super) fn pool_usage(&self) -> PoolUsage {

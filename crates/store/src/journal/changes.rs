@@ -64,7 +64,7 @@ impl SqlJournal {
     }
 
     /// Step 1 of the protocol.
-    async fn complete_until(&self) -> Result<Timestamp, Fault> {
+    pub(super) async fn complete_until(&self) -> Result<Timestamp, Fault> {
         match self.db.dialect() {
             Dialect::Sqlite => {
                 retried("take the writer's turn", || async {

@@ -8,7 +8,7 @@
 //!    publication.
 //! 3. The batch is prepared and committed in one transaction (see `transaction`). A batch with a
 //!    change set survives a power cut, any other a killed process.
-//! 4. Only then each caller is answered. A caller that was cancelled has no effect on its job.
+//! 4. Only then readers of the feed are woken, and each caller is answered. A caller that was cancelled has no effect on its job.
 //! 5. If the database refuses a batch for a reason that is not transient, each member is tried alone,
 //!    so that a failing member does not affect the others.
 //! 6. If there was no response to COMMIT, the batch's audit entry is searched, under the chain's lock,
@@ -32,6 +32,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::change_signals::ChangeSignals;
 use super::decide::{Batch, key_of};
 use super::transaction::{Decision, Leases};
 use super::{publications, transaction};
@@ -74,8 +75,14 @@ struct Queues {
 
 impl Committer {
     /// Starts the lanes. Publications to settle wait `settled_within` for other jobs.
-    pub(super) fn start(db: &Database, backend: Backend, settled_within: Duration) -> Self {
-        let lane = |jobs| run_lane(db.clone(), backend, jobs, settled_within);
+    pub(super) fn start(
+        db: &Database,
+        backend: Backend,
+        settled_within: Duration,
+        signals: &Arc<ChangeSignals>,
+    ) -> Self {
+        let lane =
+            |jobs| run_lane(Lane { db: db.clone(), backend, signals: signals.clone() }, jobs, settled_within);
         let (changes, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let first = lane(jobs.clone());
@@ -150,12 +157,15 @@ fn on_its_own_thread(lane: impl Future<Output = ()> + Send + 'static) -> JoinHan
     tokio::task::spawn_blocking(move || runtime.block_on(lane))
 }
 
-async fn run_lane(
+/// What the jobs of a lane are processed with. Cheap to clone.
+#[derive(Clone)]
+struct Lane {
     db: Database,
     backend: Backend,
-    jobs: Arc<Mutex<mpsc::Receiver<Job>>>,
-    settled_within: Duration,
-) {
+    signals: Arc<ChangeSignals>,
+}
+
+async fn run_lane(lane: Lane, jobs: Arc<Mutex<mpsc::Receiver<Job>>>, settled_within: Duration) {
     let mut expected = 1;
     loop {
         let batch = gather(&mut *jobs.lock().await, expected, settled_within).await;
@@ -164,8 +174,8 @@ async fn run_lane(
         }
         expected = batch.len();
         // A separate task: a panic drops the replies of one batch, but does not end the lane.
-        let (db, jobs) = (db.clone(), batch);
-        let _ = tokio::spawn(async move { process(&db, backend, jobs).await }).await;
+        let (lane, jobs) = (lane.clone(), batch);
+        let _ = tokio::spawn(async move { process(&lane, jobs).await }).await;
     }
 }
 
@@ -225,13 +235,14 @@ impl From<SqlError> for Failure {
 }
 
 /// Steps 3 to 6.
-async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
+async fn process(lane: &Lane, jobs: Vec<Job>) {
+    let Lane { db, backend, signals } = lane;
     let (mut tries, began) = (0, Instant::now());
     loop {
         tries += 1;
         let may_try = tries < TRIES && began.elapsed() < COMMIT_TIMEOUT;
-        let failure = match transact(db, backend, &jobs).await {
-            Ok((outcome, leases)) => return answer(jobs, outcome, &leases),
+        let failure = match transact(db, *backend, &jobs).await {
+            Ok((outcome, leases)) => return answer(jobs, outcome, &leases, signals),
             Err(failure) => failure,
         };
         match failure {
@@ -240,7 +251,7 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
             }
             Failure::Before(error) if jobs.len() > 1 && was_answered(&error) && !is_retryable(&error) => {
                 for job in jobs {
-                    Box::pin(process(db, backend, vec![job])).await;
+                    Box::pin(process(lane, vec![job])).await;
                 }
                 return;
             }
@@ -249,7 +260,7 @@ async fn process(db: &Database, backend: Backend, jobs: Vec<Job>) {
             Failure::AtCommit(error, outcome) => match resolve(db, &jobs, &outcome, &error).await {
                 Some(true) => {
                     let leases = outcome.decision.stored_leases(db).await;
-                    return answer(jobs, outcome, &leases);
+                    return answer(jobs, outcome, &leases, signals);
                 }
                 Some(false) if may_try && may_pass(&error) => {}
                 Some(false) => return give_up(db, jobs, &fault("commit", &error)),
@@ -358,12 +369,15 @@ async fn look_up(db: &Database, key: &ChainKey, entry: &str) -> Sql<bool> {
 }
 
 /// Step 4.
-fn answer(jobs: Vec<Job>, outcome: Outcome, leases: &Leases) {
+fn answer(jobs: Vec<Job>, outcome: Outcome, leases: &Leases, signals: &ChangeSignals) {
     let sets = jobs.iter().filter_map(|job| match job {
         Job::Change(set, _) => Some(&**set),
         Job::Append(..) | Job::Acknowledge(..) => None,
     });
-    let verdicts = outcome.decision.verdicts(&sets.collect::<Vec<_>>(), leases);
+    let sets: Vec<_> = sets.collect();
+    let applied = sets.iter().enumerate().filter(|(at, _)| outcome.decision.applies(*at));
+    signals.note(applied.map(|(_, set)| &set.book));
+    let verdicts = outcome.decision.verdicts(&sets, leases);
     let (mut verdicts, mut settled) = (verdicts.into_iter(), outcome.settled.into_iter());
     for job in jobs {
         // A cancelled caller does not receive the reply.

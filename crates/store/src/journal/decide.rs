@@ -232,8 +232,16 @@ impl State {
             self.open_uploads.remove(&upload);
             writes.uploads.extend(completion(set, &effects).map(|completion| (upload, completion)));
         }
+        let at = self.time_of(set);
         let pairs = set.changes.iter().zip(effects);
-        Ok(pairs.map(|(change, (effect, old))| self.write(set, change, effect, old, writes)).collect())
+        Ok(pairs.map(|(change, (effect, old))| self.write(set, change, effect, old, at, writes)).collect())
+    }
+
+    /// Time of all entries of a set, strictly after the last of each of its chains: the feed of changes orders
+    /// sets by it.
+    fn time_of(&self, set: &ChangeSet) -> Timestamp {
+        let chains = set.changes.iter().filter_map(|change| self.chains.get(&key_of(set, &change.path)));
+        self.now.strictly_after(chains.filter_map(|chain| chain.last_at).max())
     }
 
     /// Refuses a change that was made from another content of the base than it has now.
@@ -283,12 +291,13 @@ impl State {
         change: &Change,
         effect: Effect,
         old: Option<ContentHash>,
+        at: Timestamp,
         writes: &mut Writes,
     ) -> Applied {
         let key = key_of(set, &change.path);
         let mut applied = change.applied(effect);
         let (hash, size) = (applied.hash, i64::try_from(applied.size).unwrap_or(i64::MAX));
-        let at = self.link(&set.audit_draft(change, effect, old), writes);
+        self.link_at(at, &set.audit_draft(change, effect, old), writes);
         if effect == Effect::Unchanged {
             return applied;
         }
@@ -326,19 +335,23 @@ impl State {
         applied
     }
 
-    /// Links an entry to its chain; returns its time, strictly after the chain's last.
-    pub(super) fn link(&mut self, draft: &AuditDraft, writes: &mut Writes) -> Timestamp {
+    /// Links the entry of a call to its chain, strictly after the chain's last.
+    pub(super) fn link(&mut self, draft: &AuditDraft, writes: &mut Writes) {
+        let last = self.chains.get(&draft.chain()).and_then(|chain| chain.last_at);
+        self.link_at(self.now.strictly_after(last), draft, writes);
+    }
+
+    /// Links an entry to its chain, with a time after the chain's last.
+    fn link_at(&mut self, at: Timestamp, draft: &AuditDraft, writes: &mut Writes) {
         let key = draft.chain();
         let fresh = ChainState { tip: None, count: 0, version: 0, last_at: None };
         let chain = self.chains.entry(key.clone()).or_insert(fresh);
-        let at = self.now.strictly_after(chain.last_at);
         let entry = draft.seal(at, chain.tip.as_deref());
         chain.tip = Some(entry.entry_hash.clone());
         chain.count += 1;
         chain.last_at = Some(at);
         writes.entries.push(entry);
         writes.chains.insert(key);
-        at
     }
 }
 

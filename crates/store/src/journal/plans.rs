@@ -29,7 +29,7 @@ const POOL: PoolOptions = PoolOptions { size: 1, overflow: 2, timeout: Duration:
 const PORTS: &str = include_str!("../../../model/src/ports.rs");
 /// Methods that are not hot. They read whole tables for maintenance, or the whole of what they return, or are about
 /// the few rows of books, uploads and kept manifests.
-const NOT_HOT: [&str; 27] = [
+const NOT_HOT: [&str; 28] = [
     "blobs",
     "books",
     "clear_uploads",
@@ -39,6 +39,7 @@ const NOT_HOT: [&str; 27] = [
     "damaged",
     "delete_book",
     "entry_count",
+    "feed_end",
     "forget_manifests",
     "forget_uploads",
     "forget_versions",

@@ -22,6 +22,7 @@ pub mod blobs;
 pub mod books;
 pub mod changes;
 pub mod deltas;
+pub mod feed;
 pub mod files;
 mod fixture;
 pub mod gc;

@@ -84,6 +84,15 @@ macro_rules! journal_contract {
                 pages_of_a_delta_join_to_the_whole,
                 who_goes_on_from_complete_until_misses_nothing;
         }
+        $crate::contract_tests! { $setup, feed;
+            shared:
+                a_change_set_is_told_whole_with_who_made_it_and_why,
+                pages_of_the_feed_join_to_the_whole,
+                a_set_of_a_thousand_files_is_on_one_page,
+                r5_a_feed_shows_the_view_s_own_overlay_and_no_other,
+                all_readers_get_all_sets_once_in_the_order_of_each_file,
+                a_commit_wakes_the_readers_of_its_book;
+        }
         $crate::contract_tests! { $setup, books;
             shared:
                 the_first_write_creates_the_book,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use panaversity_model::asset::Asset;
 use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
 use panaversity_model::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
@@ -10,6 +11,7 @@ use panaversity_model::chain::ChainRecord;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::delta::Delta;
+use panaversity_model::feed::{FeedPage, FeedPosition};
 use panaversity_model::file::{FileMetadata, FileRecord, Found, OverlaidFile};
 use panaversity_model::gc::{
     Condemned, CondemnedBatch, GcEstimate, KeptManifest, PurgeOutcome, RetentionCutoffs, Staged,
@@ -18,8 +20,8 @@ use panaversity_model::ids::{LeaseId, StagingId, UploadId};
 use panaversity_model::manifest::{ManifestRow, Stamp};
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
-    AuditLog, Blobs, Books, Changes, Creation, FileInventory, Files, GarbageCollection, Journal, Manifests,
-    Publications, Uploads,
+    AuditLog, Blobs, Books, ChangeFeed, Changes, Creation, FileInventory, Files, GarbageCollection, Journal,
+    Manifests, Publications, Uploads,
 };
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 use panaversity_model::storage_listing::PublishedFile;
@@ -105,6 +107,11 @@ faulty! { AuditLog for TestJournal, "journal";
     fn orphaned_chains(layer: Option<&Layer>, book: Option<&BookId>, limit: usize) -> Vec<ChainKey>;
     fn chains_since(since: Timestamp, limit: usize) -> Vec<ChainKey>;
     fn now() -> Timestamp;
+}
+faulty! { ChangeFeed for TestJournal, "journal";
+    fn feed(book: &BookId, view: &View, after: FeedPosition, limit: usize) -> FeedPage;
+    fn feed_end() -> FeedPosition;
+    plain fn wakes(book: &BookId) -> BoxStream<'static, ()>;
 }
 faulty! { Publications for TestJournal, "journal";
     fn claim(leases: &[LeaseId]) -> Vec<Publication>;

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Instant;
 
-use futures::TryStreamExt;
 use futures::future::{join_all, maybe_done};
-use futures::poll;
+use futures::{StreamExt, TryStreamExt, poll, stream};
 use quick_cache::unsync::Cache;
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::Type;
 use tokio_postgres::{
-    Client, NoTls, SimpleQueryMessage, SimpleQueryRow, Socket, Statement as PreparedStatement,
+    AsyncMessage, Client, NoTls, SimpleQueryMessage, SimpleQueryRow, Socket, Statement as PreparedStatement,
 };
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +35,8 @@ pub(in crate::database) struct ConnectionSetup {
     pub(super) keeps_statements: bool,
     /// The tasks of all connections.
     pub(super) tasks: TaskTracker,
+    /// Takes the payloads of notifications, for a connection that listens.
+    pub(super) heard: Option<mpsc::Sender<String>>,
 }
 
 /// What is sent to the server.
@@ -88,9 +90,21 @@ impl PostgresConnection {
         T::TlsConnect: Send,
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        let (client, connection) = options.config.clone().ssl_mode(ssl_mode).connect(tls).await?;
+        let (client, mut connection) = options.config.clone().ssl_mode(ssl_mode).connect(tls).await?;
         // Its error reaches the caller whose answer it ends.
-        let task = setup.tasks.spawn(async move { drop(connection.await) }).abort_handle();
+        let task = match setup.heard.clone() {
+            None => setup.tasks.spawn(async move { drop(connection.await) }),
+            Some(heard) => setup.tasks.spawn(async move {
+                let mut messages = stream::poll_fn(move |cx| connection.poll_message(cx));
+                while let Some(Ok(message)) = messages.next().await {
+                    if let AsyncMessage::Notification(notification) = message {
+                        // What is dropped is found by those who look by themselves.
+                        let _ = heard.try_send(notification.payload().to_owned());
+                    }
+                }
+            }),
+        };
+        let task = task.abort_handle();
         let statements = setup.keeps_statements.then(|| Cache::new(STATEMENTS));
         Ok(Self { client, statements, task, made_at: Instant::now() })
     }

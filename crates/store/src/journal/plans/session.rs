@@ -6,9 +6,11 @@ use futures::future::join_all;
 use panaversity_model::audit::{ChainKey, EntryFilter};
 use panaversity_model::blob::BlobState;
 use panaversity_model::change::Verdict;
+use panaversity_model::feed::FeedPosition;
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
-    AuditLog, Blobs, Books, Changes, FileInventory, Files, GarbageCollection, Manifests, Publications,
+    AuditLog, Blobs, Books, ChangeFeed, Changes, FileInventory, Files, GarbageCollection, Manifests,
+    Publications,
 };
 use panaversity_model::publication::{Attempt, Publication};
 use panaversity_model::{BookId, ContentHash, Layer, View};
@@ -118,6 +120,9 @@ pub(super) async fn run(journal: &SqlJournal, book: &BookId, mut done: impl FnMu
     call!(append(draft(Some(book), Some(&middle), &Layer::Base)));
     call!(chains_since(since, 100));
     call!(changed(book, &of_ann, since, None, PAGE));
+    for view in [&base, &of_ann] {
+        call!(feed(book, view, FeedPosition::before(since), PAGE));
+    }
     call!(last_changed(book));
     let unsynced = call!(unsynced(PAGE));
     call!(synced(&unsynced));
