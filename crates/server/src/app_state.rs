@@ -9,6 +9,7 @@ use panaversity_service::Service;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
+use crate::http::StreamSlots;
 use crate::http::middleware::auth::MissingScope;
 use crate::http::middleware::client_address::TrustedProxies;
 use crate::limits::{RateLimit, ServerLimits};
@@ -38,6 +39,8 @@ pub struct AppState {
     pub(crate) proxies: TrustedProxies,
     /// Rates that all servers count together, if they do.
     pub(crate) shared_rates: Option<Arc<dyn SharedRates>>,
+    /// Places for streams of changes.
+    pub(crate) streams: StreamSlots,
     /// Cancelled when the server is about to stop.
     pub(crate) draining: CancellationToken,
     /// Memory permit of the call that is answered.
@@ -63,6 +66,7 @@ impl AppState {
             auth: None,
             proxies: TrustedProxies::default(),
             shared_rates: None,
+            streams: StreamSlots::new(&limits),
             draining: CancellationToken::new(),
             hold,
             missing_scope,

@@ -28,6 +28,8 @@ pub(crate) enum CallKind {
     Archive,
     /// `GET` of a file below `content/`.
     Content,
+    /// `GET` of the feed of changes, also of one that goes on.
+    Changes,
 }
 
 impl CallKind {
@@ -38,6 +40,7 @@ impl CallKind {
             Self::Upload => "PUT /uploads",
             Self::Archive => "GET archive.zip",
             Self::Content => "GET content",
+            Self::Changes => "GET changes",
         }
     }
 
@@ -49,7 +52,7 @@ impl CallKind {
             Self::Tool(tool) if matches!(tool.operation, Operation::Verify | Operation::Validate) => {
                 Some(limits.large_call_timeout)
             }
-            Self::Tool(_) | Self::Resource => Some(limits.call_timeout),
+            Self::Tool(_) | Self::Resource | Self::Changes => Some(limits.call_timeout),
             Self::Upload | Self::Archive | Self::Content => None,
         }
     }
@@ -156,7 +159,9 @@ impl AppState {
             CallKind::Tool(Spec { group: Group::Books, .. }) => line!("panaversity_fs.tools.books"),
             CallKind::Tool(Spec { group: Group::Build, .. }) => line!("panaversity_fs.tools.build"),
             CallKind::Tool(Spec { group: Group::Audit, .. }) => line!("panaversity_fs.tools.audit"),
-            CallKind::Upload | CallKind::Archive | CallKind::Content => line!("panaversity_fs.http"),
+            CallKind::Upload | CallKind::Archive | CallKind::Content | CallKind::Changes => {
+                line!("panaversity_fs.http");
+            }
         }
         if error.is_none() && call.recorded {
             self.log_changes(call);

@@ -5,6 +5,7 @@
 
 mod archives;
 mod assets;
+mod changes;
 mod conditional;
 mod connection;
 mod content;
@@ -38,6 +39,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use self::changes::ChangesState;
+pub(crate) use self::changes::StreamSlots;
 pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
 use self::middleware::caller_share::{self, CallerShares};
@@ -83,8 +86,12 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
     };
     let (probes, origins) = (hosts.for_probes(), hosts.origins().to_vec());
 
-    let mcp = limited_to_callers(crate::mcp::router(app.clone(), stop), &app);
-    let guarded = mcp.layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
+    let changes = Router::new()
+        .route("/books/{book}/changes", get(changes::serve))
+        .with_state(ChangesState::new(&app, stop.clone()));
+    let callers = crate::mcp::router(app.clone(), stop).merge(changes);
+    let guarded =
+        limited_to_callers(callers, &app).layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
     let open = Router::new()
         .route("/health", get(health::full))
         .route("/health/live", get(health::live))
@@ -145,8 +152,15 @@ fn resource_metadata(app: &AppState) -> Router {
 
 /// The routes for web pages of the allowed origins, preflight requests included; without origins, for none.
 fn cross_origin(routes: Router, origins: &[Origin]) -> Router {
-    const HEADERS: [&str; 6] =
-        ["x-api-key", "x-agent-id", "mcp-protocol-version", "mcp-method", "mcp-name", "range"];
+    const HEADERS: [&str; 7] = [
+        "x-api-key",
+        "x-agent-id",
+        "mcp-protocol-version",
+        "mcp-method",
+        "mcp-name",
+        "range",
+        "last-event-id",
+    ];
     if origins.is_empty() {
         return routes;
     }

@@ -51,6 +51,14 @@ pub struct ServerLimits {
     pub next_part_timeout: Duration,
     /// Longest time of one download of an archive.
     pub archive_timeout: Duration,
+    /// Streams of changes at once.
+    pub streams_at_once: usize,
+    /// Streams of changes of one caller at once.
+    pub streams_per_caller: usize,
+    /// Longest time that a stream of changes sends nothing.
+    pub stream_heartbeat: Duration,
+    /// Time between two checks whether the caller of a stream may still read.
+    pub stream_checked_every: Duration,
     /// Longest time that a health check waits for the database and the storage.
     pub probe_timeout: Duration,
     /// Longest time that a scrape of the metrics waits for the database and the storage.
@@ -115,6 +123,10 @@ impl ServerLimits {
             first_part_timeout: Duration::from_secs(5),
             next_part_timeout: Duration::from_mins(1),
             archive_timeout,
+            streams_at_once: 256,
+            streams_per_caller: 32,
+            stream_heartbeat: Duration::from_secs(15),
+            stream_checked_every: Duration::from_secs(2),
             probe_timeout: Duration::from_secs(3),
             scrape_timeout: Duration::from_secs(2),
             books_with_metrics: 200,
@@ -147,6 +159,10 @@ impl ServerLimits {
             ("wait for the first part of a download", seconds(self.first_part_timeout)),
             ("wait for the next part of a download", seconds(self.next_part_timeout)),
             ("download of an archive", seconds(self.archive_timeout)),
+            ("streams of changes at once", self.streams_at_once.to_string()),
+            ("streams of changes of one caller at once", self.streams_per_caller.to_string()),
+            ("silence of a stream of changes", seconds(self.stream_heartbeat)),
+            ("between two checks of a stream's caller", seconds(self.stream_checked_every)),
             ("answer of database and storage to a health check", seconds(self.probe_timeout)),
             ("answer of database and storage to a scrape", seconds(self.scrape_timeout)),
             ("books with metrics of their own", self.books_with_metrics.to_string()),

@@ -27,7 +27,7 @@
 //! - [`Service`] holds the [`Engines`] behind the ports; [`call`] is the way of every request, from its
 //!   authorization to its audit entry; [`authorize`] has the permissions that use cases ask for.
 //! - Text: [`read`], [`mod@write`], [`delete`]. Search: [`glob`], [`grep`]. Other files: [`assets`], [`uploads`].
-//! - Books and builds: [`books`], [`plan`], [`delta`], [`archive`], [`validate`].
+//! - Books and builds: [`books`], [`plan`], [`delta`], [`feed`], [`archive`], [`validate`].
 //! - The audit log: [`audit`], [`verify`].
 //! - Upkeep: [`publish`], [`reconcile`], [`gc`], [`health`].
 
@@ -45,6 +45,7 @@ pub mod delete;
 mod delete_book;
 pub mod delta;
 pub mod edit;
+pub mod feed;
 pub mod gc;
 pub mod glob;
 pub mod grep;

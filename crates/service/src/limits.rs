@@ -25,6 +25,11 @@ pub(crate) const SEARCH_THREADS: usize = 4;
 /// Longest time of one search of texts.
 pub(crate) const SEARCH_TIME: Duration = Duration::from_secs(10);
 
+/// Longest time for which a reader of the feed waits before it looks by itself.
+pub(crate) const FEED_POLL: Duration = Duration::from_secs(2);
+/// Shortest time between two readings of one reader of the feed that has seen all there is.
+pub(crate) const FEED_PAUSE: Duration = Duration::from_millis(20);
+
 /// Limits set by the operator.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -68,6 +73,7 @@ pub fn shown(tasks: TaskTimes) -> Vec<(&'static str, String)> {
     let mut shown: Vec<_> = counts.map(|(name, limit)| (name, limit.to_string())).into();
     shown.push(("texts kept in memory for searches", format!("{} MiB", SEARCH_CACHE_BYTES >> 20)));
     shown.push(("search of texts", seconds(SEARCH_TIME)));
+    shown.push(("look for changes without a signal", seconds(FEED_POLL)));
     shown.push(("first cleanup of uploads after the start", seconds(tasks.first_cleanup)));
     shown.push(("pause of the publisher after a failure", seconds(tasks.publisher_pause)));
     shown

@@ -1,6 +1,7 @@
 //! Authentication and authorization: who gets in, and what they may reach (R5, R7).
 
 mod api_keys;
+mod feed;
 mod permissions;
 mod random_callers;
 mod tokens;

@@ -4,6 +4,7 @@
 mod backend;
 mod client;
 mod command;
+mod events;
 mod log;
 pub(crate) mod log_watch;
 mod process;
@@ -23,6 +24,7 @@ use backend::StoredFiles;
 pub(crate) use backend::{Db, Storage, TestBackend};
 pub(crate) use client::{Answer, Reply, TestClient};
 pub(crate) use command::{BinaryChild, BinaryCommand};
+pub(crate) use events::Events;
 pub(crate) use log::{Log, logged};
 pub(crate) use process::ServerProcess;
 

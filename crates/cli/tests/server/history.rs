@@ -1,7 +1,8 @@
 //! Several servers as one store (I8, I9): three processes on one `PostgreSQL` and one S3, twelve
 //! clients, one server killed every half second, and every operation recorded with its times. No
 //! two changes have one predecessor, nothing acknowledged is lost, reads and changes are
-//! linearizable, every chain is whole, and the tree converges. The checker itself is tested on
+//! linearizable, every chain is whole, readers of the feed get every change once and all the
+//! same, and the tree converges. The checker itself is tested on
 //! stores with injected faults.
 
 mod checker;
@@ -12,14 +13,16 @@ mod servers;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use checker::{forks, linearizable};
 use clients::{FILES, Round};
 use faulty_store::{Fault, Planted};
+use futures::future::join_all;
 use panaversity_testkit::postgres::Postgres;
 use record::{Action, Operation, Outcome};
-use servers::{Cluster, Doors};
+use servers::{Cluster, Doors, follow};
 use tokio::task::block_in_place;
 
 use crate::harness::{Db, TestEnv, until};
@@ -34,6 +37,8 @@ const ON_FAILOVER: Duration = Duration::from_secs(8);
 const CUT_OFF: Duration = Duration::from_millis(300);
 /// The same in the long run.
 const LONG: Duration = Duration::from_mins(1);
+/// Readers of the feed of changes beside the clients.
+const FEED_READERS: usize = 3;
 /// Id of the client that reads after all others have finished.
 const LAST_READER: usize = usize::MAX;
 
@@ -107,7 +112,19 @@ enum Leases {
 async fn three_servers_keep_their_word(length: Duration, leases: Leases) {
     let mut cluster = Cluster::start().await;
     let round = Round::on(cluster.doors.clone());
-    let (history, kills) = tokio::join!(round.run(length), cluster.kill(length));
+    let finish = AtomicBool::new(false);
+    let readers = join_all((0..FEED_READERS).map(|_| {
+        let doors = cluster.doors.clone();
+        let finish = &finish;
+        async move { follow(&doors, "", async || finish.load(Ordering::Acquire)).await }
+    }));
+    let work = async {
+        let (history, kills) = tokio::join!(round.run(length), cluster.kill(length));
+        finish.store(true, Ordering::Release);
+        (history, kills)
+    };
+    let ((history, kills), told) = tokio::join!(work, readers);
+    cluster.assert_told(&history, &told).await;
     let history = finished(history, &round).await;
     let count = |is: fn(&Operation) -> bool| history.iter().filter(|operation| is(operation)).count();
     let acknowledged = count(|operation| operation.acknowledged().is_some());

@@ -54,6 +54,7 @@ mod builds;
 mod change_sets;
 mod deltas;
 mod editing;
+mod feed;
 mod files_beside_pages;
 mod history;
 mod merging;

@@ -141,6 +141,9 @@ impl Audience {
             json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
         };
         match request {
+            Request::Feed { path } => {
+                vec![(path.clone(), client.try_get(path).await.expect("the server answers"))]
+            }
             Request::Http { method, path, header, .. } => {
                 let headers: Vec<_> = header.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let book = path.split('/').nth(2).unwrap_or_default();
@@ -184,7 +187,7 @@ impl Audience {
             Request::Http { link_of, .. } => link_of.as_deref(),
             _ => None,
         };
-        // Routes other than MCP know no caller.
+        // Routes other than MCP and the feed know no caller.
         let caller = if matches!(request, Request::Http { .. }) { &Caller::nobody() } else { caller };
         let context = Context { caller, sent, url, link_of };
         let mut all = shown(reply);

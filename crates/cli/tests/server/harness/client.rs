@@ -126,6 +126,32 @@ impl TestClient {
         Reply::to(request).await.expect("the server answers")
     }
 
+    /// Requests a path under this client's agent and token; the answer's body is not read yet. `None`: there is
+    /// no answer.
+    pub(crate) async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Option<reqwest::Response> {
+        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        if let Some(agent) = &self.agent {
+            request = request.header("x-agent-id", agent);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.ok()
+    }
+
+    /// The same, with the whole answer.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<Reply> {
+        Reply::read(self.open("GET", path, &[]).await?).await
+    }
+
     /// Sends a request whose path is left exactly as it is; returns the answer's text.
     pub(crate) async fn raw(&self, method: &str, path: &str) -> String {
         let host = self.url.strip_prefix("http://").expect("a plain URL");
@@ -149,6 +175,10 @@ pub(crate) struct Reply {
 impl Reply {
     async fn to(request: reqwest::RequestBuilder) -> Option<Self> {
         let response = request.send().await.inspect_err(|why| eprintln!("no answer: {why:?}")).ok()?;
+        Self::read(response).await
+    }
+
+    pub(crate) async fn read(response: reqwest::Response) -> Option<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.ok()?.to_vec();
         Some(Self { status, headers, body })

@@ -210,6 +210,37 @@ impl Cluster {
         assert_eq!(verified["valid"], true, "{verified}");
     }
 
+    /// Asserts of what readers of the feed got that it is the same, and has every acknowledged change once, each
+    /// change of a file after the one that it starts from.
+    pub(super) async fn assert_told(&self, history: &[Operation], readers: &[Vec<Value>]) {
+        let whole = follow(&self.doors, "", async || true).await;
+        for read in readers {
+            assert_eq!(ids(read), ids(&whole), "readers of the feed get the same");
+            assert_eq!(*read, whole);
+        }
+        let mut told: BTreeMap<usize, Vec<(Held, Held)>> = BTreeMap::new();
+        for file in whole.iter().flat_map(|change| change["files"].as_array().unwrap()) {
+            let name = file["path"].as_str().unwrap();
+            let number = (0..FILES).find(|number| path(*number) == name).expect("a known file");
+            let hash = |name: &str| self.doors.content(Some(&file[name]));
+            told.entry(number).or_default().push((hash("old_hash"), hash("new_hash")));
+        }
+        for (file, changes) in &told {
+            let mut now = None;
+            for change in changes {
+                assert_eq!(change.0, now, "the feed tells the changes of file {file} in another order");
+                now = change.1;
+            }
+        }
+        for operation in history {
+            let Some(change) = operation.acknowledged() else { continue };
+            let of_file = told.get(&operation.file).into_iter().flatten();
+            let times = of_file.filter(|told| **told == change).count();
+            assert_eq!(times, 1, "{change:?} of file {} was acknowledged", operation.file);
+        }
+        eprintln!("{} change sets told to {} readers", whole.len(), readers.len());
+    }
+
     /// Asserts that the tree has the content of the files, once all is published. Files that a
     /// killed server was publishing wait for the end of their leases.
     pub(super) async fn assert_published(&self, holds: &[Held; FILES]) {
@@ -241,5 +272,32 @@ impl Cluster {
             *held = said.into_iter().next().flatten();
         }
         holds
+    }
+}
+
+fn ids(changes: &[Value]) -> Vec<&str> {
+    changes.iter().map(|change| change["change_id"].as_str().unwrap()).collect()
+}
+
+/// Reads the feed page by page, each from any server, until `is_last` says so and nothing is left.
+pub(super) async fn follow(doors: &Doors, begin: &str, is_last: impl AsyncFn() -> bool) -> Vec<Value> {
+    let (mut changes, mut cursor) = (Vec::<Value>::new(), begin.to_owned());
+    let mut empty = 0;
+    loop {
+        // Whether it is the last look is asked before it is made; what was committed by then is told soon.
+        let is_last = is_last().await;
+        let limit = 1 + random_below(50);
+        let page = doors.any().try_get(&format!("/books/{BOOK}/changes?since={cursor}&limit={limit}")).await;
+        let Some(page) = page.filter(|page| page.status == 200).map(|page| page.json()) else { continue };
+        let some = page["changes"].as_array().unwrap();
+        changes.extend(some.iter().cloned());
+        page["next"].as_str().unwrap().clone_into(&mut cursor);
+        empty = if some.is_empty() { empty + 1 } else { 0 };
+        if is_last && empty > 3 {
+            return changes;
+        }
+        if empty > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }

@@ -11,7 +11,8 @@ use super::dice::Dice;
 use super::library::{Library, SeededFile};
 
 /// The HTTP routes other than `/mcp`, as the server declares them.
-pub(super) const ROUTES: [&str; 8] = [
+pub(super) const ROUTES: [&str; 9] = [
+    "/books/{book}/changes",
     "/health",
     "/health/live",
     "/health/ready",
@@ -33,6 +34,8 @@ const NO_ROUTES: [&str; 9] = [
     "/books/{book}/users/{user}/{path}",
     "/.panaversity/objects/{hash}",
 ];
+/// Route that asks who its caller is.
+const FEED: &str = "/books/{book}/changes";
 /// Methods of MCP beside `tools/call`, and two that do not exist.
 const METHODS: [&str; 12] = [
     "resources/read",
@@ -61,6 +64,10 @@ pub(super) enum Request {
         params: Value,
         is_modern: bool,
     },
+    /// To the feed of changes, by an identified caller.
+    Feed {
+        path: String,
+    },
     Http {
         method: &'static str,
         path: String,
@@ -81,6 +88,7 @@ impl Request {
                 method_call(library, dice, method)
             }
             8 => link_request(library, dice),
+            _ if dice.often(20) => route_request(library, dice, FEED),
             _ => {
                 let route = dice.pick(&[&ROUTES[..], &NO_ROUTES].concat()).to_owned();
                 route_request(library, dice, route)
@@ -110,6 +118,7 @@ impl Request {
         match self {
             Self::Tool { name, arguments } => shown_json(&json!([name, arguments])),
             Self::Method { params, .. } => shown_json(params),
+            Self::Feed { path } => path.clone(),
             Self::Http { path, header, .. } => format!("{path} {header:?}"),
         }
     }
@@ -202,6 +211,13 @@ fn route_request(library: &Library, dice: &mut Dice, route: &str) -> Request {
     let (method, header) = method_and_header(library, dice, file);
     let (book, path) = (book_name(library, dice, &file.book), path_name(library, dice, &file.path));
     let name = path.split_once('/').map_or("", |(_, name)| name);
+    if route == FEED {
+        let user = dice.pick::<String>(&library.users);
+        let (user, since) =
+            (dice.often(60).then(|| format!("user_id={user}")), dice.often(20).then_some("since=now"));
+        let query: Vec<String> = user.into_iter().chain(since.map(str::to_owned)).collect();
+        return Request::Feed { path: format!("{}?{}", route.replace("{book}", &book), query.join("&")) };
+    }
     let path = route
         .replace("{book}", &book)
         .replace("{*path}", name)
