@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     audit, backup, book, completions, config, gc, health, hydrate, ingest, keys, mcp, migrate, reconcile,
-    serve, slo, validate,
+    serve, slo, validate, watch,
 };
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{SETTINGS, Setting};
@@ -56,6 +56,8 @@ enum Command {
     /// Get a book into a folder, through a running server
     #[command(after_help = "Example: panaversity-fs hydrate --book-id ai-python --output-dir ./site/docs")]
     Hydrate(hydrate::HydrateArgs),
+    /// Follow the changes of a book, through a running server
+    Watch(watch::WatchArgs),
     /// Create, list and revoke API keys of agents; rotate the key that signs links
     Keys(keys::KeysArgs),
     /// Compare the storage with the database, and mend or adopt what differs
@@ -97,6 +99,7 @@ pub fn run() -> ExitCode {
             Command::Config(args) => ended(config::run(args).await),
             Command::Ingest(args) => ingest::run(args).await,
             Command::Hydrate(args) => hydrate::run(args).await,
+            Command::Watch(args) => ended(watch::run(args).await),
             Command::Keys(args) => ended(keys::run(args).await),
             Command::Reconcile(args) => ended(reconcile::run(args).await),
             Command::Gc(args) => ended(gc::run(args).await),

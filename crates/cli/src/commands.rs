@@ -19,3 +19,4 @@ pub(crate) mod serve;
 mod server_args;
 pub(crate) mod slo;
 pub(crate) mod validate;
+pub(crate) mod watch;

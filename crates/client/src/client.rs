@@ -16,7 +16,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::FutureExt;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, Url};
+use reqwest::{RequestBuilder, Response, Url};
 use serde_json::{Value, json};
 
 use crate::http_clients::{HttpClients, root_cause};
@@ -149,11 +149,21 @@ impl Client {
         }
     }
 
-    async fn ask(&self, request: &Value) -> Decoded {
-        let mut sent = self.http.post(self.endpoint.clone()).header("X-Agent-Id", self.agent).json(request);
-        if let Some(authorization) = &self.authorization {
-            sent = sent.header(AUTHORIZATION, authorization.clone());
+    /// A request of this client to a URL of the server.
+    pub(crate) fn request(&self, url: Url) -> RequestBuilder {
+        self.identified(self.http.get(url))
+    }
+
+    fn identified(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.header("X-Agent-Id", self.agent);
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
         }
+    }
+
+    async fn ask(&self, request: &Value) -> Decoded {
+        let sent = self.identified(self.http.post(self.endpoint.clone())).json(request);
         // Boxed: the request's future is large, and many calls are in flight.
         match sent.send().boxed().await {
             Ok(response) => read(response).await,

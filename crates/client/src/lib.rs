@@ -2,7 +2,7 @@
 //!
 //! [`Client`] calls tools over HTTP, downloads archives and files by ranges, and uploads assets;
 //! [`ingest`](ingest::ingest) uploads folders into a book, and [`hydrate`](hydrate::hydrate)
-//! downloads a book into folders. The crate does not depend on the server's code, only on its
+//! downloads a book into folders; [`Client::watch`] follows its changes. The crate does not depend on the server's code, only on its
 //! contract.
 //!
 //! ```no_run
@@ -29,10 +29,12 @@ mod links;
 pub mod progress;
 pub mod report;
 mod response;
+mod server_events;
 mod state;
 mod sync;
 mod tools;
 mod uploads;
+pub mod watch;
 mod workspace;
 
 pub use client::{CallError, Client};

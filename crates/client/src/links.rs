@@ -17,6 +17,15 @@ impl Client {
         url
     }
 
+    /// URL of the feed of changes of a book.
+    pub(crate) fn changes_url(&self, book: &BookId) -> Url {
+        let mut url = self.base();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["books", book.as_str(), "changes"]);
+        }
+        url
+    }
+
     /// URL of a link that a tool returned. A link to the server itself (one that ends in `route`
     /// and has its `signature`) is rewritten to the base of `--url`: the signature does not cover
     /// scheme, host and prefix.

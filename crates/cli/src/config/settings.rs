@@ -129,8 +129,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
 ];
 
 /// Names that this program knows but that are not settings of the server.
-pub(crate) const NAMES_ELSEWHERE: &[&str] =
-    &["PANAVERSITY_URL", "PANAVERSITY_TOKEN", "PANAVERSITY_TOKEN_FILE"];
+pub(crate) const NAMES_ELSEWHERE: &[&str] = &[
+    "PANAVERSITY_URL",
+    "PANAVERSITY_TOKEN",
+    "PANAVERSITY_TOKEN_FILE",
+    "PANAVERSITY_BOOK_ID",
+    "PANAVERSITY_CHANGE_ID",
+    "PANAVERSITY_CURSOR",
+];
 
 /// Settings of the product that this version does not have yet. Setting one gives a warning that it
 /// has no effect, which matters most where it was meant to protect something.

@@ -26,3 +26,4 @@ mod stopping;
 mod store_identity;
 mod upgrades;
 mod waiting;
+mod watch;
