@@ -30,6 +30,8 @@ pub(crate) enum CallKind {
     Content,
     /// `GET` of the feed of changes, also of one that goes on.
     Changes,
+    /// A book of `subscriptions/listen`.
+    Subscription,
 }
 
 impl CallKind {
@@ -41,6 +43,7 @@ impl CallKind {
             Self::Archive => "GET archive.zip",
             Self::Content => "GET content",
             Self::Changes => "GET changes",
+            Self::Subscription => "subscriptions/listen",
         }
     }
 
@@ -52,7 +55,7 @@ impl CallKind {
             Self::Tool(tool) if matches!(tool.operation, Operation::Verify | Operation::Validate) => {
                 Some(limits.large_call_timeout)
             }
-            Self::Tool(_) | Self::Resource | Self::Changes => Some(limits.call_timeout),
+            Self::Tool(_) | Self::Resource | Self::Changes | Self::Subscription => Some(limits.call_timeout),
             Self::Upload | Self::Archive | Self::Content => None,
         }
     }
@@ -152,7 +155,9 @@ impl AppState {
             };
         }
         match kind {
-            CallKind::Tool(Spec { group: Group::Content, .. }) | CallKind::Resource => {
+            CallKind::Tool(Spec { group: Group::Content, .. })
+            | CallKind::Resource
+            | CallKind::Subscription => {
                 line!("panaversity_fs.tools.content");
             }
             CallKind::Tool(Spec { group: Group::Assets, .. }) => line!("panaversity_fs.tools.assets"),

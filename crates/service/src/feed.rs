@@ -32,6 +32,8 @@ pub enum FeedStart {
     After(FeedPosition),
     /// With the sets that are committed from now on. One of the last moments may be among them.
     Now,
+    /// With those that were committed so long ago.
+    Before(Duration),
 }
 
 /// Follows the feed. It holds no connection while it waits.
@@ -85,6 +87,10 @@ impl Service {
         match start {
             FeedStart::After(position) => Ok(position),
             FeedStart::Now => self.inner.journal.feed_end().await,
+            FeedStart::Before(time) => {
+                let end = self.inner.journal.feed_end().await?;
+                Ok(FeedPosition::before(end.at.before(time)))
+            }
         }
     }
 }

@@ -66,6 +66,7 @@ mod reading_parts;
 mod resources;
 mod search;
 mod static_files;
+mod subscriptions;
 mod uploads;
 mod validation;
 mod writing;

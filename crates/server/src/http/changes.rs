@@ -26,7 +26,8 @@ use percent_encoding::percent_decode_str;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::slots::StreamSlots;
-use self::stream::{ChangeStream, StreamAccess};
+use self::stream::ChangeStream;
+pub(crate) use self::stream::StreamAccess;
 use crate::AppState;
 use crate::call::{CallKind, claimed_agent};
 use crate::error::{self, AGAIN_IN_SECONDS, error_response};

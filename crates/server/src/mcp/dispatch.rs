@@ -124,6 +124,6 @@ pub(super) async fn read_resource(
 }
 
 /// Principal of a caller whose name is not valid; its call is refused.
-fn unnamed() -> Principal {
+pub(super) fn unnamed() -> Principal {
     Principal::unrestricted(AgentId::unnamed())
 }

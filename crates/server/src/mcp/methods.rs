@@ -7,11 +7,12 @@ use rmcp::ErrorData;
 use rmcp::model::{
     CallToolRequestParams, CompleteRequestParams, ErrorCode as RpcErrorCode, GetPromptRequestParams,
     InitializeRequestParams, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    SubscriptionsListenRequestParams,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-const METHODS: [&str; 11] = [
+const METHODS: [&str; 12] = [
     "initialize",
     "ping",
     "server/discover",
@@ -23,15 +24,19 @@ const METHODS: [&str; 11] = [
     "prompts/list",
     "prompts/get",
     "completion/complete",
+    LISTEN,
 ];
 /// Methods that 2026-07-28 has removed.
 const HANDSHAKE: [&str; 2] = ["initialize", "ping"];
+/// The method that it has added.
+const LISTEN: &str = "subscriptions/listen";
 /// Most characters of a caller's text that an error repeats.
 const MOST_SAID_BACK: usize = 200;
 
 /// True if there is such a method, in 2026-07-28 or before it.
 pub(super) fn is_known(method: &str, is_modern: bool) -> bool {
-    METHODS.contains(&method) && !(is_modern && HANDSHAKE.contains(&method))
+    let is_of_the_other_era = if is_modern { HANDSHAKE.contains(&method) } else { method == LISTEN };
+    METHODS.contains(&method) && !is_of_the_other_era
 }
 
 /// The error for a method that is unknown, or not part of the client's revision.
@@ -66,6 +71,7 @@ pub(super) fn invalid_params(method: &str, params: Option<&Value>) -> ErrorData 
         "prompts/get" => {
             fault::<GetPromptRequestParams>(params, &["name", "arguments", "inputResponses", "requestState"])
         }
+        LISTEN => fault::<SubscriptionsListenRequestParams>(params, &["notifications"]),
         "completion/complete" => fault::<CompleteRequestParams>(params, &["ref", "argument", "context"]),
         _ => fault::<PaginatedRequestParams>(params, &["cursor"]),
     };

@@ -112,7 +112,7 @@ fn address(book: &BookId, path: &BookPath) -> String {
     format!("{SCHEME}{}/{}", book.as_str(), utf8_percent_encode(path.as_str(), ESCAPED))
 }
 
-fn place_of(uri: &str) -> Result<(BookId, BookPath), Refusal> {
+pub(super) fn place_of(uri: &str) -> Result<(BookId, BookPath), Refusal> {
     let place = uri.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/'));
     let wrong = || Refusal::argument("uri", format!("a page's address reads {TEMPLATE}"));
     let (book, path) = place.ok_or_else(wrong)?;

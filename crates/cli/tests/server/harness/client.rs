@@ -134,7 +134,19 @@ impl TestClient {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Option<reqwest::Response> {
-        let mut request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.url));
+        self.open_with(method, path, headers, "").await
+    }
+
+    /// The same, with a body.
+    pub(crate) async fn open_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Option<reqwest::Response> {
+        let mut request =
+            self.http.request(method.parse().unwrap(), format!("{}{path}", self.url)).body(body);
         if let Some(agent) = &self.agent {
             request = request.header("x-agent-id", agent);
         }

@@ -22,10 +22,26 @@ impl Events {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["x-accel-buffering"], "no");
         assert_eq!(response.headers()["cache-control"], "no-store");
-        let mut events = Self { response, text: String::new(), last_id: String::new() };
+        let mut events = Self::of(response);
         // The first block has the cursor of the beginning and no change.
         assert!(events.block().await.expect("a beginning").contains("retry: "));
         events
+    }
+
+    /// The events of an answer.
+    pub(crate) fn of(response: reqwest::Response) -> Self {
+        Self { response, text: String::new(), last_id: String::new() }
+    }
+
+    /// The data of the next event that has any, of whatever kind; `None`: the stream has ended.
+    pub(crate) async fn data(&mut self) -> Option<Value> {
+        loop {
+            let block = self.block().await?;
+            let data = block.lines().find_map(|line| line.strip_prefix("data:")).map(str::trim);
+            if let Some(data) = data.filter(|data| !data.is_empty()) {
+                return Some(serde_json::from_str(data).unwrap());
+            }
+        }
     }
 
     /// The next change set; `None`: the stream has ended.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, CONTENT_LENGTH};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -52,7 +52,8 @@ pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: N
     }
     let (mut parts, body) = request.into_parts();
     let began = Instant::now();
-    let share = parts.extensions.get::<CallerShare>().cloned();
+    // Removed, so that a subscription does not keep its caller's permit for a call.
+    let share = parts.extensions.remove::<CallerShare>();
     let hold = MemoryPermit::new(app.budget.clone(), share.as_ref().map(|share| share.memory.clone()));
     let bodies =
         BodyBudget { all: app.bodies.clone(), share: share.as_ref().map(|share| share.bodies.clone()) };
@@ -99,7 +100,15 @@ pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: N
     let version = parts.headers.get(refusals::VERSION_HEADER).cloned();
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     let answer = refusals::in_protocol(answer, &question, version.as_ref()).await;
+    if is_stream(&answer) {
+        return answer;
+    }
     held_until_sent(answer, (&hold, share), app.limits.request_timeout, abort)
+}
+
+/// Whether an answer is a stream of notifications, which may go on for hours; it has limits of its own.
+fn is_stream(answer: &Response) -> bool {
+    answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// The answer, which keeps the call's permits until it is sent. It is passed on in pieces, each of
