@@ -198,7 +198,7 @@ mod tests {
         let hash = ContentHash::of(b"x");
         let entry = |n, path: &str, operation, old, new, note: Option<String>| {
             let path = Some(BookPath::parse(path).unwrap());
-            let draft = crate::audit::AuditDraft { path, operation, old, new, note, ..draft(n) };
+            let draft = crate::audit::AuditDraft { operation, path, note, old, new, ..draft(n) };
             draft.seal(Timestamp::from_micros(5), None)
         };
         let merged = format!("merged {hash} and {hash}: tidy: up");

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panaversity_model::delta::Delta;
-use panaversity_model::ports::{Changes, Files};
+use panaversity_model::feed::FeedPosition;
+use panaversity_model::ports::{ChangeFeed, Changes, Files};
 use panaversity_model::{BookId, Layer, Timestamp, View};
 use panaversity_store::SqlJournal;
 use panaversity_testkit::postgres;
@@ -55,6 +56,27 @@ async fn a_change_under_way_on_postgresql_is_named_later() {
     assert!(names(&second, 2), "it has the time of before the first delta");
     let third = delta(&journal, &book, second.complete_until).await;
     assert_eq!(third.files, vec![], "and with nothing under way, nothing is named twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_one_under_way_may_precede_is_told_only_after_that_has_ended() {
+    let url = postgres::shared().create_database();
+    let (_, journal) = open(&url).await;
+    let book = book();
+    let feed = async |after| journal.feed(&book, &View::base(), after, 10).await.unwrap();
+    // The lock of a transaction of changes, which has its time from now on.
+    let other = on_postgres_directly(&url).await;
+    let lock = "BEGIN; SELECT pg_advisory_xact_lock_shared(CAST(floor(t) - 1577836800 AS INT), \
+                CAST(floor((t - floor(t)) * 1000000) AS INT) + (1617 << 20)) \
+                FROM (SELECT extract(epoch FROM clock_timestamp()) AS t) AS moment";
+    other.batch_execute(lock).await.unwrap();
+    put(&journal, &book, 1).await;
+    let first = feed(FeedPosition::start()).await;
+    assert_eq!((first.items.len(), first.has_more, first.is_held_back), (0, false, true));
+    other.batch_execute("COMMIT").await.unwrap();
+    let second = feed(first.next).await;
+    assert_eq!((second.items.len(), second.is_held_back), (1, false));
+    assert_eq!(feed(second.next).await.items, vec![]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
