@@ -413,6 +413,22 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_entries_of_a_set_have_one_time_after_all_that_its_files_had(
+            sets in prop::collection::vec(any_set(), 1..8),
+        ) {
+            let (_, _, writes) = decided(&sets);
+            let (mut times, mut chains) = (HashMap::new(), HashMap::new());
+            for entry in &writes.entries {
+                // A set of one change that changed nothing names no change set.
+                if let Some(change) = &entry.change_id {
+                    prop_assert_eq!(*times.entry(change).or_insert(entry.timestamp), entry.timestamp);
+                }
+                let last = chains.insert(entry.chain(), entry.timestamp);
+                prop_assert!(last.is_none_or(|last| last < entry.timestamp));
+            }
+        }
+
+        #[test]
         fn i10_a_refused_member_leaves_no_trace_in_its_batch(sets in prop::collection::vec(any_set(), 1..8)) {
             let (verdicts, state, writes) = decided(&sets);
             let (accepted, verdicts): (Vec<_>, Vec<_>) = sets
