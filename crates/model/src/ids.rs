@@ -5,6 +5,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::timestamp::Timestamp;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -39,6 +41,15 @@ id! {
     /// Id of one change set, committed or refused as a whole.
     ChangeId
 }
+impl ChangeId {
+    /// When the id was made, by the clock of the server that made it; `None`: it is no `UUIDv7`.
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
+        Some(Timestamp::from_micros(micros.saturating_add(i64::from(nanos) / 1_000)))
+    }
+}
+
 id! {
     /// Id of one audit entry (`UUIDv7`: ids of one server ascend).
     EntryId

@@ -10,7 +10,7 @@ use pulldown_cmark::Options;
 const DELIMITER: &str = "---";
 
 /// Extensions of `CommonMark` that Docusaurus enables and that change where a page's blocks end.
-pub(crate) const OPTIONS: Options =
+pub const OPTIONS: Options =
     Options::ENABLE_TABLES.union(Options::ENABLE_FOOTNOTES).union(Options::ENABLE_STRIKETHROUGH);
 
 /// Byte ranges of a page, in order of their beginnings.
@@ -43,15 +43,16 @@ impl Ranges {
 
 /// The text of a page behind its front matter.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Body<'a> {
-    pub(crate) text: &'a str,
+pub struct Body<'a> {
+    /// The text.
+    pub text: &'a str,
     /// Lines of the page before it.
-    pub(crate) lines_before: usize,
+    pub lines_before: usize,
 }
 
 /// Front matter of a page: the block between two lines `---` at its beginning, as Docusaurus finds it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum FrontMatter<'a> {
+pub enum FrontMatter<'a> {
     /// The page has none.
     Absent,
     /// It begins, but does not end.
@@ -62,7 +63,7 @@ pub(crate) enum FrontMatter<'a> {
 
 /// Splits a page, without its byte order mark, into front matter and body. If the front matter does not
 /// end, the body is the whole page.
-pub(crate) fn split(page: &str) -> (FrontMatter<'_>, Body<'_>) {
+pub fn split(page: &str) -> (FrontMatter<'_>, Body<'_>) {
     let text = page.strip_prefix('\u{feff}').unwrap_or(page);
     let whole = Body { text, lines_before: 0 };
     let Some(rest) = text.strip_prefix(DELIMITER).filter(|rest| !rest.starts_with('-')) else {

@@ -137,6 +137,16 @@ impl Folder {
         (segments.len() == depth).then(|| Self(segments.join("/")))
     }
 
+    /// Parses the path of a folder; the empty one is the whole book.
+    pub fn parse(raw: &str) -> Result<Self, Refusal> {
+        if raw.is_empty() { Ok(Self::everything()) } else { Ok(Self(BookPath::parse(raw)?.0)) }
+    }
+
+    /// Last segment of its path; empty for the whole book.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&*self.0, |(_, name)| name)
+    }
+
     /// Subfolder; the name is a trusted constant.
     pub(crate) fn inner(&self, name: &str) -> Self {
         Self(format!("{}/{name}", self.0))

@@ -122,6 +122,11 @@ impl Principal {
         Self { agent, grants: Some(Grants { scopes, user }) }
     }
 
+    /// The user that it is tied to.
+    pub fn user(&self) -> Option<&UserId> {
+        self.grants.as_ref()?.user.as_ref()
+    }
+
     /// True if the permission is granted in the book, or for `None` in at least one.
     pub fn may(&self, permission: Permission, book: Option<&BookId>) -> bool {
         let Some(Grants { scopes, .. }) = &self.grants else { return true };

@@ -12,6 +12,7 @@ use crate::asset::Asset;
 use crate::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
 use crate::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
 use crate::book::{Book, BookId, Schema};
+use crate::browsing::{ChangeFilter, ChildPosition, DayCount, FolderChild};
 use crate::chain::ChainRecord;
 use crate::change::{ChangeSet, Verdict};
 use crate::connection_pool::PoolUsage;
@@ -348,6 +349,46 @@ pub trait ChangeFeed: Send + Sync {
     fn wakes(&self, book: &BookId) -> BoxStream<'static, ()>;
 }
 
+/// Reading books in pages whose cost their size does not decide. Keeps R5, as [`Files`] does.
+#[async_trait]
+pub trait Browsing: Send + Sync {
+    /// Up to `limit` children of a folder in a view, after a position. A file in both layers of the view is the
+    /// overlay's.
+    async fn children(
+        &self,
+        book: &BookId,
+        folder: &Folder,
+        view: &View,
+        after: Option<&ChildPosition>,
+        limit: usize,
+    ) -> Result<Vec<FolderChild>, Fault>;
+    /// Number of files of a layer below each of these folders, in their order; a folder with more than `most`
+    /// counts as `most`.
+    async fn file_counts(
+        &self,
+        book: &BookId,
+        layer: &Layer,
+        folders: &[Folder],
+        most: usize,
+    ) -> Result<Vec<usize>, Fault>;
+    /// The first `limit` of the entries that changed a file, newest first, in no particular order within a
+    /// moment. Of a selected change set only what is among the newest `most` entries of the time is found.
+    async fn change_entries(
+        &self,
+        filter: &ChangeFilter,
+        most: usize,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, Fault>;
+    /// Changes of the base of each of these books by day, oldest first, since a moment. Of each book the newest
+    /// `most` are counted, calls that changed the book itself included.
+    async fn changes_per_day(
+        &self,
+        books: &[BookId],
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<Vec<DayCount>>, Fault>;
+}
+
 /// Backlog of the published tree; see [`publication`](crate::publication) for the protocol.
 #[async_trait]
 pub trait Publications: Send + Sync {
@@ -405,6 +446,7 @@ pub trait Journal:
     + Manifests
     + AuditLog
     + ChangeFeed
+    + Browsing
     + Publications
     + FileInventory
     + Uploads

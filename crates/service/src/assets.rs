@@ -121,6 +121,14 @@ impl Call {
         }
     }
 
+    /// Finds the current file of a view for reading by ranges.
+    pub async fn find_current(&self, access: &ReadAccess, path: &BookPath) -> Result<Found, Error> {
+        match self.service.inner.journal.find(access.book(), path, &access.view()).await? {
+            Some(found) => Ok(found),
+            None => Err(self.no_asset(access, path).await),
+        }
+    }
+
     /// Finds a version of a file of one layer for reading by ranges; `None` for any other hash.
     pub async fn open_version(
         &self,

@@ -28,7 +28,7 @@
 //!   authorization to its audit entry; [`authorize`] has the permissions that use cases ask for.
 //! - Text: [`read`], [`mod@write`], [`delete`]. Search: [`glob`], [`grep`]. Other files: [`assets`], [`uploads`].
 //! - Books and builds: [`books`], [`plan`], [`delta`], [`feed`], [`archive`], [`validate`].
-//! - The audit log: [`audit`], [`verify`].
+//! - What people look at: [`browse`]. The audit log: [`audit`], [`verify`].
 //! - Upkeep: [`publish`], [`reconcile`], [`gc`], [`health`].
 
 pub mod archive;
@@ -37,6 +37,7 @@ pub mod audit;
 pub mod authorize;
 mod blob_reader;
 pub mod books;
+pub mod browse;
 pub mod call;
 pub mod change_set;
 pub mod commit;

@@ -3,6 +3,7 @@
 mod audit_log;
 mod blobs;
 mod books;
+mod browsing;
 mod change_signals;
 mod changes;
 mod committer;

@@ -29,9 +29,10 @@ const POOL: PoolOptions = PoolOptions { size: 1, overflow: 2, timeout: Duration:
 const PORTS: &str = include_str!("../../../model/src/ports.rs");
 /// Methods that are not hot. They read whole tables for maintenance, or the whole of what they return, or are about
 /// the few rows of books, uploads and kept manifests.
-const NOT_HOT: [&str; 28] = [
+const NOT_HOT: [&str; 30] = [
     "blobs",
     "books",
+    "changes_per_day",
     "clear_uploads",
     "condemn",
     "condemn_unknown",
@@ -40,6 +41,7 @@ const NOT_HOT: [&str; 28] = [
     "delete_book",
     "entry_count",
     "feed_end",
+    "file_counts",
     "forget_manifests",
     "forget_uploads",
     "forget_versions",

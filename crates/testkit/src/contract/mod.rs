@@ -20,6 +20,7 @@ pub mod audit;
 pub mod audit_log;
 pub mod blobs;
 pub mod books;
+pub mod browsing;
 pub mod changes;
 pub mod deltas;
 pub mod feed;

@@ -105,6 +105,15 @@ macro_rules! journal_contract {
                 a_book_knows_when_it_last_changed,
                 a_book_knows_its_rows_and_when_it_was_written;
         }
+        $crate::contract_tests! { $setup, browsing;
+            shared:
+                the_children_of_a_folder_are_its_files_and_what_has_files_below_it,
+                pages_of_children_join_to_the_whole,
+                r5_children_are_those_of_the_view,
+                files_are_counted_up_to_a_limit,
+                changes_are_read_newest_first_and_by_their_set,
+                changes_are_counted_by_day;
+        }
         $crate::contract_tests! { $setup, audit;
             shared:
                 r6_every_chain_links_after_a_random_load,

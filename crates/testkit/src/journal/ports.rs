@@ -7,6 +7,7 @@ use futures::stream::BoxStream;
 use panaversity_model::asset::Asset;
 use panaversity_model::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
 use panaversity_model::blob::{Blob, BlobMetadata, BlobState, StoredBlob};
+use panaversity_model::browsing::{ChangeFilter, ChildPosition, DayCount, FolderChild};
 use panaversity_model::chain::ChainRecord;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::connection_pool::PoolUsage;
@@ -20,8 +21,8 @@ use panaversity_model::ids::{LeaseId, StagingId, UploadId};
 use panaversity_model::manifest::{ManifestRow, Stamp};
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
-    AuditLog, Blobs, Books, ChangeFeed, Changes, Creation, FileInventory, Files, GarbageCollection, Journal,
-    Manifests, Publications, Uploads,
+    AuditLog, Blobs, Books, Browsing, ChangeFeed, Changes, Creation, FileInventory, Files, GarbageCollection,
+    Journal, Manifests, Publications, Uploads,
 };
 use panaversity_model::publication::{Attempt, FileKey, Publication, Settled};
 use panaversity_model::storage_listing::PublishedFile;
@@ -73,6 +74,12 @@ faulty! { Files for TestJournal, "journal";
     fn find_asset(book: &BookId, path: &BookPath) -> Option<(Asset, StoredBlob)>;
     fn assets(book: &BookId, folder: &Folder, after: Option<&BookPath>, limit: usize) -> Vec<Asset>;
     fn changed(book: &BookId, view: &View, since: Timestamp, after: Option<&BookPath>, limit: usize) -> Delta;
+}
+faulty! { Browsing for TestJournal, "journal";
+    fn children(book: &BookId, folder: &Folder, view: &View, after: Option<&ChildPosition>, limit: usize) -> Vec<FolderChild>;
+    fn file_counts(book: &BookId, layer: &Layer, folders: &[Folder], most: usize) -> Vec<usize>;
+    fn change_entries(filter: &ChangeFilter, most: usize, limit: usize) -> Vec<AuditEntry>;
+    fn changes_per_day(books: &[BookId], since: Timestamp, most: usize) -> Vec<Vec<DayCount>>;
 }
 faulty! { Uploads for TestJournal, "journal";
     fn open_upload(announced: &Announced, valid_for: Duration) -> Upload;

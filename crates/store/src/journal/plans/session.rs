@@ -5,15 +5,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use panaversity_model::audit::{ChainKey, EntryFilter};
 use panaversity_model::blob::BlobState;
+use panaversity_model::browsing::ChangeFilter;
 use panaversity_model::change::Verdict;
 use panaversity_model::feed::FeedPosition;
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
-    AuditLog, Blobs, Books, ChangeFeed, Changes, FileInventory, Files, GarbageCollection, Manifests,
-    Publications,
+    AuditLog, Blobs, Books, Browsing, ChangeFeed, Changes, FileInventory, Files, GarbageCollection,
+    Manifests, Publications,
 };
 use panaversity_model::publication::{Attempt, Publication};
-use panaversity_model::{BookId, ContentHash, Layer, View};
+use panaversity_model::{BookId, ContentHash, Layer, Timestamp, View};
 use panaversity_testkit::samples::{
     change_set, delete, draft, key, lease, lesson, object, overlay, path, staging, view, write,
 };
@@ -77,6 +78,18 @@ pub(super) async fn run(journal: &SqlJournal, book: &BookId, mut done: impl FnMu
         let after = (book.clone(), middle.clone());
         call!(paths(Some(book), &Prefix::parse("content/").unwrap(), view, Some(&after), PAGE));
     }
+    for view in [&base, &of_ann] {
+        call!(children(book, &Folder::everything(), view, None, PAGE));
+        call!(children(book, &Folder::holding(&middle), view, None, PAGE));
+    }
+    let recent = ChangeFilter {
+        book: book.clone(),
+        layer: Layer::Base,
+        from: Timestamp::from_micros(0),
+        to: since,
+        change: None,
+    };
+    call!(change_entries(&recent, PAGE, PAGE));
     let after = (book.clone(), middle.clone());
     call!(paths(None, &Prefix::parse("").unwrap(), &base, Some(&after), PAGE));
 
