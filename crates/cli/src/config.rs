@@ -16,7 +16,7 @@ pub(crate) mod sources;
 pub(crate) mod storage;
 mod values;
 
-pub(crate) use settings::{CommandScope, Key, NAMES_ELSEWHERE, RESERVED_NAMES, SETTINGS, Setting};
+pub(crate) use settings::{CommandScope, Key, NAMES_ELSEWHERE, SETTINGS, Setting};
 pub(crate) use sources::Sources;
 
 /// Wrong configuration, with the message for the operator.

@@ -143,7 +143,8 @@ impl HttpServer {
             }
         };
         warn_of_address(&http, address, auth.is_required());
-        let state = runtime.state().with_auth(auth).with_rate_limit(http.rate).behind(http.proxies.clone());
+        let state = runtime.state().with_auth(auth).with_rate_limit(http.rate).with_web(http.web);
+        let state = state.behind(http.proxies.clone());
         state.listens_on(address);
         let draining = state.draining();
         gate.open(router(state, hosts, cancelling.clone()));

@@ -49,6 +49,8 @@ pub struct AppState {
     pub(crate) missing_scope: MissingScope,
     /// Trace of the request that is answered.
     pub(crate) trace: Option<TraceId>,
+    /// True if the pages for people are served.
+    pub(crate) web: bool,
 }
 
 impl AppState {
@@ -71,6 +73,7 @@ impl AppState {
             hold,
             missing_scope,
             trace: None,
+            web: false,
         }
     }
 
@@ -102,6 +105,12 @@ impl AppState {
     #[must_use]
     pub fn sharing_rates(self, shared_rates: Option<Arc<dyn SharedRates>>) -> Self {
         Self { shared_rates, ..self }
+    }
+
+    /// The state of a server that serves the pages for people, or does not.
+    #[must_use]
+    pub fn with_web(self, web: bool) -> Self {
+        Self { web, ..self }
     }
 
     /// The token by which a server that is about to stop says that it is not ready, and closes connections

@@ -32,6 +32,8 @@ pub(crate) enum CallKind {
     Changes,
     /// A book of `subscriptions/listen`.
     Subscription,
+    /// A page for people, or a form of one.
+    Page(&'static str),
 }
 
 impl CallKind {
@@ -44,6 +46,7 @@ impl CallKind {
             Self::Content => "GET content",
             Self::Changes => "GET changes",
             Self::Subscription => "subscriptions/listen",
+            Self::Page(name) => name,
         }
     }
 
@@ -55,7 +58,9 @@ impl CallKind {
             Self::Tool(tool) if matches!(tool.operation, Operation::Verify | Operation::Validate) => {
                 Some(limits.large_call_timeout)
             }
-            Self::Tool(_) | Self::Resource | Self::Changes | Self::Subscription => Some(limits.call_timeout),
+            Self::Tool(_) | Self::Resource | Self::Changes | Self::Subscription | Self::Page(_) => {
+                Some(limits.call_timeout)
+            }
             Self::Upload | Self::Archive | Self::Content => None,
         }
     }
@@ -164,7 +169,11 @@ impl AppState {
             CallKind::Tool(Spec { group: Group::Books, .. }) => line!("panaversity_fs.tools.books"),
             CallKind::Tool(Spec { group: Group::Build, .. }) => line!("panaversity_fs.tools.build"),
             CallKind::Tool(Spec { group: Group::Audit, .. }) => line!("panaversity_fs.tools.audit"),
-            CallKind::Upload | CallKind::Archive | CallKind::Content | CallKind::Changes => {
+            CallKind::Upload
+            | CallKind::Archive
+            | CallKind::Content
+            | CallKind::Changes
+            | CallKind::Page(_) => {
                 line!("panaversity_fs.http");
             }
         }

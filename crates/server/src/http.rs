@@ -4,13 +4,13 @@
 //! host check refuses reaches no handler; an answer never contains the server's internals.
 
 mod archives;
-mod assets;
+pub(crate) mod assets;
 mod changes;
 mod conditional;
 mod connection;
 mod content;
 mod discard;
-mod file_response;
+pub(crate) mod file_response;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod health;
@@ -30,7 +30,7 @@ use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, put};
 use panaversity_model::ErrorCode;
@@ -55,15 +55,16 @@ use crate::AppState;
 use crate::auth::METADATA_PATH;
 use crate::error::{self, error_response};
 use crate::host::Origin;
+use crate::web;
 
 /// Time for which a browser need not ask again whether a page may call this server.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_mins(10);
 
 /// State of the routes.
 #[derive(Clone)]
-struct HttpState {
-    app: AppState,
-    began: Instant,
+pub(crate) struct HttpState {
+    pub(crate) app: AppState,
+    pub(crate) began: Instant,
     downloads: DownloadLimiter,
     uploads: UploadSlots,
 }
@@ -89,9 +90,10 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
     let changes = Router::new()
         .route("/books/{book}/changes", get(changes::serve))
         .with_state(ChangesState::new(&app, stop.clone()));
-    let callers = crate::mcp::router(app.clone(), stop).merge(changes);
-    let guarded =
-        limited_to_callers(callers, &app).layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
+    let (pages, page_assets) = if app.web { web::routers(&state) } else { <(Router, Router)>::default() };
+    let called = limited_to_callers(crate::mcp::router(app.clone(), stop).merge(changes).merge(pages), &app);
+    let guarded = called.layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
+    let guarded = if app.web { guarded.layer(from_fn(web::as_page)) } else { guarded };
     let open = Router::new()
         .route("/health", get(health::full))
         .route("/health/live", get(health::live))
@@ -102,6 +104,7 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .route("/uploads/{id}", put(uploads::receive))
         .route("/books/{book}/archive.zip", get(archives::serve))
         .with_state(state)
+        .merge(page_assets)
         .merge(resource_metadata(&app))
         .layer(from_fn_with_state(Arc::new(probes), allowed_hosts::admit));
 

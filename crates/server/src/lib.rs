@@ -40,6 +40,7 @@ mod memory_budget;
 mod metrics;
 mod signed_url;
 mod trace;
+mod web;
 
 pub use app_state::AppState;
 pub use auth::Authenticator;

@@ -2,6 +2,7 @@
 //! Label values are bounded: a known tool, a known route, an existing book or `unknown`.
 
 mod book_labels;
+pub(crate) mod criteria;
 mod registration;
 
 use std::collections::BTreeMap;

@@ -29,9 +29,9 @@ use crate::host::{PublicUrl, host_of, is_loopback};
 use crate::link_keys::LinkKeyRing;
 
 /// Characters that are not percent-encoded in a query's value (RFC 3986, unreserved).
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Characters that are not percent-encoded in a path: the same and the separator of segments.
-const PLAIN_PATH: &AsciiSet = &PLAIN.remove(b'/');
+pub(crate) const PLAIN_PATH: &AsciiSet = &PLAIN.remove(b'/');
 /// Names of the last two parameters of every signed link.
 const EXPIRES: &str = "expires";
 const SIGNATURE: &str = "signature";
@@ -166,6 +166,13 @@ impl SignedUrls {
     pub(crate) fn signed(&self, path: &str, fields: &[(&str, &str)]) -> Result<(String, u64), Refusal> {
         let expires = unix_now().saturating_add(self.inner.options.valid_for.as_secs());
         Ok((self.signed_until(&self.base()?, path, fields, expires), expires))
+    }
+
+    /// A token that a form of this server's own pages sends back: the query of a signed link to a path.
+    pub(crate) fn token(&self, path: &str, fields: &[(&str, &str)]) -> String {
+        let expires = unix_now().saturating_add(self.inner.options.valid_for.as_secs());
+        let link = self.signed_until("", path, fields, expires);
+        link.split_once('?').map_or(String::new(), |(_, query)| query.to_owned())
     }
 
     fn signed_until(&self, base: &str, path: &str, fields: &[(&str, &str)], expires: u64) -> String {

@@ -52,6 +52,8 @@ pub(crate) struct HttpSettings {
     /// Proxies whose word on the client's address is believed.
     pub(crate) proxies: TrustedProxies,
     pub(crate) production: bool,
+    /// True if the pages for people are served.
+    pub(crate) web: bool,
     /// Rate of MCP requests of one caller.
     pub(crate) rate: RateLimit,
     /// Longest time that the start waits for a database or bucket that is not up yet.
@@ -138,6 +140,7 @@ impl HttpSettings {
                 "production" => Some(true),
                 _ => None,
             })?,
+            web: required(sources, Key::Web, "on or off", parse_bool)?,
             rate: RateLimit {
                 per_second: parse_u32(sources, Key::RatePerSecond, 0, 1_000_000)?,
                 burst: parse_u32(sources, Key::RateBurst, 0, 1_000_000)?,

@@ -36,6 +36,7 @@ pub(crate) enum Key {
     AllowedHosts,
     CorsOrigins,
     TrustedProxies,
+    Web,
     StartupTimeout,
     ShutdownDelay,
     ShutdownTimeout,
@@ -111,6 +112,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting { key: Key::AllowedHosts, scope: CommandScope::Serve, names: &["PANAVERSITY_ALLOWED_HOSTS"], default: None, value: "HOSTS", help: "Host names a request may be addressed to, separated by commas", secret: false },
     Setting { key: Key::CorsOrigins, scope: CommandScope::Serve, names: &["PANAVERSITY_CORS_ORIGINS"], default: None, value: "ORIGINS", help: "Origins of web pages that may call this server, separated by commas", secret: false },
     Setting { key: Key::TrustedProxies, scope: CommandScope::Serve, names: &["PANAVERSITY_TRUSTED_PROXIES"], default: None, value: "NETWORKS", help: "Addresses and networks of the proxies whose X-Forwarded-For names the client, separated by commas", secret: false },
+    Setting { key: Key::Web, scope: CommandScope::Serve, names: &["PANAVERSITY_WEB"], default: Some("on"), value: "BOOL", help: "on or off: the pages for people, at / and below /ui/", secret: false },
     Setting { key: Key::StartupTimeout, scope: CommandScope::Serve, names: &["PANAVERSITY_STARTUP_TIMEOUT"], default: Some("60"), value: "SECONDS", help: "How long the start waits for a database or bucket that is not up yet; 0: not at all", secret: false },
     Setting { key: Key::ShutdownDelay, scope: CommandScope::Serve, names: &["PANAVERSITY_SHUTDOWN_DELAY"], default: Some("0"), value: "SECONDS", help: "How long a server that was told to stop goes on serving while /health/ready says 503, so that a load balancer sends no more requests", secret: false },
     Setting { key: Key::ShutdownTimeout, scope: CommandScope::Serve, names: &["PANAVERSITY_SHUTDOWN_TIMEOUT"], default: Some("20"), value: "SECONDS", help: "How long running calls may go on after that; then they are cancelled", secret: false },
@@ -137,10 +139,6 @@ pub(crate) const NAMES_ELSEWHERE: &[&str] = &[
     "PANAVERSITY_CHANGE_ID",
     "PANAVERSITY_CURSOR",
 ];
-
-/// Settings of the product that this version does not have yet. Setting one gives a warning that it
-/// has no effect, which matters most where it was meant to protect something.
-pub(crate) const RESERVED_NAMES: &[&str] = &["PANAVERSITY_WEB"];
 
 impl Setting {
     /// The setting of a key.
@@ -175,7 +173,7 @@ mod tests {
     fn no_two_settings_share_a_name_or_a_flag() {
         let flags: BTreeSet<_> = SETTINGS.iter().map(Setting::flag).collect();
         assert_eq!(flags.len(), SETTINGS.len());
-        let names: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.names).chain(RESERVED_NAMES).collect();
+        let names: Vec<_> = SETTINGS.iter().flat_map(|setting| setting.names).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     }
 

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::dotenv::{self, DotEnv};
 use super::flags::file_flag;
-use super::{ConfigError, Key, NAMES_ELSEWHERE, RESERVED_NAMES, SETTINGS, Setting};
+use super::{ConfigError, Key, NAMES_ELSEWHERE, SETTINGS, Setting};
 
 /// Prefix of the names that only this program uses.
 const OURS: &str = "PANAVERSITY_";
@@ -112,9 +112,6 @@ fn warning(name: &str) -> Option<String> {
     };
     if known().any(|one| one == name) || secret_file(name) {
         return None;
-    }
-    if RESERVED_NAMES.contains(&name.strip_suffix("_FILE").unwrap_or(name)) {
-        return Some(format!("{name} has no effect: this version does not have that setting yet"));
     }
     // All names share the prefix: with it, every name would be similar to every other.
     let bare = |name: &'static str| name.strip_prefix(OURS);
@@ -299,7 +296,6 @@ mod tests {
                 "PANAVERSITY_LOG_LEVL is no setting and has no effect; did you mean PANAVERSITY_LOG_LEVEL?",
                 "PANAVERSITY_QQ is no setting and has no effect",
                 "PANAVERSITY_STORAGE_ROT is no setting and has no effect; did you mean PANAVERSITY_STORAGE_ROOT?",
-                "PANAVERSITY_WEB has no effect: this version does not have that setting yet",
             ]
         );
     }

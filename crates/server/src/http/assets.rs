@@ -43,6 +43,11 @@ fn named(path: &str) -> Option<(BookId, BookPath)> {
 /// refused.
 pub(super) fn file_named(path: &str) -> Option<(BookId, BookPath)> {
     let (book, rest) = path.strip_prefix("/books/")?.split_once('/')?;
+    Some((BookId::parse(book).ok()?, BookPath::parse(&decoded(rest)?).ok()?))
+}
+
+/// A path as it is written in a URL; `None`: a segment is not UTF-8, or has a slash.
+pub(crate) fn decoded(rest: &str) -> Option<String> {
     let mut plain = String::with_capacity(rest.len());
     for segment in rest.split('/') {
         let segment = percent_decode_str(segment).decode_utf8().ok()?;
@@ -54,7 +59,7 @@ pub(super) fn file_named(path: &str) -> Option<(BookId, BookPath)> {
         }
         plain.push_str(&segment);
     }
-    Some((BookId::parse(book).ok()?, BookPath::parse(&plain).ok()?))
+    Some(plain)
 }
 
 fn nothing() -> Response {

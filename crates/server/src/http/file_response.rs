@@ -25,7 +25,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 ///
 /// # Errors
 /// A fault found in the first bytes, before anything is sent.
-pub(super) async fn respond(
+pub(crate) async fn respond(
     state: &HttpState,
     file: Found,
     method: &Method,

@@ -1,0 +1,146 @@
+//! `POST /ui/books/{book}/restore/{path}`: restores a former version, with what the reader saw as
+//! precondition.
+//!
+//! # Forgery
+//! 1. The host check has refused forms of other origins, where it is on.
+//! 2. A browser says where the form was: `Sec-Fetch-Site` must be `same-origin`, and `Origin` the host that
+//!    the request is addressed to. A request without both comes from no browser.
+//! 3. The form has a token that this store signed for this agent, file, layer, version and precondition. It
+//!    expires.
+//!
+//! The token alone says what is restored, so that a page can't be made to restore anything else.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use panaversity_model::audit::Operation;
+use panaversity_model::{BookPath, ContentHash, Layer, Refusal};
+use panaversity_service::Call;
+use panaversity_service::restore::RestoreFile;
+
+use super::links::BookLinks;
+use super::request::{PageRequest, QueryPairs};
+use crate::AppState;
+use crate::http::HttpState;
+use crate::signed_url::InvalidSignature;
+
+/// Fields of the token.
+const FIELDS: [&str; 4] = ["agent", "user", "version", "expected"];
+/// Most bytes of a form.
+const MOST_BYTES: usize = 16 << 10;
+
+/// The form that restores a version; `current` is the hash that the reader sees the file have.
+pub(super) fn form(
+    app: &AppState,
+    call: &Call,
+    links: &BookLinks,
+    path: &BookPath,
+    version: ContentHash,
+    current: Option<ContentHash>,
+) -> Markup {
+    let (version, current) = (version.to_string(), current.map(|hash| hash.to_string()).unwrap_or_default());
+    let values = [call.caller.principal.agent.as_str(), links.layer.as_str(), &version, &current];
+    let fields: Vec<_> = FIELDS.into_iter().zip(values).collect();
+    let token = app.links.token(&subject(links, path), &fields);
+    html! {
+        form method="post" action=(links.restore(path)) {
+            input type="hidden" name="token" value=(token);
+            button { "Restore this version" }
+        }
+    }
+}
+
+/// What a token is signed for.
+fn subject(links: &BookLinks, path: &BookPath) -> String {
+    format!("/ui/books/{}/restore/{path}", links.book)
+}
+
+pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Ok(page) = PageRequest::from_request_parts(&mut parts, &state).await;
+    let is_own = is_of_this_site(&parts.headers);
+    let form = to_bytes(body, MOST_BYTES).await.unwrap_or_default();
+    let form = QueryPairs::parse(&form);
+    let page = &page;
+    page.answer("POST /ui/restore", Operation::Restore, async |call| {
+        let (book, path) = (page.book()?, page.file()?);
+        call.path = Some(path.clone());
+        if !is_own {
+            return Err(Refusal::argument("Origin", "the form was sent from another site").into());
+        }
+        let links = BookLinks::new(&book, &page.query.layer()?);
+        let token = form.get("token").unwrap_or_default();
+        let opened = page.app.links.open(&subject(&links, &path), token, FIELDS);
+        let [agent, user, version, expected] = opened.map_err(invalid)?;
+        let is_meant = agent == call.caller.principal.agent.as_str() && user == links.layer.as_str();
+        let (Some(version), true) = (ContentHash::from_hex(&version), is_meant) else {
+            return Err(invalid(InvalidSignature::Forged).into());
+        };
+        let layer = Layer::from_stored(&user)?;
+        let restore = RestoreFile {
+            access: call.may_write(book, layer)?,
+            path: path.clone(),
+            version,
+            expected: ContentHash::from_hex(&expected),
+            dry_run: false,
+        };
+        call.restore_file(restore).await?;
+        Ok((StatusCode::SEE_OTHER, Redirect::to(&links.file(&path))).into_response())
+    })
+    .await
+}
+
+fn invalid(why: InvalidSignature) -> Refusal {
+    let why = match why {
+        InvalidSignature::Expired => "the page is too old: open it again",
+        InvalidSignature::Forged => "the form is not one that this server gave you: open the page again",
+    };
+    Refusal::argument("token", why)
+}
+
+/// Step 2 of the protocol.
+fn is_of_this_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let site = text("sec-fetch-site").is_none_or(|site| site == "same-origin");
+    let origin = match text(ORIGIN.as_str()) {
+        None => true,
+        Some(origin) => {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            authority.is_some_and(|authority| text(HOST.as_str()) == Some(authority))
+        }
+    };
+    site && origin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_other_sites_are_told_apart() {
+        let of = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            is_of_this_site(&headers)
+        };
+        let host = ("host", "books.example.com");
+        assert!(of(&[host]));
+        assert!(of(&[host, ("origin", "https://books.example.com"), ("sec-fetch-site", "same-origin")]));
+        for (name, value) in [
+            ("origin", "https://evil.example"),
+            ("origin", "https://books.example.com.evil.example"),
+            ("origin", "https://books.example.com:444"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-site", "none"),
+        ] {
+            assert!(!of(&[host, (name, value)]), "{name}: {value}");
+        }
+    }
+}
