@@ -18,3 +18,4 @@ mod races;
 mod scenarios;
 mod surface;
 mod tampering;
+mod web;

@@ -47,7 +47,7 @@ macro_rules! on_one_backend {
 }
 
 mod archives;
-mod assets;
+pub(crate) mod assets;
 mod audit;
 mod books;
 mod builds;

@@ -24,7 +24,7 @@ pub(super) fn asset(kind: &str, filename: &str, more: Value) -> Value {
 }
 
 /// Uploads these bytes inside the call.
-pub(super) async fn upload(
+pub(crate) async fn upload(
     client: &TestClient,
     kind: &str,
     filename: &str,
