@@ -2,7 +2,7 @@
 # Each recipe is one line; what takes more lives in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo clean-demo test guides clients site docs monitoring rolling-restart torture fuzz bench lint
+.PHONY: help demo clean-demo test guides clients site web docs monitoring rolling-restart torture fuzz bench lint
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ clients: ## the MCP conformance suite, and every tool through the SDKs that agen
 
 site: ## build the example Docusaurus site from the store, look at it in a browser
 	@scripts/docusaurus
+
+web: ## look at the pages for people in a browser, with axe-core; WEB=--pictures takes the pictures of the guide
+	@scripts/web $(WEB)
 
 docs: ## generate docs/reference from the snapshots of the tests
 	@scripts/docs
