@@ -158,7 +158,7 @@ console.log(`axe-core found nothing on ${looked} views of ${Object.keys(PAGES).l
 
 // Pictures.
 if (pictures) {
-  for (const [name, colorScheme] of [['home', 'light'], ['page', 'light'], ['compare', 'dark'], ['blame', 'light'], ['state', 'light']]) {
+  for (const [name, colorScheme] of [['home', 'light'], ['page', 'light'], ['compare', 'dark'], ['state', 'light']]) {
     const {context, page} = await opened({colorScheme, viewport: {width: 1200, height: 750}});
     await goto(page, PAGES[name]);
     await page.screenshot({path: join(pictures, `web-${name}.png`)});
