@@ -1,19 +1,20 @@
-//! `watch`: follows a book through restarts of its server, and runs commands.
+//! `watch`: follows a book although its connection breaks, and runs commands.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use panaversity_testkit::proxy::Proxy;
 use serde_json::{Value, json};
 
 use crate::fixtures::{BOOK, created, fresh, sha256, text, write};
-use crate::harness::{BinaryCommand, Db, Server, TestClient, TestEnv, until};
+use crate::harness::{BinaryCommand, Db, Server, TestEnv, until};
 
 const README: &str = "content/README.md";
 
-fn watch(env: &TestEnv, server: &TestClient, more: &[&str]) -> BinaryCommand {
+fn watch(env: &TestEnv, url: &str, more: &[&str]) -> BinaryCommand {
     let mut command = env.command();
-    command.args(["watch", "--book-id", BOOK, "--url", server.url()]).args(more);
+    command.args(["watch", "--book-id", BOOK, "--url", url]).args(more);
     command
 }
 
@@ -24,30 +25,31 @@ async fn next(server: &Server, n: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watch_prints_every_change_once_although_its_server_is_restarted() {
-    let env = TestEnv::new(Db::Sqlite);
-    let server = env.start().await;
-    let port = server.url().rsplit(':').next().unwrap().to_owned();
-    let env = env.with("PANAVERSITY_SERVER_PORT", &port);
+async fn watch_prints_every_change_once_although_its_connection_breaks() {
+    let (env, server, _) = fresh(Db::Sqlite).await;
     created(&server, README, "0", json!({})).await;
-    let mut command = watch(&env, &server, &["--since", "start", "--json"]);
+    let address = server.url().strip_prefix("http://").unwrap().parse().unwrap();
+    let proxy = Proxy::to(address).await;
+    let url = format!("http://{}", proxy.address());
+    let mut command = watch(&env, &url, &["--since", "start", "--json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut hash = || {
-        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        text(&line["files"][0]["new_hash"])
+    let mut printed = |n: usize| {
+        let line = tokio::task::block_in_place(|| lines.next().unwrap().unwrap());
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(text(&line["files"][0]["new_hash"]), sha256(n.to_string()));
     };
-    assert_eq!(tokio::task::block_in_place(&mut hash), sha256("0"));
+    printed(0);
     next(&server, 1).await;
-    assert_eq!(tokio::task::block_in_place(&mut hash), sha256("1"));
-    server.stop().await;
-    let server = env.start().await;
-    for n in 2..4 {
-        next(&server, n).await;
-    }
-    for n in 2..4 {
-        assert_eq!(tokio::task::block_in_place(&mut hash), sha256(n.to_string()));
-    }
+    printed(1);
+    proxy.refuse();
+    proxy.reset();
+    next(&server, 2).await;
+    proxy.heal();
+    printed(2);
+    proxy.cut();
+    next(&server, 3).await;
+    printed(3);
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -66,7 +68,7 @@ async fn a_command_gets_each_change_set_and_one_that_fails_ends_watch_with_the_c
         "cat >> {0}; echo $PANAVERSITY_BOOK_ID $PANAVERSITY_CHANGE_ID $PANAVERSITY_CURSOR >> {0}.env; test $(wc -l < {0}) -lt 2",
         seen.display()
     );
-    let output = watch(&env, &server, &["--since", "start", "--exec", &failing]).output().unwrap();
+    let output = watch(&env, server.url(), &["--since", "start", "--exec", &failing]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let lines = || -> Vec<Value> {
         let text = fs::read_to_string(&seen).unwrap();
@@ -84,7 +86,7 @@ async fn a_command_gets_each_change_set_and_one_that_fails_ends_watch_with_the_c
 
     // From there it gets the one that failed, and the third.
     let on = format!("cat >> {}; test $PANAVERSITY_CURSOR = {cursor} || true", seen.display());
-    let mut command = watch(&env, &server, &["--since", &cursor, "--exec", &on]);
+    let mut command = watch(&env, server.url(), &["--since", &cursor, "--exec", &on]);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     until("the rest is told", async || lines().len() == 4).await;
     child.kill().unwrap();
@@ -95,10 +97,10 @@ async fn a_command_gets_each_change_set_and_one_that_fails_ends_watch_with_the_c
 #[tokio::test(flavor = "multi_thread")]
 async fn watch_ends_with_what_the_server_refuses() {
     let (env, server, _) = fresh(Db::Sqlite).await;
-    let output = watch(&env, &server, &[]).output().unwrap();
+    let output = watch(&env, server.url(), &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("BOOK_NOT_FOUND"));
     created(&server, README, "0", json!({})).await;
-    let output = watch(&env, &server, &["--since", "yesterday"]).output().unwrap();
+    let output = watch(&env, server.url(), &["--since", "yesterday"]).output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("INVALID_ARGUMENT"));
 }
