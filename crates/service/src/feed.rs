@@ -3,10 +3,10 @@
 //!
 //! # Following
 //! 1. A follower reads page after page until it has seen all there is.
-//! 2. Then it waits for a signal that the book may have changed, for [`FEED_POLL`] at most, because signals may be
-//!    lost; and for [`FEED_PAUSE`] at least, so that many commits cost one reading.
+//! 2. Then it waits for a signal that the book may have changed, for 2 seconds at most, because signals may be
+//!    lost; and for 20 ms at least, so that many commits cost one reading.
 //! 3. While sets are held back, because one may still come before them, it looks again soon, at first after
-//!    [`FEED_PAUSE`] and then less and less often.
+//!    20 ms and then less and less often.
 
 use std::time::Duration;
 
