@@ -2,8 +2,8 @@
 //!
 //! [`Client`] calls tools over HTTP, downloads archives and files by ranges, and uploads assets;
 //! [`ingest`](ingest::ingest) uploads folders into a book, and [`hydrate`](hydrate::hydrate)
-//! downloads a book into folders; [`Client::watch`] follows its changes. The crate does not depend on the server's code, only on its
-//! contract.
+//! downloads a book into folders; [`Client::watch`] follows its changes. The crate does not depend on the
+//! server's code, only on its contract.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

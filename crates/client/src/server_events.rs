@@ -1,5 +1,5 @@
-//! Parser of server-sent events, byte by byte as they arrive. Fields that it does not know are ignored, as the
-//! standard says (HTML, section 9.2.6).
+//! Parser of server-sent events, byte by byte as they arrive. Fields that it does not know are ignored, as
+//! the standard says (HTML, section 9.2.6).
 
 /// Longest event that is read: more than a change set of 1,000 files has.
 const MAX_BYTES: usize = 16 << 20;

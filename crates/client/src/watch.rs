@@ -3,10 +3,10 @@
 //!
 //! # Protocol
 //! 1. The feed is requested as a stream of events, from the cursor of the last one on.
-//! 2. The first event tells the cursor at which the stream begins, so that a watch that began with `now` goes on
-//!    from there, even if nothing has come yet.
-//! 3. A stream that ends, breaks or is silent for longer than its heartbeats allow is requested again; pauses grow
-//!    while that fails. A watch that never got a stream gives up after some attempts.
+//! 2. The first event tells the cursor at which the stream begins, so that a watch that began with `now` goes
+//!    on from there, even if nothing has come yet.
+//! 3. A stream that ends, breaks or is silent for longer than its heartbeats allow is requested again; pauses
+//!    grow while that fails. A watch that never got a stream gives up after some attempts.
 //! 4. A refusal ends the watch.
 
 use std::collections::VecDeque;

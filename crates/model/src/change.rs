@@ -164,8 +164,8 @@ impl ChangeSet {
     }
 }
 
-/// The message of a change set in the note of an audit entry that [`ChangeSet::audit_draft`] made, without the
-/// parents of a merge.
+/// The message of a change set in the note of an audit entry that [`ChangeSet::audit_draft`] made, without
+/// the parents of a merge.
 pub fn message_in(note: &str) -> Option<&str> {
     const PARENTS: usize = "merged ".len() + 64 + " and ".len() + 64;
     let is_merged = note.starts_with("merged ")

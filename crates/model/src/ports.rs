@@ -333,8 +333,8 @@ pub trait AuditLog: Send + Sync {
 /// The feed of changes; [`feed`](crate::feed) defines its order and why no set is missed.
 #[async_trait]
 pub trait ChangeFeed: Send + Sync {
-    /// Up to `limit` change sets of a view after a position, each whole. If there is one, the page has one; it
-    /// may have fewer than there are.
+    /// Up to `limit` change sets of a view after a position, each whole. If there is one, the page has one;
+    /// it may have fewer than there are.
     async fn feed(
         &self,
         book: &BookId,

@@ -1,10 +1,10 @@
-//! The feed of changes for one caller: a page of it, or all that comes from a position on. Keeps R5: a view shows
-//! the base and at most its owner's overlay; see [`panaversity_model::feed`] for the order.
+//! The feed of changes for one caller: a page of it, or all that comes from a position on. Keeps R5: a view
+//! shows the base and at most its owner's overlay; see [`panaversity_model::feed`] for the order.
 //!
 //! # Following
 //! 1. A follower reads page after page until it has seen all there is.
-//! 2. Then it waits for a signal that the book may have changed, for 2 seconds at most, because signals may be
-//!    lost; and for 20 ms at least, so that many commits cost one reading.
+//! 2. Then it waits for a signal that the book may have changed, for 2 seconds at most, because signals may
+//!    be lost; and for 20 ms at least, so that many commits cost one reading.
 //! 3. While sets are held back, because one may still come before them, it looks again soon, at first after
 //!    20 ms and then less and less often.
 

@@ -31,7 +31,8 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "CURSOR", default_value = "now")]
     since: String,
     /// A command of the shell to run for each change set, one after the other: it gets the set as JSON on its
-    /// stdin, and `PANAVERSITY_BOOK_ID`, `PANAVERSITY_CHANGE_ID` and `PANAVERSITY_CURSOR`; if it fails, watch ends
+    /// stdin, and `PANAVERSITY_BOOK_ID`, `PANAVERSITY_CHANGE_ID` and `PANAVERSITY_CURSOR`; if it fails, watch
+    /// ends
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
     #[command(flatten)]

@@ -1,10 +1,10 @@
-//! `GET /books/{book}/changes`: the feed of changes, as a page of JSON or as server-sent events. Invariant: nothing
-//! is sent before the call is recorded; an overlay is shown to those who may see it (R5).
+//! `GET /books/{book}/changes`: the feed of changes, as a page of JSON or as server-sent events. Invariant:
+//! nothing is sent before the call is recorded; an overlay is shown to those who may see it (R5).
 //!
 //! 1. The caller is authenticated, and its rate and running calls are limited, as for `/mcp`.
 //! 2. For `Accept: text/event-stream` a place among the [streams](stream) is taken; where there is none: 429.
-//! 3. The book, the user and the position are parsed; `Last-Event-ID` wins over `since`. Without either the feed
-//!    begins with the first change set, so that nothing is missed.
+//! 3. The book, the user and the position are parsed; `Last-Event-ID` wins over `since`. Without either the
+//!    feed begins with the first change set, so that nothing is missed.
 //! 4. A page is read, or a follower is made; the call is recorded; the answer begins.
 
 mod rendered;
@@ -116,8 +116,8 @@ fn streamed(stream: ChangeStream) -> Response {
     (headers, stream.into_body()).into_response()
 }
 
-/// The caller of a request: whom the middleware authenticated, else the agent that it claims to be. Where callers
-/// authenticate, one that nobody has authenticated may do nothing.
+/// The caller of a request: whom the middleware authenticated, else the agent that it claims to be. Where
+/// callers authenticate, one that nobody has authenticated may do nothing.
 fn principal(app: &AppState, extensions: &Extensions, headers: &HeaderMap) -> Result<Principal, Refusal> {
     match extensions.get::<Principal>() {
         Some(authenticated) => Ok(authenticated.clone()),

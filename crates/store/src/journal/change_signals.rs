@@ -1,13 +1,13 @@
-//! Signals that books have changed, for readers of the feed. They only save time: a reader that gets none looks
-//! by itself from time to time.
+//! Signals that books have changed, for readers of the feed. They only save time: a reader that gets none
+//! looks by itself from time to time.
 //!
 //! # Protocol
 //! 1. The committer notes the book of each committed set. Readers on this server are woken at once.
 //! 2. On PostgreSQL the noted books are announced to the other servers by `NOTIFY`, those of
-//!    [`ANNOUNCED_EVERY`] together. Not in the transaction of a change: there `NOTIFY` would take a lock that all
-//!    such transactions wait for.
-//! 3. The first reader of a server opens a connection that listens to the announcements. It is opened again after
-//!    it was lost; then all readers are woken. Behind a transaction pooler nobody can listen.
+//!    [`ANNOUNCED_EVERY`] together. Not in the transaction of a change: there `NOTIFY` would take a lock that
+//!    all such transactions wait for.
+//! 3. The first reader of a server opens a connection that listens to the announcements. It is opened again
+//!    after it was lost; then all readers are woken. Behind a transaction pooler nobody can listen.
 //! 4. A server ignores its own announcements.
 
 use std::collections::{BTreeSet, HashMap};

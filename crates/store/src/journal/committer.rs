@@ -8,7 +8,8 @@
 //!    publication.
 //! 3. The batch is prepared and committed in one transaction (see `transaction`). A batch with a
 //!    change set survives a power cut, any other a killed process.
-//! 4. Only then readers of the feed are woken, and each caller is answered. A caller that was cancelled has no effect on its job.
+//! 4. Only then readers of the feed are woken, and each caller is answered. A caller that was cancelled has
+//!    no effect on its job.
 //! 5. If the database refuses a batch for a reason that is not transient, each member is tried alone,
 //!    so that a failing member does not affect the others.
 //! 6. If there was no response to COMMIT, the batch's audit entry is searched, under the chain's lock,

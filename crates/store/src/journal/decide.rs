@@ -237,8 +237,8 @@ impl State {
         Ok(pairs.map(|(change, (effect, old))| self.write(set, change, effect, old, at, writes)).collect())
     }
 
-    /// Time of all entries of a set, strictly after the last of each of its chains: the feed of changes orders
-    /// sets by it.
+    /// Time of all entries of a set, strictly after the last of each of its chains: the feed of changes
+    /// orders sets by it.
     fn time_of(&self, set: &ChangeSet) -> Timestamp {
         let chains = set.changes.iter().filter_map(|change| self.chains.get(&key_of(set, &change.path)));
         self.now.strictly_after(chains.filter_map(|chain| chain.last_at).max())

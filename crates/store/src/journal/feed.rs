@@ -2,13 +2,14 @@
 //! [`feed`](panaversity_model::feed).
 //!
 //! # Protocol
-//! 1. Determine a moment that no unseen change precedes (see `changes`), *before* the rows are read. Readers that
-//!    ask at the same time share the answer: one that was determined since a reader asked will do for it.
-//! 2. Only then read the rows after the position, of each layer of the view, in the order of time and id of their
-//!    sets. All rows of a set have the same time, so they follow each other.
+//! 1. Determine a moment that no unseen change precedes (see `changes`), *before* the rows are read. Readers
+//!    that ask at the same time share the answer: one that was determined since a reader asked will do for
+//!    it.
+//! 2. Only then read the rows after the position, of each layer of the view, in the order of time and id of
+//!    their sets. All rows of a set have the same time, so they follow each other.
 //! 3. Leave out sets at or after the moment: one that is not visible yet may come before them.
-//! 4. Leave out a set whose rows may be cut off: the last one of a layer of which as many rows were read as were
-//!    asked for, and all after it. If no set is left, read again with more rows.
+//! 4. Leave out a set whose rows may be cut off: the last one of a layer of which as many rows were read as
+//!    were asked for, and all after it. If no set is left, read again with more rows.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -124,8 +125,8 @@ impl SqlJournal {
     }
 }
 
-/// Rows of the layer bound to a parameter after the position of the parameters 2 and 3, as many as parameter 4
-/// says. An entry without hashes changed nothing.
+/// Rows of the layer bound to a parameter after the position of the parameters 2 and 3, as many as parameter
+/// 4 says. An entry without hashes changed nothing.
 fn layer_sql(layer: usize) -> String {
     format!(
         "SELECT {ENTRY} FROM audit_log WHERE book_id = $1 AND user_id = ${layer} AND timestamp >= $2 \

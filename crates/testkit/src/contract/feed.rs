@@ -1,5 +1,5 @@
-//! Contract tests of the feed: all change sets of a view, each whole and exactly once, in an order that agrees
-//! with the history of every file and is the same for all readers. R5.
+//! Contract tests of the feed: all change sets of a view, each whole and exactly once, in an order that
+//! agrees with the history of every file and is the same for all readers. R5.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ async fn commit(fixture: &ContractFixture, layer: &Layer, changes: Vec<Change>) 
     committed(fixture, change_set(&fixture.book, layer, changes)).await.expect("it is accepted")
 }
 
-/// Commits a set; returns its id if it was accepted and changed something. A deletion of what another has deleted
-/// changes nothing.
+/// Commits a set; returns its id if it was accepted and changed something. A deletion of what another has
+/// deleted changes nothing.
 async fn committed(fixture: &ContractFixture, set: ChangeSet) -> Option<ChangeId> {
     let id = set.id;
     let Verdict::Committed(applied) = fixture.journal.commit(set).await.unwrap() else { return None };

@@ -1,4 +1,5 @@
-//! The feed of changes of those who authenticate: by scope and user (R5), and no longer than their token or key.
+//! The feed of changes of those who authenticate: by scope and user (R5), and no longer than their token or
+//! key.
 
 use std::time::{Duration, Instant};
 

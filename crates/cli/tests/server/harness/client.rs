@@ -126,8 +126,8 @@ impl TestClient {
         Reply::to(request).await.expect("the server answers")
     }
 
-    /// Requests a path under this client's agent and token; the answer's body is not read yet. `None`: there is
-    /// no answer.
+    /// Requests a path under this client's agent and token; the answer's body is not read yet. `None`: there
+    /// is no answer.
     pub(crate) async fn open(
         &self,
         method: &str,

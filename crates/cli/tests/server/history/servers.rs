@@ -210,8 +210,8 @@ impl Cluster {
         assert_eq!(verified["valid"], true, "{verified}");
     }
 
-    /// Asserts of what readers of the feed got that it is the same, and has every acknowledged change once, each
-    /// change of a file after the one that it starts from.
+    /// Asserts of what readers of the feed got that it is the same, and has every acknowledged change once,
+    /// each change of a file after the one that it starts from.
     pub(super) async fn assert_told(&self, history: &[Operation], readers: &[Vec<Value>]) {
         let whole = follow(&self.doors, "", async || true).await;
         for read in readers {

@@ -1,4 +1,5 @@
-//! Change sets as JSON, in pages and in events alike. Invariant: names and meaning are those of `list_history`.
+//! Change sets as JSON, in pages and in events alike. Invariant: names and meaning are those of
+//! `list_history`.
 
 use panaversity_model::feed::{FeedFile, FeedItem, FeedPage};
 use panaversity_model::{BookId, Layer};

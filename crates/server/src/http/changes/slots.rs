@@ -1,5 +1,5 @@
-//! Places for streams of changes: a bounded number in all, and of each caller. So clients that open streams and
-//! leave them open keep nobody else from theirs.
+//! Places for streams of changes: a bounded number in all, and of each caller. So clients that open streams
+//! and leave them open keep nobody else from theirs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

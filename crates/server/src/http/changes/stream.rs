@@ -1,14 +1,14 @@
-//! Change sets as server-sent events. Invariant: a stream sends one set at a time, when its client has taken those
-//! before; it goes on no longer than its caller may read.
+//! Change sets as server-sent events. Invariant: a stream sends one set at a time, when its client has taken
+//! those before; it goes on no longer than its caller may read.
 //!
-//! 1. It begins with the time after which a client should connect again, and the cursor of its beginning, so that
-//!    a client that began with `now` misses nothing if it loses the connection before the first event.
+//! 1. It begins with the time after which a client should connect again, and the cursor of its beginning, so
+//!    that a client that began with `now` misses nothing if it loses the connection before the first event.
 //! 2. An event is a change set; its id is the cursor from which a client goes on.
 //! 3. When there is nothing to send for some time, a comment tells that the connection works.
-//! 4. Every [`stream_checked_every`](crate::limits::ServerLimits::stream_checked_every) the caller is identified
-//!    again: a stream whose token has expired, was revoked or reads this book no more ends.
-//! 5. It ends when the server is about to stop, or can't read the feed. The client connects again and goes on by
-//!    the id of the last event.
+//! 4. Every [`stream_checked_every`](crate::limits::ServerLimits::stream_checked_every) the caller is
+//!    identified again: a stream whose token has expired, was revoked or reads this book no more ends.
+//! 5. It ends when the server is about to stop, or can't read the feed. The client connects again and goes on
+//!    by the id of the last event.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
