@@ -38,21 +38,21 @@ fn extent(words: &[Range<usize>], range: Range<u32>) -> Option<Range<usize>> {
 
 fn words(text: &str) -> Vec<Range<usize>> {
     #[derive(PartialEq, Clone, Copy)]
-    enum Kind {
+    enum WordKind {
         Word,
         Space,
         Other,
     }
     let kind = |c: char| match c {
-        c if c.is_alphanumeric() || c == '_' => Kind::Word,
-        c if c.is_whitespace() => Kind::Space,
-        _ => Kind::Other,
+        c if c.is_alphanumeric() || c == '_' => WordKind::Word,
+        c if c.is_whitespace() => WordKind::Space,
+        _ => WordKind::Other,
     };
-    let mut words: Vec<(Kind, Range<usize>)> = Vec::new();
+    let mut words: Vec<(WordKind, Range<usize>)> = Vec::new();
     for (at, c) in text.char_indices() {
         let end = at + c.len_utf8();
         match words.last_mut() {
-            Some((last, range)) if *last == kind(c) && *last != Kind::Other => range.end = end,
+            Some((last, range)) if *last == kind(c) && *last != WordKind::Other => range.end = end,
             _ => words.push((kind(c), at..end)),
         }
     }
