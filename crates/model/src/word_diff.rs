@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(of("A robin builds its nest.", &changes.removed), ["builds", "its", "nest"]);
         assert_eq!(of("A robin built two nests.", &changes.added), ["built", "two", "nests"]);
         assert_eq!(changed_words("same ü", "same ü"), WordChanges::default());
-        assert_eq!(changed_words("", "new").added, [0..3]);
+        assert_eq!(changed_words("", "new").added.first(), Some(&(0..3)));
     }
 
     fn without(text: &str, ranges: &[Range<usize>]) -> String {
