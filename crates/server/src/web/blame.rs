@@ -32,8 +32,8 @@ pub(super) async fn page(request: PageRequest) -> Response {
             let runs = match last {
                 // A file that was changed since may have fewer lines: then the reader is told to look again.
                 Some(last) => {
-                    let lines = LineRange::parse(&format!("{}-{last}", window.first))?;
-                    call.blame_content(&access, &path, Some(lines)).await?.runs
+                    let shown = LineRange::parse(&format!("{}-{last}", window.first))?;
+                    call.blame_content(&access, &path, Some(shown)).await?.runs
                 }
                 None => Vec::new(),
             };
@@ -64,8 +64,8 @@ fn table(window: &TextWindow<'_>, runs: &[BlamedRun], links: &BookLinks) -> Mark
     let parts: Vec<_> = runs
         .iter()
         .map(|run| {
-            let lines = window.lines.iter().filter(|(n, _)| run.lines.contains(&(n - 1)));
-            (run, lines.collect::<Vec<_>>())
+            let of_run = window.lines.iter().filter(|(n, _)| run.lines.contains(&(n - 1)));
+            (run, of_run.collect::<Vec<_>>())
         })
         .filter(|(_, lines)| !lines.is_empty())
         .collect();

@@ -29,12 +29,11 @@ pub(super) async fn page(request: PageRequest) -> Response {
             let texts = futures::try_join!(text(call, &access, &path, from), text(call, &access, &path, to))?;
             let current = call.hash_of(&access, &path).await?;
             let links = BookLinks::new(access.book(), access.layer());
-            let differences = match texts {
-                (Some(before), Some(after)) => {
-                    let render = move || diff::render(&before, &after, style, ROWS);
-                    off_thread(render).await?
-                }
-                _ => html! { p { "One of the two versions is no text." } },
+            let differences = if let (Some(before), Some(after)) = texts {
+                let render = move || diff::render(&before, &after, style, ROWS);
+                off_thread(render).await?
+            } else {
+                html! { p { "One of the two versions is no text." } }
             };
             let spelt = |hash: Option<ContentHash>| hash.map(|hash| hash.to_string()).unwrap_or_default();
             let other =

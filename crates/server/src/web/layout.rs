@@ -37,8 +37,8 @@ impl WebPage {
 }
 
 /// The answer with a page.
-pub(super) fn respond(status: StatusCode, page: WebPage) -> Response {
-    security::respond(status, framed(&page).into_string())
+pub(super) fn respond(status: StatusCode, page: &WebPage) -> Response {
+    security::respond(status, framed(page).into_string())
 }
 
 fn framed(page: &WebPage) -> Markup {

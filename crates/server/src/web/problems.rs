@@ -21,7 +21,7 @@ const MOST_BYTES: usize = 64 << 10;
 /// The page of a failed call.
 pub(super) fn respond(error: &Error, call: &Call) -> Response {
     let body = error_body(error, call);
-    layout::respond(status(error), page(&body["error"], &call.caller.request.to_string()))
+    layout::respond(status(error), &page(&body["error"], &call.caller.request.to_string()))
 }
 
 fn status(error: &Error) -> StatusCode {
@@ -90,7 +90,7 @@ pub(super) async fn nowhere() -> Response {
         "message": "There is no such page",
         "hint": "Start from the list of books",
     });
-    layout::respond(StatusCode::NOT_FOUND, page(&error, ""))
+    layout::respond(StatusCode::NOT_FOUND, &page(&error, ""))
 }
 
 /// Makes pages of the JSON in which middleware refuses requests for pages.
@@ -113,7 +113,7 @@ pub(crate) async fn as_page(request: Request, next: Next) -> Response {
     if fields["message"].is_null() && fields.is_object() {
         fields["message"] = error["message"].clone();
     }
-    let mut answer = layout::respond(parts.status, page(&fields, ""));
+    let mut answer = layout::respond(parts.status, &page(&fields, ""));
     for (name, value) in &parts.headers {
         if name != CONTENT_TYPE && name != CONTENT_LENGTH {
             answer.headers_mut().insert(name, value.clone());

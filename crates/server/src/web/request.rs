@@ -158,7 +158,7 @@ impl PageRequest {
     ) -> Response {
         let made = self.answer(name, operation, async |call: &mut Call| {
             let page = use_case(call).await?;
-            Ok(layout::respond(StatusCode::OK, page))
+            Ok(layout::respond(StatusCode::OK, &page))
         });
         made.await
     }

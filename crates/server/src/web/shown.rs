@@ -46,9 +46,10 @@ pub(super) fn agent(name: &str) -> Markup {
 
 /// The message of a change set, or that it has none.
 pub(super) fn message(message: Option<&str>) -> Markup {
-    match message.filter(|message| !message.trim().is_empty()) {
-        Some(message) => html! { span dir="auto" { (message) } },
-        None => html! { span.quiet { "no message" } },
+    if let Some(message) = message.filter(|message| !message.trim().is_empty()) {
+        html! { span dir="auto" { (message) } }
+    } else {
+        html! { span.quiet { "no message" } }
     }
 }
 

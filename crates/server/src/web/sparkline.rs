@@ -53,7 +53,7 @@ fn bars(values: &[u64], label: &str) -> Markup {
 
 /// A part of a whole, as a bar.
 pub(super) fn part(used: u64, whole: u64, label: &str) -> Markup {
-    let width = if whole == 0 { 0 } else { (used.min(whole) * 100) / whole };
+    let width = (used.min(whole) * 100).checked_div(whole).unwrap_or(0);
     html! {
         svg.meter viewBox="0 0 100 8" role="img" aria-label=(label) {
             rect.base width="100" height="8" {}

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn windows_join_to_the_whole_text() {
-        let text: String = (1..=2_500).map(|n| format!("line {n}\n")).collect();
+        let text = (1..=2_500).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat();
         let (mut from, mut seen) = (1, Vec::new());
         loop {
             let window = window(&text, from);

@@ -36,7 +36,7 @@ async fn hostile_names_are_shown_as_text(backend: TestBackend) {
     let change = change["change_id"].as_str().unwrap();
     let encoded: String =
         path.bytes().map(|byte| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02X}") }).collect();
-    let agent: String = EVIL.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let agent = EVIL.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     for page_path in [
         "/ui/books/evil-book".to_owned(),
         format!("/ui/books/evil-book/files/{encoded}"),

@@ -42,7 +42,7 @@ async fn a_page_of_a_book_of_ten_thousand_files_takes_fifty_milliseconds() {
                 page(&client, &page_path, 200).await;
                 best = best.min(began.elapsed());
             }
-            println!("{backend:?} {page_path}: {best:?}");
+            eprintln!("{backend:?} {page_path}: {best:?}");
             assert!(best <= TIME, "{backend:?} {page_path}: {best:?}");
         }
     }

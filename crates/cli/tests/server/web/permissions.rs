@@ -83,7 +83,7 @@ async fn r5_books_and_overlays_are_shown_to_whom_they_are_open() {
             format!("{book}/history/{own}?user=eve"),
             format!("{book}/blame/{own}?user=eve"),
             format!("{book}/changes?user=eve"),
-            format!("/ui/search?q=Private&user=eve"),
+            "/ui/search?q=Private&user=eve".to_string(),
             format!("/ui/audit?book_id={BOOK}&user=eve"),
         ] {
             get(&server, &path, &bob, 403).await;

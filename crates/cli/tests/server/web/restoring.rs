@@ -15,7 +15,7 @@ on_both_stacks!(
 
 /// Sends the form of a page.
 async fn submitted(client: &TestClient, url: &str, token: &str, headers: &[(&str, &str)]) -> Reply {
-    let token: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let token = token.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
     all.extend_from_slice(headers);
     client.send("POST", url, &all, format!("token={token}")).await

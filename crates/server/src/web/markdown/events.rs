@@ -117,11 +117,11 @@ impl<'a> Adapter<'a> {
                 self.events.push(html("</div>".to_owned()));
             }
             Event::Start(Tag::CodeBlock(_)) => {
-                self.events.push(html("<pre tabindex=\"0\"><code>".to_owned()))
+                self.events.push(html("<pre tabindex=\"0\"><code>".to_owned()));
             }
             Event::End(TagEnd::CodeBlock) => self.events.push(html("</code></pre>\n".to_owned())),
             Event::TaskListMarker(done) => {
-                self.events.push(Event::Text(if done { "☑ " } else { "☐ " }.into()))
+                self.events.push(Event::Text(if done { "☑ " } else { "☐ " }.into()));
             }
             Event::Html(text) if is_component(&text) => {
                 self.events.push(html("<p>".to_owned()));
