@@ -139,7 +139,8 @@ fn intricate_pages_stall_nothing_and_are_bounded() {
     ] {
         let began = Instant::now();
         let html = shown(&text);
-        assert!(began.elapsed() < Duration::from_secs(3), "{name}: {:?}", began.elapsed());
+        // Work that grows with the square of the text would take minutes; a busy machine takes seconds.
+        assert!(began.elapsed() < Duration::from_secs(30), "{name}: {:?}", began.elapsed());
         assert!(html.len() < 700_000, "{name}: {} bytes", html.len());
     }
 }
