@@ -33,6 +33,7 @@ use crate::AppState;
 use crate::call::CallKind;
 use crate::error;
 use crate::http::StreamAccess;
+use crate::http::middleware::auth::MissingScope;
 use crate::mcp::message::INVALID_REQUEST;
 
 /// Most URIs of one subscription.
@@ -127,6 +128,8 @@ async fn follow(
         let follower = call.follow_feed(&access, FeedStart::Before(BEFORE)).await?;
         Ok((follower, StreamAccess::new(app, headers, &access)))
     };
+    // The answer has begun, so a scope that is missing is no longer told by its status.
+    let app = AppState { missing_scope: MissingScope::default(), ..app.clone() };
     let ended = app.run(CallKind::Subscription, named, Operation::Delta, use_case, |_| None).boxed().await;
     ended.result.map_err(|error| {
         let body = error::error_body(&error, &ended.call);
