@@ -138,7 +138,8 @@ impl Browsing for SqlJournal {
     }
 }
 
-/// SQL of one layer's children of a folder: of each child the file, or of a folder the first file below it.
+/// SQL of one layer's children of a folder: of each child the file, or of a folder the first file below it. The files
+/// are looked up one by one, as those of a [list](super::lists): `w` hides book and layer from PostgreSQL's planner.
 /// Parameters: those of [`page`].
 fn children_sql(dialect: Dialect) -> String {
     let place = match dialect {
@@ -158,9 +159,11 @@ fn children_sql(dialect: Dialect) -> String {
     };
     format!(
         "WITH RECURSIVE step (n, path) AS (SELECT CAST(1 AS BIGINT), {} UNION ALL SELECT step.n + 1, {} FROM step \
-         WHERE step.path IS NOT NULL AND step.n < $5) \
-         SELECT {FILE} FROM step CROSS JOIN file_journal f \
-         WHERE f.book_id = $1 AND f.user_id = $2 AND f.path = step.path ORDER BY step.n",
+         WHERE step.path IS NOT NULL AND step.n < $5), \
+         w AS MATERIALIZED (SELECT n, path, CAST($1 AS TEXT) AS book_id, CAST($2 AS TEXT) AS user_id FROM step \
+         WHERE path IS NOT NULL AND n BETWEEN 1 AND 1000000) \
+         SELECT {FILE} FROM w CROSS JOIN file_journal f \
+         WHERE f.book_id = w.book_id AND f.user_id = w.user_id AND f.path = w.path ORDER BY w.n",
         first_after("$3"),
         first_after(&beyond)
     )
