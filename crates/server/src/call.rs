@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use panaversity_model::audit::Operation;
 use panaversity_model::fault::FaultKind;
 use panaversity_model::permission::Principal;
@@ -214,6 +214,32 @@ fn status(error: Option<&Error>) -> &'static str {
         None => "success",
         Some(Error::Refused(_)) => "refused",
         Some(Error::Broken(_)) => "failed",
+    }
+}
+
+impl AppState {
+    /// The caller of a request: whom the middleware authenticated, else the agent that it claims to be. Where
+    /// callers authenticate, one that nobody has authenticated may do nothing.
+    pub(crate) fn principal(
+        &self,
+        authenticated: Option<&Principal>,
+        claimed: impl FnOnce() -> Result<AgentId, Refusal>,
+    ) -> Result<Principal, Refusal> {
+        match authenticated {
+            Some(authenticated) => Ok(authenticated.clone()),
+            None if self.authenticates() => Ok(Principal::limited(AgentId::unnamed(), Vec::new(), None)),
+            None => claimed().map(Principal::unrestricted),
+        }
+    }
+
+    /// The caller of a request that is no MCP message.
+    pub(crate) fn http_principal(
+        &self,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<Principal, Refusal> {
+        let claimed = || Ok(claimed_agent(headers)?.unwrap_or_else(AgentId::unnamed));
+        self.principal(extensions.get(), claimed)
     }
 }
 

@@ -337,11 +337,7 @@ impl McpHandler {
     /// callers authenticate, one that nobody has authenticated may do nothing.
     fn principal_of(&self, context: &RequestContext<RoleServer>) -> Result<Principal, Refusal> {
         let http = context.extensions.get::<Parts>();
-        match http.and_then(|parts| parts.extensions.get::<Principal>()) {
-            Some(authenticated) => Ok(authenticated.clone()),
-            None if self.app.authenticates() => Ok(Principal::limited(AgentId::unnamed(), Vec::new(), None)),
-            None => agent_of(context).map(Principal::unrestricted),
-        }
+        self.app.principal(http.and_then(|parts| parts.extensions.get()), || agent_of(context))
     }
 
     /// State for one request: links start at the request's host, and the memory permit is its own.

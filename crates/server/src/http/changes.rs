@@ -29,7 +29,7 @@ pub(crate) use self::slots::StreamSlots;
 use self::stream::ChangeStream;
 pub(crate) use self::stream::StreamAccess;
 use crate::AppState;
-use crate::call::{CallKind, claimed_agent};
+use crate::call::CallKind;
 use crate::error::{self, AGAIN_IN_SECONDS, error_response};
 
 /// Change sets of a page, unless `limit` says otherwise.
@@ -75,7 +75,7 @@ pub(super) async fn serve(
 ) -> Response {
     let missing_scope = extensions.get().cloned().unwrap_or_default();
     let app = AppState { missing_scope, ..state.app.traced(&headers) };
-    let principal = principal(&app, &extensions, &headers);
+    let principal = app.http_principal(&extensions, &headers);
     let slot = if wants_stream(&headers) {
         let Some(slot) = state.slots.take(app.proxies.caller(&extensions, &headers)) else { return busy() };
         Some(slot)
@@ -114,16 +114,6 @@ fn streamed(stream: ChangeStream) -> Response {
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     (headers, stream.into_body()).into_response()
-}
-
-/// The caller of a request: whom the middleware authenticated, else the agent that it claims to be. Where
-/// callers authenticate, one that nobody has authenticated may do nothing.
-fn principal(app: &AppState, extensions: &Extensions, headers: &HeaderMap) -> Result<Principal, Refusal> {
-    match extensions.get::<Principal>() {
-        Some(authenticated) => Ok(authenticated.clone()),
-        None if app.authenticates() => Ok(Principal::limited(AgentId::unnamed(), Vec::new(), None)),
-        None => Ok(Principal::unrestricted(claimed_agent(headers)?.unwrap_or_else(AgentId::unnamed))),
-    }
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {

@@ -16,7 +16,7 @@ use panaversity_service::Call;
 use super::layout::{self, WebPage};
 use super::problems;
 use crate::AppState;
-use crate::call::{CallKind, claimed_agent};
+use crate::call::CallKind;
 use crate::http::HttpState;
 use crate::http::assets::decoded;
 
@@ -110,12 +110,7 @@ impl FromRequestParts<HttpState> for PageRequest {
         let host = parts.headers.get(axum::http::header::HOST).and_then(|host| host.to_str().ok());
         app.links = app.links.for_host(host);
         app.missing_scope = parts.extensions.get().cloned().unwrap_or_default();
-        let principal = match parts.extensions.get::<Principal>() {
-            Some(authenticated) => Ok(authenticated.clone()),
-            None if app.authenticates() => Ok(Principal::limited(AgentId::unnamed(), Vec::new(), None)),
-            None => claimed_agent(&parts.headers)
-                .map(|agent| Principal::unrestricted(agent.unwrap_or_else(AgentId::unnamed))),
-        };
+        let principal = app.http_principal(&parts.extensions, &parts.headers);
         let query = QueryPairs::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let path = parts.uri.path().to_owned();
         Ok(Self { app, state: state.clone(), principal, query, path })
