@@ -2,6 +2,8 @@
 //!
 //! The RSA key is a file beside this module, because ring makes none; it signs nothing but tests.
 
+mod code_flow;
+
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +11,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http_body_util::Full;
-use hyper::body::Bytes;
+use code_flow::{CodeFlow, Granted};
+use http_body_util::{BodyExt, Collected, Full};
+use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use ring::hmac;
 use ring::rand::SystemRandom;
@@ -136,6 +139,7 @@ struct ServerState {
     fetches: AtomicUsize,
     /// Milliseconds before an answer.
     delay: AtomicU64,
+    code_flow: Mutex<CodeFlow>,
 }
 
 impl AuthorizationServer {
@@ -158,6 +162,12 @@ impl AuthorizationServer {
         *self.state.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
+    /// Offers the code flow: whoever asks for this resource as this client gets this token.
+    pub fn offer_code_flow(&self, client: &str, resource: &str, token: &str) {
+        let granted = Granted::new(client, resource, token);
+        self.state.code_flow.lock().unwrap_or_else(PoisonError::into_inner).offer(granted);
+    }
+
     /// From now on every answer takes this long.
     pub fn answer_after(&self, delay: Duration) {
         self.state.delay.store(u64::try_from(delay.as_millis()).unwrap(), Ordering::Relaxed);
@@ -174,20 +184,30 @@ async fn serve(listener: TcpListener, state: Arc<ServerState>) {
         let Ok((stream, _)) = listener.accept().await else { return };
         let state = state.clone();
         tokio::spawn(async move {
-            let answer = service_fn(move |_| {
-                state.fetches.fetch_add(1, Ordering::Relaxed);
-                let keys = state.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let delay = Duration::from_millis(state.delay.load(Ordering::Relaxed));
-                async move {
-                    tokio::time::sleep(delay).await;
-                    Ok::<_, Infallible>(key_set(keys))
-                }
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let state = state.clone();
+                async move { Ok::<_, Infallible>(answered(&state, request).await) }
             });
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answer)
                 .await;
         });
     }
+}
+
+async fn answered(state: &ServerState, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let delay = Duration::from_millis(state.delay.load(Ordering::Relaxed));
+    tokio::time::sleep(delay).await;
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
+    let issuer = format!("http://{}", parts.headers["host"].to_str().unwrap());
+    let mut flow = state.code_flow.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = flow.answer(&issuer, &parts.uri, &body) {
+        return answer;
+    }
+    drop(flow);
+    state.fetches.fetch_add(1, Ordering::Relaxed);
+    key_set(state.keys.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 fn key_set(keys: Option<Vec<Value>>) -> Response<Full<Bytes>> {

@@ -23,9 +23,20 @@ impl TestClient {
     pub(super) fn to(address: impl Display) -> Self {
         static PROVIDER: OnceLock<()> = OnceLock::new();
         PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
-        let http =
-            reqwest::Client::builder().tls_certs_only([]).no_proxy().timeout(TEST_TIMEOUT).build().unwrap();
+        let http = Self::http(reqwest::redirect::Policy::default());
         Self { url: format!("http://{address}"), http, agent: None, token: None }
+    }
+
+    fn http(redirects: reqwest::redirect::Policy) -> reqwest::Client {
+        let client = reqwest::Client::builder().tls_certs_only([]).no_proxy().timeout(TEST_TIMEOUT);
+        client.redirect(redirects).build().unwrap()
+    }
+
+    /// The same client, which shows redirects instead of following them.
+    #[must_use]
+    pub(crate) fn following_no_redirects(mut self) -> Self {
+        self.http = Self::http(reqwest::redirect::Policy::none());
+        self
     }
 
     /// The same client, which may outlive the server.
