@@ -72,6 +72,7 @@ pub mod timestamp;
 pub mod upload;
 pub mod validation;
 pub mod version;
+pub mod web_session;
 pub mod word_diff;
 pub mod zip;
 

@@ -122,6 +122,11 @@ impl Principal {
         Self { agent, grants: Some(Grants { scopes, user }) }
     }
 
+    /// Its scopes; `None`: everything is permitted.
+    pub fn scopes(&self) -> Option<&[Scope]> {
+        self.grants.as_ref().map(|grants| grants.scopes.as_slice())
+    }
+
     /// The user that it is tied to.
     pub fn user(&self) -> Option<&UserId> {
         self.grants.as_ref()?.user.as_ref()

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use uuid::Uuid;
 
+use crate::agent::AgentId;
 use crate::api_key::{ApiKey, ApiKeyId, ApiKeyList, NewApiKey};
 use crate::asset::Asset;
 use crate::audit::{AuditDraft, AuditEntry, ChainKey, EntryFilter, EntryPosition};
@@ -34,6 +35,7 @@ use crate::storage_listing::PublishedFile;
 use crate::timestamp::Timestamp;
 use crate::upload::{Announced, Upload};
 use crate::version::FileVersion;
+use crate::web_session::{WebSession, WebSessionHash};
 
 mod storage;
 
@@ -468,6 +470,20 @@ pub trait ApiKeys: Send + Sync {
     async fn api_keys(&self) -> Result<ApiKeyList, Fault>;
     /// Revokes a key, durably; one that is revoked stays as it is. `None`: there is no such key.
     async fn revoke_api_key(&self, id: &ApiKeyId) -> Result<Option<ApiKey>, Fault>;
+}
+
+/// Sign-ins of browsers; see [`web_session`](crate::web_session).
+#[async_trait]
+pub trait WebSessions: Send + Sync {
+    /// Stores a new session, and deletes those that have expired, and the first ones of its agent beyond
+    /// [`MOST_WEB_SESSIONS`](crate::web_session::MOST_WEB_SESSIONS).
+    async fn begin_web_session(&self, session: &WebSession) -> Result<(), Fault>;
+    /// The session with this hash, if it has not ended.
+    async fn web_session(&self, hash: WebSessionHash) -> Result<Option<WebSession>, Fault>;
+    /// Ends a session, durably.
+    async fn end_web_session(&self, hash: WebSessionHash) -> Result<(), Fault>;
+    /// Ends the sessions of an agent, or all, durably; returns their number.
+    async fn end_web_sessions(&self, agent: Option<&AgentId>) -> Result<u64, Fault>;
 }
 
 /// Rates of callers that all servers of a store count together.

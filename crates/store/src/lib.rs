@@ -46,6 +46,7 @@ mod redis;
 mod s3;
 mod storage_probe;
 mod store_identity;
+mod web_sessions;
 
 pub use api_keys::SqlApiKeys;
 pub use backend::Backend;
@@ -58,3 +59,4 @@ pub use metered::{Metered, OPERATIONS, OperationObserver};
 pub use redis::{CachedObjects, RedisUrl, SharedRedis};
 pub use s3::{Bucket, S3Storage};
 pub use storage_probe::{ProbeFiles, ProbeStep, StorageProbe};
+pub use web_sessions::SqlWebSessions;

@@ -79,13 +79,18 @@ static ALL: &[Scripts] = &[
         sqlite: pair!("sqlite", "0008_steady_plans"),
         postgres: pair!("postgres", "0008_steady_plans"),
     },
+    Scripts {
+        revision: Revision { number: 9, name: "web_sessions", destroys_audit: false },
+        sqlite: pair!("sqlite", "0009_web_sessions"),
+        postgres: pair!("postgres", "0009_web_sessions"),
+    },
 ];
 
 /// The revision that adds API keys.
 const API_KEYS: u32 = 5;
 
 /// Tables required for serving.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "store",
     "books",
     "chains",
@@ -98,6 +103,7 @@ const TABLES: [&str; 12] = [
     "uploads",
     "api_keys",
     "signing_keys",
+    "web_sessions",
 ];
 
 /// SQL for the revision and the number of existing [`TABLES`]. Read from the catalogue, so that it does

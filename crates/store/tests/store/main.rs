@@ -19,3 +19,4 @@ mod servers;
 mod store_identity;
 mod tampering;
 mod tls;
+mod web_sessions;

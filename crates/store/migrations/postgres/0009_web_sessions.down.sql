@@ -1,0 +1,2 @@
+-- All browsers are signed out.
+DROP TABLE web_sessions;
