@@ -10,8 +10,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use panaversity_model::ports::WebSessions;
 use panaversity_server::auth::{ApiKeySet, AuthOptions};
 use panaversity_server::{AllowedHosts, Authenticator, Gate, router, serve};
 use tokio::net::TcpListener;
@@ -135,7 +137,7 @@ impl HttpServer {
             opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
             ended = &mut serving => return Err(no_longer(&ended)),
         };
-        let auth = match authenticator(auth, keys, http.production) {
+        let auth = match authenticator(auth, keys, runtime.web_sessions(), http.production) {
             Ok(auth) => auth,
             Err(failure) => {
                 runtime.stop().await;
@@ -199,8 +201,13 @@ impl HttpServer {
 }
 
 /// The authenticator of a server; in production it must be of use.
-fn authenticator(options: AuthOptions, keys: ApiKeySet, production: bool) -> Result<Authenticator, Failure> {
-    let auth = Authenticator::new(options, keys).map_err(Failure::Failed)?;
+fn authenticator(
+    options: AuthOptions,
+    keys: ApiKeySet,
+    sessions: Arc<dyn WebSessions>,
+    production: bool,
+) -> Result<Authenticator, Failure> {
+    let auth = Authenticator::new(options, keys, sessions).map_err(Failure::Failed)?;
     if production && !auth.is_required() {
         return Err(Failure::Failed(NOBODY_AUTHENTICATES.to_owned()));
     }

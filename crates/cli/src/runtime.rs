@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::{Objects, Tree, UploadStore};
+use panaversity_model::ports::{Objects, Tree, UploadStore, WebSessions};
 use panaversity_server::auth::ApiKeySet;
 use panaversity_server::{
     AppState, KeyTimes, LinkKeyRing, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls,
@@ -18,7 +18,7 @@ use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{
     Backend, CachedObjects, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver,
-    S3Storage, SharedRedis, SqlApiKeys, SqlJournal, SqlLinkKeys,
+    S3Storage, SharedRedis, SqlApiKeys, SqlJournal, SqlLinkKeys, SqlWebSessions,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
@@ -168,6 +168,11 @@ impl Runtime {
     pub(crate) async fn open_api_keys(&self, times: KeyTimes) -> Result<ApiKeySet, Failure> {
         let keys = ApiKeySet::open(Arc::new(SqlApiKeys::new(self.database.clone())), times).await;
         keys.map_err(|fault| failed(&fault, format!("the API keys can't be read: {fault}")))
+    }
+
+    /// The sessions of browsers.
+    pub(crate) fn web_sessions(&self) -> Arc<dyn WebSessions> {
+        Arc::new(SqlWebSessions::new(self.database.clone()))
     }
 
     /// Stops everything, in the reverse order. No request is running by now.

@@ -2,16 +2,20 @@
 //! never mixed with one that a caller merely claims to be.
 //!
 //! A token is a JWT (`jwt.rs`) or an API key (`api_keys.rs`). Callers must have one as soon as a way to issue
-//! tokens is configured or the store has an API key; until then everybody may do everything.
+//! tokens is configured or the store has an API key; until then everybody may do everything. Browsers give
+//! a token once, and the cookie of a session from then on (`web_sessions.rs`).
 
 mod api_keys;
+pub(crate) mod code_flow;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod issuer_client;
 mod jwks;
 mod jwt;
 mod ring_provider;
 #[cfg(test)]
 mod tests;
+mod web_sessions;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,15 +23,20 @@ use std::time::Duration;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
-use panaversity_model::api_key::API_KEY_PREFIX;
+use panaversity_model::Timestamp;
+use panaversity_model::api_key::{API_KEY_PREFIX, ApiKeyHash};
 use panaversity_model::permission::{Permission, Principal, Scope};
+use panaversity_model::ports::WebSessions;
 use serde_json::{Value, json};
 
 use crate::host::PublicUrl;
 pub use api_keys::ApiKeySet;
+use code_flow::CodeFlow;
+pub use code_flow::WebClient;
 pub use jwks::{JwksOptions, LEAST_INTERVAL};
 use jwt::TokenChecks;
 pub use jwt::{SecretAlgorithm, TokenOptions};
+pub(crate) use web_sessions::{SESSION_COOKIES, SignIn, WEB_SESSION_LASTS, cookie, has_token};
 
 /// Most bytes of a token: more than any authorization server issues, and no more than a header may have.
 const MOST_TOKEN_BYTES: usize = 16 << 10;
@@ -40,6 +49,8 @@ pub struct AuthOptions {
     pub tokens: Option<TokenOptions>,
     /// URL of this resource, as tokens and its metadata name it.
     pub resource: Option<PublicUrl>,
+    /// Client as which readers sign in at the authorization server.
+    pub web_client: Option<WebClient>,
 }
 
 /// Authenticates requests. Cheap to clone.
@@ -51,8 +62,19 @@ pub struct Authenticator {
 struct AuthMethods {
     tokens: Option<TokenChecks>,
     keys: ApiKeySet,
+    sessions: Arc<dyn WebSessions>,
     resource: Option<PublicUrl>,
     authorization_server: Option<PublicUrl>,
+    code_flow: Option<CodeFlow>,
+}
+
+/// What a valid token says.
+struct Credential {
+    principal: Principal,
+    /// Hash of the API key that it is.
+    api_key: Option<ApiKeyHash>,
+    /// End of its validity, if that is known beforehand.
+    expires_at: Option<Timestamp>,
 }
 
 /// Reason why a request is not authenticated.
@@ -64,7 +86,9 @@ pub(crate) enum AuthError {
     Malformed(&'static str),
     /// Its token is not valid (`invalid_token`).
     Invalid(&'static str),
-    /// The keys that the token must be checked with can't be fetched now.
+    /// The session that its cookie names has ended.
+    SignedOut,
+    /// What the token or cookie must be checked with can't be read now.
     Unavailable,
 }
 
@@ -74,15 +98,34 @@ impl Authenticator {
     /// # Errors
     /// A text for the operator: a secret is empty, tokens have no resource, or the client for the key set
     /// can't be made.
-    pub fn new(options: AuthOptions, keys: ApiKeySet) -> Result<Self, String> {
-        let AuthOptions { tokens, resource } = options;
+    pub fn new(
+        options: AuthOptions,
+        keys: ApiKeySet,
+        sessions: Arc<dyn WebSessions>,
+    ) -> Result<Self, String> {
+        let AuthOptions { tokens, resource, web_client } = options;
         let authorization_server = tokens.as_ref().and_then(|tokens| tokens.authorization_server.clone());
+        let code_flow = match (web_client, &authorization_server, &resource) {
+            (Some(client), Some(server), Some(resource)) => {
+                Some(CodeFlow::new(client, server.clone(), resource.text.clone())?)
+            }
+            _ => None,
+        };
         let tokens = match (tokens, &resource) {
             (None, _) => None,
             (Some(tokens), Some(resource)) => Some(TokenChecks::new(tokens, resource)?),
             (Some(_), None) => return Err("tokens need the URL of the resource that they are for".to_owned()),
         };
-        Ok(Self { inner: Arc::new(AuthMethods { tokens, keys, resource, authorization_server }) })
+        Ok(Self {
+            inner: Arc::new(AuthMethods {
+                tokens,
+                keys,
+                sessions,
+                resource,
+                authorization_server,
+                code_flow,
+            }),
+        })
     }
 
     /// True if callers must authenticate.
@@ -90,17 +133,24 @@ impl Authenticator {
         self.inner.tokens.is_some() || self.inner.keys.is_used()
     }
 
-    /// Authenticates a request by its headers; `None`: callers need not authenticate.
+    /// Authenticates a request by the token in its headers; `None`: callers need not authenticate.
     pub(crate) async fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Principal>, AuthError> {
         if !self.is_required() {
             return Ok(None);
         }
-        let token = bearer_token(headers)?;
+        self.check(bearer_token(headers)?).await.map(|credential| Some(credential.principal))
+    }
+
+    /// The holder of a token.
+    async fn check(&self, token: &str) -> Result<Credential, AuthError> {
+        if token.len() > MOST_TOKEN_BYTES {
+            return Err(AuthError::Invalid("it is too long"));
+        }
         if token.starts_with(API_KEY_PREFIX) {
-            return self.inner.keys.find(token).map(Some);
+            return self.inner.keys.find(token);
         }
         match &self.inner.tokens {
-            Some(tokens) => tokens.check(token).await.map(Some),
+            Some(tokens) => tokens.check(token).await,
             None => Err(AuthError::Invalid("it is no API key, and this server takes nothing else")),
         }
     }
@@ -109,7 +159,7 @@ impl Authenticator {
     pub(crate) fn challenge(&self, error: AuthError) -> HeaderValue {
         let scope = format!("scope=\"{}\"", Scope::Books(Permission::Read, None));
         match error {
-            AuthError::Missing | AuthError::Unavailable => self.header(&scope),
+            AuthError::Missing | AuthError::SignedOut | AuthError::Unavailable => self.header(&scope),
             AuthError::Malformed(_) => self.header("error=\"invalid_request\""),
             AuthError::Invalid(_) => self.header(&format!("error=\"invalid_token\", {scope}")),
         }
@@ -148,6 +198,11 @@ impl Authenticator {
         Some(metadata)
     }
 
+    /// The sign-in at the authorization server, if this server is a client of it.
+    pub(crate) fn code_flow(&self) -> Option<&CodeFlow> {
+        self.inner.code_flow.as_ref()
+    }
+
     /// Path of this resource's URL.
     pub(crate) fn resource_path(&self) -> &str {
         self.inner.resource.as_ref().map_or("", PublicUrl::path)
@@ -166,6 +221,7 @@ impl AuthError {
         match self {
             Self::Missing => "This server needs a token: send Authorization: Bearer TOKEN".to_owned(),
             Self::Malformed(why) | Self::Invalid(why) => format!("The token is refused: {why}"),
+            Self::SignedOut => "You are signed out: the session has ended".to_owned(),
             Self::Unavailable => "The token can't be checked now".to_owned(),
         }
     }
@@ -183,7 +239,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthError> {
     let api_keys = headers.get_all("x-api-key").iter().map(|value| (value, false));
     let mut given = authorization.chain(api_keys);
     let (Some((value, has_scheme)), None) = (given.next(), given.next()) else {
-        return Err(if headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key") {
+        return Err(if has_token(headers) {
             AuthError::Malformed("it is given more than once")
         } else {
             AuthError::Missing
@@ -199,11 +255,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthError> {
     } else {
         text.trim()
     };
-    match token.len() {
-        0 => Err(AuthError::Missing),
-        length if length > MOST_TOKEN_BYTES => Err(AuthError::Invalid("it is too long")),
-        _ => Ok(token),
-    }
+    if token.is_empty() { Err(AuthError::Missing) } else { Ok(token) }
 }
 
 /// Name and value of each limit of authentication, as an operator reads them.
@@ -211,7 +263,8 @@ pub fn shown_limits() -> Vec<(&'static str, String)> {
     let seconds = |limit: Duration| format!("{} s", limit.as_secs());
     vec![
         ("leeway of a token's times", format!("{} s", jwt::LEEWAY_SECONDS)),
-        ("fetch of the key set", seconds(jwks::FETCH_TIMEOUT)),
+        ("session of a browser", seconds(WEB_SESSION_LASTS)),
+        ("fetch of the key set", seconds(issuer_client::REQUEST_TIMEOUT)),
         ("between two fetches of the key set", seconds(LEAST_INTERVAL)),
     ]
 }

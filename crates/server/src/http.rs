@@ -30,7 +30,7 @@ use axum::Router;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, put};
 use panaversity_model::ErrorCode;
@@ -55,7 +55,7 @@ use crate::AppState;
 use crate::auth::METADATA_PATH;
 use crate::error::{self, error_response};
 use crate::host::Origin;
-use crate::web;
+use crate::web::{self, WebRoutes};
 
 /// Time for which a browser need not ask again whether a page may call this server.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_mins(10);
@@ -90,10 +90,12 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
     let changes = Router::new()
         .route("/books/{book}/changes", get(changes::serve))
         .with_state(ChangesState::new(&app, stop.clone()));
-    let (pages, page_assets) = if app.web { web::routers(&state) } else { <(Router, Router)>::default() };
-    let called = limited_to_callers(crate::mcp::router(app.clone(), stop).merge(changes).merge(pages), &app);
+    let web = if app.web { web::routes(&state) } else { WebRoutes::default() };
+    let called = crate::mcp::router(app.clone(), stop).merge(changes).merge(web.pages);
+    let called = limited_to_callers(called, web.sign_in, &app);
     let guarded = called.layer(from_fn_with_state(Arc::new(hosts), allowed_hosts::admit));
-    let guarded = if app.web { guarded.layer(from_fn(web::as_page)) } else { guarded };
+    let guarded =
+        if app.web { guarded.layer(from_fn_with_state(app.clone(), web::as_page)) } else { guarded };
     let open = Router::new()
         .route("/health", get(health::full))
         .route("/health/live", get(health::live))
@@ -104,7 +106,7 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
         .route("/uploads/{id}", put(uploads::receive))
         .route("/books/{book}/archive.zip", get(archives::serve))
         .with_state(state)
-        .merge(page_assets)
+        .merge(web.assets)
         .merge(resource_metadata(&app))
         .layer(from_fn_with_state(Arc::new(probes), allowed_hosts::admit));
 
@@ -124,13 +126,15 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
 ///
 /// 1. The caller is identified, if this server authenticates.
 /// 2. Its rate is limited, if there is such a limit; one that is not identified counts by its address.
-/// 3. One that is not identified is refused.
+/// 3. One that is not identified is refused, unless it is about to sign in.
 /// 4. Its running calls, and the memory that they hold, are limited.
-fn limited_to_callers(mut routes: Router, app: &AppState) -> Router {
-    routes = routes.layer(from_fn_with_state(CallerShares::new(app), caller_share::share));
+fn limited_to_callers(mut routes: Router, sign_in: Router, app: &AppState) -> Router {
+    let share = from_fn_with_state(CallerShares::new(app), caller_share::share);
+    routes = routes.layer(share.clone());
     if let Some(auth) = &app.auth {
         routes = routes.layer(from_fn_with_state(auth.clone(), auth::require));
     }
+    routes = routes.merge(sign_in.layer(share));
     if let Some(limiter) = RateLimiter::new(app.limits.rate, app.shared_rates.clone(), app.proxies.clone()) {
         routes = routes.layer(from_fn_with_state(limiter, rate_limit::limit_rate));
     }

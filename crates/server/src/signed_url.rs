@@ -240,8 +240,16 @@ impl SignedUrls {
         keys.first().map(|key| mac(key, path, fields).finalize().into_bytes().to_vec()).unwrap_or_default()
     }
 
+    /// Scheme and authority of the public URL, if it is set.
+    pub(crate) fn public_origin(&self) -> Option<&str> {
+        self.inner.options.public_url.as_ref().map(PublicUrl::origin)
+    }
+
     /// Base URL of links, without a trailing slash.
-    fn base(&self) -> Result<String, Refusal> {
+    ///
+    /// # Errors
+    /// [`Refusal::NoLinks`] if there is none.
+    pub(crate) fn base(&self) -> Result<String, Refusal> {
         match (&self.inner.options.public_url, &self.host) {
             (Some(public), _) => Ok(public.text.clone()),
             (None, Some(host)) => Ok(format!("http://{host}")),

@@ -7,7 +7,8 @@
 //! 3. Everything works without JavaScript. No page makes a browser ask another server for anything, and none
 //!    runs what a book contains: the policy of `security.rs` permits only this server's own stylesheet,
 //!    script and images.
-//! 4. What refuses a request before its page is reached answers in JSON; [`as_page`] makes a page of it.
+//! 4. A reader signs in once, by a form or at the authorization server, and has a cookie from then on.
+//! 5. What refuses a request before its page is reached answers in JSON; [`as_page`] makes a page of it.
 //!
 //! A page is bounded: folders, histories and logs in pages, texts in windows, differences up to a number of
 //! lines.
@@ -26,13 +27,16 @@ mod history;
 mod home;
 mod layout;
 mod links;
+mod live;
 mod markdown;
 mod problems;
 mod request;
 mod restore;
+mod same_origin;
 mod search;
 mod security;
 mod shown;
+mod sign_in;
 mod sparkline;
 mod state;
 mod text;
@@ -45,9 +49,24 @@ use axum::routing::{get, post};
 use crate::http::HttpState;
 pub(crate) use problems::as_page;
 
-/// The routes of the pages, which are for callers, and those of their stylesheet and script, which are for
-/// everybody.
-pub(crate) fn routers(state: &HttpState) -> (Router, Router) {
+/// Routes of the pages, by who may ask for them.
+#[derive(Default)]
+pub(crate) struct WebRoutes {
+    /// The pages: callers.
+    pub(crate) pages: Router,
+    /// The ways to sign in and out: everybody, within the limits of callers.
+    pub(crate) sign_in: Router,
+    /// Stylesheet and script: everybody.
+    pub(crate) assets: Router,
+}
+
+/// True for the path of a page or of a form of one.
+pub(crate) fn is_page(path: &str) -> bool {
+    path == "/" || path == "/ui" || path.starts_with("/ui/")
+}
+
+/// The routes of the pages.
+pub(crate) fn routes(state: &HttpState) -> WebRoutes {
     let pages = Router::new()
         .route("/", get(home::page))
         .route("/ui", get(async || Redirect::permanent("/")))
@@ -69,6 +88,12 @@ pub(crate) fn routers(state: &HttpState) -> (Router, Router) {
         .route("/ui/state", get(state::page))
         .route("/ui/{*rest}", get(problems::nowhere))
         .with_state(state.clone());
+    let sign_in = Router::new()
+        .route(sign_in::PATH, get(sign_in::page).post(sign_in::submit))
+        .route("/ui/sign-in/start", get(sign_in::start))
+        .route("/ui/sign-in/callback", get(sign_in::callback))
+        .route("/ui/sign-out", post(sign_in::sign_out))
+        .with_state(state.clone());
     let assets = Router::new().route("/ui/assets/{name}", get(security::asset));
-    (pages, assets)
+    WebRoutes { pages, sign_in, assets }
 }

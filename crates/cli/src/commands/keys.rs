@@ -1,5 +1,5 @@
 //! `keys`: API keys of agents that get no tokens from an authorization server, and the key that signs links.
-//! An API key is shown once, when it is created; the database keeps its hash. Running servers accept a new
+//! It also ends the sessions of browsers. An API key is shown once, when it is created; the database keeps its hash. Running servers accept a new
 //! one, and refuse a revoked one, within 5 seconds.
 
 use clap::{Args, Subcommand};
@@ -7,9 +7,9 @@ use panaversity_model::api_key::{
     API_KEY_RANDOM_BYTES, ApiKey, ApiKeyId, ApiKeyList, ApiKeySecret, NewApiKey,
 };
 use panaversity_model::permission::{Permission, Scope};
-use panaversity_model::ports::{ApiKeys, LinkKeys};
+use panaversity_model::ports::{ApiKeys, LinkKeys, WebSessions};
 use panaversity_model::{AgentId, BookId, Fault, Timestamp};
-use panaversity_store::{Database, SqlApiKeys, SqlLinkKeys};
+use panaversity_store::{Database, SqlApiKeys, SqlLinkKeys, SqlWebSessions};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
@@ -49,6 +49,15 @@ enum KeysAction {
         /// End of the key: days from now (`90d`), a date (`2027-01-31`), or a time (RFC 3339)
         #[arg(long, value_name = "WHEN")]
         expires: Option<String>,
+        #[command(flatten)]
+        shared: DatabaseArgs,
+    },
+    /// Sign browsers out, on all servers at once
+    #[command(after_help = "Example: panaversity-fs keys end-sessions --agent writer-7")]
+    EndSessions {
+        /// Only those of this agent
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
         #[command(flatten)]
         shared: DatabaseArgs,
     },
@@ -93,6 +102,19 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), Failure> {
                 shown.to_string()
             } else {
                 format!("{}\n\nKeep it now: it is shown only once. {}", secret.expose(), described(&created))
+            })
+        }
+        KeysAction::EndSessions { agent, shared } => {
+            let agent = agent.as_deref().map(AgentId::parse).transpose();
+            let agent = agent.map_err(|refusal| usage("--agent", &refusal))?;
+            let end = async |database: Database| {
+                SqlWebSessions::new(database).end_web_sessions(agent.as_ref()).await
+            };
+            let ended = with_database(shared.flags, end).await?;
+            print(&if shared.json {
+                json!({ "status": "success", "ended": ended }).to_string()
+            } else {
+                format!("{ended} sessions of browsers have ended")
             })
         }
         KeysAction::List { shared } => {

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use panaversity_server::PublicUrl;
-use panaversity_server::auth::{AuthOptions, JwksOptions, LEAST_INTERVAL, SecretAlgorithm, TokenOptions};
+use panaversity_server::auth::{
+    AuthOptions, JwksOptions, LEAST_INTERVAL, SecretAlgorithm, TokenOptions, WebClient,
+};
 use secrecy::SecretString;
 
 use super::parsed::public_url;
@@ -23,7 +25,7 @@ pub(crate) fn read(sources: &Sources) -> Result<AuthOptions, ConfigError> {
     let server = server_url(sources)?;
     if secrets.is_empty() && server.is_none() {
         none_is_meant(sources)?;
-        return Ok(AuthOptions { tokens: None, resource: public_resource(sources)? });
+        return Ok(AuthOptions { tokens: None, resource: public_resource(sources)?, web_client: None });
     }
     let issuer = optional(sources, Key::AuthIssuer, "the issuer of tokens", plain_text)?;
     let audience = optional(sources, Key::AuthAudience, "the audience of tokens", plain_text)?;
@@ -35,6 +37,7 @@ pub(crate) fn read(sources: &Sources) -> Result<AuthOptions, ConfigError> {
         }),
         None => None,
     };
+    let web_client = web_client(sources, server.is_some())?;
     let tokens = TokenOptions {
         secrets,
         secret_algorithm: algorithm,
@@ -43,14 +46,19 @@ pub(crate) fn read(sources: &Sources) -> Result<AuthOptions, ConfigError> {
         audiences: audience.into_iter().collect(),
         authorization_server: server,
     };
-    Ok(AuthOptions { tokens: Some(tokens), resource: Some(resource(sources)?) })
+    Ok(AuthOptions { tokens: Some(tokens), resource: Some(resource(sources)?), web_client })
 }
 
 /// Refuses settings of an authentication that is not on: somebody meant it to be.
 fn none_is_meant(sources: &Sources) -> Result<(), ConfigError> {
-    for key in
-        [Key::AuthIssuer, Key::AuthAudience, Key::AuthJwksPath, Key::ResourceServerUrl, Key::JwtAlgorithm]
-    {
+    for key in [
+        Key::AuthIssuer,
+        Key::AuthAudience,
+        Key::AuthJwksPath,
+        Key::ResourceServerUrl,
+        Key::JwtAlgorithm,
+        Key::WebClientId,
+    ] {
         if let Some(given) = sources.given(key)? {
             return Err(ConfigError(format!(
                 "{} is set, but nobody would be authenticated: set PANAVERSITY_JWT_SECRET or \
@@ -117,6 +125,23 @@ fn jwks_url(sources: &Sources, server: &PublicUrl) -> Result<String, ConfigError
         (text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
     })?;
     Ok(format!("{}{path}", server.text))
+}
+
+/// The client as which readers sign in; it is one of the authorization server.
+fn web_client(sources: &Sources, has_server: bool) -> Result<Option<WebClient>, ConfigError> {
+    let id = optional(sources, Key::WebClientId, "the id of a client", plain_text)?;
+    let secret = optional(sources, Key::WebClientSecret, "the secret of a client", plain_text)?;
+    match id {
+        Some(id) if has_server => Ok(Some(WebClient { id, secret: secret.map(SecretString::from) })),
+        Some(_) => Err(ConfigError(
+            "PANAVERSITY_WEB_CLIENT_ID is a client of an authorization server: set PANAVERSITY_AUTH_SERVER_URL"
+                .to_owned(),
+        )),
+        None if secret.is_some() => Err(ConfigError(
+            "PANAVERSITY_WEB_CLIENT_SECRET is of no use without PANAVERSITY_WEB_CLIENT_ID".to_owned(),
+        )),
+        None => Ok(None),
+    }
 }
 
 fn time_to_live(sources: &Sources) -> Result<Duration, ConfigError> {

@@ -3,6 +3,9 @@
 // may ask another server for anything. With a folder, also takes the pictures of the documentation.
 //
 // Usage: node pages.mjs SERVER-URL CHROMIUM [PICTURES-FOLDER]
+//
+// Where the server asks who its readers are, ADMIN_KEY, WRITER_KEY and READER_KEY are keys of agents of these names:
+// then the pages are looked at by a signed-in admin, and the ways to sign in and out are tried.
 
 import assert from 'node:assert/strict';
 import {createRequire} from 'node:module';
@@ -10,13 +13,15 @@ import {readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {chromium} from 'playwright-core';
 import {LESSON, RTL, write} from './books.mjs';
+import {look, signedIn} from './sign-in.mjs';
 
 const [url, executablePath, pictures] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const args = process.getuid() === 0 ? ['--no-sandbox'] : [];
 const browser = await chromium.launch({executablePath, args: [...args, '--disable-dev-shm-usage']});
 
-const seen = await write(url);
+const {ADMIN_KEY: admin, WRITER_KEY: writer, READER_KEY: reader} = process.env;
+const seen = await write(url, admin);
 const book = '/ui/books/sample-book';
 const path = encodeURI(LESSON);
 const PAGES = {
@@ -47,12 +52,12 @@ const PAGES = {
 };
 
 /** A page of the browser that fails the run for every request elsewhere, dialog, error and broken policy. */
-async function opened(options = {}) {
-  const context = await browser.newContext(options);
+async function opened(options = {}, {elsewhere = false} = {}) {
+  const context = await browser.newContext({storageState, ...options});
   const page = await context.newPage();
   page.on('dialog', (dialog) => assert.fail(`a dialog at ${page.url()}: ${dialog.message()}`));
   page.on('pageerror', (error) => assert.fail(`at ${page.url()}: ${error}`));
-  page.on('request', (request) => assert.ok(request.url().startsWith(url), `${page.url()} asks ${request.url()}`));
+  page.on('request', (request) => assert.ok(elsewhere || request.url().startsWith(url), `${page.url()} asks ${request.url()}`));
   page.on('console', (message) => {
     const text = message.text();
     assert.ok(message.type() !== 'error' || /status of 4\d\d/.test(text), `at ${page.url()}: ${text}`);
@@ -70,6 +75,14 @@ async function violations(page) {
   await page.evaluate(axe);
   const {violations} = await page.evaluate(() => globalThis.axe.run(document, {resultTypes: ['violations']}));
   return violations.map(({id, help, nodes}) => `${id}: ${help}: ${nodes.slice(0, 3).map((node) => node.html).join(' ')}`);
+}
+
+// Signed out, and signing in.
+let storageState;
+if (admin) {
+  await look({opened, violations}, url, {reader, writer});
+  storageState = await signedIn(opened, url, admin);
+  console.log('readers sign in by a key and at the authorization server, are told of changes, and sign out');
 }
 
 // Every page, in both schemes and widths, with axe-core.

@@ -1,6 +1,6 @@
 //! Authentication and authorization: who gets in, and what they may reach (R5, R7).
 
-mod api_keys;
+pub(crate) mod api_keys;
 mod feed;
 mod permissions;
 mod random_callers;
@@ -24,12 +24,12 @@ pub(crate) fn secured(on: impl Into<TestBackend>) -> TestEnv {
     TestEnv::new(on).with("PANAVERSITY_JWT_SECRET", SECRET).with("PANAVERSITY_RESOURCE_SERVER_URL", RESOURCE)
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// Claims of a good token for an hour; `more` adds to them or replaces some.
-fn claims(scope: &str, more: Value) -> Value {
+pub(crate) fn claims(scope: &str, more: Value) -> Value {
     with(json!({ "sub": "writer-7", "aud": RESOURCE, "exp": now() + 3_600, "scope": scope }), more)
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::AuthError;
+use super::{AuthError, Credential};
 use crate::limits::KeyTimes;
 
 /// Longest time of a reading.
@@ -86,13 +86,19 @@ impl ApiKeySet {
     }
 
     /// The holder of a key.
-    pub(super) fn find(&self, text: &str) -> Result<Principal, AuthError> {
-        let key = ApiKeySecret::parse(text).ok_or(AuthError::Invalid("it is no whole API key"))?;
+    pub(super) fn find(&self, text: &str) -> Result<Credential, AuthError> {
+        let key = ApiKeySecret::parse(text).ok_or(AuthError::Invalid("it is no whole API key"))?.hash();
+        let principal = self.holder(key)?;
+        Ok(Credential { principal, api_key: Some(key), expires_at: None })
+    }
+
+    /// The holder of the key with this hash.
+    pub(super) fn holder(&self, key: ApiKeyHash) -> Result<Principal, AuthError> {
         let reading = self.reading.borrow();
         if reading.began.elapsed() > self.used_for {
             return Err(AuthError::Unavailable);
         }
-        let found = reading.active.get(&key.hash()).cloned();
+        let found = reading.active.get(&key).cloned();
         found.ok_or(AuthError::Invalid("this API key is unknown, expired or revoked"))
     }
 }

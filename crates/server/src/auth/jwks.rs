@@ -12,22 +12,19 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures::StreamExt;
 use jsonwebtoken::jwk::{self, AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Longest time of one fetch.
-pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+use super::issuer_client;
+
 /// Least time between two fetches, unless a test asks for another.
 pub const LEAST_INTERVAL: Duration = Duration::from_secs(10);
 /// Longest time that keys are used beyond their time to live while they can't be fetched: a key that was
 /// withdrawn must not be accepted for ever.
 const LONGEST_USE: Duration = Duration::from_hours(24);
-/// Most bytes of a key set.
-const MOST_BYTES: usize = 256 << 10;
 
 /// Options of a key set.
 #[derive(Debug, Clone)]
@@ -74,11 +71,7 @@ pub(super) enum KeyLookup {
 
 impl JwkSet {
     pub(super) fn new(options: JwksOptions) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| error.to_string())?;
+        let client = issuer_client::new()?;
         Ok(Self { options: Arc::new(options), client, cache: Arc::default(), fetching: Arc::default() })
     }
 
@@ -136,18 +129,8 @@ impl JwkSet {
     }
 
     async fn fetch(&self) -> Result<Vec<CachedKey>, String> {
-        let answer = self.client.get(&self.options.url).send().await.map_err(in_words)?;
-        if !answer.status().is_success() {
-            return Err(format!("the answer is {}", answer.status()));
-        }
-        let (mut bytes, mut body) = (Vec::new(), answer.bytes_stream());
-        while let Some(some) = body.next().await {
-            bytes.extend_from_slice(&some.map_err(in_words)?);
-            if bytes.len() > MOST_BYTES {
-                return Err("it is too large".to_owned());
-            }
-        }
-        let set: jwk::JwkSet = serde_json::from_slice(&bytes).map_err(|_| "it is no key set".to_owned())?;
+        let answer = self.client.get(&self.options.url).send().await.map_err(issuer_client::in_words)?;
+        let set: jwk::JwkSet = issuer_client::json(answer).await?;
         Ok(set.keys.iter().filter_map(CachedKey::of).collect())
     }
 }
@@ -186,14 +169,5 @@ impl CachedKey {
             return None;
         }
         Some(Self { id: jwk.common.key_id.clone(), algorithm, key: DecodingKey::from_jwk(jwk).ok()? })
-    }
-}
-
-/// The error without its URL, which may hold a password.
-fn in_words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    match std::error::Error::source(&error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }

@@ -13,12 +13,12 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use panaversity_model::permission::{Principal, Scope};
-use panaversity_model::{AgentId, UserId};
+use panaversity_model::{AgentId, Timestamp, UserId};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::jwks::{JwkSet, JwksOptions, KeyLookup};
-use super::{AuthError, ring_provider};
+use super::{AuthError, Credential, ring_provider};
 use crate::host::PublicUrl;
 
 /// Leeway for clocks that differ.
@@ -65,6 +65,8 @@ pub(super) struct TokenChecks {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    /// Unix seconds.
+    exp: f64,
     #[serde(default)]
     scope: Option<Scopes>,
     #[serde(default)]
@@ -128,8 +130,8 @@ impl TokenChecks {
         })
     }
 
-    /// The holder of a token.
-    pub(super) async fn check(&self, token: &str) -> Result<Principal, AuthError> {
+    /// The holder of a token, until it expires.
+    pub(super) async fn check(&self, token: &str) -> Result<Credential, AuthError> {
         let header =
             decode_header(token).map_err(|_| AuthError::Invalid("it is neither a JWT nor an API key"))?;
         let is_by_secret = matches!(header.alg, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
@@ -143,14 +145,14 @@ impl TokenChecks {
             KeyLookup::Unavailable => return Err(AuthError::Unavailable),
         };
         let validation = Validation { algorithms: vec![header.alg], ..self.jwks_validation.clone() };
-        principal(decode::<Claims>(token, &key, &validation))
+        credential(decode::<Claims>(token, &key, &validation))
     }
 
-    fn by_secret(&self, token: &str) -> Result<Principal, AuthError> {
+    fn by_secret(&self, token: &str) -> Result<Credential, AuthError> {
         let mut refused = AuthError::Invalid("its algorithm is not accepted");
         for secret in &self.secrets {
-            match principal(decode::<Claims>(token, secret, &self.secret_validation)) {
-                Ok(principal) => return Ok(principal),
+            match credential(decode::<Claims>(token, secret, &self.secret_validation)) {
+                Ok(credential) => return Ok(credential),
                 Err(error) => refused = error,
             }
         }
@@ -164,10 +166,10 @@ impl TokenChecks {
     }
 }
 
-/// The principal of a decoded token.
-fn principal(
+/// The holder of a decoded token.
+fn credential(
     decoded: Result<jsonwebtoken::TokenData<Claims>, jsonwebtoken::errors::Error>,
-) -> Result<Principal, AuthError> {
+) -> Result<Credential, AuthError> {
     use jsonwebtoken::errors::ErrorKind;
     let claims = decoded.map(|token| token.claims).map_err(|error| {
         AuthError::Invalid(match error.kind() {
@@ -189,5 +191,9 @@ fn principal(
         Scopes::List(list) => list.join(" "),
     });
     let scopes = texts.flat_map(|text| Scope::parse_list(&text)).collect();
-    Ok(Principal::limited(agent, scopes, user))
+    // Beyond the years that a time can have, it is clamped.
+    #[allow(clippy::cast_possible_truncation)]
+    let expires_at = Timestamp::from_micros((claims.exp * 1_000_000.0) as i64);
+    let principal = Principal::limited(agent, scopes, user);
+    Ok(Credential { principal, api_key: None, expires_at: Some(expires_at) })
 }

@@ -14,6 +14,7 @@ use panaversity_model::api_key::{
     API_KEY_RANDOM_BYTES, ApiKey, ApiKeyId, ApiKeyList, ApiKeySecret, NewApiKey,
 };
 use panaversity_model::ports::ApiKeys;
+use panaversity_model::web_session::{WebSession, WebSessionHash};
 use panaversity_model::{AgentId, Fault, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -61,6 +62,27 @@ impl ApiKeys for OneKey {
     }
 }
 
+struct NoSessions;
+
+#[async_trait]
+impl WebSessions for NoSessions {
+    async fn begin_web_session(&self, _: &WebSession) -> Result<(), Fault> {
+        Err(Fault::internal("sessions are only read here"))
+    }
+
+    async fn web_session(&self, _: WebSessionHash) -> Result<Option<WebSession>, Fault> {
+        Ok(None)
+    }
+
+    async fn end_web_session(&self, _: WebSessionHash) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn end_web_sessions(&self, _: Option<&AgentId>) -> Result<u64, Fault> {
+        Ok(0)
+    }
+}
+
 fn key() -> ApiKeySecret {
     ApiKeySecret::from_random([7; API_KEY_RANDOM_BYTES])
 }
@@ -82,8 +104,9 @@ static AUTHENTICATOR: LazyLock<(Authenticator, Runtime)> = LazyLock::new(|| {
     };
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let keys = runtime.block_on(ApiKeySet::open(Arc::new(OneKey), KeyTimes::default())).unwrap();
-    let options = AuthOptions { tokens: Some(tokens), resource: PublicUrl::parse(RESOURCE) };
-    (Authenticator::new(options, keys).unwrap(), runtime)
+    let options =
+        AuthOptions { tokens: Some(tokens), resource: PublicUrl::parse(RESOURCE), web_client: None };
+    (Authenticator::new(options, keys, Arc::new(NoSessions)).unwrap(), runtime)
 });
 
 /// Name of the agent that a request with these headers is let in as.

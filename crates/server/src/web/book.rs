@@ -13,7 +13,7 @@ use panaversity_service::browse::{CountedChild, FolderPage};
 use super::layout::{Crumb, WebPage};
 use super::links::{BookLinks, with_query};
 use super::request::PageRequest;
-use super::{changes, search, shown, tree};
+use super::{changes, live, search, shown, tree};
 
 /// Children on a page of a folder.
 const CHILDREN: usize = 100;
@@ -38,6 +38,7 @@ pub(super) async fn page(request: PageRequest) -> Response {
                 Some(_) => None,
             };
             let main = html! {
+                (live::notices(&links, None))
                 (overlay_line(call, &links))
                 @if folder.is_none() { (facts(&book, &links)) }
                 h2 { "Files" }

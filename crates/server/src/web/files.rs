@@ -18,7 +18,7 @@ use super::layout::WebPage;
 use super::links::BookLinks;
 use super::markdown::{self, PageSource};
 use super::request::{PageRequest, may_write};
-use super::{book, restore, shown, text, tree};
+use super::{book, live, restore, shown, text, tree};
 use crate::http::HttpState;
 use crate::http::file_response::respond;
 use crate::http::middleware::client_address::CallerKey;
@@ -46,6 +46,7 @@ pub(super) async fn page(request: PageRequest) -> Response {
             let body = content(file.content, &links, &path, (as_text, from, version.is_some())).await?;
             let is_former = version.is_some() && current != Some(file.record.hash);
             let main = html! {
+                @if version.is_none() { (live::notices(&links, Some((&path, file.record.hash)))) }
                 (facts(&file.record, &links))
                 @if is_former {
                     div.notice {

@@ -4,6 +4,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{DOCTYPE, Markup, html};
+use panaversity_model::AgentId;
 
 use super::security;
 
@@ -27,12 +28,23 @@ pub(super) struct WebPage {
     /// What stands beside it: the tree of its book.
     pub(super) aside: Option<Markup>,
     pub(super) main: Markup,
+    /// Who has signed in.
+    pub(super) signed_in: Option<AgentId>,
+    /// The page that a browser goes on to at once.
+    pub(super) go_on: Option<String>,
 }
 
 impl WebPage {
     /// An empty page of this title.
     pub(super) fn titled(title: impl Into<String>) -> Self {
-        Self { title: title.into(), crumbs: Vec::new(), aside: None, main: Markup::default() }
+        Self {
+            title: title.into(),
+            crumbs: Vec::new(),
+            aside: None,
+            main: Markup::default(),
+            signed_in: None,
+            go_on: None,
+        }
     }
 }
 
@@ -50,6 +62,7 @@ fn framed(page: &WebPage) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                @if let Some(url) = &page.go_on { meta http-equiv="refresh" content=(format!("0;url={url}")); }
                 title { (page.title) " · PanaversityFS" }
                 link rel="icon" href=(urls.icon) type="image/svg+xml";
                 link rel="stylesheet" href=(urls.style);
@@ -65,6 +78,12 @@ fn framed(page: &WebPage) -> Markup {
                             li { a href="/ui/search" { "Search" } }
                             li { a href="/ui/audit" { "Audit log" } }
                             li { a href="/ui/state" { "State" } }
+                        }
+                    }
+                    @if let Some(agent) = &page.signed_in {
+                        form.reader method="post" action="/ui/sign-out" {
+                            span { "Signed in as " bdi { (agent.as_str()) } }
+                            button { "Sign out" }
                         }
                     }
                 }

@@ -2,26 +2,43 @@
 //! it. Invariant: they say what the JSON answers say and nothing more, so that no internals are shown.
 
 use axum::body::to_bytes;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use maud::html;
-use panaversity_model::{Error, ErrorCode, Refusal};
+use panaversity_model::{AgentId, Error, ErrorCode, Refusal};
 use panaversity_service::Call;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::layout::{self, WebPage};
+use super::sign_in;
+use crate::AppState;
 use crate::error::{error_body, status_of};
 
 /// Most bytes of a JSON answer that is made a page of.
 const MOST_BYTES: usize = 64 << 10;
 
 /// The page of a failed call.
-pub(super) fn respond(error: &Error, call: &Call) -> Response {
+pub(super) fn respond(error: &Error, call: &Call, signed_in: Option<AgentId>) -> Response {
     let body = error_body(error, call);
-    layout::respond(status(error), &page(&body["error"], &call.caller.request.to_string()))
+    let page = page(&body["error"], &call.caller.request.to_string());
+    layout::respond(status(error), &WebPage { signed_in, ..page })
+}
+
+/// The page of an error outside a call of the service.
+pub(super) fn of(error: &Error) -> Response {
+    let (message, hint) = match error {
+        Error::Refused(refusal) => (refusal.to_string(), "Go back, and try again from there"),
+        Error::Broken(_) => (
+            "The server could not do this".to_owned(),
+            "Try again in some seconds; the server's log says why",
+        ),
+    };
+    let fields = json!({ "code": error.code().as_str(), "message": message, "hint": hint });
+    layout::respond(status(error), &page(&fields, ""))
 }
 
 fn status(error: &Error) -> StatusCode {
@@ -49,15 +66,7 @@ fn page(error: &Value, request: &str) -> WebPage {
         error["suggestions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let main = html! {
         p.problem role="alert" dir="auto" { (text("message")) }
-        @if code == ErrorCode::Unauthenticated.as_str() {
-            p {
-                "This server asks callers for a key. Send it with each request, in the header "
-                code { "Authorization: Bearer …" } " or " code { "x-api-key" }
-                "; the operator makes one with " code { "panaversity-fs keys create" } "."
-            }
-        } @else {
-            p { (text("hint")) "." }
-        }
+        p { (text("hint")) "." }
         @if !suggestions.is_empty() {
             p { "Near names:" }
             ul { @for near in suggestions { li { bdi { (near) } } } }
@@ -75,7 +84,7 @@ fn title_of(code: &str) -> &'static str {
     match code {
         "NOT_FOUND" | "BOOK_NOT_FOUND" | "INVALID_PATH" => "Not found",
         "FORBIDDEN" => "Not permitted",
-        "UNAUTHENTICATED" => "Who are you?",
+        "UNAUTHENTICATED" => "Sign in",
         "RATE_LIMITED" => "Too many requests",
         "CONFLICT" | "HASH_REQUIRED" => "It has changed meanwhile",
         "INVALID_ARGUMENT" | "SCHEMA_VIOLATION" | "TOO_LARGE" => "That can't be done",
@@ -85,7 +94,7 @@ fn title_of(code: &str) -> &'static str {
 
 /// `GET` of a path that is no page.
 pub(super) async fn nowhere() -> Response {
-    let error = serde_json::json!({
+    let error = json!({
         "code": ErrorCode::NotFound.as_str(),
         "message": "There is no such page",
         "hint": "Start from the list of books",
@@ -94,11 +103,12 @@ pub(super) async fn nowhere() -> Response {
 }
 
 /// Makes pages of the JSON in which middleware refuses requests for pages.
-pub(crate) async fn as_page(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let is_page = path == "/" || path == "/ui" || path.starts_with("/ui/");
+pub(crate) async fn as_page(State(app): State<AppState>, request: Request, run: Next) -> Response {
+    let is_page = super::is_page(request.uri().path());
+    let next = request.uri().path_and_query().filter(|_| request.method() == Method::GET);
+    let next = next.map_or("/", PathAndQuery::as_str).to_owned();
     let wants_json = accepts_only_json(request.headers());
-    let response = next.run(request).await;
+    let response = run.run(request).await;
     let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     if !is_page || wants_json || !is_json || !is_error {
@@ -113,7 +123,14 @@ pub(crate) async fn as_page(request: Request, next: Next) -> Response {
     if fields["message"].is_null() && fields.is_object() {
         fields["message"] = error["message"].clone();
     }
-    let mut answer = layout::respond(parts.status, &page(&fields, ""));
+    let page = match &app.auth {
+        Some(auth) if parts.status == StatusCode::UNAUTHORIZED => {
+            let main = sign_in::ways(&next, auth.code_flow().is_some());
+            WebPage { main, ..WebPage::titled("Sign in") }
+        }
+        _ => page(&fields, ""),
+    };
+    let mut answer = layout::respond(parts.status, &page);
     for (name, value) in &parts.headers {
         if name != CONTENT_TYPE && name != CONTENT_LENGTH {
             answer.headers_mut().insert(name, value.clone());

@@ -16,6 +16,7 @@ use panaversity_service::Call;
 use super::layout::{self, WebPage};
 use super::problems;
 use crate::AppState;
+use crate::auth::has_token;
 use crate::call::CallKind;
 use crate::http::HttpState;
 use crate::http::assets::decoded;
@@ -97,6 +98,8 @@ pub(super) struct PageRequest {
     pub(super) app: AppState,
     pub(super) state: HttpState,
     principal: Result<Principal, Refusal>,
+    /// True if the caller has authenticated by the cookie of a session.
+    has_session: bool,
     pub(super) query: QueryPairs,
     /// Path as received.
     path: String,
@@ -111,9 +114,10 @@ impl FromRequestParts<HttpState> for PageRequest {
         app.links = app.links.for_host(host);
         app.missing_scope = parts.extensions.get().cloned().unwrap_or_default();
         let principal = app.http_principal(&parts.extensions, &parts.headers);
+        let has_session = parts.extensions.get::<Principal>().is_some() && !has_token(&parts.headers);
         let query = QueryPairs::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let path = parts.uri.path().to_owned();
-        Ok(Self { app, state: state.clone(), principal, query, path })
+        Ok(Self { app, state: state.clone(), principal, has_session, query, path })
     }
 }
 
@@ -153,7 +157,7 @@ impl PageRequest {
     ) -> Response {
         let made = self.answer(name, operation, async |call: &mut Call| {
             let page = use_case(call).await?;
-            Ok(layout::respond(StatusCode::OK, &page))
+            Ok(layout::respond(StatusCode::OK, &WebPage { signed_in: self.signed_in(), ..page }))
         });
         made.await
     }
@@ -173,7 +177,12 @@ impl PageRequest {
             use_case(call).await
         };
         let ended = self.app.run(CallKind::Page(name), caller, operation, use_case, |_| None).await;
-        ended.result.unwrap_or_else(|error| problems::respond(&error, &ended.call))
+        ended.result.unwrap_or_else(|error| problems::respond(&error, &ended.call, self.signed_in()))
+    }
+
+    /// The agent that has signed in by this browser.
+    fn signed_in(&self) -> Option<AgentId> {
+        self.principal.as_ref().ok().filter(|_| self.has_session).map(|principal| principal.agent.clone())
     }
 }
 

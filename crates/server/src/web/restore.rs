@@ -3,8 +3,7 @@
 //!
 //! # Forgery
 //! 1. The host check has refused forms of other origins, where it is on.
-//! 2. A browser says where the form was: `Sec-Fetch-Site` must be `same-origin`, and `Origin` the host that
-//!    the request is addressed to. A request without both comes from no browser.
+//! 2. A browser says where the form was: see `same_origin.rs`.
 //! 3. The form has a token that this store signed for this agent, file, layer, version and precondition. It
 //!    expires.
 //!
@@ -12,8 +11,7 @@
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use panaversity_model::audit::Operation;
@@ -23,6 +21,7 @@ use panaversity_service::restore::RestoreFile;
 
 use super::links::BookLinks;
 use super::request::{PageRequest, QueryPairs};
+use super::same_origin;
 use crate::AppState;
 use crate::http::HttpState;
 use crate::signed_url::InvalidSignature;
@@ -61,16 +60,14 @@ fn subject(links: &BookLinks, path: &BookPath) -> String {
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let Ok(page) = PageRequest::from_request_parts(&mut parts, &state).await;
-    let is_own = is_of_this_site(&parts.headers);
+    let is_own = same_origin::require(&parts.headers, page.app.links.public_origin());
     let form = to_bytes(body, MOST_BYTES).await.unwrap_or_default();
     let form = QueryPairs::parse(&form);
     let page = &page;
     page.answer("POST /ui/restore", Operation::Restore, async |call| {
         let (book, path) = (page.book()?, page.file()?);
         call.path = Some(path.clone());
-        if !is_own {
-            return Err(Refusal::argument("Origin", "the form was sent from another site").into());
-        }
+        is_own.clone()?;
         let links = BookLinks::new(&book, &page.query.layer()?);
         let token = form.get("token").unwrap_or_default();
         let opened = page.app.links.open(&subject(&links, &path), token, FIELDS);
@@ -99,48 +96,4 @@ fn invalid(why: InvalidSignature) -> Refusal {
         InvalidSignature::Forged => "the form is not one that this server gave you: open the page again",
     };
     Refusal::argument("token", why)
-}
-
-/// Step 2 of the protocol.
-fn is_of_this_site(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let site = text("sec-fetch-site").is_none_or(|site| site == "same-origin");
-    let origin = match text(ORIGIN.as_str()) {
-        None => true,
-        Some(origin) => {
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            authority.is_some_and(|authority| text(HOST.as_str()) == Some(authority))
-        }
-    };
-    site && origin
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_of_other_sites_are_told_apart() {
-        let of = |pairs: &[(&'static str, &'static str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in pairs {
-                headers.insert(*name, value.parse().unwrap());
-            }
-            is_of_this_site(&headers)
-        };
-        let host = ("host", "books.example.com");
-        assert!(of(&[host]));
-        assert!(of(&[host, ("origin", "https://books.example.com"), ("sec-fetch-site", "same-origin")]));
-        for (name, value) in [
-            ("origin", "https://evil.example"),
-            ("origin", "https://books.example.com.evil.example"),
-            ("origin", "https://books.example.com:444"),
-            ("origin", "null"),
-            ("sec-fetch-site", "cross-site"),
-            ("sec-fetch-site", "same-site"),
-            ("sec-fetch-site", "none"),
-        ] {
-            assert!(!of(&[host, (name, value)]), "{name}: {value}");
-        }
-    }
 }

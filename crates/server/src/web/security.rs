@@ -15,8 +15,8 @@ use panaversity_model::ContentHash;
 
 use super::problems;
 
-/// What a page may load: its stylesheet, script, icon, and images of this server.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; \
+/// What a page may load: its stylesheet, script, icon, images of this server, and its feed of changes.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 

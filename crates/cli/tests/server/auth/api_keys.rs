@@ -20,14 +20,14 @@ use crate::harness::{Db, Server, TestEnv, log_watch, until};
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs `keys`; returns what it prints as JSON.
-pub(super) fn keys(env: &TestEnv, arguments: &[&str]) -> Value {
+pub(crate) fn keys(env: &TestEnv, arguments: &[&str]) -> Value {
     let output = env.command().arg("keys").args(arguments).arg("--json").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Creates a key; returns its text and its id.
-pub(super) fn create_key(env: &TestEnv, agent: &str, more: &[&str]) -> (String, String) {
+pub(crate) fn create_key(env: &TestEnv, agent: &str, more: &[&str]) -> (String, String) {
     let created = keys(env, &[&["create", "--agent", agent], more].concat());
     let text = |name: &str| created[name].as_str().unwrap().to_owned();
     log_watch::secret(&text("key"));

@@ -22,7 +22,7 @@ async fn without_a_token_a_page_says_in_plain_words_what_is_missing() {
         for path in ["/", "/ui/state", "/ui/audit", "/ui/nowhere", &format!("/ui/books/{BOOK}")] {
             let reply = server.get(path).await;
             let html = checked(path, &reply, 401);
-            assert!(html.contains("asks callers for a key") && html.contains("UNAUTHENTICATED"), "{html}");
+            assert!(html.contains("API key or token") && html.contains("keys create"), "{html}");
             assert!(reply.headers.get("www-authenticate").is_some(), "{path}");
         }
         let html = server.get("/").await.text();

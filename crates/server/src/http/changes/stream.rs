@@ -72,7 +72,7 @@ impl StreamAccess {
     /// Whether the caller may still read.
     pub(crate) async fn is_valid(&self) -> bool {
         let Some(auth) = &self.auth else { return true };
-        match auth.authenticate(&self.credentials).await {
+        match auth.authenticate_browser(&self.credentials).await {
             Ok(None) => true,
             Ok(Some(principal)) => {
                 let (read, book) = (Permission::Read, Some(&self.book));

@@ -1,9 +1,10 @@
-//! Authentication of requests to `/mcp`, before their bodies are read.
+//! Authentication of requests to `/mcp`, the feed and the pages, before their bodies are read.
 //!
 //! A request without a valid token gets 401 with the way to one (`WWW-Authenticate`, RFC 6750 and 9728).
 //! A call that needs a scope which its token lacks is answered with 403 and that scope, so that a client
 //! can ask for it; the body is still the call's answer. Tokens in the query are refused: they would be
-//! in logs.
+//! in logs. The cookie of a browser's session counts for pages and the feed alone: what changes books is
+//! `/mcp`, and the one form that does so is told from those of other sites.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +20,7 @@ use serde_json::json;
 use crate::auth::{AuthError, Authenticator};
 use crate::error::{self, AGAIN_IN_SECONDS};
 use crate::http::discard::discard;
+use crate::web;
 
 /// Scope that a call of the request lacked.
 #[derive(Clone, Default)]
@@ -40,6 +42,8 @@ pub(crate) async fn identify(
 ) -> Response {
     let authenticated = if authenticator.is_required() && has_token_in_query(request.uri()) {
         Err(AuthError::Malformed("it must be in a header, not in the query"))
+    } else if takes_cookie(request.uri().path()) {
+        authenticator.authenticate_browser(request.headers()).await
     } else {
         authenticator.authenticate(request.headers()).await
     };
@@ -71,6 +75,11 @@ pub(crate) async fn require(
     response
 }
 
+/// True for pages, and for the feed, which keeps them up to date.
+fn takes_cookie(path: &str) -> bool {
+    web::is_page(path) || (path.starts_with("/books/") && path.ends_with("/changes"))
+}
+
 fn has_token_in_query(uri: &Uri) -> bool {
     let names = uri.query().unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or(""));
     names.into_iter().any(|name| {
@@ -82,7 +91,7 @@ pub(super) fn refused(authenticator: &Authenticator, reason: AuthError) -> Respo
     let message = reason.message();
     tracing::info!(target: "panaversity_fs.auth", reason = message, "a request was not authenticated");
     let (status, code, hint) = match reason {
-        AuthError::Missing | AuthError::Invalid(_) => (
+        AuthError::Missing | AuthError::Invalid(_) | AuthError::SignedOut => (
             StatusCode::UNAUTHORIZED,
             ErrorCode::Unauthenticated,
             "Get a token from the authorization server or the operator, and send it as Authorization: Bearer; the commands read it from PANAVERSITY_TOKEN",

@@ -1,0 +1,134 @@
+//! Sign-ins of browsers.
+//!
+//! 1. A reader gives a token once. If it is valid, a session of strong randomness is stored by its hash, and
+//!    the browser gets the secret as a cookie that scripts can't read and that it sends with no request which
+//!    another site has caused (`HttpOnly`, `SameSite=Strict`).
+//! 2. A request with that cookie has the principal of the token. One session is one row: a sign-out holds on
+//!    all servers at once.
+//! 3. A session lasts [`WEB_SESSION_LASTS`], and no longer than its token. That of an API key has the key's
+//!    permissions as they are now, and none once the key is revoked.
+//! 4. The cookie counts for pages and the feed alone, never for `/mcp`: see `http/middleware/auth.rs`.
+//!
+//! Where the page is under HTTPS the cookie has the prefix `__Host-`, so that no other host can set it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use panaversity_model::permission::Principal;
+use panaversity_model::web_session::{WEB_SESSION_RANDOM_BYTES, WebSession, WebSessionSecret};
+use panaversity_model::{Fault, Timestamp};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{AuthError, Authenticator};
+
+/// Longest time of a session.
+pub(crate) const WEB_SESSION_LASTS: Duration = Duration::from_hours(12);
+/// Names of the cookie: under HTTPS, and without it.
+pub(crate) const SESSION_COOKIES: [&str; 2] = ["__Host-panaversity_session", "panaversity_session"];
+
+/// A session that has begun.
+pub(crate) struct SignIn {
+    /// Value of the cookie.
+    pub(crate) secret: WebSessionSecret,
+    /// Time until it ends.
+    pub(crate) lasts: Duration,
+}
+
+impl Authenticator {
+    /// Authenticates a request of a browser: by its token if it has one, else by its cookie. `None`: callers
+    /// need not authenticate.
+    pub(crate) async fn authenticate_browser(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<Principal>, AuthError> {
+        match session_cookie(headers) {
+            Some(secret) if !has_token(headers) && self.is_required() => self.session(secret).await.map(Some),
+            _ => self.authenticate(headers).await,
+        }
+    }
+
+    async fn session(&self, secret: &str) -> Result<Principal, AuthError> {
+        let secret = WebSessionSecret::parse(secret).ok_or(AuthError::SignedOut)?;
+        let found = self.inner.sessions.web_session(secret.hash()).await;
+        let found = found.map_err(|fault| unavailable(&fault))?;
+        let WebSession { principal, api_key, .. } = found.ok_or(AuthError::SignedOut)?;
+        let Some(key) = api_key else { return Ok(principal) };
+        self.inner.keys.holder(key).map_err(|error| match error {
+            AuthError::Unavailable => error,
+            _ => AuthError::SignedOut,
+        })
+    }
+
+    /// Begins a session for the holder of a token.
+    pub(crate) async fn sign_in(&self, token: &str) -> Result<SignIn, AuthError> {
+        let credential = self.check(token).await?;
+        let now = now();
+        let longest = now.after(WEB_SESSION_LASTS);
+        let expires_at = credential.expires_at.map_or(longest, |end| end.min(longest));
+        let lasts = u64::try_from(expires_at.micros() - now.micros()).unwrap_or_default();
+        let mut random = [0; WEB_SESSION_RANDOM_BYTES];
+        SystemRandom::new().fill(&mut random).map_err(|_| AuthError::Unavailable)?;
+        let secret = WebSessionSecret::from_random(random);
+        let session = WebSession {
+            hash: secret.hash(),
+            principal: credential.principal,
+            api_key: credential.api_key,
+            expires_at,
+        };
+        self.inner.sessions.begin_web_session(&session).await.map_err(|fault| unavailable(&fault))?;
+        let agent_id = session.principal.agent.as_str();
+        tracing::info!(target: "panaversity_fs.auth", agent_id, "a browser has signed in");
+        Ok(SignIn { secret, lasts: Duration::from_micros(lasts) })
+    }
+
+    /// Ends the session of a request, if it has one.
+    pub(crate) async fn sign_out(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        match session_cookie(headers).and_then(WebSessionSecret::parse) {
+            Some(secret) => self.inner.sessions.end_web_session(secret.hash()).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn unavailable(fault: &Fault) -> AuthError {
+    tracing::error!(target: "panaversity_fs.auth", error = %fault, "the sessions of browsers can't be used");
+    AuthError::Unavailable
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(0).after(since)
+}
+
+/// True if a request has a token, right or wrong.
+pub(crate) fn has_token(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key")
+}
+
+/// Value of the cookie of a session, of the stricter name first.
+fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+    SESSION_COOKIES.into_iter().find_map(|name| cookie(headers, name))
+}
+
+/// Value of a request's cookie (RFC 6265, section 4.2.1).
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = pairs.flat_map(|pairs| pairs.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(given, _)| *given == name).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_among_others_by_its_whole_name() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, "a=1; xpanaversity_session=2;panaversity_session=3=4".parse().unwrap());
+        assert_eq!(session_cookie(&headers), Some("3=4"));
+        headers.append(COOKIE, "__Host-panaversity_session=5".parse().unwrap());
+        assert_eq!(session_cookie(&headers), Some("5"), "the stricter name counts");
+        assert_eq!(cookie(&headers, "b"), None);
+    }
+}
