@@ -31,6 +31,6 @@ impl TokenParser {
 
     /// The holder of a token.
     pub async fn holder(&self, token: &str) -> Option<Principal> {
-        self.0.check(token).await.ok()
+        self.0.check(token).await.ok().map(|credential| credential.principal)
     }
 }
