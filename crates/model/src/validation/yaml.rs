@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
 /// Characters of a name that a message shows.
 const SHOWN: usize = 100;
@@ -78,9 +78,27 @@ struct Open {
     at_key: bool,
 }
 
+/// Lines of a text, which end at `\n` alone, as elsewhere; the parser counts those that end at `\r` too.
+struct Lines {
+    /// Positions of the ends of lines, in characters.
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        let ends = text.chars().enumerate().filter(|(_, char)| *char == '\n').map(|(at, _)| at).collect();
+        Self { ends }
+    }
+
+    /// Line of a position, from 1.
+    fn at(&self, marker: &Marker) -> usize {
+        self.ends.partition_point(|end| *end < marker.index()) + 1
+    }
+}
+
 /// Reader of one document.
-#[derive(Default)]
 struct Reader {
+    lines: Lines,
     stack: Vec<Open>,
     root: Option<YamlKind>,
     fields: Vec<YamlField>,
@@ -88,10 +106,10 @@ struct Reader {
 
 /// Reads the first document of a text.
 pub(super) fn read(text: &str) -> Result<YamlDocument, YamlError> {
-    let mut reader = Reader::default();
+    let mut reader = Reader { lines: Lines::of(text), stack: Vec::new(), root: None, fields: Vec::new() };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| YamlError {
-            line: error.marker().line().max(1),
+            line: reader.lines.at(error.marker()),
             why: error.info().to_owned(),
         })?;
         reader.take(event, span)?;
@@ -105,7 +123,7 @@ pub(super) fn read(text: &str) -> Result<YamlDocument, YamlError> {
 
 impl Reader {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlError> {
-        let line = span.start.line().max(1);
+        let line = self.lines.at(&span.start);
         if let Event::Scalar(_, _, _, Some(tag))
         | Event::SequenceStart(_, Some(tag))
         | Event::MappingStart(_, Some(tag)) = &event
@@ -268,6 +286,16 @@ mod tests {
         assert_eq!(names, [("a", 1), ("slug", 4), ("list", 5)]);
         assert_eq!(fields[2].items, [YamlKind::Text, YamlKind::Number]);
         assert_eq!(fields[1].text, "y");
+    }
+
+    #[test]
+    fn a_line_ends_at_a_line_feed_alone() {
+        assert_eq!(read("ö: 1\r# x\r\nb: c: d\n").unwrap_err().line, 2);
+        assert_eq!(read("a:\r\r  - 1\r\nb: 2\nb: 3\n").unwrap_err().line, 3);
+        let YamlDocument::Fields(fields) = read("a: 1\r\nb: \"ü\r\r\n  x\"\nc: 3\n").unwrap() else {
+            panic!()
+        };
+        assert_eq!(fields.iter().map(|field| field.line).collect::<Vec<_>>(), [1, 2, 4]);
     }
 
     #[test]
