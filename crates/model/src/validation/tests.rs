@@ -270,11 +270,13 @@ proptest! {
         pieces in prop::collection::vec(
             prop::sample::select(vec![
                 "---\n", "[x](", ")", "![", "{", "}", "`", "import a from './", "'", "\"", "<a href=", ">", "é", "%",
-                "\n\n", "require('", "../", "slug: ", "[a]: ", "\r\n", "<!--", "-->", "/*", "😀", "\\",
+                "\n\n", "require('", "../", "slug: ", "[a]: ", "\r\n", "\r", "\n", ": ", "<!--", "-->", "/*", "😀", "\\",
             ]), 0..40,
         ),
     ) {
-        for text in [String::from_utf8_lossy(&bytes).into_owned(), pieces.concat()] {
+        let pieces = pieces.concat();
+        let front_matter = format!("---\n{pieces}\n---\n");
+        for text in [String::from_utf8_lossy(&bytes).into_owned(), pieces, front_matter] {
             for path in ["content/a.mdx", "content/b/c.md"] {
                 let report = validate(Schema::Docusaurus, &[(path, &text), ("content/b/d.png", "")]);
                 let lines = text.matches('\n').count() + 1;
