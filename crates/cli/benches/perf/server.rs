@@ -173,10 +173,13 @@ fn cpu_of(pid: &str, fields: usize) -> f64 {
     numbers.filter_map(|number| number.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
 }
 
-/// Creates the folder of this run, on a real disk: a temporary folder may be in memory. It is deleted when the
-/// run ends and no earlier: after deletions `ext4` searches long for the inode of a new file.
+/// Creates the folder of this run, on a real disk: a temporary folder may be in memory. `PANAVERSITY_BENCH_FOLDER`
+/// says in which one. It is deleted when the run ends and no earlier: after deletions `ext4` without a journal
+/// searches long for the inode of a new file.
 pub(crate) fn root() -> TempDir {
-    let root = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    let parent = std::env::var_os("PANAVERSITY_BENCH_FOLDER");
+    let parent = parent.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let root = tempfile::Builder::new().prefix("bench-").tempdir_in(parent);
     let root = root.expect("a folder");
     ROOT.set(root.path().to_owned()).expect("one run");
     root
