@@ -22,39 +22,53 @@ if (matchMedia("(max-width: 60rem)").matches) {
     for (const tree of document.querySelectorAll(".tree > details, .outline > details")) tree.open = false;
 }
 
-// Says who changes what is shown, while it is looked at. A hidden page holds no stream.
+// Says who changes what is shown, while it is looked at. A page that stays hidden holds no stream.
 for (const place of document.querySelectorAll("[data-feed]")) {
-    const { feed, path, hash } = place.dataset;
+    const { feed, path, hash, namespace } = place.dataset;
     let since = null;
     let stream = null;
+    let pause = 5_000;
+    let timer = null;
     const say = (set) => {
         const change = set.files.find((file) => !path || file.path === path || file.moved_from === path);
-        if (!change) return;
+        if (!change || (namespace && set.namespace !== namespace)) return;
         // The set that brought what is shown: those before it are no news.
         if (path && change.path === path && change.new_hash === hash) return place.replaceChildren();
         const who = document.createElement("bdi");
         who.textContent = set.agent_id;
         const show = document.createElement("a");
-        show.href = location.href;
+        show.href = location.pathname + location.search;
         show.textContent = "Show it";
         const what = set.message ? `: ${set.message}` : "";
         place.replaceChildren("Changed by ", who, ` just now${what}. `, show);
     };
+    const close = () => {
+        stream?.close();
+        stream = null;
+    };
+    const open = () => {
+        const url = new URL(feed, location.href);
+        if (since) url.searchParams.set("since", since);
+        stream = new EventSource(url);
+        stream.addEventListener("open", () => (pause = 5_000));
+        stream.addEventListener("change", (event) => {
+            since = event.lastEventId;
+            say(JSON.parse(event.data));
+        });
+        // A refusal ends a stream for good: it is tried again, ever more rarely.
+        stream.addEventListener("error", () => {
+            if (stream?.readyState !== EventSource.CLOSED) return;
+            close();
+            timer = setTimeout(follow, pause);
+            pause = Math.min(2 * pause, 300_000);
+        });
+    };
     const follow = () => {
-        if (document.hidden) {
-            stream?.close();
-            stream = null;
-        } else if (!stream) {
-            const url = new URL(feed, location.href);
-            if (since) url.searchParams.set("since", since);
-            stream = new EventSource(url);
-            stream.addEventListener("change", (event) => {
-                since = event.lastEventId;
-                say(JSON.parse(event.data));
-            });
-        }
+        clearTimeout(timer);
+        if (document.hidden) timer = setTimeout(close, 60_000);
+        else if (!stream) open();
     };
     document.addEventListener("visibilitychange", follow);
-    addEventListener("pagehide", () => stream?.close());
-    follow();
+    addEventListener("pagehide", close);
+    addEventListener("pageshow", follow);
 }

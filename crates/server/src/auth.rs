@@ -28,6 +28,7 @@ use panaversity_model::api_key::{API_KEY_PREFIX, ApiKeyHash};
 use panaversity_model::permission::{Permission, Principal, Scope};
 use panaversity_model::ports::WebSessions;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::host::PublicUrl;
 pub use api_keys::ApiKeySet;
@@ -51,6 +52,8 @@ pub struct AuthOptions {
     pub resource: Option<PublicUrl>,
     /// Client as which readers sign in at the authorization server.
     pub web_client: Option<WebClient>,
+    /// True if the public URL is under HTTPS.
+    pub is_https: bool,
 }
 
 /// Authenticates requests. Cheap to clone.
@@ -63,6 +66,10 @@ struct AuthMethods {
     tokens: Option<TokenChecks>,
     keys: ApiKeySet,
     sessions: Arc<dyn WebSessions>,
+    /// Bounds how many sessions are looked up at once.
+    lookups: Semaphore,
+    /// True if browsers come by HTTPS.
+    is_https: bool,
     resource: Option<PublicUrl>,
     authorization_server: Option<PublicUrl>,
     code_flow: Option<CodeFlow>,
@@ -103,7 +110,8 @@ impl Authenticator {
         keys: ApiKeySet,
         sessions: Arc<dyn WebSessions>,
     ) -> Result<Self, String> {
-        let AuthOptions { tokens, resource, web_client } = options;
+        let AuthOptions { tokens, resource, web_client, is_https } = options;
+        let lookups = Semaphore::new(web_sessions::LOOKUPS);
         let authorization_server = tokens.as_ref().and_then(|tokens| tokens.authorization_server.clone());
         let code_flow = match (web_client, &authorization_server, &resource) {
             (Some(client), Some(server), Some(resource)) => {
@@ -121,6 +129,8 @@ impl Authenticator {
                 tokens,
                 keys,
                 sessions,
+                lookups,
+                is_https,
                 resource,
                 authorization_server,
                 code_flow,
@@ -239,7 +249,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthError> {
     let api_keys = headers.get_all("x-api-key").iter().map(|value| (value, false));
     let mut given = authorization.chain(api_keys);
     let (Some((value, has_scheme)), None) = (given.next(), given.next()) else {
-        return Err(if has_token(headers) {
+        return Err(if headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key") {
             AuthError::Malformed("it is given more than once")
         } else {
             AuthError::Missing

@@ -168,9 +168,9 @@ impl SignedUrls {
         Ok((self.signed_until(&self.base()?, path, fields, expires), expires))
     }
 
-    /// A token that a form of this server's own pages sends back: the query of a signed link to a path.
-    pub(crate) fn token(&self, path: &str, fields: &[(&str, &str)]) -> String {
-        let expires = unix_now().saturating_add(self.inner.options.valid_for.as_secs());
+    /// A token that a browser sends back to this server's own pages: the query of a signed link to a path.
+    pub(crate) fn token(&self, path: &str, fields: &[(&str, &str)], valid_for: Duration) -> String {
+        let expires = unix_now().saturating_add(valid_for.as_secs());
         let link = self.signed_until("", path, fields, expires);
         link.split_once('?').map_or(String::new(), |(_, query)| query.to_owned())
     }

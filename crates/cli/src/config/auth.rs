@@ -23,9 +23,16 @@ pub(crate) fn read(sources: &Sources) -> Result<AuthOptions, ConfigError> {
     let algorithm = required(sources, Key::JwtAlgorithm, "HS256, HS384 or HS512", secret_algorithm)?;
     let secrets = secrets(sources, algorithm)?;
     let server = server_url(sources)?;
+    let public = public_url(sources)?;
+    let is_https = public.as_ref().is_some_and(|url| url.text.starts_with("https:"));
     if secrets.is_empty() && server.is_none() {
         none_is_meant(sources)?;
-        return Ok(AuthOptions { tokens: None, resource: public_resource(sources)?, web_client: None });
+        return Ok(AuthOptions {
+            tokens: None,
+            resource: public_resource(sources)?,
+            web_client: None,
+            is_https,
+        });
     }
     let issuer = optional(sources, Key::AuthIssuer, "the issuer of tokens", plain_text)?;
     let audience = optional(sources, Key::AuthAudience, "the audience of tokens", plain_text)?;
@@ -37,7 +44,7 @@ pub(crate) fn read(sources: &Sources) -> Result<AuthOptions, ConfigError> {
         }),
         None => None,
     };
-    let web_client = web_client(sources, server.is_some())?;
+    let web_client = web_client(sources, server.is_some(), public.is_some())?;
     let tokens = TokenOptions {
         secrets,
         secret_algorithm: algorithm,
@@ -46,7 +53,7 @@ pub(crate) fn read(sources: &Sources) -> Result<AuthOptions, ConfigError> {
         audiences: audience.into_iter().collect(),
         authorization_server: server,
     };
-    Ok(AuthOptions { tokens: Some(tokens), resource: Some(resource(sources)?), web_client })
+    Ok(AuthOptions { tokens: Some(tokens), resource: Some(resource(sources)?), web_client, is_https })
 }
 
 /// Refuses settings of an authentication that is not on: somebody meant it to be.
@@ -128,10 +135,20 @@ fn jwks_url(sources: &Sources, server: &PublicUrl) -> Result<String, ConfigError
 }
 
 /// The client as which readers sign in; it is one of the authorization server.
-fn web_client(sources: &Sources, has_server: bool) -> Result<Option<WebClient>, ConfigError> {
+fn web_client(
+    sources: &Sources,
+    has_server: bool,
+    has_public_url: bool,
+) -> Result<Option<WebClient>, ConfigError> {
     let id = optional(sources, Key::WebClientId, "the id of a client", plain_text)?;
     let secret = optional(sources, Key::WebClientSecret, "the secret of a client", plain_text)?;
+    let host = sources.text(Key::Host)?.map(|host| host.text);
+    let is_local = host.is_none_or(|host| matches!(host.trim(), "127.0.0.1" | "::1" | "localhost"));
     match id {
+        Some(_) if has_server && !has_public_url && !is_local => Err(ConfigError(
+            "PANAVERSITY_WEB_CLIENT_ID needs the URL that browsers come back to: set PANAVERSITY_PUBLIC_URL"
+                .to_owned(),
+        )),
         Some(id) if has_server => Ok(Some(WebClient { id, secret: secret.map(SecretString::from) })),
         Some(_) => Err(ConfigError(
             "PANAVERSITY_WEB_CLIENT_ID is a client of an authorization server: set PANAVERSITY_AUTH_SERVER_URL"

@@ -9,7 +9,7 @@
 //! 4. The code and the verifier are exchanged for an access token for this resource (RFC 8707), which is
 //!    checked like any other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::issuer_client;
@@ -28,6 +29,10 @@ use crate::host::{PublicUrl, is_loopback};
 
 /// Time for which the metadata is kept.
 const METADATA_KEPT: Duration = Duration::from_mins(10);
+/// Time after which metadata that could not be read is asked for again.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Most codes that are exchanged at once.
+const EXCHANGES: usize = 8;
 
 /// The client of the authorization server as which readers sign in.
 #[derive(Debug, Clone)]
@@ -44,7 +49,17 @@ pub(crate) struct CodeFlow {
     server: PublicUrl,
     resource: String,
     client: Client,
-    metadata: Mutex<Option<(Instant, Arc<ServerMetadata>)>>,
+    /// Read last, or why it could not be; read under this lock, so that readers who come at once cause one
+    /// reading.
+    metadata: Mutex<Option<MetadataReading>>,
+    /// Bounds how many codes are exchanged at once: anybody may bring some.
+    exchanges: Semaphore,
+}
+
+/// What was read last, and when.
+struct MetadataReading {
+    at: Instant,
+    read: Result<Arc<ServerMetadata>, String>,
 }
 
 /// Metadata of an authorization server (RFC 8414, section 2).
@@ -92,7 +107,14 @@ impl FlowSecrets {
 impl CodeFlow {
     pub(super) fn new(web_client: WebClient, server: PublicUrl, resource: String) -> Result<Self, String> {
         let client = issuer_client::new()?;
-        Ok(Self { web_client, server, resource, client, metadata: Mutex::default() })
+        Ok(Self {
+            web_client,
+            server,
+            resource,
+            client,
+            metadata: Mutex::default(),
+            exchanges: Semaphore::new(EXCHANGES),
+        })
     }
 
     /// Step 2: URL that a browser is sent to. `callback` is the URL that it comes back to. The error is a text
@@ -124,6 +146,7 @@ impl CodeFlow {
 
     /// Step 4: the access token for a code. The error is a text for the log.
     pub(crate) async fn redeem(&self, code: &str, callback: &str, verifier: &str) -> Result<String, String> {
+        let _turn = self.exchanges.acquire().await;
         let metadata = self.metadata().await?;
         let WebClient { id, secret } = &self.web_client;
         let form = form_urlencoded::Serializer::new(String::new())
@@ -151,25 +174,24 @@ impl CodeFlow {
 
     /// Step 1.
     async fn metadata(&self) -> Result<Arc<ServerMetadata>, String> {
-        let kept = self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, metadata)) = kept
-            && at.elapsed() < METADATA_KEPT
-        {
-            return Ok(metadata);
+        let mut last = self.metadata.lock().await;
+        if let Some(MetadataReading { at, read }) = &*last {
+            let kept = if read.is_ok() { METADATA_KEPT } else { TRIED_AGAIN_AFTER };
+            if at.elapsed() < kept {
+                return read.clone();
+            }
         }
+        let read = self.read_metadata().await.map(Arc::new);
+        *last = Some(MetadataReading { at: Instant::now(), read: read.clone() });
+        read
+    }
+
+    async fn read_metadata(&self) -> Result<ServerMetadata, String> {
         let (origin, path, url) = (self.server.origin(), self.server.path(), &self.server.text);
-        let oauth = format!("{origin}/.well-known/oauth-authorization-server{path}");
-        let metadata = match self.fetch(&oauth).await {
-            Ok(metadata) => metadata,
-            Err(why) => self
-                .fetch(&format!("{url}/.well-known/openid-configuration"))
-                .await
-                .map_err(|again| format!("its metadata can't be read: {why}; by OpenID Connect: {again}"))?,
-        };
-        let metadata = Arc::new(metadata);
-        let kept = Some((Instant::now(), metadata.clone()));
-        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        Ok(metadata)
+        let oauth = self.fetch(&format!("{origin}/.well-known/oauth-authorization-server{path}")).await;
+        let Err(why) = oauth else { return oauth };
+        let discovered = self.fetch(&format!("{url}/.well-known/openid-configuration")).await;
+        discovered.map_err(|again| format!("its metadata can't be read: {why}; by OpenID Connect: {again}"))
     }
 
     async fn fetch(&self, url: &str) -> Result<ServerMetadata, String> {

@@ -104,8 +104,12 @@ static AUTHENTICATOR: LazyLock<(Authenticator, Runtime)> = LazyLock::new(|| {
     };
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let keys = runtime.block_on(ApiKeySet::open(Arc::new(OneKey), KeyTimes::default())).unwrap();
-    let options =
-        AuthOptions { tokens: Some(tokens), resource: PublicUrl::parse(RESOURCE), web_client: None };
+    let options = AuthOptions {
+        tokens: Some(tokens),
+        resource: PublicUrl::parse(RESOURCE),
+        web_client: None,
+        is_https: false,
+    };
     (Authenticator::new(options, keys, Arc::new(NoSessions)).unwrap(), runtime)
 });
 

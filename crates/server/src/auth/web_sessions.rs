@@ -13,8 +13,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::{HeaderMap, HeaderValue};
 use panaversity_model::permission::Principal;
 use panaversity_model::web_session::{WEB_SESSION_RANDOM_BYTES, WebSession, WebSessionSecret};
 use panaversity_model::{Fault, Timestamp};
@@ -24,6 +24,10 @@ use super::{AuthError, Authenticator};
 
 /// Longest time of a session.
 pub(crate) const WEB_SESSION_LASTS: Duration = Duration::from_hours(12);
+/// Least time of a session: a browser would drop a cookie of no time, without a word.
+const SHORTEST: Duration = Duration::from_secs(5);
+/// Most sessions that are looked up at once: forged cookies must not take the connections of the callers.
+pub(super) const LOOKUPS: usize = 4;
 /// Names of the cookie: under HTTPS, and without it.
 pub(crate) const SESSION_COOKIES: [&str; 2] = ["__Host-panaversity_session", "panaversity_session"];
 
@@ -42,7 +46,7 @@ impl Authenticator {
         &self,
         headers: &HeaderMap,
     ) -> Result<Option<Principal>, AuthError> {
-        match session_cookie(headers) {
+        match self.session_cookie(headers) {
             Some(secret) if !has_token(headers) && self.is_required() => self.session(secret).await.map(Some),
             _ => self.authenticate(headers).await,
         }
@@ -50,7 +54,10 @@ impl Authenticator {
 
     async fn session(&self, secret: &str) -> Result<Principal, AuthError> {
         let secret = WebSessionSecret::parse(secret).ok_or(AuthError::SignedOut)?;
-        let found = self.inner.sessions.web_session(secret.hash()).await;
+        let found = {
+            let _turn = self.inner.lookups.acquire().await;
+            self.inner.sessions.web_session(secret.hash()).await
+        };
         let found = found.map_err(|fault| unavailable(&fault))?;
         let WebSession { principal, api_key, .. } = found.ok_or(AuthError::SignedOut)?;
         let Some(key) = api_key else { return Ok(principal) };
@@ -66,7 +73,11 @@ impl Authenticator {
         let now = now();
         let longest = now.after(WEB_SESSION_LASTS);
         let expires_at = credential.expires_at.map_or(longest, |end| end.min(longest));
-        let lasts = u64::try_from(expires_at.micros() - now.micros()).unwrap_or_default();
+        let lasts =
+            Duration::from_micros(u64::try_from(expires_at.micros() - now.micros()).unwrap_or_default());
+        if lasts < SHORTEST {
+            return Err(AuthError::Invalid("it has expired, or is about to"));
+        }
         let mut random = [0; WEB_SESSION_RANDOM_BYTES];
         SystemRandom::new().fill(&mut random).map_err(|_| AuthError::Unavailable)?;
         let secret = WebSessionSecret::from_random(random);
@@ -79,15 +90,22 @@ impl Authenticator {
         self.inner.sessions.begin_web_session(&session).await.map_err(|fault| unavailable(&fault))?;
         let agent_id = session.principal.agent.as_str();
         tracing::info!(target: "panaversity_fs.auth", agent_id, "a browser has signed in");
-        Ok(SignIn { secret, lasts: Duration::from_micros(lasts) })
+        Ok(SignIn { secret, lasts })
     }
 
     /// Ends the session of a request, if it has one.
     pub(crate) async fn sign_out(&self, headers: &HeaderMap) -> Result<(), Fault> {
-        match session_cookie(headers).and_then(WebSessionSecret::parse) {
+        match self.session_cookie(headers).and_then(WebSessionSecret::parse) {
             Some(secret) => self.inner.sessions.end_web_session(secret.hash()).await,
             None => Ok(()),
         }
+    }
+
+    /// Value of the cookie of a session. Under HTTPS another host, or who writes into plain HTTP, could set the
+    /// cookie without the prefix.
+    fn session_cookie<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let names = if self.inner.is_https { &SESSION_COOKIES[..1] } else { &SESSION_COOKIES };
+        names.iter().find_map(|name| cookie(headers, name))
     }
 }
 
@@ -101,20 +119,18 @@ fn now() -> Timestamp {
     Timestamp::from_micros(0).after(since)
 }
 
-/// True if a request has a token, right or wrong.
+/// True if a request has a token, right or wrong. Proxies may have asked for a password of their own.
 pub(crate) fn has_token(headers: &HeaderMap) -> bool {
-    headers.contains_key(AUTHORIZATION) || headers.contains_key("x-api-key")
-}
-
-/// Value of the cookie of a session, of the stricter name first.
-fn session_cookie(headers: &HeaderMap) -> Option<&str> {
-    SESSION_COOKIES.into_iter().find_map(|name| cookie(headers, name))
+    let mut given = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    headers.contains_key("x-api-key")
+        || given.any(|value| value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer")))
 }
 
 /// Value of a request's cookie (RFC 6265, section 4.2.1).
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = pairs.flat_map(|pairs| pairs.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    // Others may have cookies that are not ASCII.
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let mut pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
     pairs.find(|(given, _)| *given == name).map(|(_, value)| value)
 }
 
@@ -125,10 +141,16 @@ mod tests {
     #[test]
     fn a_cookie_is_found_among_others_by_its_whole_name() {
         let mut headers = HeaderMap::new();
-        headers.append(COOKIE, "a=1; xpanaversity_session=2;panaversity_session=3=4".parse().unwrap());
-        assert_eq!(session_cookie(&headers), Some("3=4"));
-        headers.append(COOKIE, "__Host-panaversity_session=5".parse().unwrap());
-        assert_eq!(session_cookie(&headers), Some("5"), "the stricter name counts");
-        assert_eq!(cookie(&headers, "b"), None);
+        let others = HeaderValue::from_bytes(b"a=\xff; xname=2;name=3=4; b=\xc3\xb6").unwrap();
+        headers.append(COOKIE, others);
+        assert_eq!(cookie(&headers, "name"), Some("3=4"));
+        assert_eq!(cookie(&headers, "b"), Some("\u{f6}"));
+        assert_eq!(cookie(&headers, "c"), None);
+    }
+
+    #[test]
+    fn a_password_that_a_proxy_asked_for_is_no_token() {
+        let given = |value: &str| has_token(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]));
+        assert!(given("Bearer x") && given("bearer") && !given("Basic YTpi") && !given(""));
     }
 }

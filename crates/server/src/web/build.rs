@@ -71,7 +71,7 @@ async fn download(request: &PageRequest) -> Response {
             let values = [&*state, scope.as_str(), &layout, call.caller.principal.agent.as_str()];
             let fields: Vec<_> = ARCHIVE_FIELDS.into_iter().zip(values).collect();
             let path = archive_path(access.book());
-            let url = format!("{path}?{}", links.token(&path, &fields));
+            let url = format!("{path}?{}", links.token(&path, &fields, links.valid_for()));
             Ok((StatusCode::SEE_OTHER, Redirect::to(&url)).into_response())
         })
         .await

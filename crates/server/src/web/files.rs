@@ -46,7 +46,7 @@ pub(super) async fn page(request: PageRequest) -> Response {
             let body = content(file.content, &links, &path, (as_text, from, version.is_some())).await?;
             let is_former = version.is_some() && current != Some(file.record.hash);
             let main = html! {
-                @if version.is_none() { (live::notices(&links, Some((&path, file.record.hash)))) }
+                @if version.is_none() { (live::notices(&links, Some(&file.record))) }
                 (facts(&file.record, &links))
                 @if is_former {
                     div.notice {

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use maud::{Markup, html};
 use panaversity_model::feed::FeedPosition;
-use panaversity_model::{BookPath, ContentHash, Timestamp};
+use panaversity_model::file::FileRecord;
+use panaversity_model::{Layer, Timestamp};
 
 use super::links::{BookLinks, with_query};
 
@@ -13,17 +14,17 @@ use super::links::{BookLinks, with_query};
 /// what was read may be older than the page. What is shown is told from later changes by its hash.
 const OVERLAP: Duration = Duration::from_secs(5);
 
-/// The place of the notices on a book's page, or on that of one file, whose content has this hash.
-pub(super) fn notices(links: &BookLinks, file: Option<(&BookPath, ContentHash)>) -> Markup {
+/// The place of the notices on a book's page, or on that of one file. A file of an overlay hides the base's.
+pub(super) fn notices(links: &BookLinks, file: Option<&FileRecord>) -> Markup {
     let now =
         Timestamp::from_micros(0).after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     let since = if file.is_some() { now.before(OVERLAP) } else { now };
     let since = FeedPosition::before(since).to_string();
     let pairs = [("since", Some(since.as_str())), ("user_id", links.user())];
     let feed = with_query(&format!("/books/{}/changes", links.book), &pairs);
-    let (path, hash) = file.unzip();
+    let overlay = file.map(|file| &file.layer).filter(|layer| **layer != Layer::Base);
     html! {
-        div.live role="status" data-feed=(feed) data-path=[path.map(BookPath::as_str)]
-            data-hash=[hash.map(|hash| hash.to_string())] {}
+        div.live role="status" data-feed=(feed) data-path=[file.map(|file| file.path.as_str())]
+            data-hash=[file.map(|file| file.hash.to_string())] data-namespace=[overlay.map(Layer::kind)] {}
     }
 }

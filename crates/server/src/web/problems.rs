@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::layout::{self, WebPage};
 use super::sign_in;
 use crate::AppState;
+use crate::auth::AuthError;
 use crate::error::{error_body, status_of};
 
 /// Most bytes of a JSON answer that is made a page of.
@@ -108,6 +109,9 @@ pub(crate) async fn as_page(State(app): State<AppState>, request: Request, run: 
     let next = request.uri().path_and_query().filter(|_| request.method() == Method::GET);
     let next = next.map_or("/", PathAndQuery::as_str).to_owned();
     let wants_json = accepts_only_json(request.headers());
+    // A browser that follows a link of another site sends no strict cookie, but does when this page leads on.
+    let is_linked = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let go_on = is_linked.then(|| next.clone());
     let response = run.run(request).await;
     let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
     let is_error = response.status().is_client_error() || response.status().is_server_error();
@@ -125,8 +129,12 @@ pub(crate) async fn as_page(State(app): State<AppState>, request: Request, run: 
     }
     let page = match &app.auth {
         Some(auth) if parts.status == StatusCode::UNAUTHORIZED => {
-            let main = sign_in::ways(&next, auth.code_flow().is_some());
-            WebPage { main, ..WebPage::titled("Sign in") }
+            let message = fields["message"].as_str().unwrap_or_default();
+            let main = html! {
+                @if message != AuthError::Missing.message() { p.problem role="alert" { (message) } }
+                (sign_in::ways(&next, auth.code_flow().is_some()))
+            };
+            WebPage { main, go_on, ..WebPage::titled("Sign in") }
         }
         _ => page(&fields, ""),
     };

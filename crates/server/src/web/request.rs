@@ -2,7 +2,9 @@
 //! but through a call of its caller.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -12,6 +14,7 @@ use panaversity_model::path::Folder;
 use panaversity_model::permission::{Permission, Principal};
 use panaversity_model::{AgentId, BookId, BookPath, ContentHash, Error, Layer, Refusal, Timestamp, UserId};
 use panaversity_service::Call;
+use tokio::time::timeout;
 
 use super::layout::{self, WebPage};
 use super::problems;
@@ -23,6 +26,8 @@ use crate::http::assets::decoded;
 
 /// Most bytes of a value in a query.
 const MOST_VALUE_BYTES: usize = 4_096;
+/// Longest time in which a form arrives.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The query of a URL, or the fields of a form.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +36,12 @@ pub(super) struct QueryPairs(Vec<(String, String)>);
 impl QueryPairs {
     pub(super) fn parse(text: &[u8]) -> Self {
         Self(form_urlencoded::parse(text).into_owned().collect())
+    }
+
+    /// Reads the fields of a form; `None` if it is too long, or arrives too slowly.
+    pub(super) async fn of_form(body: Body, most_bytes: usize) -> Option<Self> {
+        let read = timeout(FORM_TIMEOUT, to_bytes(body, most_bytes)).await;
+        Some(Self::parse(&read.ok()?.ok()?))
     }
 
     /// The first value of that name which is not empty.

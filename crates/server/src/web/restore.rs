@@ -9,7 +9,6 @@
 //!
 //! The token alone says what is restored, so that a page can't be made to restore anything else.
 
-use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -43,7 +42,7 @@ pub(super) fn form(
     let (version, current) = (version.to_string(), current.map(|hash| hash.to_string()).unwrap_or_default());
     let values = [call.caller.principal.agent.as_str(), links.layer.as_str(), &version, &current];
     let fields: Vec<_> = FIELDS.into_iter().zip(values).collect();
-    let token = app.links.token(&subject(links, path), &fields);
+    let token = app.links.token(&subject(links, path), &fields, app.links.valid_for());
     html! {
         form method="post" action=(links.restore(path)) {
             input type="hidden" name="token" value=(token);
@@ -61,8 +60,7 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
     let (mut parts, body) = request.into_parts();
     let Ok(page) = PageRequest::from_request_parts(&mut parts, &state).await;
     let is_own = same_origin::require(&parts.headers, page.app.links.public_origin());
-    let form = to_bytes(body, MOST_BYTES).await.unwrap_or_default();
-    let form = QueryPairs::parse(&form);
+    let form = QueryPairs::of_form(body, MOST_BYTES).await.unwrap_or_default();
     let page = &page;
     page.answer("POST /ui/restore", Operation::Restore, async |call| {
         let (book, path) = (page.book()?, page.file()?);

@@ -7,7 +7,8 @@
 //! Forms of other sites are refused. A reader whom another site sends to the code flow signs in as nobody but
 //! who it is: the state of the flow is in a signed cookie of the browser that began it.
 
-use axum::body::to_bytes;
+use std::time::Duration;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -28,11 +29,13 @@ pub(super) const PATH: &str = "/ui/sign-in";
 const CALLBACK: &str = "/ui/sign-in/callback";
 /// Most bytes of a form: a token and where to go on.
 const MOST_BYTES: usize = 32 << 10;
-/// Cookie of a code flow that is under way, and the fields that it signs.
-const FLOW_COOKIE: &str = "panaversity_flow";
+/// Cookie of a code flow that is under way, under HTTPS and without it, and the fields that it signs.
+const FLOW_COOKIES: [&str; 2] = ["__Host-panaversity_flow", "panaversity_flow"];
 const FLOW_FIELDS: [&str; 3] = ["state", "verifier", "next"];
-/// Longest time of a code flow, in seconds.
-const FLOW_SECONDS: u32 = 600;
+/// Longest time of a code flow.
+const FLOW_LASTS: Duration = Duration::from_mins(10);
+/// Most bytes of the page to go on to: a cookie holds it.
+const MOST_NEXT_BYTES: usize = 1_024;
 
 /// The ways to sign in; `next` is the page that the reader wanted.
 pub(super) fn ways(next: &str, by_code_flow: bool) -> Markup {
@@ -72,6 +75,10 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
     let Some(auth) = authenticator(&page.app) else { return see_other(&next) };
     match auth.sign_in(form.get("token").unwrap_or_default().trim()).await {
         Ok(signed_in) => {
+            // The session that the browser had is of no use to it any more.
+            if let Err(fault) = auth.sign_out(&headers).await {
+                tracing::error!(target: "panaversity_fs.auth", error = %fault, "a former session was not ended");
+            }
             let mut response = see_other(&next);
             set_cookie(&mut response, &session_cookie(&signed_in, is_https(&page.app, &headers)));
             response
@@ -116,13 +123,14 @@ pub(super) async fn start(headers: HeaderMap, request: PageRequest) -> Response 
     };
     let next = next_of(&request.query);
     let values = [secrets.state.as_str(), &secrets.verifier, &next];
-    let token = app.links.token(CALLBACK, &FLOW_FIELDS.into_iter().zip(values).collect::<Vec<_>>());
+    let fields: Vec<_> = FLOW_FIELDS.into_iter().zip(values).collect();
+    let token = app.links.token(CALLBACK, &fields, FLOW_LASTS);
     let mut response = see_other(url.as_str());
-    let secure = if is_https(app, &headers) { "; Secure" } else { "" };
+    let (name, end) = flow_cookie(app, &headers);
+    let seconds = FLOW_LASTS.as_secs();
     // Lax: the authorization server sends the browser back.
-    let cookie =
-        format!("{FLOW_COOKIE}={token}; Path={PATH}; Max-Age={FLOW_SECONDS}; HttpOnly; SameSite=Lax");
-    set_cookie(&mut response, &format!("{cookie}{secure}"));
+    let set = format!("{name}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{end}");
+    set_cookie(&mut response, &set);
     response
 }
 
@@ -132,8 +140,8 @@ pub(super) async fn callback(headers: HeaderMap, request: PageRequest) -> Respon
     let Some(auth) = app.auth.as_ref().filter(|auth| auth.code_flow().is_some()) else {
         return problems::nowhere().await;
     };
-    let flow =
-        cookie(&headers, FLOW_COOKIE).and_then(|flow| app.links.open(CALLBACK, flow, FLOW_FIELDS).ok());
+    let (name, end) = flow_cookie(app, &headers);
+    let flow = cookie(&headers, name).and_then(|flow| app.links.open(CALLBACK, flow, FLOW_FIELDS).ok());
     let Some([_, verifier, next]) = flow.filter(|[state, ..]| request.query.get("state") == Some(state))
     else {
         let why = "it was begun in another window, or too long ago: sign in again";
@@ -150,9 +158,12 @@ pub(super) async fn callback(headers: HeaderMap, request: PageRequest) -> Respon
             response
         }
         Ok(Err(error)) => refused(error, &next, auth),
+        Err(_) if request.query.get("error") == Some("access_denied") => {
+            problems::of(&Refusal::Forbidden { scope: None }.into())
+        }
         Err(why) => flow_failed(&why),
     };
-    set_cookie(&mut response, &format!("{FLOW_COOKIE}=; Path={PATH}; Max-Age=0; HttpOnly; SameSite=Lax"));
+    set_cookie(&mut response, &format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{end}"));
     response
 }
 
@@ -215,10 +226,9 @@ async fn form_of(
     let Ok(page) = PageRequest::from_request_parts(&mut parts, state).await;
     same_origin::require(&parts.headers, page.app.links.public_origin())
         .map_err(|refusal| problems::of(&refusal.into()))?;
-    let form = to_bytes(body, MOST_BYTES)
-        .await
-        .map_err(|_| problems::of(&Refusal::argument("token", "the form is too long").into()))?;
-    Ok((page, parts.headers, QueryPairs::parse(&form)))
+    let form = QueryPairs::of_form(body, MOST_BYTES).await;
+    let too_long = || problems::of(&Refusal::argument("token", "the form is too long, or too slow").into());
+    Ok((page, parts.headers, form.ok_or_else(too_long)?))
 }
 
 /// The authenticator, if callers must authenticate.
@@ -234,15 +244,22 @@ fn next_of(query: &QueryPairs) -> String {
 
 /// True for the path and query of a page of this server, and never for another site's.
 fn is_own_page(next: &str) -> bool {
-    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let is_short = next.len() <= MOST_NEXT_BYTES;
+    let is_plain = is_short && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let uri = next.parse::<Uri>();
     is_plain && uri.is_ok_and(|uri| uri.authority().is_none() && super::is_page(uri.path()))
 }
 
-/// True if the browser has come by HTTPS, as it says itself, or as the public URL says.
+/// True if the browser has come by HTTPS, as it says itself, or if the public URL is under it.
 fn is_https(app: &AppState, headers: &HeaderMap) -> bool {
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-    origin.or(app.links.public_origin()).is_some_and(|origin| origin.starts_with("https:"))
+    [origin, app.links.public_origin()].into_iter().flatten().any(|origin| origin.starts_with("https:"))
+}
+
+/// Name of the cookie of a code flow, and what its attributes end with.
+fn flow_cookie(app: &AppState, headers: &HeaderMap) -> (&'static str, &'static str) {
+    let [secure, plain] = FLOW_COOKIES;
+    if is_https(app, headers) { (secure, "; Secure") } else { (plain, "") }
 }
 
 fn session_cookie(signed_in: &SignIn, is_https: bool) -> String {
