@@ -73,6 +73,7 @@ pub mod upload;
 pub mod validation;
 pub mod version;
 pub mod web_session;
+pub mod webhook;
 pub mod word_diff;
 pub mod zip;
 
