@@ -34,7 +34,7 @@ use panaversity_model::audit::AuditDraft;
 use panaversity_model::change::{ChangeSet, Verdict};
 use panaversity_model::connection_pool::PoolUsage;
 use panaversity_model::file::FileMetadata;
-use panaversity_model::ports::{AuditLog, Changes, Journal};
+use panaversity_model::ports::{AuditLog, ChangeFeed, Changes, Journal};
 use panaversity_model::publication::FileKey;
 use panaversity_model::version::FileVersion;
 use panaversity_model::{Fault, Timestamp};
@@ -87,6 +87,11 @@ impl SqlJournal {
     /// The audit log alone, for commands that only read: it asks for no permission to write.
     pub fn audit_log(db: Database) -> Arc<dyn AuditLog> {
         // Only commits ask for the backend and the id.
+        Arc::new(Self::over(db, String::new(), Backend::Fs, Duration::ZERO))
+    }
+
+    /// The feed of changes alone, for commands that only read.
+    pub fn change_feed(db: Database) -> Arc<dyn ChangeFeed> {
         Arc::new(Self::over(db, String::new(), Backend::Fs, Duration::ZERO))
     }
 
@@ -173,7 +178,9 @@ where
 async fn drop_leases(db: &Database) -> Result<(), Fault> {
     retried("drop old leases", || async {
         let mut session = db.begin(Durability::Kill).await?;
-        session.execute("UPDATE publications SET lease = NULL, lease_until = NULL", Vec::new()).await?;
+        for table in ["publications", "hooks"] {
+            session.queue(format!("UPDATE {table} SET lease = NULL, lease_until = NULL"), Vec::new());
+        }
         session.commit().await
     })
     .await

@@ -23,7 +23,8 @@
 //! - [`Database`] and [`DatabaseUrl`]: the addresses of both databases, and the connections to them.
 //! - [`migrations`]: the schema, up and down.
 //! - [`SqlJournal`]: the ports of the journal; one transaction decides a change.
-//! - [`SqlApiKeys`]: the API keys; [`SqlLinkKeys`]: the keys that links are signed with.
+//! - [`SqlApiKeys`]: the API keys; [`SqlLinkKeys`]: the keys that links are signed with; [`SqlWebhooks`]: the
+//!   webhooks.
 //! - [`SharedRedis`]: rates and frequently read objects that servers share.
 //! - [`FileStorage`] and [`S3Storage`]: the ports of objects, tree and uploads. [`Metered`] counts what is
 //!   asked of them, [`StorageProbe`] tries a storage out.
@@ -47,6 +48,7 @@ mod s3;
 mod storage_probe;
 mod store_identity;
 mod web_sessions;
+mod webhooks;
 
 pub use api_keys::SqlApiKeys;
 pub use backend::Backend;
@@ -60,3 +62,4 @@ pub use redis::{CachedObjects, RedisUrl, SharedRedis};
 pub use s3::{Bucket, S3Storage};
 pub use storage_probe::{ProbeFiles, ProbeStep, StorageProbe};
 pub use web_sessions::SqlWebSessions;
+pub use webhooks::SqlWebhooks;

@@ -84,13 +84,18 @@ static ALL: &[Scripts] = &[
         sqlite: pair!("sqlite", "0009_web_sessions"),
         postgres: pair!("postgres", "0009_web_sessions"),
     },
+    Scripts {
+        revision: Revision { number: 10, name: "hooks", destroys_audit: false },
+        sqlite: pair!("sqlite", "0010_hooks"),
+        postgres: pair!("postgres", "0010_hooks"),
+    },
 ];
 
 /// The revision that adds API keys.
 const API_KEYS: u32 = 5;
 
 /// Tables required for serving.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 15] = [
     "store",
     "books",
     "chains",
@@ -104,6 +109,8 @@ const TABLES: [&str; 13] = [
     "api_keys",
     "signing_keys",
     "web_sessions",
+    "hooks",
+    "hook_dead_letters",
 ];
 
 /// SQL for the revision and the number of existing [`TABLES`]. Read from the catalogue, so that it does

@@ -20,3 +20,4 @@ mod store_identity;
 mod tampering;
 mod tls;
 mod web_sessions;
+mod webhooks;

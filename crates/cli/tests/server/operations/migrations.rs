@@ -99,6 +99,7 @@ fn what_is_printed_for_people_says_where_the_schema_is() {
         "0007 change_messages",
         "0008 steady_plans",
         "0009 web_sessions",
+        "0010 hooks",
     ];
     let (lines, newest) =
         (all.map(|revision| format!("upgraded to {revision}\n")).concat(), all[all.len() - 1]);

@@ -97,7 +97,7 @@ async fn can_be_written_to(client: &TestClient) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_data_of_every_schema_is_whole_after_the_upgrade() {
     for db in Db::both() {
-        for revision in 1..8 {
+        for revision in 1..10 {
             let env = store_of_revision_1(db);
             migrated(&env, &format!("upgrade {revision}"));
             let key = "ab".repeat(32);
@@ -128,12 +128,12 @@ async fn the_data_of_every_schema_is_whole_after_the_upgrade() {
 async fn the_data_of_every_schema_is_whole_after_the_way_down_to_it_and_up_again() {
     for db in Db::both() {
         let env = store_of_revision_1(db);
-        for revision in (1..8).rev() {
+        for revision in (1..10).rev() {
             migrated(&env, "upgrade");
             let server = env.start().await;
             has_the_data_of_revision_1(&server.client()).await;
             server.stop().await;
-            for below in (revision..8).rev() {
+            for below in (revision..10).rev() {
                 migrated(&env, &format!("downgrade {below}"));
             }
             let counted = sql(&env, db, "SELECT count(*) FROM versions");

@@ -11,15 +11,17 @@ use panaversity_model::feed::FeedPosition;
 use panaversity_model::path::{Folder, Prefix};
 use panaversity_model::ports::{
     AuditLog, Blobs, Books, Browsing, ChangeFeed, Changes, FileInventory, Files, GarbageCollection,
-    Manifests, Publications,
+    Manifests, Publications, Webhooks,
 };
 use panaversity_model::publication::{Attempt, Publication};
+use panaversity_model::webhook::{DeliveryRecord, NewWebhook, WebhookId, WebhookSecret, WebhookUrl};
 use panaversity_model::{BookId, ContentHash, Layer, Timestamp, View};
 use panaversity_testkit::samples::{
     change_set, delete, draft, key, lease, lesson, object, overlay, path, staging, view, write,
 };
 
 use super::SqlJournal;
+use crate::webhooks::SqlWebhooks;
 
 /// Number of rows of a page or a list.
 const PAGE: usize = 20;
@@ -136,9 +138,46 @@ pub(super) async fn run(journal: &SqlJournal, book: &BookId, mut done: impl FnMu
     for view in [&base, &of_ann] {
         call!(feed(book, view, FeedPosition::before(since), PAGE));
     }
+    deliveries(journal, book, &mut done).await;
     call!(last_changed(book));
     let unsynced = call!(unsynced(PAGE));
     call!(synced(&unsynced));
+}
+
+/// The calls of a dispatcher of webhooks.
+async fn deliveries(journal: &SqlJournal, book: &BookId, done: &mut impl FnMut(&'static str)) {
+    let webhooks = SqlWebhooks::new(journal.db.clone());
+    let new = NewWebhook {
+        id: WebhookId::from_random([7; 6]),
+        book: book.clone(),
+        url: WebhookUrl::parse("https://example.com/").unwrap(),
+        secret: WebhookSecret::from_random([7; 32]),
+        cursor: FeedPosition::start(),
+    };
+    webhooks.create_webhook(&new, 10).await.unwrap();
+    done("");
+    let (lease, time, position) = (lease(), Duration::from_mins(1), FeedPosition::start());
+    assert_eq!(webhooks.lease_webhooks(lease, time).await.unwrap().len(), 1);
+    done("lease_webhooks");
+    assert!(webhooks.lease_webhooks(lease, time).await.unwrap().is_empty());
+    done("lease_webhooks");
+    assert!(webhooks.extend_webhook_lease(&new.id, lease, time).await.unwrap());
+    done("extend_webhook_lease");
+    let error = "the answer was 500".to_owned();
+    for record in [
+        DeliveryRecord::Failed { error: error.clone(), retry_in: time },
+        DeliveryRecord::Delivered(position),
+        DeliveryRecord::Dead { position, attempts: 43, error, kept: 100 },
+    ] {
+        assert!(webhooks.record_delivery(&new.id, lease, &record, time).await.unwrap());
+        done("record_delivery");
+    }
+    webhooks.release_webhook(&new.id, lease).await.unwrap();
+    done("release_webhook");
+    assert_eq!(webhooks.webhooks(PAGE).await.unwrap().dead_letters.len(), 1);
+    done("webhooks");
+    assert!(webhooks.delete_webhook(&new.id).await.unwrap());
+    done("");
 }
 
 /// The calls that change no file.
