@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use panaversity_model::ports::SharedRates;
+use panaversity_model::ports::{SharedRates, Webhooks};
 use panaversity_service::Service;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,8 @@ pub struct AppState {
     pub(crate) shared_rates: Option<Arc<dyn SharedRates>>,
     /// Places for streams of changes.
     pub(crate) streams: StreamSlots,
+    /// The webhooks, for the page of the state; `None`, as over stdio: nothing is sent.
+    pub(crate) webhooks: Option<Arc<dyn Webhooks>>,
     /// Cancelled when the server is about to stop.
     pub(crate) draining: CancellationToken,
     /// Memory permit of the call that is answered.
@@ -69,6 +71,7 @@ impl AppState {
             proxies: TrustedProxies::default(),
             shared_rates: None,
             streams: StreamSlots::new(&limits),
+            webhooks: None,
             draining: CancellationToken::new(),
             hold,
             missing_scope,
@@ -105,6 +108,12 @@ impl AppState {
     #[must_use]
     pub fn sharing_rates(self, shared_rates: Option<Arc<dyn SharedRates>>) -> Self {
         Self { shared_rates, ..self }
+    }
+
+    /// The state of a server that shows these webhooks.
+    #[must_use]
+    pub fn with_webhooks(self, webhooks: Arc<dyn Webhooks>) -> Self {
+        Self { webhooks: Some(webhooks), ..self }
     }
 
     /// The state of a server that serves the pages for people, or does not.

@@ -40,7 +40,7 @@ use tower_http::cors::CorsLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use self::changes::ChangesState;
-pub(crate) use self::changes::{StreamAccess, StreamSlots};
+pub(crate) use self::changes::{StreamAccess, StreamSlots, rendered};
 pub(crate) use self::connection::ConnectionAbort;
 pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
 use self::middleware::caller_share::{self, CallerShares};

@@ -21,6 +21,7 @@
 //! # Where to go next
 //! - [`AppState::new`] takes the service, [`Metrics`] and [`SignedUrls`], which sign the links of answers.
 //! - [`Authenticator`] checks the tokens of callers; without one everybody may do everything.
+//! - [`WebhookDispatcher`] sends the changes of books to webhooks.
 //! - [`Gate`] answers while the engines are not open yet; [`AllowedHosts`] refuses foreign hosts.
 //! - The tools are in `mcp`, the other routes in `http`, the table of errors in `error`.
 
@@ -41,6 +42,7 @@ mod metrics;
 mod signed_url;
 mod trace;
 mod web;
+mod webhooks;
 
 pub use app_state::AppState;
 pub use auth::Authenticator;
@@ -49,9 +51,10 @@ pub use http::listener::serve;
 pub use http::middleware::allowed_hosts::AllowedHosts;
 pub use http::middleware::client_address::TrustedProxies;
 pub use http::{Gate, name_of, router};
-pub use limits::{ConnectionLimits, KeyTimes, RateLimit, ServerLimits};
+pub use limits::{ConnectionLimits, KeyTimes, RateLimit, ServerLimits, WebhookLimits};
 pub use link_keys::LinkKeyRing;
 pub use mcp::validation::validation_body;
 pub use mcp::{Glob, serve_stdio};
 pub use metrics::Metrics;
 pub use signed_url::{PublishedKey, SignedUrlOptions, SignedUrls};
+pub use webhooks::WebhookDispatcher;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
+
 /// Connections at once, where the process may open enough files.
 const MOST_CONNECTIONS: usize = 10_000;
 /// Descriptors that are left to the database, the storage and the log.
@@ -97,6 +99,79 @@ impl KeyTimes {
             ("between two readings of the API keys", seconds(self.api_keys_read_every)),
             ("use of API keys that can't be read again", seconds(self.api_keys_used_for)),
             ("between two readings of the signing keys of links", seconds(self.link_keys_read_every)),
+        ]
+    }
+}
+
+/// Limits and times of the webhooks, which no setting sets.
+#[derive(Debug, Clone, Copy)]
+pub struct WebhookLimits {
+    /// Most webhooks of a store.
+    pub webhooks: usize,
+    /// Time after which a server looks for webhooks that nobody sends for.
+    pub poll: Duration,
+    /// Time of a lease: more than an attempt takes, and more than three times as long as a reader of the feed
+    /// waits for a signal.
+    pub lease: Duration,
+    /// Longest time of an attempt, from the connection to the head of the answer.
+    pub attempt_timeout: Duration,
+    /// Least pause after the first failure; it doubles with each.
+    pub first_retry: Duration,
+    /// Pause beyond which it does not double. Up to as much again is added, at random.
+    pub longest_retry: Duration,
+    /// Attempts after which a change set is a dead letter: those of about a day.
+    pub attempts: u32,
+    /// Dead letters of a webhook that are kept, the newest.
+    pub dead_letters: usize,
+    /// Most files that a delivery names.
+    pub files: usize,
+    /// Time for which a delivery goes on when the server stops.
+    pub stop_grace: Duration,
+}
+
+impl Default for WebhookLimits {
+    fn default() -> Self {
+        Self {
+            webhooks: 100,
+            poll: Duration::from_secs(2),
+            lease: Duration::from_secs(15),
+            attempt_timeout: Duration::from_secs(10),
+            first_retry: Duration::from_secs(1),
+            longest_retry: Duration::from_mins(30),
+            attempts: 43,
+            dead_letters: 100,
+            files: 1_000,
+            stop_grace: Duration::from_secs(2),
+        }
+    }
+}
+
+impl WebhookLimits {
+    /// Pause after so many failures of one change set.
+    pub(crate) fn retry_after(&self, failures: u32) -> Duration {
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(self.first_retry)
+            .with_max_delay(self.longest_retry)
+            .without_max_times()
+            .with_jitter();
+        let earlier = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
+        pauses.build().nth(earlier).unwrap_or(self.longest_retry)
+    }
+
+    /// Name and value of each limit, as an operator reads them.
+    pub fn shown(&self) -> Vec<(&'static str, String)> {
+        let seconds = |time: Duration| format!("{} s", time.as_secs());
+        vec![
+            ("webhooks of a store", self.webhooks.to_string()),
+            ("between two looks for webhooks that nobody sends for", seconds(self.poll)),
+            ("lease of a webhook", seconds(self.lease)),
+            ("delivery to a webhook", seconds(self.attempt_timeout)),
+            ("first pause of a delivery that failed", seconds(self.first_retry)),
+            ("longest pause of a delivery that failed", seconds(self.longest_retry * 2)),
+            ("attempts of a delivery", self.attempts.to_string()),
+            ("dead letters of a webhook", self.dead_letters.to_string()),
+            ("files that a delivery names", self.files.to_string()),
+            ("end of a delivery when the server stops", seconds(self.stop_grace)),
         ]
     }
 }
@@ -208,5 +283,24 @@ impl ConnectionLimits {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_an_hour_and_attempts_end_after_about_a_day() {
+        let limits = WebhookLimits::default();
+        for (failures, least, most) in
+            [(1, 1, 2), (2, 2, 4), (5, 16, 32), (12, 1_800, 3_600), (42, 1_800, 3_600)]
+        {
+            let pause = limits.retry_after(failures);
+            let bounds = Duration::from_secs(least)..=Duration::from_secs(most);
+            assert!(bounds.contains(&pause), "{failures}: {pause:?}");
+        }
+        let total: Duration = (1..limits.attempts).map(|failures| limits.retry_after(failures)).sum();
+        assert!((16..=32).contains(&(total.as_secs() / 3_600)), "{total:?}");
     }
 }

@@ -35,6 +35,10 @@ const ARCHIVE_STATUSES: [&str; 6] = ["success", "partial", "cut", "timeout", "co
 /// Values of the `mode` label of a write.
 const WRITE_MODES: [&str; 5] = ["created", "updated", "unchanged", "merged", "none"];
 
+/// Values of the `status` label of a delivery to a webhook: it was accepted; it failed and is tried again; it
+/// failed too often; the receiver wants no more.
+const WEBHOOK_STATUSES: [&str; 4] = ["success", "failed", "dead", "gone"];
+
 /// All metrics.
 pub struct Metrics {
     registry: Registry,
@@ -57,6 +61,7 @@ pub struct Metrics {
     storage_up: IntGauge,
     connections: IntGaugeVec,
     connections_max: IntGauge,
+    webhook_deliveries: IntCounterVec,
     books: BookLabels,
     /// Locked while one scrape updates the gauges.
     refreshing: tokio::sync::Mutex<()>,
@@ -117,6 +122,12 @@ impl Metrics {
             storage_up: gauge(into, "storage_up", "1 if the storage answered this scrape, else 0")?,
             connections: gauges(into, "database_connections", "Open connections, by use", &["state"])?,
             connections_max: gauge(into, "database_connections_max", "Most connections that may be open")?,
+            webhook_deliveries: counters(
+                into,
+                "webhook_deliveries_total",
+                "Change sets sent to webhooks, by outcome",
+                &["status"],
+            )?,
             books: BookLabels::new(books),
             refreshing: tokio::sync::Mutex::default(),
             registry,
@@ -156,6 +167,9 @@ impl Metrics {
         for state in ["in_use", "idle"] {
             self.connections.with_label_values(&[state]);
         }
+        for status in WEBHOOK_STATUSES {
+            self.webhook_deliveries.with_label_values(&[status]);
+        }
         self.chain_valid.set(1);
     }
 
@@ -191,6 +205,11 @@ impl Metrics {
     pub fn storage_asked(&self, backend: &str, operation: &'static str, answered: bool) {
         let status = if answered { "success" } else { "error" };
         self.storage_operations.with_label_values(&[backend, operation, status]).inc();
+    }
+
+    /// Counts an attempt to send a change set to a webhook; `status` is one of [`WEBHOOK_STATUSES`].
+    pub(crate) fn webhook_sent(&self, status: &'static str) {
+        self.webhook_deliveries.with_label_values(&[status]).inc();
     }
 
     /// Observes a finished read that had an overlay to check.

@@ -41,6 +41,7 @@ mod sparkline;
 mod state;
 mod text;
 mod tree;
+mod webhooks;
 
 use axum::Router;
 use axum::response::Redirect;

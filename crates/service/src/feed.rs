@@ -42,6 +42,8 @@ pub struct FeedFollower {
     book: BookId,
     view: View,
     position: FeedPosition,
+    /// Most change sets of a page.
+    page: usize,
     wakes: BoxStream<'static, ()>,
     /// Whether there may be sets to read.
     is_due: bool,
@@ -68,21 +70,32 @@ impl Call {
     /// A follower of the feed. It reads nothing yet.
     pub async fn follow_feed(&self, access: &ReadAccess, start: FeedStart) -> Result<FeedFollower, Error> {
         self.service.require_book(access.book()).await?;
-        let wakes = self.service.inner.journal.wakes(access.book());
-        Ok(FeedFollower {
-            position: self.service.position_of(start).await?,
-            service: self.service.clone(),
-            book: access.book().clone(),
-            view: access.view(),
-            wakes,
-            is_due: true,
-            is_held_back: false,
-            wait: FEED_POLL,
-        })
+        let position = self.service.position_of(start).await?;
+        Ok(self.service.follower(access.book(), access.view(), position, FOLLOWED_CHANGES))
     }
 }
 
 impl Service {
+    /// A follower of the base of a book, for a webhook, which an operator has permitted. It reads nothing yet, and
+    /// then up to `page` change sets at once.
+    pub fn follow_base(&self, book: &BookId, after: FeedPosition, page: usize) -> FeedFollower {
+        self.follower(book, View::base(), after, page)
+    }
+
+    fn follower(&self, book: &BookId, view: View, position: FeedPosition, page: usize) -> FeedFollower {
+        FeedFollower {
+            service: self.clone(),
+            book: book.clone(),
+            view,
+            position,
+            page,
+            wakes: self.inner.journal.wakes(book),
+            is_due: true,
+            is_held_back: false,
+            wait: FEED_POLL,
+        }
+    }
+
     async fn position_of(&self, start: FeedStart) -> Result<FeedPosition, Fault> {
         match start {
             FeedStart::After(position) => Ok(position),
@@ -111,7 +124,7 @@ impl FeedFollower {
                 self.is_due = true;
             }
             let journal = &self.service.inner.journal;
-            let page = journal.feed(&self.book, &self.view, self.position, FOLLOWED_CHANGES).await?;
+            let page = journal.feed(&self.book, &self.view, self.position, self.page).await?;
             (self.position, self.is_due) = (page.next, page.has_more);
             let was_held_back = std::mem::replace(&mut self.is_held_back, page.is_held_back);
             self.wait = match (page.is_held_back, was_held_back) {

@@ -7,7 +7,7 @@
 //!    feed begins with the first change set, so that nothing is missed.
 //! 4. A page is read, or a follower is made; the call is recorded; the answer begins.
 
-mod rendered;
+pub(crate) mod rendered;
 mod slots;
 mod stream;
 

@@ -1,23 +1,30 @@
 //! `GET /ui/state`: how this server is: its engines, what waits, its connections, the audit chains, the
-//! success criteria, its limits. It says no more than `/health` and `/metrics`, which are for everybody.
+//! success criteria, its limits. It says no more than `/health` and `/metrics`, which are for everybody; and to
+//! administrators how the webhooks are.
 
 use axum::response::Response;
 use maud::{Markup, html};
 use panaversity_model::audit::Operation;
 use panaversity_model::connection_pool::PoolUsage;
+use panaversity_model::permission::Permission;
 use panaversity_service::health::{Health, Probe};
 
 use super::layout::WebPage;
 use super::request::PageRequest;
-use super::{shown, sparkline};
+use super::{shown, sparkline, webhooks};
 use crate::AppState;
 use crate::metrics::criteria::CriterionReading;
 
 pub(super) async fn page(request: PageRequest) -> Response {
     let request = &request;
     request
-        .show("GET /ui/state", Operation::List, async |_| {
+        .show("GET /ui/state", Operation::List, async |call| {
             let app = &request.app;
+            let webhooks = if call.caller.principal.may_all(Permission::Admin, None) {
+                webhooks::section(app).await
+            } else {
+                Markup::default()
+            };
             let pool = app.service.pool_usage();
             let health = app.service.health(app.limits.probe_timeout).await;
             let uptime = request.state.began.elapsed().as_secs();
@@ -25,6 +32,7 @@ pub(super) async fn page(request: PageRequest) -> Response {
                 (parts(&health, app))
                 h2 { "Work" }
                 (work(&health, pool, uptime))
+                (webhooks)
                 h2 { "Success criteria" }
                 p {
                     "As this server alone measured them since its start. " code { "panaversity-fs slo" }

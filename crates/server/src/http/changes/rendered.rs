@@ -1,4 +1,4 @@
-//! Change sets as JSON, in pages and in events alike. Invariant: names and meaning are those of
+//! Change sets as JSON, in pages, in events and to webhooks alike. Invariant: names and meaning are those of
 //! `list_history`.
 
 use panaversity_model::feed::{FeedFile, FeedItem, FeedPage};
@@ -17,6 +17,11 @@ pub(super) fn page(book: &BookId, page: &FeedPage) -> Value {
 
 /// One change set.
 pub(super) fn change(item: &FeedItem) -> Value {
+    change_with(item, &item.files)
+}
+
+/// One change set, with these of its files.
+pub(crate) fn change_with(item: &FeedItem, files: &[FeedFile]) -> Value {
     let mut body = json!({
         "cursor": item.position.to_string(),
         "change_id": item.position.change.to_string(),
@@ -24,7 +29,7 @@ pub(super) fn change(item: &FeedItem) -> Value {
         "agent_id": item.agent,
         "operations": item.operations(),
         "namespace": item.layer.kind(),
-        "files": item.files.iter().map(file).collect::<Vec<_>>(),
+        "files": files.iter().map(file).collect::<Vec<_>>(),
     });
     if let Layer::Overlay(user) = &item.layer {
         body["user_id"] = user.as_str().into();
