@@ -50,9 +50,11 @@ class Stage:
     port: int
     database_port: int = 0
     bucket_port: int = 0
+    receiver_port: int = 0
 
     def substitute(self, text):
         text = re.sub(r"\b(?:localhost|books-1):8000\b", f"127.0.0.1:{self.port}", text)
+        text = re.sub(r"\blocalhost:9000\b", f"127.0.0.1:{self.receiver_port}", text)
         text = text.replace("https://s3.example.com", f"http://127.0.0.1:{self.bucket_port}")
         text = re.sub(r"@db(?:\.example\.com)?/", f"@127.0.0.1:{self.database_port}/", text)
         return re.sub(r"(?<![\w.])/(srv|run/secrets)/", rf"{self.folder}/\1/", text)
@@ -127,7 +129,7 @@ def run(steps, stage):
     for name, text in {"panaversity-fs": SERVE, "stop-server": STOP, "journalctl": LOG}.items():
         (stage.folder / "bin" / name).write_text(text, encoding="utf-8")
         (stage.folder / "bin" / name).chmod(0o755)
-    stage.database_port, stage.bucket_port = servers.free_ports(2)
+    stage.database_port, stage.bucket_port, stage.receiver_port = servers.free_ports(3)
     code = "\n".join(step.code for step in steps)
     with ExitStack() as running:
         if re.search(r"@db(?:\.example\.com)?/", code):

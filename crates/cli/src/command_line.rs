@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    audit, backup, book, completions, config, gc, health, hydrate, ingest, keys, mcp, migrate, reconcile,
-    serve, slo, validate, watch,
+    audit, backup, book, completions, config, gc, health, hooks, hydrate, ingest, keys, mcp, migrate,
+    reconcile, serve, slo, validate, watch,
 };
 use crate::config::flags::{McpFlags, ServeFlags};
 use crate::config::{SETTINGS, Setting};
@@ -60,6 +60,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Create, list and revoke API keys of agents; rotate the key that signs links
     Keys(keys::KeysArgs),
+    /// Create, list and delete webhooks, to which the changes of a book are sent
+    Hooks(hooks::HooksArgs),
     /// Compare the storage with the database, and mend or adopt what differs
     #[command(
         after_help = "Examples:\n  panaversity-fs reconcile\n  panaversity-fs reconcile --repair --book-id ai-python"
@@ -101,6 +103,7 @@ pub fn run() -> ExitCode {
             Command::Hydrate(args) => hydrate::run(args).await,
             Command::Watch(args) => ended(watch::run(args).await),
             Command::Keys(args) => ended(keys::run(args).await),
+            Command::Hooks(args) => ended(hooks::run(args).await),
             Command::Reconcile(args) => ended(reconcile::run(args).await),
             Command::Gc(args) => ended(gc::run(args).await),
             Command::Book(args) => ended(book::run(args).await),

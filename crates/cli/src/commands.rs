@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod gc;
 pub(crate) mod health;
+pub(crate) mod hooks;
 pub(crate) mod hydrate;
 pub(crate) mod ingest;
 pub(crate) mod keys;

@@ -2,11 +2,12 @@
 //!
 //! 1. The port: from now on who connects is answered; until 3, that the server is starting.
 //! 2. The engines, and the API keys. What is not up yet is waited for (see [`startup`]).
-//! 3. The routes over them take the place of that answer, on the same connections.
+//! 3. The routes over them take the place of that answer, on the same connections. From now on changes are sent
+//!    to webhooks.
 //! 4. Stopping: readiness says 503 and every answer closes its connection, while requests are still served
 //!    for the shutdown delay, so that a load balancer sends them elsewhere. Then no new connections; running
 //!    calls end by themselves, and after the shutdown timeout what is left is cancelled. Then the engines
-//!    stop.
+//!    stop. No delivery to a webhook begins from the beginning of the stop on.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use panaversity_model::ports::WebSessions;
 use panaversity_server::auth::{ApiKeySet, AuthOptions};
-use panaversity_server::{AllowedHosts, Authenticator, Gate, router, serve};
+use panaversity_server::{AllowedHosts, Authenticator, Gate, WebhookDispatcher, router, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
@@ -31,6 +32,8 @@ use crate::startup;
 
 /// How long cancelled calls may take to end.
 const AFTER_CANCEL: Duration = Duration::from_secs(2);
+/// How long running deliveries to webhooks may take to end, and their leases to be released.
+const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
 /// Reason why a server of production does not start.
 pub(crate) const NOBODY_AUTHENTICATES: &str = "PANAVERSITY_ENV is production, and there is no authentication, so everyone who reaches the server could \
@@ -80,6 +83,8 @@ pub struct HttpServer {
     address: SocketAddr,
     runtime: Runtime,
     serving: AbortOnDropHandle<io::Result<()>>,
+    /// Sends changes to webhooks.
+    dispatching: AbortOnDropHandle<()>,
     /// Ends the accepting of connections when it is dropped.
     closing: DropGuard,
     /// Ends the running calls.
@@ -108,6 +113,7 @@ impl HttpServer {
         let mut settings = ServerSettings::read(&Sources::of_environment(settings))?;
         settings.store.tasks = limits.tasks;
         settings.store.keys = limits.keys;
+        settings.store.webhooks = limits.webhooks;
         settings.store.start_pauses = limits.start_pauses;
         if let StorageSettings::Bucket(bucket) = &mut settings.store.storage {
             bucket.limits = limits.bucket;
@@ -137,8 +143,12 @@ impl HttpServer {
             opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
             ended = &mut serving => return Err(no_longer(&ended)),
         };
-        let auth = match authenticator(auth, keys, runtime.web_sessions(), http.production) {
-            Ok(auth) => auth,
+        let made = authenticator(auth, keys, runtime.web_sessions(), http.production).and_then(|auth| {
+            let dispatcher = WebhookDispatcher::new(&runtime.state(), runtime.webhooks(), *store.webhooks);
+            Ok((auth, dispatcher.map_err(Failure::Failed)?))
+        });
+        let (auth, dispatcher) = match made {
+            Ok(made) => made,
             Err(failure) => {
                 runtime.stop().await;
                 return Err(failure);
@@ -146,10 +156,11 @@ impl HttpServer {
         };
         warn_of_address(&http, address, auth.is_required());
         let state = runtime.state().with_auth(auth).with_rate_limit(http.rate).with_web(http.web);
-        let state = state.behind(http.proxies.clone());
+        let state = state.behind(http.proxies.clone()).with_webhooks(runtime.webhooks());
         state.listens_on(address);
         let draining = state.draining();
         gate.open(router(state, hosts, cancelling.clone()));
+        let dispatching = AbortOnDropHandle::new(tokio::spawn(dispatcher.run(draining.clone())));
         tracing::info!(
             target: "panaversity_fs.server",
             address = %address,
@@ -163,6 +174,7 @@ impl HttpServer {
             address,
             runtime,
             serving,
+            dispatching,
             closing,
             cancelling,
             draining,
@@ -183,8 +195,9 @@ impl HttpServer {
 
     /// Stops it by step 4 above.
     pub async fn stop(self) {
-        let Self { runtime, mut serving, closing, cancelling, .. } = self;
+        let Self { runtime, mut serving, dispatching, closing, cancelling, .. } = self;
         self.draining.cancel();
+        let dispatching = tokio::spawn(tokio::time::timeout(LAST_DELIVERIES, dispatching));
         if !serving.is_finished() {
             tokio::time::sleep(self.shutdown_delay).await;
         }
@@ -196,6 +209,8 @@ impl HttpServer {
             let _ = tokio::time::timeout(AFTER_CANCEL, &mut serving).await;
         }
         drop(serving);
+        // Leases that were not released in time run out.
+        let _ = dispatching.await;
         runtime.stop().await;
     }
 }

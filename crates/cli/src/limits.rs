@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use panaversity_server::KeyTimes;
+use panaversity_server::{KeyTimes, WebhookLimits};
 use panaversity_service::limits::TaskTimes;
 use panaversity_store::limits::BucketLimits;
 
 /// Limits and times of a runtime that no setting sets. Tests shorten those that they wait for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RuntimeLimits {
     /// Limits of the bucket, if the storage is one.
     pub bucket: BucketLimits,
@@ -15,6 +15,8 @@ pub struct RuntimeLimits {
     pub tasks: TaskTimes,
     /// Times of reading the store's keys.
     pub keys: KeyTimes,
+    /// Limits and times of the webhooks.
+    pub webhooks: Box<WebhookLimits>,
     /// Pauses of the start, while an engine is not up yet.
     pub start_pauses: StartPauses,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use panaversity_model::Fault;
 use panaversity_model::fault::FaultKind;
-use panaversity_model::ports::{Objects, Tree, UploadStore, WebSessions};
+use panaversity_model::ports::{Objects, Tree, UploadStore, WebSessions, Webhooks};
 use panaversity_server::auth::ApiKeySet;
 use panaversity_server::{
     AppState, KeyTimes, LinkKeyRing, Metrics, PublishedKey, ServerLimits, SignedUrlOptions, SignedUrls,
@@ -18,7 +18,7 @@ use panaversity_service::{Engines, Service};
 use panaversity_store::migrations::{self, MigrationError};
 use panaversity_store::{
     Backend, CachedObjects, Database, DatabaseIdentity, FileStorage, Metered, OPERATIONS, OperationObserver,
-    S3Storage, SharedRedis, SqlApiKeys, SqlJournal, SqlLinkKeys, SqlWebSessions,
+    S3Storage, SharedRedis, SqlApiKeys, SqlJournal, SqlLinkKeys, SqlWebSessions, SqlWebhooks,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
@@ -173,6 +173,11 @@ impl Runtime {
     /// The sessions of browsers.
     pub(crate) fn web_sessions(&self) -> Arc<dyn WebSessions> {
         Arc::new(SqlWebSessions::new(self.database.clone()))
+    }
+
+    /// The webhooks of this store.
+    pub(crate) fn webhooks(&self) -> Arc<dyn Webhooks> {
+        Arc::new(SqlWebhooks::new(self.database.clone()))
     }
 
     /// Stops everything, in the reverse order. No request is running by now.

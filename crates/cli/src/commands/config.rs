@@ -76,6 +76,7 @@ pub(crate) async fn run(args: ConfigArgs) -> Result<(), Failure> {
     limits.extend(panaversity_service::limits::shown(store.tasks));
     limits.extend(panaversity_server::auth::shown_limits());
     limits.extend(store.keys.shown());
+    limits.extend(store.webhooks.shown());
     limits.extend(store.start_pauses.shown());
     let bucket = match &store.storage {
         StorageSettings::Folder(_) => None,

@@ -13,7 +13,7 @@ use super::storage::StorageSettings;
 use super::values::{optional, parse_u32, required, unset};
 use super::{ConfigError, Key, Sources};
 use crate::limits::StartPauses;
-use panaversity_server::{KeyTimes, Origin, PublicUrl, RateLimit, TrustedProxies, host_of};
+use panaversity_server::{KeyTimes, Origin, PublicUrl, RateLimit, TrustedProxies, WebhookLimits, host_of};
 
 /// Settings of the database and its connection pool.
 #[derive(Clone)]
@@ -36,6 +36,8 @@ pub(crate) struct StoreSettings {
     pub(crate) tasks: TaskTimes,
     /// Times of reading the store's keys.
     pub(crate) keys: KeyTimes,
+    /// Limits and times of the webhooks.
+    pub(crate) webhooks: Box<WebhookLimits>,
     /// Pauses of the start.
     pub(crate) start_pauses: StartPauses,
 }
@@ -101,6 +103,7 @@ impl StoreSettings {
             redis: redis_url(sources)?,
             tasks: TaskTimes::default(),
             keys: KeyTimes::default(),
+            webhooks: Box::default(),
             start_pauses: StartPauses::default(),
         })
     }

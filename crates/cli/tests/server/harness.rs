@@ -37,7 +37,7 @@ pub(crate) struct TestEnv {
     files: StoredFiles,
     database: String,
     more: BTreeMap<String, String>,
-    limits: RuntimeLimits,
+    limits: Box<RuntimeLimits>,
 }
 
 impl TestEnv {
@@ -63,14 +63,20 @@ impl TestEnv {
         let folder = tempfile::Builder::new().prefix("panaversity-test-").tempdir().unwrap();
         let database = create(backend.db, &folder.path().join("journal.db"));
         let files = StoredFiles::new(backend.storage, folder.path());
-        Self { folder, files, database, more: BTreeMap::new(), limits: limits() }
+        Self { folder, files, database, more: BTreeMap::new(), limits: Box::new(limits()) }
     }
 
     /// The same database, with another storage that is empty.
     pub(crate) fn on_another_storage(&self, storage: Storage) -> Self {
         let folder = tempfile::Builder::new().prefix("panaversity-test-").tempdir().unwrap();
         let files = StoredFiles::new(storage, folder.path());
-        Self { folder, files, database: self.database.clone(), more: self.more.clone(), limits: self.limits }
+        Self {
+            folder,
+            files,
+            database: self.database.clone(),
+            more: self.more.clone(),
+            limits: self.limits.clone(),
+        }
     }
 
     /// Sets a variable in the environment of every server that starts from now on.
@@ -83,7 +89,7 @@ impl TestEnv {
     /// Sets the limits of every server in this process that starts from now on.
     #[must_use]
     pub(crate) fn within(mut self, limits: RuntimeLimits) -> Self {
-        self.limits = limits;
+        *self.limits = limits;
         self
     }
 
@@ -157,7 +163,7 @@ impl TestEnv {
         ]);
         all.extend(settings.iter().map(|(name, value)| (&**name, &**value)));
         let settings: Vec<_> = all.into_iter().collect();
-        let http = HttpServer::start_within(&settings, self.limits).await;
+        let http = HttpServer::start_within(&settings, (*self.limits).clone()).await;
         let http = http.unwrap_or_else(|failure| panic!("{failure}"));
         Server { client: TestClient::to(http.address()), http }
     }

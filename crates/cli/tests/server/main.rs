@@ -19,3 +19,4 @@ mod scenarios;
 mod surface;
 mod tampering;
 mod web;
+mod webhooks;

@@ -1,6 +1,6 @@
 //! Commands of the binary. What they print on stdout and stderr is searched for secrets when they end
-//! (`log_watch`), except the stdout of `keys create`, which shows its key once, and of `mcp`, whose answers
-//! may contain links.
+//! (`log_watch`), except the stdout of `keys create` and `hooks create`, which show their secret once, and of
+//! `mcp`, whose answers may contain links.
 
 use std::ffi::OsStr;
 use std::io;
@@ -106,7 +106,8 @@ impl BinaryCommand {
 
     fn shows_secrets(&self) -> bool {
         let arguments: Vec<_> = self.command.get_args().skip(self.own_arguments).take(2).collect();
-        arguments.first().is_some_and(|first| *first == "mcp") || arguments == ["keys", "create"]
+        let is_create = arguments == ["keys", "create"] || arguments == ["hooks", "create"];
+        is_create || arguments.first().is_some_and(|first| *first == "mcp")
     }
 }
 
@@ -151,6 +152,7 @@ fn all_that_a_command_prints_is_searched_but_a_key_that_is_shown_once() {
         (&["config", "check"][..], &["out", "err"][..]),
         (&["keys", "list", "create"], &["out", "err"]),
         (&["keys", "create", "--agent", "a"], &["err"]),
+        (&["hooks", "create", "--book-id", "a"], &["err"]),
         (&["mcp"], &["err"]),
     ] {
         let mut shell = Command::new("sh");

@@ -14,8 +14,9 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Begins of secrets and of parameters that are secret: API keys, JWTs, signed links, presigned URLs.
-const FORMS: [&str; 5] = ["pfs_", "eyJ", "signature=", "X-Amz-Signature", "PRIVATE KEY"];
+/// Begins of secrets and of parameters that are secret: API keys, those of webhooks, JWTs, signed links, presigned
+/// URLs.
+const FORMS: [&str; 6] = ["pfs_", "whsec_", "eyJ", "signature=", "X-Amz-Signature", "PRIVATE KEY"];
 /// Shorter secrets would be found by chance, and are not allowed in tests.
 const SHORTEST: usize = 8;
 
