@@ -149,14 +149,25 @@ impl SqlJournal {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<u64, Fault> {
-        retried(what, || async {
-            let mut session = self.db.begin(durability).await?;
-            let changed = session.execute(sql, values.clone()).await?;
-            session.commit().await?;
-            Ok(changed)
-        })
-        .await
+        write(&self.db, durability, what, sql, values).await
     }
+}
+
+/// Runs one statement that writes, with retries after conflicts; returns the number of rows changed.
+pub(crate) async fn write(
+    db: &Database,
+    durability: Durability,
+    what: &str,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<u64, Fault> {
+    retried(what, || async {
+        let mut session = db.begin(durability).await?;
+        let changed = session.execute(sql, values.clone()).await?;
+        session.commit().await?;
+        Ok(changed)
+    })
+    .await
 }
 
 /// Runs a whole transaction, with retries after conflicts with another writer.

@@ -7,8 +7,8 @@ use panaversity_model::ports::WebSessions;
 use panaversity_model::web_session::{MOST_WEB_SESSIONS, WebSession, WebSessionHash};
 use panaversity_model::{AgentId, Fault, UserId};
 
-use crate::database::{Database, Durability, Row, Sql, Value, fault};
-use crate::journal::retried;
+use crate::database::{Database, Durability, Row, Sql, fault};
+use crate::journal::{retried, write};
 
 /// The sign-ins of a migrated database.
 #[derive(Clone)]
@@ -20,20 +20,6 @@ impl SqlWebSessions {
     /// The sign-ins of this database.
     pub fn new(db: Database) -> Self {
         Self { db }
-    }
-
-    /// Runs statements that write, as one transaction; returns the number of rows that the last one changed.
-    async fn write(&self, what: &str, statements: &[(String, Vec<Value>)]) -> Result<u64, Fault> {
-        retried(what, || async {
-            let mut session = self.db.begin(Durability::PowerCut).await?;
-            let mut changed = 0;
-            for (sql, values) in statements {
-                changed = session.execute(sql.as_str(), values.clone()).await?;
-            }
-            session.commit().await?;
-            Ok(changed)
-        })
-        .await
     }
 }
 
@@ -60,8 +46,14 @@ impl WebSessions for SqlWebSessions {
             new.api_key.map(|key| key.to_string()).into(),
             new.expires_at.into(),
         ];
-        let statements = [(ended, Vec::new()), (too_many, vec![agent.into()]), (insert, values)];
-        self.write("begin a web session", &statements).await.map(drop)
+        retried("begin a web session", || async {
+            let mut session = self.db.begin(Durability::PowerCut).await?;
+            session.queue(ended.as_str(), Vec::new());
+            session.queue(too_many.as_str(), vec![agent.into()]);
+            session.queue(insert.as_str(), values.clone());
+            session.commit().await
+        })
+        .await
     }
 
     async fn web_session(&self, hash: WebSessionHash) -> Result<Option<WebSession>, Fault> {
@@ -76,18 +68,17 @@ impl WebSessions for SqlWebSessions {
     }
 
     async fn end_web_session(&self, hash: WebSessionHash) -> Result<(), Fault> {
-        let delete = ("DELETE FROM web_sessions WHERE hash = $1".to_owned(), vec![hash.to_string().into()]);
-        self.write("end a web session", &[delete]).await.map(drop)
+        let delete = "DELETE FROM web_sessions WHERE hash = $1";
+        let values = vec![hash.to_string().into()];
+        write(&self.db, Durability::PowerCut, "end a web session", delete, values).await.map(drop)
     }
 
     async fn end_web_sessions(&self, agent: Option<&AgentId>) -> Result<u64, Fault> {
-        let delete = match agent {
-            Some(agent) => {
-                ("DELETE FROM web_sessions WHERE agent_id = $1".to_owned(), vec![agent.as_str().into()])
-            }
-            None => ("DELETE FROM web_sessions".to_owned(), Vec::new()),
+        let (delete, values) = match agent {
+            Some(agent) => ("DELETE FROM web_sessions WHERE agent_id = $1", vec![agent.as_str().into()]),
+            None => ("DELETE FROM web_sessions", Vec::new()),
         };
-        self.write("end web sessions", &[delete]).await
+        write(&self.db, Durability::PowerCut, "end web sessions", delete, values).await
     }
 }
 

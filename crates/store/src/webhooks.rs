@@ -16,7 +16,7 @@ use panaversity_model::webhook::{
 
 use self::rows::{DEAD_LETTER, LEASED, WEBHOOK};
 use crate::database::{Database, Dialect, Durability, Session, Sql, Value, fault};
-use crate::journal::retried;
+use crate::journal::{retried, write};
 
 /// Columns of the set after the cursor when nothing is known of it.
 const NOT_SENT: &str = "attempts = 0, failing_since = NULL, next_attempt_at = NULL, last_error = NULL";
@@ -51,23 +51,6 @@ impl SqlWebhooks {
     /// SQL that extends a lease which is still held.
     fn extend_sql(&self) -> String {
         format!("UPDATE hooks SET lease_until = {} WHERE id = $1 AND lease = $2", self.later(3))
-    }
-
-    /// Runs one statement that writes; returns the number of rows changed.
-    async fn write(
-        &self,
-        durability: Durability,
-        what: &str,
-        sql: &str,
-        values: Vec<Value>,
-    ) -> Result<u64, Fault> {
-        retried(what, || async {
-            let mut session = self.db.begin(durability).await?;
-            let changed = session.execute(sql, values.clone()).await?;
-            session.commit().await?;
-            Ok(changed)
-        })
-        .await
     }
 }
 
@@ -180,7 +163,7 @@ impl Webhooks for SqlWebhooks {
     ) -> Result<bool, Fault> {
         let values = vec![id.as_str().into(), lease.to_string().into(), milliseconds(time)];
         let what = "extend the lease of a webhook";
-        Ok(self.write(Durability::Kill, what, &self.extend_sql(), values).await? > 0)
+        Ok(write(&self.db, Durability::Kill, what, &self.extend_sql(), values).await? > 0)
     }
 
     async fn record_delivery(
@@ -223,7 +206,7 @@ impl Webhooks for SqlWebhooks {
         };
         let update = format!("UPDATE hooks SET {set} WHERE id = $1 AND lease = $2");
         let DeliveryRecord::Dead { position, attempts, error, kept } = record else {
-            return Ok(self.write(durability, WHAT, &update, values).await? > 0);
+            return Ok(write(&self.db, durability, WHAT, &update, values).await? > 0);
         };
         let extend = self.extend_sql();
         retried(WHAT, || async {
@@ -243,7 +226,7 @@ impl Webhooks for SqlWebhooks {
     async fn release_webhook(&self, id: &WebhookId, lease: LeaseId) -> Result<(), Fault> {
         let sql = "UPDATE hooks SET lease = NULL, lease_until = NULL WHERE id = $1 AND lease = $2";
         let values = vec![id.as_str().into(), lease.to_string().into()];
-        self.write(Durability::Kill, "release a webhook", sql, values).await.map(drop)
+        write(&self.db, Durability::Kill, "release a webhook", sql, values).await.map(drop)
     }
 }
 

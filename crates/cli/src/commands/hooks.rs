@@ -3,22 +3,18 @@
 //! begins any more.
 
 use clap::{Args, Subcommand};
+use panaversity_model::BookId;
 use panaversity_model::ports::Webhooks;
 use panaversity_model::webhook::{
     DeadLetter, NewWebhook, WEBHOOK_ID_BYTES, WEBHOOK_SECRET_BYTES, Webhook, WebhookCreation, WebhookId,
     WebhookList, WebhookSecret, WebhookUrl,
 };
-use panaversity_model::{BookId, Fault};
 use panaversity_server::WebhookLimits;
 use panaversity_store::{Database, SqlJournal, SqlWebhooks};
-use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
-use super::maintenance::{DatabaseArgs, gather};
-use crate::config::flags::MigrateFlags;
-use crate::config::parsed::DatabaseSettings;
+use super::maintenance::{DatabaseArgs, random, with_database};
 use crate::failure::{Failure, print};
-use crate::runtime::connect_current;
 
 /// Dead letters that `list --json` names.
 const LISTED_LETTERS: usize = 1_000;
@@ -72,13 +68,13 @@ pub(crate) async fn run(args: HooksArgs) -> Result<(), Failure> {
         }
         HooksAction::List { shared } => {
             let list = async |database| SqlWebhooks::new(database).webhooks(LISTED_LETTERS).await;
-            let list = with_database(shared.flags, list).await?;
+            let list = with_database(shared.flags, "the webhooks", list).await?;
             print(&if shared.json { list_as_json(&list).to_string() } else { as_text(&list) })
         }
         HooksAction::Delete { id, shared } => {
             let id = WebhookId::parse(&id).map_err(|refusal| Failure::Usage(refusal.to_string()))?;
             let delete = async |database| SqlWebhooks::new(database).delete_webhook(&id).await;
-            if !with_database(shared.flags, delete).await? {
+            if !with_database(shared.flags, "the webhooks", delete).await? {
                 return Err(Failure::Failed(format!(
                     "there is no webhook {id}; `panaversity-fs hooks list` lists them"
                 )));
@@ -103,7 +99,7 @@ async fn create(book: BookId, url: WebhookUrl, shared: DatabaseArgs) -> Result<(
         Ok((new, creation))
     };
     let (NewWebhook { id, book, url, secret, cursor }, creation) =
-        with_database(shared.flags, create).await?;
+        with_database(shared.flags, "the webhooks", create).await?;
     let created_at = match creation {
         WebhookCreation::Created(at) => at,
         WebhookCreation::NoBook => {
@@ -129,25 +125,6 @@ async fn create(book: BookId, url: WebhookUrl, shared: DatabaseArgs) -> Result<(
              sent to {url}."
         )
     })
-}
-
-/// Runs an act on the database of these settings.
-async fn with_database<T>(
-    flags: MigrateFlags,
-    act: impl AsyncFnOnce(Database) -> Result<T, Fault>,
-) -> Result<T, Failure> {
-    let settings = DatabaseSettings::read(&gather(flags.into_given())?)?;
-    let database = connect_current(settings).await?;
-    let result = act(database.clone()).await;
-    database.close().await;
-    result.map_err(|fault| Failure::Failed(format!("the webhooks can't be used: {fault}")))
-}
-
-fn random<const BYTES: usize>() -> Result<[u8; BYTES], Failure> {
-    let mut random = [0; BYTES];
-    let filled = SystemRandom::new().fill(&mut random);
-    filled.map_err(|_| Failure::Failed("the operating system gives no random bytes".to_owned()))?;
-    Ok(random)
 }
 
 fn as_text(list: &WebhookList) -> String {

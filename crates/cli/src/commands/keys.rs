@@ -10,15 +10,12 @@ use panaversity_model::permission::{Permission, Scope};
 use panaversity_model::ports::{ApiKeys, LinkKeys, WebSessions};
 use panaversity_model::{AgentId, BookId, Fault, Timestamp};
 use panaversity_store::{Database, SqlApiKeys, SqlLinkKeys, SqlWebSessions};
-use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
-use super::maintenance::{DatabaseArgs, gather, moment};
+use super::maintenance::{DatabaseArgs, moment, random, with_database};
 use crate::config::flags::MigrateFlags;
-use crate::config::parsed::DatabaseSettings;
 use crate::failure::{Failure, print};
 use crate::logging;
-use crate::runtime::connect_current;
 
 const MICROS_PER_DAY: i64 = 24 * 3_600 * 1_000_000;
 
@@ -93,7 +90,7 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), Failure> {
             let agent = AgentId::parse(&agent).map_err(|refusal| usage("--agent", &refusal))?;
             let scopes = scopes(&scope, &book)?;
             let expires_at = expires.as_deref().map(|text| end(text, logging::now())).transpose()?;
-            let secret = random_key()?;
+            let secret = ApiKeySecret::from_random(random::<API_KEY_RANDOM_BYTES>()?);
             let new = NewApiKey { hash: secret.hash(), agent, scopes, expires_at };
             let created = with_keys(shared.flags, async |keys| keys.create_api_key(&new).await).await?;
             print(&if shared.json {
@@ -110,7 +107,7 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), Failure> {
             let end = async |database: Database| {
                 SqlWebSessions::new(database).end_web_sessions(agent.as_ref()).await
             };
-            let ended = with_database(shared.flags, end).await?;
+            let ended = with_database(shared.flags, "the keys", end).await?;
             print(&if shared.json {
                 json!({ "status": "success", "ended": ended }).to_string()
             } else {
@@ -132,7 +129,7 @@ pub(crate) async fn run(args: KeysArgs) -> Result<(), Failure> {
         }
         KeysAction::RotateSigningKey { now, shared } => {
             let rotated = async |database: Database| SqlLinkKeys::new(database).rotate_link_key(now).await;
-            with_database(shared.flags, rotated).await?;
+            with_database(shared.flags, "the keys", rotated).await?;
             print(if shared.json {
                 "{\"status\":\"success\"}"
             } else if now {
@@ -164,26 +161,7 @@ async fn with_keys<T>(
     flags: MigrateFlags,
     act: impl AsyncFnOnce(&SqlApiKeys) -> Result<T, Fault>,
 ) -> Result<T, Failure> {
-    with_database(flags, async |database| act(&SqlApiKeys::new(database)).await).await
-}
-
-/// Runs an act on the database of these settings.
-async fn with_database<T>(
-    flags: MigrateFlags,
-    act: impl AsyncFnOnce(Database) -> Result<T, Fault>,
-) -> Result<T, Failure> {
-    let settings = DatabaseSettings::read(&gather(flags.into_given())?)?;
-    let database = connect_current(settings).await?;
-    let result = act(database.clone()).await;
-    database.close().await;
-    result.map_err(|fault| Failure::Failed(format!("the keys can't be used: {fault}")))
-}
-
-fn random_key() -> Result<ApiKeySecret, Failure> {
-    let mut random = [0; API_KEY_RANDOM_BYTES];
-    let filled = SystemRandom::new().fill(&mut random);
-    filled.map_err(|_| Failure::Failed("the operating system gives no random bytes".to_owned()))?;
-    Ok(ApiKeySecret::from_random(random))
+    with_database(flags, "the keys", async |database| act(&SqlApiKeys::new(database)).await).await
 }
 
 /// The scopes, each in all books or in each of the given ones.

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use panaversity_model::Timestamp;
+use panaversity_model::{Fault, Timestamp};
+use panaversity_store::Database;
+use ring::rand::{SecureRandom, SystemRandom};
 use time::macros::format_description;
 
 use crate::config::Sources;
 use crate::config::flags::MigrateFlags;
 use crate::config::log::LogSettings;
+use crate::config::parsed::DatabaseSettings;
 use crate::failure::Failure;
 use crate::logging;
+use crate::runtime::connect_current;
 
 /// Arguments of a command that uses the database alone.
 #[derive(Args)]
@@ -28,6 +32,27 @@ pub(super) fn gather(flags: BTreeMap<String, String>) -> Result<Sources, Failure
     logging::start(LogSettings::read(&sources)?);
     sources.log_warnings();
     Ok(sources)
+}
+
+/// Runs an act on the database of these settings; if it fails, `what` can't be used.
+pub(super) async fn with_database<T>(
+    flags: MigrateFlags,
+    what: &str,
+    act: impl AsyncFnOnce(Database) -> Result<T, Fault>,
+) -> Result<T, Failure> {
+    let settings = DatabaseSettings::read(&gather(flags.into_given())?)?;
+    let database = connect_current(settings).await?;
+    let result = act(database.clone()).await;
+    database.close().await;
+    result.map_err(|fault| Failure::Failed(format!("{what} can't be used: {fault}")))
+}
+
+/// Strong random bytes, for a secret or an id.
+pub(super) fn random<const BYTES: usize>() -> Result<[u8; BYTES], Failure> {
+    let mut random = [0; BYTES];
+    let filled = SystemRandom::new().fill(&mut random);
+    filled.map_err(|_| Failure::Failed("the operating system gives no random bytes".to_owned()))?;
+    Ok(random)
 }
 
 /// A time in RFC 3339, or the midnight in UTC with which a date begins.
