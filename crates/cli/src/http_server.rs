@@ -143,24 +143,30 @@ impl HttpServer {
             opened = startup::open(&store, &links, http.startup_timeout, (&gate, address)) => opened?,
             ended = &mut serving => return Err(no_longer(&ended)),
         };
-        let made = authenticator(auth, keys, runtime.web_sessions(), http.production).and_then(|auth| {
-            let dispatcher = WebhookDispatcher::new(&runtime.state(), runtime.webhooks(), *store.webhooks);
-            Ok((auth, dispatcher.map_err(Failure::Failed)?))
-        });
-        let (auth, dispatcher) = match made {
-            Ok(made) => made,
+        let auth = match authenticator(auth, keys, runtime.web_sessions(), http.production) {
+            Ok(auth) => auth,
             Err(failure) => {
                 runtime.stop().await;
                 return Err(failure);
             }
         };
+        // Without it nothing else fails: a machine may have no certificates, and a store no webhooks.
+        let dispatcher = WebhookDispatcher::new(&runtime.state(), runtime.webhooks(), *store.webhooks);
+        let dispatcher = dispatcher.inspect_err(|why| {
+            tracing::warn!(target: "panaversity_fs.webhooks", "webhooks are not sent by this server: {why}");
+        });
         warn_of_address(&http, address, auth.is_required());
         let state = runtime.state().with_auth(auth).with_rate_limit(http.rate).with_web(http.web);
         let state = state.behind(http.proxies.clone()).with_webhooks(runtime.webhooks());
         state.listens_on(address);
         let draining = state.draining();
         gate.open(router(state, hosts, cancelling.clone()));
-        let dispatching = AbortOnDropHandle::new(tokio::spawn(dispatcher.run(draining.clone())));
+        let stop = draining.clone();
+        let dispatching = AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Ok(dispatcher) = dispatcher {
+                dispatcher.run(stop).await;
+            }
+        }));
         tracing::info!(
             target: "panaversity_fs.server",
             address = %address,

@@ -189,9 +189,7 @@ where
 async fn drop_leases(db: &Database) -> Result<(), Fault> {
     retried("drop old leases", || async {
         let mut session = db.begin(Durability::Kill).await?;
-        for table in ["publications", "hooks"] {
-            session.queue(format!("UPDATE {table} SET lease = NULL, lease_until = NULL"), Vec::new());
-        }
+        session.execute("UPDATE publications SET lease = NULL, lease_until = NULL", Vec::new()).await?;
         session.commit().await
     })
     .await

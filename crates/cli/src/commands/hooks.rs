@@ -4,6 +4,7 @@
 
 use clap::{Args, Subcommand};
 use panaversity_model::BookId;
+use panaversity_model::feed::FeedPosition;
 use panaversity_model::ports::Webhooks;
 use panaversity_model::webhook::{
     DeadLetter, NewWebhook, WEBHOOK_ID_BYTES, WEBHOOK_SECRET_BYTES, Webhook, WebhookCreation, WebhookId,
@@ -40,6 +41,9 @@ enum HooksAction {
         /// Where they are sent to: an http or https URL
         #[arg(long, value_name = "URL")]
         url: String,
+        /// Begin behind this cursor of the feed, instead of now
+        #[arg(long, value_name = "CURSOR")]
+        since: Option<String>,
         #[command(flatten)]
         shared: DatabaseArgs,
     },
@@ -62,9 +66,13 @@ enum HooksAction {
 /// Runs `hooks`.
 pub(crate) async fn run(args: HooksArgs) -> Result<(), Failure> {
     match args.action {
-        HooksAction::Create { book_id, url, shared } => {
+        HooksAction::Create { book_id, url, since, shared } => {
             let url = WebhookUrl::parse(&url).map_err(|refusal| Failure::Usage(format!("--{refusal}")))?;
-            create(book_id, url, shared).await
+            let since = since.map(|text| {
+                FeedPosition::parse(&text)
+                    .ok_or_else(|| Failure::Usage(format!("--since {text}: it is no cursor of the feed")))
+            });
+            create(book_id, url, since.transpose()?, shared).await
         }
         HooksAction::List { shared } => {
             let list = async |database| SqlWebhooks::new(database).webhooks(LISTED_LETTERS).await;
@@ -88,12 +96,20 @@ pub(crate) async fn run(args: HooksArgs) -> Result<(), Failure> {
     }
 }
 
-async fn create(book: BookId, url: WebhookUrl, shared: DatabaseArgs) -> Result<(), Failure> {
+async fn create(
+    book: BookId,
+    url: WebhookUrl,
+    since: Option<FeedPosition>,
+    shared: DatabaseArgs,
+) -> Result<(), Failure> {
     let most = WebhookLimits::default().webhooks;
     let secret = WebhookSecret::from_random(random::<WEBHOOK_SECRET_BYTES>()?);
     let id = WebhookId::from_random(random::<WEBHOOK_ID_BYTES>()?);
     let create = async |database: Database| {
-        let cursor = SqlJournal::change_feed(database.clone()).feed_end().await?;
+        let cursor = match since {
+            Some(cursor) => cursor,
+            None => SqlJournal::change_feed(database.clone()).feed_end().await?,
+        };
         let new = NewWebhook { id, book, url, secret, cursor };
         let creation = SqlWebhooks::new(database).create_webhook(&new, most).await?;
         Ok((new, creation))

@@ -201,3 +201,18 @@ async fn a_webhook_goes_on_where_it_was_when_the_server_starts_again() {
         assert_eq!(ids[1], ids[2], "the one that hung is sent again under its id");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_may_begin_behind_any_cursor_of_the_feed() {
+    let (env, _server, client) = fresh(Db::Sqlite).await;
+    numbered(&client, 0..=4).await;
+    let page = client.get(&format!("/books/{BOOK}/changes?limit=2")).await.json();
+    let receiver = Receiver::start().await;
+    let url = receiver.url("/");
+    let created = hooks(&env, &["create", "--book-id", BOOK, "--url", &url, "--since", &text(&page["next"])]);
+    log_watch::secret(&text(&created["secret"]));
+    until("the rest is sent", async || receiver.accepted().len() >= 3).await;
+    assert_eq!(hashes_of(&receiver.accepted()), hashes(2..=4));
+    let wrong = ["hooks", "create", "--book-id", BOOK, "--url", &url, "--since", "yesterday"];
+    assert_eq!(env.command().args(wrong).output().unwrap().status.code(), Some(2));
+}

@@ -5,7 +5,7 @@
 //! the query out, and logs and pages show the host alone.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
@@ -14,8 +14,14 @@ use crate::refusal::Refusal;
 
 /// Most bytes of a URL.
 const MOST_BYTES: usize = 2_048;
-/// Address of the metadata of a machine at AWS over IPv6.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Addresses beyond the link-local ones at which clouds serve the credentials of their machines: AWS, also for
+/// EKS; Google; Alibaba.
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+];
+const METADATA_V4: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
 
 /// Where changes are sent to.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,14 +81,24 @@ impl fmt::Debug for WebhookUrl {
     }
 }
 
-/// True if nothing is sent to this address: link-local ones (169.254.0.0/16, `fe80::/10`), under which clouds
-/// serve the credentials of their machines.
+/// True if nothing is sent to this address: link-local ones (169.254.0.0/16, `fe80::/10`) and others under which
+/// clouds serve the credentials of their machines, also as IPv6 reaches IPv4 (mapped, NAT64, 6to4).
 pub fn is_refused_address(address: IpAddr) -> bool {
+    let is_refused = |address: Ipv4Addr| address.is_link_local() || address == METADATA_V4;
     match address {
-        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V4(address) => is_refused(address),
         IpAddr::V6(address) => {
-            let mapped = address.to_ipv4_mapped().is_some_and(|address| address.is_link_local());
-            mapped || address.is_unicast_link_local() || address == METADATA_V6
+            let of = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+            let embedded = match address.segments() {
+                [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                    Some(of(high, low))
+                }
+                [0x2002, high, low, ..] => Some(of(high, low)),
+                _ => None,
+            };
+            embedded.is_some_and(is_refused)
+                || address.is_unicast_link_local()
+                || METADATA_V6.contains(&address)
         }
     }
 }
@@ -121,6 +137,10 @@ mod tests {
             "http://[fe80::1]/",
             "http://[::ffff:169.254.1.1]/",
             "http://[fd00:ec2::254]/",
+            "http://[fd20:ce::254]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[2002:a9fe:a9fe::1]/",
+            "http://100.100.100.200/latest",
             &format!("https://example.com/{}", "a".repeat(2_048)),
         ] {
             assert!(WebhookUrl::parse(wrong).is_err(), "{wrong}");

@@ -30,8 +30,9 @@ use super::sender::SendOutcome;
 
 /// Change sets that are read at once.
 const READ_CHANGES: usize = 4;
-/// Pause after a fault of the database.
+/// Pause after a fault of the database, at first and at most. The lease may be lost meanwhile.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Reason why a worker ends.
 enum WorkerEnd {
@@ -57,6 +58,14 @@ pub(super) struct WebhookWorker {
     not_before: Instant,
 }
 
+/// The lease of a worker.
+struct HeldLease<'a> {
+    dispatcher: &'a WebhookDispatcher,
+    webhook: &'a LeasedWebhook,
+    lease: LeaseId,
+    extended_at: &'a mut Instant,
+}
+
 impl WebhookWorker {
     pub(super) fn new(dispatcher: WebhookDispatcher, webhook: LeasedWebhook, lease: LeaseId) -> Self {
         let follower = dispatcher.service.follow_base(&webhook.book, webhook.cursor, READ_CHANGES);
@@ -67,9 +76,10 @@ impl WebhookWorker {
 
     /// Works until the server stops or the lease is lost.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut pause = AFTER_FAULT;
         loop {
             match self.step(&stop).await {
-                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Continue(())) => pause = AFTER_FAULT,
                 Ok(ControlFlow::Break(WorkerEnd::NotOurs)) => return,
                 Ok(ControlFlow::Break(WorkerEnd::Stopping)) => break,
                 Err(fault) => {
@@ -79,9 +89,10 @@ impl WebhookWorker {
                         error = %fault,
                         "the changes for a webhook can't be read"
                     );
-                    if stop.run_until_cancelled(sleep(AFTER_FAULT)).await.is_none() {
+                    if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                         break;
                     }
+                    pause = (2 * pause).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -90,20 +101,19 @@ impl WebhookWorker {
         }
     }
 
-    /// Steps 1 to 3 once: reads, extends the lease, or sends a set.
+    /// Steps 1 to 3 once: reads, or sends a set.
     async fn step(&mut self, stop: &CancellationToken) -> WorkerStep {
+        if self.waiting.is_empty() {
+            return self.read(stop).await;
+        }
         let extend_at = self.extended_at + self.dispatcher.limits.lease / 3;
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(ControlFlow::Break(WorkerEnd::Stopping)),
-            () = sleep_until(extend_at) => return self.extend().await,
-            read = self.follower.next(), if self.waiting.is_empty() => {
-                self.waiting.extend(read?.items);
-                return Ok(ControlFlow::Continue(()));
-            }
-            () = sleep_until(self.not_before), if !self.waiting.is_empty() => {}
+            () = sleep_until(extend_at) => return self.lease().extend().await,
+            () = sleep_until(self.not_before) => {}
         }
-        if let ControlFlow::Break(end) = self.extend().await? {
+        if let ControlFlow::Break(end) = self.lease().extend().await? {
             return Ok(ControlFlow::Break(end));
         }
         let Some(item) = self.waiting.front() else { return Ok(ControlFlow::Continue(())) };
@@ -114,15 +124,32 @@ impl WebhookWorker {
         Ok(self.settle(position, outcome, stop).await)
     }
 
-    /// Extends the lease.
-    async fn extend(&mut self) -> WorkerStep {
-        let (asked, limits) = (Instant::now(), &self.dispatcher.limits);
-        let webhooks = &self.dispatcher.webhooks;
-        if !webhooks.extend_webhook_lease(&self.webhook.id, self.lease, limits.lease).await? {
-            return Ok(ControlFlow::Break(WorkerEnd::NotOurs));
+    /// Waits for sets, and extends the lease meanwhile. A reading that takes long is not begun anew.
+    async fn read(&mut self, stop: &CancellationToken) -> WorkerStep {
+        let Self { dispatcher, webhook, lease, follower, waiting, extended_at, .. } = self;
+        let mut held = HeldLease { dispatcher, webhook, lease: *lease, extended_at };
+        let mut next = std::pin::pin!(follower.next());
+        loop {
+            let extend_at = *held.extended_at + held.dispatcher.limits.lease / 3;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(ControlFlow::Break(WorkerEnd::Stopping)),
+                () = sleep_until(extend_at) => {
+                    if let ControlFlow::Break(end) = held.extend().await? {
+                        return Ok(ControlFlow::Break(end));
+                    }
+                }
+                read = &mut next => {
+                    waiting.extend(read?.items);
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
         }
-        self.extended_at = asked;
-        Ok(ControlFlow::Continue(()))
+    }
+
+    fn lease(&mut self) -> HeldLease<'_> {
+        let Self { dispatcher, webhook, lease, extended_at, .. } = self;
+        HeldLease { dispatcher, webhook, lease: *lease, extended_at }
     }
 
     /// Records what became of the set at a position.
@@ -205,6 +232,19 @@ impl WebhookWorker {
             error,
             "a change set was not accepted by a webhook: {what}"
         );
+    }
+}
+
+impl HeldLease<'_> {
+    /// Extends the lease.
+    async fn extend(&mut self) -> WorkerStep {
+        let (asked, limits) = (Instant::now(), &self.dispatcher.limits);
+        let webhooks = &self.dispatcher.webhooks;
+        if !webhooks.extend_webhook_lease(&self.webhook.id, self.lease, limits.lease).await? {
+            return Ok(ControlFlow::Break(WorkerEnd::NotOurs));
+        }
+        *self.extended_at = asked;
+        Ok(ControlFlow::Continue(()))
     }
 }
 

@@ -60,6 +60,11 @@ impl Books for SqlJournal {
             if session.execute(delete, vec![id.as_str().into()]).await? == 0 {
                 return Ok(false);
             }
+            // A book that is created under this id later is another one.
+            let hooks =
+                "DELETE FROM hook_dead_letters WHERE hook_id IN (SELECT id FROM hooks WHERE book_id = $1)";
+            session.execute(hooks, vec![id.as_str().into()]).await?;
+            session.execute("DELETE FROM hooks WHERE book_id = $1", vec![id.as_str().into()]).await?;
             transaction::record(&self.db, &mut session, record).await?;
             session.commit().await?;
             Ok(true)

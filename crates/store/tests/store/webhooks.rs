@@ -68,6 +68,27 @@ async fn leased(webhooks: &SqlWebhooks, n: u128, time: Duration) -> Vec<LeasedWe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn i11_a_webhook_ends_with_its_book_and_a_lease_with_its_time_alone() {
+    let folder = TempDir::new().unwrap();
+    for url in [sqlite_url(&folder), panaversity_testkit::postgres::shared().create_database()] {
+        let (db, journal) = open(&url).await;
+        let record = draft(Some(&book()), None, &Layer::Base);
+        journal.create_book(&book(), None, &record).await.unwrap();
+        let webhooks = SqlWebhooks::new(db);
+        webhooks.create_webhook(&new(1, &book()), MOST).await.unwrap();
+        assert_eq!(leased(&webhooks, 1, LONG).await.len(), 1);
+        // Another process beside it, as `mcp` beside `serve`.
+        let (_, other) = open(&url).await;
+        assert!(leased(&webhooks, 2, LONG).await.is_empty(), "{url}: the lease was dropped");
+        other.close().await;
+        let record = draft(Some(&book()), None, &Layer::Base);
+        assert!(journal.delete_book(&book(), &record).await.unwrap());
+        assert!(webhooks.webhooks(MOST).await.unwrap().webhooks.is_empty());
+        journal.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn i11_a_webhook_is_kept_as_it_was_made_for_a_book_that_there_is() {
     for (_db, webhooks, _folder) in each().await {
         let other = BookId::parse("no-such-book").unwrap();
