@@ -26,18 +26,13 @@ async fn main() -> std::io::Result<()> {
         "iss": issuer.url(), "aud": RESOURCE, "sub": "ann", "scope": "read write", "exp": now + 3_600,
     });
     issuer.offer_code_flow(CLIENT, RESOURCE, &key.token("1", &claims));
-    for (name, value) in [
+    let settings = [
         ("DATABASE_URL", database.as_str()),
-        ("PANAVERSITY_STORAGE_BACKEND", "s3"),
-        ("PANAVERSITY_S3_BUCKET", bucket.name()),
-        ("PANAVERSITY_S3_ENDPOINT", bucket.endpoint()),
-        ("PANAVERSITY_S3_REGION", s3::REGION),
-        ("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID),
-        ("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY),
         ("PANAVERSITY_AUTH_SERVER_URL", issuer.url()),
         ("PANAVERSITY_RESOURCE_SERVER_URL", RESOURCE),
         ("PANAVERSITY_WEB_CLIENT_ID", CLIENT),
-    ] {
+    ];
+    for (name, value) in settings.into_iter().chain(bucket.settings()) {
         println!("{name}={value}");
     }
     println!();

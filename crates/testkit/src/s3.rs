@@ -115,6 +115,18 @@ impl TestBucket {
         &self.s3.endpoint
     }
 
+    /// Settings of a server that keeps its files here, named as in the environment.
+    pub fn settings(&self) -> [(&'static str, &str); 6] {
+        [
+            ("PANAVERSITY_STORAGE_BACKEND", "s3"),
+            ("PANAVERSITY_S3_BUCKET", self.name()),
+            ("PANAVERSITY_S3_ENDPOINT", self.endpoint()),
+            ("PANAVERSITY_S3_REGION", REGION),
+            ("PANAVERSITY_S3_ACCESS_KEY_ID", ACCESS_KEY_ID),
+            ("PANAVERSITY_S3_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+        ]
+    }
+
     /// All its objects, by key.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let bytes = |(key, held): (&String, &Held)| (key.clone(), held.bytes.to_vec());

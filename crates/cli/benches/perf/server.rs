@@ -48,15 +48,8 @@ impl BenchServer {
 
     /// A server with its objects and its tree in a bucket.
     pub(crate) async fn on_bucket(bucket: &s3::TestBucket) -> Self {
-        let place = vec![
-            ("PANAVERSITY_STORAGE_BACKEND", "s3".to_owned()),
-            ("PANAVERSITY_S3_BUCKET", bucket.name().to_owned()),
-            ("PANAVERSITY_S3_ENDPOINT", bucket.endpoint().to_owned()),
-            ("PANAVERSITY_S3_REGION", s3::REGION.to_owned()),
-            ("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID.to_owned()),
-            ("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY.to_owned()),
-        ];
-        Self::with_settings(place).await
+        let place = bucket.settings().map(|(name, value)| (name, value.to_owned()));
+        Self::with_settings(place.into()).await
     }
 
     /// The same server after a kill: a new process on the same data.

@@ -71,20 +71,14 @@ impl StoredFiles {
 
     /// The storage's settings, named as in the environment.
     pub(super) fn settings(&self) -> BTreeMap<String, String> {
-        let settings: &[(&str, &str)] = match self {
-            Self::Folder(root) => &[("PANAVERSITY_STORAGE_ROOT", root.to_str().expect("a name in UTF-8"))],
-            Self::Bucket(bucket) => &[
-                ("PANAVERSITY_STORAGE_BACKEND", "s3"),
-                ("PANAVERSITY_S3_BUCKET", bucket.name()),
-                ("PANAVERSITY_S3_ENDPOINT", bucket.endpoint()),
-                ("PANAVERSITY_S3_REGION", s3::REGION),
-                ("PANAVERSITY_S3_ACCESS_KEY_ID", s3::ACCESS_KEY_ID),
-                ("PANAVERSITY_S3_SECRET_ACCESS_KEY", s3::SECRET_ACCESS_KEY),
-                // As on a folder, so that the same tests can inspect the tree of both.
-                ("PANAVERSITY_PUBLISH_OVERLAYS", "true"),
-            ],
+        let settings = match self {
+            Self::Folder(root) => vec![("PANAVERSITY_STORAGE_ROOT", root.to_str().expect("a name in UTF-8"))],
+            // With overlays in the tree, as on a folder, so that the same tests can inspect the tree of both.
+            Self::Bucket(bucket) => {
+                bucket.settings().into_iter().chain([("PANAVERSITY_PUBLISH_OVERLAYS", "true")]).collect()
+            }
         };
-        settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// Every file whose path begins with `prefix`, by the rest of its path; one that vanishes
