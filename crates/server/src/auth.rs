@@ -27,6 +27,7 @@ use panaversity_model::Timestamp;
 use panaversity_model::api_key::{API_KEY_PREFIX, ApiKeyHash};
 use panaversity_model::permission::{Permission, Principal, Scope};
 use panaversity_model::ports::WebSessions;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -266,6 +267,13 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, AuthError> {
         text.trim()
     };
     if token.is_empty() { Err(AuthError::Missing) } else { Ok(token) }
+}
+
+/// Strong random bytes; `None` if the operating system has none.
+fn random<const BYTES: usize>() -> Option<[u8; BYTES]> {
+    let mut random = [0; BYTES];
+    SystemRandom::new().fill(&mut random).ok()?;
+    Some(random)
 }
 
 /// Name and value of each limit of authentication, as an operator reads them.

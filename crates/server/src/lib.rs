@@ -28,6 +28,7 @@
 mod app_state;
 pub mod auth;
 mod call;
+mod clock;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

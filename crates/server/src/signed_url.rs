@@ -16,7 +16,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use panaversity_model::publication::FileKey;
@@ -25,6 +25,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
+use crate::clock::unix_now;
 use crate::host::{PublicUrl, host_of, is_loopback};
 use crate::link_keys::LinkKeyRing;
 
@@ -271,10 +272,6 @@ fn mac<'a>(key: &SecretString, path: &str, fields: impl Iterator<Item = (&'a str
         take(value);
     }
     mac
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use panaversity_model::permission::Permission;
 use reqwest::{Client, Url};
-use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -24,7 +23,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
-use super::issuer_client;
+use super::{issuer_client, random};
 use crate::host::{PublicUrl, is_loopback};
 
 /// Time for which the metadata is kept.
@@ -91,12 +90,8 @@ pub(crate) struct FlowSecrets {
 impl FlowSecrets {
     /// New ones, of strong randomness; `None` if the operating system has none.
     pub(crate) fn generate() -> Option<Self> {
-        let random = || {
-            let mut bytes = [0; 32];
-            SystemRandom::new().fill(&mut bytes).ok()?;
-            Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))
-        };
-        Some(Self { state: random()?, verifier: random()? })
+        let text = || Some(BASE64_URL_SAFE_NO_PAD.encode(random::<32>()?));
+        Some(Self { state: text()?, verifier: text()? })
     }
 
     fn challenge(&self) -> String {

@@ -11,16 +11,16 @@
 //!
 //! Where the page is under HTTPS the cookie has the prefix `__Host-`, so that no other host can set it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
+use panaversity_model::Fault;
 use panaversity_model::permission::Principal;
-use panaversity_model::web_session::{WEB_SESSION_RANDOM_BYTES, WebSession, WebSessionSecret};
-use panaversity_model::{Fault, Timestamp};
-use ring::rand::{SecureRandom, SystemRandom};
+use panaversity_model::web_session::{WebSession, WebSessionSecret};
 
-use super::{AuthError, Authenticator};
+use super::{AuthError, Authenticator, random};
+use crate::clock;
 
 /// Longest time of a session.
 pub(crate) const WEB_SESSION_LASTS: Duration = Duration::from_hours(12);
@@ -70,7 +70,7 @@ impl Authenticator {
     /// Begins a session for the holder of a token.
     pub(crate) async fn sign_in(&self, token: &str) -> Result<SignIn, AuthError> {
         let credential = self.check(token).await?;
-        let now = now();
+        let now = clock::now();
         let longest = now.after(WEB_SESSION_LASTS);
         let expires_at = credential.expires_at.map_or(longest, |end| end.min(longest));
         let lasts =
@@ -78,9 +78,7 @@ impl Authenticator {
         if lasts < SHORTEST {
             return Err(AuthError::Invalid("it has expired, or is about to"));
         }
-        let mut random = [0; WEB_SESSION_RANDOM_BYTES];
-        SystemRandom::new().fill(&mut random).map_err(|_| AuthError::Unavailable)?;
-        let secret = WebSessionSecret::from_random(random);
+        let secret = WebSessionSecret::from_random(random().ok_or(AuthError::Unavailable)?);
         let session = WebSession {
             hash: secret.hash(),
             principal: credential.principal,
@@ -112,11 +110,6 @@ impl Authenticator {
 fn unavailable(fault: &Fault) -> AuthError {
     tracing::error!(target: "panaversity_fs.auth", error = %fault, "the sessions of browsers can't be used");
     AuthError::Unavailable
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(0).after(since)
 }
 
 /// True if a request has a token, right or wrong. Proxies may have asked for a password of their own.

@@ -1,14 +1,15 @@
 //! Notices of changes while a page is open. The script reads the feed of the book from the moment at which the
 //! page was made, and says who has changed what; without it the place stays empty.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use maud::{Markup, html};
+use panaversity_model::Layer;
 use panaversity_model::feed::FeedPosition;
 use panaversity_model::file::FileRecord;
-use panaversity_model::{Layer, Timestamp};
 
 use super::links::{BookLinks, with_query};
+use crate::clock;
 
 /// How much earlier than its page the feed of a file is read from: the clock of the database may be behind, and
 /// what was read may be older than the page. What is shown is told from later changes by its hash.
@@ -16,8 +17,7 @@ const OVERLAP: Duration = Duration::from_secs(5);
 
 /// The place of the notices on a book's page, or on that of one file. A file of an overlay hides the base's.
 pub(super) fn notices(links: &BookLinks, file: Option<&FileRecord>) -> Markup {
-    let now =
-        Timestamp::from_micros(0).after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    let now = clock::now();
     let since = if file.is_some() { now.before(OVERLAP) } else { now };
     let since = FeedPosition::before(since).to_string();
     let pairs = [("since", Some(since.as_str())), ("user_id", links.user())];

@@ -112,7 +112,7 @@ pub(super) async fn start(headers: HeaderMap, request: PageRequest) -> Response 
         return problems::nowhere().await;
     };
     let flow_url = async {
-        let callback = format!("{}{CALLBACK}", app.links.base().map_err(|refusal| refusal.to_string())?);
+        let callback = callback_url(app)?;
         let secrets = FlowSecrets::generate().ok_or("the operating system gives no random bytes")?;
         let url = flow.authorization_url(&callback, &secrets).await?;
         Ok::<_, String>((url, secrets))
@@ -167,6 +167,12 @@ pub(super) async fn callback(headers: HeaderMap, request: PageRequest) -> Respon
     response
 }
 
+/// URL of the page to which the authorization server sends a browser back. The error is a text for the log.
+fn callback_url(app: &AppState) -> Result<String, String> {
+    let base = app.links.base().map_err(|refusal| refusal.to_string())?;
+    Ok(format!("{base}{CALLBACK}"))
+}
+
 /// The session for the code that the query has. The outer error is a text for the log.
 async fn signed_in_by_code(
     auth: &Authenticator,
@@ -184,7 +190,7 @@ async fn signed_in_by_code(
             error.len() <= 64 && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         return Err(format!("it refused: {}", if is_code { error } else { "an unknown error" }));
     };
-    let callback = format!("{}{CALLBACK}", app.links.base().map_err(|refusal| refusal.to_string())?);
+    let callback = callback_url(app)?;
     Ok(auth.sign_in(&flow.redeem(code, &callback, verifier).await?).await)
 }
 

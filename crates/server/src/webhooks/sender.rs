@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use futures::StreamExt;
@@ -17,6 +17,7 @@ use reqwest::{Client, Response, StatusCode};
 
 use super::resolver::GuardedResolver;
 use super::signature::signature;
+use crate::clock::unix_now;
 
 /// Most bytes of an answer's body that are read, so that the connection can be used again.
 const MOST_BODY_BYTES: usize = 16 << 10;
@@ -55,7 +56,7 @@ impl WebhookSender {
 
     /// Sends a body once, signed.
     pub(super) async fn send(&self, webhook: &LeasedWebhook, id: &str, body: Bytes) -> SendOutcome {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = unix_now();
         let request = self
             .client
             .post(webhook.url.as_str())
