@@ -14,7 +14,7 @@ mod large;
 mod pages;
 mod permissions;
 mod restoring;
-mod signing_in;
+pub(crate) mod signing_in;
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,8 @@
 //! a word of what they may not see.
 //!
 //! 1. An administrator seeds books and overlays in which each secret contains a marker ([`library`]).
-//! 2. Random callers send random requests, to every tool, method and route ([`requests`]).
+//! 2. Random callers send random requests, to every tool, method and route ([`requests`]), and to every page,
+//!    by their token or signed in ([`pages`]).
 //! 3. A marker in an answer belongs to what the caller may see by the model ([`visibility`]), or the caller
 //!    has sent it in the same request, or it is published, or a signed link opens it to its holder.
 //!
@@ -12,6 +13,7 @@ mod answers;
 mod arguments;
 mod dice;
 mod library;
+mod pages;
 mod requests;
 mod visibility;
 
@@ -28,12 +30,14 @@ use tokio::runtime::Handle;
 use self::answers::{Context, follow, shown, shown_json};
 use self::dice::Dice;
 use self::library::{Library, MarkerKind};
+use self::pages::PAGES;
 use self::requests::{ROUTES, Request};
 use self::visibility::{Caller, Identity};
 use super::{claims, secured, token};
 use crate::fixtures::text;
 use crate::harness::{Db, Reply, TestClient, logged};
 use crate::surface::eras::modern;
+use crate::web::signing_in::{sent_back, submit};
 
 /// Random callers of a test run; each sends up to [`MOST_REQUESTS`].
 const CALLERS: u32 = 200;
@@ -50,7 +54,7 @@ struct Audience {
     callers: AtomicUsize,
     /// All that each agent has sent.
     sent: Mutex<BTreeMap<String, String>>,
-    /// Tokens, which nothing ever shows.
+    /// Tokens and the cookies of sessions, which nothing ever shows.
     tokens: Mutex<Vec<String>>,
 }
 
@@ -117,6 +121,19 @@ impl Audience {
         Ok(())
     }
 
+    /// Signs a caller in; returns its cookie, empty if it is refused.
+    async fn cookie_of(&self, client: &TestClient) -> String {
+        let Some(token) = client.token() else { return String::new() };
+        let reply = submit(client, token, "/", &[]).await;
+        if reply.status != 303 {
+            return String::new();
+        }
+        let cookie = sent_back(&reply);
+        let (_, secret) = cookie.split_once('=').expect("a pair");
+        self.tokens.lock().unwrap().push(secret.to_owned());
+        cookie
+    }
+
     fn number(&self) -> usize {
         self.callers.fetch_add(1, Ordering::Relaxed)
     }
@@ -143,6 +160,16 @@ impl Audience {
         match request {
             Request::Feed { path } => {
                 vec![(path.clone(), client.try_get(path).await.expect("the server answers"))]
+            }
+            Request::Page { method, path, signs_in } => {
+                let reply = if *signs_in {
+                    let cookie = self.cookie_of(client).await;
+                    let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
+                    client.send(method, path, &headers, "token=x").await
+                } else {
+                    client.send_as_caller(method, path, "token=x").await
+                };
+                vec![(path.clone(), reply)]
             }
             Request::Http { method, path, header, .. } => {
                 let headers: Vec<_> = header.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -187,8 +214,9 @@ impl Audience {
             Request::Http { link_of, .. } => link_of.as_deref(),
             _ => None,
         };
-        // Routes other than MCP and the feed know no caller.
+        // Routes other than MCP, the feed and the pages know no caller.
         let caller = if matches!(request, Request::Http { .. }) { &Caller::nobody() } else { caller };
+        let sent = &self.sent_by_agents_of(url, reply, sent);
         let context = Context { caller, sent, url, link_of };
         let mut all = shown(reply);
         if matches!(request, Request::Tool { name, .. } if name == "query_audit_log") && reply.status == 200 {
@@ -201,11 +229,29 @@ impl Audience {
             }
             all = format!("{:?} {}", reply.headers, shown_json(&answer["structuredContent"]));
         }
+        if url.starts_with("/ui/audit/export") && reply.status == 200 {
+            for line in reply.text().lines() {
+                self.check_entry(caller, sent, &serde_json::from_str(line).unwrap())?;
+            }
+            all = format!("{:?}", reply.headers);
+        }
         let leak = context.leak(&self.library, &all);
         prop_assert!(leak.is_none(), "{leak:?} is shown to {caller:?}\nby {request:?}\nat {url}:\n{all}");
         let token = self.tokens.lock().unwrap().iter().any(|token| all.contains(token));
         prop_assert!(!token, "a token is shown by {request:?}:\n{all}");
         Ok(())
+    }
+
+    /// What the caller has sent; and of a page that lists entries of the audit log, what their agents have.
+    fn sent_by_agents_of(&self, url: &str, reply: &Reply, sent: &str) -> String {
+        let mut sent = sent.to_owned();
+        if url.starts_with("/ui/audit?") || url.starts_with("/ui/agents/") {
+            let (html, all) = (reply.text(), self.sent.lock().unwrap());
+            sent.extend(
+                all.iter().filter(|(agent, _)| html.contains(agent.as_str())).map(|(_, sent)| sent.as_str()),
+            );
+        }
+        sent
     }
 
     /// Checks an entry of the audit log: it is the caller's own, or about a book that the caller administers.
@@ -282,8 +328,12 @@ fn r5_the_log_shows_no_content_and_no_token_of_random_callers() {
 
 #[test]
 fn every_route_of_the_server_is_tried() {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../server/src/http.rs");
-    let source = std::fs::read_to_string(source).unwrap();
-    let declared = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-    assert_eq!(declared.collect::<Vec<_>>(), ROUTES);
+    let declared_in = |file: &str| {
+        let source = format!("{}/../server/src/{file}", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(source).unwrap();
+        let routes = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+        routes.collect::<Vec<_>>()
+    };
+    assert_eq!(declared_in("http.rs"), ROUTES);
+    assert_eq!(declared_in("web.rs"), PAGES.map(|(route, _)| route));
 }

@@ -63,6 +63,11 @@ impl TestClient {
         self
     }
 
+    /// The token of this client.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()?.strip_prefix("Bearer ")
+    }
+
     /// Calls a tool.
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Answer {
         self.try_call(tool, arguments).await.expect("the server answers")
@@ -168,6 +173,12 @@ impl TestClient {
             request = request.header(*name, *value);
         }
         request.send().await.ok()
+    }
+
+    /// The same of a form, with the whole answer.
+    pub(crate) async fn send_as_caller(&self, method: &str, path: &str, form: &'static str) -> Reply {
+        let response = self.open_with(method, path, &[], form).await.expect("the server answers");
+        Reply::read(response).await.expect("a whole answer")
     }
 
     /// The same, with the whole answer.

@@ -17,7 +17,7 @@ const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded")
 const RESOURCE: &str = "https://books.example.com/mcp";
 
 /// Posts the form of the sign-in.
-async fn submit(client: &TestClient, token: &str, next: &str, headers: &[(&str, &str)]) -> Reply {
+pub(crate) async fn submit(client: &TestClient, token: &str, next: &str, headers: &[(&str, &str)]) -> Reply {
     let form = form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("token", token), ("next", next)])
         .finish();
@@ -32,7 +32,7 @@ fn cookies(reply: &Reply) -> Vec<String> {
 }
 
 /// The pair that a browser sends back for the first cookie of an answer.
-fn sent_back(reply: &Reply) -> String {
+pub(crate) fn sent_back(reply: &Reply) -> String {
     let cookie = cookies(reply).swap_remove(0);
     let pair = cookie.split(';').next().unwrap().to_owned();
     log_watch::secret(pair.split_once('=').unwrap().1);

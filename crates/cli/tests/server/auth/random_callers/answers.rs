@@ -24,8 +24,14 @@ pub(super) fn shown(reply: &Reply) -> String {
         text += &shown_json(&json);
     } else {
         text += &reply.text();
+        text += &without_tags(&reply.text());
     }
     text
+}
+
+/// What a browser shows of HTML: tags, as of the parts of a difference, divide no word there.
+fn without_tags(html: &str) -> String {
+    html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect()
 }
 
 /// All that JSON shows: itself, and what is base64 in it.

@@ -72,7 +72,7 @@ pub(super) fn book_name(library: &Library, dice: &mut Dice, fitting: &str) -> St
     }
 }
 
-fn user_name(library: &Library, dice: &mut Dice, file: &SeededFile) -> String {
+pub(super) fn user_name(library: &Library, dice: &mut Dice, file: &SeededFile) -> String {
     match dice.below(10) {
         0..6 => file.user.clone().unwrap_or_else(|| library.users[0].clone()),
         6..9 => dice.pick(&library.users).clone(),
@@ -131,7 +131,7 @@ fn upload_id(library: &Library, dice: &mut Dice, book: &str) -> String {
     upload.1.clone()
 }
 
-fn pattern(library: &Library, dice: &mut Dice, file: &SeededFile) -> String {
+pub(super) fn pattern(library: &Library, dice: &mut Dice, file: &SeededFile) -> String {
     let patterns = ["**", "content/**/*.md", "**/0[34]-*", "users/**", "static/**", "*"];
     match dice.below(3) {
         0 => (*dice.pick(&patterns)).to_owned(),

@@ -64,6 +64,8 @@ pub(super) struct Library {
     pub(super) overlays: Vec<(String, String)>,
     pub(super) files: Vec<SeededFile>,
     pub(super) markers: Vec<Marker>,
+    /// Book, user and id of change sets.
+    pub(super) changes: Vec<(String, Option<String>, String)>,
     /// Book and id of uploads that are not complete.
     pub(super) uploads: Vec<(String, String)>,
     /// Book and path of signed links.

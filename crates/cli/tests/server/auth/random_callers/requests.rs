@@ -1,5 +1,5 @@
 //! Random requests: every tool of the tool list with arguments for each name in its schema, every other
-//! method of MCP, and every HTTP route.
+//! method of MCP, and every HTTP route; those of pages are in `pages`.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -9,8 +9,9 @@ use super::answers::shown_json;
 use super::arguments::{book_name, forged_cursor, hash, path_name, spare_seeded_files, value};
 use super::dice::Dice;
 use super::library::{Library, SeededFile};
+use super::pages::{PAGES, page_request};
 
-/// The HTTP routes other than `/mcp`, as the server declares them.
+/// The HTTP routes other than `/mcp` and those of pages, as the server declares them.
 pub(super) const ROUTES: [&str; 9] = [
     "/books/{book}/changes",
     "/health",
@@ -68,6 +69,14 @@ pub(super) enum Request {
     Feed {
         path: String,
     },
+    /// For a page, by an identified caller.
+    Page {
+        method: &'static str,
+        path: String,
+        /// True if the caller signs in first and sends the cookie alone.
+        signs_in: bool,
+    },
+    /// To a route that knows no caller.
     Http {
         method: &'static str,
         path: String,
@@ -78,7 +87,7 @@ pub(super) enum Request {
 
 impl Request {
     pub(super) fn random(library: &Library, dice: &mut Dice) -> Self {
-        match dice.below(10) {
+        match dice.below(13) {
             0..6 => {
                 let tool = dice.pick(&library.tools);
                 tool_call(library, dice, tool)
@@ -88,6 +97,10 @@ impl Request {
                 method_call(library, dice, method)
             }
             8 => link_request(library, dice),
+            9..12 => {
+                let page = dice.below(PAGES.len());
+                page_request(library, dice, page)
+            }
             _ if dice.often(20) => route_request(library, dice, FEED),
             _ => {
                 let route = dice.pick(&[&ROUTES[..], &NO_ROUTES].concat()).to_owned();
@@ -110,6 +123,8 @@ impl Request {
         all.extend(METHODS.map(|method| method_call(library, &mut Dice::new(&numbers()), method)));
         let routes = ROUTES.into_iter().chain(NO_ROUTES);
         all.extend(routes.map(|route| route_request(library, &mut Dice::new(&numbers()), route)));
+        let pages = 0..PAGES.len();
+        all.extend(pages.map(|page| page_request(library, &mut Dice::new(&numbers()), page)));
         all
     }
 
@@ -119,6 +134,11 @@ impl Request {
             Self::Tool { name, arguments } => shown_json(&json!([name, arguments])),
             Self::Method { params, .. } => shown_json(params),
             Self::Feed { path } => path.clone(),
+            Self::Page { path, .. } => {
+                let (path, query) = path.split_once('?').expect("a query");
+                let values = form_urlencoded::parse(query.as_bytes()).map(|(_, value)| value);
+                format!("{path} {}", values.collect::<Vec<_>>().join(" "))
+            }
             Self::Http { path, header, .. } => format!("{path} {header:?}"),
         }
     }

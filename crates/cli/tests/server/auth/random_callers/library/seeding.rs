@@ -24,6 +24,7 @@ impl Library {
             overlays: Vec::new(),
             files: Vec::new(),
             markers: Vec::new(),
+            changes: Vec::new(),
             uploads: Vec::new(),
             links: Vec::new(),
             tools: Vec::new(),
@@ -153,6 +154,12 @@ impl Library {
                 "hash": file.hash });
             if !file.path.starts_with("static/") {
                 self.call("read_content", version).await;
+            }
+            let all = json!({ "book_id": book, "path": file.path, "user_id": file.user });
+            let history = self.call("list_history", all).await;
+            for version in history["versions"].as_array().expect("versions") {
+                let change = (book.to_owned(), file.user.clone(), text(&version["change_id"]));
+                self.changes.push(change);
             }
         }
         let all = self.call("list_assets", json!({ "book_id": book })).await;
