@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use panaversity_model::audit::{AuditDraft, Operation, Outcome};
 use panaversity_model::ids::{EntryId, RequestId};
-use panaversity_model::permission::Principal;
+use panaversity_model::permission::{Permission, Principal};
 use panaversity_model::{BookId, BookPath, Error, Fault, Layer, Refusal};
 
 use crate::service::Service;
@@ -143,13 +143,20 @@ impl Call {
         }
     }
 
+    /// Whether the caller may read what the call is about, or would be. A call may fail before that is checked.
+    fn may_know_subject(&self) -> bool {
+        let (principal, book) = (&self.caller.principal, self.book.as_ref());
+        principal.may(Permission::Read, book)
+            && principal.require_layer(Permission::Read, book, &self.layer).is_ok()
+    }
+
     /// Step 3.
     async fn record<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if self.recorded {
             return result;
         }
         let mut draft = self.draft(outcome_of(&result));
-        if matches!(result, Err(Error::Refused(Refusal::Forbidden { .. }))) {
+        if result.is_err() && !self.may_know_subject() {
             // The chain of a subject tells who knows it that others used it; and it need not exist.
             (draft.book, draft.path, draft.layer) = (None, None, Layer::Base);
         }

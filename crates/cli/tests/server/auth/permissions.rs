@@ -248,12 +248,23 @@ async fn a_refused_call_does_not_tell_through_the_log_whether_others_used_its_su
     let server = env.start().await;
     two_books(&server).await;
     let client = holder(&server, &format!("read:{BOOK}"), json!({ "sub": "prober" }));
+    let refused = [
+        ("read_content", json!({ "path": LESSON }), "FORBIDDEN"),
+        ("read_content", json!({ "path": LESSON, "bogus": 1 }), "INVALID_ARGUMENT"),
+        ("read_content", json!({ "path": "../x" }), "FORBIDDEN"),
+        ("glob_search", json!({ "pattern": "**", "cursor": "forged" }), "INVALID_ARGUMENT"),
+    ];
     for book in [OTHER, "no-such-book"] {
-        let answer = client.call("read_content", json!({ "book_id": book, "path": LESSON })).await;
-        assert_eq!(answer.code(), "FORBIDDEN");
+        for (tool, arguments, code) in &refused {
+            let mut arguments = arguments.clone();
+            arguments["book_id"] = json!(book);
+            assert_eq!(client.call(tool, arguments).await.code(), *code);
+        }
     }
+    let of_another = json!({ "book_id": BOOK, "path": LESSON, "user_id": "bob", "bogus": 1 });
+    assert_eq!(client.call("read_content", of_another).await.code(), "INVALID_ARGUMENT");
     let own = entries(&client, json!({ "status": "refused" })).await;
-    assert_eq!(own.len(), 2);
+    assert_eq!(own.len(), 2 * refused.len() + 1);
     for entry in &own {
         assert_eq!((&entry["book_id"], &entry["path"]), (&json!(""), &json!("")), "{entry}");
     }
