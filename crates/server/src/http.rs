@@ -34,6 +34,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, put};
 use panaversity_model::ErrorCode;
+use panaversity_service::health::{Health, Probe};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
@@ -42,7 +43,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use self::changes::ChangesState;
 pub(crate) use self::changes::{StreamAccess, StreamSlots, rendered};
 pub(crate) use self::connection::ConnectionAbort;
-pub(crate) use self::middleware::allowed_hosts::{self, AllowedHosts};
+pub(crate) use self::health::SharedProbe;
+use self::middleware::allowed_hosts::{self, AllowedHosts};
 use self::middleware::caller_share::{self, CallerShares};
 use self::middleware::client_address::CallerKey;
 use self::middleware::rate_limit::{self, RateLimiter};
@@ -65,6 +67,8 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_mins(10);
 pub(crate) struct HttpState {
     pub(crate) app: AppState,
     pub(crate) began: Instant,
+    readiness: Arc<SharedProbe<(Probe, Probe)>>,
+    health: Arc<SharedProbe<Health>>,
     downloads: DownloadLimiter,
     uploads: UploadSlots,
 }
@@ -82,6 +86,8 @@ pub fn router(app: AppState, hosts: AllowedHosts, stop: CancellationToken) -> Ro
     let state = HttpState {
         app: app.clone(),
         began: Instant::now(),
+        readiness: Arc::default(),
+        health: Arc::default(),
         downloads: DownloadLimiter::new(&app.limits),
         uploads: UploadSlots::new(app.limits.uploads_at_once),
     };

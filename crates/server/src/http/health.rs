@@ -8,9 +8,42 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use panaversity_service::health::{Health, Probe};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
 
 use super::HttpState;
 use crate::auth::Authenticator;
+
+/// Time between two probes.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// A probe that all share who ask for it while it is awaited. So the health endpoints, which everybody may ask
+/// as often as they like, cost database and storage at most one probe each 100 milliseconds. A result
+/// is never older than the request that it answers.
+pub(crate) struct SharedProbe<T>(Mutex<Option<(Instant, T)>>);
+
+impl<T> Default for SharedProbe<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Clone> SharedProbe<T> {
+    async fn result(&self, probe: impl Future<Output = T>) -> T {
+        let asked = Instant::now();
+        let mut last = self.0.lock().await;
+        if let Some((began, result)) = &*last {
+            if *began >= asked {
+                return result.clone();
+            }
+            sleep_until(*began + BETWEEN).await;
+        }
+        let began = Instant::now();
+        let result = probe.await;
+        *last = Some((began, result.clone()));
+        result
+    }
+}
 
 /// `GET /health/live`: the process answers.
 pub(super) async fn live() -> Response {
@@ -22,7 +55,8 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Response {
     if state.app.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "stopping" }))).into_response();
     }
-    let (database, storage) = state.app.service.readiness(state.app.limits.probe_timeout).await;
+    let (database, storage) =
+        state.readiness.result(state.app.service.readiness(state.app.limits.probe_timeout)).await;
     let up = database.up && storage.up;
     let body = json!({
         "status": if up { "ok" } else { "unavailable" },
@@ -34,7 +68,7 @@ pub(super) async fn ready(State(state): State<HttpState>) -> Response {
 
 /// `GET /health`: all known state.
 pub(super) async fn full(State(state): State<HttpState>) -> Response {
-    let health = state.app.service.health(state.app.limits.probe_timeout).await;
+    let health = state.health.result(state.app.service.health(state.app.limits.probe_timeout)).await;
     let up = health.database.up && health.storage.up;
     let auth = state.app.auth.as_ref().map(Authenticator::methods).unwrap_or_default();
     let mut report = report(&health, state.began.elapsed(), &auth);
@@ -90,6 +124,8 @@ fn engine(probe: &Probe) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use panaversity_model::Timestamp;
     use panaversity_model::audit::ChainKey;
     use panaversity_model::chain::ChainError;
@@ -113,6 +149,23 @@ mod tests {
             },
             full_pass_age: Some(Duration::from_secs(7)),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_while_a_probe_is_awaited_shares_the_next_one() {
+        let (shared, count) = (SharedProbe::default(), AtomicUsize::new(0));
+        let probe = async || {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            count.fetch_add(1, Ordering::Relaxed)
+        };
+        let began = Instant::now();
+        let asked = (0..1_000).map(|_| shared.result(probe()));
+        futures::future::join_all(asked).await;
+        assert!(count.load(Ordering::Relaxed) <= 2, "{count:?}");
+        assert!(began.elapsed() < 2 * BETWEEN);
+        let (before, asked) = (count.load(Ordering::Relaxed), Instant::now());
+        assert_eq!(shared.result(probe()).await, before, "a later request gets a new result");
+        assert!(asked.elapsed() <= BETWEEN + Duration::from_millis(2));
     }
 
     #[test]
