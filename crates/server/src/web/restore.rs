@@ -6,6 +6,8 @@
 //! 2. A browser says where the form was: see `same_origin.rs`.
 //! 3. The form has a token that this store signed for this agent, file, layer, version and precondition. It
 //!    expires.
+//! 4. The caller is identified once more when its form has arrived: its key may have been revoked, or its
+//!    session ended, since the request began.
 //!
 //! The token alone says what is restored, so that a page can't be made to restore anything else.
 
@@ -23,6 +25,7 @@ use super::request::{PageRequest, QueryPairs};
 use super::same_origin;
 use crate::AppState;
 use crate::http::HttpState;
+use crate::http::middleware::auth::refused;
 use crate::signed_url::InvalidSignature;
 
 /// Fields of the token.
@@ -58,9 +61,15 @@ fn subject(links: &BookLinks, path: &BookPath) -> String {
 
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    let form = QueryPairs::of_form(body, MOST_BYTES).await.unwrap_or_default();
+    if let Some(auth) = &state.app.auth {
+        match auth.authenticate_browser(&parts.headers).await {
+            Ok(principal) => drop(principal.map(|principal| parts.extensions.insert(principal))),
+            Err(error) => return refused(auth, error),
+        }
+    }
     let Ok(page) = PageRequest::from_request_parts(&mut parts, &state).await;
     let is_own = same_origin::require(&parts.headers, page.app.links.public_origin());
-    let form = QueryPairs::of_form(body, MOST_BYTES).await.unwrap_or_default();
     let page = &page;
     page.answer("POST /ui/restore", Operation::Restore, async |call| {
         let (book, path) = (page.book()?, page.file()?);

@@ -183,29 +183,35 @@ async fn a_production_server_starts_with_a_key_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_revoked_while_a_body_arrives_does_not_write() {
-    let env = reading_often(Db::Sqlite);
-    let (key, id) = create_key(&env, "thief", &["--scope", "write"]);
-    let server = env.start().await;
-    let body = call_body("write_content", json!({ "book_id": BOOK, "path": LESSON, "content": "stolen" }));
-    let (first, last) = body.split_at(body.len() - 1);
-    let head = format!(
-        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{first}",
-        body.len()
-    );
-    let address = server.url().strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(head.as_bytes()).await.unwrap();
-    keys(&env, &["revoke", &id]);
-    until("the key is refused", async || status_of(&server, &key).await == 401).await;
-    // A caller is identified again if its body takes longer than a tenth of a second.
-    let refused = Instant::now();
-    until("the body has taken long", async || refused.elapsed() > Duration::from_millis(150)).await;
-    stream.write_all(last.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-    assert!(env.published().is_empty());
+    let call = call_body("write_content", json!({ "book_id": BOOK, "path": LESSON, "content": "stolen" }));
+    let form = format!("/ui/books/{BOOK}/restore/{LESSON}");
+    for (path, kind, body) in [
+        ("/mcp", "application/json", call.as_str()),
+        (&form, "application/x-www-form-urlencoded", "token=stolen"),
+    ] {
+        let env = reading_often(Db::Sqlite);
+        let (key, id) = create_key(&env, "thief", &["--scope", "write"]);
+        let server = env.start().await;
+        let (first, last) = body.split_at(body.len() - 1);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+             Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{first}",
+            body.len()
+        );
+        let address = server.url().strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        keys(&env, &["revoke", &id]);
+        until("the key is refused", async || status_of(&server, &key).await == 401).await;
+        // A caller is identified again if its body takes longer than a tenth of a second.
+        let refused = Instant::now();
+        until("the body has taken long", async || refused.elapsed() > Duration::from_millis(150)).await;
+        stream.write_all(last.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(env.published().is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

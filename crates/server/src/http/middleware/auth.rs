@@ -87,7 +87,8 @@ fn has_token_in_query(uri: &Uri) -> bool {
     })
 }
 
-pub(super) fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
+/// The answer to a request whose caller is not identified.
+pub(crate) fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
     let message = reason.message();
     tracing::info!(target: "panaversity_fs.auth", reason = message, "a request was not authenticated");
     let (status, code, hint) = match reason {
