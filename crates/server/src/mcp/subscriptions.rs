@@ -1,7 +1,7 @@
 //! `subscriptions/listen`: tells when pages change, by `notifications/resources/updated`. Keeps R5: it stands
 //! on the feed of the base, as resources do, so no overlay is told of.
 //!
-//! 1. Of the requested URIs those that name pages are accepted, up to [`MOST_URIS`]. rmcp acknowledges them
+//! 1. Of the requested URIs those that name pages are accepted, up to [`MOST_URIS`] of [`MOST_BOOKS`]. rmcp acknowledges them
 //!    before the caller is looked at, so the acknowledgment depends on nothing that is stored.
 //! 2. A place among the streams of the caller is taken, as for `GET /books/{book}/changes`.
 //! 3. Each book that is named is a call: authorized and recorded. One that is refused ends the subscription.
@@ -38,6 +38,8 @@ use crate::mcp::message::INVALID_REQUEST;
 
 /// Most URIs of one subscription.
 const MOST_URIS: usize = 1_000;
+/// Most books of one subscription: each is followed, and its caller checked, for itself.
+const MOST_BOOKS: usize = 16;
 /// Time before a subscription from which on changes are told.
 const BEFORE: Duration = Duration::from_secs(5);
 
@@ -49,7 +51,12 @@ type Feeds = SelectAll<BoxStream<'static, (BookId, Result<FeedPage, Fault>)>>;
 /// Step 1.
 pub(super) fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
     let mut accepted = SubscriptionFilter::new();
-    let uris = requested.resource_subscriptions.iter().flatten().filter(|uri| place_of(uri).is_ok());
+    let mut books = BTreeSet::new();
+    let is_accepted = |uri: &&String| {
+        let Ok((book, _)) = place_of(uri) else { return false };
+        books.contains(&book) || (books.len() < MOST_BOOKS && books.insert(book))
+    };
+    let uris = requested.resource_subscriptions.iter().flatten().filter(is_accepted);
     let uris: Vec<String> = uris.take(MOST_URIS).cloned().collect();
     accepted.resource_subscriptions = (!uris.is_empty()).then_some(uris);
     accepted
@@ -168,4 +175,20 @@ fn ended(fault: &Fault) -> ErrorData {
     tracing::warn!(target: "panaversity_fs.tools", error = %fault, "a subscription has ended");
     let data = json!({ "code": fault.kind.code().as_str(), "hint": "Subscribe again in a few seconds" });
     ErrorData::internal_error("The feed of changes can't be read", Some(data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_follows_pages_of_so_many_books_and_names_what_it_accepted() {
+        let uri = |book: usize, page: usize| format!("book://book-{book}/content/{page}.md");
+        let asked = (0..100).flat_map(|book| [uri(book, 1), uri(book, 2), "file:///etc/passwd".to_owned()]);
+        let mut filter = SubscriptionFilter::new();
+        filter.resource_subscriptions = Some(asked.chain([uri(0, 3)]).collect());
+        let accepted = accepted(&filter).resource_subscriptions.unwrap();
+        let first = (0..MOST_BOOKS).flat_map(|book| [uri(book, 1), uri(book, 2)]);
+        assert_eq!(accepted, first.chain([uri(0, 3)]).collect::<Vec<_>>());
+    }
 }
