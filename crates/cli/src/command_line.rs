@@ -96,7 +96,7 @@ pub fn run() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command.unwrap_or(Command::Serve(cli.serve)) {
             Command::Serve(flags) => ended(logged(serve::run(flags).await)),
-            Command::Mcp(flags) => ended(logged(mcp::run(flags).await)),
+            Command::Mcp(flags) => ended(logged(Box::pin(mcp::run(flags)).await)),
             Command::Migrate(args) => ended(migrate::run(args).await),
             Command::Config(args) => ended(config::run(args).await),
             Command::Ingest(args) => ingest::run(args).await,

@@ -34,6 +34,8 @@ pub(crate) enum CallKind {
     Subscription,
     /// A page for people, or a form of one.
     Page(&'static str),
+    /// A method of MCP that gives names alone.
+    Names(&'static str),
 }
 
 impl CallKind {
@@ -46,7 +48,7 @@ impl CallKind {
             Self::Content => "GET content",
             Self::Changes => "GET changes",
             Self::Subscription => "subscriptions/listen",
-            Self::Page(name) => name,
+            Self::Page(name) | Self::Names(name) => name,
         }
     }
 
@@ -58,9 +60,12 @@ impl CallKind {
             Self::Tool(tool) if matches!(tool.operation, Operation::Verify | Operation::Validate) => {
                 Some(limits.large_call_timeout)
             }
-            Self::Tool(_) | Self::Resource | Self::Changes | Self::Subscription | Self::Page(_) => {
-                Some(limits.call_timeout)
-            }
+            Self::Tool(_)
+            | Self::Resource
+            | Self::Changes
+            | Self::Subscription
+            | Self::Page(_)
+            | Self::Names(_) => Some(limits.call_timeout),
             Self::Upload | Self::Archive | Self::Content => None,
         }
     }
@@ -77,12 +82,7 @@ impl AppState {
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
         size: impl FnOnce(&T) -> Option<u64>,
     ) -> EndedCall<T> {
-        let use_case = async |call: &mut Call| match kind.timeout(&self.limits) {
-            Some(limit) => {
-                tokio::time::timeout(limit, use_case(call)).await.unwrap_or_else(|_| Err(late(call)))
-            }
-            None => use_case(call).await,
-        };
+        let use_case = async |call: &mut Call| within(kind.timeout(&self.limits), call, use_case).await;
         let ended = self.service.run(self.service.caller(principal), operation, use_case).await;
         self.note_missing_scope(ended.result.as_ref().err());
         if let CallKind::Tool(tool) = kind {
@@ -96,7 +96,8 @@ impl AppState {
         ended
     }
 
-    /// Runs a call that gives no content away, such as a HEAD request: only a failure is logged.
+    /// Runs a call that gives no content away, such as a HEAD request, within the time of a call: only a
+    /// failure is logged.
     pub(crate) async fn run_unrecorded<T>(
         &self,
         kind: CallKind,
@@ -104,6 +105,8 @@ impl AppState {
         operation: Operation,
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
     ) -> EndedCall<T> {
+        let limit = kind.timeout(&self.limits).unwrap_or(self.limits.call_timeout);
+        let use_case = async |call: &mut Call| within(Some(limit), call, use_case).await;
         let ended = self.service.run_unrecorded(self.service.caller(principal), operation, use_case).await;
         self.note_missing_scope(ended.result.as_ref().err());
         if let Err(error) = &ended.result {
@@ -162,6 +165,7 @@ impl AppState {
         match kind {
             CallKind::Tool(Spec { group: Group::Content, .. })
             | CallKind::Resource
+            | CallKind::Names(_)
             | CallKind::Subscription => {
                 line!("panaversity_fs.tools.content");
             }
@@ -201,6 +205,16 @@ impl AppState {
             );
         }
     }
+}
+
+/// Runs a use case for so long at most.
+async fn within<T>(
+    limit: Option<Duration>,
+    call: &mut Call,
+    use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let Some(limit) = limit else { return use_case(call).await };
+    tokio::time::timeout(limit, use_case(call)).await.unwrap_or_else(|_| Err(late(call)))
 }
 
 /// The fault of a call that took too long. Its commit, if it had come to one, goes on.

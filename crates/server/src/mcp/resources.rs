@@ -16,6 +16,7 @@ use rmcp::model::{CompletionInfo, Resource, ResourceContents, ResourceTemplate};
 use serde_json::json;
 
 use crate::AppState;
+use crate::call::CallKind;
 use crate::mcp::cursor::{cursor, position};
 use crate::mcp::dispatch::{self, ResourceContent};
 use crate::mcp::search::SearchCursor;
@@ -57,13 +58,12 @@ pub(super) async fn list(
         .map(|raw| position::<SearchCursor>(raw)?.place())
         .transpose()
         .map_err(|refusal| refused(&refusal))?;
-    let caller = app.service.caller(principal);
-    let ended = app.service.run_unrecorded(caller, Operation::Search, async |call| {
+    let kind = CallKind::Names("resources/list");
+    let ended = app.run_unrecorded(kind, principal, Operation::Search, async |call: &mut Call| {
         let access = call.may_search(None, Layer::Base)?;
         call.glob_search(&access, &Prefix::content(), after, |_| true).await
     });
     let ended = ended.await;
-    app.note_missing_scope(ended.result.as_ref().err());
     let page = ended.result.map_err(unavailable)?;
     let resources = page.matches.iter().map(|(book, path)| {
         Resource::new(address(book, path), path.as_str()).with_mime_type(mime_type(path))
@@ -139,7 +139,8 @@ pub(super) async fn complete(
     book: Option<&str>,
 ) -> Result<CompletionInfo, ErrorData> {
     let most = CompletionInfo::MAX_VALUES;
-    let ended = app.service.run_unrecorded(app.service.caller(principal), Operation::Search, async |call| {
+    let kind = CallKind::Names("completion/complete");
+    let ended = app.run_unrecorded(kind, principal, Operation::Search, async |call: &mut Call| {
         Ok(match (name, book.map(BookId::parse)) {
             ("book_id", _) => {
                 let access = call.may_search(None, Layer::Base)?;
@@ -151,7 +152,6 @@ pub(super) async fn complete(
         })
     });
     let ended = ended.await;
-    app.note_missing_scope(ended.result.as_ref().err());
     let mut values: Vec<String> = ended.result.map_err(unavailable)?;
     let more = values.len() > most;
     values.truncate(most);
