@@ -6,7 +6,7 @@ use super::dice::Dice;
 use super::library::{Library, SEEDER, SeededFile};
 
 /// The routes of the pages, as the server declares them, each with the names that its query may have.
-pub(super) const PAGES: [(&str, &[&str]); 23] = [
+pub(super) const PAGES: [(&str, &[&str]); 24] = [
     ("/", &["after"]),
     ("/ui", &[]),
     ("/ui/books/{book}", &["user", "folder", "after"]),
@@ -26,6 +26,7 @@ pub(super) const PAGES: [(&str, &[&str]); 23] = [
     ("/ui/audit/export", LOG_FILTERS),
     ("/ui/state", &[]),
     ("/ui/{*rest}", &[]),
+    ("/ui/sign-in", &["next"]),
     ("/ui/sign-in/start", &["next"]),
     ("/ui/sign-in/callback", &["state", "code"]),
     ("/ui/sign-out", &[]),
@@ -53,7 +54,7 @@ pub(super) fn page_request(library: &Library, dice: &mut Dice, route: usize) -> 
     let changes: Vec<_> = library.changes.iter().filter(fitting).collect();
     let change = if dice.often(80) { *dice.pick(&changes) } else { dice.pick(&library.changes) };
     let path = path_name(library, dice, &file.path);
-    let is_form = route.contains("/restore/") || route.ends_with("/sign-out");
+    let is_form = route.contains("/restore/") || ["/ui/sign-in", "/ui/sign-out"].contains(&route);
     let path = route
         .replace("{book}", &book_name(library, dice, &file.book))
         .replace("{*path}", &path)
