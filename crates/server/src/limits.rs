@@ -37,7 +37,7 @@ pub struct ServerLimits {
     /// Most bytes of an MCP request: one that contains an asset of the largest size inside a call, in
     /// base64 and with line breaks.
     pub request_bytes: usize,
-    /// Longest time for all of an MCP request's body, and for its answer.
+    /// Longest time for all of an MCP request's body, and for the answer to a call.
     pub request_timeout: Duration,
     /// Longest time for the next bytes of an MCP request's body.
     pub request_stall_timeout: Duration,
@@ -225,7 +225,7 @@ impl ServerLimits {
             ("MCP request", mebibytes(self.request_bytes as u64)),
             ("bodies of all MCP requests", mebibytes(self.bodies_bytes)),
             ("bodies, memory, uploads and parts of downloads of one caller", "half".to_owned()),
-            ("transfer of an MCP request, and of its answer", seconds(self.request_timeout)),
+            ("transfer of an MCP request, and of the answer to a call", seconds(self.request_timeout)),
             ("next bytes of an MCP request", seconds(self.request_stall_timeout)),
             ("memory for large bodies and answers", mebibytes(self.memory_bytes)),
             ("uploads at once", self.uploads_at_once.to_string()),

@@ -20,6 +20,8 @@ use crate::mcp::Glob;
 /// Entries on a page, and most of a download.
 const ENTRIES: usize = 100;
 const EXPORTED: usize = 10_000;
+/// What a download takes of the memory for large answers.
+const EXPORT_BYTES: u64 = 8 << 20;
 /// Names of the filters in the URL.
 const FILTERS: [&str; 8] = ["book_id", "user", "path", "agent_id", "operation", "status", "since", "until"];
 
@@ -58,6 +60,7 @@ pub(super) async fn export(request: PageRequest) -> Response {
     let request = &request;
     request
         .answer("GET /ui/audit/export", Operation::Query, async |call| {
+            request.app.hold.take(EXPORT_BYTES).await;
             let (mut lines, mut after, mut left) = (String::new(), position(&request.query)?, EXPORTED);
             loop {
                 let page = query(call, &request.query, after, left.min(1_000)).await?;

@@ -94,6 +94,7 @@ pub(super) async fn page(request: PageRequest) -> Response {
             let id = ChangeId::from_stored(&request.last_segment()?).ok_or_else(unknown)?;
             let set = call.read_change_set(&access, id, request.query.moment("at")?).await?;
             let style = DiffStyle::parse(request.query.get("view"));
+            request.app.hold.take(diff::MOST_BYTES).await;
             let from = request.query.number("from")? - 1;
             let shown = set.files.iter().skip(from).take(FILES);
             let (mut differences, mut rows) = (Vec::new(), ROWS);

@@ -26,6 +26,7 @@ pub(super) async fn page(request: PageRequest) -> Response {
             let (access, path) = read_access(request, call)?;
             let (from, to) = (request.query.hash("from")?, request.query.hash("to")?);
             let style = DiffStyle::parse(request.query.get("view"));
+            request.app.hold.take(diff::MOST_BYTES).await;
             let texts = futures::try_join!(text(call, &access, &path, from), text(call, &access, &path, to))?;
             let current = call.hash_of(&access, &path).await?;
             let links = BookLinks::new(access.book(), access.layer());

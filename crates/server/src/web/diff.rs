@@ -11,6 +11,8 @@ use super::text::cut;
 
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
+/// What a page with differences takes of the memory for large answers.
+pub(super) const MOST_BYTES: u64 = 4 << 20;
 
 /// Layout of a table of differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,9 @@ use crate::auth::has_token;
 use crate::call::CallKind;
 use crate::http::HttpState;
 use crate::http::assets::decoded;
+use crate::http::middleware::caller_share::CallerShare;
+use crate::http::middleware::held_answer::with_memory;
+use crate::memory_budget::MemoryPermit;
 
 /// Most bytes of a value in a query.
 const MOST_VALUE_BYTES: usize = 4_096;
@@ -123,6 +126,8 @@ impl FromRequestParts<HttpState> for PageRequest {
         let mut app = state.app.traced(&parts.headers);
         let host = parts.headers.get(axum::http::header::HOST).and_then(|host| host.to_str().ok());
         app.links = app.links.for_host(host);
+        let share = parts.extensions.get::<CallerShare>();
+        app.hold = MemoryPermit::new(app.budget.clone(), share.map(|share| share.memory.clone()));
         app.missing_scope = parts.extensions.get().cloned().unwrap_or_default();
         let principal = app.http_principal(&parts.extensions, &parts.headers);
         let has_session = parts.extensions.get::<Principal>().is_some() && !has_token(&parts.headers);
@@ -188,7 +193,9 @@ impl PageRequest {
             use_case(call).await
         };
         let ended = self.app.run(CallKind::Page(name), caller, operation, use_case, |_| None).await;
-        ended.result.unwrap_or_else(|error| problems::respond(&error, &ended.call, self.signed_in()))
+        let answer =
+            ended.result.unwrap_or_else(|error| problems::respond(&error, &ended.call, self.signed_in()));
+        with_memory(answer, &self.app.hold)
     }
 
     /// The agent that has signed in by this browser.

@@ -6,29 +6,27 @@
 //! one is read under a permit of the memory budget, and kept no longer than it takes to parse it. All
 //! bodies together, small ones too, have a budget that each takes from as its bytes arrive.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use serde_json::Value;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::auth::refused;
 use super::caller_share::CallerShare;
+use super::held_answer::with_memory;
 use crate::AppState;
-use crate::http::ConnectionAbort;
 use crate::limits::ServerLimits;
 use crate::mcp::envelope::Envelope;
 use crate::mcp::message::{self, ParsedText};
 use crate::mcp::refusals::{self, Question, is_json};
-use crate::memory_budget::{BodiesFull, BodyBudget, BodyPermits, MemoryPermit, SMALL, with_guard};
+use crate::memory_budget::{BodiesFull, BodyBudget, BodyPermits, MemoryPermit, SMALL};
 
 /// A body beyond the limit is read on up to here, or twice the limit, and thrown away, so that a
 /// client which sends first and listens later still gets the answer.
@@ -41,8 +39,6 @@ const HEAD_BYTES: usize = 1 << 10;
 /// What a body costs, in bytes of memory for one of its own: what was parsed stands beside it, and
 /// the bytes of an asset beside their base64.
 const COST_OF_A_BODY: u64 = 2;
-/// What of a large answer is handed on at once.
-const PIECE_BYTES: usize = 256 << 10;
 /// A caller whose body takes longer is identified again: its key may have been revoked meanwhile.
 const IDENTIFIED_FOR: Duration = Duration::from_millis(100);
 /// Reads the body, repairs what may be missing, and puts refusals into the protocol's words.
@@ -96,64 +92,10 @@ pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: N
         parts.headers.insert(ACCEPT, both);
     }
     parts.extensions.insert(hold.clone());
-    let abort = parts.extensions.get::<ConnectionAbort>().cloned();
     let version = parts.headers.get(refusals::VERSION_HEADER).cloned();
     let answer = next.run(Request::from_parts(parts, Body::from(body))).await;
     let answer = refusals::in_protocol(answer, &question, version.as_ref()).await;
-    if is_stream(&answer) {
-        return answer;
-    }
-    held_until_sent(answer, (&hold, share), app.limits.request_timeout, abort)
-}
-
-/// Whether an answer is a stream of notifications, which may go on for hours; it has limits of its own.
-fn is_stream(answer: &Response) -> bool {
-    answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// The answer, which keeps the call's permits until it is sent. It is passed on in pieces, each of
-/// which keeps the permits, because a piece may wait for a slow client. A client that takes longer than
-/// `timeout` for all of it loses its connection, so that the permits are free again. An answer of up to
-/// [`KEPT_BYTES`] for which no memory was set aside fits into the buffers of its connection.
-fn held_until_sent(
-    mut answer: Response,
-    (hold, share): (&MemoryPermit, Option<CallerShare>),
-    timeout: Duration,
-    abort: Option<ConnectionAbort>,
-) -> Response {
-    let permit = hold.transfer();
-    let is_small = answer.body().size_hint().upper().is_some_and(|bytes| bytes <= KEPT_BYTES as u64);
-    if permit.is_none() && is_small {
-        return answer;
-    }
-    if let Some(length) = answer.body().size_hint().exact() {
-        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
-    let (over, wait) = oneshot::channel::<()>();
-    tokio::spawn(async move {
-        if tokio::time::timeout(timeout, wait).await.is_err()
-            && let Some(ConnectionAbort(abort)) = abort
-        {
-            abort.cancel();
-        }
-    });
-    let kept = Arc::new((permit, share, over));
-    answer.map(|body| {
-        let frames = body.into_data_stream().flat_map(|frame| stream::iter(in_pieces(frame)));
-        Body::from_stream(frames.map(move |piece| piece.map(|bytes| with_guard(bytes, kept.clone()))))
-    })
-}
-
-fn in_pieces(frame: Result<Bytes, axum::Error>) -> Vec<Result<Bytes, axum::Error>> {
-    let mut rest = match frame {
-        Ok(frame) => frame,
-        Err(error) => return vec![Err(error)],
-    };
-    let mut pieces = Vec::with_capacity(rest.len().div_ceil(PIECE_BYTES));
-    while !rest.is_empty() {
-        pieces.push(Ok(rest.split_to(rest.len().min(PIECE_BYTES))));
-    }
-    pieces
+    with_memory(answer, &hold)
 }
 
 /// Whether the client takes JSON (RFC 9110, section 12.5.1): it names no type, or one of its entries
@@ -249,7 +191,6 @@ fn id_in(head: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory_budget::MemoryBudget;
 
     #[test]
     fn a_client_that_takes_json_in_any_way_gets_an_answer() {
@@ -273,25 +214,5 @@ mod tests {
         {
             assert!(!accepts(types), "{types:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_permit_lasts_until_the_last_piece_of_the_answer_has_gone() {
-        let budget = MemoryBudget::of(2 << 20);
-        let hold = MemoryPermit::new(budget.clone(), None);
-        hold.take(2 << 20).await;
-        let answer = held_until_sent(
-            Response::new(Body::from(vec![7; 600 << 10])),
-            (&hold, None),
-            Duration::from_mins(1),
-            None,
-        );
-        let mut pieces: Vec<_> = answer.into_body().into_data_stream().collect().await;
-        assert_eq!(pieces.len(), 3);
-        let mut next = Box::pin(budget.acquire(2 << 20));
-        pieces.truncate(1);
-        assert!(futures::poll!(&mut next).is_pending(), "a piece keeps all of the answer in memory");
-        drop(pieces);
-        assert!(next.await.is_some());
     }
 }

@@ -4,10 +4,11 @@
 //! 1. A request beyond [`calls_per_caller`](crate::limits::ServerLimits::calls_per_caller) gets 429 with
 //!    `Retry-After`, before its body is read.
 //! 2. The share goes on with the request; its body and its answer take their memory from it. The call counts
-//!    until its answer is sent.
+//!    until its answer is sent (`held_answer`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -15,8 +16,10 @@ use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client_address::{CallerKey, TrustedProxies};
+use super::held_answer::held_until_sent;
 use super::rate_limit;
 use crate::AppState;
+use crate::http::ConnectionAbort;
 use crate::http::discard::discard;
 use crate::memory_budget::MemoryBudget;
 
@@ -45,6 +48,8 @@ pub(crate) struct CallerShares {
     memory: MemoryBudget,
     bodies: MemoryBudget,
     proxies: TrustedProxies,
+    /// Longest time in which an answer is sent.
+    timeout: Duration,
 }
 
 struct Shares {
@@ -62,6 +67,7 @@ impl CallerShares {
             memory: app.budget.clone(),
             bodies: app.bodies.clone(),
             proxies: app.proxies.clone(),
+            timeout: app.limits.request_timeout,
         }
     }
 
@@ -99,12 +105,13 @@ pub(crate) async fn share(State(shares): State<CallerShares>, mut request: Reque
         );
         return rate_limit::refused(message, hint, RETRY_AFTER_SECONDS);
     };
-    request.extensions_mut().insert(share);
-    next.run(request).await
+    let abort = request.extensions().get::<ConnectionAbort>().cloned();
+    request.extensions_mut().insert(share.clone());
+    held_until_sent(next.run(request).await, share, shares.timeout, abort)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use panaversity_testkit::Faults;
 
     use super::*;
@@ -112,6 +119,22 @@ mod tests {
 
     fn address(last: u32) -> CallerKey {
         CallerKey::Address(std::net::Ipv4Addr::from(last).into())
+    }
+
+    impl CallerShares {
+        /// True if the caller of [`one_call`] may have no more call.
+        pub(in crate::http::middleware) fn is_full(&self) -> bool {
+            self.admit(address(0)).is_none()
+        }
+    }
+
+    /// The shares of a server on which a caller may have one call, and that call's.
+    pub(in crate::http::middleware) fn one_call() -> (CallerShares, CallerShare) {
+        let mut app = app(&Faults::new());
+        app.limits.calls_per_caller = 1;
+        let shares = CallerShares::new(&app);
+        let share = shares.admit(address(0)).unwrap();
+        (shares, share)
     }
 
     #[test]
