@@ -25,7 +25,7 @@ use super::request::{PageRequest, QueryPairs};
 use super::same_origin;
 use crate::AppState;
 use crate::http::HttpState;
-use crate::http::middleware::auth::refused;
+use crate::http::middleware::auth::identify_again;
 use crate::signed_url::InvalidSignature;
 
 /// Fields of the token.
@@ -62,11 +62,10 @@ fn subject(links: &BookLinks, path: &BookPath) -> String {
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let form = QueryPairs::of_form(body, MOST_BYTES).await.unwrap_or_default();
-    if let Some(auth) = &state.app.auth {
-        match auth.authenticate_browser(&parts.headers).await {
-            Ok(principal) => drop(principal.map(|principal| parts.extensions.insert(principal))),
-            Err(error) => return refused(auth, error),
-        }
+    if let Some(auth) = &state.app.auth
+        && let Err(refusal) = identify_again(auth, &mut parts).await
+    {
+        return refusal;
     }
     let Ok(page) = PageRequest::from_request_parts(&mut parts, &state).await;
     let is_own = same_origin::require(&parts.headers, page.app.links.public_origin());

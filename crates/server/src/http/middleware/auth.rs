@@ -10,11 +10,12 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Request, State};
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{StatusCode, Uri};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use panaversity_model::ErrorCode;
-use panaversity_model::permission::Scope;
+use panaversity_model::permission::{Principal, Scope};
 use serde_json::json;
 
 use crate::auth::{AuthError, Authenticator};
@@ -42,10 +43,8 @@ pub(crate) async fn identify(
 ) -> Response {
     let authenticated = if authenticator.is_required() && has_token_in_query(request.uri()) {
         Err(AuthError::Malformed("it must be in a header, not in the query"))
-    } else if takes_cookie(request.uri().path()) {
-        authenticator.authenticate_browser(request.headers()).await
     } else {
-        authenticator.authenticate(request.headers()).await
+        authenticate(&authenticator, request.uri(), request.headers()).await
     };
     match authenticated {
         Ok(Some(principal)) => drop(request.extensions_mut().insert(principal)),
@@ -53,6 +52,29 @@ pub(crate) async fn identify(
         Err(error) => drop(request.extensions_mut().insert(error)),
     }
     next.run(request).await
+}
+
+/// Identifies the caller of a request again, when its body has arrived: its key may have been revoked, or its
+/// session ended, meanwhile.
+pub(crate) async fn identify_again(authenticator: &Authenticator, parts: &mut Parts) -> Result<(), Response> {
+    let authenticated = authenticate(authenticator, &parts.uri, &parts.headers).await;
+    if let Some(principal) = authenticated.map_err(|error| refused(authenticator, error))? {
+        parts.extensions.insert(principal);
+    }
+    Ok(())
+}
+
+/// Authenticates a request by what its path takes.
+async fn authenticate(
+    authenticator: &Authenticator,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<Principal>, AuthError> {
+    if takes_cookie(uri.path()) {
+        authenticator.authenticate_browser(headers).await
+    } else {
+        authenticator.authenticate(headers).await
+    }
 }
 
 /// Refuses a request whose caller is not identified.
@@ -87,8 +109,7 @@ fn has_token_in_query(uri: &Uri) -> bool {
     })
 }
 
-/// The answer to a request whose caller is not identified.
-pub(crate) fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
+fn refused(authenticator: &Authenticator, reason: AuthError) -> Response {
     let message = reason.message();
     tracing::info!(target: "panaversity_fs.auth", reason = message, "a request was not authenticated");
     let (status, code, hint) = match reason {

@@ -18,7 +18,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::auth::refused;
+use super::auth::identify_again;
 use super::caller_share::CallerShare;
 use super::held_answer::with_memory;
 use crate::AppState;
@@ -41,6 +41,7 @@ const HEAD_BYTES: usize = 1 << 10;
 const COST_OF_A_BODY: u64 = 2;
 /// A caller whose body takes longer is identified again: its key may have been revoked meanwhile.
 const IDENTIFIED_FOR: Duration = Duration::from_millis(100);
+
 /// Reads the body, repairs what may be missing, and puts refusals into the protocol's words.
 pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
@@ -59,12 +60,11 @@ pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: N
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
-    if let Some(auth) = app.auth.as_ref().filter(|_| began.elapsed() > IDENTIFIED_FOR) {
-        match auth.authenticate(&parts.headers).await {
-            Ok(Some(principal)) => drop(parts.extensions.insert(principal)),
-            Ok(None) => {}
-            Err(error) => return refused(auth, error),
-        }
+    if let Some(auth) = &app.auth
+        && began.elapsed() > IDENTIFIED_FOR
+        && let Err(refusal) = identify_again(auth, &mut parts).await
+    {
+        return refusal;
     }
     if !is_json(&parts.headers) {
         return refusals::unsupported_media_type(&Question::of(body).id());
