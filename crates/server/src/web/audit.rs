@@ -9,6 +9,7 @@ use panaversity_model::audit::{AuditEntry, EntryFilter, EntryPosition, Operation
 use panaversity_model::{BookId, BookPath, Error, Fault, Layer, Refusal, Timestamp};
 use panaversity_service::Call;
 use panaversity_service::audit::EntryPage;
+use panaversity_service::authorize::AuditAccess;
 
 use super::layout::WebPage;
 use super::links::{BookLinks, with_query};
@@ -29,7 +30,8 @@ pub(super) async fn page(request: PageRequest) -> Response {
     let request = &request;
     request
         .show("GET /ui/audit", Operation::Query, async |call| {
-            let page = query(call, &request.query, position(&request.query)?, ENTRIES).await?;
+            let access = access(call, &request.query)?;
+            let page = query(call, &access, &request.query, position(&request.query)?, ENTRIES).await?;
             let main = html! {
                 (chain_state(&request.app))
                 (form(&request.query))
@@ -60,10 +62,11 @@ pub(super) async fn export(request: PageRequest) -> Response {
     let request = &request;
     request
         .answer("GET /ui/audit/export", Operation::Query, async |call| {
+            let access = access(call, &request.query)?;
             request.app.hold.take(EXPORT_BYTES).await;
             let (mut lines, mut after, mut left) = (String::new(), position(&request.query)?, EXPORTED);
             loop {
-                let page = query(call, &request.query, after, left.min(1_000)).await?;
+                let page = query(call, &access, &request.query, after, left.min(1_000)).await?;
                 left = left.saturating_sub(page.entries.len());
                 for entry in &page.entries {
                     let line = serde_json::to_string(entry);
@@ -91,13 +94,17 @@ pub(super) fn position(query: &QueryPairs) -> Result<Option<EntryPosition>, Refu
     Ok(Some(EntryPosition { timestamp, id }))
 }
 
+fn access(call: &mut Call, query: &QueryPairs) -> Result<AuditAccess, Refusal> {
+    call.may_audit(query.book("book_id")?, query.layer()?)
+}
+
 async fn query(
-    call: &mut Call,
+    call: &Call,
+    access: &AuditAccess,
     query: &QueryPairs,
     after: Option<EntryPosition>,
     limit: usize,
 ) -> Result<EntryPage, Error> {
-    let access = call.may_audit(query.book("book_id")?, query.layer()?)?;
     let glob = query.text("path")?.map(|raw| Glob::parse("path", raw)).transpose()?;
     let owned = |name: &str| Ok::<_, Refusal>(query.text(name)?.map(str::to_owned));
     let mut filter = EntryFilter {
@@ -112,7 +119,7 @@ async fn query(
         filter = filter.below(&glob.prefix);
     }
     let keep = |entry: &AuditEntry| glob.as_ref().is_none_or(|glob| glob.accepts_text(&entry.path));
-    call.query_audit_log(&access, filter, after, limit, keep).await
+    call.query_audit_log(access, filter, after, limit, keep).await
 }
 
 fn url(path: &str, query: &QueryPairs, more: &[(&str, Option<&str>)]) -> String {
