@@ -173,17 +173,14 @@ fn refused(refusal: &Refusal) -> ErrorData {
     ErrorData::invalid_params(refusal.to_string(), Some(json!({ "code": refusal.code().as_str() })))
 }
 
-/// Error for a list or completion; they are not recorded, so a fault is logged here.
+/// Error for a list or completion.
 fn unavailable(error: Error) -> ErrorData {
     match error {
         Error::Refused(refusal) => refused(&refusal),
-        Error::Broken(fault) => {
-            tracing::error!(target: "panaversity_fs.tools", error = %fault, "resources could not be listed");
-            ErrorData::internal_error(
-                "The list could not be read: repeat in a few seconds",
-                Some(json!({ "code": fault.kind.code().as_str() })),
-            )
-        }
+        Error::Broken(fault) => ErrorData::internal_error(
+            "The list could not be read: repeat in a few seconds",
+            Some(json!({ "code": fault.kind.code().as_str() })),
+        ),
     }
 }
 
