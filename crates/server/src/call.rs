@@ -82,7 +82,10 @@ impl AppState {
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
         size: impl FnOnce(&T) -> Option<u64>,
     ) -> EndedCall<T> {
-        let use_case = async |call: &mut Call| within(kind.timeout(&self.limits), call, use_case).await;
+        let use_case = async |call: &mut Call| match kind.timeout(&self.limits) {
+            Some(limit) => within(limit, call, use_case).await,
+            None => use_case(call).await,
+        };
         let ended = self.service.run(self.service.caller(principal), operation, use_case).await;
         self.note_missing_scope(ended.result.as_ref().err());
         if let CallKind::Tool(tool) = kind {
@@ -105,8 +108,7 @@ impl AppState {
         operation: Operation,
         use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
     ) -> EndedCall<T> {
-        let limit = kind.timeout(&self.limits).unwrap_or(self.limits.call_timeout);
-        let use_case = async |call: &mut Call| within(Some(limit), call, use_case).await;
+        let use_case = async |call: &mut Call| within(self.limits.call_timeout, call, use_case).await;
         let ended = self.service.run_unrecorded(self.service.caller(principal), operation, use_case).await;
         self.note_missing_scope(ended.result.as_ref().err());
         if let Err(error) = &ended.result {
@@ -209,11 +211,10 @@ impl AppState {
 
 /// Runs a use case for so long at most.
 async fn within<T>(
-    limit: Option<Duration>,
+    limit: Duration,
     call: &mut Call,
     use_case: impl AsyncFnOnce(&mut Call) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let Some(limit) = limit else { return use_case(call).await };
     tokio::time::timeout(limit, use_case(call)).await.unwrap_or_else(|_| Err(late(call)))
 }
 

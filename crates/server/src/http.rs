@@ -43,7 +43,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use self::changes::ChangesState;
 pub(crate) use self::changes::{StreamAccess, StreamSlots, rendered};
 pub(crate) use self::connection::ConnectionAbort;
-pub(crate) use self::health::SharedProbe;
+use self::health::SharedProbe;
 use self::middleware::allowed_hosts::{self, AllowedHosts};
 use self::middleware::caller_share::{self, CallerShares};
 use self::middleware::client_address::CallerKey;

@@ -14,12 +14,12 @@ use tokio::time::{Instant, sleep_until};
 use super::HttpState;
 use crate::auth::Authenticator;
 
-/// Time between two probes.
+/// Least time from the beginning of a probe to that of the next.
 const BETWEEN: Duration = Duration::from_millis(100);
 
-/// A probe that all share who ask for it while it is awaited. So the health endpoints, which everybody may ask
-/// as often as they like, cost database and storage at most one probe each 100 milliseconds. A result
-/// is never older than the request that it answers.
+/// A probe that all share who ask for it while it is awaited. So the health endpoints, which everybody may
+/// ask as often as they like, cost database and storage at most one probe every [`BETWEEN`]. A result is
+/// never older than the request that it answers.
 pub(crate) struct SharedProbe<T>(Mutex<Option<(Instant, T)>>);
 
 impl<T> Default for SharedProbe<T> {

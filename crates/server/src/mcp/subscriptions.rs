@@ -1,8 +1,9 @@
 //! `subscriptions/listen`: tells when pages change, by `notifications/resources/updated`. Keeps R5: it stands
 //! on the feed of the base, as resources do, so no overlay is told of.
 //!
-//! 1. Of the requested URIs those that name pages are accepted, up to [`MOST_URIS`] of [`MOST_BOOKS`]. rmcp acknowledges them
-//!    before the caller is looked at, so the acknowledgment depends on nothing that is stored.
+//! 1. Of the requested URIs those that name pages are accepted, up to [`MOST_URIS`] of [`MOST_BOOKS`]. rmcp
+//!    acknowledges them before the caller is looked at, so the acknowledgment depends on nothing that is
+//!    stored.
 //! 2. A place among the streams of the caller is taken, as for `GET /books/{book}/changes`.
 //! 3. Each book that is named is a call: authorized and recorded. One that is refused ends the subscription.
 //! 4. The feed is followed from [`BEFORE`] on: what changes after the acknowledgment has arrived is told, and

@@ -25,14 +25,10 @@ const BUFFERED_BYTES: u64 = 64 << 10;
 /// What of a large answer is handed on at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Memory that was set aside for an answer, in its extensions.
-#[derive(Clone)]
-struct AnswerMemory(#[expect(dead_code, reason = "held until it is dropped")] Arc<HeldMemory>);
-
-/// The answer, with the memory that its call has set aside.
+/// The answer, with the memory that its call has set aside in its extensions.
 pub(crate) fn with_memory(mut answer: Response, hold: &MemoryPermit) -> Response {
     if let Some(memory) = hold.transfer() {
-        answer.extensions_mut().insert(AnswerMemory(memory));
+        answer.extensions_mut().insert(memory);
     }
     answer
 }
@@ -44,7 +40,7 @@ pub(super) fn held_until_sent(
     timeout: Duration,
     abort: Option<ConnectionAbort>,
 ) -> Response {
-    let memory = answer.extensions_mut().remove::<AnswerMemory>();
+    let memory = answer.extensions_mut().remove::<Arc<HeldMemory>>();
     let length = answer.body().size_hint().exact();
     let is_buffered = memory.is_none() && length.is_none_or(|bytes| bytes <= BUFFERED_BYTES);
     if is_buffered || is_stream(&answer) {
